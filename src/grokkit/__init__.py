@@ -1,0 +1,1 @@
+"""Accelerators for delayed generalization, and a fair way to measure them."""

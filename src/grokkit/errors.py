@@ -1,0 +1,26 @@
+"""The one error a user can cause, and the wording every check shares.
+
+A message names the value, what is allowed, and the remedy. The command line prints it in one line and
+exits with status 2; in a program it is a ``ValueError``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class InputError(ValueError):
+    """A value given by the user cannot be used."""
+
+
+def unknown(what: str, value: str, allowed: Iterable[str]) -> InputError:
+    """The error for a name that is not among ``allowed``; suggests the nearest one.
+
+    >>> print(unknown("method", "grokfast", ["adamw", "grokfast-ema"]))
+    unknown method 'grokfast'; did you mean 'grokfast-ema'? Allowed: adamw, grokfast-ema
+    """
+    names = sorted(allowed)
+    near = get_close_matches(value, names, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    return InputError(f"unknown {what} {value!r}; {hint}Allowed: {', '.join(names)}")
