@@ -1,1 +1,30 @@
-"""Accelerators for delayed generalization, and a fair way to measure them."""
+"""Accelerators for delayed generalization, and a fair way to measure them.
+
+    import grokkit
+
+    grokkit.attach(optimizer, grokkit.grokfast_ema(alpha=0.98, lamb=2.0))
+
+Importing this needs torch and numpy only; the lab behind the ``grokkit`` command is the extra ``lab``.
+"""
+
+from grokkit.attach import Handle, attach
+from grokkit.errors import InputError
+from grokkit.methods.card import MethodCard
+from grokkit.methods.gradnorm import grad_norm
+from grokkit.methods.grokfast import grokfast_ema, grokfast_ma
+from grokkit.transform import GradientTransform, chain, masked
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "GradientTransform",
+    "Handle",
+    "InputError",
+    "MethodCard",
+    "attach",
+    "chain",
+    "grad_norm",
+    "grokfast_ema",
+    "grokfast_ma",
+    "masked",
+]

@@ -1,0 +1,227 @@
+"""The leaderboard in one to three plain sentences: what helps, by how much, and how far to believe it.
+
+An interval that contains 1 is "no clear difference". A method that is faster where it succeeds but succeeds
+less often than the baseline does not count as better. What is slower, or never gets there, is named as plainly
+as what is faster. One seed is an anecdote, fewer than five pairs are few, and the text says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from grokkit.analyse.words import (
+    count,
+    listed,
+    number,
+    p_value,
+    percent,
+    ratio,
+    ratio_interval,
+    whole,
+)
+
+FEW_PAIRS = 5
+"""Below this a percentile bootstrap reaches no further than the extremes it saw."""
+
+Row = Mapping[str, Any]
+Standing = Literal["baseline", "no runs", "never", "no pair", "faster", "fragile", "slower", "unclear"]
+
+
+def verdict(rows: Sequence[Row], study: Mapping[str, Any]) -> str:
+    """The verdict on ``rows`` (of leaderboard.json, baseline first) of ``study`` (as in study.json)."""
+    words = _Words(study, baseline=rows[0])
+    others = rows[1:]
+    if not any(row["runs"] for row in rows):
+        return f"On {study['title']}, no run has finished yet."
+    if not others:
+        return f"On {study['title']}, {words.reached(rows[0])}; nothing was compared with it."
+    if not rows[0]["successes"]:
+        sentences = [_without_baseline(others, words)]
+    elif _seeds(rows) == 1:
+        sentences = [_anecdote(others, words)]
+    else:
+        sentences = [_comparison(others, words), *_by_seconds(rows, words)]
+    return " ".join([*sentences, *_cautions(rows, words)])
+
+
+class _Words:
+    """Phrases that need the study: its target, its budget, its baseline."""
+
+    def __init__(self, study: Mapping[str, Any], baseline: Row) -> None:
+        self.title = study["title"]
+        self.target = percent(study["target"])
+        self.budget = f"{whole(study['budget'])} steps"
+        self.baseline = baseline
+        self.base = baseline["method"]
+
+    def reached(self, row: Row) -> str:
+        if not row["successes"]:
+            return self.never(row)
+        median = row["median_steps"]
+        when = f", at a median of {number(median)} steps" if median is not None else ""
+        return f"{row['method']} reached {self.target} in {row['successes']} of {count(row['runs'], 'run')}{when}"
+
+    def never(self, row: Row) -> str:
+        missed = row["runs"] - row["successes"]
+        return (
+            f"{row['method']}: {missed} of {count(row['runs'], 'run')} never reached {self.target} "
+            f"within {self.budget}"
+        )
+
+    def steps(self, row: Row) -> str:
+        """``0.80× (95 % interval 0.71–0.93, 3 seeds)``, and the success rates where they differ."""
+        interval = ratio_interval(row["ratio_ci_low"], row["ratio_ci_high"])
+        evidence = f"95 % interval {interval}, {count(row['pairs'], 'seed')}" if interval else "one seed"
+        return f"{ratio(row['ratio_steps_vs_baseline'])} ({evidence}{self.reliability(row)})"
+
+    def reliability(self, row: Row) -> str:
+        own, base = row["success_rate"], self.baseline["success_rate"]
+        if own == 1 and base == 1:
+            return ""
+        text = (
+            f"; reached in {row['successes']} of {row['runs']} runs against "
+            f"{self.baseline['successes']} of {self.baseline['runs']}"
+        )
+        return text if row["logrank_p"] is None else f"{text}, log-rank p {p_value(row['logrank_p'])}"
+
+
+def _standing(row: Row, baseline: Row) -> Standing:
+    if not row["runs"]:
+        return "no runs"
+    if not row["successes"]:
+        return "never"
+    if not row["pairs"]:
+        return "no pair"
+    verdict = _side(row["ratio_ci_low"], row["ratio_ci_high"])
+    if verdict == "faster" and row["success_rate"] < baseline["success_rate"]:
+        return "fragile"
+    return verdict
+
+
+def _side(low: float | None, high: float | None) -> Literal["faster", "slower", "unclear"]:
+    if low is None or high is None or low <= 1 <= high:
+        return "unclear"
+    return "faster" if high < 1 else "slower"
+
+
+def _comparison(others: Sequence[Row], words: _Words) -> str:
+    groups: dict[Standing, list[Row]] = {}
+    for row in others:
+        groups.setdefault(_standing(row, words.baseline), []).append(row)
+    for rows in groups.values():
+        rows.sort(key=lambda row: row["ratio_steps_vs_baseline"] or 0.0)
+    unclear = groups.get("unclear", []) + groups.get("no pair", [])
+    if faster := groups.get("faster", []):
+        best, rest = faster[0], faster[1:]
+        head = f"On {words.title}, {_needs(best, words)}"
+        parts = [f"{row['method']} needs {words.steps(row)}" for row in rest]
+    else:
+        clearly = "clearly " if unclear or groups.get("fragile") else ""
+        head, parts = f"On {words.title}, nothing tried {clearly}beats {words.base}", []
+    parts += [
+        f"{row['method']} needs {words.steps(row)}, but reaches {words.target} less often"
+        for row in groups.get("fragile", [])
+    ]
+    if unclear:
+        parts.append("no clear difference for " + listed([_unclear(row, words) for row in unclear]))
+    parts += [
+        f"{row['method']} is slower, at {words.steps(row)} the steps" for row in groups.get("slower", [])
+    ]
+    parts += [words.never(row) for row in groups.get("never", [])]
+    parts += [f"{row['method']} has no finished run" for row in groups.get("no runs", [])]
+    return f"{head}{': ' if not faster else '; '}{'; '.join(parts)}." if parts else f"{head}."
+
+
+def _needs(row: Row, words: _Words) -> str:
+    interval = ratio_interval(row["ratio_ci_low"], row["ratio_ci_high"])
+    return (
+        f"{row['method']} needs {ratio(row['ratio_steps_vs_baseline'])} the steps of {words.base} "
+        f"(95 % interval {interval}, {count(row['pairs'], 'seed')}{words.reliability(row)})"
+    )
+
+
+def _unclear(row: Row, words: _Words) -> str:
+    if row["pairs"]:
+        return f"{row['method']}, {words.steps(row)}"
+    return f"{row['method']} (no seed in which both reached {words.target}{words.reliability(row)})"
+
+
+def _anecdote(others: Sequence[Row], words: _Words) -> str:
+    parts = []
+    for row in others:
+        value = row["ratio_steps_vs_baseline"]
+        if not row["runs"]:
+            parts.append(f"{row['method']} has no finished run")
+        elif value is None:
+            parts.append(words.never(row) if not row["successes"] else words.reached(row))
+        else:
+            seconds = row["ratio_seconds_vs_baseline"]
+            crossed = seconds is not None and (value < 1) != (seconds < 1)
+            extra = f" but {ratio(seconds)} its training time" if crossed else ""
+            parts.append(f"{row['method']} took {ratio(value)} the steps of {words.base}{extra}")
+    return f"On {words.title}, in a single seed, {'; '.join(parts)}."
+
+
+def _without_baseline(others: Sequence[Row], words: _Words) -> str:
+    """The baseline is censored altogether: no ratio exists, only who got there and who did not."""
+    parts = []
+    if reached := [row for row in others if row["successes"]]:
+        parts += [words.reached(row) for row in reached]
+    parts += [words.never(row) for row in others if row["runs"] and not row["successes"]]
+    parts += [f"{row['method']} has no finished run" for row in others if not row["runs"]]
+    head = (
+        f"the baseline {words.base} itself never reached {words.target} within {words.budget} "
+        f"(0 of {count(words.baseline['runs'], 'run')}), so no ratio to it exists"
+    )
+    return f"On {words.title}, {head}: {'; '.join(parts)}."
+
+
+def _by_seconds(rows: Sequence[Row], words: _Words) -> list[str]:
+    """Steps and seconds may disagree: a sentence where they order the methods differently."""
+    timed = [
+        row
+        for row in rows
+        if row["ratio_steps_vs_baseline"] is not None and row["ratio_seconds_vs_baseline"] is not None
+    ]
+    by_steps = sorted(timed, key=lambda row: row["ratio_steps_vs_baseline"])
+    by_seconds = sorted(timed, key=lambda row: row["ratio_seconds_vs_baseline"])
+    if [row["method"] for row in by_steps] == [row["method"] for row in by_seconds]:
+        return []
+    parts = []
+    for row in by_seconds:
+        interval = ratio_interval(row["ratio_seconds_ci_low"], row["ratio_seconds_ci_high"])
+        value = ratio(row["ratio_seconds_vs_baseline"])
+        parts.append(f"{row['method']} {value} ({interval})" if interval else f"{row['method']} {value}")
+    return [f"In seconds of training the order is another: {', '.join(parts)}."]
+
+
+def _cautions(rows: Sequence[Row], words: _Words) -> list[str]:
+    cautions = []
+    if _seeds(rows) == 1:
+        cautions.append("one seed is an anecdote, not evidence")
+    elif pairs := [row["pairs"] for row in rows[1:] if row["pairs"]]:
+        fewest = min(pairs)
+        if fewest < FEW_PAIRS:
+            some = "only" if len(set(pairs)) == 1 else "some comparisons rest on only"
+            cautions.append(
+                f"{some} {count(fewest, 'seed')}: few, so the intervals are likely narrower than they should be"
+            )
+    elif _seeds(rows) < FEW_PAIRS:
+        cautions.append(f"only {count(_seeds(rows), 'seed')}: few")
+    baseline = words.baseline
+    if 0 < baseline["successes"] < baseline["runs"]:
+        missed = baseline["runs"] - baseline["successes"]
+        cautions.append(
+            f"{words.base} itself missed {words.target} in {missed} of {count(baseline['runs'], 'run')}, "
+            "and ratios cover only seeds in which both got there"
+        )
+    if not cautions:
+        return []
+    text = "; ".join(cautions)
+    return [f"{text[0].upper()}{text[1:]}."]
+
+
+def _seeds(rows: Sequence[Row]) -> int:
+    """The seeds behind the comparison: the most runs any method has."""
+    return max(row["runs"] for row in rows)

@@ -1,0 +1,224 @@
+"""The drop-in face: attach a transform to any ``torch.optim`` optimizer in one line.
+
+    handle = attach(optimizer, grokfast_ema(alpha=0.98, lamb=2.0))
+
+From then on ``optimizer.step()`` first filters every ``p.grad`` in place. The transform's state lives in
+``optimizer.state``, so ``optimizer.state_dict()`` saves it and ``load_state_dict()`` brings it back, bit for
+bit. Attach and load in either order; with half-precision parameters attach first, because PyTorch casts what
+it loads to the parameter's dtype unless we are there to prevent it.
+
+What happens when: the filter runs once per ``step()``, on the gradient as it stands then, that is after
+accumulation, unscaling, all-reduce and whatever the loop did to it before. With ``step(closure)`` it runs
+after the closure. Clipping before ``step()`` therefore clips the raw gradient.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from grokkit.errors import InputError
+from grokkit.state import counters_to_ints, leaves, map_leaves, merge
+from grokkit.transform import GradientTransform, check_transform_type, in_place
+
+_KEY = "grokkit"
+_MARK = "_grokkit_handle"
+
+
+def attach(optimizer: torch.optim.Optimizer, transform: GradientTransform) -> Handle:
+    """Filter the gradients that ``optimizer`` steps on; returns a handle whose ``detach()`` undoes it.
+
+    Args:
+        optimizer: any ``torch.optim`` optimizer, or a subclass of ``torch.optim.Optimizer``, except LBFGS.
+        transform: e.g. ``grokfast_ema()``, or several in a ``chain(...)``.
+
+    Raises:
+        InputError: if something is attached already, the optimizer has no parameters or calls its closure
+            several times a step (LBFGS), or ``transform`` is not a transform. Later, from ``step()``: for a
+            sparse gradient, or a loaded state that another transform made.
+
+    >>> import torch, grokkit
+    >>> model = torch.nn.Linear(2, 1)
+    >>> optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+    >>> handle = grokkit.attach(optimizer, grokkit.grokfast_ema())
+    >>> model(torch.ones(3, 2)).sum().backward()
+    >>> optimizer.step()
+    >>> handle.detach()
+    """
+    if not isinstance(optimizer, torch.optim.Optimizer):
+        raise InputError(f"attach() needs a torch.optim optimizer, got {type(optimizer).__name__}; pass the optimizer")
+    check_transform_type(transform, "attach")
+    if isinstance(optimizer, torch.optim.LBFGS):
+        raise InputError(
+            "LBFGS evaluates its closure several times a step, so no step has one gradient; use SGD or Adam"
+        )
+    if getattr(optimizer, _MARK, None) is not None:
+        raise InputError("this optimizer has a transform attached; detach() it, or attach chain(first, second) at once")
+    if not any(group["params"] for group in optimizer.param_groups):
+        raise InputError("the optimizer has no parameters; add some before attach()")
+    return Handle(optimizer, transform)
+
+
+class Handle:
+    """An attached transform. Made by :func:`attach`."""
+
+    def __init__(self, optimizer: torch.optim.Optimizer, transform: GradientTransform) -> None:
+        self._optimizer: Any = optimizer  # its state is typed too narrowly for shared entries
+        self._transform = transform
+        self._update = in_place(transform)
+        self._state: Any = None
+        self._params: dict[str, Tensor] = {}  # the parameters that self._state covers
+        self._source: object = None  # the optimizer.state that self._state was made from
+        self._exact: dict[int, dict[str, Any]] = {}  # between the two load hooks
+        self._hooks = [
+            optimizer.register_step_pre_hook(self._before_step),
+            optimizer.register_step_post_hook(self._after_step),
+            optimizer.register_load_state_dict_pre_hook(self._before_load),
+            optimizer.register_load_state_dict_post_hook(self._after_load),
+        ]
+        setattr(optimizer, _MARK, self)
+
+    def detach(self) -> None:
+        """Remove the transform and its state from the optimizer. Calling it again does nothing."""
+        if getattr(self._optimizer, _MARK, None) is not self:
+            return
+        for hook in self._hooks:
+            hook.remove()
+        for entry in self._optimizer.state.values():
+            for key in [key for key in entry if key.startswith(_KEY)]:
+                del entry[key]
+        self._optimizer.state.pop(_KEY, None)
+        self._state, self._params = None, {}
+        delattr(self._optimizer, _MARK)
+
+    def _before_step(self, optimizer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        closure = kwargs.get("closure", args[1] if len(args) > 1 else None)
+        if closure is None:
+            self._filter()
+            return None
+        filtered = self._after_closure(closure)
+        if "closure" in kwargs:
+            return args, {**kwargs, "closure": filtered}
+        return (optimizer, filtered, *args[2:]), kwargs
+
+    def _after_closure(self, closure: Callable[[], Any]) -> Callable[[], Any]:
+        calls = 0
+
+        def filtered() -> Any:
+            nonlocal calls
+            calls += 1
+            if calls > 1:
+                name = type(self._optimizer).__name__
+                raise InputError(f"{name} calls its closure several times a step; attach() needs one gradient a step")
+            loss = closure()
+            self._filter()
+            return loss
+
+        return filtered
+
+    @torch.no_grad()
+    def _filter(self) -> None:
+        params = {name: p for name, p in _named(self._optimizer) if p.grad is not None}
+        if not params or _skipped_by_scaler(self._optimizer, params):
+            return
+        for name, p in params.items():
+            if p.grad is not None and p.grad.layout is not torch.strided:
+                raise InputError(
+                    f"the gradient of {name} is {p.grad.layout}; make it dense, e.g. Embedding(sparse=False)"
+                )
+        self._cover(params)
+        grads = {name: p.grad for name, p in params.items() if p.grad is not None}
+        self._state = self._update(grads, self._state, params)
+
+    def _cover(self, params: dict[str, Tensor]) -> None:
+        """Make ``self._state`` cover ``params``, from ``optimizer.state`` where that has something."""
+        if self._optimizer.state is not self._source:  # first step, or a state was loaded
+            self._state, self._params, self._source = None, {}, self._optimizer.state
+        missing = {name: p for name, p in params.items() if self._params.get(name) is not p}
+        if not missing:
+            return
+        shared = self._optimizer.state.get(_KEY, {})
+
+        def saved(path: str, name: str | None, fresh: Any) -> Any:
+            entry = shared if name is None else self._optimizer.state.get(missing[name], {})
+            return _restore(entry.get(f"{_KEY}/{path}", fresh), fresh, path)
+
+        fresh = counters_to_ints(self._transform.init(missing))
+        self._check_origin(fresh, missing)
+        new = map_leaves(saved, fresh)
+        self._state = new if self._state is None else merge(self._state, new)
+        self._params |= missing
+
+    def _check_origin(self, fresh: Any, missing: dict[str, Tensor]) -> None:
+        expected = {f"{_KEY}/{path}" for path, name, _ in leaves(fresh) if name is not None}
+        for name, p in missing.items():
+            found = {key for key in self._optimizer.state.get(p, {}) if key.startswith(f"{_KEY}/")}
+            if found and not found <= expected:
+                raise InputError(
+                    f"the optimizer's saved state of {name} holds {sorted(found)}, but this transform keeps "
+                    f"{sorted(expected) or 'nothing'}; attach the transform it was saved with"
+                )
+
+    def _after_step(self, optimizer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        # Not before the step: optimizers take a parameter without state for one they have not seen.
+        state = self._optimizer.state
+        for path, name, leaf in leaves(self._state) if self._state is not None else ():
+            entry = state[self._params[name]] if name is not None else state.setdefault(_KEY, {})
+            entry[f"{_KEY}/{path}"] = leaf
+
+    def _before_load(self, optimizer: Any, state_dict: dict[str, Any]) -> None:
+        self._exact = {
+            index: {key: value for key, value in entry.items() if key.startswith(f"{_KEY}/")}
+            for index, entry in state_dict["state"].items()
+            if index != _KEY
+        }
+        self._indices = [index for group in state_dict["param_groups"] for index in group["params"]]
+
+    def _after_load(self, optimizer: Any) -> None:
+        params = [p for group in self._optimizer.param_groups for p in group["params"]]
+        for index, p in zip(self._indices, params, strict=True):
+            if self._exact.get(index):
+                self._optimizer.state[p].update(self._exact[index])
+        self._exact = {}
+
+
+def _named(optimizer: torch.optim.Optimizer) -> Iterator[tuple[str, Tensor]]:
+    """Every parameter once, under its own name if the optimizer was given names."""
+    seen: set[int] = set()
+    for g, group in enumerate(optimizer.param_groups):
+        names = group.get("param_names") or [f"group {g} parameter {i}" for i in range(len(group["params"]))]
+        for name, p in zip(names, group["params"], strict=True):
+            if id(p) not in seen:
+                seen.add(id(p))
+                yield name, p
+
+
+def _restore(value: Any, fresh: Any, path: str) -> Any:
+    """``value`` as a tensor of our own like ``fresh``, or an integer."""
+    if value is fresh or not isinstance(fresh, Tensor):
+        return int(value) if isinstance(fresh, int) else value
+    if value.shape != fresh.shape:
+        raise InputError(
+            f"the saved {path!r} has shape {tuple(value.shape)}, this transform needs {tuple(fresh.shape)}; "
+            "attach it with the settings it was saved with"
+        )
+    return value.detach().to(device=fresh.device, dtype=fresh.dtype, copy=True)
+
+
+def _skipped_by_scaler(optimizer: Any, params: dict[str, Tensor]) -> bool:
+    """Meet a GradScaler that leaves the unscaling to a fused optimizer: unscale here, or skip the step.
+
+    Such a scaler calls ``step()`` even when it found inf or NaN; the optimizer's kernel then does nothing, and
+    neither may we.
+    """
+    found_inf, scale = getattr(optimizer, "found_inf", None), getattr(optimizer, "grad_scale", None)
+    if found_inf is not None and found_inf.item():
+        return True
+    if scale is not None:
+        grads = [p.grad for p in params.values() if p.grad is not None]
+        torch._foreach_div_(grads, scale)
+        optimizer.grad_scale = None  # the kernel must not unscale again
+    return False

@@ -1,0 +1,21 @@
+"""The figures: for each, a function that returns its numbers as a frame, and one that draws them."""
+
+from grokkit.report.figures.curves import (
+    curve_chart,
+    learning_chart,
+    median_curve_data,
+    seed_curves_data,
+)
+from grokkit.report.figures.fraction import fraction_chart, fraction_data
+from grokkit.report.figures.times import times_chart, times_data
+
+__all__ = [
+    "curve_chart",
+    "fraction_chart",
+    "fraction_data",
+    "learning_chart",
+    "median_curve_data",
+    "seed_curves_data",
+    "times_chart",
+    "times_data",
+]

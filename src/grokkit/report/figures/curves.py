@@ -1,0 +1,168 @@
+"""Curves over training: accuracies, weight norm, and the entropies of weights and gradients.
+
+Each method has a bold line, the median over its seeds, and a thin line for each seed. The x axis is logarithmic,
+because memorizing and generalizing lie decades apart; the evaluation before the first step, at x = 0, has no
+place on it and is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+import altair as alt
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from grokkit.report.figures.parts import inline, log_x, method_color, method_dash
+
+Clock = Literal["step", "train_seconds", "flops"]
+
+
+class _Axis(NamedTuple):
+    title: str
+    tick_format: str
+
+
+CLOCKS: dict[Clock, _Axis] = {
+    "step": _Axis("optimizer steps", "~s"),
+    "train_seconds": _Axis("seconds of training", ",~g"),
+    "flops": _Axis("training FLOPs", ".0e"),
+}
+
+MEASURES = ("train_accuracy", "test_accuracy", "weight_norm", "weight_entropy", "gradient_entropy")
+_COLUMNS = ("method", "seed", "step", "train_seconds", "flops", *MEASURES)
+
+
+def seed_curves_data(runs: pl.DataFrame, curves: pl.DataFrame, points: int = 120) -> pl.DataFrame:
+    """The curves of each run, at no more than ``points`` evaluations evenly spaced in the logarithm of steps.
+
+    ``curves`` has the columns of curves.parquet and a ``run_id`` to find method and seed in ``runs``. Values
+    are rounded to five significant digits and non-finite ones become null: this is for drawing. The default
+    leaves a point every 9 % over five decades, finer than a line's width on a screen.
+    """
+    labelled = _labelled(runs, curves).select("run_id", *_COLUMNS).filter(pl.col("step") > 0)
+    kept = [own[_spread(own["step"].to_numpy(), points)] for own in labelled.partition_by("run_id")]
+    frame = pl.concat(kept) if kept else labelled
+    floats = [column for column in _COLUMNS if column not in ("method", "seed", "step")]
+    return frame.drop("run_id").with_columns(
+        pl.when(pl.col(column).is_finite()).then(pl.col(column).round_sig_figs(5)).alias(column)
+        for column in floats
+    )
+
+
+def median_curve_data(
+    runs: pl.DataFrame, curves: pl.DataFrame, measure: str, x: Clock = "step", points: int = 120
+) -> pl.DataFrame:
+    """The median over seeds of ``measure`` against ``x``, for each method: columns ``method``, ``x``, ``value``.
+
+    Between its evaluations a run's value is interpolated in log x. A run that stopped, because it had
+    generalized, keeps its last value: were it dropped, the median would fall when the best runs finish.
+    """
+    labelled = _labelled(runs, curves).select(
+        "method", "run_id", pl.col(x).cast(pl.Float64).alias("x"), pl.col(measure).cast(pl.Float64).alias("y")
+    )
+    usable = labelled.filter((pl.col("x") > 0) & pl.col("y").is_finite()).sort("x")
+    parts = []
+    for (method,), own in usable.partition_by("method", as_dict=True, maintain_order=True).items():
+        members = [(run["x"].to_numpy(), run["y"].to_numpy()) for run in own.partition_by("run_id")]
+        start = max(at[0] for at, _ in members)
+        grid = np.unique(np.concatenate([at for at, _ in members]))
+        grid = grid[grid >= start]
+        grid = grid[_spread(grid, points)]
+        values = np.median([np.interp(np.log(grid), np.log(at), y) for at, y in members], axis=0)
+        parts.append(pl.DataFrame({"x": grid, "value": values}).select(pl.lit(method).alias("method"), "x", "value"))
+    if not parts:
+        return pl.DataFrame(schema={"method": pl.String, "x": pl.Float64, "value": pl.Float64})
+    return pl.concat(parts).with_columns(pl.col("x", "value").round_sig_figs(5))
+
+
+def curve_chart(
+    seeds: pl.DataFrame,
+    medians: pl.DataFrame,
+    methods: Sequence[str],
+    measure: str,
+    x: Clock = "step",
+    *,
+    y_title: str,
+    accuracy: bool = False,
+    legend: bool = False,
+) -> alt.LayerChart:
+    """``measure`` against ``x``: thin lines from :func:`seed_curves_data`, bold ones from
+    :func:`median_curve_data`. The y axis is 0 to 100 % for an accuracy, else logarithmic where all values are
+    positive and span more than a factor 30, else linear."""
+    clock = CLOCKS[x]
+    at = seeds.filter(pl.col(measure).is_not_null())[x].cast(pl.Float64)
+    low, high = _span(at.filter(at > 0))
+    if accuracy:
+        y_scale = alt.Scale(domain=[0, 1])
+        y_axis = alt.Axis(format=".0%", values=[0, 0.25, 0.5, 0.75, 1])
+    else:
+        values = seeds[measure].drop_nulls()
+        wide = values.len() > 0 and values.min() > 0 and values.max() > 30 * values.min()  # pyright: ignore[reportOperatorIssue, reportOptionalOperand]
+        y_scale = alt.Scale(type="log" if wide else "linear", zero=False, nice=not wide)
+        y_axis = alt.Axis(format="~s", tickCount=5)
+    color, dash = method_color(methods, legend), method_dash(methods, legend)
+    x_of = lambda field: log_x(field, clock.title, low, high, clock.tick_format)  # noqa: E731
+    y_of = lambda field: alt.Y(field, type="quantitative", title=y_title, scale=y_scale, axis=y_axis)  # noqa: E731
+    thin = (
+        alt.Chart(inline(seeds))
+        .mark_line(strokeWidth=1, opacity=0.3, clip=True)
+        .encode(x_of(x), y_of(measure), color, dash, alt.Detail("seed", type="nominal"))
+    )
+    bold = (
+        alt.Chart(inline(medians))
+        .mark_line(strokeWidth=2.5, clip=True)
+        .encode(x_of("x"), y_of("value"), color, dash)
+    )
+    return alt.layer(thin, bold)
+
+
+def learning_chart(
+    seeds: pl.DataFrame,
+    medians: pl.DataFrame,
+    methods: Sequence[str],
+    split: Literal["train", "test"],
+    x: Clock = "step",
+    *,
+    target: float,
+    legend: bool = False,
+) -> alt.LayerChart:
+    """Accuracy on the training or the held-out data, with a fine rule at the target."""
+    y_title = "held-out accuracy" if split == "test" else "train accuracy"
+    lines = curve_chart(
+        seeds, medians, methods, f"{split}_accuracy", x, y_title=y_title, accuracy=True, legend=legend
+    )
+    rule = (
+        alt.Chart(inline(pl.DataFrame({"target": [target]})))
+        .mark_rule(stroke="#9aa4ad", strokeWidth=1, strokeDash=[2, 2])
+        .encode(alt.Y("target", type="quantitative"))
+    )
+    return alt.layer(rule, *lines.layer)
+
+
+def _labelled(runs: pl.DataFrame, curves: pl.DataFrame) -> pl.DataFrame:
+    bare = curves.drop("method", "seed", strict=False)
+    return bare.join(runs.select("run_id", "method", "seed"), on="run_id", maintain_order="left")
+
+
+def _spread(at: NDArray[np.float64], points: int) -> NDArray[np.intp]:
+    """Indices of at most ``points`` of the rising positive values ``at``, evenly spaced in their logarithm.
+
+    First and last are always among them.
+    """
+    if len(at) <= points:
+        return np.arange(len(at))
+    wanted = np.geomspace(at[0], at[-1], points)
+    nearest = np.searchsorted(at, wanted).clip(0, len(at) - 1)
+    nearest[[0, -1]] = 0, len(at) - 1
+    return np.unique(nearest)
+
+
+def _span(at: pl.Series) -> tuple[float, float]:
+    """The limits of a logarithmic axis; something to draw on even with no or one point."""
+    if at.is_empty():
+        return 1.0, 10.0
+    low, high = float(at.min()), float(at.max())  # pyright: ignore[reportArgumentType]
+    return (low, high) if high > low else (low / 2, high * 2)

@@ -1,0 +1,63 @@
+"""The fraction of runs that has generalized, over steps: Kaplan–Meier with a mark where runs ran out of budget."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import altair as alt
+import polars as pl
+
+from grokkit.analyse import fraction_reached, times_to_target
+from grokkit.report.figures.parts import inline, log_x, method_color, method_dash
+
+
+def fraction_data(runs: pl.DataFrame, methods: Sequence[str]) -> pl.DataFrame:
+    """The Kaplan–Meier fraction 1 − S after each distinct time, for each method.
+
+    Columns ``method``, ``steps``, ``fraction`` and ``censored``, the number of runs whose observation ends
+    there without success. Each method starts with a row at step 0 and fraction 0.
+    """
+    rows: list[dict[str, object]] = []
+    for method in methods:
+        times = times_to_target(runs.filter(pl.col("method") == method))
+        if not times.time.size:
+            continue
+        rows.append({"method": method, "steps": 0.0, "fraction": 0.0, "censored": 0})
+        for step, fraction in zip(*fraction_reached(times), strict=True):
+            censored = int(((times.time == step) & ~times.reached).sum())
+            rows.append(
+                {"method": method, "steps": float(step), "fraction": float(fraction), "censored": censored}
+            )
+    schema = {"method": pl.String, "steps": pl.Float64, "fraction": pl.Float64, "censored": pl.Int64}
+    return pl.DataFrame(rows, schema=schema)
+
+
+def fraction_chart(data: pl.DataFrame, methods: Sequence[str], *, legend: bool = False) -> alt.LayerChart:
+    """Rising steps from :func:`fraction_data`; an upright stroke marks censored runs."""
+    later = data.filter(pl.col("steps") > 0)["steps"]
+    low, high = (1.0, 10.0) if later.is_empty() else (later.min() * 0.7, later.max() * 1.05)  # pyright: ignore[reportOperatorIssue, reportOptionalOperand]
+    # Step 0 has no place on a logarithmic axis: the first, flat part starts at its left edge.
+    drawn = data.with_columns(pl.col("steps").clip(lower_bound=low))
+    # Once all runs have generalized the fraction stays 1: led to the right edge, so that no line just stops.
+    done = drawn.filter(pl.col("fraction") > 1 - 1e-9).unique("method").with_columns(pl.lit(high).alias("steps"))
+    drawn = pl.concat([drawn, done])
+    color = method_color(methods, legend)
+    x = log_x("steps", "optimizer steps", low, high)
+    y = alt.Y(
+        "fraction",
+        type="quantitative",
+        title="fraction of runs generalized",
+        scale=alt.Scale(domain=[0, 1.03], nice=False),
+        axis=alt.Axis(format=".0%", values=[0, 0.25, 0.5, 0.75, 1]),
+    )
+    lines = (
+        alt.Chart(inline(drawn))
+        .mark_line(interpolate="step-after", strokeWidth=2.5)
+        .encode(x, y, color, method_dash(methods, legend))
+    )
+    marks = (
+        alt.Chart(inline(drawn.filter(pl.col("censored") > 0)))
+        .mark_point(shape="stroke", angle=90, size=160, strokeWidth=2.5, opacity=1)
+        .encode(x, y, color)
+    )
+    return alt.layer(lines, marks)

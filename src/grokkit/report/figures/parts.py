@@ -1,0 +1,80 @@
+"""What the figures share: the scales of the methods' looks, logarithmic axes, data embedded in the chart."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import altair as alt
+import polars as pl
+
+from grokkit.report.looks import looks
+
+# Mantissas of ticks, coarse to fine: the first that gives three ticks in the domain is used.
+_MANTISSAS = (
+    (1.0,),
+    (1.0, 2.0, 5.0),
+    (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0),
+    tuple(n / 2 for n in range(2, 20)),
+    tuple(n / 10 for n in range(10, 100)),
+)
+
+
+def inline(frame: pl.DataFrame) -> alt.InlineData:
+    """``frame`` as data inside the chart, so that the picture needs no file and no limit on rows applies."""
+    return alt.InlineData(values=frame.to_dicts())
+
+
+def log_ticks(low: float, high: float) -> list[float]:
+    """Ticks of a logarithmic axis over [low, high]: decades if there are three, else finer round numbers.
+
+    >>> log_ticks(1, 5000), log_ticks(800, 5000)
+    ([1.0, 10.0, 100.0, 1000.0], [1000.0, 2000.0, 5000.0])
+    """
+    exponents = range(math.floor(math.log10(low)), math.floor(math.log10(high)) + 1)
+    ticks: list[float] = []
+    for mantissas in _MANTISSAS:
+        every = [float(f"{m:g}e{e}") for e in exponents for m in mantissas]
+        ticks = [tick for tick in every if low <= tick <= high]
+        if len(ticks) >= 3:
+            break
+    return ticks
+
+
+def log_x(field: str, title: str, low: float, high: float, tick_format: str = "~s") -> alt.X:
+    """A logarithmic x encoding over exactly [low, high]."""
+    return alt.X(
+        field,
+        type="quantitative",
+        title=title,
+        scale=alt.Scale(type="log", domain=[low, high], nice=False, clamp=True),
+        axis=alt.Axis(values=log_ticks(low, high), format=tick_format),
+    )
+
+
+def method_color(methods: Sequence[str], legend: bool) -> alt.Color:
+    styles = looks(methods)
+    return alt.Color(
+        "method",
+        type="nominal",
+        scale=alt.Scale(domain=list(styles), range=[look.color for look in styles.values()]),
+        legend=alt.Legend(columns=_columns(methods), symbolType="stroke") if legend else None,
+    )
+
+
+def method_dash(methods: Sequence[str], legend: bool) -> alt.StrokeDash:
+    styles = looks(methods)
+    dashes: list[Any] = [list(look.dash) for look in styles.values()]
+    return alt.StrokeDash(
+        "method",
+        type="nominal",
+        scale=alt.Scale(domain=list(styles), range=dashes),
+        legend=alt.Legend(columns=_columns(methods), symbolType="stroke", symbolSize=400) if legend else None,
+    )
+
+
+def _columns(methods: Sequence[str]) -> int:
+    """Legend columns that fit about 700 px at some 7 px a letter."""
+    widest = max(len(method) for method in methods)
+    return max(1, min(len(methods), 100 // (widest + 8)))

@@ -1,0 +1,93 @@
+"""Time to target, one mark a run, in rows by method, with a line through the runs of the same seed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import altair as alt
+import polars as pl
+
+from grokkit.analyse import median_time, times_to_target
+from grokkit.analyse.words import NOT_REACHED
+from grokkit.report.figures.parts import inline, log_x, method_color
+from grokkit.report.looks import MUTED, NOT_REACHED_SHAPE, looks
+
+
+def times_data(runs: pl.DataFrame, methods: Sequence[str]) -> pl.DataFrame:
+    """One row per run: ``method``, ``seed``, ``steps`` (to the target, or the budget), ``reached``, and the
+    Kaplan–Meier ``median`` of its method (null if not reached). In the order of ``methods``, then of seeds."""
+    frames = []
+    for method in methods:
+        own = runs.filter(pl.col("method") == method).sort("seed")
+        times = times_to_target(own)
+        frames.append(
+            pl.DataFrame({"method": own["method"], "seed": own["seed"], "steps": times.time, "reached": times.reached})
+            .with_columns(pl.lit(median_time(times).value, dtype=pl.Float64).alias("median"))
+        )
+    return pl.concat(frames)
+
+
+def times_chart(data: pl.DataFrame, methods: Sequence[str]) -> alt.LayerChart:
+    """Filled marks reached the target, open triangles at their budget did not; a bar is the median."""
+    styles = looks(methods)
+    low, high = (1.0, 10.0) if data.is_empty() else (data["steps"].min() * 0.8, data["steps"].max() * 1.15)  # pyright: ignore[reportOperatorIssue, reportOptionalOperand]
+    place = {method: i for i, method in enumerate(methods)}
+    drawn = data.with_columns(
+        pl.col("method").replace_strict(place, return_dtype=pl.Int64).alias("row"),
+        pl.when("reached").then(pl.lit("reached")).otherwise(pl.lit(NOT_REACHED)).alias("outcome"),
+    )
+    x = log_x("steps", "optimizer steps to the target", low, high)
+    y = alt.Y(
+        "method",
+        type="nominal",
+        title=None,
+        scale=alt.Scale(domain=list(methods), paddingInner=0.35, paddingOuter=0.25),
+        axis=alt.Axis(labelLimit=150, domain=False, ticks=False, grid=False),
+    )
+    # Each seed has its own height in every row, so that runs evaluated at the same step do not hide each other.
+    offset = alt.YOffset("seed", type="ordinal")
+    tooltip = [
+        alt.Tooltip("method", type="nominal"),
+        alt.Tooltip("seed", type="ordinal"),
+        alt.Tooltip("steps", type="quantitative", format=","),
+        alt.Tooltip("outcome", type="nominal"),
+    ]
+    same_seed = (
+        alt.Chart(inline(drawn))
+        .mark_line(color="#b4bcc4", strokeWidth=1)
+        .encode(x, y, offset, detail=alt.Detail("seed", type="nominal"), order=alt.Order("row", type="quantitative"))
+    )
+    medians = (
+        alt.Chart(inline(drawn.filter(pl.col("median").is_not_null()).unique("method", maintain_order=True)))
+        .mark_tick(thickness=2.5, height=alt.RelativeBandSize(band=1), opacity=0.55)
+        .encode(log_x("median", "optimizer steps to the target", low, high), y, method_color(methods, False))
+    )
+    shape = alt.Shape(
+        "method",
+        type="nominal",
+        scale=alt.Scale(domain=list(styles), range=[look.shape for look in styles.values()]),
+        legend=None,
+    )
+    reached = (
+        alt.Chart(inline(drawn.filter("reached")))
+        .mark_point(size=70, filled=True, opacity=1)
+        .encode(x, y, offset, shape, method_color(methods, False), tooltip=tooltip)
+    )
+    missed_rows = drawn.filter(~pl.col("reached"))
+    missed = (
+        alt.Chart(inline(missed_rows))
+        .mark_point(size=80, filled=False, fill="white", strokeWidth=2, opacity=1, shape=NOT_REACHED_SHAPE)
+        .encode(x, y, offset, method_color(methods, False), tooltip=tooltip)
+    )
+    label = (
+        alt.Chart(inline(_labels(missed_rows)))
+        .mark_text(align="right", dx=-12, fontSize=11, color=MUTED)
+        .encode(x, y, text=alt.Text("label", type="nominal"))
+    )
+    return alt.layer(same_seed, medians, reached, missed, label)
+
+
+def _labels(missed: pl.DataFrame) -> pl.DataFrame:
+    """``2 not reached`` left of the open triangles of each method."""
+    counted = missed.group_by("method", maintain_order=True).agg(pl.len().alias("n"), pl.col("steps").min())
+    return counted.select("method", "steps", pl.format("{} {}", "n", pl.lit(NOT_REACHED)).alias("label"))

@@ -1,0 +1,65 @@
+"""Walking a transform's state: NamedTuples and tuples for structure, dicts for "one per parameter"."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def leaves(state: Any, path: str = "") -> Iterator[tuple[str, str | None, Any]]:
+    """Yield ``(path, parameter name or None, leaf)``; the path does not contain the parameter's name."""
+    if isinstance(state, dict):
+        for name, leaf in state.items():
+            yield path, name, leaf
+    elif isinstance(state, tuple):
+        for key, child in _children(state):
+            yield from leaves(child, f"{path}/{key}" if path else key)
+    else:
+        yield path, None, state
+
+
+def map_leaves(function: Callable[[str, str | None, Any], Any], state: Any, path: str = "") -> Any:
+    """The same structure with every leaf replaced by ``function(path, name, leaf)``."""
+    if isinstance(state, dict):
+        return {name: function(path, name, leaf) for name, leaf in state.items()}
+    if isinstance(state, tuple):
+        children = [map_leaves(function, child, f"{path}/{key}" if path else key) for key, child in _children(state)]
+        return type(state)(*children) if hasattr(state, "_fields") else tuple(children)
+    return function(path, None, state)
+
+
+def merge(old: Any, new: Any) -> Any:
+    """``old`` with the per-parameter entries of ``new`` added; what is shared stays as in ``old``."""
+    if isinstance(old, dict):
+        return {**old, **new}
+    if isinstance(old, tuple):
+        children = [merge(a, b) for a, b in zip(old, new, strict=True)]
+        return type(old)(*children) if hasattr(old, "_fields") else tuple(children)
+    return old
+
+
+def counters_to_ints(state: Any) -> Any:
+    """Replace 0-d integer tensors by Python integers (waits for the device they are on)."""
+
+    def convert(_path: str, _name: str | None, leaf: Any) -> Any:
+        is_counter = isinstance(leaf, Tensor) and leaf.ndim == 0 and leaf.dtype == torch.int64
+        return int(leaf) if is_counter else leaf
+
+    return map_leaves(convert, state)
+
+
+def ints_to_counters(state: Any, device: torch.device) -> Any:
+    """Replace Python integers by 0-d integer tensors on ``device``."""
+
+    def convert(_path: str, _name: str | None, leaf: Any) -> Any:
+        return torch.tensor(leaf, device=device) if type(leaf) is int else leaf
+
+    return map_leaves(convert, state)
+
+
+def _children(state: tuple[Any, ...]) -> Iterator[tuple[str, Any]]:
+    keys = getattr(state, "_fields", None) or [str(index) for index in range(len(state))]
+    return zip(keys, state, strict=True)

@@ -1,0 +1,1 @@
+"""Studies: what to run, the worker processes that run it, and what is kept on disk."""

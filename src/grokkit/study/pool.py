@@ -1,0 +1,227 @@
+"""Jobs on worker processes: single-threaded each, and none able to harm another.
+
+The caller's process waits on pipes, hands out jobs in the given order and turns all that happens into
+`Event`s. A job that raises, or takes its whole process down with it, is one failed job; no job is handed
+out twice. Workers outlive their jobs, since importing PyTorch costs seconds, but never the process that
+started them, however that ends.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import pickle
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from multiprocessing import resource_tracker
+from multiprocessing.connection import Connection, wait
+from typing import Any, Literal
+
+Work = Callable[[Any, Callable[[Any], None]], None]
+
+# The libraries read these when they are imported, so they must be there before the worker's interpreter
+# starts. With a process on every core, a second thread in one of them only takes another's time.
+_ONE_THREAD = dict.fromkeys(
+    ["OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS"], "1"
+)
+
+# How long a worker that was told to end may take over it.
+_GRACE_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a job failed: one line to show, and the traceback (empty if the job's whole process died)."""
+
+    error: str
+    traceback: str = ""
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happened to the job ``key``. A "tick" belongs to no job: it only says that time passes.
+
+    ``payload`` is what the job reported ("progress"), a `Failure` ("failed"), or None.
+    """
+
+    kind: Literal["started", "progress", "finished", "failed", "tick"]
+    key: str = ""
+    payload: Any = None
+
+
+def run_pool(
+    jobs: Sequence[tuple[str, Any]],
+    work: Work,
+    *,
+    workers: int,
+    on_event: Callable[[Event], None],
+    poll_seconds: float = 0.2,
+) -> None:
+    """Call ``work(payload, report)`` in a worker process for every ``(key, payload)`` of ``jobs``.
+
+    ``work`` is a function at the top level of a module; what it gives to ``report`` arrives as a "progress"
+    event. ``on_event`` is called in this process, with a "tick" every ``poll_seconds`` for a live display.
+    If it raises, or on Ctrl-C, all workers are stopped, and the exception goes on once they are gone.
+    There is always at least one worker: a crash must not be the caller's.
+    """
+    waiting = deque(jobs)
+    busy: list[_Worker] = []
+    retired: list[_Worker] = []
+    next_tick = time.monotonic()
+
+    def hand_out(worker: _Worker) -> None:
+        key, payload = waiting.popleft()
+        worker.take(key, (work, payload))
+        on_event(Event("started", key))
+
+    try:
+        while waiting or busy:
+            while waiting and len(busy) < max(1, workers):
+                busy.append(_Worker())
+                hand_out(busy[-1])
+
+            pipes = [worker.pipe for worker in busy]
+            ready = wait(pipes, timeout=max(0.0, next_tick - time.monotonic()))
+            for worker in [worker for worker in busy if worker.pipe in ready or worker.has_died()]:
+                event = worker.next_event()
+                on_event(event)
+                if worker.gone:
+                    busy.remove(worker)
+                elif event.kind != "progress":
+                    if waiting:
+                        hand_out(worker)
+                    else:
+                        busy.remove(worker)
+                        retired.append(worker)
+                        worker.retire()
+
+            if time.monotonic() >= next_tick:
+                on_event(Event("tick"))
+                next_tick = time.monotonic() + poll_seconds
+    finally:
+        for worker in busy:  # none, unless an exception is under way
+            worker.kill()
+        for worker in [*busy, *retired]:
+            worker.reap()
+
+
+class _Worker:
+    """The parent's end of one worker process, and the key of the job it has."""
+
+    def __init__(self) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.pipe, theirs = context.Pipe()
+        self._process = context.Process(target=_serve, args=(theirs,), name="grokkit worker")
+        self._key = ""
+        self.gone = False
+        # With our copy of its end closed, the worker's death is an end of file for us.
+        with theirs, _birth():
+            self._process.start()
+
+    def has_died(self) -> bool:
+        """Whether the process has ended. Its pipe may not say so: a process it has forked keeps that open."""
+        return not self._process.is_alive()
+
+    def take(self, key: str, job: tuple[Work, Any]) -> None:
+        self._key = key
+        # A worker that has died since its last job: `next_event` says so.
+        with suppress(OSError):
+            self.pipe.send(job)
+
+    def next_event(self) -> Event:
+        """The next message or, after the last one that a dead worker sent, its end."""
+        with suppress(EOFError, OSError):
+            if self.pipe.poll():
+                kind, payload = self.pipe.recv()
+                return Event(kind, self._key, payload)
+        return Event("failed", self._key, Failure(_cause_of_death(self.reap())))
+
+    def retire(self) -> None:
+        """Let it end by itself: there is nothing more to do."""
+        self.pipe.close()
+
+    def kill(self) -> None:
+        if not self.gone:
+            self._process.kill()
+
+    def reap(self) -> int | None:
+        """Wait for its end, and leave neither a zombie nor an open file. Gives the exit code."""
+        if self.gone:
+            return None
+        self.pipe.close()
+        self._process.join(_GRACE_SECONDS)
+        self._process.kill()  # nothing happens to a process that has ended
+        self._process.join()
+        code = self._process.exitcode
+        self._process.close()
+        self.gone = True
+        return code
+
+
+@contextmanager
+def _birth() -> Iterator[None]:
+    """What a process started here inherits: one thread, and SIGINT blocked.
+
+    Ctrl-C goes to every process of the terminal, and a worker that is still importing would answer with a
+    traceback. For this process, it stays pending until the end of the block.
+    """
+    # Else `multiprocessing` does so with the first worker, and unblocks SIGINT on the way.
+    resource_tracker.ensure_running()
+    environment = {name: os.environ.get(name) for name in _ONE_THREAD}
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    os.environ.update(_ONE_THREAD)
+    try:
+        yield
+    finally:
+        for name, value in environment.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+
+
+def _cause_of_death(code: int | None) -> str:
+    if code is not None and code < 0:
+        name = {int(number): number.name for number in signal.Signals}.get(-code, f"signal {-code}")
+        hint = " (out of memory?)" if name == "SIGKILL" else ""
+        return f"its worker process was killed by {name}{hint}"
+    return f"its worker process ended with exit code {code}"
+
+
+def _serve(pipe: Connection) -> None:
+    """A worker's life: do the jobs that come through ``pipe`` until the parent closes it."""
+    # Whether Ctrl-C ends this worker is for the parent to say.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    threading.Thread(target=_end_with_parent, name="end with parent", daemon=True).start()
+    with suppress(EOFError, OSError):  # only the pipe's: `_do` keeps the job's own
+        while True:
+            pipe.send(_do(pipe.recv_bytes(), lambda progress: pipe.send(("progress", progress))))
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
+
+
+def _do(job: bytes, report: Callable[[Any], None]) -> tuple[str, Failure | None]:
+    try:
+        # Unpickled here and not by the pipe: a function that cannot be imported is this job's failure.
+        work, payload = pickle.loads(job)
+        if "torch" in sys.modules:
+            sys.modules["torch"].set_num_threads(1)
+        work(payload, report)
+    except BaseException as error:  # SystemExit, too, is the job's and not the worker's
+        line = " ".join(f"{type(error).__name__}: {error}".split())
+        return "failed", Failure(line, traceback.format_exc())
+    return "finished", None

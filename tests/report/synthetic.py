@@ -1,0 +1,139 @@
+"""A study that never ran: sigmoid curves with known crossing steps, for tests of the numbers and the report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+BUDGET, TARGET = 20_000, 0.95
+# Step of generalization by seed; None: never within the budget.
+CROSSINGS: dict[str, list[int | None]] = {
+    "adamw": [6000, 8000, 7000],
+    "grokfast-ema": [2000, 2600, 2200],
+    "grad-norm": [9000, None, 11000],
+    "adam-paper": [None, None, None],
+}
+SECONDS_PER_STEP = {"adamw": 0.002, "grokfast-ema": 0.0022, "grad-norm": 0.0021, "adam-paper": 0.0019}
+FLOPS_PER_STEP = 2.5e8
+MEMORIZED = 200
+
+
+def study(crossings: Mapping[str, list[int | None]] = CROSSINGS, **changes: Any) -> dict[str, Any]:
+    methods = list(crossings)
+    seeds = list(range(max(len(found) for found in crossings.values())))
+    return {
+        "format": 1,
+        "title": "a*b mod 97",
+        "task": {"expression": "a*b mod 97", "train_fraction": 0.5},
+        "model": {"kind": "decoder", "width": 128, "layers": 2, "heads": 4},
+        "methods": methods,
+        "baseline": methods[0],
+        "seeds": seeds,
+        "budget": BUDGET,
+        "target": TARGET,
+        "run_ids": [f"{method}--seed{seed}--0000" for method in methods for seed in seeds],
+        "methods_detail": {
+            method: {
+                "title": method.capitalize(),
+                "optimizer": "AdamW",
+                "settings": {"lr": 3e-3, "weight_decay": 1.0},
+                "summary": "Made up for a test.",
+            }
+            for method in methods
+        },
+        "command": "grokkit compare mul:97 --methods adamw,grokfast-ema,grad-norm,adam-paper --seeds 3",
+        **changes,
+    }
+
+
+def tables(
+    crossings: Mapping[str, list[int | None]] = CROSSINGS, evaluations: int = 150
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The frames ``runs`` and ``curves`` of the synthetic study."""
+    runs, curves = [], []
+    for method, found in crossings.items():
+        pace = SECONDS_PER_STEP.get(method, 0.002)
+        for seed, crossing in enumerate(found):
+            steps = BUDGET if crossing is None else min(BUDGET, int(crossing * 1.3))
+            run_id = f"{method}--seed{seed}--0000"
+            runs.append(_run(run_id, method, seed, crossing, steps, pace))
+            curves.append(_curve(run_id, seed, crossing, steps, pace, evaluations))
+    return pl.DataFrame(runs, infer_schema_length=None), pl.concat(curves)
+
+
+def _run(
+    run_id: str, method: str, seed: int, crossing: int | None, steps: int, pace: float
+) -> dict[str, Any]:
+    return {
+        "run_id": run_id,
+        "method": method,
+        "seed": seed,
+        "budget": BUDGET,
+        "config": {"lr": 3e-3},
+        "config_hash": "0000",
+        "status": "censored" if crossing is None else "generalized",
+        "steps": steps,
+        "memorized_at": MEMORIZED,
+        "generalized_first_at": crossing,
+        "generalized_at": crossing,
+        "delay_steps": None if crossing is None else crossing - MEMORIZED,
+        "collapsed_at": None,
+        "diverged_at": None,
+        "resolution_steps": None if crossing is None else 50,
+        "train_seconds_to_target": None if crossing is None else crossing * pace,
+        "flops_to_target": None if crossing is None else crossing * FLOPS_PER_STEP,
+        "train_seconds": steps * pace,
+        "eval_seconds": steps * pace / 10,
+        "flops": steps * FLOPS_PER_STEP,
+        "peak_memory_bytes": 300_000_000,
+        "final_train_accuracy": 1.0,
+        "final_test_accuracy": 0.3 if crossing is None else 0.99,
+        "best_test_accuracy": 0.31 if crossing is None else 0.995,
+        "provenance": {
+            "grokkit": "0.1.0",
+            "torch": "2.13.0",
+            "numpy": "2.4.6",
+            "python": "3.11.9",
+            "platform": "Linux",
+            "processor": "x86_64",
+            "threads": 1,
+            "started": "2026-01-02T03:04:05Z",
+            "parameters": 421_000,
+        },
+    }
+
+
+def _curve(
+    run_id: str, seed: int, crossing: int | None, steps: int, pace: float, evaluations: int
+) -> pl.DataFrame:
+    step = np.unique(np.concatenate([[0], np.geomspace(1, steps, evaluations).astype(int)]))
+    wobble = 1 + 0.03 * np.sin(step / 300 + seed)
+    log_step = np.log(np.maximum(step, 1))
+    centre = np.log((crossing or 8 * BUDGET) * 0.75)
+    test = np.clip(0.01 + 0.985 / (1 + np.exp(-10 * (log_step - centre))), 0, 1)
+    train = np.clip(0.01 + 0.99 / (1 + np.exp(-5 * (log_step - np.log(MEMORIZED * 0.55)))), 0, 1)
+    gradient = 300 * np.exp(-step / 3000) * wobble + 0.2
+    no_gradient_yet = step == 0
+    return pl.DataFrame(
+        {
+            "run_id": run_id,
+            "step": step,
+            "train_seconds": step * pace,
+            "eval_seconds": step * pace / 10,
+            "flops": step * FLOPS_PER_STEP,
+            "train_loss": 5 * (1 - train),
+            "train_accuracy": train,
+            "validation_loss": None,
+            "validation_accuracy": None,
+            "test_loss": 5 * (1 - test),
+            "test_accuracy": test,
+            "weight_norm": (60 - 25 * test + 8 * train) * wobble,
+            "weight_entropy": (40_000 - 15_000 * test) * wobble,
+            "gradient_norm": [None if z else float(g) / 100 for z, g in zip(no_gradient_yet, gradient, strict=True)],
+            "gradient_entropy": [None if z else float(g) for z, g in zip(no_gradient_yet, gradient, strict=True)],
+        },
+        schema_overrides={"validation_loss": pl.Float64, "validation_accuracy": pl.Float64},
+    )

@@ -1,0 +1,229 @@
+"""The pool: order, progress, and every way in which a job, a worker or the parent can end."""
+
+from __future__ import annotations
+
+import importlib
+import multiprocessing
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from grokkit.study.pool import Event, Failure, run_pool
+
+HERE = Path(__file__).parent
+
+
+@pytest.fixture(scope="module")
+def jobs() -> Iterator[ModuleType]:
+    """The module ``jobs.py``, importable by its name here and in workers, which are given this `sys.path`."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(HERE)
+        yield importlib.import_module("jobs")
+
+
+def run(todo: list[tuple[str, Any]], work: Any, workers: int = 2) -> list[Event]:
+    events: list[Event] = []
+    run_pool(todo, work, workers=workers, on_event=events.append)
+    assert multiprocessing.active_children() == []
+    return events
+
+
+def keys(events: list[Event], kind: str) -> list[str]:
+    return [event.key for event in events if event.kind == kind]
+
+
+def payloads(events: list[Event], kind: str) -> dict[str, Any]:
+    return {event.key: event.payload for event in events if event.kind == kind}
+
+
+def alive(pid: int) -> bool:
+    try:
+        status = Path(f"/proc/{pid}/stat").read_text()
+    except FileNotFoundError:
+        return False
+    return status.rpartition(")")[2].split()[0] != "Z"
+
+
+def children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def test_each_job_is_done_once_and_handed_out_in_order(jobs):
+    todo = [(f"job {number}", number) for number in range(7)]
+    events = run(todo, jobs.square)
+    assert keys(events, "started") == [key for key, _ in todo]
+    assert sorted(keys(events, "finished")) == sorted(key for key, _ in todo)
+    assert payloads(events, "progress") == {key: number**2 for key, number in todo}
+    assert keys(events, "failed") == []
+
+
+def test_no_jobs_need_no_worker():
+    assert run([], None) == []
+
+
+def test_progress_arrives_in_order_between_start_and_end(jobs):
+    events = [event for event in run([("a", 500)], jobs.count) if event.kind != "tick"]
+    assert events[0] == Event("started", "a")
+    assert [event.payload for event in events[1:-1]] == list(range(500))
+    assert events[-1] == Event("finished", "a")
+
+
+def test_a_worker_is_reused_and_is_not_this_process(jobs):
+    events = run([("a", None), ("b", None), ("c", None)], jobs.process_id, workers=0)
+    pids = set(payloads(events, "progress").values())
+    assert len(pids) == 1
+    assert os.getpid() not in pids
+
+
+def test_time_passes_while_jobs_are_silent(jobs):
+    times: list[float] = []
+
+    def note_ticks(event: Event) -> None:
+        if event.kind == "tick":
+            times.append(time.monotonic())
+
+    run_pool([("a", 1.0)], jobs.sleep, workers=1, on_event=note_ticks)
+    gaps = [late - early for early, late in pairwise(times)]
+    assert len(times) >= 4
+    assert sorted(gaps)[len(gaps) // 2] < 0.3  # the median: other programs share these cores
+
+
+def test_libraries_in_workers_are_single_threaded_and_the_environment_here_is_as_it_was(jobs, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "5")
+    monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
+    before = dict(os.environ)
+    events = run([("a", None), ("b", None)], jobs.threads, workers=1)
+    assert dict(os.environ) == before
+    one = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    expected = {**one, "torch": 1, "polars": 1}
+    assert payloads(events, "progress") == {"a": expected, "b": expected}
+
+
+def test_a_job_that_fails_harms_no_other_and_is_not_tried_again(jobs, tmp_path):
+    file = tmp_path / "begun"
+    ways = ["raise", "fine", "sys.exit", "os._exit", "fine", "kill", "unpicklable", "fine"]
+    todo = [(f"{number} {way}", (file, f"{number} {way}", way)) for number, way in enumerate(ways)]
+    events = run(todo, jobs.note)
+
+    assert sorted(file.read_text().splitlines()) == [key for key, _ in todo]
+    assert sorted(keys(events, "finished")) == ["1 fine", "4 fine", "7 fine"]
+    # What a job said before its process died is not lost.
+    assert payloads(events, "progress") == {key: way for key, (_, _, way) in todo}
+    failures: dict[str, Failure] = payloads(events, "failed")
+    assert {key: failure.error for key, failure in failures.items() if key != "6 unpicklable"} == {
+        "0 raise": "ValueError: a message of two lines",
+        "2 sys.exit": "SystemExit: 3",
+        "3 os._exit": "its worker process ended with exit code 3",
+        "5 kill": "its worker process was killed by SIGKILL (out of memory?)",
+    }
+    assert "\n" not in failures["6 unpicklable"].error
+    assert "in misbehave" in failures["0 raise"].traceback
+    assert failures["5 kill"].traceback == ""
+
+
+def test_a_process_that_a_job_left_behind_does_not_hide_the_workers_death(jobs):
+    events = run([("a", None)], jobs.fork_and_exit, workers=1)
+    left_behind = payloads(events, "progress")["a"]
+    assert alive(left_behind)
+    os.kill(left_behind, signal.SIGKILL)
+    assert payloads(events, "failed")["a"].error == "its worker process ended with exit code 4"
+
+
+def test_a_job_whose_module_cannot_be_imported_fails_by_name(jobs, monkeypatch):
+    # The parent has the module; a worker looks for it in vain.
+    monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry != str(HERE)])
+    events = run([("a", 1)], jobs.square)
+    assert payloads(events, "failed")["a"].error == "ModuleNotFoundError: No module named 'jobs'"
+
+
+def test_what_on_event_raises_stops_the_workers(jobs):
+    pids: list[int] = []
+
+    def stop(event: Event) -> None:
+        if event.kind == "progress":
+            pids.append(event.payload)
+            raise RuntimeError("enough")
+
+    with pytest.raises(RuntimeError, match="enough"):
+        run_pool([("a", None), ("b", None)], jobs.forever, workers=2, on_event=stop)
+    assert multiprocessing.active_children() == []
+    assert not alive(pids[0])
+
+
+def test_a_payload_that_cannot_be_sent_is_the_callers_error(jobs):
+    with pytest.raises((pickle.PicklingError, AttributeError)):
+        run([("a", lambda: None)], jobs.square)
+    assert multiprocessing.active_children() == []
+
+
+def start_program() -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "jobs"],
+        env={**os.environ, "PYTHONPATH": str(HERE)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+@pytest.fixture
+def study() -> Iterator[tuple[subprocess.Popen[str], list[int]]]:
+    """A program with two busy workers, in a process group of its own as under a terminal, and its children."""
+    with start_program() as program:
+        try:
+            assert program.stdout is not None
+            workers = [int(program.stdout.readline()), int(program.stdout.readline())]
+            family = children(program.pid)
+            assert set(workers) < set(family)  # the other one is the resource tracker of `multiprocessing`
+            yield program, family
+        finally:
+            if program.poll() is None:
+                os.killpg(program.pid, signal.SIGKILL)
+
+
+def gone_within(seconds: float, pids: list[int]) -> bool:
+    deadline = time.monotonic() + seconds
+    while any(alive(pid) for pid in pids):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.01)
+    return True
+
+
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM])
+def test_workers_do_not_outlive_a_killed_parent(study, end):
+    program, family = study
+    program.send_signal(end)
+    program.wait()
+    assert gone_within(2.0, family)
+
+
+def test_ctrl_c_reaches_the_caller_and_ends_the_workers_quietly(study):
+    program, family = study
+    os.killpg(program.pid, signal.SIGINT)
+    _, errors = program.communicate(timeout=10)
+    assert gone_within(2.0, family)  # the resource tracker ends a little after its parent
+    # Python's own way to say that an uncaught KeyboardInterrupt ended it.
+    assert program.returncode == -signal.SIGINT
+    assert errors.count("Traceback") == errors.count("KeyboardInterrupt") == 1
+
+
+def test_ctrl_c_while_workers_are_still_importing_is_quiet_too():
+    with start_program() as program:
+        while len(family := children(program.pid)) < 3:  # two workers and the resource tracker
+            time.sleep(0.001)
+        os.killpg(program.pid, signal.SIGINT)
+        _, errors = program.communicate(timeout=10)
+    assert gone_within(2.0, family)
+    assert errors.count("Traceback") == errors.count("KeyboardInterrupt") == 1

@@ -1,0 +1,142 @@
+"""The suite itself is tested: each planted fault, several of them found in published packages, is caught."""
+
+import pytest
+import torch
+from reference.filters import REFERENCES
+
+from grokkit import GradientTransform, grokfast_ema, grokfast_ma
+from grokkit.methods.grokfast import EmaState
+from grokkit.testing import CHECKS, check_off, check_reference, check_transform
+
+ALPHA, LAMB = 0.9, 2.0
+
+
+def ema(*, first=lambda g: g.clone(), slow_of=None, amplify=LAMB, mutate=False, shared=None):
+    """An EMA with a hole for each fault; without arguments it is right."""
+
+    def init(params):
+        return EmaState(
+            {n: torch.zeros((), dtype=torch.int64) for n in params},
+            {n: torch.zeros_like(p) for n, p in params.items()},
+        )
+
+    def update(grads, state, params):
+        out, step, slow = {}, dict(state.step), dict(state.slow)
+        for name, g in grads.items():
+            new = torch.where(step[name] == 0, first(g), torch.lerp(slow[name], g, 1 - ALPHA))
+            slow[name] = slow_of(g, new) if slow_of else new
+            if shared is not None:
+                shared[name] = slow[name] = torch.lerp(shared.get(name, g), g, 1 - ALPHA).clone()
+            out[name] = g.add_(amplify * slow[name]) if mutate else g + amplify * slow[name]
+            step[name] = step[name] + 1
+        return out, EmaState(step, slow)
+
+    return GradientTransform(init, update)
+
+
+def with_update_(update_):
+    right = grokfast_ema(ALPHA, LAMB)
+    return GradientTransform(right.init, right.update, update_)
+
+
+def reference_check(make):
+    check_reference(make, lambda steps: REFERENCES["grokfast-ema"](steps, ALPHA, LAMB))
+
+
+def keeps_a_reference(grads, state, params):
+    for name, g in grads.items():
+        state.slow[name] = g if state.step[name] == 0 else state.slow[name].lerp_(g, 1 - ALPHA)
+        state.step[name] += 1
+        g.add_(state.slow[name], alpha=LAMB)
+    return state
+
+
+def feeds_its_output_back(grads, state, params):
+    for name, g in grads.items():
+        g.add_(state.slow[name] if state.step[name] else g, alpha=LAMB)
+        state.slow[name].lerp_(g, 1 - ALPHA) if state.step[name] else state.slow[name].copy_(g)
+        state.step[name] += 1
+    return state
+
+
+def across_seeds():
+    return GradientTransform(
+        lambda params: (),
+        lambda grads, state, params: (
+            {n: g / sum(x.norm() for x in grads.values()) for n, g in grads.items()},
+            state,
+        ),
+    )
+
+
+FAULTS = {
+    "seeded with zeros": (lambda: ema(first=torch.zeros_like), reference_check),
+    "forgets lambda": (lambda: ema(amplify=1.0), reference_check),
+    "no decay": (lambda: ema(slow_of=lambda g, new: g.clone()), reference_check),
+    "changes its input": (lambda: ema(mutate=True), CHECKS["pure"]),
+    "state outside the state": (lambda shared={}: ema(shared=shared), CHECKS["pure"]),
+    "becomes float32": (
+        lambda: GradientTransform(lambda p: (), lambda g, s, p: ({n: 2 * t.float() for n, t in g.items()}, s)),
+        CHECKS["half precision"],
+    ),
+    "keeps a reference to grad": (lambda: with_update_(keeps_a_reference), CHECKS["no aliasing"]),
+    "feeds its output back": (lambda: with_update_(feeds_its_output_back), CHECKS["attached equals pure"]),
+    "does nothing": (lambda: GradientTransform(lambda p: (), lambda g, s, p: (g, s)), CHECKS["acts"]),
+    "zero gradient becomes NaN": (
+        lambda: GradientTransform(lambda p: (), lambda g, s, p: ({n: t / t.norm() for n, t in g.items()}, s)),
+        CHECKS["degenerate gradients"],
+    ),
+    "mixes parameters": (across_seeds, CHECKS["missing gradients"]),
+    "grows its state": (
+        lambda: GradientTransform(
+            lambda p: {n: t.new_zeros(1) for n, t in p.items()},
+            lambda g, s, p: ({n: 2 * t for n, t in g.items()}, {n: torch.cat([t, t]) for n, t in s.items()}),
+        ),
+        CHECKS["state shapes"],
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_planted_fault_is_caught(fault):
+    make, check = FAULTS[fault]
+    with pytest.raises(AssertionError):
+        check(make)
+
+
+def test_the_template_without_a_fault_passes():
+    check_transform(ema)
+    reference_check(ema)
+
+
+def test_off_check_catches_a_changed_gradient():
+    with pytest.raises(AssertionError):
+        check_off(lambda: grokfast_ema(ALPHA, 1e-3))
+
+
+def test_state_lost_at_a_checkpoint_is_caught():
+    lost = {}
+
+    def update_(grads, state, params):
+        for name, g in grads.items():
+            key = id(params[name])
+            lost[key] = torch.lerp(lost.get(key, g.clone()), g, 1 - ALPHA)
+            g.add_(lost[key], alpha=LAMB)
+        return state
+
+    with pytest.raises(AssertionError):
+        CHECKS["resume"](lambda: with_update_(update_))
+
+
+def test_running_sum_without_its_oldest_gradient_is_caught():
+    right = grokfast_ma(window_size=4, lamb=2.0)
+
+    def update_(grads, state, params):
+        before = {name: state.window[name].clone() for name in grads}
+        state = right.update_(grads, state, params)
+        for name in grads:
+            state.total[name].add_(before[name][0])
+        return state
+
+    with pytest.raises(AssertionError):
+        CHECKS["attached equals pure"](lambda: GradientTransform(right.init, right.update, update_))
