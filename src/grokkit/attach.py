@@ -71,6 +71,7 @@ class Handle:
         self._update = in_place(transform)
         self._state: Any = None
         self._params: dict[str, Tensor] = {}  # the parameters that self._state covers
+        self._filtered: set[str] = set()  # those among them that this step's gradients came from
         self._source: object = None  # the optimizer.state that self._state was made from
         self._exact: dict[int, dict[str, Any]] = {}  # between the two load hooks
         self._hooks = [
@@ -87,10 +88,14 @@ class Handle:
             return
         for hook in self._hooks:
             hook.remove()
-        for entry in self._optimizer.state.values():
-            for key in [key for key in entry if key.startswith(_KEY)]:
-                del entry[key]
-        self._optimizer.state.pop(_KEY, None)
+        state = self._optimizer.state
+        state.pop(_KEY, None)  # pyright: ignore[reportArgumentType,reportCallIssue]
+        for p, entry in [(p, entry) for p, entry in state.items() if _own(p, entry)]:
+            bare = {key: value for key, value in entry.items() if key not in _own(p, entry)}
+            if bare:
+                state[p] = bare  # not in place: a state_dict() taken before shares the old one
+            else:
+                del state[p]
         self._state, self._params = None, {}
         delattr(self._optimizer, _MARK)
 
@@ -121,17 +126,19 @@ class Handle:
 
     @torch.no_grad()
     def _filter(self) -> None:
+        self._filtered = set()
         params = {name: p for name, p in _named(self._optimizer) if p.grad is not None}
-        if not params or _skipped_by_scaler(self._optimizer, params):
-            return
         for name, p in params.items():
             if p.grad is not None and p.grad.layout is not torch.strided:
                 raise InputError(
                     f"the gradient of {name} is {p.grad.layout}; make it dense, e.g. Embedding(sparse=False)"
                 )
+        if not params or _skipped_by_scaler(self._optimizer, params):
+            return
         self._cover(params)
         grads = {name: p.grad for name, p in params.items() if p.grad is not None}
         self._state = self._update(grads, self._state, params)
+        self._filtered = set(params)
 
     def _cover(self, params: dict[str, Tensor]) -> None:
         """Make ``self._state`` cover ``params``, from ``optimizer.state`` where that has something."""
@@ -153,28 +160,31 @@ class Handle:
         self._params |= missing
 
     def _check_origin(self, fresh: Any, missing: dict[str, Tensor]) -> None:
-        expected = {f"{_KEY}/{path}" for path, name, _ in leaves(fresh) if name is not None}
+        expected: dict[str, set[str]] = {name: set() for name in missing}
+        for path, name, _ in leaves(fresh):
+            if name is not None:
+                expected[name].add(f"{_KEY}/{path}")
         for name, p in missing.items():
-            found = {key for key in self._optimizer.state.get(p, {}) if key.startswith(f"{_KEY}/")}
-            if found and not found <= expected:
+            found = set(_own(p, self._optimizer.state.get(p, {})))
+            if found and found != expected[name]:
                 raise InputError(
                     f"the optimizer's saved state of {name} holds {sorted(found)}, but this transform keeps "
-                    f"{sorted(expected) or 'nothing'}; attach the transform it was saved with"
+                    f"{sorted(expected[name]) or 'nothing'}; attach the transform it was saved with"
                 )
 
     def _after_step(self, optimizer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         # Not before the step: optimizers take a parameter without state for one they have not seen.
-        state = self._optimizer.state
-        for path, name, leaf in leaves(self._state) if self._state is not None else ():
-            entry = state[self._params[name]] if name is not None else state.setdefault(_KEY, {})
-            entry[f"{_KEY}/{path}"] = leaf
+        state, shared = self._optimizer.state, {}
+        for path, name, leaf in leaves(self._state) if self._filtered else ():
+            if name is None:
+                shared[f"{_KEY}/{path}"] = leaf
+            elif name in self._filtered:
+                state[self._params[name]][f"{_KEY}/{path}"] = leaf
+        if shared:
+            state[_KEY] = shared  # pyright: ignore[reportArgumentType]
 
     def _before_load(self, optimizer: Any, state_dict: dict[str, Any]) -> None:
-        self._exact = {
-            index: {key: value for key, value in entry.items() if key.startswith(f"{_KEY}/")}
-            for index, entry in state_dict["state"].items()
-            if index != _KEY
-        }
+        self._exact = {index: _own(index, entry) for index, entry in state_dict["state"].items()}
         self._indices = [index for group in state_dict["param_groups"] for index in group["params"]]
 
     def _after_load(self, optimizer: Any) -> None:
@@ -185,21 +195,35 @@ class Handle:
         self._exact = {}
 
 
+def _own(key: object, entry: Any) -> dict[str, Any]:
+    """What is ours in one entry of an optimizer's state; other entries than a parameter's have nothing."""
+    if key == _KEY or not isinstance(entry, dict):
+        return {}
+    return {k: v for k, v in entry.items() if isinstance(k, str) and k.startswith(f"{_KEY}/")}
+
+
 def _named(optimizer: torch.optim.Optimizer) -> Iterator[tuple[str, Tensor]]:
-    """Every parameter once, under its own name if the optimizer was given names."""
+    """Every parameter once, under its own name if the optimizer was given names.
+
+    Two groups may both have, say, a ``weight``: the later one is then qualified by its place.
+    """
     seen: set[int] = set()
+    taken: set[str] = set()
     for g, group in enumerate(optimizer.param_groups):
-        names = group.get("param_names") or [f"group {g} parameter {i}" for i in range(len(group["params"]))]
-        for name, p in zip(names, group["params"], strict=True):
+        places = [f"group {g} parameter {i}" for i in range(len(group["params"]))]
+        names = group.get("param_names") or places
+        for name, place, p in zip(names, places, group["params"], strict=True):
             if id(p) not in seen:
+                name = f"{name} ({place})" if name in taken else name
                 seen.add(id(p))
+                taken.add(name)
                 yield name, p
 
 
 def _restore(value: Any, fresh: Any, path: str) -> Any:
     """``value`` as a tensor of our own like ``fresh``, or an integer."""
     if value is fresh or not isinstance(fresh, Tensor):
-        return int(value) if isinstance(fresh, int) else value
+        return int(value) if type(fresh) is int else value
     if value.shape != fresh.shape:
         raise InputError(
             f"the saved {path!r} has shape {tuple(value.shape)}, this transform needs {tuple(fresh.shape)}; "

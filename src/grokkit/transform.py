@@ -47,7 +47,9 @@ def in_place(transform: GradientTransform) -> Callable[[Grads, State, Params], S
         return transform.update_
 
     def update_(grads: Grads, state: State, params: Params) -> State:
-        device = next(iter(grads.values())).device if grads else torch.device("cpu")
+        if not grads:  # e.g. masked() lets none of this step's through
+            return state
+        device = next(iter(grads.values())).device
         new, state = transform.update(grads, ints_to_counters(state, device), params)
         torch._foreach_copy_([grads[name] for name in new], list(new.values()))
         return counters_to_ints(state)

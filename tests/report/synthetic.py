@@ -60,13 +60,11 @@ def tables(
             steps = BUDGET if crossing is None else min(BUDGET, int(crossing * 1.3))
             run_id = f"{method}--seed{seed}--0000"
             runs.append(_run(run_id, method, seed, crossing, steps, pace))
-            curves.append(_curve(run_id, seed, crossing, steps, pace, evaluations))
+            curves.append(_curve(run_id, method, seed, crossing, steps, pace, evaluations))
     return pl.DataFrame(runs, infer_schema_length=None), pl.concat(curves)
 
 
-def _run(
-    run_id: str, method: str, seed: int, crossing: int | None, steps: int, pace: float
-) -> dict[str, Any]:
+def _run(run_id: str, method: str, seed: int, crossing: int | None, steps: int, pace: float) -> dict[str, Any]:
     return {
         "run_id": run_id,
         "method": method,
@@ -107,14 +105,15 @@ def _run(
 
 
 def _curve(
-    run_id: str, seed: int, crossing: int | None, steps: int, pace: float, evaluations: int
+    run_id: str, method: str, seed: int, crossing: int | None, steps: int, pace: float, evaluations: int
 ) -> pl.DataFrame:
     step = np.unique(np.concatenate([[0], np.geomspace(1, steps, evaluations).astype(int)]))
-    wobble = 1 + 0.03 * np.sin(step / 300 + seed)
+    wobble = 1 + 0.01 * np.sin(4 * np.log1p(step) + seed)
+    early = 1 - 0.1 * list(CROSSINGS).index(method) - 0.03 * seed if method in CROSSINGS else 1
     log_step = np.log(np.maximum(step, 1))
     centre = np.log((crossing or 8 * BUDGET) * 0.75)
     test = np.clip(0.01 + 0.985 / (1 + np.exp(-10 * (log_step - centre))), 0, 1)
-    train = np.clip(0.01 + 0.99 / (1 + np.exp(-5 * (log_step - np.log(MEMORIZED * 0.55)))), 0, 1)
+    train = np.clip(0.01 + 0.99 / (1 + np.exp(-5 * (log_step - np.log(MEMORIZED * 0.55 * early)))), 0, 1)
     gradient = 300 * np.exp(-step / 3000) * wobble + 0.2
     no_gradient_yet = step == 0
     return pl.DataFrame(

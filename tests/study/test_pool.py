@@ -21,6 +21,7 @@ import pytest
 from grokkit.study.pool import Event, Failure, run_pool
 
 HERE = Path(__file__).parent
+NEEDS_PROC = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for processes in /proc")
 
 
 @pytest.fixture(scope="module")
@@ -133,9 +134,7 @@ def test_a_job_that_fails_harms_no_other_and_is_not_tried_again(jobs, tmp_path):
 
 def test_a_process_that_a_job_left_behind_does_not_hide_the_workers_death(jobs):
     events = run([("a", None)], jobs.fork_and_exit, workers=1)
-    left_behind = payloads(events, "progress")["a"]
-    assert alive(left_behind)
-    os.kill(left_behind, signal.SIGKILL)
+    os.kill(payloads(events, "progress")["a"], signal.SIGKILL)  # which is an error if it is gone
     assert payloads(events, "failed")["a"].error == "its worker process ended with exit code 4"
 
 
@@ -147,17 +146,19 @@ def test_a_job_whose_module_cannot_be_imported_fails_by_name(jobs, monkeypatch):
 
 
 def test_what_on_event_raises_stops_the_workers(jobs):
-    pids: list[int] = []
+    stopped: dict[int, float] = {}
 
     def stop(event: Event) -> None:
         if event.kind == "progress":
-            pids.append(event.payload)
+            stopped[event.payload] = time.monotonic()
             raise RuntimeError("enough")
 
     with pytest.raises(RuntimeError, match="enough"):
         run_pool([("a", None), ("b", None)], jobs.forever, workers=2, on_event=stop)
     assert multiprocessing.active_children() == []
-    assert not alive(pids[0])
+    [(pid, began)] = stopped.items()
+    assert not alive(pid)
+    assert time.monotonic() - began < 3  # killed, not waited for
 
 
 def test_a_payload_that_cannot_be_sent_is_the_callers_error(jobs):
@@ -166,30 +167,42 @@ def test_a_payload_that_cannot_be_sent_is_the_callers_error(jobs):
     assert multiprocessing.active_children() == []
 
 
-def start_program() -> subprocess.Popen[str]:
-    return subprocess.Popen(
+@NEEDS_PROC
+def test_no_worker_is_left_behind_not_even_as_a_zombie(jobs, tmp_path):
+    before = children(os.getpid())
+    ways = ["fine", "kill", "fine", "raise"]
+    run_pool([(way, (tmp_path / "begun", way, way)) for way in ways], jobs.note, workers=2, on_event=lambda _: None)
+    # All that is new may be the resource tracker of `multiprocessing`, which lives as long as this process.
+    assert len(set(children(os.getpid())) - set(before)) <= 1
+    assert all(alive(pid) for pid in children(os.getpid()))
+
+
+@pytest.fixture
+def program() -> Iterator[subprocess.Popen[str]]:
+    """Starts two workers on endless jobs and prints their process ids; a process group, as under a terminal."""
+    search = os.pathsep.join([str(HERE), *filter(None, [os.environ.get("PYTHONPATH")])])
+    with subprocess.Popen(
         [sys.executable, "-m", "jobs"],
-        env={**os.environ, "PYTHONPATH": str(HERE)},
+        env={**os.environ, "PYTHONPATH": search},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
-    )
-
-
-@pytest.fixture
-def study() -> Iterator[tuple[subprocess.Popen[str], list[int]]]:
-    """A program with two busy workers, in a process group of its own as under a terminal, and its children."""
-    with start_program() as program:
+    ) as program:
         try:
-            assert program.stdout is not None
-            workers = [int(program.stdout.readline()), int(program.stdout.readline())]
-            family = children(program.pid)
-            assert set(workers) < set(family)  # the other one is the resource tracker of `multiprocessing`
-            yield program, family
+            yield program
         finally:
             if program.poll() is None:
                 os.killpg(program.pid, signal.SIGKILL)
+
+
+def busy_family(program: subprocess.Popen[str]) -> list[int]:
+    """The program's children, once both workers are at work."""
+    assert program.stdout is not None
+    workers = {int(program.stdout.readline()), int(program.stdout.readline())}
+    family = children(program.pid)
+    assert workers < set(family)  # the other one is the resource tracker of `multiprocessing`
+    return family
 
 
 def gone_within(seconds: float, pids: list[int]) -> bool:
@@ -201,16 +214,18 @@ def gone_within(seconds: float, pids: list[int]) -> bool:
     return True
 
 
+@NEEDS_PROC
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM])
-def test_workers_do_not_outlive_a_killed_parent(study, end):
-    program, family = study
+def test_workers_do_not_outlive_a_killed_parent(program, end):
+    family = busy_family(program)
     program.send_signal(end)
     program.wait()
     assert gone_within(2.0, family)
 
 
-def test_ctrl_c_reaches_the_caller_and_ends_the_workers_quietly(study):
-    program, family = study
+@NEEDS_PROC
+def test_ctrl_c_reaches_the_caller_and_ends_the_workers_quietly(program):
+    family = busy_family(program)
     os.killpg(program.pid, signal.SIGINT)
     _, errors = program.communicate(timeout=10)
     assert gone_within(2.0, family)  # the resource tracker ends a little after its parent
@@ -219,11 +234,11 @@ def test_ctrl_c_reaches_the_caller_and_ends_the_workers_quietly(study):
     assert errors.count("Traceback") == errors.count("KeyboardInterrupt") == 1
 
 
-def test_ctrl_c_while_workers_are_still_importing_is_quiet_too():
-    with start_program() as program:
-        while len(family := children(program.pid)) < 3:  # two workers and the resource tracker
-            time.sleep(0.001)
-        os.killpg(program.pid, signal.SIGINT)
-        _, errors = program.communicate(timeout=10)
+@NEEDS_PROC
+def test_ctrl_c_while_workers_are_still_importing_is_quiet_too(program):
+    while len(family := children(program.pid)) < 3:  # two workers and the resource tracker
+        time.sleep(0.001)
+    os.killpg(program.pid, signal.SIGINT)
+    _, errors = program.communicate(timeout=10)
     assert gone_within(2.0, family)
     assert errors.count("Traceback") == errors.count("KeyboardInterrupt") == 1

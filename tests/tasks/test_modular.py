@@ -122,7 +122,7 @@ def test_loss_and_correct():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"layout": "prefix"}, r"^unknown layout 'prefix'; .*Allowed: infix, operands-first$"),
+        ({"layout": "prefix"}, r"^unknown layout 'prefix'; .*Allowed: infix, operands, operands-first$"),
         ({"operands_from": {"c": 1}}, r"^unknown operand 'c'; .*Allowed: a, b$"),
         ({"operands_from": {"b": 7}}, r"^operand 'b' cannot start at 7; allowed are 0 to 6, e\.g\. b=1$"),
         ({"operands_from": {"b": -1}}, r"^operand 'b' cannot start at -1; allowed are 0 to 6, e\.g\. b=1$"),
@@ -134,9 +134,7 @@ def test_bad_options(options, message):
 
 
 def test_a_table_without_rows_is_refused():
-    with pytest.raises(
-        InputError, match=r"^'a/\(b - b\) mod 7' divides by 0 in every row; change its divisor$"
-    ):
+    with pytest.raises(InputError, match=r"^'a/\(b - b\) mod 7' divides by 0 in every row; change its divisor$"):
         modular_task("a/(b-b) mod 7")
 
 
@@ -144,3 +142,10 @@ def test_building_leaves_the_global_generator_alone():
     before = torch.get_rng_state()
     modular_task("add:5")
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_operands_layout_has_numbers_only():
+    task = modular_task("a*c + b*d - e mod 3", layout="operands")
+    assert (task.vocabulary, task.classes, task.inputs_NT.shape) == (3, 3, (243, 5))
+    assert task.inputs_NT[-2].tolist() == [2, 2, 2, 2, 1]
+    assert torch.equal(task.targets_N, modular_task("a*c + b*d - e mod 3").targets_N)

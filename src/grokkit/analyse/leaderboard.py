@@ -30,9 +30,7 @@ def _row(own: pl.DataFrame, method: str, base: pl.DataFrame, baseline: str) -> d
     median_seconds = median_time(times_to_target(own, "seconds"))
     successes = int(steps.reached.sum())
     in_steps = paired_ratio(_by_seed(own, "generalized_at"), _by_seed(base, "generalized_at"))
-    in_seconds = paired_ratio(
-        _by_seed(own, "train_seconds_to_target"), _by_seed(base, "train_seconds_to_target")
-    )
+    in_seconds = paired_ratio(_by_seed(own, "train_seconds_to_target"), _by_seed(base, "train_seconds_to_target"))
     itself = method == baseline  # its ratio is 1 by definition, which no interval or test is about
     return {
         "method": method,

@@ -36,13 +36,16 @@ def verdict(rows: Sequence[Row], study: Mapping[str, Any]) -> str:
         return f"On {study['title']}, no run has finished yet."
     if not others:
         return f"On {study['title']}, {words.reached(rows[0])}; nothing was compared with it."
+    cautions = _cautions(rows, words)
     if not rows[0]["successes"]:
         sentences = [_without_baseline(others, words)]
     elif _seeds(rows) == 1:
         sentences = [_anecdote(others, words)]
     else:
-        sentences = [_comparison(others, words), *_by_seconds(rows, words)]
-    return " ".join([*sentences, *_cautions(rows, words)])
+        sentences = _comparison(others, words)
+        if order := _by_seconds(rows):
+            cautions = [order, *cautions]
+    return " ".join([*sentences, *_sentence(cautions)])
 
 
 class _Words:
@@ -65,15 +68,15 @@ class _Words:
     def never(self, row: Row) -> str:
         missed = row["runs"] - row["successes"]
         return (
-            f"{row['method']}: {missed} of {count(row['runs'], 'run')} never reached {self.target} "
-            f"within {self.budget}"
+            f"{row['method']}: {missed} of {count(row['runs'], 'run')} never reached {self.target} within {self.budget}"
         )
 
     def steps(self, row: Row) -> str:
-        """``0.80× (95 % interval 0.71–0.93, 3 seeds)``, and the success rates where they differ."""
+        """``0.80× the steps of adamw (95 % interval 0.71–0.93, 3 seeds)``, and success rates below 1."""
         interval = ratio_interval(row["ratio_ci_low"], row["ratio_ci_high"])
         evidence = f"95 % interval {interval}, {count(row['pairs'], 'seed')}" if interval else "one seed"
-        return f"{ratio(row['ratio_steps_vs_baseline'])} ({evidence}{self.reliability(row)})"
+        value = ratio(row["ratio_steps_vs_baseline"])
+        return f"{value} the steps of {self.base} ({evidence}{self.reliability(row)})"
 
     def reliability(self, row: Row) -> str:
         own, base = row["success_rate"], self.baseline["success_rate"]
@@ -105,45 +108,30 @@ def _side(low: float | None, high: float | None) -> Literal["faster", "slower", 
     return "faster" if high < 1 else "slower"
 
 
-def _comparison(others: Sequence[Row], words: _Words) -> str:
+def _comparison(others: Sequence[Row], words: _Words) -> list[str]:
     groups: dict[Standing, list[Row]] = {}
     for row in others:
         groups.setdefault(_standing(row, words.baseline), []).append(row)
     for rows in groups.values():
         rows.sort(key=lambda row: row["ratio_steps_vs_baseline"] or 0.0)
     unclear = groups.get("unclear", []) + groups.get("no pair", [])
+    fragile, slower, never = (groups.get(kind, []) for kind in ("fragile", "slower", "never"))
     if faster := groups.get("faster", []):
-        best, rest = faster[0], faster[1:]
-        head = f"On {words.title}, {_needs(best, words)}"
-        parts = [f"{row['method']} needs {words.steps(row)}" for row in rest]
+        head = "; ".join(f"{row['method']} needs {words.steps(row)}" for row in faster)
     else:
-        clearly = "clearly " if unclear or groups.get("fragile") else ""
-        head, parts = f"On {words.title}, nothing tried {clearly}beats {words.base}", []
-    parts += [
-        f"{row['method']} needs {words.steps(row)}, but reaches {words.target} less often"
-        for row in groups.get("fragile", [])
-    ]
+        head = f"nothing tried {'clearly ' if unclear or fragile else ''}beats {words.base}"
+    parts = [f"{row['method']} needs {words.steps(row)}, but gets there less often" for row in fragile]
     if unclear:
         parts.append("no clear difference for " + listed([_unclear(row, words) for row in unclear]))
-    parts += [
-        f"{row['method']} is slower, at {words.steps(row)} the steps" for row in groups.get("slower", [])
-    ]
-    parts += [words.never(row) for row in groups.get("never", [])]
+    parts += [f"{row['method']} is slower: {words.steps(row)}" for row in slower]
+    parts += [words.never(row) for row in never]
     parts += [f"{row['method']} has no finished run" for row in groups.get("no runs", [])]
-    return f"{head}{': ' if not faster else '; '}{'; '.join(parts)}." if parts else f"{head}."
-
-
-def _needs(row: Row, words: _Words) -> str:
-    interval = ratio_interval(row["ratio_ci_low"], row["ratio_ci_high"])
-    return (
-        f"{row['method']} needs {ratio(row['ratio_steps_vs_baseline'])} the steps of {words.base} "
-        f"(95 % interval {interval}, {count(row['pairs'], 'seed')}{words.reliability(row)})"
-    )
+    return [f"On {words.title}, {head}.", *_sentence(parts)]
 
 
 def _unclear(row: Row, words: _Words) -> str:
     if row["pairs"]:
-        return f"{row['method']}, {words.steps(row)}"
+        return f"{row['method']} at {words.steps(row)}"
     return f"{row['method']} (no seed in which both reached {words.target}{words.reliability(row)})"
 
 
@@ -177,8 +165,8 @@ def _without_baseline(others: Sequence[Row], words: _Words) -> str:
     return f"On {words.title}, {head}: {'; '.join(parts)}."
 
 
-def _by_seconds(rows: Sequence[Row], words: _Words) -> list[str]:
-    """Steps and seconds may disagree: a sentence where they order the methods differently."""
+def _by_seconds(rows: Sequence[Row]) -> str | None:
+    """Steps and seconds may disagree: a clause where they order the methods differently."""
     timed = [
         row
         for row in rows
@@ -187,13 +175,13 @@ def _by_seconds(rows: Sequence[Row], words: _Words) -> list[str]:
     by_steps = sorted(timed, key=lambda row: row["ratio_steps_vs_baseline"])
     by_seconds = sorted(timed, key=lambda row: row["ratio_seconds_vs_baseline"])
     if [row["method"] for row in by_steps] == [row["method"] for row in by_seconds]:
-        return []
+        return None
     parts = []
     for row in by_seconds:
         interval = ratio_interval(row["ratio_seconds_ci_low"], row["ratio_seconds_ci_high"])
         value = ratio(row["ratio_seconds_vs_baseline"])
         parts.append(f"{row['method']} {value} ({interval})" if interval else f"{row['method']} {value}")
-    return [f"In seconds of training the order is another: {', '.join(parts)}."]
+    return f"in seconds of training the order is another: {', '.join(parts)}"
 
 
 def _cautions(rows: Sequence[Row], words: _Words) -> list[str]:
@@ -216,10 +204,16 @@ def _cautions(rows: Sequence[Row], words: _Words) -> list[str]:
             f"{words.base} itself missed {words.target} in {missed} of {count(baseline['runs'], 'run')}, "
             "and ratios cover only seeds in which both got there"
         )
-    if not cautions:
+    return cautions
+
+
+def _sentence(parts: list[str]) -> list[str]:
+    """The parts as one sentence, or none. Only plain words get a capital: a method's name stays as it is."""
+    if not parts:
         return []
-    text = "; ".join(cautions)
-    return [f"{text[0].upper()}{text[1:]}."]
+    text = "; ".join(parts)
+    plain = text.startswith(("no ", "one ", "only ", "some ", "in "))
+    return [f"{text[0].upper() if plain else text[0]}{text[1:]}."]
 
 
 def _seeds(rows: Sequence[Row]) -> int:

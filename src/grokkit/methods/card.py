@@ -30,6 +30,7 @@ class MethodCard:
         tuned: how its defaults were chosen, if we chose them.
         departures: where it differs from the authors' code, and why.
         citation: BibTeX, empty if there is nothing to cite.
+        aliases: other spellings of the name.
     """
 
     name: str
@@ -45,3 +46,4 @@ class MethodCard:
     tuned: str = ""
     departures: str = ""
     citation: str = ""
+    aliases: tuple[str, ...] = ()

@@ -28,6 +28,8 @@ NORMS = {
 }
 """The curves of the figure on norms and entropies: column → axis title."""
 
+_CURVES = "bold: median over seeds; thin: each seed"
+
 
 def vega_lite_version() -> str:
     """The version of Vega-Lite that the installed altair writes, as vl_convert names it ("6.4")."""
@@ -36,8 +38,11 @@ def vega_lite_version() -> str:
 
 def images(study: Mapping[str, Any], runs: pl.DataFrame, curves: pl.DataFrame) -> dict[str, bytes]:
     """File name → PNG, at two pixels a point."""
+
+    def title(what: str, how_to_read: str) -> alt.TitleParams:
+        return alt.TitleParams(f"{study['title']}: {what}", subtitle=how_to_read)
+
     methods, target = list(study["methods"]), study["target"]
-    title = f"{study['title']}: "
     seeds = seed_curves_data(runs, curves)
 
     def medians(measure: str) -> pl.DataFrame:
@@ -45,9 +50,9 @@ def images(study: Mapping[str, Any], runs: pl.DataFrame, curves: pl.DataFrame) -
 
     learning = [
         learning_chart(
-            seeds, medians(f"{split}_accuracy"), methods, split, target=target, legend=True
+            seeds, medians(f"{split}_accuracy"), methods, split, target=target, y_title=words, legend=True
         ).properties(width=400, height=300)
-        for split in ("train", "test")
+        for split, words in (("test", "held-out accuracy"), ("train", "train accuracy"))
     ]
     norms = [
         curve_chart(seeds, medians(measure), methods, measure, y_title=words, legend=True).properties(
@@ -56,14 +61,25 @@ def images(study: Mapping[str, Any], runs: pl.DataFrame, curves: pl.DataFrame) -
         for measure, words in NORMS.items()
     ]
     charts: dict[str, alt.TopLevelMixin] = {
-        "learning-curves.png": alt.hconcat(*learning, spacing=28).properties(title=title + "learning curves"),
+        "learning-curves.png": alt.hconcat(*learning, spacing=28).properties(title=title("learning curves", _CURVES)),
         "fraction-generalized.png": fraction_chart(fraction_data(runs, methods), methods, legend=True).properties(
-            width=620, height=320, title=title + "fraction of runs generalized"
+            width=620,
+            height=320,
+            title=title(
+                "fraction of runs generalized",
+                "Kaplan–Meier; an upright stroke marks runs that ended without reaching the target",
+            ),
         ),
         "time-to-target.png": times_chart(times_data(runs, methods), methods).properties(
-            width=560, height=64 * len(methods), title=title + "steps to the target, a line joins a seed"
+            width=560,
+            height=64 * len(methods),
+            title=title(
+                "steps to the target", "one mark a run, a line joins runs of the same seed, a bar is the median"
+            ),
         ),
-        "norms-and-entropy.png": alt.hconcat(*norms, spacing=24).properties(title=title + "norms and entropies"),
+        "norms-and-entropy.png": alt.hconcat(*norms, spacing=24).properties(
+            title=title("norms and entropies", _CURVES)
+        ),
     }
     return {name: _png(chart) for name, chart in charts.items()}
 

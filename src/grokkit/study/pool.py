@@ -28,9 +28,7 @@ Work = Callable[[Any, Callable[[Any], None]], None]
 
 # The libraries read these when they are imported, so they must be there before the worker's interpreter
 # starts. With a process on every core, a second thread in one of them only takes another's time.
-_ONE_THREAD = dict.fromkeys(
-    ["OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS"], "1"
-)
+_ONE_THREAD = dict.fromkeys(["OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS"], "1")
 
 # How long a worker that was told to end may take over it.
 _GRACE_SECONDS = 5.0
@@ -84,7 +82,8 @@ def run_pool(
     try:
         while waiting or busy:
             while waiting and len(busy) < max(1, workers):
-                busy.append(_Worker())
+                with _birth():
+                    busy.append(_Worker())
                 hand_out(busy[-1])
 
             pipes = [worker.pipe for worker in busy]
@@ -122,7 +121,7 @@ class _Worker:
         self._key = ""
         self.gone = False
         # With our copy of its end closed, the worker's death is an end of file for us.
-        with theirs, _birth():
+        with theirs:
             self._process.start()
 
     def has_died(self) -> bool:
@@ -167,15 +166,19 @@ class _Worker:
 
 @contextmanager
 def _birth() -> Iterator[None]:
-    """What a process started here inherits: one thread, and SIGINT blocked.
+    """What a worker started here inherits, one thread and SIGINT blocked, and no Ctrl-C before it is complete.
 
     Ctrl-C goes to every process of the terminal, and a worker that is still importing would answer with a
-    traceback. For this process, it stays pending until the end of the block.
+    traceback, as would one whose parent was interrupted while telling it what to import. Blocking SIGINT is
+    not enough for the parent: another of its threads may receive it on behalf of the main one.
     """
     # Else `multiprocessing` does so with the first worker, and unblocks SIGINT on the way.
     resource_tracker.ensure_running()
-    environment = {name: os.environ.get(name) for name in _ONE_THREAD}
+    interrupts: list[int] = []
+    here = threading.current_thread() is threading.main_thread()  # the only one that is ever interrupted
+    handler = signal.signal(signal.SIGINT, lambda number, _: interrupts.append(number)) if here else None
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    environment = {name: os.environ.get(name) for name in _ONE_THREAD}
     os.environ.update(_ONE_THREAD)
     try:
         yield
@@ -186,6 +189,10 @@ def _birth() -> Iterator[None]:
             else:
                 os.environ[name] = value
         signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+        if here:
+            signal.signal(signal.SIGINT, handler)
+        if interrupts:
+            signal.raise_signal(signal.SIGINT)
 
 
 def _cause_of_death(code: int | None) -> str:

@@ -178,18 +178,14 @@ def parse(text: str) -> Expression:
     """
     text = " ".join(text.split())  # what errors quote, and count characters in
     if len(text.replace(" ", "")) > MAX_CHARACTERS:
-        raise InputError(
-            f"the expression {text[:30]!r}… has over {MAX_CHARACTERS} characters; write a shorter one"
-        )
+        raise InputError(f"the expression {text[:30]!r}… has over {MAX_CHARACTERS} characters; write a shorter one")
     name, colon, modulus = text.partition(":")
     name = name.strip()
     if colon:
         if name not in SHORT_NAMES:
             raise unknown("task", name, SHORT_NAMES)
         if not re.fullmatch(r"\s*[0-9]+\s*", modulus):
-            raise InputError(
-                f"cannot read {text!r}: after the colon comes the modulus, an integer; write {name}:97"
-            )
+            raise InputError(f"cannot read {text!r}: after the colon comes the modulus, an integer; write {name}:97")
         return _expression(_Parser(f"{SHORT_NAMES[name].formula} mod {modulus}"), shown=text)
     if name in SHORT_NAMES:
         raise InputError(f"the task {name!r} needs its modulus; write {name}:97")
@@ -216,9 +212,7 @@ class _Parser:
             if stray:
                 self.refuse(f"unexpected {stray!r} at character {found.start(2) + 1}")
             if token.isalpha() and len(token) > 1 and token != "mod":
-                self.refuse(
-                    f"{token!r} at character {found.start(1) + 1} is not one letter (products need a *)"
-                )
+                self.refuse(f"{token!r} at character {found.start(1) + 1} is not one letter (products need a *)")
             self.tokens.append(_SYNONYMS.get(token, token))
             self.positions.append(found.start(1) + 1)
         self.tokens.append("")  # the end, so that looking ahead needs no check
@@ -312,13 +306,9 @@ def _expression(parser: _Parser, shown: str) -> Expression:
     if not operands:
         raise InputError(f"{shown!r} has no operand; use at least one letter a–z, as in 'a*b mod 97'")
     if count > MAX_OPERANDS:
-        raise InputError(
-            f"{shown!r} has {count} operands ({', '.join(operands)}); use at most {MAX_OPERANDS} letters"
-        )
+        raise InputError(f"{shown!r} has {count} operands ({', '.join(operands)}); use at most {MAX_OPERANDS} letters")
     if modulus < 2:
-        raise InputError(
-            f"{shown!r}: modulus {modulus} is below 2; take at least 2, better a prime such as 97"
-        )
+        raise InputError(f"{shown!r}: modulus {modulus} is below 2; take at least 2, better a prime such as 97")
     if modulus**count > MAX_ROWS:
         rows = modulus**count
         many = f"{rows:,}" if rows < 10**15 else f"about 10^{len(str(rows)) - 1}"

@@ -2,7 +2,7 @@
 
 A row is one assignment of numbers to the operands, its target the expression's value. Tokens: the numbers
 0…P−1 stand for themselves, ``=`` is P, and operators are P+1, P+2, ... in order of appearance. Models give
-the answer at the last token, ``=``. Two layouts:
+the answer at the last token. Three layouts:
 
 ``infix``, as in Grokfast (arXiv 2405.20233): the expression as written, without parentheses and signs, where
 it is nothing but distinct operands with an operator between neighbours (``a * c + b * d - e =``). Otherwise
@@ -12,6 +12,9 @@ same operator token, P+1, between neighbours (``a ∘ b =`` for a·a − b). Two
 
 ``operands-first``, as in NeuralGrok (arXiv 2504.17243): the distinct operands alphabetically, every operator
 in written order, ``=`` (``a b * - =`` for a·a − b).
+
+``operands``, as in GrokTransfer (arXiv 2504.13292): the distinct operands alphabetically and nothing else, for
+models that do not need a place to answer at; the vocabulary is P.
 
 Constants, parentheses and signs have no token: they are the same in every row.
 """
@@ -28,16 +31,14 @@ from grokkit.errors import InputError, unknown
 from grokkit.tasks.expression import Expression, parse
 from grokkit.tasks.task import Task
 
-Layout = Literal["infix", "operands-first"]
+Layout = Literal["infix", "operands-first", "operands"]
 
 
-def modular_task(
-    spec: str, *, layout: Layout = "infix", operands_from: Mapping[str, int] | None = None
-) -> Task:
+def modular_task(spec: str, *, layout: Layout = "infix", operands_from: Mapping[str, int] | None = None) -> Task:
     """The whole table of an expression modulo P.
 
-    Rows run in lexicographic order, the operands taken alphabetically, in both layouts, so that a row number,
-    and with it a split, means the same problem in both. Rows that divide by 0 modulo P are left out.
+    Rows run in lexicographic order, the operands taken alphabetically, in every layout, so that a row number,
+    and with it a split, means the same problem in each. Rows that divide by 0 modulo P are left out.
     ``classes`` is the whole vocabulary, as in the published decoders, which may answer with any token.
 
     Args:
@@ -78,8 +79,8 @@ def modular_task(
     targets_N = targets_N[valid_N]
 
     tokens = _tokens(expression, layout)
-    operators = [t for t in dict.fromkeys(tokens) if t not in values and t != "="]
-    numbers = {t: expression.modulus + i for i, t in enumerate(["=", *operators])}
+    signs = sorted((t for t in dict.fromkeys(tokens) if t not in values), key=lambda t: t != "=")  # "=" first
+    numbers = {t: expression.modulus + i for i, t in enumerate(signs)}
     columns = [values[t] if t in values else torch.full_like(targets_N, numbers[t]) for t in tokens]
     vocabulary = expression.modulus + len(numbers)
 
@@ -106,6 +107,8 @@ def _table(expression: Expression, starts: Mapping[str, int]) -> dict[str, Tenso
 def _tokens(expression: Expression, layout: Layout) -> list[str]:
     """The row's tokens as symbols: operands, operators, ``=``."""
     operands, operators = expression.operands, expression.operators
+    if layout == "operands":
+        return list(expression.operands_sorted)
     if layout == "operands-first":
         return [*expression.operands_sorted, *operators, "="]
     # Operators join two parts each: with one fewer than operands, none is repeated and none is a constant.

@@ -59,9 +59,7 @@ class Split:
     test: Tensor
 
 
-def split(
-    task: Task, *, train_fraction: float, validation_fraction: float, seed: int, by_group: bool = False
-) -> Split:
+def split(task: Task, *, train_fraction: float, validation_fraction: float, seed: int, by_group: bool = False) -> Split:
     """Split a task's rows at random; the model has no part in it.
 
     The rows (or groups) are put in one random order, drawn from the stream ``(seed, "split")``; the training
@@ -91,8 +89,7 @@ def split(
         )
     if not 0 <= validation_fraction < 1:
         raise InputError(
-            f"validation fraction {validation_fraction} is not at least 0 and below 1; "
-            f"take 0 for no validation part"
+            f"validation fraction {validation_fraction} is not at least 0 and below 1; take 0 for no validation part"
         )
     if train_fraction + validation_fraction >= 1:
         raise InputError(

@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from grokkit.report.figures.parts import inline, log_x, method_color, method_dash
+from grokkit.report.figures.parts import inline, log_ticks, log_x, method_color, method_dash
 
 Clock = Literal["step", "train_seconds", "flops"]
 
@@ -47,8 +47,7 @@ def seed_curves_data(runs: pl.DataFrame, curves: pl.DataFrame, points: int = 120
     frame = pl.concat(kept) if kept else labelled
     floats = [column for column in _COLUMNS if column not in ("method", "seed", "step")]
     return frame.drop("run_id").with_columns(
-        pl.when(pl.col(column).is_finite()).then(pl.col(column).round_sig_figs(5)).alias(column)
-        for column in floats
+        pl.when(pl.col(column).is_finite()).then(pl.col(column).round_sig_figs(5)).alias(column) for column in floats
     )
 
 
@@ -85,7 +84,7 @@ def curve_chart(
     measure: str,
     x: Clock = "step",
     *,
-    y_title: str,
+    y_title: str | None = None,
     accuracy: bool = False,
     legend: bool = False,
 ) -> alt.LayerChart:
@@ -100,9 +99,12 @@ def curve_chart(
         y_axis = alt.Axis(format=".0%", values=[0, 0.25, 0.5, 0.75, 1])
     else:
         values = seeds[measure].drop_nulls()
-        wide = values.len() > 0 and values.min() > 0 and values.max() > 30 * values.min()  # pyright: ignore[reportOperatorIssue, reportOptionalOperand]
-        y_scale = alt.Scale(type="log" if wide else "linear", zero=False, nice=not wide)
-        y_axis = alt.Axis(format="~s", tickCount=5)
+        bottom, top = _span(values.filter(values > 0))
+        if values.len() and (values > 0).all() and top > 30 * bottom:
+            y_scale = alt.Scale(type="log", domain=[bottom, top], nice=False)
+            y_axis = alt.Axis(format="~s", values=log_ticks(bottom, top))
+        else:
+            y_scale, y_axis = alt.Scale(zero=False), alt.Axis(format="~s", tickCount=5)
     color, dash = method_color(methods, legend), method_dash(methods, legend)
     x_of = lambda field: log_x(field, clock.title, low, high, clock.tick_format)  # noqa: E731
     y_of = lambda field: alt.Y(field, type="quantitative", title=y_title, scale=y_scale, axis=y_axis)  # noqa: E731
@@ -112,9 +114,7 @@ def curve_chart(
         .encode(x_of(x), y_of(measure), color, dash, alt.Detail("seed", type="nominal"))
     )
     bold = (
-        alt.Chart(inline(medians))
-        .mark_line(strokeWidth=2.5, clip=True)
-        .encode(x_of("x"), y_of("value"), color, dash)
+        alt.Chart(inline(medians)).mark_line(strokeWidth=2.5, clip=True).encode(x_of("x"), y_of("value"), color, dash)
     )
     return alt.layer(thin, bold)
 
@@ -127,13 +127,11 @@ def learning_chart(
     x: Clock = "step",
     *,
     target: float,
+    y_title: str | None = None,
     legend: bool = False,
 ) -> alt.LayerChart:
     """Accuracy on the training or the held-out data, with a fine rule at the target."""
-    y_title = "held-out accuracy" if split == "test" else "train accuracy"
-    lines = curve_chart(
-        seeds, medians, methods, f"{split}_accuracy", x, y_title=y_title, accuracy=True, legend=legend
-    )
+    lines = curve_chart(seeds, medians, methods, f"{split}_accuracy", x, y_title=y_title, accuracy=True, legend=legend)
     rule = (
         alt.Chart(inline(pl.DataFrame({"target": [target]})))
         .mark_rule(stroke="#9aa4ad", strokeWidth=1, strokeDash=[2, 2])

@@ -25,9 +25,7 @@ def fraction_data(runs: pl.DataFrame, methods: Sequence[str]) -> pl.DataFrame:
         rows.append({"method": method, "steps": 0.0, "fraction": 0.0, "censored": 0})
         for step, fraction in zip(*fraction_reached(times), strict=True):
             censored = int(((times.time == step) & ~times.reached).sum())
-            rows.append(
-                {"method": method, "steps": float(step), "fraction": float(fraction), "censored": censored}
-            )
+            rows.append({"method": method, "steps": float(step), "fraction": float(fraction), "censored": censored})
     schema = {"method": pl.String, "steps": pl.Float64, "fraction": pl.Float64, "censored": pl.Int64}
     return pl.DataFrame(rows, schema=schema)
 
@@ -46,7 +44,7 @@ def fraction_chart(data: pl.DataFrame, methods: Sequence[str], *, legend: bool =
     y = alt.Y(
         "fraction",
         type="quantitative",
-        title="fraction of runs generalized",
+        title=None,
         scale=alt.Scale(domain=[0, 1.03], nice=False),
         axis=alt.Axis(format=".0%", values=[0, 0.25, 0.5, 0.75, 1]),
     )

@@ -59,7 +59,7 @@ def method_color(methods: Sequence[str], legend: bool) -> alt.Color:
         "method",
         type="nominal",
         scale=alt.Scale(domain=list(styles), range=[look.color for look in styles.values()]),
-        legend=alt.Legend(columns=_columns(methods), symbolType="stroke") if legend else None,
+        legend=alt.Legend(columns=_columns(methods), symbolType="stroke", symbolOpacity=1) if legend else None,
     )
 
 
@@ -70,7 +70,9 @@ def method_dash(methods: Sequence[str], legend: bool) -> alt.StrokeDash:
         "method",
         type="nominal",
         scale=alt.Scale(domain=list(styles), range=dashes),
-        legend=alt.Legend(columns=_columns(methods), symbolType="stroke", symbolSize=400) if legend else None,
+        legend=alt.Legend(columns=_columns(methods), symbolType="stroke", symbolSize=400, symbolOpacity=1)
+        if legend
+        else None,
     )
 
 

@@ -21,8 +21,9 @@ def times_data(runs: pl.DataFrame, methods: Sequence[str]) -> pl.DataFrame:
         own = runs.filter(pl.col("method") == method).sort("seed")
         times = times_to_target(own)
         frames.append(
-            pl.DataFrame({"method": own["method"], "seed": own["seed"], "steps": times.time, "reached": times.reached})
-            .with_columns(pl.lit(median_time(times).value, dtype=pl.Float64).alias("median"))
+            pl.DataFrame(
+                {"method": own["method"], "seed": own["seed"], "steps": times.time, "reached": times.reached}
+            ).with_columns(pl.lit(median_time(times).value, dtype=pl.Float64).alias("median"))
         )
     return pl.concat(frames)
 
@@ -41,11 +42,12 @@ def times_chart(data: pl.DataFrame, methods: Sequence[str]) -> alt.LayerChart:
         "method",
         type="nominal",
         title=None,
-        scale=alt.Scale(domain=list(methods), paddingInner=0.35, paddingOuter=0.25),
+        sort=list(methods),
+        scale=alt.Scale(paddingInner=0.35, paddingOuter=0.25),
         axis=alt.Axis(labelLimit=150, domain=False, ticks=False, grid=False),
     )
     # Each seed has its own height in every row, so that runs evaluated at the same step do not hide each other.
-    offset = alt.YOffset("seed", type="ordinal")
+    offset = alt.YOffset("seed", type="ordinal", scale=alt.Scale(domain=sorted(set(drawn["seed"]))))
     tooltip = [
         alt.Tooltip("method", type="nominal"),
         alt.Tooltip("seed", type="ordinal"),
@@ -59,7 +61,7 @@ def times_chart(data: pl.DataFrame, methods: Sequence[str]) -> alt.LayerChart:
     )
     medians = (
         alt.Chart(inline(drawn.filter(pl.col("median").is_not_null()).unique("method", maintain_order=True)))
-        .mark_tick(thickness=2.5, height=alt.RelativeBandSize(band=1), opacity=0.55)
+        .mark_point(shape="stroke", angle=90, size=1600, strokeWidth=2.5, opacity=0.5)
         .encode(log_x("median", "optimizer steps to the target", low, high), y, method_color(methods, False))
     )
     shape = alt.Shape(
@@ -79,12 +81,12 @@ def times_chart(data: pl.DataFrame, methods: Sequence[str]) -> alt.LayerChart:
         .mark_point(size=80, filled=False, fill="white", strokeWidth=2, opacity=1, shape=NOT_REACHED_SHAPE)
         .encode(x, y, offset, method_color(methods, False), tooltip=tooltip)
     )
-    label = (
-        alt.Chart(inline(_labels(missed_rows)))
-        .mark_text(align="right", dx=-12, fontSize=11, color=MUTED)
-        .encode(x, y, text=alt.Text("label", type="nominal"))
-    )
-    return alt.layer(same_seed, medians, reached, missed, label)
+    text = alt.Chart(inline(_labels(missed_rows))).encode(x, y, text=alt.Text("label", type="nominal"))
+    # In the gap above the row, where no mark lies; a white rim keeps the lines of the seeds off the words.
+    place_at = {"align": "right", "dx": 9, "dy": -27, "fontSize": 11}
+    rim = text.mark_text(**place_at, stroke="white", strokeWidth=5, strokeJoin="round")
+    label = text.mark_text(**place_at, color=MUTED)
+    return alt.layer(same_seed, medians, reached, missed, rim, label)
 
 
 def _labels(missed: pl.DataFrame) -> pl.DataFrame:

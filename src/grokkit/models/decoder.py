@@ -1,0 +1,151 @@
+"""The causal decoder of the grokking papers.
+
+Two residual streams, one class:
+
+- ``residual="grokfast"``, exactly the Grokfast paper's public model: the stream is the *normalized* x,
+  ``x = ln_1(x); x = x + attention(x); x = x + mlp(ln_2(x))``;
+- ``residual="pre-norm"``, the standard one: ``x = x + attention(ln_1(x)); x = x + mlp(ln_2(x))``.
+
+Learned positions, multi-head attention with biases, exact GELU, an MLP four times as wide, a final LayerNorm,
+an untied head without bias. Parameters are named as in ``nn.MultiheadAttention``, so the state of a model
+built of PyTorch's own modules loads.
+
+The tasks read the answer at the last token only. Unless every position is asked for, the last layer therefore
+computes queries, output projection and MLP for that position alone: the same function, the same gradients.
+
+Shapes: B batch, T tokens, W width, H heads, D = W/H, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from grokkit.errors import InputError, unknown
+
+Residual = Literal["grokfast", "pre-norm"]
+
+
+class Decoder(nn.Module):
+    """A causal Transformer over short token sequences; returns logits at the answer position.
+
+    Args:
+        vocabulary: V, tokens in and out.
+        positions: learned positions; at least T.
+        depth: layers. Default 2 (Grokfast, NeuralGrok).
+        width: W. Default 128.
+        heads: H, must divide W. Default 4.
+        residual: which residual stream, see the module's docstring. Default ``"grokfast"``.
+        init_scale: factor on PyTorch's default initial weights; LayerNorms keep theirs. Default 1.
+
+    Raises:
+        InputError: if a size is below 1, H does not divide W, or ``residual`` is unknown.
+    """
+
+    def __init__(
+        self,
+        *,
+        vocabulary: int,
+        positions: int,
+        depth: int = 2,
+        width: int = 128,
+        heads: int = 4,
+        residual: Residual = "grokfast",
+        init_scale: float = 1.0,
+    ) -> None:
+        super().__init__()
+        for name, value in (("depth", depth), ("width", width), ("heads", heads)):
+            if value < 1:
+                raise InputError(f"decoder {name}={value} is not possible: at least 1; the papers use 2, 128 and 4")
+        if width % heads:
+            raise InputError(f"decoder width={width} is not divisible by heads={heads}; e.g. width=128, heads=4")
+        if residual not in ("grokfast", "pre-norm"):
+            raise unknown("residual", residual, ("grokfast", "pre-norm"))
+        self.depth, self.width, self.heads, self.vocabulary = depth, width, heads, vocabulary
+        self.token_embeddings = nn.Embedding(vocabulary, width)
+        self.position_embeddings = nn.Embedding(positions, width)
+        self.layers = nn.ModuleList(Block(width, heads, residual) for _ in range(depth))
+        self.ln_f = nn.LayerNorm(width)
+        self.head = nn.Linear(width, vocabulary, bias=False)
+        if init_scale != 1.0:
+            scale_weights(self, init_scale)
+
+    def forward(self, tokens_BT: Tensor, *, every_position: bool = False) -> Tensor:
+        """Logits (B, V) at the last token, or (B, T, V) at ``every_position``."""
+        positions_T = torch.arange(tokens_BT.shape[1], device=tokens_BT.device)
+        x = self.token_embeddings(tokens_BT) + self.position_embeddings(positions_T)
+        for index, layer in enumerate(self.layers):
+            x = layer(x, last_only=not every_position and index == self.depth - 1)
+        return self.head(self.ln_f(x))
+
+    def forward_flops(self, batch: int, tokens: int) -> int:
+        """Floating-point operations in the matrix products of one forward pass, two per multiply-add.
+
+        Layers but the last: 24·B·T·W² + 4·B·T²·W; the last, at the answer position only:
+        (20 + 4·T)·B·W² + 4·B·T·W; the head: 2·B·W·V. A training step costs three times as much.
+        """
+        b, t, w = batch, tokens, self.width
+        full = 24 * b * t * w * w + 4 * b * t * t * w
+        last = (20 + 4 * t) * b * w * w + 4 * b * t * w
+        return (self.depth - 1) * full + last + 2 * b * w * self.vocabulary
+
+
+class Block(nn.Module):
+    """One layer: attention and MLP with their LayerNorms."""
+
+    def __init__(self, width: int, heads: int, residual: Residual) -> None:
+        super().__init__()
+        self.normalized_stream = residual == "grokfast"
+        self.ln_1 = nn.LayerNorm(width)
+        self.ln_2 = nn.LayerNorm(width)
+        self.attn = CausalAttention(width, heads)
+        self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
+
+    def forward(self, x_BTW: Tensor, *, last_only: bool) -> Tensor:
+        normal = self.ln_1(x_BTW)
+        x = normal if self.normalized_stream else x_BTW
+        x = (x[:, -1] if last_only else x) + self.attn(normal, last_only=last_only)
+        return x + self.mlp(self.ln_2(x))
+
+
+class CausalAttention(nn.Module):
+    """Multi-head causal self-attention with the parameters, names and initial values of nn.MultiheadAttention."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.in_proj_weight = nn.Parameter(torch.empty(3 * width, width))
+        self.in_proj_bias = nn.Parameter(torch.zeros(3 * width))
+        self.out_proj = nn.Linear(width, width)
+        nn.init.xavier_uniform_(self.in_proj_weight)
+        nn.init.zeros_(self.out_proj.bias)
+
+    def forward(self, x_BTW: Tensor, *, last_only: bool) -> Tensor:
+        batch, tokens, width = x_BTW.shape
+        if last_only:
+            q = F.linear(x_BTW[:, -1], self.in_proj_weight[:width], self.in_proj_bias[:width]).unsqueeze(1)
+            k, v = F.linear(x_BTW, self.in_proj_weight[width:], self.in_proj_bias[width:]).chunk(2, -1)
+        else:
+            q, k, v = F.linear(x_BTW, self.in_proj_weight, self.in_proj_bias).chunk(3, -1)
+        q_BHQD, k_BHTD, v_BHTD = (t.unflatten(-1, (self.heads, -1)).transpose(1, 2) for t in (q, k, v))
+        scores_BHQT = q_BHQD @ k_BHTD.transpose(-2, -1) * (width // self.heads) ** -0.5
+        if not last_only:
+            future = torch.ones(tokens, tokens, dtype=torch.bool, device=x_BTW.device).triu(1)
+            scores_BHQT = scores_BHQT.masked_fill(future, float("-inf"))
+        mixed_BQW = (scores_BHQT.softmax(-1) @ v_BHTD).transpose(1, 2).reshape(batch, -1, width)
+        out = self.out_proj(mixed_BQW)
+        return out[:, 0] if last_only else out
+
+
+def scale_weights(model: nn.Module, factor: float) -> None:
+    """Multiply all initial weights by ``factor``, except those of LayerNorms."""
+    if not 0.0 < factor < float("inf"):
+        raise InputError(f"init_scale={factor!r} is not possible: a finite number > 0; the default is 1")
+    with torch.no_grad():
+        for module in model.modules():
+            if not isinstance(module, nn.LayerNorm):
+                for parameter in module.parameters(recurse=False):
+                    parameter.mul_(factor)

@@ -1,0 +1,65 @@
+"""The charts of the page as Vega-Lite, ready to be embedded: each fits its container, data sets are shared."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import altair as alt
+import polars as pl
+
+from grokkit.report.figures import (
+    curve_chart,
+    fraction_chart,
+    fraction_data,
+    learning_chart,
+    median_curve_data,
+    seed_curves_data,
+    times_chart,
+    times_data,
+)
+from grokkit.report.figures.curves import CLOCKS
+from grokkit.report.images import NORMS
+from grokkit.report.looks import CONFIG
+
+SEED_POINTS = 6_000
+"""Points of thin lines in a page, over all runs: at some 200 bytes each they stay near a megabyte."""
+
+
+def page_charts(study: Mapping[str, Any], runs: pl.DataFrame, curves: pl.DataFrame) -> dict[str, Any]:
+    """``charts`` (name → spec and the data sets it uses), ``datasets`` and ``config``, as the page's script reads them.
+
+    The learning curves exist once for each x axis, named ``step:train``, ``train_seconds:test`` and so on.
+    """
+    methods, target = list(study["methods"]), study["target"]
+    seeds = seed_curves_data(runs, curves, points=max(30, min(120, SEED_POINTS // max(runs.height, 1))))
+    drawn: dict[str, alt.LayerChart] = {
+        f"{clock}:{split}": learning_chart(
+            seeds,
+            median_curve_data(runs, curves, f"{split}_accuracy", clock),
+            methods,
+            split,
+            clock,
+            target=target,
+        ).properties(width="container", height=280)
+        for clock in CLOCKS
+        for split in ("train", "test")
+    }
+    drawn["fraction"] = fraction_chart(fraction_data(runs, methods), methods).properties(width="container", height=280)
+    drawn["times"] = times_chart(times_data(runs, methods), methods).properties(
+        width="container", height=max(140, 62 * len(methods))
+    )
+    for measure in NORMS:
+        drawn[measure] = curve_chart(seeds, median_curve_data(runs, curves, measure), methods, measure).properties(
+            width="container", height=220
+        )
+
+    charts: dict[str, Any] = {}
+    datasets: dict[str, Any] = {}
+    for name, chart in drawn.items():
+        spec = chart.to_dict()
+        own = spec.pop("datasets", {})
+        spec["autosize"] = {"type": "fit-x", "contains": "padding"}
+        charts[name] = {"spec": spec, "uses": list(own)}
+        datasets |= own  # altair names a data set by its content, so equal ones meet here
+    return {"charts": charts, "datasets": datasets, "config": CONFIG}

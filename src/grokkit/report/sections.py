@@ -1,0 +1,260 @@
+"""The page's tables and lists as HTML. Every string from outside goes through :func:`escape` once, here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Any
+
+import polars as pl
+
+from grokkit.analyse.words import (
+    NOT_REACHED,
+    number,
+    number_interval,
+    p_value,
+    percent,
+    ratio,
+    ratio_interval,
+    whole,
+)
+from grokkit.report.looks import Look, looks
+
+_MARKS = {
+    "circle": '<circle cx="20" cy="6" r="4"/>',
+    "square": '<path d="M16 2h8v8h-8z"/>',
+    "diamond": '<path d="M20 1l5 5-5 5-5-5z"/>',
+    "triangle-up": '<path d="M20 1.5l5 9h-10z"/>',
+    "cross": '<path d="M18.4 1.5h3.2v2.9h2.9v3.2h-2.9v2.9h-3.2v-2.9h-2.9v-3.2h2.9z"/>',
+    "triangle-down": '<path d="M20 10.5l-5-9h10z"/>',
+}
+
+
+def swatch(look: Look) -> str:
+    """The method's line and mark, as in the charts."""
+    dash = " ".join(str(length) for length in look.dash)
+    line = f'<path d="M0 6h40" stroke="{look.color}" stroke-width="2.5" stroke-dasharray="{dash}"/>'
+    mark = f'<g fill="{look.color}" stroke="#fff" stroke-width="1">{_MARKS[look.shape]}</g>'
+    return f'<svg class="swatch" viewBox="0 0 40 12" aria-hidden="true">{line}{mark}</svg>'
+
+
+def key(methods: Sequence[str]) -> str:
+    """The legend the charts share: a list, which wraps on a phone as a drawn legend cannot."""
+    items = [f"<li>{swatch(look)}{escape(method)}</li>" for method, look in looks(methods).items()]
+    return f'<ul class="key" aria-label="Methods">{"".join(items)}</ul>'
+
+
+def leaderboard_table(rows: Sequence[Mapping[str, Any]], study: Mapping[str, Any]) -> str:
+    target, base = percent(study["target"]), escape(study["baseline"])
+    head = [
+        "method",
+        f"runs that<br>reached {target}",
+        f"steps<br>to {target}",
+        f"seconds of training<br>to {target}",
+        "delay<br>in steps",
+        f"steps<br>vs {base}",
+        f"seconds<br>vs {base}",
+        "log-rank<br>p",
+    ]
+    styles = looks(study["methods"])
+    body = []
+    for row in rows:
+        missing = NOT_REACHED if row["runs"] else "no runs"
+        itself = row["method"] == study["baseline"]
+        # Where a seed is missing from the ratio, the ratio alone would flatter or blame: say how many are in it.
+        partial = row["pairs"] < len(study["seeds"])
+        pairs = "baseline" if itself else f"{row['pairs']} of {len(study['seeds'])} seeds" if partial else ""
+        body.append(
+            [
+                swatch(styles[row["method"]]) + escape(row["method"]),
+                _cell(f"{row['successes']}/{row['runs']}", ""),
+                _cell(
+                    number(row["median_steps"], missing),
+                    number_interval(row["median_steps_low"], row["median_steps_high"]),
+                ),
+                _cell(
+                    number(row["median_train_seconds"], missing),
+                    number_interval(row["median_train_seconds_low"], row["median_train_seconds_high"]),
+                ),
+                _cell(number(row["median_delay_steps"], missing), ""),
+                _cell(
+                    ratio(row["ratio_steps_vs_baseline"]),
+                    ratio_interval(row["ratio_ci_low"], row["ratio_ci_high"]),
+                    pairs,
+                ),
+                _cell(
+                    ratio(row["ratio_seconds_vs_baseline"]),
+                    ratio_interval(row["ratio_seconds_ci_low"], row["ratio_seconds_ci_high"]),
+                ),
+                _cell(p_value(row["logrank_p"]), ""),
+            ]
+        )
+    return _table("Leaderboard: one row per method", head, body)
+
+
+def runs_table(runs: pl.DataFrame, methods: Sequence[str]) -> str:
+    head = [
+        "method",
+        "seed",
+        "outcome",
+        "memorized<br>at step",
+        "generalized<br>at step",
+        "delay<br>in steps",
+        "steps<br>taken",
+        "training<br>seconds",
+        "evaluation<br>seconds",
+        "training<br>FLOPs",
+        "peak<br>memory",
+        "final held-out<br>accuracy",
+    ]
+    place = {method: i for i, method in enumerate(methods)}
+    ordered = sorted(runs.to_dicts(), key=lambda run: (place[run["method"]], run["seed"]))
+    body = [
+        [
+            escape(run["method"]),
+            _cell(str(run["seed"]), ""),
+            _cell(_outcome(run), ""),
+            _cell(whole(run["memorized_at"]), ""),
+            _cell(whole(run["generalized_at"]), _resolution(run)),
+            _cell(whole(run["delay_steps"]), ""),
+            _cell(whole(run["steps"]), ""),
+            _cell(number(run["train_seconds"]), ""),
+            _cell(number(run["eval_seconds"]), ""),
+            _cell("–" if run["flops"] is None else f"{run['flops']:.2e}", ""),
+            _cell(_mebibytes(run["peak_memory_bytes"]), ""),
+            _cell("–" if run["final_test_accuracy"] is None else f"{100 * run['final_test_accuracy']:.1f} %", ""),
+        ]
+        for run in ordered
+    ]
+    return _table("Every run", head, body, tall=True)
+
+
+def methods_table(study: Mapping[str, Any]) -> str:
+    details = study.get("methods_detail", {})
+    body = []
+    for method, look in looks(study["methods"]).items():
+        detail = details.get(method, {})
+        what = escape(str(detail.get("title", "")))
+        if summary := detail.get("summary"):
+            what += f"<small>{escape(str(summary))}</small>"
+        body.append(
+            [
+                swatch(look) + escape(method),
+                ("text", what),
+                ("text", escape(settings(detail.get("optimizer", "")))),
+                ("text", escape(settings(detail.get("settings", {})))),
+            ]
+        )
+    return _table("Methods and their settings", ["method", "what it is", "optimizer", "settings"], body, text=True)
+
+
+def definitions(study: Mapping[str, Any]) -> str:
+    target, base = percent(study["target"]), escape(study["baseline"])
+    budget = whole(study["budget"])
+    terms = {
+        "memorized": f"The first evaluation with train accuracy of at least {target}.",
+        "generalized": f"The first evaluation with held-out accuracy of at least {target} from which it stays there. "
+        "Known only as finely as the evaluations lie: ± gives the distance to the one before.",
+        "delay": "Steps from memorized to generalized.",
+        "not reached": f"A run that did not generalize within its budget of {budget} steps is censored: its time counts "
+        "as later than the budget. It is never dropped. A diverged run counts the same.",
+        "median": "Kaplan–Meier median over runs, which takes censored runs into account, with a 95 % interval "
+        "(log-log, inverted). ∞: so few or so late runs set no upper limit. With half of the runs or more censored "
+        "there may be no median.",
+        "ratio": f"A method's time over {base}'s for the same seed: same split, same start where shapes allow, same "
+        "batches. Geometric mean over the seeds in which both generalized; 95 % interval by 10,000 bootstrap "
+        "resamples of seeds. Below 1 is less than the baseline; an interval that contains 1 is no clear difference.",
+        "log-rank p": "How often times to target would differ this much if method and baseline were equally fast, "
+        "censored runs included. For large samples; with a handful of seeds, a hint.",
+        "seconds": "Time spent in training steps, evaluations not counted. Holds for the machine below only.",
+        "AWE, AGE": "Absolute weight entropy and absolute gradient entropy, −Σ|v| ln|v| over all weights, and over all "
+        "entries of the raw gradient before any method touched it.",
+    }
+    return _list({term: text for term, text in terms.items()})
+
+
+def provenance(study: Mapping[str, Any], runs: pl.DataFrame) -> str:
+    origins = [run["provenance"] or {} for run in runs.to_dicts()] if "provenance" in runs.columns else []
+
+    def seen(field: str) -> str:
+        values = sorted({str(origin[field]) for origin in origins if origin.get(field) is not None})
+        return ", ".join(values)
+
+    started = sorted(str(origin["started"]) for origin in origins if origin.get("started"))
+    facts = {
+        "task": settings(study.get("task", "")),
+        "model": settings(study.get("model", "")),
+        "parameters": ", ".join(
+            whole(count) for count in sorted({int(o["parameters"]) for o in origins if o.get("parameters")})
+        ),
+        "seeds": ", ".join(str(seed) for seed in study["seeds"]),
+        "budget": f"{whole(study['budget'])} steps a run",
+        "target": f"held-out accuracy {percent(study['target'])}",
+        "versions": "; ".join(f"{name} {seen(name)}" for name in ("grokkit", "torch", "numpy", "python") if seen(name)),
+        "machine": "; ".join(part for part in (seen("platform"), seen("processor")) if part),
+        "threads a run": seen("threads"),
+        "runs started": " to ".join(dict.fromkeys([*started[:1], *started[-1:]])),
+    }
+    listed = _list({term: escape(text) for term, text in facts.items() if text})
+    command = study.get("command")
+    return (f"<pre><code>{escape(command)}</code></pre>" if command else "") + listed
+
+
+def settings(value: Any) -> str:
+    """Settings on one line: ``lr=0.003, weight_decay=1.0``."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name}={settings(item)}" for name, item in value.items())
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, (list, tuple)):
+        return f"({', '.join(settings(item) for item in value)})"
+    return str(value)
+
+
+def _outcome(run: Mapping[str, Any]) -> str:
+    if run["status"] == "diverged":
+        return f"diverged at {whole(run['diverged_at'])}"
+    if run["status"] == "censored":
+        return NOT_REACHED
+    return "generalized" if run["collapsed_at"] is None else f"collapsed at {whole(run['collapsed_at'])}"
+
+
+def _resolution(run: Mapping[str, Any]) -> str:
+    steps = run["resolution_steps"]
+    return "" if steps is None else f"±{whole(steps)}"
+
+
+def _mebibytes(size: int | None) -> str:
+    return "–" if size is None else f"{number(round(size / 2**20))} MiB"
+
+
+def _cell(main: str, *small: str) -> tuple[str, str]:
+    """Class and content of a cell: the value, and below it in small print what qualifies it."""
+    absent = main in (NOT_REACHED, "–", "no runs")
+    return ("absent" if absent else "", main + "".join(f"<small>{line}</small>" for line in small if line))
+
+
+def _table(
+    caption: str,
+    head: Sequence[str],
+    body: Sequence[Sequence[Any]],
+    *,
+    tall: bool = False,
+    text: bool = False,
+) -> str:
+    """A table in a box of its own that scrolls, so that the page never does sideways."""
+    kind = ' class="text"' if text else ""
+    heads = "".join(f'<th scope="col"{kind}>{title}</th>' for title in head)
+    lines = []
+    for name, *cells in body:
+        tds = "".join(f'<td class="{c}">{v}</td>' if c else f"<td>{v}</td>" for c, v in cells)
+        lines.append(f'<tr><th scope="row">{name}</th>{tds}</tr>')
+    return (
+        f'<div class="scroll{" tall" if tall else ""}" tabindex="0" role="region" aria-label="{caption}">'
+        f"<table><caption>{caption}</caption><thead><tr>{heads}</tr></thead>"
+        f"<tbody>{''.join(lines)}</tbody></table></div>"
+    )
+
+
+def _list(terms: Mapping[str, str]) -> str:
+    return f"<dl>{''.join(f'<dt>{term}</dt><dd>{text}</dd>' for term, text in terms.items())}</dl>"

@@ -1,0 +1,33 @@
+"""A study's report on disk: numbers, page, pictures, each file whole or absent."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from grokkit.analyse import leaderboard, verdict
+from grokkit.files import atomic_write
+from grokkit.report.images import images
+from grokkit.report.page import build_page
+
+
+def write_report(folder: Path, study: Mapping[str, Any], runs: pl.DataFrame, curves: pl.DataFrame) -> dict[str, Path]:
+    """Write leaderboard.json, report.html and figures/*.png into ``folder``; returns name → path of each.
+
+    ``study`` as in study.json; ``runs`` one row per run with the keys of run.json; ``curves`` the rows of all
+    curves.parquet with their ``run_id``.
+    """
+    rows = leaderboard(runs, list(study["methods"]), study["baseline"])
+    page = build_page(study, runs, curves, rows, verdict(rows, study))
+    contents = {
+        "leaderboard.json": (json.dumps(rows, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode(),
+        **{f"figures/{name}": data for name, data in images(study, runs, curves).items()},
+        "report.html": page.encode(),
+    }
+    for name, data in contents.items():
+        atomic_write(folder / name, data)
+    return {name: folder / name for name in contents}

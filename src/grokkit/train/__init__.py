@@ -1,0 +1,1 @@
+"""The trainer: a run's configuration, its loop, its record."""

@@ -1,0 +1,151 @@
+"""Everything that determines a run, checked once; its hash is the run's identity."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from grokkit.errors import InputError, unknown
+
+
+class Config(BaseModel):
+    """Immutable, and strict about names."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class TaskConfig(Config):
+    """A task and its split.
+
+    ``train_fraction`` and ``validation_fraction`` are of all rows; the rest is the test part. Defaults: half
+    for training (Grokfast), a tenth for validation, so that tuning never looks at the test part.
+    """
+
+    spec: str
+    layout: Literal["infix", "operands-first", "operands"] = "infix"
+    operands_from: dict[str, int] = {}
+    train_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    validation_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    unordered_split: bool = False
+
+
+class DecoderConfig(Config):
+    """Grokfast's decoder; see :class:`grokkit.models.Decoder`."""
+
+    kind: Literal["decoder"] = "decoder"
+    depth: Annotated[int, Field(ge=1)] = 2
+    width: Annotated[int, Field(ge=1)] = 128
+    heads: Annotated[int, Field(ge=1)] = 4
+    residual: Literal["grokfast", "pre-norm"] = "grokfast"
+    init_scale: Annotated[float, Field(gt=0)] = 1.0
+
+
+class FnnConfig(Config):
+    """GrokTransfer's feed-forward target; see :class:`grokkit.models.FNN`."""
+
+    kind: Literal["fnn"] = "fnn"
+    depth: Annotated[int, Field(ge=1)] = 3
+    dim: Annotated[int, Field(ge=1)] = 128
+    width: Annotated[int, Field(ge=1)] = 512
+    bias: bool = False
+    init_scale: Annotated[float, Field(gt=0)] = 1.0
+
+
+MODELS: dict[str, type[DecoderConfig] | type[FnnConfig]] = {"decoder": DecoderConfig, "fnn": FnnConfig}
+
+
+class OptimizerConfig(Config):
+    """An optimizer of ``torch.optim``.
+
+    ``wd`` is L2 decay, added to the gradient, under ``adam`` and ``sgd``, and decoupled decay, multiplied by
+    the learning rate, under ``adamw``. ``beta1`` is the momentum under ``sgd``. The learning rate is
+    lr·min(1, u/lr_warmup) at update u, counted from 0 (Grokfast).
+    """
+
+    optimizer: Literal["adam", "adamw", "sgd"]
+    lr: Annotated[float, Field(gt=0)]
+    wd: Annotated[float, Field(ge=0)] = 0.0
+    beta1: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    beta2: Annotated[float, Field(ge=0, lt=1)] = 0.98
+    lr_warmup: Annotated[int, Field(ge=0)] = 10
+
+
+class MethodConfig(Config):
+    """A method of the catalogue with its settings; ``label`` is how results call it."""
+
+    label: str
+    card: str
+    settings: dict[str, Any]
+    optimizer: OptimizerConfig
+
+
+class EvaluationConfig(Config):
+    """When and on what to evaluate.
+
+    The distance between evaluations is ``every`` steps, and ``growth`` of the steps taken once that is more:
+    a resolution of ``every`` steps early and of 3 % later. Training accuracy is measured on ``train_rows``
+    fixed random rows; validation and test parts are evaluated whole.
+    """
+
+    every: Annotated[int, Field(ge=1)] = 10
+    growth: Annotated[float, Field(ge=0, lt=1)] = 0.03
+    train_rows: Annotated[int, Field(ge=1)] = 1024
+
+
+class RunConfig(Config):
+    """One run.
+
+    Attributes:
+        budget: optimizer steps.
+        batch_size: rows a step; None for full batch.
+        target: held-out accuracy that counts as generalized, and training accuracy that counts as memorized.
+        sustain: following evaluations that must stay at the target for the generalization to count.
+        after: steps to go on after that, to see whether it collapses.
+    """
+
+    task: TaskConfig
+    model: Annotated[DecoderConfig | FnnConfig, Field(discriminator="kind")]
+    method: MethodConfig
+    seed: Annotated[int, Field(ge=0)]
+    budget: Annotated[int, Field(ge=1)]
+    batch_size: Annotated[int, Field(ge=1)] | None = 512
+    target: Annotated[float, Field(gt=0, le=1)] = 0.95
+    sustain: Annotated[int, Field(ge=0)] = 5
+    after: Annotated[int, Field(ge=0)] = 0
+    evaluation: EvaluationConfig = EvaluationConfig()
+
+    def hash(self) -> str:
+        """Twelve hexadecimal digits that change with anything that changes the run."""
+        settings = self.model_dump()
+        del settings["method"]["label"]
+        return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
+
+    def run_id(self) -> str:
+        """A folder name: ``<method>--seed<seed>--<hash>``."""
+        return f"{self.method.card}--seed{self.seed}--{self.hash()}"
+
+
+C = TypeVar("C", bound=Config)
+
+
+def checked(kind: type[C], what: str, **values: Any) -> C:
+    """Make a ``kind``; a bad value becomes one line that names it, what is allowed and the default.
+
+    Raises:
+        InputError: if a name is unknown or a value is not allowed.
+    """
+    for name in values:
+        if name not in kind.model_fields:
+            raise unknown(f"setting of {what}", name, kind.model_fields)
+    try:
+        return kind(**values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0])
+        field = kind.model_fields[name]
+        remedy = "" if field.is_required() else f"; the default is {field.default!r}"
+        problem = first["msg"][0].lower() + first["msg"][1:]
+        raise InputError(f"{what}: {name}={first['input']!r} is not possible: {problem}{remedy}") from None

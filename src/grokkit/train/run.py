@@ -1,0 +1,111 @@
+"""What a run leaves behind: its curves, events, costs and where it came from."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import torch
+
+import grokkit
+from grokkit.train.config import RunConfig
+from grokkit.train.events import Events
+
+CURVES = (
+    "step",
+    "train_seconds",
+    "eval_seconds",
+    "flops",
+    "train_loss",
+    "train_accuracy",
+    "validation_loss",
+    "validation_accuracy",
+    "test_loss",
+    "test_accuracy",
+    "weight_norm",
+    "weight_entropy",
+    "gradient_norm",
+    "gradient_entropy",
+)
+"""Columns of the curves, one row an evaluation; docs/results-format.md says what each is."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """A finished run. ``record()`` and ``curves`` are what docs/results-format.md describes."""
+
+    config: RunConfig
+    curves: dict[str, list[Any]]
+    events: Events
+    diverged_at: int | None
+    steps: int
+    train_seconds: float
+    eval_seconds: float
+    flops: int
+    peak_memory_bytes: int
+    provenance: dict[str, Any]
+
+    @property
+    def status(self) -> str:
+        if self.events.generalized_at is not None:
+            return "generalized"
+        return "censored" if self.diverged_at is None else "diverged"
+
+    def record(self) -> dict[str, Any]:
+        """The JSON record of this run."""
+        events, curves = self.events, self.curves
+        at = curves["step"].index(events.generalized_at) if events.generalized_at is not None else None
+        return {
+            "run_id": self.config.run_id(),
+            "method": self.config.method.label,
+            "seed": self.config.seed,
+            "budget": self.config.budget,
+            "config": self.config.model_dump(),
+            "config_hash": self.config.hash(),
+            "status": self.status,
+            "steps": self.steps,
+            "memorized_at": events.memorized_at,
+            "generalized_first_at": events.generalized_first_at,
+            "generalized_at": events.generalized_at,
+            "delay_steps": events.delay_steps,
+            "collapsed_at": events.collapsed_at,
+            "diverged_at": self.diverged_at,
+            "resolution_steps": events.resolution_steps,
+            "train_seconds_to_target": curves["train_seconds"][at] if at is not None else None,
+            "flops_to_target": curves["flops"][at] if at is not None else None,
+            "train_seconds": self.train_seconds,
+            "eval_seconds": self.eval_seconds,
+            "flops": self.flops,
+            "peak_memory_bytes": self.peak_memory_bytes,
+            "final_train_accuracy": curves["train_accuracy"][-1],
+            "final_test_accuracy": curves["test_accuracy"][-1],
+            "best_test_accuracy": max(curves["test_accuracy"]),
+            "provenance": self.provenance,
+        }
+
+
+def provenance(parameters: int) -> dict[str, Any]:
+    """Versions and machine of this process, now."""
+    return {
+        "grokkit": grokkit.__version__,
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "python": sys.version.split()[0],
+        "platform": platform.platform(),
+        "processor": _processor(),
+        "threads": torch.get_num_threads(),
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "parameters": parameters,
+    }
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo") as file:
+            return next(line.split(":", 1)[1].strip() for line in file if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()

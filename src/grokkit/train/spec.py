@@ -1,0 +1,75 @@
+"""Names with settings, as typed on a command line: ``grokfast-ema(alpha=0.9, lamb=1), adamw``."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from grokkit.errors import InputError
+
+_EXAMPLE = "e.g. grokfast-ema(alpha=0.9,lamb=1)"
+
+
+def split_list(text: str) -> list[str]:
+    """Split at the commas outside parentheses.
+
+    >>> split_list("adamw, grokfast-ema(alpha=0.9,lamb=1)")
+    ['adamw', 'grokfast-ema(alpha=0.9,lamb=1)']
+    """
+    items, depth, start = [], 0, 0
+    for index, character in enumerate(text):
+        depth += (character == "(") - (character == ")")
+        if depth < 0:
+            raise InputError(f"{text!r} closes a parenthesis at character {index + 1} that it never opened; {_EXAMPLE}")
+        if character == "," and depth == 0:
+            items.append(text[start:index])
+            start = index + 1
+    if depth:
+        raise InputError(f"{text!r} leaves a parenthesis open; {_EXAMPLE}")
+    items.append(text[start:])
+    if not all(item.strip() for item in items):
+        raise InputError(f"{text!r} has an empty entry; separate names by single commas, {_EXAMPLE}")
+    return [item.strip() for item in items]
+
+
+def parse_call(text: str) -> tuple[str, dict[str, Any]]:
+    """A name and its settings; numbers, true, false and words are understood as values.
+
+    >>> parse_call("grokfast-ma(window_size=50, warmup=false)")
+    ('grokfast-ma', {'window_size': 50, 'warmup': False})
+    """
+    match = re.fullmatch(r"\s*([^\s(),=]+)\s*(?:\((.*)\))?\s*", text, flags=re.DOTALL)
+    if match is None:
+        raise InputError(f"{text!r} is not a name with settings; {_EXAMPLE}")
+    name, inside = match.groups()
+    settings: dict[str, Any] = {}
+    for item in split_list(inside) if inside and inside.strip() else ():
+        key, equals, value = (part.strip() for part in item.partition("="))
+        if not equals or not re.fullmatch(r"[A-Za-z_]\w*", key) or not value:
+            raise InputError(f"{item!r} in {text!r} is not a setting; write key=value, {_EXAMPLE}")
+        if key in settings:
+            raise InputError(f"{key!r} is given twice in {text!r}; give it once")
+        settings[key] = _value(value)
+    return name, settings
+
+
+def show_call(name: str, settings: dict[str, Any]) -> str:
+    """The canonical spelling; ``parse_call`` gives back what went in.
+
+    >>> show_call("grokfast-ma", {"window_size": 50, "warmup": False})
+    'grokfast-ma(window_size=50,warmup=false)'
+    """
+    words = {True: "true", False: "false"}
+    inside = ",".join(f"{k}={words[v] if isinstance(v, bool) else v}" for k, v in settings.items())
+    return f"{name}({inside})" if inside else name
+
+
+def _value(text: str) -> bool | int | float | str:
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
