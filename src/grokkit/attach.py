@@ -14,7 +14,9 @@ after the closure. Clipping before ``step()`` therefore clips the raw gradient.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
+from types import FrameType
 from typing import Any
 
 import torch
@@ -100,6 +102,8 @@ class Handle:
         delattr(self._optimizer, _MARK)
 
     def _before_step(self, optimizer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if _within_own_step(optimizer, sys._getframe(1)):
+            return None
         closure = kwargs.get("closure", args[1] if len(args) > 1 else None)
         if closure is None:
             self._filter()
@@ -193,6 +197,20 @@ class Handle:
             if self._exact.get(index):
                 self._optimizer.state[p].update(self._exact[index])
         self._exact = {}
+
+
+def _within_own_step(optimizer: Any, frame: FrameType) -> bool:
+    """Whether a subclass's ``step()`` called ``super().step()``: PyTorch then runs the hooks once for each.
+
+    ``frame`` is the one that calls the hook. Read off the stack, not kept in a flag, because no hook runs
+    when a step raises, and a flag would stay up.
+    """
+    outer = frame.f_back
+    while outer is not None:
+        if outer.f_code is frame.f_code and outer.f_locals.get("self") is optimizer:
+            return True
+        outer = outer.f_back
+    return False
 
 
 def _own(key: object, entry: Any) -> dict[str, Any]:

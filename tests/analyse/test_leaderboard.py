@@ -6,6 +6,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+
 from grokkit.analyse import leaderboard
 from grokkit.errors import InputError
 

@@ -5,6 +5,10 @@ import math
 import numpy as np
 import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
 from grokkit.analyse.survival import (
     Median,
     Times,
@@ -14,9 +18,6 @@ from grokkit.analyse.survival import (
     median_time,
     times_to_target,
 )
-from hypothesis import given
-from hypothesis import strategies as st
-from scipy import stats
 
 
 def times(*values: float) -> Times:
@@ -163,9 +164,7 @@ def test_seconds_of_a_diverged_run_are_censored_at_its_own_pace_times_the_budget
 
 
 def test_a_run_that_never_memorized_does_not_shorten_the_delay() -> None:
-    frame = runs(
-        generalized_at=[500, None, None], memorized_at=[100, 200, None], delay_steps=[400, None, None]
-    )
+    frame = runs(generalized_at=[500, None, None], memorized_at=[100, 200, None], delay_steps=[400, None, None])
     found = delays(frame)
     np.testing.assert_array_equal(found.time, [400, 800, 1000])
     np.testing.assert_array_equal(found.reached, [True, False, False])

@@ -16,7 +16,9 @@ FILTERS = {
 
 def decoder_from(arrays):
     model = Decoder(vocabulary=25, positions=5, depth=2, width=32, heads=4)
-    state = {name.removeprefix("init."): torch.tensor(arrays[name]) for name in arrays.files if name.startswith("init.")}
+    state = {
+        name.removeprefix("init."): torch.tensor(arrays[name]) for name in arrays.files if name.startswith("init.")
+    }
     model.load_state_dict(state)
     return model
 

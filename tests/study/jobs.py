@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -34,6 +35,11 @@ def sleep(seconds: float, report: Report) -> None:
 
 def process_id(_: None, report: Report) -> None:
     report(os.getpid())
+
+
+def die_after(seconds: float, report: Report) -> None:
+    """End well, and take the worker down a moment later."""
+    threading.Timer(seconds, os._exit, [5]).start()
 
 
 def forever(_: None, report: Report) -> None:

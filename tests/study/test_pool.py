@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
@@ -53,6 +54,13 @@ def alive(pid: int) -> bool:
     except FileNotFoundError:
         return False
     return status.rpartition(")")[2].split()[0] != "Z"
+
+
+def deaf(pid: int) -> bool:
+    """Whether SIGINT does nothing to the process: it is blocked or ignored."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    masks = [int(line.split()[1], 16) for line in lines if line.startswith(("SigBlk", "SigIgn"))]
+    return any(mask >> (signal.SIGINT - 1) & 1 for mask in masks)
 
 
 def children(pid: int) -> list[int]:
@@ -138,6 +146,19 @@ def test_a_process_that_a_job_left_behind_does_not_hide_the_workers_death(jobs):
     assert payloads(events, "failed")["a"].error == "its worker process ended with exit code 4"
 
 
+def test_a_worker_that_dies_between_two_jobs_takes_neither_with_it(jobs):
+    events: list[Event] = []
+
+    def slow(event: Event) -> None:
+        events.append(event)
+        if event == Event("finished", "a"):
+            time.sleep(0.5)  # by then it is dead
+
+    run_pool([("a", 0.1), ("b", 0.1)], jobs.die_after, workers=1, on_event=slow)
+    assert keys(events, "finished") == ["a", "b"]
+    assert keys(events, "failed") == []
+
+
 def test_a_job_whose_module_cannot_be_imported_fails_by_name(jobs, monkeypatch):
     # The parent has the module; a worker looks for it in vain.
     monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry != str(HERE)])
@@ -192,7 +213,7 @@ def program() -> Iterator[subprocess.Popen[str]]:
         try:
             yield program
         finally:
-            if program.poll() is None:
+            with suppress(ProcessLookupError):  # as it should be: nothing is left of the group
                 os.killpg(program.pid, signal.SIGKILL)
 
 
@@ -238,6 +259,7 @@ def test_ctrl_c_reaches_the_caller_and_ends_the_workers_quietly(program):
 def test_ctrl_c_while_workers_are_still_importing_is_quiet_too(program):
     while len(family := children(program.pid)) < 3:  # two workers and the resource tracker
         time.sleep(0.001)
+    assert all(deaf(pid) for pid in family)
     os.killpg(program.pid, signal.SIGINT)
     _, errors = program.communicate(timeout=10)
     assert gone_within(2.0, family)

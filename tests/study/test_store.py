@@ -282,14 +282,14 @@ for number in itertools.count():
 
 
 def test_a_kill_at_any_time_leaves_whole_files(store):
-    for attempt in range(4):
+    for attempt in range(2):
         with subprocess.Popen(
             [sys.executable, "-c", SAVE_FOR_EVER, store.folder], stdout=subprocess.PIPE, text=True
         ) as writer:
             assert writer.stdout is not None
             for _ in range(5 + attempt):
                 writer.stdout.readline()
-            time.sleep(0.003 * attempt)  # somewhere else in the next save
+            time.sleep(0.005 * attempt)  # somewhere else in the next save
             writer.send_signal(signal.SIGKILL)
         assert writer.returncode == -signal.SIGKILL
         records = list(store.folder.glob("runs/*/run.json"))
@@ -316,11 +316,10 @@ Store(Path(sys.argv[1])).save_run(run_id, record, pl.DataFrame({"step": range(ro
 @pytest.mark.parametrize(("rows", "filler"), [(20000, 0), (3, 20000)], ids=["curves", "record"])
 def test_a_save_cut_off_in_the_middle_of_a_file_leaves_the_earlier_one(store, rows, filler):
     """The kernel kills the writer at byte 5000 of the larger file."""
-    old, new = save(store, steps=1), "new--seed0--abc"
-    for run_id in (old, new):
-        command = [sys.executable, "-c", SAVE_UNTIL_CUT, store.folder, run_id, str(rows), str(filler)]
-        assert subprocess.run(command).returncode == -signal.SIGXFSZ
-    assert store.finished() == {old}
-    runs, points = store.load([old])
+    run_id = save(store, steps=1)
+    command = [sys.executable, "-c", SAVE_UNTIL_CUT, store.folder, run_id, str(rows), str(filler)]
+    assert subprocess.run(command).returncode == -signal.SIGXFSZ
+    assert store.finished() == {run_id}
+    runs, points = store.load([run_id])
     assert runs["steps"].to_list() == [1]
     assert points.height == 3

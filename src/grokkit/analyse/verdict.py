@@ -25,7 +25,7 @@ FEW_PAIRS = 5
 """Below this a percentile bootstrap reaches no further than the extremes it saw."""
 
 Row = Mapping[str, Any]
-Standing = Literal["baseline", "no runs", "never", "no pair", "faster", "fragile", "slower", "unclear"]
+Standing = Literal["baseline", "no runs", "never", "no pair", "faster", "fragile", "surer", "slower", "unclear"]
 
 
 def verdict(rows: Sequence[Row], study: Mapping[str, Any]) -> str:
@@ -71,22 +71,32 @@ class _Words:
             f"{row['method']}: {missed} of {count(row['runs'], 'run')} never reached {self.target} within {self.budget}"
         )
 
-    def steps(self, row: Row) -> str:
-        """``0.80× the steps of adamw (95 % interval 0.71–0.93, 3 seeds)``, and success rates below 1."""
-        interval = ratio_interval(row["ratio_ci_low"], row["ratio_ci_high"])
-        evidence = f"95 % interval {interval}, {count(row['pairs'], 'seed')}" if interval else "one seed"
-        value = ratio(row["ratio_steps_vs_baseline"])
-        return f"{value} the steps of {self.base} ({evidence}{self.reliability(row)})"
+    def full(self, row: Row) -> str:
+        """``0.80× the steps of adamw (95 % interval 0.71–0.93, 3 seeds)``."""
+        value, interval = ratio(row["ratio_steps_vs_baseline"]), _interval(row)
+        evidence = [f"95 % interval {interval}" if interval else "", count(row["pairs"], "seed"), self.misses(row)]
+        return f"{value} the steps of {self.base} ({', '.join(part for part in evidence if part)})"
 
-    def reliability(self, row: Row) -> str:
-        own, base = row["success_rate"], self.baseline["success_rate"]
-        if own == 1 and base == 1:
-            return ""
-        text = (
-            f"; reached in {row['successes']} of {row['runs']} runs against "
-            f"{self.baseline['successes']} of {self.baseline['runs']}"
+    def short(self, row: Row) -> str:
+        """``grad-norm 0.80× (0.71–0.93, 3 seeds)``, for all but the first ratio named."""
+        evidence = [_interval(row), count(row["pairs"], "seed"), self.misses(row)]
+        value = ratio(row["ratio_steps_vs_baseline"])
+        return f"{row['method']} {value} ({', '.join(part for part in evidence if part)})"
+
+    def misses(self, row: Row) -> str:
+        """A ratio covers only the runs that got there; where some did not, it may not stand alone."""
+        return "" if row["success_rate"] == 1 else f"{row['successes']} of {count(row['runs'], 'run')} got there"
+
+    def surer(self, row: Row) -> str:
+        return (
+            f"{row['method']} reached {self.target} in {row['successes']} of {count(row['runs'], 'run')} against "
+            f"{self.baseline['successes']} of {self.baseline['runs']} for {self.base} "
+            f"(log-rank p {p_value(row['logrank_p'])})"
         )
-        return text if row["logrank_p"] is None else f"{text}, log-rank p {p_value(row['logrank_p'])}"
+
+
+def _interval(row: Row) -> str:
+    return ratio_interval(row["ratio_ci_low"], row["ratio_ci_high"])
 
 
 def _standing(row: Row, baseline: Row) -> Standing:
@@ -94,12 +104,13 @@ def _standing(row: Row, baseline: Row) -> Standing:
         return "no runs"
     if not row["successes"]:
         return "never"
-    if not row["pairs"]:
-        return "no pair"
-    verdict = _side(row["ratio_ci_low"], row["ratio_ci_high"])
-    if verdict == "faster" and row["success_rate"] < baseline["success_rate"]:
+    side = _side(row["ratio_ci_low"], row["ratio_ci_high"])
+    if side == "faster" and row["success_rate"] < baseline["success_rate"]:
         return "fragile"
-    return verdict
+    more_often = row["success_rate"] > baseline["success_rate"]
+    if side == "unclear" and more_often and row["logrank_p"] is not None and row["logrank_p"] < 0.05:
+        return "surer"
+    return side if row["pairs"] else "no pair"
 
 
 def _side(low: float | None, high: float | None) -> Literal["faster", "slower", "unclear"]:
@@ -109,30 +120,33 @@ def _side(low: float | None, high: float | None) -> Literal["faster", "slower", 
 
 
 def _comparison(others: Sequence[Row], words: _Words) -> list[str]:
+    """The best, or that there is none, in one sentence; all the others in a second."""
     groups: dict[Standing, list[Row]] = {}
-    for row in others:
+    for row in sorted(others, key=lambda row: row["ratio_steps_vs_baseline"] or 0.0):
         groups.setdefault(_standing(row, words.baseline), []).append(row)
-    for rows in groups.values():
-        rows.sort(key=lambda row: row["ratio_steps_vs_baseline"] or 0.0)
-    unclear = groups.get("unclear", []) + groups.get("no pair", [])
-    fragile, slower, never = (groups.get(kind, []) for kind in ("fragile", "slower", "never"))
-    if faster := groups.get("faster", []):
-        head = "; ".join(f"{row['method']} needs {words.steps(row)}" for row in faster)
+    faster, fragile, surer, unclear, no_pair, slower = (
+        groups.get(kind, []) for kind in ("faster", "fragile", "surer", "unclear", "no pair", "slower")
+    )
+    if faster:
+        head, faster = f"{faster[0]['method']} needs {words.full(faster[0])}", faster[1:]
+    elif surer:
+        head, surer = words.surer(surer[0]), surer[1:]
     else:
-        head = f"nothing tried {'clearly ' if unclear or fragile else ''}beats {words.base}"
-    parts = [f"{row['method']} needs {words.steps(row)}, but gets there less often" for row in fragile]
+        head = f"nothing tried {'clearly ' if fragile or unclear or no_pair else ''}beats {words.base}"
+    parts = []
+    if faster:
+        parts.append("also faster: " + listed([words.short(row) for row in faster]))
+    parts += [words.surer(row) for row in surer]
+    if fragile:
+        parts.append("faster, but gets there less often: " + listed([words.short(row) for row in fragile]))
     if unclear:
-        parts.append("no clear difference for " + listed([_unclear(row, words) for row in unclear]))
-    parts += [f"{row['method']} is slower: {words.steps(row)}" for row in slower]
-    parts += [words.never(row) for row in never]
+        parts.append("no clear difference: " + listed([words.short(row) for row in unclear]))
+    parts += [f"{words.reached(row)}, but in no seed together with {words.base}" for row in no_pair]
+    if slower:
+        parts.append("slower: " + listed([words.short(row) for row in slower]))
+    parts += [words.never(row) for row in groups.get("never", [])]
     parts += [f"{row['method']} has no finished run" for row in groups.get("no runs", [])]
     return [f"On {words.title}, {head}.", *_sentence(parts)]
-
-
-def _unclear(row: Row, words: _Words) -> str:
-    if row["pairs"]:
-        return f"{row['method']} at {words.steps(row)}"
-    return f"{row['method']} (no seed in which both reached {words.target}{words.reliability(row)})"
 
 
 def _anecdote(others: Sequence[Row], words: _Words) -> str:
@@ -166,21 +180,20 @@ def _without_baseline(others: Sequence[Row], words: _Words) -> str:
 
 
 def _by_seconds(rows: Sequence[Row]) -> str | None:
-    """Steps and seconds may disagree: a clause where they order the methods differently."""
+    """Steps and seconds may disagree: a clause where they order the methods differently.
+
+    Ratios that read the same count as equal, so that a difference nobody can see changes no order.
+    """
     timed = [
         row
         for row in rows
         if row["ratio_steps_vs_baseline"] is not None and row["ratio_seconds_vs_baseline"] is not None
     ]
     by_steps = sorted(timed, key=lambda row: row["ratio_steps_vs_baseline"])
-    by_seconds = sorted(timed, key=lambda row: row["ratio_seconds_vs_baseline"])
-    if [row["method"] for row in by_steps] == [row["method"] for row in by_seconds]:
+    by_seconds = sorted(by_steps, key=lambda row: round(row["ratio_seconds_vs_baseline"], 2))
+    if by_seconds == by_steps:
         return None
-    parts = []
-    for row in by_seconds:
-        interval = ratio_interval(row["ratio_seconds_ci_low"], row["ratio_seconds_ci_high"])
-        value = ratio(row["ratio_seconds_vs_baseline"])
-        parts.append(f"{row['method']} {value} ({interval})" if interval else f"{row['method']} {value}")
+    parts = [f"{row['method']} {ratio(row['ratio_seconds_vs_baseline'])}" for row in by_seconds]
     return f"in seconds of training the order is another: {', '.join(parts)}"
 
 
@@ -207,12 +220,15 @@ def _cautions(rows: Sequence[Row], words: _Words) -> list[str]:
     return cautions
 
 
+_OPENINGS = ("also ", "faster, ", "in seconds ", "no clear ", "one seed ", "only ", "slower: ", "some ")
+
+
 def _sentence(parts: list[str]) -> list[str]:
     """The parts as one sentence, or none. Only plain words get a capital: a method's name stays as it is."""
     if not parts:
         return []
     text = "; ".join(parts)
-    plain = text.startswith(("no ", "one ", "only ", "some ", "in "))
+    plain = text.startswith(_OPENINGS)
     return [f"{text[0].upper() if plain else text[0]}{text[1:]}."]
 
 

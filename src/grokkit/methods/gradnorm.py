@@ -15,7 +15,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from grokkit.errors import InputError
+from grokkit.errors import check_number
 from grokkit.methods.card import MethodCard
 from grokkit.transform import GradientTransform, Grads, Params
 
@@ -34,8 +34,7 @@ def grad_norm(c: float = 1.0) -> GradientTransform:
     >>> t.update({"w": torch.tensor([3.0, 4.0])}, t.init({}), {})[0]["w"]
     tensor([0.6000, 0.8000])
     """
-    if not 0.0 < c < float("inf"):
-        raise InputError(f"c={c!r} is not possible: a finite number > 0; the paper uses 1.0")
+    check_number("c", c, lambda v: 0.0 < v < float("inf"), "a finite number > 0", "1.0")
 
     def init(params: Params) -> tuple[()]:
         return ()

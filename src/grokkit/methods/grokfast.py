@@ -32,7 +32,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from grokkit.errors import InputError, unknown
+from grokkit.errors import check_number, unknown
 from grokkit.methods.card import MethodCard
 from grokkit.transform import GradientTransform, Grads, Params
 
@@ -66,7 +66,7 @@ def grokfast_ema(alpha: float = 0.98, lamb: float = 2.0, start_step: int = 0) ->
     >>> grads["w"]
     tensor([ 3., -3.])
     """
-    _check_range("alpha", alpha, 0.0 <= alpha < 1.0, "0 <= alpha < 1", "0.98")
+    check_number("alpha", alpha, lambda v: 0.0 <= v < 1.0, "0 <= alpha < 1", "0.98")
     _check_common(lamb, start_step)
 
     def init(params: Params) -> EmaState:
@@ -126,8 +126,8 @@ def grokfast_ma(
     Raises:
         InputError: for a value outside these ranges.
     """
-    if not isinstance(window_size, int) or isinstance(window_size, bool) or window_size < 1:
-        raise InputError(f"window_size={window_size!r} is not possible: a whole number >= 1; the paper uses 100")
+    whole = isinstance(window_size, int)
+    check_number("window_size", window_size, lambda v: whole and v >= 1, "a whole number >= 1", "100")
     if filter_type not in ("mean", "sum"):
         raise unknown("filter_type", str(filter_type), ("mean", "sum"))
     _check_common(lamb, start_step)
@@ -197,14 +197,9 @@ def _accumulator(param: Tensor) -> torch.dtype:
 
 
 def _check_common(lamb: float, start_step: int) -> None:
-    _check_range("lamb", lamb, 0.0 <= lamb < float("inf"), "a finite number >= 0", "2.0 (EMA) or 5.0 (MA)")
-    whole = isinstance(start_step, int) and not isinstance(start_step, bool)
-    _check_range("start_step", start_step, whole and start_step >= 0, "a whole number >= 0", "0 or 500")
-
-
-def _check_range(name: str, value: object, ok: bool, allowed: str, published: str) -> None:
-    if not ok:
-        raise InputError(f"{name}={value!r} is not possible: {allowed}; the paper uses {published}")
+    check_number("lamb", lamb, lambda v: 0.0 <= v < float("inf"), "a finite number >= 0", "2.0 (EMA) or 5.0 (MA)")
+    whole = isinstance(start_step, int)
+    check_number("start_step", start_step, lambda v: whole and v >= 0, "a whole number >= 0", "0 or 500")
 
 
 _CITATION = """@article{lee2024grokfast,

@@ -17,8 +17,10 @@ from grokkit.report.figures import (
     seed_curves_data,
     times_chart,
     times_data,
+    times_height,
 )
 from grokkit.report.figures.curves import CLOCKS
+from grokkit.report.figures.parts import specification
 from grokkit.report.images import NORMS
 from grokkit.report.looks import CONFIG
 
@@ -47,7 +49,7 @@ def page_charts(study: Mapping[str, Any], runs: pl.DataFrame, curves: pl.DataFra
     }
     drawn["fraction"] = fraction_chart(fraction_data(runs, methods), methods).properties(width="container", height=280)
     drawn["times"] = times_chart(times_data(runs, methods), methods).properties(
-        width="container", height=max(140, 62 * len(methods))
+        width="container", height=times_height(methods)
     )
     for measure in NORMS:
         drawn[measure] = curve_chart(seeds, median_curve_data(runs, curves, measure), methods, measure).properties(
@@ -57,7 +59,7 @@ def page_charts(study: Mapping[str, Any], runs: pl.DataFrame, curves: pl.DataFra
     charts: dict[str, Any] = {}
     datasets: dict[str, Any] = {}
     for name, chart in drawn.items():
-        spec = chart.to_dict()
+        spec = specification(chart)
         own = spec.pop("datasets", {})
         spec["autosize"] = {"type": "fit-x", "contains": "padding"}
         charts[name] = {"spec": spec, "uses": list(own)}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import altair as alt
 import polars as pl
@@ -18,7 +18,9 @@ from grokkit.report.figures import (
     seed_curves_data,
     times_chart,
     times_data,
+    times_height,
 )
+from grokkit.report.figures.parts import specification
 from grokkit.report.looks import CONFIG
 
 NORMS = {
@@ -48,12 +50,12 @@ def images(study: Mapping[str, Any], runs: pl.DataFrame, curves: pl.DataFrame) -
     def medians(measure: str) -> pl.DataFrame:
         return median_curve_data(runs, curves, measure)
 
-    learning = [
-        learning_chart(
+    def learning(split: Literal["train", "test"], words: str) -> alt.LayerChart:
+        return learning_chart(
             seeds, medians(f"{split}_accuracy"), methods, split, target=target, y_title=words, legend=True
         ).properties(width=400, height=300)
-        for split, words in (("test", "held-out accuracy"), ("train", "train accuracy"))
-    ]
+
+    learned = alt.hconcat(learning("test", "held-out accuracy"), learning("train", "train accuracy"), spacing=28)
     norms = [
         curve_chart(seeds, medians(measure), methods, measure, y_title=words, legend=True).properties(
             width=280, height=240
@@ -61,7 +63,7 @@ def images(study: Mapping[str, Any], runs: pl.DataFrame, curves: pl.DataFrame) -
         for measure, words in NORMS.items()
     ]
     charts: dict[str, alt.TopLevelMixin] = {
-        "learning-curves.png": alt.hconcat(*learning, spacing=28).properties(title=title("learning curves", _CURVES)),
+        "learning-curves.png": learned.properties(title=title("learning curves", _CURVES)),
         "fraction-generalized.png": fraction_chart(fraction_data(runs, methods), methods, legend=True).properties(
             width=620,
             height=320,
@@ -72,7 +74,7 @@ def images(study: Mapping[str, Any], runs: pl.DataFrame, curves: pl.DataFrame) -
         ),
         "time-to-target.png": times_chart(times_data(runs, methods), methods).properties(
             width=560,
-            height=64 * len(methods),
+            height=times_height(methods),
             title=title(
                 "steps to the target", "one mark a run, a line joins runs of the same seed, a bar is the median"
             ),
@@ -85,6 +87,6 @@ def images(study: Mapping[str, Any], runs: pl.DataFrame, curves: pl.DataFrame) -
 
 
 def _png(chart: alt.TopLevelMixin) -> bytes:
-    spec = chart.to_dict()
+    spec = specification(chart)
     spec["padding"] = 16
     return vl_convert.vegalite_to_png(spec, vl_version=vega_lite_version(), scale=2, config=CONFIG)

@@ -21,6 +21,9 @@ from grokkit.report import sections
 from grokkit.report.charts import page_charts
 from grokkit.report.images import vega_lite_version
 
+_POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline' 'unsafe-eval'; img-src data:"
+"""Nothing is loaded from anywhere; 'unsafe-eval' because Vega compiles its expressions."""
+
 _CLOCKS = {"step": "steps", "train_seconds": "seconds", "flops": "FLOPs"}
 
 
@@ -35,23 +38,24 @@ def build_page(
 
     ``runs`` has the keys of run.json as columns, ``curves`` the columns of curves.parquet and ``run_id``.
     """
-    methods = list(study["methods"])
-    title, target = escape(study["title"]), percent(study["target"])
-    lead, _, rest = verdict_text.partition(". ")
-    lead = f"{lead}." if rest else lead
-    chart_data = _json(page_charts(study, runs, curves))
-    key = sections.key(methods)
-    radios = "".join(
-        f'<label><input type="radio" name="clock" value="{value}"{" checked" if value == "step" else ""}>'
-        f"<span>{words}</span></label>"
-        for value, words in _CLOCKS.items()
-    )
+    title = escape(study["title"])
+    key = sections.key(study["methods"])
+    parts = [
+        _section("Leaderboard", _leaderboard_note(study), sections.leaderboard_table(leaderboard_rows, study)),
+        _section("Learning curves", _LEARNING_NOTE, _learning(key)),
+        _section("When runs generalize", "", key + _times(percent(study["target"]))),
+        _section("Weights and gradients", "Against steps. Bold: median over seeds. Thin: each seed.", key + _norms()),
+        _section("Every run", "", sections.runs_table(runs, study["methods"])),
+        _section("What the words mean", "", sections.definitions(study)),
+        _section("How this was made", "", sections.provenance(study, runs) + _METHODS + sections.methods_table(study)),
+    ]
+    body = "\n".join(parts)
     return f"""<!DOCTYPE html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline' 'unsafe-eval'; img-src data:">
+<meta http-equiv="Content-Security-Policy" content="{_POLICY}">
 <title>{title}: which accelerator helps?</title>
 <style>{_asset("page.css")}</style>
 </head>
@@ -59,69 +63,102 @@ def build_page(
 <header>
 <p class="kicker">grokkit compare</p>
 <h1>{title}</h1>
-<div class="verdict" role="note" aria-label="Verdict"><p class="lead">{escape(lead)}</p>{f'<p class="rest">{escape(rest)}</p>' if rest else ""}</div>
-<ul class="facts">
-<li><b>{len(methods)}</b> methods</li><li><b>{len(study["seeds"])}</b> {"seed" if len(study["seeds"]) == 1 else "seeds"}</li>
-<li><b>{whole(runs.height)}</b> runs</li><li>budget <b>{whole(study["budget"])}</b> steps</li><li>target <b>{target}</b> held-out accuracy</li>
-</ul>
+{_verdict(verdict_text)}
+{_facts(study, runs)}
 </header>
 <main>
-<section aria-labelledby="leaderboard">
-<h2 id="leaderboard">Leaderboard</h2>
-<p class="note">Medians with 95 % intervals over {count(len(study["seeds"]), "seed")}. A ratio below 1 means less than {escape(study["baseline"])}, seed by seed.</p>
-{sections.leaderboard_table(leaderboard_rows, study)}
-</section>
-<section aria-labelledby="learning">
-<h2 id="learning">Learning curves</h2>
-<p class="note">Bold: median over seeds. Thin: each seed. A run that stopped after generalizing keeps its last value in the median. The fine line is the target.</p>
-<fieldset><legend>against</legend>{radios}</fieldset>
-{key}
-<div class="pair">
-{_figure("test", "Held-out accuracy", "", "Held-out accuracy of each method over training, logarithmic axis.", clocked=True)}
-{_figure("train", "Train accuracy", "", "Train accuracy of each method over training, logarithmic axis.", clocked=True)}
-</div>
-<noscript><p>The charts need JavaScript; verdict and tables do not.</p></noscript>
-</section>
-<section aria-labelledby="when">
-<h2 id="when">When runs generalize</h2>
-{key}
-<div class="pair">
-{_figure("fraction", "Fraction of runs generalized", f"Kaplan–Meier. An upright stroke: runs that ended without reaching {target}.", "Kaplan–Meier fraction of runs that have generalized, by method, over steps.")}
-{_figure("times", f"Steps to {target}, by seed", "One mark a run; a line joins the runs of a seed; a bar is the median. An open triangle stands at the budget of a run that did not get there.", f"Steps to {target} of every run, paired by seed; the table of runs has the numbers.")}
-</div>
-</section>
-<section aria-labelledby="inside">
-<h2 id="inside">Weights and gradients</h2>
-<p class="note">Against steps. Bold: median over seeds. Thin: each seed.</p>
-{key}
-<div class="triple">
-{_figure("weight_norm", "Weight norm", "ℓ₂ norm over all weights", "Norm of all weights of each method over steps.")}
-{_figure("weight_entropy", "Weight entropy", "AWE, −Σ|w| ln|w|", "Absolute weight entropy of each method over steps.")}
-{_figure("gradient_entropy", "Gradient entropy", "AGE of the raw gradient, −Σ|g| ln|g|", "Absolute gradient entropy of each method over steps.")}
-</div>
-</section>
-<section aria-labelledby="runs">
-<h2 id="runs">Every run</h2>
-{sections.runs_table(runs, methods)}
-</section>
-<section aria-labelledby="terms">
-<h2 id="terms">What the words mean</h2>
-{sections.definitions(study)}
-</section>
-<section aria-labelledby="provenance">
-<h2 id="provenance">How this was made</h2>
-{sections.provenance(study, runs)}
-<h3>Methods and settings</h3>
-{sections.methods_table(study)}
-</section>
+{body}
 </main>
 <footer>Made by grokkit. This file needs no network.</footer>
-<script type="application/json" id="charts">{chart_data}</script>
-<script>{_script_safe(vl_convert.javascript_bundle(vl_version=vega_lite_version()))}</script>
+<script type="application/json" id="charts">{_json(page_charts(study, runs, curves))}</script>
+<script>{_vega()}</script>
 <script>{_asset("page.js")}</script>
 </body>
 </html>
 """
+
+
+_METHODS = "<h3>Methods and settings</h3>"
+_LEARNING_NOTE = (
+    "Bold: median over seeds. Thin: each seed. A run that stopped after generalizing keeps its last value in the "
+    "median. The fine line is the target."
+)
+
+
+def _verdict(text: str) -> str:
+    """The first sentence large, the others under it."""
+    lead, stop, rest = text.partition(". ")
+    more = f'<p class="rest">{escape(rest)}</p>' if rest else ""
+    first = f'<p class="lead">{escape(lead + stop.rstrip())}</p>'
+    return f'<div class="verdict" role="note" aria-label="Verdict">{first}{more}</div>'
+
+
+def _facts(study: Mapping[str, Any], runs: pl.DataFrame) -> str:
+    facts = [
+        _counted(len(study["methods"]), "method"),
+        _counted(len(study["seeds"]), "seed"),
+        _counted(runs.height, "run"),
+        f"budget <b>{whole(study['budget'])}</b> steps",
+        f"target <b>{percent(study['target'])}</b> held-out accuracy",
+    ]
+    return f'<ul class="facts">{"".join(f"<li>{fact}</li>" for fact in facts)}</ul>'
+
+
+def _counted(n: int, noun: str) -> str:
+    figure, _, word = count(n, noun).partition(" ")
+    return f"<b>{figure}</b> {word}"
+
+
+def _leaderboard_note(study: Mapping[str, Any]) -> str:
+    seeds, base = count(len(study["seeds"]), "seed"), escape(study["baseline"])
+    return f"Medians over {seeds} with 95 % intervals. Ratios are paired by seed; below 1 is less than {base}."
+
+
+def _learning(key: str) -> str:
+    radios = "".join(
+        f'<label><input type="radio" name="clock" value="{value}"{" checked" if value == "step" else ""}>'
+        f"<span>{words}</span></label>"
+        for value, words in _CLOCKS.items()
+    )
+    held_out = _figure("test", "Held-out accuracy", "", "Held-out accuracy of each method over training.", clocked=True)
+    train = _figure("train", "Train accuracy", "", "Train accuracy of each method over training.", clocked=True)
+    return (
+        f'<fieldset><legend>against</legend>{radios}</fieldset>{key}<div class="pair">{held_out}{train}</div>'
+        "<noscript><p>The charts need JavaScript; verdict and tables do not.</p></noscript>"
+    )
+
+
+def _times(target: str) -> str:
+    fraction = _figure(
+        "fraction",
+        "Fraction of runs generalized",
+        f"Kaplan–Meier. An upright stroke: runs that ended without reaching {target}.",
+        "Fraction of runs that have generalized, by method, over steps.",
+    )
+    times = _figure(
+        "times",
+        f"Steps to {target}, by seed",
+        "One mark a run; a line joins the runs of a seed; a bar is the median. An open triangle stands at the budget "
+        "of a run that did not get there.",
+        f"Steps to {target} of every run, paired by seed. The table of runs has the numbers.",
+    )
+    return f'<div class="pair">{fraction}{times}</div>'
+
+
+def _norms() -> str:
+    figures = [
+        ("weight_norm", "Weight norm", "ℓ₂ norm over all weights"),
+        ("weight_entropy", "Weight entropy", "AWE, −Σ|w| ln|w|"),
+        ("gradient_entropy", "Gradient entropy", "AGE of the raw gradient, −Σ|g| ln|g|"),
+    ]
+    drawn = [_figure(name, title, note, f"{title} of each method over steps.") for name, title, note in figures]
+    return f'<div class="triple">{"".join(drawn)}</div>'
+
+
+def _section(title: str, note: str, content: str) -> str:
+    anchor = title.lower().replace(" ", "-")
+    notes = f'<p class="note">{note}</p>' if note else ""
+    return f'<section aria-labelledby="{anchor}">\n<h2 id="{anchor}">{title}</h2>\n{notes}{content}\n</section>'
 
 
 def _figure(name: str, title: str, note: str, description: str, *, clocked: bool = False) -> str:
@@ -139,9 +176,13 @@ def _json(value: Any) -> str:
     return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
 
 
-def _script_safe(script: str) -> str:
-    """The same script without the one sequence HTML would take for its end; only strings can hold it."""
-    return script.replace("</script", "<\\/script").replace("<!--", "<\\!--")
+_GLOBALS = "window.vegaEmbed = vegaEmbed; window.vega = vega; window.vegaLite = vegaLite;"
+
+
+def _vega() -> str:
+    """Vega's script without the sequences HTML would take for the end of a script; only strings can hold them."""
+    bundle = vl_convert.javascript_bundle(_GLOBALS, vega_lite_version())
+    return bundle.replace("</script", "<\\/script").replace("<!--", "<\\!--")
 
 
 def _asset(name: str) -> str:

@@ -156,8 +156,8 @@ def definitions(study: Mapping[str, Any]) -> str:
         "generalized": f"The first evaluation with held-out accuracy of at least {target} from which it stays there. "
         "Known only as finely as the evaluations lie: ± gives the distance to the one before.",
         "delay": "Steps from memorized to generalized.",
-        "not reached": f"A run that did not generalize within its budget of {budget} steps is censored: its time counts "
-        "as later than the budget. It is never dropped. A diverged run counts the same.",
+        "not reached": f"A run that did not generalize within its budget of {budget} steps is censored: its time "
+        "counts as later than the budget. It is never dropped. A diverged run counts the same.",
         "median": "Kaplan–Meier median over runs, which takes censored runs into account, with a 95 % interval "
         "(log-log, inverted). ∞: so few or so late runs set no upper limit. With half of the runs or more censored "
         "there may be no median.",
@@ -170,7 +170,7 @@ def definitions(study: Mapping[str, Any]) -> str:
         "AWE, AGE": "Absolute weight entropy and absolute gradient entropy, −Σ|v| ln|v| over all weights, and over all "
         "entries of the raw gradient before any method touched it.",
     }
-    return _list({term: text for term, text in terms.items()})
+    return _list(terms)
 
 
 def provenance(study: Mapping[str, Any], runs: pl.DataFrame) -> str:

@@ -94,7 +94,7 @@ def run_pool(
                 if worker.gone:
                     busy.remove(worker)
                 elif event.kind != "progress":
-                    if waiting:
+                    if waiting and not worker.has_died():
                         hand_out(worker)
                     else:
                         busy.remove(worker)
@@ -130,7 +130,7 @@ class _Worker:
 
     def take(self, key: str, job: tuple[Work, Any]) -> None:
         self._key = key
-        # A worker that has died since its last job: `next_event` says so.
+        # It may die at this very moment: `next_event` says so.
         with suppress(OSError):
             self.pipe.send(job)
 

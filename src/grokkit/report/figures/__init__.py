@@ -7,7 +7,7 @@ from grokkit.report.figures.curves import (
     seed_curves_data,
 )
 from grokkit.report.figures.fraction import fraction_chart, fraction_data
-from grokkit.report.figures.times import times_chart, times_data
+from grokkit.report.figures.times import times_chart, times_data, times_height
 
 __all__ = [
     "curve_chart",
@@ -18,4 +18,5 @@ __all__ = [
     "seed_curves_data",
     "times_chart",
     "times_data",
+    "times_height",
 ]

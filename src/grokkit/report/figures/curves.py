@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from grokkit.report.figures.parts import inline, log_ticks, log_x, method_color, method_dash
+from grokkit.report.figures.parts import layered, log_ticks, log_x, method_color, method_dash, span
 
 Clock = Literal["step", "train_seconds", "flops"]
 
@@ -28,7 +28,7 @@ class _Axis(NamedTuple):
 CLOCKS: dict[Clock, _Axis] = {
     "step": _Axis("optimizer steps", "~s"),
     "train_seconds": _Axis("seconds of training", ",~g"),
-    "flops": _Axis("training FLOPs", ".0e"),
+    "flops": _Axis("training FLOPs", "~e"),
 }
 
 MEASURES = ("train_accuracy", "test_accuracy", "weight_norm", "weight_entropy", "gradient_entropy")
@@ -93,30 +93,33 @@ def curve_chart(
     positive and span more than a factor 30, else linear."""
     clock = CLOCKS[x]
     at = seeds.filter(pl.col(measure).is_not_null())[x].cast(pl.Float64)
-    low, high = _span(at.filter(at > 0))
+    low, high = span(at.filter(at > 0))
     if accuracy:
         y_scale = alt.Scale(domain=[0, 1])
         y_axis = alt.Axis(format=".0%", values=[0, 0.25, 0.5, 0.75, 1])
     else:
         values = seeds[measure].drop_nulls()
-        bottom, top = _span(values.filter(values > 0))
+        bottom, top = span(values.filter(values > 0))
         if values.len() and (values > 0).all() and top > 30 * bottom:
             y_scale = alt.Scale(type="log", domain=[bottom, top], nice=False)
             y_axis = alt.Axis(format="~s", values=log_ticks(bottom, top))
         else:
             y_scale, y_axis = alt.Scale(zero=False), alt.Axis(format="~s", tickCount=5)
     color, dash = method_color(methods, legend), method_dash(methods, legend)
-    x_of = lambda field: log_x(field, clock.title, low, high, clock.tick_format)  # noqa: E731
-    y_of = lambda field: alt.Y(field, type="quantitative", title=y_title, scale=y_scale, axis=y_axis)  # noqa: E731
+
+    def x_of(field: str) -> alt.X:
+        return log_x(field, clock.title, low, high, clock.tick_format)
+
+    def y_of(field: str) -> alt.Y:
+        return alt.Y(field, type="quantitative", title=y_title, scale=y_scale, axis=y_axis)
+
     thin = (
-        alt.Chart(inline(seeds))
+        alt.Chart(seeds)
         .mark_line(strokeWidth=1, opacity=0.3, clip=True)
         .encode(x_of(x), y_of(measure), color, dash, alt.Detail("seed", type="nominal"))
     )
-    bold = (
-        alt.Chart(inline(medians)).mark_line(strokeWidth=2.5, clip=True).encode(x_of("x"), y_of("value"), color, dash)
-    )
-    return alt.layer(thin, bold)
+    bold = alt.Chart(medians).mark_line(strokeWidth=2.5, clip=True).encode(x_of("x"), y_of("value"), color, dash)
+    return layered(thin, bold)
 
 
 def learning_chart(
@@ -133,11 +136,11 @@ def learning_chart(
     """Accuracy on the training or the held-out data, with a fine rule at the target."""
     lines = curve_chart(seeds, medians, methods, f"{split}_accuracy", x, y_title=y_title, accuracy=True, legend=legend)
     rule = (
-        alt.Chart(inline(pl.DataFrame({"target": [target]})))
+        alt.Chart(pl.DataFrame({"target": [target]}))
         .mark_rule(stroke="#9aa4ad", strokeWidth=1, strokeDash=[2, 2])
-        .encode(alt.Y("target", type="quantitative"))
+        .encode(alt.Y("target", type="quantitative", title=y_title))
     )
-    return alt.layer(rule, *lines.layer)
+    return layered(rule, lines)
 
 
 def _labelled(runs: pl.DataFrame, curves: pl.DataFrame) -> pl.DataFrame:
@@ -156,11 +159,3 @@ def _spread(at: NDArray[np.float64], points: int) -> NDArray[np.intp]:
     nearest = np.searchsorted(at, wanted).clip(0, len(at) - 1)
     nearest[[0, -1]] = 0, len(at) - 1
     return np.unique(nearest)
-
-
-def _span(at: pl.Series) -> tuple[float, float]:
-    """The limits of a logarithmic axis; something to draw on even with no or one point."""
-    if at.is_empty():
-        return 1.0, 10.0
-    low, high = float(at.min()), float(at.max())  # pyright: ignore[reportArgumentType]
-    return (low, high) if high > low else (low / 2, high * 2)

@@ -8,7 +8,7 @@ import altair as alt
 import polars as pl
 
 from grokkit.analyse import fraction_reached, times_to_target
-from grokkit.report.figures.parts import inline, log_x, method_color, method_dash
+from grokkit.report.figures.parts import layered, log_x, method_color, method_dash, span
 
 
 def fraction_data(runs: pl.DataFrame, methods: Sequence[str]) -> pl.DataFrame:
@@ -33,7 +33,7 @@ def fraction_data(runs: pl.DataFrame, methods: Sequence[str]) -> pl.DataFrame:
 def fraction_chart(data: pl.DataFrame, methods: Sequence[str], *, legend: bool = False) -> alt.LayerChart:
     """Rising steps from :func:`fraction_data`; an upright stroke marks censored runs."""
     later = data.filter(pl.col("steps") > 0)["steps"]
-    low, high = (1.0, 10.0) if later.is_empty() else (later.min() * 0.7, later.max() * 1.05)  # pyright: ignore[reportOperatorIssue, reportOptionalOperand]
+    low, high = span(later, 0.7, 1.05)
     # Step 0 has no place on a logarithmic axis: the first, flat part starts at its left edge.
     drawn = data.with_columns(pl.col("steps").clip(lower_bound=low))
     # Once all runs have generalized the fraction stays 1: led to the right edge, so that no line just stops.
@@ -49,13 +49,13 @@ def fraction_chart(data: pl.DataFrame, methods: Sequence[str], *, legend: bool =
         axis=alt.Axis(format=".0%", values=[0, 0.25, 0.5, 0.75, 1]),
     )
     lines = (
-        alt.Chart(inline(drawn))
+        alt.Chart(drawn)
         .mark_line(interpolate="step-after", strokeWidth=2.5)
         .encode(x, y, color, method_dash(methods, legend))
     )
     marks = (
-        alt.Chart(inline(drawn.filter(pl.col("censored") > 0)))
+        alt.Chart(drawn.filter(pl.col("censored") > 0))
         .mark_point(shape="stroke", angle=90, size=160, strokeWidth=2.5, opacity=1)
         .encode(x, y, color)
     )
-    return alt.layer(lines, marks)
+    return layered(lines, marks)

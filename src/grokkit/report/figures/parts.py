@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import altair as alt
 import polars as pl
@@ -21,9 +21,10 @@ _MANTISSAS = (
 )
 
 
-def inline(frame: pl.DataFrame) -> alt.InlineData:
-    """``frame`` as data inside the chart, so that the picture needs no file and no limit on rows applies."""
-    return alt.InlineData(values=frame.to_dicts())
+def specification(chart: alt.TopLevelMixin) -> dict[str, Any]:
+    """``chart`` as Vega-Lite, its data inside: the picture needs no file, and no limit on rows applies."""
+    with alt.data_transformers.enable("default", max_rows=None):
+        return chart.to_dict()
 
 
 def log_ticks(low: float, high: float) -> list[float]:
@@ -40,6 +41,23 @@ def log_ticks(low: float, high: float) -> list[float]:
         if len(ticks) >= 3:
             break
     return ticks
+
+
+def span(values: pl.Series, below: float = 1.0, above: float = 1.0) -> tuple[float, float]:
+    """The limits of a logarithmic axis for positive ``values``, widened by the two factors.
+
+    With no value, or a single one and no widening, there is still something to draw on.
+    """
+    if values.is_empty():
+        return 1.0, 10.0
+    array = values.to_numpy()
+    low, high = float(array.min()) * below, float(array.max()) * above
+    return (low, high) if high > low else (low / 2, high * 2)
+
+
+def layered(*charts: alt.Chart | alt.LayerChart) -> alt.LayerChart:
+    """The charts on top of each other; altair's own type allows for facets, which none of these has."""
+    return cast(alt.LayerChart, alt.layer(*charts))
 
 
 def log_x(field: str, title: str, low: float, high: float, tick_format: str = "~s") -> alt.X:

@@ -9,7 +9,7 @@ import polars as pl
 
 from grokkit.analyse import median_time, times_to_target
 from grokkit.analyse.words import NOT_REACHED
-from grokkit.report.figures.parts import inline, log_x, method_color
+from grokkit.report.figures.parts import layered, log_x, method_color, span
 from grokkit.report.looks import MUTED, NOT_REACHED_SHAPE, looks
 
 
@@ -31,7 +31,7 @@ def times_data(runs: pl.DataFrame, methods: Sequence[str]) -> pl.DataFrame:
 def times_chart(data: pl.DataFrame, methods: Sequence[str]) -> alt.LayerChart:
     """Filled marks reached the target, open triangles at their budget did not; a bar is the median."""
     styles = looks(methods)
-    low, high = (1.0, 10.0) if data.is_empty() else (data["steps"].min() * 0.8, data["steps"].max() * 1.15)  # pyright: ignore[reportOperatorIssue, reportOptionalOperand]
+    low, high = span(data["steps"], 0.8, 1.15)
     place = {method: i for i, method in enumerate(methods)}
     drawn = data.with_columns(
         pl.col("method").replace_strict(place, return_dtype=pl.Int64).alias("row"),
@@ -55,12 +55,12 @@ def times_chart(data: pl.DataFrame, methods: Sequence[str]) -> alt.LayerChart:
         alt.Tooltip("outcome", type="nominal"),
     ]
     same_seed = (
-        alt.Chart(inline(drawn))
+        alt.Chart(drawn)
         .mark_line(color="#b4bcc4", strokeWidth=1)
         .encode(x, y, offset, detail=alt.Detail("seed", type="nominal"), order=alt.Order("row", type="quantitative"))
     )
     medians = (
-        alt.Chart(inline(drawn.filter(pl.col("median").is_not_null()).unique("method", maintain_order=True)))
+        alt.Chart(drawn.filter(pl.col("median").is_not_null()).unique("method", maintain_order=True))
         .mark_point(shape="stroke", angle=90, size=1600, strokeWidth=2.5, opacity=0.5)
         .encode(log_x("median", "optimizer steps to the target", low, high), y, method_color(methods, False))
     )
@@ -71,22 +71,27 @@ def times_chart(data: pl.DataFrame, methods: Sequence[str]) -> alt.LayerChart:
         legend=None,
     )
     reached = (
-        alt.Chart(inline(drawn.filter("reached")))
+        alt.Chart(drawn.filter("reached"))
         .mark_point(size=70, filled=True, opacity=1)
         .encode(x, y, offset, shape, method_color(methods, False), tooltip=tooltip)
     )
     missed_rows = drawn.filter(~pl.col("reached"))
     missed = (
-        alt.Chart(inline(missed_rows))
+        alt.Chart(missed_rows)
         .mark_point(size=80, filled=False, fill="white", strokeWidth=2, opacity=1, shape=NOT_REACHED_SHAPE)
         .encode(x, y, offset, method_color(methods, False), tooltip=tooltip)
     )
-    text = alt.Chart(inline(_labels(missed_rows))).encode(x, y, text=alt.Text("label", type="nominal"))
+    text = alt.Chart(_labels(missed_rows)).encode(x, y, text=alt.Text("label", type="nominal"))
     # In the gap above the row, where no mark lies; a white rim keeps the lines of the seeds off the words.
-    place_at = {"align": "right", "dx": 9, "dy": -27, "fontSize": 11}
+    place_at = {"align": "right", "dx": 9, "dy": -25, "fontSize": 11}
     rim = text.mark_text(**place_at, stroke="white", strokeWidth=5, strokeJoin="round")
     label = text.mark_text(**place_at, color=MUTED)
-    return alt.layer(same_seed, medians, reached, missed, rim, label)
+    return layered(same_seed, medians, reached, missed, rim, label)
+
+
+def times_height(methods: Sequence[str]) -> int:
+    """Rows high enough for a label between them, lower where there are many."""
+    return max(140, (62 if len(methods) <= 6 else 52) * len(methods))
 
 
 def _labels(missed: pl.DataFrame) -> pl.DataFrame:

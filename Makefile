@@ -1,0 +1,37 @@
+# One command each on a fresh machine: they make .venv, install into it, and do their job.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+OUT ?= demo
+ARGS ?=
+
+.PHONY: demo test check bench help
+
+help:
+	@echo "make demo    compare four methods on modular multiplication, in minutes, and write $(OUT)/report.html"
+	@echo "make test    run the tests (slow ones too: make test ARGS='-m \"\"')"
+	@echo "make check   format, lint and types"
+	@echo "make bench   time the attached methods against the plain form"
+
+demo: $(VENV)/installed
+	$(BIN)/grokkit compare mul:97 --methods adamw,grokfast-ema,grokfast-ma,grad-norm \
+		--seeds 3 --budget 1200 --out $(OUT)
+
+test: $(VENV)/installed
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(VENV)/installed
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/basedpyright
+
+bench: $(VENV)/installed
+	$(BIN)/python benchmarks/overhead.py
+	$(BIN)/python benchmarks/import_time.py
+
+$(VENV)/installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "grokkit needs Python 3.11 or newer, and $(PYTHON) is %d.%d; try: make PYTHON=python3.12" % sys.version_info[:2])'
+	@echo "Installing into $(VENV); PyTorch makes this take a few minutes the first time ..."
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@

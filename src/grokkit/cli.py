@@ -1,0 +1,273 @@
+"""The ``grokkit`` command. Thin: it reads what was typed, calls the lab, prints."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from grokkit.errors import InputError
+
+try:
+    import typer
+    from rich.console import Console
+except ModuleNotFoundError as error:  # pragma: no cover - needs an environment without the extra
+    raise SystemExit(f"grokkit: {error.name} is missing; install the lab with: pip install 'grokkit[lab]'") from None
+
+if TYPE_CHECKING:
+    from grokkit.study.plan import Plan
+    from grokkit.study.store import Store
+
+app = typer.Typer(
+    help="Which accelerator makes delayed generalization arrive earlier, and by how much?",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+
+
+def main() -> None:
+    """Run the command; a user's mistake is one line on stderr and exit status 2."""
+    try:
+        app()
+    except InputError as error:
+        print(f"grokkit: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+    except BrokenPipeError:  # `grokkit methods | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(1) from None
+
+
+@app.command()
+def compare(
+    task: Annotated[str, typer.Argument(help="e.g. mul:97 or 'a*a - b mod 97'; see `grokkit tasks`")],
+    methods: Annotated[
+        str, typer.Option(help="separated by commas, settings in parentheses; see `grokkit methods`")
+    ] = "adamw,grokfast-ema,grokfast-ma,grad-norm",
+    seeds: Annotated[int, typer.Option(help="runs of each method, on seeds 0, 1, ...")] = 5,
+    budget: Annotated[int, typer.Option(help="optimizer steps a run may take")] = 3000,
+    out: Annotated[Path | None, typer.Option(help="folder for runs and report [default: out/TASK]")] = None,
+    model: Annotated[str, typer.Option(help="decoder or fnn, settings in parentheses")] = "decoder",
+    layout: Annotated[
+        str | None, typer.Option(help="infix, operands-first or operands [default: infix; fnn: operands]")
+    ] = None,
+    train_fraction: Annotated[float, typer.Option(help="share of all rows to train on")] = 0.5,
+    validation_fraction: Annotated[float, typer.Option(help="share of all rows kept for tuning")] = 0.1,
+    operands_from: Annotated[str, typer.Option(help="smallest operands, e.g. b=1 as published [default: 0]")] = "",
+    unordered_split: Annotated[bool, typer.Option(help="keep a∘b and b∘a in the same part")] = False,
+    batch_size: Annotated[str | None, typer.Option(help="rows a step, or full [default: 512; fnn: full]")] = None,
+    baseline: Annotated[
+        str | None, typer.Option(help="method the ratios refer to [default: adamw, else the first]")
+    ] = None,
+    target: Annotated[float, typer.Option(help="test accuracy that counts as generalized")] = 0.95,
+    sustain: Annotated[int, typer.Option(help="following evaluations that must stay there")] = 5,
+    after: Annotated[int, typer.Option(help="steps to go on after that, to see a collapse")] = 0,
+    every: Annotated[int, typer.Option(help="steps between evaluations, early in a run")] = 10,
+    jobs: Annotated[int | None, typer.Option(help="runs at once, one thread each [default: one a core]")] = None,
+) -> None:
+    """Train every method on the same seeds, and say which helps, by how much, and how surely.
+
+    The same command again continues where it stopped.
+    """
+    from grokkit.study.plan import make_plan
+    from grokkit.study.store import Store
+    from grokkit.train.catalogue import model_config
+    from grokkit.train.config import EvaluationConfig, TaskConfig, checked
+    from grokkit.train.spec import split_list
+
+    model_settings = model_config(model)
+    feed_forward = model_settings.kind == "fnn"
+    shared = {
+        "task": checked(
+            TaskConfig,
+            "task",
+            spec=task,
+            layout=layout or ("operands" if feed_forward else "infix"),
+            operands_from=_starts(operands_from),
+            train_fraction=train_fraction,
+            validation_fraction=validation_fraction,
+            unordered_split=unordered_split,
+        ),
+        "model": model_settings,
+        "budget": budget,
+        "batch_size": _batch_size(batch_size or ("full" if feed_forward else "512")),
+        "target": target,
+        "sustain": sustain,
+        "after": after,
+        "evaluation": checked(EvaluationConfig, "evaluation", every=every),
+    }
+    plan = make_plan(
+        methods=split_list(methods),
+        seeds=seeds,
+        baseline=baseline,
+        command=shlex.join(["grokkit", *sys.argv[1:]]),
+        **shared,
+    )
+    workers = jobs if jobs is not None else _cores()
+    if workers < 1:
+        raise InputError(f"--jobs {workers} is not possible: at least 1; the default is one a core, {_cores()} here")
+    folder = out if out is not None else Path("out") / _slug(plan.study["title"])
+    _compare(plan, Store(folder), workers)
+
+
+def _compare(plan: Plan, store: Store, workers: int) -> None:
+    from grokkit.live import Progress
+    from grokkit.study.execute import execute
+
+    console = Console(highlight=False)
+    methods, seeds = plan.study["methods"], plan.study["seeds"]
+    with store.lock():
+        _refuse_other_task(store, plan)
+        done = store.finished(plan.study["run_ids"])
+        kept = f", {len(done)} of them done before" if done else ""
+        console.print(
+            f"{plan.study['title']}: {len(methods)} methods × {len(seeds)} seeds = {len(plan.runs)} runs{kept}, "
+            f"up to {plan.study['budget']:,} steps each, {workers} at once"
+        )
+        try:
+            with Progress(console, plan.runs, done, workers) as progress:
+                failures = execute(plan, store, workers=workers, on_event=progress.on_event)
+        except KeyboardInterrupt:
+            done = store.finished(plan.study["run_ids"])
+            console.print(
+                f"stopped; {len(done)} of {len(plan.runs)} runs are done and kept in {store.folder}, "
+                "the same command goes on from there"
+            )
+            raise typer.Exit(130) from None
+        _report(store, console)
+    if failures:
+        raise typer.Exit(1)
+
+
+@app.command()
+def report(folder: Annotated[Path, typer.Argument(help="a folder that `grokkit compare --out` wrote")]) -> None:
+    """Make table, page and pictures again from the finished runs in FOLDER."""
+    from grokkit.study.store import Store
+
+    store = Store(folder)
+    store.read_study()
+    with store.lock():
+        _report(store, Console(highlight=False))
+
+
+def _report(store: Store, console: Console) -> None:
+    from grokkit.analyse import leaderboard, verdict
+    from grokkit.report import leaderboard_table, write_report
+
+    study = store.read_study()
+    done = store.finished(study["run_ids"])
+    runs, curves = store.load([run_id for run_id in study["run_ids"] if run_id in done])
+    if len(done) < len(study["run_ids"]):
+        console.print(f"only {len(done)} of {len(study['run_ids'])} runs are finished; the report is of those")
+    if not done:
+        return
+    with console.status("drawing the report"):
+        paths = write_report(store.folder, study, runs, curves)
+    rows = leaderboard(runs, study["methods"], study["baseline"])
+    console.print(leaderboard_table(rows, study))
+    console.print(verdict(rows, study), style="bold")
+    console.print(f"\nreport: {paths['report.html']}", soft_wrap=True)
+
+
+@app.command()
+def methods() -> None:
+    """List the methods."""
+    from grokkit.methods import CARDS
+
+    _list([(card.name, card.summary) for card in CARDS.values()])
+    print("\nSettings go in parentheses: grokfast-ema(alpha=0.9,lamb=1,wd=0.01). All of one: grokkit card NAME")
+
+
+@app.command()
+def tasks() -> None:
+    """List the tasks."""
+    from grokkit.tasks import SHORT_NAMES
+
+    _list([(f"{name}:P", f"{short.formula} mod P. {short.description}") for name, short in SHORT_NAMES.items()])
+    print("\nOr any expression: 'a*a - b mod 97', 'a*c + b*d - e mod 7', '(a+b)*c mod 23', 'a/b mod 97'")
+
+
+@app.command()
+def card(name: Annotated[str, typer.Argument(help="a method; see `grokkit methods`")]) -> None:
+    """Show what is known of a method: equations, cost, settings, where its defaults come from."""
+    from grokkit.train.catalogue import default_settings, find_card
+
+    found = find_card(name)
+    rows = [
+        ("hooks into", ", ".join(found.hooks) or "nothing: a bare optimizer"),
+        ("equations", found.equations),
+        ("cost", found.cost),
+        ("settings", ", ".join(f"{k}={v}" for k, v in default_settings(found).items()) or "none of its own"),
+        ("optimizer", ", ".join(f"{k}={v}" for k, v in found.optimizer.items())),
+        ("source", found.optimizer_source),
+        ("tuned", found.tuned),
+        ("departures", found.departures),
+        ("also called", ", ".join(found.aliases)),
+    ]
+    print(f"{found.name}: {found.summary}\n")
+    _list([(label, text) for label, text in rows if text])
+
+
+@app.command()
+def cite(name: Annotated[str, typer.Argument(help="a method; see `grokkit methods`")]) -> None:
+    """Print the BibTeX entry of a method's paper."""
+    from grokkit.train.catalogue import find_card
+
+    found = find_card(name)
+    if not found.citation:
+        raise InputError(f"{found.name} is a baseline without a paper of its own; cite its optimizer")
+    print(found.citation)
+
+
+def _list(rows: list[tuple[str, str]]) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True, style="bold")
+    table.add_column(overflow="fold")
+    for name, text in rows:
+        table.add_row(Text(name), Text(text))
+    Console(highlight=False).print(table)
+
+
+def _refuse_other_task(store: Store, plan: Plan) -> None:
+    if not (store.folder / "study.json").exists():
+        return
+    before = store.read_study()
+    if before["title"] != plan.study["title"]:
+        raise InputError(
+            f"{store.folder} holds a study of {before['title']!r}, not of {plan.study['title']!r}; choose another --out"
+        )
+
+
+def _starts(text: str) -> dict[str, int]:
+    starts: dict[str, int] = {}
+    for item in text.split(",") if text.strip() else ():
+        name, _, value = (part.strip() for part in item.partition("="))
+        if not name or not value.isdecimal():
+            raise InputError(f"--operands-from {text!r} is not understood; write e.g. b=1 or c=1,d=1")
+        starts[name] = int(value)
+    return starts
+
+
+def _batch_size(text: str) -> int | None:
+    if text == "full":
+        return None
+    if not text.isdecimal() or int(text) < 1:
+        raise InputError(f"--batch-size {text!r} is not possible: a whole number >= 1, or full; the papers use 512")
+    return int(text)
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _slug(title: str) -> str:
+    words = {"*": "x", "+": "plus", "-": "minus", "/": "over", "^": "pow"}
+    spelled = "".join(f" {words[c]} " if c in words else c for c in title)
+    return "-".join("".join(c if c.isalnum() else " " for c in spelled).split())

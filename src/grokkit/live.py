@@ -1,0 +1,135 @@
+"""What `grokkit compare` shows while it works: a table that fits any terminal, or plain lines without one."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from grokkit.study.pool import Event
+from grokkit.train.config import RunConfig
+
+_MOST_ROWS = 16
+
+
+@dataclass
+class _Row:
+    method: str
+    seed: int
+    budget: int
+    state: str = "waiting"
+    step: int = 0
+    train: float = 0.0
+    test: float = 0.0
+    started: float = 0.0
+    seconds: float = 0.0
+
+
+class Progress:
+    """A view of the runs; give :meth:`on_event` to the pool, inside ``with``."""
+
+    def __init__(self, console: Console, runs: Sequence[RunConfig], done: set[str], workers: int) -> None:
+        self._console = console
+        self._workers = workers
+        self._rows = {run.run_id(): _Row(run.method.label, run.seed, run.budget) for run in runs}
+        for run_id in done:
+            self._rows[run_id].state = "kept"
+        self._begun = time.monotonic()
+        self._live = Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None
+
+    def __enter__(self) -> Progress:
+        if self._live:
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._live:
+            self._live.stop()
+
+    def on_event(self, event: Event) -> None:
+        now = time.monotonic()
+        if event.kind == "tick":
+            if self._live:
+                self._live.update(self._picture(), refresh=True)
+            return
+        row = self._rows[event.key]
+        row.seconds = now - row.started
+        if event.kind == "started":
+            row.state, row.started, row.seconds = "running", now, 0.0
+        elif event.kind == "progress":
+            row.step, row.train, row.test = (event.payload[k] for k in ("step", "train_accuracy", "test_accuracy"))
+        else:
+            row.state = "failed" if event.kind == "failed" else "done"
+            self._say(row, event.payload)
+
+    def _say(self, row: _Row, failure: Any) -> None:
+        """One line for a run that ended: the whole output where there is no terminal."""
+        ended = [r for r in self._rows.values() if r.state in ("done", "failed", "kept")]
+        line = Text(f"[{len(ended)}/{len(self._rows)}] {row.method}, seed {row.seed}: ")
+        if failure is not None:
+            line.append(f"failed: {failure.error}", style="red")
+        else:
+            line.append(f"{row.step:,} steps, test accuracy {row.test:.1%}, {row.seconds:.0f} s")
+        left = self._left()
+        if not self._live and left:
+            line.append(f"; at most {_clock(left)} left")
+        if not self._live or failure is not None:
+            self._console.print(line, highlight=False, soft_wrap=True)
+
+    def _picture(self) -> Group:
+        rows = sorted(
+            self._rows.values(), key=lambda r: ["running", "failed", "done", "kept", "waiting"].index(r.state)
+        )
+        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+        table.add_column("run", overflow="ellipsis", no_wrap=True, max_width=34)
+        table.add_column("seed", justify="right")
+        table.add_column("steps of budget", width=16)
+        for name in ("step", "train", "test", "time"):
+            table.add_column(name, justify="right", no_wrap=True)
+        for row in rows[:_MOST_ROWS]:
+            table.add_row(*self._cells(row), style="dim" if row.state in ("waiting", "kept") else "")
+        counts = {state: sum(row.state == state for row in rows) for state in ("done", "kept", "running", "waiting")}
+        ended = counts["done"] + counts["kept"]
+        left = self._left()
+        foot = f"{ended} of {len(rows)} runs done, {counts['running']} running, {counts['waiting']} waiting"
+        if len(rows) > _MOST_ROWS:
+            foot += f" (showing {_MOST_ROWS})"
+        foot += f" · {_clock(time.monotonic() - self._begun)} so far"
+        foot += f", at most {_clock(left)} left" if left else ""
+        return Group(table, Text(f"\n{foot} · Ctrl-C keeps what is done", style="dim"))
+
+    def _cells(self, row: _Row) -> list[Any]:
+        name, seed = Text(row.method), str(row.seed)
+        if row.state == "waiting":
+            return [name, seed, "", "", "", "", "waiting"]
+        if row.state == "kept":
+            return [name, seed, "", "", "", "", "kept"]
+        if row.state == "failed":
+            return [name, seed, "", "", "", "", Text("failed", style="red")]
+        done = row.state == "done"
+        bar = ProgressBar(total=row.budget, completed=row.step, width=16, complete_style="blue")
+        seconds = row.seconds if done else time.monotonic() - row.started
+        end = Text(f"{seconds:.0f} s done" if done else f"{seconds:.0f} s")
+        return [name, seed, bar, f"{row.step:,}", f"{row.train:.0%}", f"{row.test:.0%}", end]
+
+    def _left(self) -> float | None:
+        """An upper estimate of the seconds left: every unfinished run to its budget, at the pace seen so far."""
+        seen = [row for row in self._rows.values() if row.step]
+        steps, seconds = sum(row.step for row in seen), sum(row.seconds for row in seen)
+        if not steps:
+            return None
+        todo = sum(row.budget - row.step for row in self._rows.values() if row.state in ("running", "waiting"))
+        return todo * seconds / steps / self._workers
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -1,0 +1,91 @@
+"""From a question to its runs: every method on every seed, everything else equal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from grokkit.errors import InputError, unknown
+from grokkit.methods import CARDS
+from grokkit.train.catalogue import method_config
+from grokkit.train.config import MethodConfig, RunConfig, checked
+from grokkit.train.setup import build_model, build_problem
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The runs of a study, in the order to take them, and its study.json."""
+
+    runs: tuple[RunConfig, ...]
+    study: dict[str, Any]
+
+
+def make_plan(*, methods: Sequence[str], seeds: int, baseline: str | None, command: str, **settings: Any) -> Plan:
+    """Plan every method on seeds 0 to ``seeds`` − 1.
+
+    Runs go seed by seed, so that a study stopped early holds whole pairs.
+
+    Args:
+        methods: as typed, e.g. ``"grokfast-ema(alpha=0.9)"``.
+        seeds: how many, at least 1.
+        baseline: the method every ratio refers to; None for ``adamw`` if it is there, else the first.
+        command: the command line, for the record.
+        settings: the fields of :class:`RunConfig` that all runs share.
+
+    Raises:
+        InputError: for anything that could not run: it is found here, not in the middle of a study.
+    """
+    if seeds < 1:
+        raise InputError(f"--seeds {seeds} is not possible: at least 1; 5 or more make an interval worth reading")
+    configs = _methods(methods)
+    plan = tuple(
+        checked(RunConfig, "compare", method=method, seed=seed, **settings)
+        for seed in range(seeds)
+        for method in configs.values()
+    )
+    first = plan[0]
+    problem = build_problem(first)
+    build_model(first.model, problem.task, first.seed)
+    study = {
+        "title": problem.task.name,
+        "task": first.task.model_dump(),
+        "model": first.model.model_dump(),
+        "methods": list(configs),
+        "baseline": _baseline(baseline, configs),
+        "seeds": list(range(seeds)),
+        "budget": first.budget,
+        "target": first.target,
+        "run_ids": [run.run_id() for run in plan],
+        "methods_detail": {label: _detail(config) for label, config in configs.items()},
+        "command": command,
+    }
+    return Plan(plan, study)
+
+
+def _methods(texts: Sequence[str]) -> dict[str, MethodConfig]:
+    configs: dict[str, MethodConfig] = {}
+    for text in texts:
+        config = method_config(text)
+        if config.label in configs:
+            raise InputError(f"method {config.label!r} is given twice; give it once, or with other settings")
+        configs[config.label] = config
+    return configs
+
+
+def _baseline(asked: str | None, configs: dict[str, MethodConfig]) -> str:
+    if asked is None:
+        return "adamw" if "adamw" in configs else next(iter(configs))
+    label = method_config(asked).label
+    if label not in configs:
+        raise unknown("baseline", label, configs)
+    return label
+
+
+def _detail(config: MethodConfig) -> dict[str, Any]:
+    return {
+        "title": config.card,
+        "summary": CARDS[config.card].summary,
+        "optimizer": config.optimizer.model_dump(),
+        "settings": config.settings,
+    }

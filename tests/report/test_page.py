@@ -1,0 +1,217 @@
+"""The page: complete in itself, safe with any name, and drawn by a real browser."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from grokkit.analyse import leaderboard, verdict
+from grokkit.report import build_page
+
+EVIL = "<script>alert(1)</script>&\"'"
+CHROMIUM = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--virtual-time-budget=8000",
+    "--enable-logging=stderr",
+    "--dump-dom",
+]
+
+
+class Document(HTMLParser):
+    """Tags with their attributes, and the text of scripts and of everything else."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.scripts: list[str] = []
+        self.text = ""
+        self._open = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        self._open = tag
+        if tag == "script":
+            self.scripts.append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        self._open = ""
+
+    def handle_data(self, data: str) -> None:
+        if self._open == "script":
+            self.scripts[-1] += data
+        elif self._open != "style":
+            self.text += data
+
+
+def make(synthetic, crossings=None, evaluations=150, **changes) -> str:
+    crossings = crossings or synthetic.CROSSINGS
+    runs, curves = synthetic.tables(crossings, evaluations)
+    study = synthetic.study(crossings, **changes)
+    rows = leaderboard(runs, study["methods"], study["baseline"])
+    return build_page(study, runs, curves, rows, verdict(rows, study))
+
+
+@pytest.fixture(scope="module")
+def page(synthetic) -> str:
+    return make(synthetic)
+
+
+def test_the_page_loads_nothing(page) -> None:
+    document = Document(page)
+    assert "default-src 'none'" in page
+    for tag, attributes in document.tags:
+        assert tag not in ("link", "iframe", "img", "object", "embed", "base"), tag
+        assert not {"src", "href", "srcset", "action", "data", "xlink:href"} & attributes.keys()
+    data, _, own = document.scripts
+    assert not re.search(r"\bimport\b|fetch\(|XMLHttpRequest", own)
+    assert "http://" not in own + data.replace("https://vega.github.io/schema", "")
+    style = re.search(r"<style>(.*?)</style>", page, re.S)
+    assert style is not None
+    assert not re.search(r"url\(|@import", style[1])
+
+
+def test_the_page_says_what_matters_in_order(page) -> None:
+    text = Document(page).text
+    words = [
+        "grokfast-ema needs 0.32× the steps of adamw",
+        "Leaderboard",
+        "not reached",
+        "Learning curves",
+        "When runs generalize",
+        "Weights and gradients",
+        "Every run",
+        "What the words mean",
+        "The first evaluation with train accuracy",
+        "How this was made",
+        "grokkit compare mul:97",
+        "torch 2.13.0",
+        "weight_decay=1",
+    ]
+    assert [text.index(word) for word in words] == sorted(text.index(word) for word in words)
+    assert "None" not in text
+    assert "nan" not in text.lower().replace("finance", "")
+
+
+def test_markup_is_accessible(page) -> None:
+    document = Document(page)
+    tags = [tag for tag, _ in document.tags]
+    assert ("html", {"lang": "en"}) in document.tags
+    assert "a*b mod 97" in page.split("<title>")[1].split("</title>")[0]
+    assert tags.count("h1") == tags.count("main") == 1
+    charts = [attributes for _, attributes in document.tags if "data-chart" in attributes]
+    assert len(charts) == 7
+    assert all(chart["role"] == "img" and chart["aria-label"] for chart in charts)
+    assert tags.count("table") == tags.count("caption") == 3
+    ids = [attributes["id"] for _, attributes in document.tags if "id" in attributes]
+    assert len(ids) == len(set(ids))
+
+
+def test_names_from_the_command_line_are_text_everywhere(synthetic) -> None:
+    page = make(synthetic, {EVIL: [700, 800], "x": [900, None]}, title=EVIL, command=EVIL)
+    assert "<script>alert" not in page
+    document = Document(page)
+    assert [tag for tag, _ in document.tags].count("script") == 3
+    assert document.text.count("alert(1)") >= 8
+    charts = json.loads(document.scripts[0])
+    assert EVIL in json.dumps(charts["datasets"], ensure_ascii=False).replace('\\"', '"')
+
+
+def test_fifty_runs_stay_below_three_megabytes_beside_the_library(synthetic) -> None:
+    crossings = {f"method-{i}": [3000 + 50 * i] * 5 for i in range(10)}
+    page = make(synthetic, crossings, evaluations=400)
+    library = len(Document(page).scripts[1].encode())
+    assert len(page.encode()) - library < 3_000_000
+
+
+@pytest.mark.parametrize(
+    "crossings", [{"only": [700]}, {"a": [None], "b": [None]}, {"a": [5, 6], "b": [None, 7]}], ids=str
+)
+def test_small_studies_make_a_page(synthetic, crossings) -> None:
+    assert "Leaderboard" in make(synthetic, crossings)
+
+
+def test_missing_details_and_provenance_are_left_out(synthetic) -> None:
+    runs, curves = synthetic.tables()
+    study = {key: value for key, value in synthetic.study().items() if key not in ("methods_detail", "command")}
+    rows = leaderboard(runs, study["methods"], study["baseline"])
+    page = build_page(study, runs.drop("provenance"), curves, rows, "Nothing to say.")
+    assert "pre" not in [tag for tag, _ in Document(page).tags]
+
+
+def browse(page: str, folder: Path, *flags: str) -> tuple[str, str]:
+    """The document after the browser has run it, and what it logged."""
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("no chromium on the path: the page is not drawn")
+    file = folder / "report.html"
+    file.write_text(page, encoding="utf-8")
+    done = subprocess.run(
+        [chromium, *CHROMIUM, *flags, f"--user-data-dir={folder / 'profile'}", file.as_uri()],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+        env={**os.environ, "LANG": "C.UTF-8"},
+    )
+    return done.stdout, done.stderr
+
+
+def chart_parts(dom: str) -> list[str]:
+    return re.split(r"<div class=\"chart", dom)[1:]
+
+
+@pytest.mark.parametrize("width", [375, 1280])
+def test_a_browser_draws_every_chart_without_a_word_of_complaint(page, tmp_path, width) -> None:
+    # The page reports on itself: how wide it became, once everything is drawn.
+    probe = """<script>setTimeout(() => { document.title = [...document.querySelectorAll("[data-chart] svg")].every(
+        (svg) => svg.getBoundingClientRect().right <= document.documentElement.clientWidth + 1)
+        && document.documentElement.scrollWidth <= document.documentElement.clientWidth ? "fits" : "too wide";
+        }, 4000);</script></body>"""
+    framed = page.replace("</body>", probe)
+    dom, log = browse(framed, tmp_path, f"--window-size={max(width, 500)},2000")
+    assert "CONSOLE" not in log, log
+    parts = chart_parts(dom)
+    assert len(parts) == 7
+    for part in parts:
+        drawing = part.split("</figure>")[0]
+        assert "<svg" in drawing
+        assert drawing.count("<path") > 4
+    assert 'data-drawn="step"' in dom
+    assert "<title>fits</title>" in dom
+
+
+@pytest.mark.parametrize("clock", ["train_seconds", "flops"])
+def test_the_switch_redraws_the_learning_curves(page, tmp_path, clock) -> None:
+    press = (
+        f"""<script>setTimeout(() => document.querySelector("input[value={clock}]").click(), 2000);</script></body>"""
+    )
+    dom, log = browse(page.replace("</body>", press), tmp_path)
+    assert "CONSOLE" not in log, log
+    assert f'data-drawn="{clock}"' in dom
+    title = {"train_seconds": "seconds of training", "flops": "training FLOPs"}[clock]
+    learning = [part for part in chart_parts(dom) if "data-clocked" in part[:200]]
+    assert len(learning) == 2
+    assert all(f">{title}</text>" in part.split("</figure>")[0] for part in learning)
+
+
+def test_evil_names_do_nothing_in_a_browser(synthetic, tmp_path) -> None:
+    evil = make(synthetic, {EVIL: [700, 800], "x": [900, None]}, title=EVIL)
+    dom, log = browse(evil, tmp_path)
+    assert "CONSOLE" not in log, log
+    assert dom.count("<script") == 3
+    assert all("<svg" in part.split("</figure>")[0] for part in chart_parts(dom))

@@ -1,0 +1,94 @@
+"""What lands on disk, and the table in the terminal."""
+
+from __future__ import annotations
+
+import ast
+import io
+import json
+import struct
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from grokkit.analyse import leaderboard
+from grokkit.files import atomic_write
+from grokkit.report import leaderboard_table, write_report
+
+PACKAGE = Path(__file__).parents[2] / "src/grokkit"
+
+
+def test_everything_is_written_and_nothing_else(synthetic, tmp_path) -> None:
+    runs, curves = synthetic.tables()
+    study = synthetic.study()
+    written = write_report(tmp_path, study, runs, curves)
+    names = {
+        "leaderboard.json",
+        "report.html",
+        *(
+            f"figures/{name}.png"
+            for name in ("learning-curves", "fraction-generalized", "time-to-target", "norms-and-entropy")
+        ),
+    }
+    assert set(written) == names
+    assert {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()} == names
+    rows = leaderboard(runs, study["methods"], study["baseline"])
+    assert json.loads(written["leaderboard.json"].read_bytes()) == rows
+    for name in names:
+        if name.endswith(".png"):
+            head = written[name].read_bytes()[:24]
+            assert head[:8] == b"\x89PNG\r\n\x1a\n"
+            width, height = struct.unpack(">II", head[16:24])
+            assert width > 900
+            assert height > 400
+
+
+@pytest.mark.parametrize("width", [80, 100])
+def test_the_terminal_table_fits_and_loses_nothing(synthetic, width) -> None:
+    long = "grokfast-ema(alpha=0.9,lamb=1,wd=0.01)[red]"  # brackets are markup to rich
+    crossings = {**synthetic.CROSSINGS, long: [15_000, 19_000, None]}
+    runs, _ = synthetic.tables(crossings)
+    study = synthetic.study(crossings)
+    screen = io.StringIO()
+    Console(width=width, file=screen).print(
+        leaderboard_table(leaderboard(runs, study["methods"], "adamw"), study)
+    )
+    text = screen.getvalue()
+    assert max(len(line) for line in text.splitlines()) <= width
+    assert "…" not in text
+    for expected in ("3/3", "0/3", "not reached", "0.32×", "0.31–0.33", "6,000–∞", "2/3 pairs", "baseline", "0.025"):
+        assert expected in text
+    names = "".join(line.split("  ")[0].strip() for line in text.splitlines())
+    assert long in names
+
+
+def test_atomic_write_leaves_the_old_file_or_the_new_one(tmp_path, monkeypatch) -> None:
+    path = tmp_path / "new folder" / "file.txt"
+    atomic_write(path, b"old")
+    atomic_write(path, b"new")
+    assert path.read_bytes() == b"new"
+
+    def fail(*_: object) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr("os.replace", fail)
+    with pytest.raises(OSError, match="disk full"):
+        atomic_write(path, b"newer")
+    assert path.read_bytes() == b"new"
+    assert [entry.name for entry in path.parent.iterdir()] == ["file.txt"]
+
+
+def test_imports_go_one_way_and_never_to_torch() -> None:
+    allowed = {"analyse": {"analyse", "errors"}, "report": {"analyse", "report", "errors", "files"}}
+    for package, may in allowed.items():
+        for file in (PACKAGE / package).rglob("*.py"):
+            for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+                names = []
+                if isinstance(node, ast.Import):
+                    names = [alias.name for alias in node.names]
+                elif isinstance(node, ast.ImportFrom) and node.module:
+                    names = [node.module] if node.module != "grokkit" else [f"grokkit.{a.name}" for a in node.names]
+                for name in names:
+                    top, _, rest = name.partition(".")
+                    assert top != "torch", file
+                    assert top != "grokkit" or rest.split(".")[0] in may, (file, name)

@@ -1,0 +1,123 @@
+"""`grokkit compare` as a user runs it: whole, interrupted, killed, and again."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import polars as pl
+import pytest
+
+from grokkit.study.store import Store
+
+SMALL = ["add:11", "--model", "decoder(width=16)", "--methods", "adamw,grokfast-ema(alpha=0.9)", "--every", "5"]
+
+
+def start(folder, *args, **options):
+    command = [sys.executable, "-m", "grokkit", "compare", *SMALL, "--out", str(folder), *args]
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True, **options
+    )
+
+
+def finish(process, seconds=120):
+    out, err = process.communicate(timeout=seconds)
+    return process.returncode, out, err
+
+
+def records(folder):
+    """run_id → identity of its record on disk: another inode would mean that it was written again."""
+    return {path.parent.name: path.stat().st_ino for path in (folder / "runs").glob("*/run.json")}
+
+
+def test_whole_study_and_the_same_command_again(tmp_path):
+    status, out, err = finish(start(tmp_path, "--seeds", "2", "--budget", "20"))
+    assert (status, err) == (0, "")
+    board = json.loads((tmp_path / "leaderboard.json").read_text())
+    assert [row["method"] for row in board] == ["adamw", "grokfast-ema(alpha=0.9)"]
+    promised = {
+        "method",
+        "runs",
+        "success_rate",
+        "median_steps",
+        "median_train_seconds",
+        "median_delay_steps",
+        "ratio_steps_vs_baseline",
+        "ratio_ci_low",
+        "ratio_ci_high",
+    }
+    assert all(promised <= row.keys() for row in board)
+    assert [row["runs"] for row in board] == [2, 2]
+    study = json.loads((tmp_path / "study.json").read_text())
+    assert set(study["run_ids"]) == set(records(tmp_path))
+    curves = pl.read_parquet(tmp_path / "runs" / study["run_ids"][0] / "curves.parquet")
+    assert curves["step"].to_list() == [0, 5, 10, 15, 20]
+    page = (tmp_path / "report.html").read_text()
+    assert "grokfast-ema(alpha=0.9)" in page
+    assert sorted(path.suffix for path in (tmp_path / "figures").iterdir()) == [".png"] * 4
+    assert "report.html" in out
+
+    before = records(tmp_path)
+    status, out, _ = finish(start(tmp_path, "--seeds", "3", "--budget", "20"))
+    assert status == 0
+    assert "4 of them done before" in out
+    after = records(tmp_path)
+    assert before.items() <= after.items()
+    assert len(after) == 6
+
+
+@pytest.mark.slow
+def test_killed_anywhere_nothing_finished_is_lost_and_nothing_runs_twice(tmp_path):
+    args = ("--seeds", "4", "--budget", "600", "--sustain", "0")
+    generator, kept, kills = random.Random(0), {}, 0
+    for _ in range(12):
+        process = start(tmp_path, *args)
+        try:
+            process.communicate(timeout=generator.uniform(3.0, 9.0))
+            break
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL) if kills % 2 else process.kill()
+            process.communicate()
+            kills += 1
+        now = records(tmp_path)
+        assert kept.items() <= now.items(), "a finished run was lost or written again"
+        kept = now
+    status, _, err = finish(start(tmp_path, *args))
+    assert (status, err) == (0, "")
+    assert kept.items() <= records(tmp_path).items()
+    study = Store(tmp_path).read_study()
+    assert kills >= 2
+    assert Store(tmp_path).finished() == set(study["run_ids"])
+    assert len(study["run_ids"]) == 8
+
+
+def test_ctrl_c_keeps_what_is_done_and_leaves_no_process(tmp_path):
+    process = start(tmp_path, "--seeds", "2", "--budget", "100000", "--methods", "adam-paper(lr=1e-9)", "--jobs", "2")
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "study.json").exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    time.sleep(1.0)
+    os.killpg(process.pid, signal.SIGINT)
+    status, out, err = finish(process)
+    assert (status, err) == (130, "")
+    assert "0 of 2 runs are done and kept" in out
+    with pytest.raises(ProcessLookupError):
+        os.killpg(process.pid, 0)
+
+
+def test_a_crashed_run_harms_no_other_and_is_reported(tmp_path):
+    blocked = start(tmp_path, "--seeds", "1", "--budget", "10")
+    assert finish(blocked)[0] == 0
+    study = Store(tmp_path).read_study()
+    folder = tmp_path / "runs" / study["run_ids"][0]
+    for path in folder.iterdir():
+        path.unlink()
+    folder.rmdir()
+    folder.write_text("a file where the run's folder should be")
+    status, out, _ = finish(start(tmp_path, "--seeds", "2", "--budget", "10"))
+    assert status == 1
+    assert "failed" in out
+    assert len(records(tmp_path)) == 3

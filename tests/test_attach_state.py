@@ -1,0 +1,295 @@
+"""The attached face's memory: saved, loaded, copied, refused, removed; resuming is bit for bit."""
+
+import copy
+import io
+import pickle
+from typing import NamedTuple
+
+import pytest
+import torch
+from by_hand import TRANSFORMS, loss, make, network, optimizer_cases, run, same, values
+from torch import Tensor
+from torch.distributed.checkpoint.state_dict import (
+    StateDictOptions,
+    get_optimizer_state_dict,
+    set_optimizer_state_dict,
+)
+
+from grokkit import GradientTransform, InputError, attach, chain, grad_norm, grokfast_ema, grokfast_ma
+
+CASES = {label: (cls, settings) for label, cls, settings in optimizer_cases()}
+HALF, WHOLE = 6, 12
+
+
+class LengthState(NamedTuple):
+    mean: Tensor  # of the gradients' lengths: one for all parameters
+    seen: Tensor
+
+
+def divide_by_mean_length():
+    """A transform whose whole state is shared between the parameters."""
+
+    def update(grads, state, params):
+        length = torch.sqrt(sum(g.square().sum() for g in grads.values()))
+        mean = torch.where(state.seen == 0, length, 0.5 * (state.mean + length))
+        return {name: g / mean for name, g in grads.items()}, LengthState(mean, state.seen + 1)
+
+    return GradientTransform(lambda params: LengthState(torch.zeros(()), torch.zeros((), dtype=torch.int64)), update)
+
+
+def through_a_file(thing):
+    file = io.BytesIO()
+    torch.save(thing, file)
+    file.seek(0)
+    return torch.load(file, weights_only=True)
+
+
+def half_way(case, factory):
+    """Train to the middle; returns what a checkpoint holds."""
+    model, optimizer = make(*case)
+    attach(optimizer, factory())
+    run(model, optimizer, range(HALF))
+    return {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
+
+
+def whole_run(case, factory):
+    model, optimizer = make(*case)
+    attach(optimizer, factory())
+    return run(model, optimizer, range(WHOLE))
+
+
+def resumed(case, factory, checkpoint, attach_first):
+    model, optimizer = make(*case)
+    model.load_state_dict(checkpoint["model"])
+    if attach_first:
+        attach(optimizer, factory())
+    optimizer.load_state_dict(checkpoint["optimizer"])
+    if not attach_first:
+        attach(optimizer, factory())
+    return run(model, optimizer, range(HALF, WHOLE))
+
+
+@pytest.mark.parametrize("attach_first", [True, False], ids=["attach-load", "load-attach"])
+@pytest.mark.parametrize("transform", ["ma", "chain"])
+@pytest.mark.parametrize("case", CASES)
+def test_resume_is_bit_for_bit(case, transform, attach_first):
+    factory = TRANSFORMS[transform]
+    checkpoint = through_a_file(half_way(CASES[case], factory))
+    ours = resumed(CASES[case], factory, checkpoint, attach_first)
+    assert same(ours, whole_run(CASES[case], factory))
+
+
+ADAM = (torch.optim.Adam, {})
+
+
+@pytest.mark.parametrize("attach_first", [True, False], ids=["attach-load", "load-attach"])
+def test_shared_state_is_saved_and_its_saved_copy_left_alone(attach_first):
+    checkpoint = half_way(ADAM, divide_by_mean_length)
+    shared = checkpoint["optimizer"]["state"]["grokkit"]
+    assert shared.keys() == {"grokkit/mean", "grokkit/seen"}
+    assert shared["grokkit/seen"] == HALF
+    checkpoint = through_a_file(checkpoint)
+    before = copy.deepcopy(checkpoint)
+    ours = resumed(ADAM, divide_by_mean_length, checkpoint, attach_first)
+    assert same(ours, whole_run(ADAM, divide_by_mean_length))
+    assert str(checkpoint["optimizer"]["state"]["grokkit"]) == str(before["optimizer"]["state"]["grokkit"])
+
+
+@pytest.mark.parametrize("attach_first", [True, False], ids=["attach-load", "load-attach"])
+@pytest.mark.parametrize("transform", TRANSFORMS)
+def test_training_on_leaves_the_loaded_checkpoint_alone(transform, attach_first):
+    checkpoint = through_a_file(half_way(ADAM, TRANSFORMS[transform]))
+    before = copy.deepcopy(checkpoint["optimizer"]["state"])
+    resumed(ADAM, TRANSFORMS[transform], checkpoint, attach_first)
+    for index, entry in checkpoint["optimizer"]["state"].items():
+        assert entry.keys() == before[index].keys()
+        for key in (key for key in entry if "grokkit" in key):  # PyTorch itself steps on Adam's counter
+            assert torch.equal(torch.as_tensor(entry[key]), torch.as_tensor(before[index][key])), key
+
+
+def test_rolling_back_to_an_earlier_checkpoint_while_attached():
+    model, optimizer = make(*ADAM)
+    attach(optimizer, TRANSFORMS["chain"]())
+    run(model, optimizer, range(HALF))
+    checkpoint = through_a_file({"model": model.state_dict(), "optimizer": optimizer.state_dict()})
+    first = run(model, optimizer, range(HALF, WHOLE))
+    model.load_state_dict(checkpoint["model"])
+    optimizer.load_state_dict(checkpoint["optimizer"])
+    assert same(run(model, optimizer, range(HALF, WHOLE)), first)
+
+
+def test_saving_again_before_the_first_step_after_loading():
+    checkpoint = half_way(ADAM, TRANSFORMS["chain"])
+    _, optimizer = make(*ADAM)
+    attach(optimizer, TRANSFORMS["chain"]())
+    optimizer.load_state_dict(checkpoint["optimizer"])
+    again = {"model": checkpoint["model"], "optimizer": optimizer.state_dict()}
+    ours = resumed(ADAM, TRANSFORMS["chain"], again, attach_first=True)
+    assert same(ours, whole_run(ADAM, TRANSFORMS["chain"]))
+
+
+@pytest.mark.parametrize("attach_first", [True, False], ids=["attach-load", "load-attach"])
+def test_a_plain_run_s_checkpoint_starts_the_filter_fresh(attach_first):
+    model, optimizer = make(*ADAM)
+    run(model, optimizer, range(HALF))
+    checkpoint = through_a_file({"model": model.state_dict(), "optimizer": optimizer.state_dict()})
+    attach(optimizer, TRANSFORMS["chain"]())
+    expected = run(model, optimizer, range(HALF, WHOLE))
+    assert optimizer.state[model[0].weight]["grokkit/1/step"] == WHOLE - HALF
+    assert same(resumed(ADAM, TRANSFORMS["chain"], checkpoint, attach_first), expected)
+
+
+def test_a_plain_checkpoint_loaded_into_a_running_filter_resets_it():
+    model, optimizer = make(*ADAM)
+    plain = copy.deepcopy(optimizer.state_dict())
+    attach(optimizer, grokfast_ema())
+    run(model, optimizer, range(3))
+    optimizer.load_state_dict(plain)
+    run(model, optimizer, range(1))
+    assert optimizer.state[model[0].weight]["grokkit/step"] == 1
+
+
+@pytest.mark.parametrize("attach_first", [True, False], ids=["attach-load", "load-attach"])
+@pytest.mark.parametrize(
+    ("saved_with", "loaded_into", "message"),
+    [
+        (grokfast_ema, grokfast_ma, "holds .*grokkit/slow.* keeps .*grokkit/window.*attach the transform it was"),
+        (grokfast_ma, grokfast_ema, "holds .*grokkit/window.* keeps .*grokkit/slow"),
+        (grokfast_ema, grad_norm, "holds .*grokkit/slow.* keeps nothing"),
+        (grokfast_ema, lambda: chain(grokfast_ema()), "holds .*grokkit/slow.* keeps .*grokkit/0/slow"),
+        (
+            lambda: chain(grokfast_ema()),
+            lambda: chain(grokfast_ema(), grokfast_ema(alpha=0.9)),
+            "holds .*grokkit/0/slow.* keeps .*grokkit/1/slow",
+        ),
+        (
+            lambda: grokfast_ma(window_size=4),
+            lambda: grokfast_ma(window_size=5),
+            r"saved 'window' has shape \(3, 5, 3\), this transform needs \(4, 5, 3\); attach it with the settings",
+        ),
+        (lambda: grokfast_ma(window_size=1), lambda: grokfast_ma(window_size=2), r"shape \(0, 5, 3\)"),
+    ],
+)
+def test_state_of_another_transform_is_refused(saved_with, loaded_into, message, attach_first):
+    checkpoint = half_way(ADAM, saved_with)
+    with pytest.raises(InputError, match=message):
+        resumed(ADAM, loaded_into, checkpoint, attach_first)
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda pair: pickle.loads(pickle.dumps(pair))])
+def test_a_copied_optimizer_continues_once_attached(copied):
+    model, optimizer = make(*ADAM)
+    attach(optimizer, TRANSFORMS["chain"]())
+    run(model, optimizer, range(HALF))
+    twin, other = copied((model, optimizer))
+    attach(other, TRANSFORMS["chain"]())
+    ends = run(model, optimizer, range(HALF, WHOLE)), run(twin, other, range(HALF, WHOLE))
+    assert same(*ends)
+    assert same(ends[0], whole_run(ADAM, TRANSFORMS["chain"]))
+
+
+def test_second_attach_is_refused_until_detached():
+    model, optimizer = make(*ADAM)
+    handle = attach(optimizer, grokfast_ema())
+    with pytest.raises(InputError, match=r"has a transform attached; detach\(\) it, or attach chain"):
+        attach(optimizer, grokfast_ema())
+    run(model, optimizer, range(2))
+    handle.detach()
+    second = attach(optimizer, grokfast_ma(window_size=2))
+    handle.detach()  # an old handle does nothing
+    run(model, optimizer, range(2))
+    assert optimizer.state[model[0].weight]["grokkit/window"].shape == (1, 5, 3)
+    second.detach()
+    second.detach()
+
+
+@pytest.mark.parametrize("factory", [*TRANSFORMS.values(), divide_by_mean_length])
+@pytest.mark.parametrize("case", CASES)
+def test_detach_leaves_the_bare_optimizer(case, factory):
+    model, optimizer = make(*CASES[case])
+    handle = attach(optimizer, factory())
+    run(model, optimizer, range(HALF))
+    kept = copy.deepcopy(optimizer.state_dict())
+    taken_before = optimizer.state_dict()
+    handle.detach()
+    assert str(taken_before) == str(kept)  # a state_dict taken before still has our part
+    assert vars(optimizer).keys() == vars(make(*CASES[case])[1]).keys()
+    twin, other = make(*CASES[case])
+    twin.load_state_dict(model.state_dict())
+    bare = {k: {n: v for n, v in e.items() if "grokkit" not in n} for k, e in kept["state"].items() if k != "grokkit"}
+    bare = {index: entry for index, entry in bare.items() if entry}
+    assert str(optimizer.state_dict()["state"]) == str(bare)
+    other.load_state_dict({"state": bare, "param_groups": kept["param_groups"]})
+    assert same(run(model, optimizer, range(HALF, WHOLE)), run(twin, other, range(HALF, WHOLE)))
+    assert str(optimizer.state_dict()) == str(other.state_dict())
+
+
+def test_detach_between_loading_and_stepping_leaves_the_checkpoint_alone():
+    checkpoint = half_way(ADAM, divide_by_mean_length)
+    before = str(checkpoint)
+    _, optimizer = make(*ADAM)
+    handle = attach(optimizer, divide_by_mean_length())
+    optimizer.load_state_dict(checkpoint["optimizer"])
+    handle.detach()
+    assert str(checkpoint) == before
+    assert "grokkit" not in optimizer.state
+
+
+class Counting(torch.optim.SGD):
+    """Keeps something of its own in the state, under a key that is not a parameter."""
+
+    def step(self, closure=None):
+        self.state["steps"] = self.state.get("steps", 0) + 1
+        return super().step(closure)
+
+
+def test_an_optimizer_with_state_of_its_own_kind():
+    model = network()
+    optimizer = Counting(model.parameters(), lr=0.1)
+    handle = attach(optimizer, grokfast_ema())
+    run(model, optimizer, range(3))
+    optimizer.load_state_dict(through_a_file(optimizer.state_dict()))
+    run(model, optimizer, range(3, 5))
+    assert optimizer.state[model[0].weight]["grokkit/step"] == 5
+    handle.detach()
+    assert optimizer.state == {"steps": 5}
+
+
+@pytest.mark.parametrize("flat", [False, True])
+def test_distributed_checkpoint_s_state_dict(flat):
+    options = StateDictOptions(flatten_optimizer_state_dict=flat)
+    model, optimizer = make(*ADAM)
+    attach(optimizer, TRANSFORMS["ma"]())
+    run(model, optimizer, range(HALF))
+    saved = copy.deepcopy(get_optimizer_state_dict(model, optimizer, options=options))
+    twin, other = make(*ADAM)
+    twin.load_state_dict(model.state_dict())
+    attach(other, TRANSFORMS["ma"]())
+    set_optimizer_state_dict(twin, other, saved, options=options)
+    assert same(run(twin, other, range(HALF, WHOLE)), whole_run(ADAM, TRANSFORMS["ma"]))
+
+
+def test_half_precision_state_is_not_rounded_by_loading():
+    def trained(steps, checkpoint=None):
+        model, optimizer = make(*ADAM, dtype=torch.bfloat16)
+        attach(optimizer, grokfast_ema())
+        if checkpoint:
+            model.load_state_dict(checkpoint["model"])
+            optimizer.load_state_dict(checkpoint["optimizer"])
+        run(model, optimizer, steps)
+        return model, optimizer
+
+    model, optimizer = trained(range(HALF))
+    checkpoint = through_a_file({"model": model.state_dict(), "optimizer": optimizer.state_dict()})
+    model, optimizer = trained(range(HALF, WHOLE), checkpoint)
+    slow = optimizer.state[model[0].weight]["grokkit/slow"]
+    assert slow.dtype is torch.float32
+    assert not torch.equal(slow, slow.bfloat16().float())
+    assert same(values(model), values(trained(range(WHOLE))[0]))
+
+
+def test_the_filter_adds_nothing_to_a_checkpoint_before_the_first_step():
+    model, optimizer = make(*ADAM)
+    attach(optimizer, grokfast_ema())
+    loss(model, 0).backward()
+    assert optimizer.state_dict()["state"] == {}

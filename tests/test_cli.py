@@ -1,0 +1,105 @@
+"""The command, in this process: what it prints, and how it refuses."""
+
+import re
+import sys
+
+import pytest
+
+from grokkit.cli import main
+from grokkit.methods import CARDS
+from grokkit.study.store import Store
+
+
+@pytest.fixture
+def grokkit(monkeypatch, capsys):
+    """Run ``grokkit ARGS``; gives exit status, stdout, stderr."""
+
+    def run(*args):
+        monkeypatch.setattr(sys, "argv", ["grokkit", *map(str, args)])
+        with pytest.raises(SystemExit) as end:
+            main()
+        out, err = capsys.readouterr()
+        return end.value.code or 0, out, err
+
+    return run
+
+
+BAD = {
+    "unknown task": (["mult:97"], "unknown task 'mult'.*did you mean 'mul'"),
+    "bad expression": (["a**b mod 7"], "a\\*\\*b"),
+    "modulus not prime": (["div:96"], "96 is not prime.*97"),
+    "too large": (["a+b+c+d+e mod 97"], "rows"),
+    "unknown method": (["mul:7", "--methods", "grokfast"], "unknown method 'grokfast'.*grokfast-ema"),
+    "bad setting": (["mul:7", "--methods", "grokfast-ema(alpha=1)"], "alpha=1 .*0 <= alpha < 1"),
+    "window": (["mul:7", "--methods", "grokfast-ma(window_size=0)"], "window_size=0 .*>= 1"),
+    "method twice": (["mul:7", "--methods", "adamw,adamw"], "'adamw' is given twice"),
+    "train fraction": (["mul:7", "--train-fraction", "1.5"], "train_fraction=1.5 .*less than 1.*0.5"),
+    "no test rows": (["mul:7", "--train-fraction", "0.9", "--validation-fraction", "0.1"], "fraction"),
+    "layout": (["mul:7", "--layout", "prefix"], "layout='prefix' .*infix"),
+    "operand": (["mul:7", "--operands-from", "z=1"], "unknown operand 'z'"),
+    "operand start": (["mul:7", "--operands-from", "b"], "write e.g. b=1"),
+    "model": (["mul:7", "--model", "mlp"], "unknown model 'mlp'.*decoder, fnn"),
+    "heads": (["mul:7", "--model", "decoder(heads=3)"], "width=128 is not divisible by heads=3"),
+    "seeds": (["mul:7", "--seeds", "0"], "--seeds 0 .*at least 1"),
+    "budget": (["mul:7", "--budget", "0"], "budget=0 .*greater than or equal to 1"),
+    "batch size": (["mul:7", "--batch-size", "many"], "--batch-size 'many' .*full"),
+    "baseline": (["mul:7", "--methods", "adamw", "--baseline", "grad-norm"], "unknown baseline 'grad-norm'"),
+    "target": (["mul:7", "--target", "95"], "target=95.0 .*less than or equal to 1"),
+    "jobs": (["mul:7", "--jobs", "0"], "--jobs 0 .*at least 1"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_one_line_and_status_2(grokkit, tmp_path, case):
+    args, message = BAD[case]
+    status, out, err = grokkit("compare", *args, "--out", tmp_path / "out")
+    assert (status, out) == (2, "")
+    assert err.count("\n") == 1, err
+    assert err.startswith("grokkit: ")
+    assert re.search(message, err), err
+    assert not (tmp_path / "out").exists(), "nothing is written for a study that cannot run"
+
+
+def test_out_must_be_a_folder(grokkit, tmp_path):
+    (tmp_path / "file").write_text("")
+    status, _, err = grokkit("compare", "mul:7", "--out", tmp_path / "file")
+    assert (status, err.count("\n")) == (2, 1)
+    assert "is a file" in err
+
+
+def test_report_of_nothing(grokkit, tmp_path):
+    status, _, err = grokkit("report", tmp_path)
+    assert status == 2
+    assert "holds no study" in err
+
+
+def test_another_task_in_the_same_folder_is_refused(grokkit, tmp_path):
+    Store(tmp_path).write_study({"title": "a + b mod 7", "run_ids": []})
+    status, _, err = grokkit("compare", "mul:7", "--out", tmp_path)
+    assert status == 2
+    assert "holds a study of 'a + b mod 7'" in err
+
+
+def test_lists(grokkit):
+    status, out, _ = grokkit("methods")
+    assert status == 0
+    assert all(name in out for name in CARDS)
+    status, out, _ = grokkit("tasks")
+    assert status == 0
+    assert all(name in out for name in ("add:P", "mul:P", "div:P", "a*c + b*d - e"))
+
+
+@pytest.mark.parametrize("name", CARDS)
+def test_card_and_citation(grokkit, name):
+    status, out, _ = grokkit("card", name)
+    assert status == 0
+    assert out.startswith(f"{name}: ")
+    status, out, err = grokkit("cite", name)
+    assert (status, out[:1]) == ((0, "@") if CARDS[name].citation else (2, ""))
+    assert bool(err) is not bool(CARDS[name].citation)
+
+
+def test_unknown_card_suggests(grokkit):
+    status, _, err = grokkit("card", "grokfast-am")
+    assert status == 2
+    assert "did you mean 'grokfast-ma'" in err or "did you mean 'grokfast-ema'" in err

@@ -1,0 +1,143 @@
+"""Imports go one way, importing the library is light, and no file grows out of hand.
+
+A new package is one line in ``LAYERS`` or ``ASIDE``.
+"""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SRC = Path(__file__).parents[1] / "src" / "grokkit"
+
+# Each package may import its own layer and those before it; within a layer, no circles. From the third layer
+# on, packages are users of the library: they may write ``from grokkit import attach``.
+LAYERS = [
+    {"errors", "rng", "files", "state", "transform"},
+    {"attach", "methods", "models", "tasks", "testing"},
+    {"train", "probe"},
+    {"study"},
+    {"live", "cli"},  # what one sees in the terminal: these may import what stands aside, too
+]
+
+# These stand aside: what each may import of ours, and none of it PyTorch.
+ASIDE = {
+    "analyse": {"errors", "files"},
+    "report": {"errors", "files", "analyse"},
+}
+
+LIBRARY = {"attach", "errors", "methods", "transform"}  # what grokkit/__init__.py gathers
+LAB_ONLY = {"altair", "filelock", "polars", "pydantic", "rich", "safetensors", "scipy", "typer", "vl_convert"}
+
+PACKAGES = sorted({path.relative_to(SRC).parts[0].removesuffix(".py") for path in SRC.rglob("*.py")})
+
+
+def allowed(package):
+    if package == "__init__":
+        return LIBRARY
+    if package in ASIDE:
+        return ASIDE[package]
+    (rank,) = [rank for rank, layer in enumerate(LAYERS) if package in layer]
+    library_users = {"__init__"} if rank >= 2 else set()
+    return library_users.union(*LAYERS[: rank + 1], ASIDE if rank == len(LAYERS) - 1 else ())
+
+
+def modules_imported(path, root=SRC):
+    """Full names of everything a file imports, functions' insides included."""
+    parts = ["grokkit", *path.relative_to(root).with_suffix("").parts]
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = [*parts[: len(parts) - node.level]] if node.level else []
+            module = ".".join([*base, *([node.module] if node.module else [])])
+            yield from (f"{module}.{alias.name}" for alias in node.names)
+
+
+def packages_imported(package):
+    """{other package of ours: one place where ``package`` imports it}; the version is everybody's."""
+    found = {}
+    paths = [SRC / f"{package}.py"] if (SRC / f"{package}.py").exists() else (SRC / package).rglob("*.py")
+    for path in paths:
+        for name in modules_imported(path):
+            root, _, rest = name.partition(".")
+            if root == "grokkit" and rest != "__version__":
+                other = rest.split(".")[0]
+                other = other if other in PACKAGES else "__init__"
+                found[other] = f"{path.relative_to(SRC)} imports {name}"
+    found.pop(package, None)
+    return found
+
+
+def torch_users(package):
+    paths = (SRC / package).rglob("*.py")
+    return [str(path) for path in paths if any(n.split(".")[0] == "torch" for n in modules_imported(path))]
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_every_package_has_its_place(package):
+    places = [*LAYERS, ASIDE.keys(), {"__init__", "__main__"}]
+    assert sum(package in place for place in places) == 1, f"give {package} a line in {__file__}"
+
+
+@pytest.mark.parametrize("package", [package for package in PACKAGES if package != "__main__"])
+def test_imports_go_one_way(package):
+    imports = packages_imported(package)
+    assert {other: place for other, place in imports.items() if other not in allowed(package)} == {}
+
+
+def test_no_circles_within_a_layer():
+    graph = {package: packages_imported(package).keys() - {"__init__"} for package in PACKAGES}
+    while free := [package for package, needs in graph.items() if not needs & graph.keys()]:
+        for package in free:
+            del graph[package]
+    assert not graph
+
+
+@pytest.mark.parametrize("package", [package for package in ASIDE if package in PACKAGES])
+def test_what_stands_aside_does_not_import_pytorch(package):
+    assert torch_users(package) == []
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("import grokkit.train.step", {"grokkit.train.step"}),
+        ("def f():\n    from grokkit import study", {"grokkit.study"}),
+        ("from .step import one", {"grokkit.report.step.one"}),
+        ("from ..train import step", {"grokkit.train.step"}),
+        ("from .. import train", {"grokkit.train"}),
+        ("if True:\n    import torch.nn as nn", {"torch.nn"}),
+    ],
+)
+def test_the_reader_of_imports_sees(tmp_path, source, expected):
+    (tmp_path / "report").mkdir()
+    file = tmp_path / "report" / "page.py"
+    file.write_text(source)
+    assert set(modules_imported(file, tmp_path)) == expected
+
+
+def test_importing_grokkit_is_light():
+    program = (
+        "import sys, torch, numpy; before = set(sys.modules); import grokkit; "
+        "print(*sorted({name.split('.')[0] for name in set(sys.modules) - before}))"
+    )
+    done = subprocess.run([sys.executable, "-W", "error", "-c", program], capture_output=True, text=True, check=True)
+    new = set(done.stdout.split())
+    assert "grokkit" in new
+    assert new - {"grokkit", "torch", "numpy"} <= set(sys.stdlib_module_names)
+    assert not new & LAB_ONLY
+
+
+def test_importing_grokkit_leaves_the_lab_alone():
+    program = "import sys, grokkit; print(*(name for name in sys.modules if name.startswith('grokkit.')))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    loaded = {name.split(".")[1] for name in done.stdout.split()}
+    assert loaded <= LIBRARY | {"state"}
+
+
+@pytest.mark.parametrize("path", sorted(SRC.rglob("*.py")), ids=lambda path: str(path.relative_to(SRC)))
+def test_no_file_is_longer_than_500_lines(path):
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 500

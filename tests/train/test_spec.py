@@ -1,0 +1,93 @@
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from grokkit.errors import InputError
+from grokkit.train.catalogue import method_config, model_config
+from grokkit.train.spec import parse_call, show_call, split_list
+
+NAMES = st.from_regex(r"[a-z][a-z0-9-]{0,12}", fullmatch=True)
+VALUES = st.one_of(
+    st.booleans(),
+    st.integers(),
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.from_regex(r"[b-eg-mo-su-z][a-z-]{0,6}", fullmatch=True),
+)
+SETTINGS = st.dictionaries(st.from_regex(r"[a-z][a-z0-9_]{0,8}", fullmatch=True), VALUES, max_size=4)
+
+
+@given(NAMES, SETTINGS)
+def test_what_is_shown_parses_back(name, values):
+    got_name, got = parse_call(show_call(name, values))
+    assert (got_name, got) == (name, values)
+    assert {k: type(v) for k, v in got.items()} == {k: type(v) for k, v in values.items()}
+
+
+@given(st.lists(st.tuples(NAMES, SETTINGS), min_size=1, max_size=4))
+def test_lists_split_back(calls):
+    texts = [show_call(name, values) for name, values in calls]
+    assert split_list(", ".join(texts)) == texts
+
+
+@settings(max_examples=300)
+@given(st.one_of(st.text(max_size=40), st.text("grokfast-ema(),=alpha.0191e ×λ", max_size=40)))
+def test_any_text_is_a_method_or_a_clear_error(text):
+    problem = ""
+    try:
+        labels = [method_config(item).label for item in split_list(text)]
+    except InputError as error:
+        problem = str(error)
+    else:
+        assert [method_config(label).label for label in labels] == labels
+    assert "\n" not in problem
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("grokfast-em", "unknown method 'grokfast-em'; did you mean 'grokfast-ema'"),
+        ("grokfast-ema(alfa=0.9)", "unknown setting of grokfast-ema 'alfa'; did you mean 'alpha'.*lamb.*wd"),
+        ("grokfast-ema(alpha=1)", "alpha=1 is not possible: .*0 <= alpha < 1.*0.98"),
+        ("grokfast-ema(alpha=high)", "alpha='high' is not possible: .*0 <= alpha < 1.*0.98"),
+        ("grokfast-ma(window_size=0)", "window_size=0 is not possible"),
+        ("grokfast-ma(filter_type=median)", "unknown filter_type 'median'"),
+        ("grad-norm(c=x)", "c='x' is not possible"),
+        ("adamw(lr=-1)", "adamw: lr=-1 is not possible: .*greater than 0"),
+        ("adamw(lr=inf)", "adamw: lr=inf is not possible"),
+        ("adamw(optimizer=adamx)", "adamw: optimizer='adamx' is not possible: .*'adam'"),
+        ("adamw(lr)", "'lr' in 'adamw\\(lr\\)' is not a setting; write key=value"),
+        ("adamw(lr=1,lr=2)", "'lr' is given twice"),
+        ("adamw(lr=1", "leaves a parenthesis open"),
+        ("adamw)", "closes a parenthesis"),
+        ("", "empty entry"),
+        ("adamw,,grad-norm", "empty entry"),
+    ],
+)
+def test_errors_name_value_and_remedy(text, message):
+    with pytest.raises(InputError, match=message):
+        [method_config(item) for item in split_list(text)]
+
+
+def test_settings_go_to_the_method_or_to_its_optimizer():
+    config = method_config("grokfast-ma(warmup=false, lr_warmup=0, wd=0.5, optimizer=adamw)")
+    assert config.settings == {"window_size": 100, "lamb": 5.0, "filter_type": "mean", "warmup": False, "start_step": 0}
+    assert (config.optimizer.lr_warmup, config.optimizer.wd, config.optimizer.optimizer) == (0, 0.5, "adamw")
+    assert config.optimizer.lr == 1e-3
+    assert config.label == "grokfast-ma(warmup=false,lr_warmup=0,wd=0.5,optimizer=adamw)"
+
+
+def test_the_control_can_be_called_by_its_formula():
+    assert method_config("adamw-lr×(1+λ)") == method_config("adamw-lr-scaled")
+    assert method_config("adamw-lr-scaled").optimizer.lr == pytest.approx(3 * method_config("adamw").optimizer.lr)
+    control, filtered = method_config("adam-lr-scaled").optimizer, method_config("grokfast-ema").optimizer
+    assert control == filtered.model_copy(update={"lr": 3e-3})
+
+
+def test_models():
+    assert model_config("fnn(width=64,bias=true)").width == 64
+    with pytest.raises(InputError, match="unknown model 'decodr'; did you mean 'decoder'"):
+        model_config("decodr")
+    with pytest.raises(InputError, match="unknown setting of decoder 'hieght'"):
+        model_config("decoder(hieght=3)")
+    with pytest.raises(InputError, match=r"decoder: depth=1\.5 is not possible"):
+        model_config("decoder(depth=1.5)")

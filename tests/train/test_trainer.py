@@ -1,0 +1,182 @@
+import json
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from grokkit.methods import CARDS
+from grokkit.rng import stream
+from grokkit.train.batches import Batches
+from grokkit.train.catalogue import method_config, model_config
+from grokkit.train.config import TaskConfig
+from grokkit.train.run import CURVES
+from grokkit.train.setup import build_model, build_problem
+from grokkit.train.trainer import train
+
+TIMES = {"train_seconds", "eval_seconds"}
+
+
+def curves(run):
+    return {name: values for name, values in run.curves.items() if name not in TIMES}
+
+
+class Interrupted(Exception):
+    pass
+
+
+def interrupt_after(evaluations):
+    seen = 0
+
+    def report(_progress):
+        nonlocal seen
+        seen += 1
+        if seen > evaluations:
+            raise Interrupted
+
+    return report
+
+
+def test_same_configuration_same_curves(tiny):
+    torch.manual_seed(1)
+    first = train(tiny())
+    torch.manual_seed(2)  # the global generator plays no part
+    assert curves(train(tiny())) == curves(first)
+    assert curves(train(tiny(seed=1))) != curves(first)
+
+
+@pytest.mark.parametrize("method", CARDS)
+@pytest.mark.parametrize("batch_size", [16, None])
+def test_interrupted_and_resumed_is_bit_for_bit_the_same(tiny, tmp_path, method, batch_size):
+    card = CARDS[method]
+    settings = ",".join(f"{k}={v}" for k, v in card.smallest.items())
+    config = tiny(f"{method}({settings})" if settings else method, batch_size=batch_size)
+    whole = train(config)
+    checkpoint = tmp_path / "checkpoint.safetensors"
+    for evaluations in (2, 3):
+        with pytest.raises(Interrupted):
+            train(config, report=interrupt_after(evaluations), checkpoint=checkpoint, checkpoint_seconds=0)
+    reports = []
+    resumed = train(config, report=reports.append, checkpoint=checkpoint, checkpoint_seconds=1e9)
+    assert curves(resumed) == curves(whole)
+    assert len(reports) < len(whole.curves["step"]), "it went on, and did not start again"
+    assert resumed.curves["train_seconds"] == sorted(resumed.curves["train_seconds"])
+
+
+@pytest.mark.parametrize("damage", ["cut", "foreign", "other run"])
+def test_a_checkpoint_that_is_not_this_run_s_is_not_used(tiny, tmp_path, damage):
+    checkpoint = tmp_path / "checkpoint.safetensors"
+    config = tiny(seed=1) if damage == "other run" else tiny()
+    with pytest.raises(Interrupted):
+        train(config, report=interrupt_after(3), checkpoint=checkpoint, checkpoint_seconds=0)
+    if damage == "cut":
+        checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
+    if damage == "foreign":
+        checkpoint.write_bytes(b"something else")
+    assert curves(train(tiny(), checkpoint=checkpoint)) == curves(train(tiny()))
+
+
+def test_arms_are_paired(tiny):
+    runs = [train(tiny(method)) for method in ("adamw", "grokfast-ema", "grad-norm")]
+    starts = {tuple(run.curves[name][0] for name in ("train_loss", "test_loss", "weight_norm")) for run in runs}
+    assert len(starts) == 1, "same split, same initial weights"
+    first_gradients = {train(tiny(m, budget=1)).curves["gradient_norm"][-1] for m in ("adamw", "grokfast-ema")}
+    assert len(first_gradients) == 1, "same first batch"
+
+
+def test_split_does_not_depend_on_the_model(tiny):
+    small = build_problem(tiny())
+    large = build_problem(tiny(model="fnn(width=8)"))
+    assert torch.equal(small.split.train, large.split.train)
+    assert torch.equal(small.train_sample, large.train_sample)
+
+
+def test_initial_weights_are_pytorch_s_and_leave_the_global_generator_alone(tiny):
+    config = tiny()
+    before = torch.random.get_rng_state()
+    problem = build_problem(config)
+    model = build_model(config.model, problem.task, seed=3)
+    assert torch.equal(torch.random.get_rng_state(), before)
+    same = build_model(config.model, problem.task, seed=3)
+    assert all(torch.equal(a, b) for a, b in zip(model.parameters(), same.parameters(), strict=True))
+    deeper = build_model(model_config("decoder(width=32,depth=3)"), problem.task, seed=3)
+    assert torch.equal(model.token_embeddings.weight, deeper.token_embeddings.weight), "same where shapes allow"
+
+
+def test_batches_pass_over_all_rows_and_can_be_restored():
+    rows = torch.arange(100, 123)
+    batches = Batches(rows, 10, stream(0, "batches"))
+    passes = [[batches.next() for _ in range(3)] for _ in range(2)]
+    for batch in passes:
+        assert [len(b) for b in batch] == [10, 10, 3]
+        assert torch.equal(torch.cat(batch).sort().values, rows)
+    assert not torch.equal(passes[0][0], passes[1][0])
+    batches.next()
+    state = {k: v.clone() for k, v in batches.state().items()}
+    expected = [batches.next() for _ in range(5)]
+    other = Batches(rows, 10, stream(7, "batches"))
+    other.restore(state)
+    assert all(torch.equal(a, b) for a, b in zip(expected, (other.next() for _ in range(5)), strict=True))
+    assert torch.equal(Batches(rows, 50, stream(0, "batches")).next(), rows)
+
+
+def test_costs_are_counted_apart(tiny):
+    run = train(tiny(budget=20))
+    flops = run.curves["flops"]
+    model = build_model(tiny().model, build_problem(tiny()).task, 0)
+    rows = len(build_problem(tiny()).split.train)
+    sizes = [16, 16, 16, rows - 48] * 5
+    assert flops[-1] == run.flops == 3 * sum(model.forward_flops(size, 4) for size in sizes[:20])
+    assert run.train_seconds > 0
+    assert run.eval_seconds > 0
+    assert run.curves["train_seconds"][-1] == pytest.approx(run.train_seconds)
+    assert run.peak_memory_bytes > 50e6
+
+
+def test_evaluation_is_exact(tiny):
+    config = tiny(budget=5, evaluation=tiny().evaluation.model_copy(update={"train_rows": 10**6}))
+    problem = build_problem(config)
+    model = build_model(config.model, problem.task, config.seed)
+    run = train(config)
+    for name in ("train", "validation", "test"):
+        rows = getattr(problem.split, name)
+        logits, targets = model(problem.task.inputs_NT[rows]), problem.task.targets_N[rows]
+        assert run.curves[f"{name}_loss"][0] == pytest.approx(F.cross_entropy(logits, targets).item(), rel=1e-5)
+        assert run.curves[f"{name}_accuracy"][0] == pytest.approx((logits.argmax(1) == targets).float().mean().item())
+
+
+def test_without_validation_part_its_curves_are_empty(tiny):
+    run = train(tiny(budget=5, task=TaskConfig(spec="add:11", validation_fraction=0.0)))
+    assert set(run.curves["validation_loss"]) == {None}
+
+
+def test_divergence_ends_the_run_and_is_recorded(tiny):
+    run = train(tiny("adamw(optimizer=sgd,lr=1e30,lr_warmup=0,wd=0)", budget=50))
+    assert run.status == "diverged"
+    assert run.diverged_at == run.steps < 50
+    json.dumps(run.record())
+
+
+def test_record_has_what_the_format_promises(tiny):
+    run = train(tiny(budget=10))
+    record = run.record()
+    assert json.loads(json.dumps(record)) == record
+    assert tuple(run.curves) == CURVES
+    assert len({len(values) for values in run.curves.values()}) == 1
+    assert (record["status"], record["generalized_at"], record["steps"]) == ("censored", None, 10)
+    assert record["provenance"]["threads"] == torch.get_num_threads()
+
+
+def test_hash_changes_with_what_changes_the_run_and_not_with_its_name(tiny):
+    base = tiny().hash()
+    assert tiny(method=method_config("adamw(lr=0.003)")).hash() == base, "the default, spelled out"
+    for change in ({"seed": 1}, {"budget": 41}, {"batch_size": None}, {"task": TaskConfig(spec="sub:11")}):
+        assert tiny(**change).hash() != base
+    assert tiny("grokfast-ema").run_id().startswith("grokfast-ema--seed0--")
+
+
+def test_warmup_is_the_papers_first_step_does_not_move(tiny):
+    run = train(tiny("adamw(wd=0)", budget=1))
+    assert run.curves["weight_norm"][0] == run.curves["weight_norm"][1]
+    moved = train(tiny("adamw(wd=0,lr_warmup=0)", budget=1))
+    assert not math.isclose(moved.curves["weight_norm"][0], moved.curves["weight_norm"][1], rel_tol=1e-9)
