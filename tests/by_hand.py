@@ -12,8 +12,6 @@ from torch import nn
 from grokkit import GradientTransform, chain, grad_norm, grokfast_ema, grokfast_ma
 from grokkit.rng import stream
 
-torch.set_num_threads(1)  # these tensors are tiny: threads only wait for one another
-
 TRANSFORMS = {
     "ema": lambda: grokfast_ema(alpha=0.8, lamb=2.0),
     "ma": lambda: grokfast_ma(window_size=4, lamb=3.0),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -90,17 +91,19 @@ def _run(run_id: str, method: str, seed: int, crossing: int | None, steps: int, 
         "final_train_accuracy": 1.0,
         "final_test_accuracy": 0.3 if crossing is None else 0.99,
         "best_test_accuracy": 0.31 if crossing is None else 0.995,
-        "provenance": {
-            "grokkit": "0.1.0",
-            "torch": "2.13.0",
-            "numpy": "2.4.6",
-            "python": "3.11.9",
-            "platform": "Linux",
-            "processor": "x86_64",
-            "threads": 1,
-            "started": "2026-01-02T03:04:05Z",
-            "parameters": 421_000,
-        },
+        "provenance": json.dumps(
+            {
+                "grokkit": "0.1.0",
+                "torch": "2.13.0",
+                "numpy": "2.4.6",
+                "python": "3.11.9",
+                "platform": "Linux",
+                "processor": "x86_64",
+                "threads": 1,
+                "started": "2026-01-02T03:04:05Z",
+                "parameters": 421_000,
+            }
+        ),
     }
 
 

@@ -50,9 +50,7 @@ def test_the_terminal_table_fits_and_loses_nothing(synthetic, width) -> None:
     runs, _ = synthetic.tables(crossings)
     study = synthetic.study(crossings)
     screen = io.StringIO()
-    Console(width=width, file=screen).print(
-        leaderboard_table(leaderboard(runs, study["methods"], "adamw"), study)
-    )
+    Console(width=width, file=screen).print(leaderboard_table(leaderboard(runs, study["methods"], "adamw"), study))
     text = screen.getvalue()
     assert max(len(line) for line in text.splitlines()) <= width
     assert "…" not in text

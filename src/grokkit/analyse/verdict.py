@@ -162,7 +162,7 @@ def _anecdote(others: Sequence[Row], words: _Words) -> str:
             crossed = seconds is not None and (value < 1) != (seconds < 1)
             extra = f" but {ratio(seconds)} its training time" if crossed else ""
             parts.append(f"{row['method']} took {ratio(value)} the steps of {words.base}{extra}")
-    return f"On {words.title}, in a single seed, {'; '.join(parts)}."
+    return f"On {words.title}, in one seed, which is an anecdote and not evidence: {'; '.join(parts)}."
 
 
 def _without_baseline(others: Sequence[Row], words: _Words) -> str:
@@ -199,16 +199,13 @@ def _by_seconds(rows: Sequence[Row]) -> str | None:
 
 def _cautions(rows: Sequence[Row], words: _Words) -> list[str]:
     cautions = []
-    if _seeds(rows) == 1:
-        cautions.append("one seed is an anecdote, not evidence")
-    elif pairs := [row["pairs"] for row in rows[1:] if row["pairs"]]:
+    if pairs := [row["pairs"] for row in rows[1:] if row["pairs"]]:
         fewest = min(pairs)
-        if fewest < FEW_PAIRS:
+        if fewest < FEW_PAIRS and _seeds(rows) > 1:
             some = "only" if len(set(pairs)) == 1 else "some comparisons rest on only"
-            cautions.append(
-                f"{some} {count(fewest, 'seed')}: few, so the intervals are likely narrower than they should be"
-            )
-    elif _seeds(rows) < FEW_PAIRS:
+            so = "an anecdote" if fewest == 1 else "few, so the intervals are likely narrower than they should be"
+            cautions.append(f"{some} {count(fewest, 'seed')}: {so}")
+    elif 1 < _seeds(rows) < FEW_PAIRS:
         cautions.append(f"only {count(_seeds(rows), 'seed')}: few")
     baseline = words.baseline
     if 0 < baseline["successes"] < baseline["runs"]:
@@ -220,7 +217,7 @@ def _cautions(rows: Sequence[Row], words: _Words) -> list[str]:
     return cautions
 
 
-_OPENINGS = ("also ", "faster, ", "in seconds ", "no clear ", "one seed ", "only ", "slower: ", "some ")
+_OPENINGS = ("also ", "faster, ", "in seconds ", "no clear ", "only ", "slower: ", "some ")
 
 
 def _sentence(parts: list[str]) -> list[str]:

@@ -23,8 +23,8 @@ ADAMW = MethodCard(
     optimizer={"optimizer": "adamw", "lr": 3e-3, "wd": 1.0, "beta1": 0.9, "beta2": 0.98, "lr_warmup": 10},
     optimizer_source="tuned by us, see `tuned`",
     tuned=(
-        "on a*b mod 97 with half of the table for training, 2-layer decoder, batch 512; docs/tuning.md has the grid, the "
-        "command and the numbers. On another task or model, tune again before calling it strong."
+        "on a*b mod 97 with half of the table for training, 2-layer decoder, batch 512; docs/tuning.md has the "
+        "grid, the command and the numbers. On another task or model, tune again before calling it strong."
     ),
 )
 

@@ -49,7 +49,7 @@ def build_page(
         _section("What the words mean", "", sections.definitions(study)),
         _section("How this was made", "", sections.provenance(study, runs) + _METHODS + sections.methods_table(study)),
     ]
-    body = "\n".join(parts)
+    body = _unbroken("\n".join(parts))
     return f"""<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -63,7 +63,7 @@ def build_page(
 <header>
 <p class="kicker">grokkit compare</p>
 <h1>{title}</h1>
-{_verdict(verdict_text)}
+{_unbroken(_verdict(verdict_text))}
 {_facts(study, runs)}
 </header>
 <main>
@@ -94,10 +94,14 @@ def _verdict(text: str) -> str:
 
 
 def _facts(study: Mapping[str, Any], runs: pl.DataFrame) -> str:
+    asked = len(study["run_ids"])
+    runs_done = _counted(runs.height, "run")
+    if runs.height < asked:
+        runs_done = f"<b>{whole(runs.height)}</b> of {whole(asked)} runs finished"
     facts = [
         _counted(len(study["methods"]), "method"),
         _counted(len(study["seeds"]), "seed"),
-        _counted(runs.height, "run"),
+        runs_done,
         f"budget <b>{whole(study['budget'])}</b> steps",
         f"target <b>{percent(study['target'])}</b> held-out accuracy",
     ]
@@ -168,6 +172,11 @@ def _figure(name: str, title: str, note: str, description: str, *, clocked: bool
         f"<figure><figcaption>{title}{small}</figcaption>"
         f'<div class="chart" data-chart="{name}"{flag} role="img" aria-label="{description}"></div></figure>'
     )
+
+
+def _unbroken(text: str) -> str:
+    """No line may end between a number and its percent sign."""
+    return text.replace(" %", "\u00a0%")
 
 
 def _json(value: Any) -> str:

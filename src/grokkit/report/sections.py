@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
@@ -154,12 +155,12 @@ def definitions(study: Mapping[str, Any]) -> str:
     terms = {
         "memorized": f"The first evaluation with train accuracy of at least {target}.",
         "generalized": f"The first evaluation with held-out accuracy of at least {target} from which it stays there. "
-        "Known only as finely as the evaluations lie: ± gives the distance to the one before.",
+        "Known only as finely as the evaluations lie: the small number says how much earlier it may have been.",
         "delay": "Steps from memorized to generalized.",
         "not reached": f"A run that did not generalize within its budget of {budget} steps is censored: its time "
         "counts as later than the budget. It is never dropped. A diverged run counts the same.",
         "median": "Kaplan–Meier median over runs, which takes censored runs into account, with a 95 % interval "
-        "(log-log, inverted). ∞: so few or so late runs set no upper limit. With half of the runs or more censored "
+        "(log-log, inverted). ∞: so few or so late runs set no upper limit. With more than half of the runs censored "
         "there may be no median.",
         "ratio": f"A method's time over {base}'s for the same seed: same split, same start where shapes allow, same "
         "batches. Geometric mean over the seeds in which both generalized; 95 % interval by 10,000 bootstrap "
@@ -174,7 +175,7 @@ def definitions(study: Mapping[str, Any]) -> str:
 
 
 def provenance(study: Mapping[str, Any], runs: pl.DataFrame) -> str:
-    origins = [run["provenance"] or {} for run in runs.to_dicts()] if "provenance" in runs.columns else []
+    origins = [json.loads(text) for text in runs["provenance"]] if "provenance" in runs.columns else []
 
     def seen(field: str) -> str:
         values = sorted({str(origin[field]) for origin in origins if origin.get(field) is not None})
@@ -221,7 +222,7 @@ def _outcome(run: Mapping[str, Any]) -> str:
 
 def _resolution(run: Mapping[str, Any]) -> str:
     steps = run["resolution_steps"]
-    return "" if steps is None else f"±{whole(steps)}"
+    return "" if steps is None else f"−{whole(steps)}"
 
 
 def _mebibytes(size: int | None) -> str:
