@@ -60,6 +60,9 @@ def compare(
     operands_from: Annotated[str, typer.Option(help="smallest operands, e.g. b=1 as published [default: 0]")] = "",
     unordered_split: Annotated[bool, typer.Option(help="keep a∘b and b∘a in the same part")] = False,
     batch_size: Annotated[str | None, typer.Option(help="rows a step, or full [default: 512; fnn: full]")] = None,
+    remainder: Annotated[
+        str, typer.Option(help="rows that fill no batch: spread over all, or own-batch as published")
+    ] = "spread",
     baseline: Annotated[
         str | None, typer.Option(help="method the ratios refer to [default: adamw, else the first]")
     ] = None,
@@ -95,6 +98,7 @@ def compare(
         "model": model_settings,
         "budget": budget,
         "batch_size": _batch_size(batch_size or ("full" if feed_forward else "512")),
+        "remainder": remainder,
         "target": target,
         "sustain": sustain,
         "after": after,

@@ -105,7 +105,7 @@ def test_initial_weights_are_pytorch_s_and_leave_the_global_generator_alone(tiny
 
 def test_batches_pass_over_all_rows_and_can_be_restored():
     rows = torch.arange(100, 123)
-    batches = Batches(rows, 10, stream(0, "batches"))
+    batches = Batches(rows, 10, stream(0, "batches"), "own-batch")
     passes = [[batches.next() for _ in range(3)] for _ in range(2)]
     for batch in passes:
         assert [len(b) for b in batch] == [10, 10, 3]
@@ -114,19 +114,28 @@ def test_batches_pass_over_all_rows_and_can_be_restored():
     batches.next()
     state = {k: v.clone() for k, v in batches.state().items()}
     expected = [batches.next() for _ in range(5)]
-    other = Batches(rows, 10, stream(7, "batches"))
+    other = Batches(rows, 10, stream(7, "batches"), "own-batch")
     other.restore(state)
     assert all(torch.equal(a, b) for a, b in zip(expected, (other.next() for _ in range(5)), strict=True))
     assert torch.equal(Batches(rows, 50, stream(0, "batches")).next(), rows)
+
+
+def test_spread_batches_differ_by_one_row_at_most():
+    for rows, size in ((23, 10), (5645, 512), (24, 8), (9, 1)):
+        batches = Batches(torch.arange(rows), size, stream(0, "batches"))
+        one_pass = [batches.next() for _ in range(-(-rows // size))]
+        assert torch.equal(torch.cat(one_pass).sort().values, torch.arange(rows))
+        lengths = {len(batch) for batch in one_pass}
+        assert max(lengths) <= size
+        assert max(lengths) - min(lengths) <= 1
 
 
 def test_costs_are_counted_apart(tiny):
     run = train(tiny(budget=20))
     flops = run.curves["flops"]
     model = build_model(tiny().model, build_problem(tiny()).task, 0)
-    rows = len(build_problem(tiny()).split.train)
-    sizes = [16, 16, 16, rows - 48] * 5
-    assert flops[-1] == run.flops == 3 * sum(model.forward_flops(size, 4) for size in sizes[:20])
+    assert len(build_problem(tiny()).split.train) == 60
+    assert flops[-1] == run.flops == 20 * 3 * model.forward_flops(15, 4)
     assert run.train_seconds > 0
     assert run.eval_seconds > 0
     assert run.curves["train_seconds"][-1] == pytest.approx(run.train_seconds)

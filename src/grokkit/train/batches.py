@@ -2,32 +2,49 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor
 
+Remainder = Literal["spread", "own-batch"]
+
 
 class Batches:
-    """Shuffled passes over ``rows_N``; the last batch of a pass is whatever is left (Grokfast).
+    """Shuffled passes over ``rows_N`` in ⌈N/B⌉ batches.
 
-    Without ``batch_size``, or with one not below N, every batch is all rows in their order.
+    Where B does not divide N, ``"spread"`` makes the batches of a pass equal to within one row, none above B.
+    ``"own-batch"`` takes B rows as often as possible and ends on what is left, as the published scripts do:
+    that batch may be a handful of rows, whose noisy gradient moves Adam as far as any other.
+
+    Without a batch size, or with one not below N, every batch is all rows in their order.
     """
 
-    def __init__(self, rows_N: Tensor, batch_size: int | None, generator: torch.Generator) -> None:
+    def __init__(
+        self, rows_N: Tensor, batch_size: int | None, generator: torch.Generator, remainder: Remainder = "spread"
+    ) -> None:
+        rows = len(rows_N)
         self._rows = rows_N
-        self._size = batch_size if batch_size is not None and batch_size < len(rows_N) else None
+        self._whole = batch_size is None or batch_size >= rows
         self._generator = generator
         self._order = torch.empty(0, dtype=torch.int64)
-        self._position = 0
+        self._position = 0  # in the order
+        size = rows if batch_size is None else batch_size
+        count = -(-rows // size)
+        self._ends = [
+            rows * (i + 1) // count if remainder == "spread" else min(rows, size * (i + 1)) for i in range(count)
+        ]
 
     def next(self) -> Tensor:
         """The row numbers of the next batch."""
-        if self._size is None:
+        if self._whole:
             return self._rows
         if self._position >= len(self._order):
             self._order = self._rows[torch.randperm(len(self._rows), generator=self._generator)]
             self._position = 0
-        batch = self._order[self._position : self._position + self._size]
-        self._position += self._size
+        end = next(end for end in self._ends if end > self._position)
+        batch = self._order[self._position : end]
+        self._position = end
         return batch
 
     def state(self) -> dict[str, Tensor]:

@@ -101,6 +101,7 @@ class RunConfig(Config):
     Attributes:
         budget: optimizer steps.
         batch_size: rows a step; None for full batch.
+        remainder: what to do with rows that fill no batch, see :class:`grokkit.train.batches.Batches`.
         target: held-out accuracy that counts as generalized, and training accuracy that counts as memorized.
         sustain: following evaluations that must stay at the target for the generalization to count.
         after: steps to go on after that, to see whether it collapses.
@@ -112,6 +113,7 @@ class RunConfig(Config):
     seed: Annotated[int, Field(ge=0)]
     budget: Annotated[int, Field(ge=1)]
     batch_size: Annotated[int, Field(ge=1)] | None = 512
+    remainder: Literal["spread", "own-batch"] = "spread"
     target: Annotated[float, Field(gt=0, le=1)] = 0.95
     sustain: Annotated[int, Field(ge=0)] = 5
     after: Annotated[int, Field(ge=0)] = 0

@@ -72,4 +72,4 @@ def attach_method(config: MethodConfig, optimizer: torch.optim.Optimizer) -> Non
 
 
 def build_batches(config: RunConfig, parts: Split) -> Batches:
-    return Batches(parts.train, config.batch_size, stream(config.seed, "batches"))
+    return Batches(parts.train, config.batch_size, stream(config.seed, "batches"), config.remainder)
