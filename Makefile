@@ -15,7 +15,7 @@ help:
 
 demo: $(VENV)/installed
 	$(BIN)/grokkit compare mul:97 --methods adamw,grokfast-ema,grokfast-ma,grad-norm \
-		--seeds 3 --budget 1200 --out $(OUT)
+		--seeds 3 --budget 1200 --every 20 --sustain 3 --out $(OUT)
 
 test: $(VENV)/installed
 	$(BIN)/python -m pytest $(ARGS)

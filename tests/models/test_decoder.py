@@ -68,6 +68,7 @@ def test_answer_position_equals_torch_modules_with_all_gradients(residual, depth
 @pytest.mark.parametrize("depth", [1, 2, 4])
 def test_flops_formula_equals_the_counter(depth):
     model, tokens = small(depth=depth), torch.randint(0, 13, (7, 4))
+    model.share_prefixes = False
     with FlopCounterMode(display=False) as counter:
         out = model(tokens)
     assert counter.get_total_flops() == model.forward_flops(7, 4)

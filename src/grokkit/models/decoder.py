@@ -11,7 +11,9 @@ an untied head without bias. Parameters are named as in ``nn.MultiheadAttention`
 built of PyTorch's own modules loads.
 
 The tasks read the answer at the last token only. Unless every position is asked for, the last layer therefore
-computes queries, output projection and MLP for that position alone: the same function, the same gradients.
+computes queries, output projection and MLP for that position alone, and on a CPU a batch whose rows begin alike
+is computed once per distinct prefix (see :mod:`grokkit.models.prefix`; ``model.share_prefixes = False`` switches
+that off): the same function, the same gradients.
 
 Shapes: B batch, T tokens, W width, H heads, D = W/H, V vocabulary.
 """
@@ -25,6 +27,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from grokkit.errors import InputError, unknown
+from grokkit.models.prefix import Trie, attend, build_trie
+
+_WORTH_SHARING = 0.85  # of all positions: with more distinct prefixes, gathering costs what sharing saves
 
 Residual = Literal["grokfast", "pre-norm"]
 
@@ -64,6 +69,7 @@ class Decoder(nn.Module):
             raise InputError(f"decoder width={width} is not divisible by heads={heads}; e.g. width=128, heads=4")
         if residual not in ("grokfast", "pre-norm"):
             raise unknown("residual", residual, ("grokfast", "pre-norm"))
+        self.share_prefixes = True
         self.depth, self.width, self.heads, self.vocabulary = depth, width, heads, vocabulary
         self.token_embeddings = nn.Embedding(vocabulary, width)
         self.position_embeddings = nn.Embedding(positions, width)
@@ -75,17 +81,29 @@ class Decoder(nn.Module):
 
     def forward(self, tokens_BT: Tensor, *, every_position: bool = False) -> Tensor:
         """Logits (B, V) at the last token, or (B, T, V) at ``every_position``."""
+        if self.share_prefixes and not every_position and tokens_BT.device.type == "cpu":
+            trie = build_trie(tokens_BT)
+            if sum(trie.sizes) < _WORTH_SHARING * tokens_BT.numel():
+                return self._forward_shared(trie)
         positions_T = torch.arange(tokens_BT.shape[1], device=tokens_BT.device)
         x = self.token_embeddings(tokens_BT) + self.position_embeddings(positions_T)
         for index, layer in enumerate(self.layers):
             x = layer(x, last_only=not every_position and index == self.depth - 1)
         return self.head(self.ln_f(x))
 
+    def _forward_shared(self, trie: Trie) -> Tensor:
+        x_NW = self.token_embeddings(trie.tokens_N) + self.position_embeddings(trie.positions_N)
+        for index, layer in enumerate(self.layers):
+            x_NW = layer.forward_shared(x_NW, trie, last_only=index == self.depth - 1)
+        logits = self.head(self.ln_f(x_NW))
+        return logits if trie.leaves_B is None else logits.index_select(0, trie.leaves_B)
+
     def forward_flops(self, batch: int, tokens: int) -> int:
         """Floating-point operations in the matrix products of one forward pass, two per multiply-add.
 
         Layers but the last: 24·B·T·W² + 4·B·T²·W; the last, at the answer position only:
-        (20 + 4·T)·B·W² + 4·B·T·W; the head: 2·B·W·V. A training step costs three times as much.
+        (20 + 4·T)·B·W² + 4·B·T·W; the head: 2·B·W·V. A training step costs three times as much. What prefix
+        sharing saves is not subtracted: it depends on the batch.
         """
         b, t, w = batch, tokens, self.width
         full = 24 * b * t * w * w + 4 * b * t * t * w
@@ -108,6 +126,13 @@ class Block(nn.Module):
         normal = self.ln_1(x_BTW)
         x = normal if self.normalized_stream else x_BTW
         x = (x[:, -1] if last_only else x) + self.attn(normal, last_only=last_only)
+        return x + self.mlp(self.ln_2(x))
+
+    def forward_shared(self, x_NW: Tensor, trie: Trie, *, last_only: bool) -> Tensor:
+        """The same over a trie's nodes; ``last_only`` gives those of the last level."""
+        normal = self.ln_1(x_NW)
+        x = normal if self.normalized_stream else x_NW
+        x = (x[-trie.sizes[-1] :] if last_only else x) + self.attn.forward_shared(normal, trie, last_only=last_only)
         return x + self.mlp(self.ln_2(x))
 
 
@@ -138,6 +163,24 @@ class CausalAttention(nn.Module):
         mixed_BQW = (scores_BHQT.softmax(-1) @ v_BHTD).transpose(1, 2).reshape(batch, -1, width)
         out = self.out_proj(mixed_BQW)
         return out[:, 0] if last_only else out
+
+    def forward_shared(self, x_NW: Tensor, trie: Trie, *, last_only: bool) -> Tensor:
+        """The same over a trie's nodes; ``last_only`` gives those of the last level."""
+        width, last = x_NW.shape[1], trie.sizes[-1]
+        if last_only:
+            q = F.linear(x_NW[-last:], self.in_proj_weight[:width], self.in_proj_bias[:width])
+            k, v = F.linear(x_NW, self.in_proj_weight[width:], self.in_proj_bias[width:]).chunk(2, -1)
+        else:
+            q, k, v = F.linear(x_NW, self.in_proj_weight, self.in_proj_bias).chunk(3, -1)
+        sizes = list(trie.sizes)
+        keys, values = (t.unflatten(-1, (self.heads, -1)).split(sizes) for t in (k, v))
+        levels = range(len(sizes))[-1:] if last_only else range(len(sizes))
+        queries = q.unflatten(-1, (self.heads, -1)).split([sizes[t] for t in levels])
+        mixed = [
+            attend(q_UHD, keys[: t + 1], values[: t + 1], trie.ancestors[t])
+            for t, q_UHD in zip(levels, queries, strict=True)
+        ]
+        return self.out_proj(torch.cat(mixed) if len(mixed) > 1 else mixed[0])
 
 
 def scale_weights(model: nn.Module, factor: float) -> None:

@@ -1,0 +1,82 @@
+"""Sharing prefixes computes the same function and the same gradients as running every row."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from grokkit.models import Decoder, decoder
+from grokkit.models.prefix import build_trie
+from grokkit.tasks import modular_task
+
+
+def both_ways(model, tokens, monkeypatch):
+    """Logits and all gradients, shared (forced) and not."""
+    targets = torch.arange(len(tokens)) % model.vocabulary
+    results = []
+    for shared in (True, False):
+        monkeypatch.setattr(decoder, "_WORTH_SHARING", 2.0)
+        model.share_prefixes = shared
+        model.zero_grad()
+        logits = model(tokens)
+        F.cross_entropy(logits, targets).backward()
+        results.append((logits.detach(), {name: p.grad.clone() for name, p in model.named_parameters()}))
+    return results
+
+
+def assert_equal(model, tokens, monkeypatch):
+    (shared, shared_grads), (plain, plain_grads) = both_ways(model, tokens, monkeypatch)
+    torch.testing.assert_close(shared, plain, rtol=1e-5, atol=1e-5)
+    for name, expected in plain_grads.items():
+        scale = float(expected.abs().max())
+        torch.testing.assert_close(shared_grads[name], expected, rtol=1e-5, atol=1e-5 * max(scale, 1e-3), msg=name)
+
+
+@pytest.mark.parametrize("spec", ["a*b mod 7", "a*a - b mod 5", "a*c + b*d - e mod 3"])
+@pytest.mark.parametrize("layout", ["infix", "operands-first", "operands"])
+@pytest.mark.parametrize("residual", ["grokfast", "pre-norm"])
+@pytest.mark.parametrize("depth", [1, 3])
+@pytest.mark.parametrize("rows", [1, 13, None])
+def test_equals_every_row(spec, layout, residual, depth, rows, monkeypatch):
+    task = modular_task(spec, layout=layout)
+    torch.manual_seed(0)
+    model = Decoder(vocabulary=task.vocabulary, positions=10, depth=depth, width=16, heads=2, residual=residual)
+    tokens = task.inputs_NT[torch.randperm(len(task.inputs_NT))[:rows]]
+    assert_equal(model, tokens, monkeypatch)
+
+
+def test_rows_that_stand_twice(monkeypatch):
+    torch.manual_seed(0)
+    tokens = torch.randint(0, 3, (40, 3))
+    assert len(tokens.unique(dim=0)) < len(tokens)
+    assert_equal(Decoder(vocabulary=5, positions=3, width=8, heads=2), tokens, monkeypatch)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 30), st.integers(1, 5), st.integers(1, 6), st.integers(0, 10**6))
+def test_a_trie_spells_its_rows(rows, length, vocabulary, seed):
+    tokens = torch.randint(0, vocabulary, (rows, length), generator=torch.Generator().manual_seed(seed))
+    trie = build_trie(tokens)
+    assert trie.sizes == tuple(len(tokens[:, : t + 1].unique(dim=0)) for t in range(length))
+    starts = [sum(trie.sizes[:t]) for t in range(length)]
+    last = torch.arange(rows) if trie.leaves_B is None else trie.leaves_B
+    for level in range(length):
+        ancestor = trie.ancestors[-1][level]
+        nodes = last if ancestor is None else ancestor[last]
+        assert torch.equal(trie.tokens_N[starts[level] + nodes], tokens[:, level])
+        assert (trie.positions_N[starts[level] + nodes] == level).all()
+
+
+def test_is_used_when_it_pays_and_not_otherwise(monkeypatch):
+    used = []
+    monkeypatch.setattr(Decoder, "_forward_shared", lambda self, trie: used.append(trie) or torch.zeros(1))
+    model = Decoder(vocabulary=99, positions=5, width=8, heads=2)
+    table = modular_task("a*b mod 97").inputs_NT
+    model(table[:512])
+    assert len(used) == 1
+    model(torch.randint(0, 99, (16, 4)))
+    model(table[:512], every_position=True)
+    model.share_prefixes = False
+    model(table[:512])
+    assert len(used) == 1
