@@ -94,7 +94,7 @@ class Decoder(nn.Module):
     def _forward_shared(self, trie: Trie) -> Tensor:
         x_NW = self.token_embeddings(trie.tokens_N) + self.position_embeddings(trie.positions_N)
         for index, layer in enumerate(self.layers):
-            x_NW = layer.forward_shared(x_NW, trie, last_only=index == self.depth - 1)
+            x_NW = layer(x_NW, last_only=index == self.depth - 1, trie=trie)
         logits = self.head(self.ln_f(x_NW))
         return logits if trie.leaves_B is None else logits.index_select(0, trie.leaves_B)
 
@@ -122,17 +122,14 @@ class Block(nn.Module):
         self.attn = CausalAttention(width, heads)
         self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
 
-    def forward(self, x_BTW: Tensor, *, last_only: bool) -> Tensor:
-        normal = self.ln_1(x_BTW)
-        x = normal if self.normalized_stream else x_BTW
-        x = (x[:, -1] if last_only else x) + self.attn(normal, last_only=last_only)
-        return x + self.mlp(self.ln_2(x))
-
-    def forward_shared(self, x_NW: Tensor, trie: Trie, *, last_only: bool) -> Tensor:
-        """The same over a trie's nodes; ``last_only`` gives those of the last level."""
-        normal = self.ln_1(x_NW)
-        x = normal if self.normalized_stream else x_NW
-        x = (x[-trie.sizes[-1] :] if last_only else x) + self.attn.forward_shared(normal, trie, last_only=last_only)
+    def forward(self, x: Tensor, *, last_only: bool, trie: Trie | None = None) -> Tensor:
+        """(B, T, W) to the same, or (N, W) over a trie's nodes; ``last_only`` gives the answer positions."""
+        normal = self.ln_1(x)
+        x = normal if self.normalized_stream else x
+        if last_only:
+            x = x[:, -1] if trie is None else x[-trie.sizes[-1] :]
+        mixed = self.attn(normal, last_only=last_only) if trie is None else self.attn.shared(normal, trie, last_only)
+        x = x + mixed
         return x + self.mlp(self.ln_2(x))
 
 
@@ -164,7 +161,7 @@ class CausalAttention(nn.Module):
         out = self.out_proj(mixed_BQW)
         return out[:, 0] if last_only else out
 
-    def forward_shared(self, x_NW: Tensor, trie: Trie, *, last_only: bool) -> Tensor:
+    def shared(self, x_NW: Tensor, trie: Trie, last_only: bool) -> Tensor:
         """The same over a trie's nodes; ``last_only`` gives those of the last level."""
         width, last = x_NW.shape[1], trie.sizes[-1]
         if last_only:
