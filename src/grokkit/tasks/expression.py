@@ -1,35 +1,26 @@
-"""Modular expressions as text: ``"a*c + b*d - e mod 7"``.
+"""Modular expressions: ``"a*c + b*d - e mod 7"`` as a function on tensors.
 
-    sum     := product (("+" | "-") product)*
-    product := signed (("*" | "/") signed)*
-    signed  := "-" signed | power
-    power   := atom ("^" integer)?
-    atom    := operand | integer | "(" sum ")"
-
-An expression is a sum, the word ``mod`` and the modulus P. Operands are single letters a–z that run over the
-numbers modulo P; ``x/y`` is x·y⁻¹ with the modular inverse, so it needs a prime P and a y that is not 0
-modulo P. ``**``, ``×``, ``·`` and ``−`` are read as ``^``, ``*``, ``*`` and ``-``. Nothing is handed to
-Python's own evaluator, and length, nesting and table are bounded, so any text is safe to parse.
+Operands run over the numbers modulo P; ``x/y`` is x·y⁻¹ with the modular inverse, so it needs a prime P and a
+y that is not 0 modulo P. :mod:`grokkit.tasks.grammar` says what can be written; length and table are bounded.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import NamedTuple, NoReturn
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from grokkit.errors import InputError, unknown
+from grokkit.tasks.grammar import Node, Parser, symbols, written
 
 MAX_CHARACTERS = 200  # white space not counted
 MAX_OPERANDS = 8
-MAX_NESTING = 32
-MAX_EXPONENT = 100
 MAX_ROWS = 5_000_000
 
 
@@ -49,18 +40,6 @@ SHORT_NAMES: dict[str, ShortName] = {
     "dot-sub": ShortName("a*c + b*d - e", "a dot product of two pairs less a number; five operands"),
 }
 """Short names: ``"mul:97"`` is ``"a*b mod 97"``."""
-
-
-@dataclass(frozen=True)
-class Node:
-    """A node of the tree: an operand, ``"number"``, ``"negate"``, or one of ``+ - * / ^``.
-
-    ``number`` is the integer of a ``"number"`` and the exponent of a ``"^"``.
-    """
-
-    symbol: str
-    parts: tuple[Node, ...] = ()
-    number: int = 0
 
 
 @dataclass(frozen=True)
@@ -186,122 +165,20 @@ def parse(text: str) -> Expression:
             raise unknown("task", name, SHORT_NAMES)
         if not re.fullmatch(r"\s*[0-9]+\s*", modulus):
             raise InputError(f"cannot read {text!r}: after the colon comes the modulus, an integer; write {name}:97")
-        return _expression(_Parser(f"{SHORT_NAMES[name].formula} mod {modulus}"), shown=text)
+        return _expression(Parser(f"{SHORT_NAMES[name].formula} mod {modulus}"), shown=text)
     if name in SHORT_NAMES:
         raise InputError(f"the task {name!r} needs its modulus; write {name}:97")
     if re.fullmatch(r"[a-z]{2,}(-[a-z]{2,})*", name) and name != "mod":
         raise unknown("task", name, SHORT_NAMES)
-    return _expression(_Parser(text), shown=text)
+    return _expression(Parser(text), shown=text)
 
 
-_TOKEN = re.compile(r"\s*(?:([0-9]+|[a-z]+|\*\*|[-+*/^()×·−])|(\S))")
-_SYNONYMS = {"**": "^", "×": "*", "·": "*", "−": "-"}
-
-
-class _Parser:
-    """Recursive descent over the grammar at the file's top; one method a rule."""
-
-    def __init__(self, text: str) -> None:
-        self.text = text
-        self.nesting = 0
-        self.at = 0
-        self.tokens: list[str] = []
-        self.positions: list[int] = []
-        for found in _TOKEN.finditer(text):
-            token, stray = found.groups()
-            if stray:
-                self.refuse(f"unexpected {stray!r} at character {found.start(2) + 1}")
-            if token.isalpha() and len(token) > 1 and token != "mod":
-                self.refuse(f"{token!r} at character {found.start(1) + 1} is not one letter (products need a *)")
-            self.tokens.append(_SYNONYMS.get(token, token))
-            self.positions.append(found.start(1) + 1)
-        self.tokens.append("")  # the end, so that looking ahead needs no check
-        if "mod" not in self.tokens:
-            self.refuse("the modulus is missing")
-        self.root = self.sum()
-        if self.next != "mod":
-            self.refuse(f"unexpected {self.here()}")
-        self.take()
-        if not self.next.isdigit():
-            self.refuse(f"expected the modulus, an integer, not {self.here()}")
-        self.modulus = int(self.take())
-        if self.next:
-            self.refuse(f"unexpected {self.here()}, after the modulus")
-
-    @property
-    def next(self) -> str:
-        return self.tokens[self.at]
-
-    def take(self) -> str:
-        self.at += 1
-        return self.tokens[self.at - 1]
-
-    def here(self) -> str:
-        return f"{self.next!r} at character {self.positions[self.at]}" if self.next else "the end"
-
-    def refuse(self, problem: str) -> NoReturn:
-        raise InputError(
-            f"cannot read {self.text!r}: {problem}. Allowed: operands a–z, integers, + - * / ^ ( ), "
-            f"then 'mod' and the modulus, as in 'a*b mod 97'"
-        )
-
-    def sum(self) -> Node:
-        node = self.product()
-        while self.next in ("+", "-"):
-            node = Node(self.take(), (node, self.product()))
-        return node
-
-    def product(self) -> Node:
-        node = self.signed()
-        while self.next in ("*", "/"):
-            node = Node(self.take(), (node, self.signed()))
-        return node
-
-    def signed(self) -> Node:
-        if self.next != "-":
-            return self.power()
-        self.enter()
-        node = Node("negate", (self.signed(),))
-        self.nesting -= 1
-        return node
-
-    def power(self) -> Node:
-        base = self.atom()
-        if self.next != "^":
-            return base
-        self.take()
-        if not self.next.isdigit() or int(self.next) > MAX_EXPONENT:
-            self.refuse(f"expected an exponent, an integer of 0 to {MAX_EXPONENT}, not {self.here()}")
-        return Node("^", (base,), int(self.take()))
-
-    def atom(self) -> Node:
-        if self.next.isdigit():
-            return Node("number", number=int(self.take()))
-        if self.next.isalpha() and self.next != "mod":
-            return Node(self.take())
-        if self.next != "(":
-            self.refuse(f"expected an operand, an integer or '(', not {self.here()}")
-        self.enter()
-        node = self.sum()
-        if self.next != ")":
-            self.refuse(f"expected ')', not {self.here()}")
-        self.take()
-        self.nesting -= 1
-        return node
-
-    def enter(self) -> None:
-        self.nesting += 1
-        if self.nesting > MAX_NESTING:
-            self.refuse(f"nested more than {MAX_NESTING} deep, with {self.here()}")
-        self.take()
-
-
-def _expression(parser: _Parser, shown: str) -> Expression:
+def _expression(parser: Parser, shown: str) -> Expression:
     """The parsed tree as an expression, once its modulus and its table are sound."""
     root, modulus = parser.root, parser.modulus
-    symbols = tuple(_symbols(root))
-    operands = tuple(dict.fromkeys(s for s in symbols if s.isalpha()))
-    operators = tuple(s for s in symbols if not s.isalpha())
+    written_order = tuple(symbols(root))
+    operands = tuple(dict.fromkeys(s for s in written_order if s.isalpha()))
+    operators = tuple(s for s in written_order if not s.isalpha())
     count = len(operands)
     if not operands:
         raise InputError(f"{shown!r} has no operand; use at least one letter a–z, as in 'a*b mod 97'")
@@ -323,42 +200,7 @@ def _expression(parser: _Parser, shown: str) -> Expression:
             f"{shown!r} divides, and modulus {modulus} is not prime, so that some numbers have no inverse; "
             f"take one of the next primes, {below} or {above}"
         )
-    return Expression(f"{_written(root)} mod {modulus}", modulus, operands, operators, root)
-
-
-def _symbols(node: Node) -> Iterator[str]:
-    """Operands and operators from left to right as written."""
-    if node.symbol == "number":
-        return
-    if node.symbol == "negate":
-        yield from _symbols(node.parts[0])
-        return
-    if node.parts:
-        yield from _symbols(node.parts[0])
-    yield node.symbol
-    for part in node.parts[1:]:
-        yield from _symbols(part)
-
-
-_BINDING = {"+": 1, "-": 1, "*": 2, "/": 2, "negate": 3, "^": 4}
-
-
-def _written(node: Node, at_least: int = 0) -> str:
-    """The node as text, in parentheses where it binds less tightly than ``at_least``."""
-    binding = _BINDING.get(node.symbol, 5)
-    match node.symbol:
-        case "number":
-            text = str(node.number)
-        case "negate":
-            text = "-" + _written(node.parts[0], binding)
-        case "^":
-            text = f"{_written(node.parts[0], 5)}^{node.number}"
-        case "+" | "-" | "*" | "/":
-            left, right = _written(node.parts[0], binding), _written(node.parts[1], binding + 1)
-            text = f"{left} {node.symbol} {right}" if binding == 1 else f"{left}{node.symbol}{right}"
-        case operand:
-            text = operand
-    return f"({text})" if binding < at_least else text
+    return Expression(f"{written(root)} mod {modulus}", modulus, operands, operators, root)
 
 
 def _is_prime(number: int) -> bool:

@@ -1,0 +1,64 @@
+"""What the documents say is so: their Python runs, their tables are the numbers a command gave."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from grokkit.analyse.words import number, number_interval, ratio, ratio_interval
+from grokkit.methods import CARDS
+
+ROOT = Path(__file__).parent.parent
+BLOCKS = [
+    pytest.param(text, id=f"{path.name}-{index}")
+    for path in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    for index, text in enumerate(re.findall(r"^```python\n(.*?)^```", path.read_text(), re.DOTALL | re.MULTILINE))
+]
+RESULT = ROOT / "docs" / "results" / "mul-97"
+
+
+@pytest.mark.parametrize("text", [block for block in BLOCKS if "->" not in block.values[0]])
+def test_python_in_the_documents_runs(text):
+    exec(compile(text, "documentation", "exec"), {})
+
+
+def test_there_is_python_in_the_documents():
+    assert len(BLOCKS) >= 4
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.py")), ids=lambda path: path.name)
+def test_example_runs(path, tmp_path):
+    subprocess.run([sys.executable, str(path)], cwd=tmp_path, check=True, capture_output=True)
+
+
+def test_results_table_is_the_leaderboard():
+    rows = json.loads((RESULT / "leaderboard.json").read_text())
+    readme = (ROOT / "README.md").read_text()
+    command = json.loads((RESULT / "study.json").read_text())["command"]
+    assert command.removeprefix("grokkit ").split(" --out")[0].replace("'", "") in readme.replace("'", "").replace(
+        " \\\n  ", " "
+    )
+    table = {line.split("|")[1].strip(" *"): line for line in readme.splitlines() if line.startswith("|")}
+    for row in rows:
+        line = table[f"`{row['method']}`"]
+        steps = number(row["median_steps"], "not reached")
+        assert f"{row['successes']}/{row['runs']}" in line
+        assert steps in line
+        assert row["median_steps"] is None or number_interval(row["median_steps_low"], row["median_steps_high"]) in line
+        if row["ratio_ci_low"] is not None:
+            assert ratio(row["ratio_steps_vs_baseline"]) in line
+            assert ratio_interval(row["ratio_ci_low"], row["ratio_ci_high"]) in line
+
+
+def test_every_method_stands_in_the_readme():
+    readme = (ROOT / "README.md").read_text()
+    assert all(f"`{name}`" in readme for name in CARDS)
+
+
+def test_links_lead_somewhere():
+    for path in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]:
+        for target in re.findall(r"\]\(([^)#]+)", path.read_text()):
+            assert target.startswith("http") or (path.parent / target).exists(), f"{path.name}: {target}"
