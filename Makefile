@@ -27,6 +27,7 @@ check: $(VENV)/installed
 
 bench: $(VENV)/installed
 	$(BIN)/python benchmarks/overhead.py
+	$(BIN)/python benchmarks/decoder_step.py
 	$(BIN)/python benchmarks/import_time.py
 
 $(VENV)/installed: pyproject.toml constraints.txt

@@ -41,7 +41,7 @@ def test_results_table_is_the_leaderboard():
     assert command.removeprefix("grokkit ").split(" --out")[0].replace("'", "") in readme.replace("'", "").replace(
         " \\\n  ", " "
     )
-    table = {line.split("|")[1].strip(" *"): line for line in readme.splitlines() if line.startswith("|")}
+    table = {line.split("|")[1].strip(): line for line in readme.splitlines() if re.match(r"\| .*\d/\d", line)}
     for row in rows:
         line = table[f"`{row['method']}`"]
         steps = number(row["median_steps"], "not reached")

@@ -172,7 +172,9 @@ def _report(store: Store, console: Console) -> None:
     with console.status("drawing the report"):
         paths = write_report(store.folder, study, runs, curves)
     rows = leaderboard(runs, study["methods"], study["baseline"])
+    console.print()
     console.print(leaderboard_table(rows, study))
+    console.print()
     console.print(verdict(rows, study), style="bold")
     console.print(f"\nreport: {paths['report.html']}", soft_wrap=True)
 

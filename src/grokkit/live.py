@@ -88,9 +88,9 @@ class Progress:
             self._rows.values(), key=lambda r: ["running", "failed", "done", "kept", "waiting"].index(r.state)
         )
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-        table.add_column("run", overflow="ellipsis", no_wrap=True, max_width=34)
-        table.add_column("seed", justify="right")
-        table.add_column("steps of budget", width=16)
+        table.add_column("run", overflow="ellipsis", no_wrap=True, max_width=28)
+        table.add_column("seed", justify="right", no_wrap=True)
+        table.add_column("of budget", width=12)
         for name in ("step", "train", "test", "time"):
             table.add_column(name, justify="right", no_wrap=True)
         for row in rows[:_MOST_ROWS]:
@@ -114,7 +114,7 @@ class Progress:
         if row.state == "failed":
             return [name, seed, "", "", "", "", Text("failed", style="red")]
         done = row.state == "done"
-        bar = ProgressBar(total=row.budget, completed=row.step, width=16, complete_style="blue")
+        bar = ProgressBar(total=row.budget, completed=row.step, width=12, complete_style="blue")
         seconds = row.seconds if done else time.monotonic() - row.started
         end = Text(f"{seconds:.0f} s done" if done else f"{seconds:.0f} s")
         return [name, seed, bar, f"{row.step:,}", f"{row.train:.0%}", f"{row.test:.0%}", end]

@@ -26,7 +26,7 @@ def leaderboard_table(rows: Sequence[Mapping[str, Any]], study: Mapping[str, Any
     from rich.text import Text
 
     target = percent(study["target"]).replace(" ", "\u00a0")
-    table = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False, padding=(0, 1, 0, 0))
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, header_style="bold", pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("method", overflow="fold", min_width=12)
     for header in (
         f"reached\n{target}",
