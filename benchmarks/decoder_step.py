@@ -61,9 +61,8 @@ def main() -> None:
         for form, times in seconds.items():
             ratios = [t / d for t, d in zip(times[2:], dense, strict=True)]
             low, middle, high = statistics.quantiles(ratios, n=4)
-            print(
-                f"{name:28} {form:22} {1e3 * statistics.median(times[2:]):7.1f} ms   {middle:.3f} [{low:.3f}-{high:.3f}]"
-            )
+            milliseconds = 1e3 * statistics.median(times[2:])
+            print(f"{name:28} {form:22} {milliseconds:7.1f} ms   {middle:.3f} [{low:.3f}-{high:.3f}]")
 
 
 if __name__ == "__main__":
