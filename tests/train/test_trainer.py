@@ -189,3 +189,13 @@ def test_warmup_is_the_papers_first_step_does_not_move(tiny):
     assert run.curves["weight_norm"][0] == run.curves["weight_norm"][1]
     moved = train(tiny("adamw(wd=0,lr_warmup=0)", budget=1))
     assert not math.isclose(moved.curves["weight_norm"][0], moved.curves["weight_norm"][1], rel_tol=1e-9)
+
+
+def test_a_run_can_go_on_after_generalizing(tiny):
+    easy = {"target": 0.01, "sustain": 1, "budget": 400}
+    stopped, longer = train(tiny(**easy)), train(tiny(**easy, after=60))
+    at = stopped.events.generalized_at
+    assert at is not None
+    assert longer.events.generalized_at == at
+    assert stopped.steps < at + 60 <= longer.steps < 400
+    assert curves(stopped)["test_loss"] == curves(longer)["test_loss"][: len(stopped.curves["step"])]

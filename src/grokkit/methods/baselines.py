@@ -38,14 +38,3 @@ ADAMW_LR_SCALED = MethodCard(
     optimizer_source="the adamw arm, 3e-3 × (1+2)",
     aliases=("adamw-lr×(1+λ)", "adamw-lrx(1+lamb)"),
 )
-
-ADAM_LR_SCALED = MethodCard(
-    name="adam-lr-scaled",
-    summary="grokfast-ema's own Adam, without the filter and with the learning rate times 1+λ (λ = 2).",
-    hooks=(),
-    equations="Adam with η·(1+λ)",
-    cost="one optimizer step",
-    optimizer={"optimizer": "adam", "lr": 3e-3, "wd": 0.005, "beta1": 0.9, "beta2": 0.98, "lr_warmup": 10},
-    optimizer_source="the grokfast-ema arm, 1e-3 × (1+2)",
-    aliases=("adam-lr×(1+λ)", "adam-lrx(1+lamb)"),
-)

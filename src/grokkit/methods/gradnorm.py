@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from grokkit.errors import check_number
+from grokkit.methods.baselines import ADAMW
 from grokkit.methods.card import MethodCard
 from grokkit.transform import GradientTransform, Grads, Params
 
@@ -64,7 +65,7 @@ GRAD_NORM = MethodCard(
     equations="g' = c·g/‖g‖₂, per tensor",
     cost="two passes over the gradients a step; no memory",
     factory=grad_norm,
-    optimizer={"optimizer": "adamw", "lr": 3e-3, "wd": 1.0, "beta1": 0.9, "beta2": 0.98, "lr_warmup": 10},
+    optimizer=ADAMW.optimizer,
     optimizer_source="the tuned adamw arm's, so that the rescaling is the only difference",
     smallest={"c": 0.5},
     departures="The paper's code clips the global norm to 1 afterwards; here nothing is clipped.",

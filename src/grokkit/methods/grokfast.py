@@ -246,3 +246,14 @@ GROKFAST_MA = MethodCard(
     departures="A running sum instead of a sum over the window each step; otherwise as for grokfast-ema.",
     citation=_CITATION,
 )
+
+ADAM_LR_SCALED = MethodCard(
+    name="adam-lr-scaled",
+    summary="grokfast-ema's own Adam, without the filter and with the learning rate times 1+λ (λ = 2).",
+    hooks=(),
+    equations="Adam with η·(1+λ)",
+    cost="one optimizer step",
+    optimizer={**GROKFAST_EMA.optimizer, "lr": 3e-3},
+    optimizer_source="the grokfast-ema arm, 1e-3 × (1+2)",
+    aliases=("adam-lr×(1+λ)", "adam-lrx(1+lamb)"),
+)

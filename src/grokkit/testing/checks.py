@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from grokkit.attach import attach
-from grokkit.state import counters_to_ints, leaves, map_leaves
+from grokkit.state import counters_to_ints, leaves
 from grokkit.testing.excitation import SHAPES, STEPS, gradients, parameters
+from grokkit.testing.harness import (
+    assert_close,
+    assert_same,
+    flat,
+    give,
+    make_optimizer,
+    run_pure,
+    take_steps,
+    train_with,
+)
 from grokkit.transform import GradientTransform
 
 Make = Callable[[], GradientTransform]
-Steps = Sequence[dict[str, Tensor]]
 Reference = Callable[[list[dict[str, Any]]], tuple[list[dict[str, Any]], dict[str, dict[str, Any]]]]
 
 _SCALE = {name: max(float(g[name].abs().max()) for g in gradients()) for name in SHAPES}
@@ -41,19 +50,19 @@ def check_reference(make: Make, reference: Reference, tolerance: float = 2e-6) -
     got, state = run_pure(make(), gradients())
     for step, (ours, theirs) in enumerate(zip(got, expected, strict=True)):
         for name, value in ours.items():
-            _close(value, torch.as_tensor(theirs[name]), tolerance, f"step {step}, {name}")
+            assert_close(value, torch.as_tensor(theirs[name]), tolerance, f"step {step}, {name}")
     slots: dict[str, dict[str, Tensor]] = {}
     for path, name, leaf in leaves(state):
         slots.setdefault(path, {})[str(name)] = leaf
     assert slots.keys() == expected_state.keys(), f"state {sorted(slots)} instead of {sorted(expected_state)}"
     for path, values in slots.items():
         for name, value in values.items():
-            _close(value, torch.as_tensor(expected_state[path][name]), tolerance, f"state {path} of {name}")
+            assert_close(value, torch.as_tensor(expected_state[path][name]), tolerance, f"state {path} of {name}")
 
 
 def check_off(make_off: Make) -> None:
     """Switched off, it is the bare optimizer bit for bit."""
-    bare, attached = _train(None), _train(make_off())
+    bare, attached = train_with(None), train_with(make_off())
     for name in SHAPES:
         assert torch.equal(bare[name], attached[name]), f"{name} differs from the bare optimizer's"
 
@@ -66,11 +75,11 @@ def check_pure(make: Make) -> None:
         before = copy.deepcopy((grads, state, params))
         first, first_state = transform.update(grads, state, params)
         second, second_state = transform.update(grads, state, params)
-        _same(before[0], grads, "update changed the gradients given")
-        _same(_flat(before[1]), _flat(state), "update changed the state given")
-        _same(before[2], params, "update changed the parameters given")
-        _same(first, second, "update gave another result the second time")
-        _same(_flat(first_state), _flat(second_state), "update gave another state the second time")
+        assert_same(before[0], grads, "update changed the gradients given")
+        assert_same(flat(before[1]), flat(state), "update changed the state given")
+        assert_same(before[2], params, "update changed the parameters given")
+        assert_same(first, second, "update gave another result the second time")
+        assert_same(flat(first_state), flat(second_state), "update gave another state the second time")
         state = first_state
 
 
@@ -88,14 +97,14 @@ def check_attached_equals_pure(make: Make) -> None:
     """The attached face gives the same gradients and the same state as the pure one."""
     pure, pure_state = run_pure(make(), gradients())
     for set_to_none in (True, False):
-        params, optimizer = _optimizer()
+        params, optimizer = make_optimizer()
         attach(optimizer, make())
         for step, grads in enumerate(gradients()):
             optimizer.zero_grad(set_to_none=set_to_none)
-            _give(params, grads)
+            give(params, grads)
             optimizer.step()
             for name, p in params.items():
-                _close(
+                assert_close(
                     p.grad,
                     pure[step][name],
                     2e-6,
@@ -105,7 +114,7 @@ def check_attached_equals_pure(make: Make) -> None:
         expected = {(path, name): leaf for path, name, leaf in leaves(counters_to_ints(pure_state)) if name}
         for (path, name), leaf in expected.items():
             got = optimizer.state[params[name]][f"grokkit/{path}"]
-            _close(got, leaf, 2e-6, f"state {path} of {name}", _SCALE[name])
+            assert_close(got, leaf, 2e-6, f"state {path} of {name}", _SCALE[name])
 
 
 def check_no_aliasing(make: Make) -> None:
@@ -113,36 +122,36 @@ def check_no_aliasing(make: Make) -> None:
     clean, _ = run_pure(make(), gradients())
     transform, state, params = make(), None, parameters()
     state = transform.init(params)
-    spoilt_params, optimizer = _optimizer()
+    spoilt_params, optimizer = make_optimizer()
     attach(optimizer, make())
     for step, grads in enumerate(gradients()):
         out, state = transform.update(grads, state, params)
-        _same(clean[step], out, f"pure face, step {step}: an earlier gradient was still in use")
-        _give(spoilt_params, grads)
+        assert_same(clean[step], out, f"pure face, step {step}: an earlier gradient was still in use")
+        give(spoilt_params, grads)
         optimizer.step()
         for name, p in spoilt_params.items():
-            _close(p.grad, clean[step][name], 2e-6, f"attached face, step {step}, {name}", _SCALE[name])
+            assert_close(p.grad, clean[step][name], 2e-6, f"attached face, step {step}, {name}", _SCALE[name])
             p.grad.fill_(1e6)  # pyright: ignore[reportOptionalMemberAccess]
             grads[name].fill_(1e6)
 
 
 def check_resume(make: Make) -> None:
     """Saved and restored half way, the run ends bit for bit where the uninterrupted one ends."""
-    whole = _train(make())
+    whole = train_with(make())
     for half_precision in (False, True):
         dtype = torch.bfloat16 if half_precision else torch.float32
-        whole = _train(make(), dtype)
-        params, optimizer = _optimizer(dtype)
+        whole = train_with(make(), dtype)
+        params, optimizer = make_optimizer(dtype)
         attach(optimizer, make())
-        _steps(params, optimizer, gradients(dtype)[: STEPS // 2])
+        take_steps(params, optimizer, gradients(dtype)[: STEPS // 2])
         saved = copy.deepcopy(optimizer.state_dict())
         values = {name: p.detach().clone() for name, p in params.items()}
-        params, optimizer = _optimizer(dtype)
+        params, optimizer = make_optimizer(dtype)
         attach(optimizer, make())
         optimizer.load_state_dict(saved)
         for name, p in params.items():
             p.data.copy_(values[name])
-        _steps(params, optimizer, gradients(dtype)[STEPS // 2 :])
+        take_steps(params, optimizer, gradients(dtype)[STEPS // 2 :])
         for name, p in params.items():
             assert torch.equal(p, whole[name]), f"{name} ({dtype}) differs after saving and resuming"
 
@@ -159,23 +168,23 @@ def check_batched_seeds(make: Make) -> None:
         out, state = torch.vmap(transform.update)(grads, state, params)
         for name in SHAPES:
             expected = torch.stack([single[step][name] for single in singly])
-            _close(out[name], expected, 2e-6, f"step {step}, {name}", _SCALE[name])
+            assert_close(out[name], expected, 2e-6, f"step {step}, {name}", _SCALE[name])
 
 
 def check_half_precision(make: Make) -> None:
     """bfloat16 gradients stay bfloat16 and close to the float32 result, in both faces."""
     wide, _ = run_pure(make(), [{n: t.float() for n, t in g.items()} for g in gradients(torch.bfloat16)])
     got, _ = run_pure(make(), gradients(torch.bfloat16), torch.bfloat16)
-    params, optimizer = _optimizer(torch.bfloat16)
+    params, optimizer = make_optimizer(torch.bfloat16)
     attach(optimizer, make())
     for step, grads in enumerate(gradients(torch.bfloat16)):
-        _give(params, grads)
+        give(params, grads)
         optimizer.step()
         for name, p in params.items():
             for value in (got[step][name], p.grad):
                 assert value is not None
                 assert value.dtype is torch.bfloat16, f"{name} became {value.dtype}"
-                _close(value.float(), wide[step][name], 2e-2, f"bfloat16, step {step}, {name}", _SCALE[name])
+                assert_close(value.float(), wide[step][name], 2e-2, f"bfloat16, step {step}, {name}", _SCALE[name])
 
 
 def check_missing_gradients(make: Make) -> None:
@@ -186,36 +195,36 @@ def check_missing_gradients(make: Make) -> None:
     alone, _ = run_pure(make(), [{"vector": g["vector"]} for g in sparse if "vector" in g], names=("vector",))
     later = iter(alone)
     got, _ = run_pure(make(), sparse)
-    params, optimizer = _optimizer()
+    params, optimizer = make_optimizer()
     attach(optimizer, make())
     for step, grads in enumerate(sparse):
         optimizer.zero_grad(set_to_none=True)
-        _give(params, grads)
+        give(params, grads)
         optimizer.step()
         expected = {**whole[step], **(next(later) if "vector" in grads else {})}
         for name in grads:
-            _close(got[step][name], expected[name], 2e-6, f"pure face, step {step}, {name}", _SCALE[name])
-            _close(params[name].grad, expected[name], 2e-6, f"attached face, step {step}, {name}", _SCALE[name])
+            assert_close(got[step][name], expected[name], 2e-6, f"pure face, step {step}, {name}", _SCALE[name])
+            assert_close(params[name].grad, expected[name], 2e-6, f"attached face, step {step}, {name}", _SCALE[name])
         assert "vector" in grads or params["vector"].grad is None, "a missing gradient came into being"
 
 
 def check_frozen_parameters(make: Make) -> None:
     """A frozen parameter is left alone and gets no state; unfrozen later, it starts there."""
-    params, optimizer = _optimizer()
+    params, optimizer = make_optimizer()
     params["vector"].requires_grad_(False)
     before = params["vector"].detach().clone()
     attach(optimizer, make())
     for grads in gradients()[:3]:
-        _give(params, {name: g for name, g in grads.items() if name != "vector"})
+        give(params, {name: g for name, g in grads.items() if name != "vector"})
         optimizer.step()
     assert torch.equal(params["vector"], before), "a frozen parameter moved"
     assert not optimizer.state.get(params["vector"]), "a frozen parameter has state"
     params["vector"].requires_grad_(True)
     fresh, _ = run_pure(make(), [{"vector": g["vector"]} for g in gradients()[3:]], names=("vector",))
     for step, grads in enumerate(gradients()[3:]):
-        _give(params, grads)
+        give(params, grads)
         optimizer.step()
-        _close(params["vector"].grad, fresh[step]["vector"], 2e-6, f"unfrozen, step {step}", _SCALE["vector"])
+        assert_close(params["vector"].grad, fresh[step]["vector"], 2e-6, f"unfrozen, step {step}", _SCALE["vector"])
 
 
 def check_degenerate_gradients(make: Make) -> None:
@@ -229,7 +238,7 @@ def check_degenerate_gradients(make: Make) -> None:
     for _ in range(STEPS):
         grads = {name: torch.zeros_like(p) for name, p in params.items()}
         out, state = transform.update(grads, state, params)
-        _give(parameters_, grads)
+        give(parameters_, grads)
         optimizer.step()
         for name, p in parameters_.items():
             for value in (out[name], p.grad):
@@ -242,10 +251,10 @@ def check_state_shapes(make: Make) -> None:
     """The state keeps its structure, shapes and dtypes: it can be stacked, captured and saved."""
     transform, params = make(), parameters()
     state = transform.init(params)
-    before = {key: (leaf.shape, leaf.dtype) for key, leaf in _flat(state).items()}
+    before = {key: (leaf.shape, leaf.dtype) for key, leaf in flat(state).items()}
     for grads in gradients():
         _, state = transform.update(grads, state, params)
-    after = {key: (leaf.shape, leaf.dtype) for key, leaf in _flat(state).items()}
+    after = {key: (leaf.shape, leaf.dtype) for key, leaf in flat(state).items()}
     assert before == after, f"the state changed from {before} to {after}"
 
 
@@ -262,70 +271,3 @@ CHECKS: Mapping[str, Callable[[Make], None]] = {
     "degenerate gradients": check_degenerate_gradients,
     "state shapes": check_state_shapes,
 }
-
-
-def run_pure(
-    transform: GradientTransform,
-    steps: Steps,
-    dtype: torch.dtype = torch.float32,
-    names: Sequence[str] = tuple(SHAPES),
-) -> tuple[list[dict[str, Tensor]], Any]:
-    """The pure face over ``steps``: all results and the final state."""
-    params = {name: p for name, p in parameters(dtype).items() if name in names}
-    state, results = transform.init(params), []
-    for grads in steps:
-        out, state = transform.update(grads, state, params)
-        results.append(map_leaves(lambda _p, _n, leaf: leaf.clone(), out))
-    return results, state
-
-
-def _optimizer(
-    dtype: torch.dtype = torch.float32,
-) -> tuple[dict[str, torch.nn.Parameter], torch.optim.Optimizer]:
-    params = {name: torch.nn.Parameter(p) for name, p in parameters(dtype).items()}
-    return params, torch.optim.AdamW(params.values(), lr=1e-2)
-
-
-def _give(params: Mapping[str, torch.nn.Parameter], grads: Mapping[str, Tensor]) -> None:
-    """Hand out gradients as autograd does: into the tensor that is there, else as a new one."""
-    for name, g in grads.items():
-        p = params[name]
-        if p.grad is None:
-            p.grad = g.clone()
-        else:
-            p.grad.copy_(g)
-
-
-def _steps(params: Mapping[str, torch.nn.Parameter], optimizer: torch.optim.Optimizer, steps: Steps) -> None:
-    for grads in steps:
-        optimizer.zero_grad()
-        _give(params, grads)
-        optimizer.step()
-
-
-def _train(transform: GradientTransform | None, dtype: torch.dtype = torch.float32) -> dict[str, Tensor]:
-    params, optimizer = _optimizer(dtype)
-    if transform is not None:
-        attach(optimizer, transform)
-    _steps(params, optimizer, gradients(dtype))
-    return {name: p.detach() for name, p in params.items()}
-
-
-def _flat(state: Any) -> dict[str, Tensor]:
-    return {f"{path}/{name}": torch.as_tensor(leaf) for path, name, leaf in leaves(state)}
-
-
-def _same(expected: Mapping[str, Tensor], got: Mapping[str, Tensor], message: str) -> None:
-    assert expected.keys() == got.keys(), message
-    for name, value in expected.items():
-        assert torch.equal(value, got[name]), f"{message}: {name}"
-
-
-def _close(got: Any, expected: Any, tolerance: float, where: str, scale: float | None = None) -> None:
-    got, expected = torch.as_tensor(got).double(), torch.as_tensor(expected).double()
-    assert got.shape == expected.shape, f"{where}: shape {tuple(got.shape)} instead of {tuple(expected.shape)}"
-    if not got.numel():
-        return
-    allowed = tolerance * max(float(expected.abs().max()), scale or 0.0, 1e-30)
-    error = float((got - expected).abs().max())
-    assert error <= allowed, f"{where}: off by {error:.3g}, allowed {allowed:.3g}"
