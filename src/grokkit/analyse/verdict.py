@@ -202,9 +202,13 @@ def _cautions(rows: Sequence[Row], words: _Words) -> list[str]:
     if pairs := [row["pairs"] for row in rows[1:] if row["pairs"]]:
         fewest = min(pairs)
         if fewest < FEW_PAIRS and _seeds(rows) > 1:
-            some = "only" if len(set(pairs)) == 1 else "some comparisons rest on only"
-            so = "an anecdote" if fewest == 1 else "few, so the intervals are likely narrower than they should be"
-            cautions.append(f"{some} {count(fewest, 'seed')}: {so}")
+            most = max(pairs)
+            if most >= FEW_PAIRS:
+                seeds = f"some comparisons rest on only {count(fewest, 'seed')}"
+            else:
+                seeds = f"only {count(fewest, 'seed')}" if most == fewest else f"only {fewest} to {most} seeds"
+            hint = "few, so the intervals are likely too narrow, and this is a hint rather than a proof"
+            cautions.append(f"{seeds}: {'an anecdote' if fewest == most == 1 else hint}")
     elif 1 < _seeds(rows) < FEW_PAIRS:
         cautions.append(f"only {count(_seeds(rows), 'seed')}: few")
     baseline = words.baseline
