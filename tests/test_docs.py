@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from grokkit.analyse.words import number, number_interval, ratio, ratio_interval
@@ -51,6 +52,16 @@ def test_results_table_is_the_leaderboard():
         if row["ratio_ci_low"] is not None:
             assert ratio(row["ratio_steps_vs_baseline"]) in line
             assert ratio_interval(row["ratio_ci_low"], row["ratio_ci_high"]) in line
+
+
+def test_first_crossings_are_those_of_the_runs():
+    runs = pl.read_csv(RESULT / "runs.csv").drop_nulls("generalized_at")
+    medians = dict(runs.group_by("method").agg(pl.col("generalized_first_at").median()).iter_rows())
+    said = re.search(r"The \*first\* touch.*?published 790 and 910", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert said is not None
+    words = " ".join(said.group().split())
+    for method in ("adamw", "grad-norm", "grokfast-ma", "grokfast-ema"):
+        assert re.search(rf"{medians[method]:.0f} for `{method}`", words), method
 
 
 def test_every_method_stands_in_the_readme():
