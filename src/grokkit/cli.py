@@ -134,7 +134,7 @@ def _compare(plan: Plan, store: Store, workers: int) -> None:
         )
         try:
             with Progress(console, plan.runs, done, workers) as progress:
-                failures = execute(plan, store, workers=workers, on_event=progress.on_event)
+                failures = execute(plan, store, done, workers=workers, on_event=progress.on_event)
         except KeyboardInterrupt:
             done = store.finished(plan.study["run_ids"])
             console.print(
@@ -169,13 +169,14 @@ def _report(store: Store, console: Console) -> None:
         console.print(f"only {len(done)} of {len(study['run_ids'])} runs are finished; the report is of those")
     if not done:
         return
-    with console.status("drawing the report"):
-        paths = write_report(store.folder, study, runs, curves)
     rows = leaderboard(runs, study["methods"], study["baseline"])
+    verdict_text = verdict(rows, study)
+    with console.status("drawing the report"):
+        paths = write_report(store.folder, study, runs, curves, rows, verdict_text)
     console.print()
     console.print(leaderboard_table(rows, study))
     console.print()
-    console.print(verdict(rows, study), style="bold")
+    console.print(verdict_text, style="bold")
     console.print(f"\nreport: {paths['report.html']}", soft_wrap=True)
 
 

@@ -16,7 +16,7 @@ def leaves(state: Any, path: str = "") -> Iterator[tuple[str, str | None, Any]]:
             yield path, name, leaf
     elif isinstance(state, tuple):
         for key, child in _children(state):
-            yield from leaves(child, f"{path}/{key}" if path else key)
+            yield from leaves(child, _join(path, key))
     else:
         yield path, None, state
 
@@ -26,8 +26,7 @@ def map_leaves(function: Callable[[str, str | None, Any], Any], state: Any, path
     if isinstance(state, dict):
         return {name: function(path, name, leaf) for name, leaf in state.items()}
     if isinstance(state, tuple):
-        children = [map_leaves(function, child, f"{path}/{key}" if path else key) for key, child in _children(state)]
-        return type(state)(*children) if hasattr(state, "_fields") else tuple(children)
+        return _like(state, [map_leaves(function, child, _join(path, key)) for key, child in _children(state)])
     return function(path, None, state)
 
 
@@ -36,8 +35,7 @@ def merge(old: Any, new: Any) -> Any:
     if isinstance(old, dict):
         return {**old, **new}
     if isinstance(old, tuple):
-        children = [merge(a, b) for a, b in zip(old, new, strict=True)]
-        return type(old)(*children) if hasattr(old, "_fields") else tuple(children)
+        return _like(old, [merge(a, b) for a, b in zip(old, new, strict=True)])
     return old
 
 
@@ -58,6 +56,15 @@ def ints_to_counters(state: Any, device: torch.device) -> Any:
         return torch.tensor(leaf, device=device) if type(leaf) is int else leaf
 
     return map_leaves(convert, state)
+
+
+def _join(path: str, key: str) -> str:
+    return f"{path}/{key}" if path else key
+
+
+def _like(state: tuple[Any, ...], children: list[Any]) -> tuple[Any, ...]:
+    """A tuple, or a NamedTuple of the same kind as ``state``, of ``children``."""
+    return type(state)(*children) if hasattr(state, "_fields") else tuple(children)
 
 
 def _children(state: tuple[Any, ...]) -> Iterator[tuple[str, Any]]:

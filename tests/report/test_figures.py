@@ -135,6 +135,9 @@ def test_a_single_run_can_be_drawn(synthetic, crossings) -> None:
     methods = list(crossings)
     seeds = figures.seed_curves_data(runs, curves)
     medians = figures.median_curve_data(runs, curves, "weight_norm")
-    specification(figures.curve_chart(seeds, medians, methods, "weight_norm"))
-    specification(figures.fraction_chart(figures.fraction_data(runs, methods), methods))
-    specification(figures.times_chart(figures.times_data(runs, methods), methods))
+    charts = (
+        figures.curve_chart(seeds, medians, methods, "weight_norm"),
+        figures.fraction_chart(figures.fraction_data(runs, methods), methods),
+        figures.times_chart(figures.times_data(runs, methods), methods),
+    )
+    assert all(specification(chart)["datasets"] for chart in charts)

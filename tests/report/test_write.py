@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from grokkit.analyse import leaderboard
+from grokkit.analyse import leaderboard, verdict
 from grokkit.files import atomic_write
 from grokkit.report import leaderboard_table, write_report
 
@@ -21,7 +21,8 @@ PACKAGE = Path(__file__).parents[2] / "src/grokkit"
 def test_everything_is_written_and_nothing_else(synthetic, tmp_path) -> None:
     runs, curves = synthetic.tables()
     study = synthetic.study()
-    written = write_report(tmp_path, study, runs, curves)
+    rows = leaderboard(runs, study["methods"], study["baseline"])
+    written = write_report(tmp_path, study, runs, curves, rows, verdict(rows, study))
     names = {
         "leaderboard.json",
         "report.html",
@@ -32,7 +33,6 @@ def test_everything_is_written_and_nothing_else(synthetic, tmp_path) -> None:
     }
     assert set(written) == names
     assert {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()} == names
-    rows = leaderboard(runs, study["methods"], study["baseline"])
     assert json.loads(written["leaderboard.json"].read_bytes()) == rows
     for name in names:
         if name.endswith(".png"):

@@ -36,7 +36,7 @@ def results(tmp_path_factory):
     )
     store = Store(tmp_path_factory.mktemp("learning"))
     with store.lock():
-        assert execute(plan, store, workers=2, on_event=lambda event: None) == {}
+        assert execute(plan, store, set(), workers=2, on_event=lambda event: None) == {}
     runs, _ = store.load(plan.study["run_ids"])
     return {(row["method"], row["seed"]): row for row in runs.to_dicts()}
 

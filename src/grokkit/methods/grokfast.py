@@ -26,13 +26,13 @@ arXiv 2405.20233.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
 from grokkit.errors import check_number, unknown
+from grokkit.methods.baselines import ADAM_PAPER
 from grokkit.methods.card import MethodCard
 from grokkit.transform import GradientTransform, Grads, Params
 
@@ -209,14 +209,6 @@ _CITATION = """@article{lee2024grokfast,
   year    = {2024}
 }"""
 
-_PAPER_ADAM: Mapping[str, object] = {
-    "optimizer": "adam",
-    "lr": 1e-3,
-    "beta1": 0.9,
-    "beta2": 0.98,
-    "lr_warmup": 10,
-}
-
 GROKFAST_EMA = MethodCard(
     name="grokfast-ema",
     summary="Adds an exponential moving average of the gradient, amplified, to the gradient.",
@@ -224,7 +216,7 @@ GROKFAST_EMA = MethodCard(
     equations="slow₁ = g₁;  slow_t = α·slow_{t−1} + (1−α)·g_t;  g'_t = g_t + λ·slow_t",
     cost="two passes over the gradients a step; one copy of them in memory",
     factory=grokfast_ema,
-    optimizer={**_PAPER_ADAM, "wd": 0.005},
+    optimizer={**ADAM_PAPER.optimizer, "wd": 0.005},
     optimizer_source="the paper's modular multiplication: Adam with L2 decay 0.005, β (0.9, 0.98), 10 warm-up steps",
     smallest={"alpha": 0.9, "lamb": 2.0},
     off={"lamb": 0.0},
@@ -239,7 +231,7 @@ GROKFAST_MA = MethodCard(
     equations="slow_t = (1/w)·Σ_{i<w} g_{t−i} once t ≥ w, else 0;  g'_t = g_t + λ·slow_t",
     cost="five passes over the gradients a step, whatever w; w copies of them in memory",
     factory=grokfast_ma,
-    optimizer={**_PAPER_ADAM, "wd": 0.01},
+    optimizer={**ADAM_PAPER.optimizer, "wd": 0.01},
     optimizer_source="the paper's modular multiplication: Adam with L2 decay 0.01, β (0.9, 0.98), 10 warm-up steps",
     smallest={"window_size": 4, "lamb": 2.0},
     off={"lamb": 0.0},

@@ -3,28 +3,35 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from grokkit.analyse import leaderboard, verdict
 from grokkit.files import atomic_write
 from grokkit.report.images import images
 from grokkit.report.page import build_page
 
 
-def write_report(folder: Path, study: Mapping[str, Any], runs: pl.DataFrame, curves: pl.DataFrame) -> dict[str, Path]:
+def write_report(
+    folder: Path,
+    study: Mapping[str, Any],
+    runs: pl.DataFrame,
+    curves: pl.DataFrame,
+    leaderboard_rows: Sequence[Mapping[str, Any]],
+    verdict_text: str,
+) -> dict[str, Path]:
     """Write leaderboard.json, report.html and figures/*.png into ``folder``; returns name → path of each.
 
     ``study`` as in study.json; ``runs`` one row per run with the keys of run.json; ``curves`` the rows of all
-    curves.parquet with their ``run_id``.
+    curves.parquet with their ``run_id``; ``leaderboard_rows`` and ``verdict_text`` from :mod:`grokkit.analyse`.
     """
-    rows = leaderboard(runs, list(study["methods"]), study["baseline"])
-    page = build_page(study, runs, curves, rows, verdict(rows, study))
+    page = build_page(study, runs, curves, leaderboard_rows, verdict_text)
     contents = {
-        "leaderboard.json": (json.dumps(rows, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode(),
+        "leaderboard.json": (
+            json.dumps(leaderboard_rows, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        ).encode(),
         **{f"figures/{name}": data for name, data in images(study, runs, curves).items()},
         "report.html": page.encode(),
     }

@@ -10,8 +10,10 @@ from grokkit.study.store import Store
 from grokkit.study.work import train_and_keep
 
 
-def execute(plan: Plan, store: Store, *, workers: int, on_event: Callable[[Event], None]) -> dict[str, Failure]:
-    """Run what is not finished yet; returns the runs that failed.
+def execute(
+    plan: Plan, store: Store, done: set[str], *, workers: int, on_event: Callable[[Event], None]
+) -> dict[str, Failure]:
+    """Run what is not ``done`` yet; returns the runs that failed.
 
     The caller holds the store's lock. On Ctrl-C the workers are stopped, and finished runs are kept.
     """
@@ -23,7 +25,6 @@ def execute(plan: Plan, store: Store, *, workers: int, on_event: Callable[[Event
         on_event(event)
 
     store.write_study(plan.study)
-    done = store.finished(plan.study["run_ids"])
     jobs = [(run.run_id(), (str(store.folder), run.model_dump())) for run in plan.runs if run.run_id() not in done]
     run_pool(jobs, train_and_keep, workers=workers, on_event=watch)
     return failures

@@ -21,6 +21,7 @@ from filelock import FileLock, Timeout
 
 from grokkit.errors import InputError
 from grokkit.files import atomic_write
+from grokkit.train import run
 
 FORMAT = 1
 
@@ -55,24 +56,7 @@ RUNS = pl.Schema(
     }
 )
 
-CURVES = pl.Schema(
-    {
-        "step": pl.Int64(),
-        "train_seconds": pl.Float64(),
-        "eval_seconds": pl.Float64(),
-        "flops": pl.Float64(),
-        "train_loss": pl.Float64(),
-        "train_accuracy": pl.Float64(),
-        "validation_loss": pl.Float64(),
-        "validation_accuracy": pl.Float64(),
-        "test_loss": pl.Float64(),
-        "test_accuracy": pl.Float64(),
-        "weight_norm": pl.Float64(),
-        "weight_entropy": pl.Float64(),
-        "gradient_norm": pl.Float64(),
-        "gradient_entropy": pl.Float64(),
-    }
-)
+CURVES = pl.Schema({name: pl.Int64() if name == "step" else pl.Float64() for name in run.CURVES})
 
 
 # What tells the curves of one run from another's.

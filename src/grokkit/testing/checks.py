@@ -120,7 +120,7 @@ def check_attached_equals_pure(make: Make) -> None:
 def check_no_aliasing(make: Make) -> None:
     """Neither face keeps a reference to a gradient: spoiling it after the step changes nothing later."""
     clean, _ = run_pure(make(), gradients())
-    transform, state, params = make(), None, parameters()
+    transform, params = make(), parameters()
     state = transform.init(params)
     spoilt_params, optimizer = make_optimizer()
     attach(optimizer, make())
@@ -137,9 +137,7 @@ def check_no_aliasing(make: Make) -> None:
 
 def check_resume(make: Make) -> None:
     """Saved and restored half way, the run ends bit for bit where the uninterrupted one ends."""
-    whole = train_with(make())
-    for half_precision in (False, True):
-        dtype = torch.bfloat16 if half_precision else torch.float32
+    for dtype in (torch.float32, torch.bfloat16):
         whole = train_with(make(), dtype)
         params, optimizer = make_optimizer(dtype)
         attach(optimizer, make())

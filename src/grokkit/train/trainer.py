@@ -145,23 +145,24 @@ class _Session:
         weights = list(self.model.parameters())
         norm, entropy = total_norm(weights), absolute_entropy(weights)
         self.eval_seconds += time.perf_counter() - start
-        row = (
-            self.step,
-            self.train_seconds,
-            self.eval_seconds,
-            self.flops,
-            train_loss,
-            train_accuracy,
-            validation_loss,
-            validation_accuracy,
-            test_loss,
-            test_accuracy,
-            norm,
-            entropy,
-            *self.gradient,
-        )
-        for name, value in zip(CURVES, row, strict=True):
-            self.curves[name].append(value)
+        row = {
+            "step": self.step,
+            "train_seconds": self.train_seconds,
+            "eval_seconds": self.eval_seconds,
+            "flops": self.flops,
+            "train_loss": train_loss,
+            "train_accuracy": train_accuracy,
+            "validation_loss": validation_loss,
+            "validation_accuracy": validation_accuracy,
+            "test_loss": test_loss,
+            "test_accuracy": test_accuracy,
+            "weight_norm": norm,
+            "weight_entropy": entropy,
+            "gradient_norm": self.gradient[0],
+            "gradient_entropy": self.gradient[1],
+        }
+        for name in CURVES:
+            self.curves[name].append(row[name])
 
     @torch.inference_mode()
     def _score(self, rows: Tensor) -> tuple[float | None, float | None]:
