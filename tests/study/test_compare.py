@@ -67,7 +67,9 @@ def test_whole_study_and_the_same_command_again(tmp_path):
     study = json.loads((tmp_path / "study.json").read_text())
     assert set(study["run_ids"]) == set(records(tmp_path))
     curves = pl.read_parquet(tmp_path / "runs" / study["run_ids"][0] / "curves.parquet")
-    assert curves["step"].to_list() == [0, 5, 10, 15, 20]
+    assert curves["step"].to_list()[0] == 0
+    assert curves["step"].to_list()[-1] == 20
+    assert set(curves["step"]) <= {0, 5, 10, 15, 20}
     page = (tmp_path / "report.html").read_text()
     assert "grokfast-ema(alpha=0.9)" in page
     assert sorted(path.suffix for path in (tmp_path / "figures").iterdir()) == [".png"] * 4

@@ -59,7 +59,7 @@ def test_interrupted_and_resumed_is_bit_for_bit_the_same(tiny, tmp_path, method,
     reports = []
     resumed = train(config, report=reports.append, checkpoint=checkpoint, checkpoint_seconds=1e9)
     assert curves(resumed) == curves(whole)
-    assert len(reports) < len(whole.curves["step"]), "it went on, and did not start again"
+    assert len(reports) == 9 - 2 - 3, "it went on, and did not start again"
     assert resumed.curves["train_seconds"] == sorted(resumed.curves["train_seconds"])
 
 

@@ -42,6 +42,8 @@ RUNS = pl.Schema(
         "delay_steps": pl.Int64(),
         "collapsed_at": pl.Int64(),
         "diverged_at": pl.Int64(),
+        "memorized_resolution_steps": pl.Int64(),
+        "first_resolution_steps": pl.Int64(),
         "resolution_steps": pl.Int64(),
         "train_seconds_to_target": pl.Float64(),
         "flops_to_target": pl.Float64(),
@@ -56,7 +58,7 @@ RUNS = pl.Schema(
     }
 )
 
-CURVES = pl.Schema({name: pl.Int64() if name == "step" else pl.Float64() for name in run.CURVES})
+CURVES = pl.Schema({name: pl.Int64() if name.endswith("step") else pl.Float64() for name in run.CURVES})
 
 
 # What tells the curves of one run from another's.

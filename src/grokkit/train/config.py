@@ -83,16 +83,20 @@ class MethodConfig(Config):
 
 
 class EvaluationConfig(Config):
-    """When and on what to evaluate.
+    """When and on what to evaluate; see :mod:`grokkit.train.watch`.
 
-    The distance between evaluations is ``every`` steps, and ``growth`` of the steps taken once that is more:
-    a resolution of ``every`` steps early and of 3 % later. Training accuracy is measured on ``train_rows``
-    fixed random rows; validation and test parts are evaluated whole.
+    The grid: ``every`` steps, and ``growth`` of the steps taken once that is more, so a resolution of ``every``
+    steps early and of 3 % later. Full evaluations see ``train_rows`` fixed random rows of the training part and
+    the validation and test parts whole; they take at most ``share`` of the training's floating-point operations,
+    plus one advance of sustain + 1 of them. Looks between them see ``look_rows`` rows of the training and of the
+    test part.
     """
 
     every: Annotated[int, Field(ge=1)] = 10
     growth: Annotated[float, Field(ge=0, lt=1)] = 0.03
-    train_rows: Annotated[int, Field(ge=1)] = 1024
+    share: Annotated[float, Field(gt=0)] = 0.10
+    train_rows: Annotated[int, Field(ge=1)] = 512
+    look_rows: Annotated[int, Field(ge=1)] = 128
 
 
 class RunConfig(Config):

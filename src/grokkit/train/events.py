@@ -17,7 +17,10 @@ class Events:
     generalized_first_at: int | None
     generalized_at: int | None
     collapsed_at: int | None
+    memorized_resolution_steps: int | None
+    first_resolution_steps: int | None
     resolution_steps: int | None
+    """How finely each of the three is known: the distance to the last step at which it had surely not happened."""
     confirmed: bool
     """Whether ``sustain`` evaluations followed ``generalized_at``; False if the run ended before."""
 
@@ -29,32 +32,52 @@ class Events:
 
 
 def find_events(
-    steps: Sequence[int], train: Sequence[float], test: Sequence[float], *, target: float, sustain: int
+    steps: Sequence[int],
+    train: Sequence[float],
+    test: Sequence[float],
+    *,
+    target: float,
+    sustain: int,
+    certain: Sequence[int] | None = None,
 ) -> Events:
     """Events from accuracies at the evaluated ``steps``.
 
     Generalization is sustained from the first evaluation at or above ``target`` of which the ``sustain``
-    following ones are too; at the end of a run, those that there are.
+    following ones are too; at the end of a run, those that there are. ``certain`` holds for each evaluation the
+    last step before it for which the accuracies are known to lie on the side of the evaluation before; without
+    it, the step of the evaluation before.
 
     >>> find_events([0, 10, 20, 30], [0, 1, 1, 1], [0, 0, 1, 1], target=0.95, sustain=1).generalized_at
     20
     """
-    memorized = _first(steps, train, target)
-    first = _first(steps, test, target)
+    before = [0, *steps] if certain is None else certain
+
+    def resolution(at: int | None) -> int | None:
+        return None if at is None else steps[at] - before[at]
+
+    memorized, first = _first(train, target), _first(test, target)
     at = next(
         (i for i in range(len(test)) if all(value >= target for value in test[i : i + sustain + 1])),
         None,
     )
-    if at is None:
-        return Events(memorized, first, None, None, None, False)
-    later = range(at + sustain + 1, len(test))
-    collapsed = next((steps[i] for i in later if test[i] < target - COLLAPSE_MARGIN), None)
-    resolution = steps[at] - steps[at - 1] if at else 0
-    return Events(memorized, first, steps[at], collapsed, resolution, len(test) > at + sustain)
+    collapsed = None
+    if at is not None:
+        later = range(at + sustain + 1, len(test))
+        collapsed = next((steps[i] for i in later if test[i] < target - COLLAPSE_MARGIN), None)
+    return Events(
+        memorized_at=None if memorized is None else steps[memorized],
+        generalized_first_at=None if first is None else steps[first],
+        generalized_at=None if at is None else steps[at],
+        collapsed_at=collapsed,
+        memorized_resolution_steps=resolution(memorized),
+        first_resolution_steps=resolution(first),
+        resolution_steps=resolution(at),
+        confirmed=at is not None and len(test) > at + sustain,
+    )
 
 
-def _first(steps: Sequence[int], values: Sequence[float], target: float) -> int | None:
-    return next((step for step, value in zip(steps, values, strict=True) if value >= target), None)
+def _first(values: Sequence[float], target: float) -> int | None:
+    return next((i for i, value in enumerate(values) if value >= target), None)
 
 
 def evaluation_steps(budget: int, every: int, growth: float) -> list[int]:

@@ -17,6 +17,7 @@ from grokkit.train.events import Events
 
 CURVES = (
     "step",
+    "certain_step",
     "train_seconds",
     "eval_seconds",
     "flops",
@@ -74,6 +75,8 @@ class Run:
             "delay_steps": events.delay_steps,
             "collapsed_at": events.collapsed_at,
             "diverged_at": self.diverged_at,
+            "memorized_resolution_steps": events.memorized_resolution_steps,
+            "first_resolution_steps": events.first_resolution_steps,
             "resolution_steps": events.resolution_steps,
             "train_seconds_to_target": curves["train_seconds"][at] if at is not None else None,
             "flops_to_target": curves["flops"][at] if at is not None else None,
@@ -88,7 +91,7 @@ class Run:
         }
 
 
-def provenance(parameters: int) -> dict[str, Any]:
+def provenance() -> dict[str, Any]:
     """Versions and machine of this process, now."""
     return {
         "grokkit": grokkit.__version__,
@@ -99,7 +102,6 @@ def provenance(parameters: int) -> dict[str, Any]:
         "processor": _processor(),
         "threads": torch.get_num_threads(),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "parameters": parameters,
     }
 
 

@@ -18,11 +18,13 @@ from grokkit.train.config import DecoderConfig, FnnConfig, MethodConfig, Optimiz
 
 @dataclass(frozen=True)
 class Problem:
-    """A task with its split, and the rows on which training accuracy is measured."""
+    """A task with its split, the rows on which training accuracy is measured, and those that a look sees."""
 
     task: Task
     split: Split
     train_sample: Tensor
+    train_look: Tensor
+    test_look: Tensor
 
 
 def build_task(config: TaskConfig) -> Task:
@@ -39,8 +41,11 @@ def build_problem(config: RunConfig) -> Problem:
         seed=config.seed,
         by_group=config.task.unordered_split,
     )
-    order = torch.randperm(len(parts.train), generator=stream(config.seed, "train sample"))
-    return Problem(task, parts, parts.train[order[: config.evaluation.train_rows]])
+    settings = config.evaluation
+    train = parts.train[torch.randperm(len(parts.train), generator=stream(config.seed, "train sample"))]
+    test = parts.test[torch.randperm(len(parts.test), generator=stream(config.seed, "test look"))]
+    look = settings.look_rows
+    return Problem(task, parts, train[: settings.train_rows], train[:look], test[:look])
 
 
 def build_model(config: DecoderConfig | FnnConfig, task: Task, seed: int) -> Decoder | FNN:
@@ -62,6 +67,11 @@ def build_optimizer(config: OptimizerConfig, model: nn.Module) -> torch.optim.Op
         return torch.optim.SGD(params, config.lr, momentum=config.beta1, weight_decay=config.wd, fused=True)
     kind = torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam
     return kind(params, config.lr, betas=(config.beta1, config.beta2), weight_decay=config.wd, fused=True)
+
+
+def warmup(config: OptimizerConfig, step: int) -> float:
+    """The factor on the learning rate at update ``step``, counted from 0."""
+    return min(1.0, step / config.lr_warmup) if config.lr_warmup else 1.0
 
 
 def attach_method(config: MethodConfig, optimizer: torch.optim.Optimizer) -> None:

@@ -19,9 +19,9 @@ from grokkit.probe.entropy import absolute_entropy, total_norm
 from grokkit.probe.memory import peak_bytes, reset_peak
 from grokkit.train.checkpoint import load_checkpoint, save_checkpoint
 from grokkit.train.config import RunConfig
-from grokkit.train.events import Events, evaluation_steps, find_events
-from grokkit.train.run import CURVES, Run, provenance
-from grokkit.train.setup import attach_method, build_batches, build_model, build_optimizer, build_problem
+from grokkit.train.history import History, Scores
+from grokkit.train.run import Run
+from grokkit.train.setup import attach_method, build_batches, build_model, build_optimizer, build_problem, warmup
 
 _CHUNK = 2048  # rows evaluated at once: bounds the memory, costs no speed
 
@@ -39,7 +39,8 @@ def train(
 
     Args:
         config: everything that determines the run.
-        report: called at every evaluation with ``step``, ``budget``, ``train_accuracy``, ``test_accuracy``.
+        report: called wherever an evaluation might be, with ``step``, ``budget``, ``train_accuracy`` and
+            ``test_accuracy``, the last known.
         checkpoint: file to resume from, and to save to every ``checkpoint_seconds``.
 
     Returns:
@@ -48,17 +49,18 @@ def train(
     session = _Session(config)
     if checkpoint is not None:
         session.resume(checkpoint)
+    history = session.history
     saved_at = time.monotonic()
-    while not session.done():
-        session.train_to(session.next_evaluation())
-        if session.diverged_at is None:
-            session.evaluate()
+    while not history.done():
+        session.train_to(history.next_stop())
+        if history.diverged_at is None:
+            session.consider_evaluating()
         if report is not None:
-            report(session.progress())
+            report(history.progress())
         if checkpoint is not None and time.monotonic() - saved_at > checkpoint_seconds:
             session.save(checkpoint)
             saved_at = time.monotonic()
-    return session.finish()
+    return history.run(peak_bytes())
 
 
 class _Session:
@@ -72,103 +74,61 @@ class _Session:
         self.optimizer = build_optimizer(config.method.optimizer, self.model)
         attach_method(config.method, self.optimizer)
         self.batches = build_batches(config, self.problem.split)
-        self.grid = evaluation_steps(config.budget, config.evaluation.every, config.evaluation.growth)
-        self.curves: dict[str, list[Any]] = {name: [] for name in CURVES}
-        self.step = 0
-        self.flops = 0
-        self.train_seconds = 0.0
-        self.eval_seconds = 0.0
-        self.diverged_at: int | None = None
-        self.gradient: tuple[float | None, float | None] = (None, None)
-        self.provenance = provenance(sum(p.numel() for p in self.model.parameters()))
+        self.gradient: list[Tensor] = []  # raw, of the last step before a stop
+        about = {"parameters": sum(p.numel() for p in self.model.parameters())}
+        self.history = History(config, self.problem, self.model.forward_flops, about=about)
 
-    def next_evaluation(self) -> int:
-        return self.grid[len(self.curves["step"])]
-
-    def events(self) -> Events:
-        curves = self.curves
-        return find_events(
-            curves["step"],
-            curves["train_accuracy"],
-            curves["test_accuracy"],
-            target=self.config.target,
-            sustain=self.config.sustain,
-        )
-
-    def done(self) -> bool:
-        if self.diverged_at is not None or len(self.curves["step"]) == len(self.grid):
-            return True
-        events = self.events()
-        if not events.confirmed or events.generalized_at is None:
-            return False
-        return self.step >= events.generalized_at + self.config.after
-
-    def train_to(self, step: int) -> None:
-        """Take steps until ``step`` have been taken, or the loss is not finite."""
-        task, settings = self.problem.task, self.config.method.optimizer
+    def train_to(self, stop: int) -> None:
+        """Take steps until ``stop`` have been taken, or the loss is not finite."""
+        task, settings, history = self.problem.task, self.config.method.optimizer, self.history
         self.model.train()
-        while self.step < step:
-            start = time.perf_counter()
+        start = time.perf_counter()
+        while history.step < stop:
             for group in self.optimizer.param_groups:
-                group["lr"] = settings.lr * min(1.0, self.step / settings.lr_warmup if settings.lr_warmup else 1.0)
+                group["lr"] = settings.lr * warmup(settings, history.step)
             rows = self.batches.next()
-            inputs_BT = task.inputs_NT[rows]
-            loss = task.loss(self.model(inputs_BT), task.targets_N[rows])
+            loss = task.loss(self.model(task.inputs_NT[rows]), task.targets_N[rows])
             if not math.isfinite(loss.item()):
-                self.diverged_at = self.step
-                return
+                history.diverged_at = history.step
+                break
             self.optimizer.zero_grad()
             loss.backward()
-            self.train_seconds += time.perf_counter() - start
-            if self.step + 1 == step:
-                self._probe_gradient()
-            start = time.perf_counter()
+            if history.step + 1 == stop:
+                self.gradient = [p.grad.clone() for p in self.model.parameters() if p.grad is not None]
             self.optimizer.step()
-            self.flops += 3 * self.model.forward_flops(*inputs_BT.shape)
-            self.step += 1
-            self.train_seconds += time.perf_counter() - start
-
-    def _probe_gradient(self) -> None:
-        start = time.perf_counter()
-        grads = [p.grad for p in self.model.parameters() if p.grad is not None]
-        self.gradient = total_norm(grads), absolute_entropy(grads)
-        self.eval_seconds += time.perf_counter() - start
-
-    def evaluate(self) -> None:
-        """Add a row to the curves."""
-        start = time.perf_counter()
-        self.model.eval()
-        parts = self.problem.split
-        train_loss, train_accuracy = self._score(self.problem.train_sample)
-        validation_loss, validation_accuracy = self._score(parts.validation)
-        test_loss, test_accuracy = self._score(parts.test)
-        weights = list(self.model.parameters())
-        norm, entropy = total_norm(weights), absolute_entropy(weights)
-        self.eval_seconds += time.perf_counter() - start
-        row = {
-            "step": self.step,
-            "train_seconds": self.train_seconds,
-            "eval_seconds": self.eval_seconds,
-            "flops": self.flops,
-            "train_loss": train_loss,
-            "train_accuracy": train_accuracy,
-            "validation_loss": validation_loss,
-            "validation_accuracy": validation_accuracy,
-            "test_loss": test_loss,
-            "test_accuracy": test_accuracy,
-            "weight_norm": norm,
-            "weight_entropy": entropy,
-            "gradient_norm": self.gradient[0],
-            "gradient_entropy": self.gradient[1],
-        }
-        for name in CURVES:
-            self.curves[name].append(row[name])
+            history.took_step(len(rows))
+        history.train_seconds += time.perf_counter() - start
 
     @torch.inference_mode()
-    def _score(self, rows: Tensor) -> tuple[float | None, float | None]:
+    def consider_evaluating(self) -> None:
+        """Evaluate in full, or look and then perhaps evaluate, or neither."""
+        start = time.perf_counter()
+        self.model.eval()
+        scores = self._evaluate() if self._is_evaluation_due() else None
+        self.history.eval_seconds += time.perf_counter() - start
+        if scores is not None:
+            self.history.evaluated(scores)
+
+    def _is_evaluation_due(self) -> bool:
+        history, problem = self.history, self.problem
+        if history.is_full_due():
+            return True
+        if not history.may_look():
+            return False
+        return history.looked(self._score(problem.train_look)[1], self._score(problem.test_look)[1])
+
+    def _evaluate(self) -> Scores:
+        validation, weights = self.problem.split.validation, list(self.model.parameters())
+        return Scores(
+            train=self._score(self.problem.train_sample),
+            validation=self._score(validation) if len(validation) else (None, None),
+            test=self._score(self.problem.split.test),
+            weights=(total_norm(weights), absolute_entropy(weights)),
+            gradient=(total_norm(self.gradient), absolute_entropy(self.gradient)) if self.gradient else (None, None),
+        )
+
+    def _score(self, rows: Tensor) -> tuple[float, float]:
         """Mean loss and accuracy over ``rows``."""
-        if not len(rows):
-            return None, None
         task, loss, correct = self.problem.task, 0.0, 0
         for chunk in rows.split(_CHUNK):
             outputs, targets = self.model(task.inputs_NT[chunk]), task.targets_N[chunk]
@@ -176,26 +136,14 @@ class _Session:
             correct += int(task.correct(outputs, targets).sum())
         return loss / len(rows), correct / len(rows)
 
-    def progress(self) -> dict[str, Any]:
-        return {
-            "step": self.step,
-            "budget": self.config.budget,
-            "train_accuracy": self.curves["train_accuracy"][-1],
-            "test_accuracy": self.curves["test_accuracy"][-1],
-        }
-
     def save(self, path: Path) -> None:
-        progress = {
-            name: getattr(self, name)
-            for name in ("curves", "step", "flops", "train_seconds", "eval_seconds", "gradient", "provenance")
-        }
         save_checkpoint(
             path,
             config_hash=self.config.hash(),
             model=self.model,
             optimizer=self.optimizer,
             batches=self.batches.state(),
-            progress=progress,
+            progress=self.history.state(),
         )
 
     def resume(self, path: Path) -> None:
@@ -204,20 +152,4 @@ class _Session:
             return
         batches, progress = found
         self.batches.restore(batches)
-        for name, value in progress.items():
-            setattr(self, name, value)
-        self.gradient = tuple(progress["gradient"])
-
-    def finish(self) -> Run:
-        return Run(
-            config=self.config,
-            curves=self.curves,
-            events=self.events(),
-            diverged_at=self.diverged_at,
-            steps=self.step,
-            train_seconds=self.train_seconds,
-            eval_seconds=self.eval_seconds,
-            flops=self.flops,
-            peak_memory_bytes=peak_bytes(),
-            provenance=self.provenance,
-        )
+        self.history.restore(progress)

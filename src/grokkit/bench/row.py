@@ -1,0 +1,95 @@
+"""A row of the benchmark, and how it is measured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+
+from grokkit.bench.measure import Comparison, Duel, alternate, compare
+from grokkit.errors import InputError, unknown
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One comparison of the plain form with ours.
+
+    Attributes:
+        id: what ``--rows`` and the results call it.
+        about: the work, in a few words.
+        setup: makes both sides ready; called in the thread setting of the measurement.
+        target: the ratio ours/plain we hold ourselves to, or None.
+        rounds: how many, unless the user says.
+        seconds: about how long a round takes on two cores, both sides together. For the estimate only.
+        available: whether this machine can measure it, and
+        needs: what it takes.
+    """
+
+    id: str
+    about: str
+    setup: Callable[[], Duel]
+    target: float | None
+    rounds: int
+    seconds: float
+    available: Callable[[], bool] = lambda: True
+    needs: str = ""
+
+
+@dataclass(frozen=True)
+class Result:
+    """A row that has been measured."""
+
+    row: Row
+    comparison: Comparison
+    rounds: int
+    threads: int
+    note: str
+
+    def record(self) -> dict[str, Any]:
+        """What the JSON file says of it."""
+        return {
+            "id": self.row.id,
+            "about": self.row.about,
+            **asdict(self.comparison),
+            "target": self.row.target,
+            "rounds": self.rounds,
+            "threads": self.threads,
+            "note": self.note,
+        }
+
+
+def choose(rows: Mapping[str, Row], ids: list[str] | None) -> list[Row]:
+    """The rows asked for, in that order, or all that this machine can measure.
+
+    Raises:
+        InputError: for an unknown row, or one that this machine cannot measure.
+    """
+    if ids is None:
+        return [row for row in rows.values() if row.available()]
+    for name in ids:
+        if name not in rows:
+            raise unknown("row", name, rows)
+        if not rows[name].available():
+            raise InputError(f"row {name!r} needs {rows[name].needs}; leave it out of --rows")
+    return [rows[name] for name in dict.fromkeys(ids)]
+
+
+def measure(row: Row, *, rounds: int, threads: int, after_round: Callable[[int], None] = lambda done: None) -> Result:
+    """Measure a row with ``threads`` threads on either side."""
+    with _threads(threads):
+        duel = row.setup()
+        pairs = alternate(duel, rounds, after_round)
+        return Result(row, compare(pairs), rounds, threads, duel.note())
+
+
+@contextmanager
+def _threads(number: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,37 @@
+"""The published settings that the rows measure, as `grokkit compare` would run them."""
+
+from __future__ import annotations
+
+from grokkit.train.catalogue import method_config
+from grokkit.train.config import DecoderConfig, FnnConfig, RunConfig, TaskConfig
+
+GROKFAST = RunConfig(
+    task=TaskConfig(spec="mul:97", validation_fraction=0.0),
+    model=DecoderConfig(),
+    method=method_config("adam-paper"),
+    seed=0,
+    budget=5000,
+    sustain=0,
+)
+"""Grokfast's decoder on a·b mod 97, half of the table for training, Adam."""
+
+OPERANDS_5 = GROKFAST.model_copy(
+    update={
+        "task": TaskConfig(spec="a*c + b*d - e mod 7", layout="operands-first", validation_fraction=0.0),
+        "model": DecoderConfig(depth=4),
+    }
+)
+"""NeuralGrok's task of five operands, four layers."""
+
+FNN = GROKFAST.model_copy(
+    update={
+        "task": TaskConfig(spec="add:113", layout="operands", train_fraction=0.25, validation_fraction=0.0),
+        "model": FnnConfig(),
+        "method": method_config("adamw"),
+        "batch_size": None,
+    }
+)
+"""GrokTransfer's target on a + b mod 113, a quarter of the table for training, full batch, AdamW."""
+
+WEAK_FNN = FNN.model_copy(update={"model": FnnConfig(depth=2, dim=4, width=16)})
+"""GrokTransfer's weak model on the same."""

@@ -1,0 +1,72 @@
+"""A whole training run: the seconds until an evaluation finds 95 % of the held-out half right.
+
+Round s is seed s. Both sides start from the same weights, on the same split, and take the same batches; each
+evaluates as often and as widely as it does by itself, and stops at the first evaluation that reaches the target.
+"""
+
+from __future__ import annotations
+
+import time
+
+from grokkit.bench.measure import Duel
+from grokkit.bench.plain_forms import PlainEma, loop
+from grokkit.bench.settings import GROKFAST
+from grokkit.bench.steps import plain_decoder
+from grokkit.train.catalogue import method_config
+from grokkit.train.config import RunConfig
+from grokkit.train.setup import build_batches, build_problem
+from grokkit.train.trainer import train
+
+
+def time_to_target() -> Duel:
+    """Grokfast-EMA on a·b mod 97."""
+    steps: dict[str, list[str]] = {"plain": [], "ours": []}
+    shares = []
+
+    def plain(seed: int) -> float:
+        outcome = _train_plainly(_config(seed))
+        reached = outcome.accuracy >= GROKFAST.target
+        steps["plain"].append(f"{outcome.steps:,}" if reached else f"not in {outcome.steps:,}")
+        shares.append(outcome.train_evaluation_seconds / outcome.seconds)
+        return outcome.seconds
+
+    def ours(seed: int) -> float:
+        start = time.perf_counter()
+        run = train(_config(seed))
+        seconds = time.perf_counter() - start
+        at = run.events.generalized_first_at
+        steps["ours"].append(f"not in {run.steps:,}" if at is None else f"{at:,}")
+        return seconds
+
+    def note() -> str:
+        share = sum(shares) / len(shares)
+        return (
+            f"steps: plain {' and '.join(steps['plain'])}, ours {' and '.join(steps['ours'])}; "
+            f"{share:.0%} of the plain time is its evaluation of the training half"
+        )
+
+    return Duel(plain, ours, warmup=0, note=note)
+
+
+def _config(seed: int) -> RunConfig:
+    return GROKFAST.model_copy(update={"method": method_config("grokfast-ema"), "seed": seed})
+
+
+def _train_plainly(config: RunConfig) -> loop.Outcome:
+    problem = build_problem(config)
+    task, parts, optimizer = problem.task, problem.split, config.method.optimizer
+    model = plain_decoder(config, task)
+    return loop.train(
+        model,
+        task.inputs_NT.T.contiguous(),
+        task.targets_N,
+        parts.train,
+        parts.test,
+        build_batches(config, parts).next,
+        PlainEma(model, **{key: config.method.settings[key] for key in ("alpha", "lamb")}),
+        lr=optimizer.lr,
+        weight_decay=optimizer.wd,
+        batch_size=config.batch_size,
+        target=config.target,
+        most_steps=config.budget,
+    )

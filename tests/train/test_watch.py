@@ -1,0 +1,96 @@
+"""Evaluations stay within their share, and events are bracketed by what was looked at."""
+
+import pytest
+
+from grokkit.train.config import EvaluationConfig
+from grokkit.train.history import History, Scores
+from grokkit.train.setup import build_problem
+
+STEP_ROWS = 512
+
+
+def drive(history, accuracy, until=10**9):
+    """Take steps and evaluate as the trainer does, with ``accuracy(step) -> (train, test)`` for a model."""
+    looks = 0
+    while not history.done() and history.step <= until:
+        stop = history.next_stop()
+        while history.step < stop:
+            history.took_step(STEP_ROWS)
+        train, test = accuracy(history.step)
+        due = history.is_full_due()
+        if not due and history.may_look():
+            looks += 1
+            due = history.looked(train, test)
+        if due:
+            history.evaluated(Scores((0.0, train), (None, None), (0.0, test), (1.0, 1.0), (None, None)))
+    return looks
+
+
+def new_history(tiny, *, budget=3000, **evaluation):
+    task = tiny().task.model_copy(update={"spec": "mul:97"})
+    config = tiny(budget=budget, task=task, evaluation=EvaluationConfig(**evaluation))
+    return History(config, build_problem(config), lambda rows, tokens: 100 * rows, about={})
+
+
+def simulated(tiny, accuracy, **settings):
+    """A finished history, the operations spent on evaluating it, and those of one full evaluation."""
+    history = new_history(tiny, **settings)
+    looks = drive(history, accuracy)
+    problem = build_problem(history.config)
+    full = 100 * sum(map(len, (problem.train_sample, problem.split.validation, problem.split.test)))
+    look = 100 * sum(map(len, (problem.train_look, problem.test_look)))
+    return history, full * (len(history.curves["step"]) - 1) + look * looks, full
+
+
+def ramp(start, end):
+    return lambda step: min(1.0, max(0.0, (step - start) / (end - start)))
+
+
+def test_events_are_known_to_one_step_of_the_grid(tiny):
+    rise = ramp(500, 600)
+    history, *_ = simulated(tiny, lambda step: (1.0 if step > 103 else 0.0, rise(step)))
+    events = history.events()
+    assert (events.memorized_at, events.memorized_resolution_steps) == (110, 10)
+    assert 595 <= events.generalized_at <= 595 + 17
+    assert events.generalized_at - events.resolution_steps < 595
+    assert events.resolution_steps <= 0.03 * 600
+    assert events.confirmed
+
+
+def test_the_share_is_kept_when_nothing_happens(tiny):
+    history, spent, _ = simulated(tiny, lambda step: (1.0, 0.2), budget=5000)
+    assert 0.03 < spent / history.flops <= 0.10
+
+
+def test_hovering_at_the_target_costs_no_more_than_the_share_and_one_advance(tiny):
+    history, spent, full = simulated(tiny, lambda step: (1.0, 0.96 if step // 40 % 2 else 0.94), budget=5000)
+    advance = 7 * full  # sustain + 1, and the last step's
+    assert spent <= 0.10 * history.flops + advance
+
+
+def test_a_look_that_cannot_tell_bounds_nothing_unless_an_evaluation_follows(tiny):
+    curves = simulated(tiny, lambda step: (1.0, 0.94), budget=1000)[0].curves
+    gaps = [step - certain for step, certain in zip(curves["step"], curves["certain_step"], strict=True)]
+    assert max(gaps) > 40 > 0.03 * 1000, "there were looks without an evaluation"
+    between = zip(curves["step"], curves["certain_step"][1:], curves["step"][1:], strict=False)
+    assert all(before <= certain <= after for before, certain, after in between)
+
+
+def test_with_a_large_share_every_step_of_the_grid_is_evaluated(tiny):
+    history = new_history(tiny, budget=300, share=100.0)
+    assert drive(history, lambda step: (0.5, 0.5)) == 0
+    assert history.curves["step"] == list(range(0, 301, 10))
+
+
+@pytest.mark.parametrize("at", [120, 200])
+def test_going_on_after_an_interruption_decides_the_same(tiny, at):
+    def accuracy(step):
+        return 1.0, ramp(100, 200)(step)
+
+    whole = simulated(tiny, accuracy, budget=400)[0]
+    first, second = new_history(tiny, budget=400), new_history(tiny, budget=400)
+    drive(first, accuracy, until=at)
+    second.restore(first.state())
+    drive(second, accuracy)
+    for column in ("step", "certain_step"):
+        assert second.curves[column] == whole.curves[column]
