@@ -64,8 +64,11 @@ def test_a_trie_spells_its_rows(rows, length, vocabulary, seed):
     for level in range(length):
         ancestor = trie.ancestors[-1][level]
         nodes = last if ancestor is None else ancestor[last]
-        assert torch.equal(trie.tokens_N[starts[level] + nodes], tokens[:, level])
-        assert (trie.positions_N[starts[level] + nodes] == level).all()
+        cells = trie.cells_N[starts[level] + nodes]
+        assert torch.equal(trie.tokens_C[cells], tokens[:, level])
+        assert (trie.positions_C[cells] == level).all()
+    pairs = torch.stack([trie.tokens_C, trie.positions_C])
+    assert len(pairs.unique(dim=1).T) == len(pairs.T), "each pair once"
 
 
 def test_is_used_when_it_pays_and_not_otherwise(monkeypatch):

@@ -10,7 +10,7 @@ from grokkit.bench.settings import FNN, GROKFAST, OPERANDS_5, WEAK_FNN
 from grokkit.bench.steps import decoder_step, fnn_step
 from grokkit.bench.together import two_cores, two_runs
 from grokkit.bench.whole import time_to_target
-from grokkit.methods import grokfast_ema, grokfast_ma
+from grokkit.methods.grokfast import grokfast_ema, grokfast_ma
 
 _ALL = (
     Row(

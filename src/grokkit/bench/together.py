@@ -42,11 +42,11 @@ def two_runs() -> Duel:
     threads = torch.get_num_threads()
 
     def one_after_the_other(_: int) -> float:
-        windows = [window for seed in range(_RUNS) for window in _train([seed], threads)]
+        windows = _train(threads=threads, together=1)
         return sum(end - begin for begin, end in windows) / (_RUNS * _STEPS)
 
     def at_once(_: int) -> float:
-        windows = _train(list(range(_RUNS)), threads=1)
+        windows = _train(threads=1, together=_RUNS)
         return (max(end for _, end in windows) - min(begin for begin, _ in windows)) / (_RUNS * _STEPS)
 
     return Duel(one_after_the_other, at_once, warmup=0)
@@ -73,8 +73,8 @@ def train_steps(job: Job, report: Callable[[Any], None]) -> None:
     report((begin, time.time()))
 
 
-def _train(seeds: list[int], threads: int) -> list[tuple[float, float]]:
-    """Train these seeds at once, a process each."""
+def _train(*, threads: int, together: int) -> list[tuple[float, float]]:
+    """Train all runs, as many ``together``; gives when each began and ended."""
     windows = []
 
     def watch(event: Event) -> None:
@@ -84,7 +84,7 @@ def _train(seeds: list[int], threads: int) -> list[tuple[float, float]]:
             windows.append(event.payload)
 
     with tempfile.TemporaryDirectory() as folder:
-        configs = [GROKFAST.model_copy(update={"seed": seed}).model_dump() for seed in seeds]
-        jobs = [(str(c["seed"]), Job(c, threads, folder, len(seeds))) for c in configs]
-        run_pool(jobs, train_steps, workers=len(seeds), on_event=watch)
+        configs = [GROKFAST.model_copy(update={"seed": seed}).model_dump() for seed in range(_RUNS)]
+        jobs = [(f"seed {config['seed']}", Job(config, threads, folder, together)) for config in configs]
+        run_pool(jobs, train_steps, workers=together, on_event=watch)
     return windows

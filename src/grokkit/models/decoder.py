@@ -13,7 +13,7 @@ built of PyTorch's own modules loads.
 The tasks read the answer at the last token only. Unless every position is asked for, the last layer therefore
 computes queries, output projection and MLP for that position alone, and on a CPU a batch whose rows begin alike
 is computed once per distinct prefix (see :mod:`grokkit.models.prefix`; ``model.share_prefixes = False`` switches
-that off): the same function, the same gradients.
+that off): the same function, the same gradients. Products go to the fastest kernel (:mod:`grokkit.models.matmul`).
 
 Shapes: B batch, T tokens, W width, H heads, D = W/H, V vocabulary.
 """
@@ -23,10 +23,10 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from grokkit.errors import InputError, unknown
+from grokkit.models.matmul import Linear, linear
 from grokkit.models.prefix import Trie, attend, build_trie
 
 _WORTH_SHARING = 0.85  # of all positions: with more distinct prefixes, gathering costs what sharing saves
@@ -75,7 +75,7 @@ class Decoder(nn.Module):
         self.position_embeddings = nn.Embedding(positions, width)
         self.layers = nn.ModuleList(Block(width, heads, residual) for _ in range(depth))
         self.ln_f = nn.LayerNorm(width)
-        self.head = nn.Linear(width, vocabulary, bias=False)
+        self.head = Linear(width, vocabulary, bias=False)
         if init_scale != 1.0:
             scale_weights(self, init_scale)
 
@@ -92,10 +92,11 @@ class Decoder(nn.Module):
         return self.head(self.ln_f(x))
 
     def _forward_shared(self, trie: Trie) -> Tensor:
-        x_NW = self.token_embeddings(trie.tokens_N) + self.position_embeddings(trie.positions_N)
+        tokens_CW = self.token_embeddings.weight.index_select(0, trie.tokens_C)
+        x_MW = tokens_CW + self.position_embeddings.weight.index_select(0, trie.positions_C)
         for index, layer in enumerate(self.layers):
-            x_NW = layer(x_NW, last_only=index == self.depth - 1, trie=trie)
-        logits = self.head(self.ln_f(x_NW))
+            x_MW = layer.shared(x_MW, trie, first=index == 0, last_only=index == self.depth - 1)
+        logits = self.head(self.ln_f(x_MW))
         return logits if trie.leaves_B is None else logits.index_select(0, trie.leaves_B)
 
     def forward_flops(self, batch: int, tokens: int) -> int:
@@ -120,16 +121,25 @@ class Block(nn.Module):
         self.ln_1 = nn.LayerNorm(width)
         self.ln_2 = nn.LayerNorm(width)
         self.attn = CausalAttention(width, heads)
-        self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
+        self.mlp = nn.Sequential(Linear(width, 4 * width), nn.GELU(), Linear(4 * width, width))
 
-    def forward(self, x: Tensor, *, last_only: bool, trie: Trie | None = None) -> Tensor:
-        """(B, T, W) to the same, or (N, W) over a trie's nodes; ``last_only`` gives the answer positions."""
-        normal = self.ln_1(x)
-        x = normal if self.normalized_stream else x
-        if last_only:
-            x = x[:, -1] if trie is None else x[-trie.sizes[-1] :]
-        mixed = self.attn(normal, last_only=last_only) if trie is None else self.attn.shared(normal, trie, last_only)
-        x = x + mixed
+    def forward(self, x_BTW: Tensor, *, last_only: bool) -> Tensor:
+        """(B, T, W) to the same, or to (B, W), that of the answer position, if ``last_only``."""
+        normal = self.ln_1(x_BTW)
+        x = normal if self.normalized_stream else x_BTW
+        x = (x[:, -1] if last_only else x) + self.attn(normal, last_only=last_only)
+        return x + self.mlp(self.ln_2(x))
+
+    def shared(self, x_MW: Tensor, trie: Trie, *, first: bool, last_only: bool) -> Tensor:
+        """The same over a trie: (N, W) over its nodes, or to the last level's; ``first``: (C, W) over its cells."""
+        normal = self.ln_1(x_MW)
+        x = normal if self.normalized_stream else x_MW
+        last = trie.sizes[-1]
+        if first:
+            x = x.index_select(0, trie.cells_N[-last:] if last_only else trie.cells_N)
+        elif last_only:
+            x = x[-last:]
+        x = x + self.attn.shared(normal, trie, first=first, last_only=last_only)
         return x + self.mlp(self.ln_2(x))
 
 
@@ -141,17 +151,17 @@ class CausalAttention(nn.Module):
         self.heads = heads
         self.in_proj_weight = nn.Parameter(torch.empty(3 * width, width))
         self.in_proj_bias = nn.Parameter(torch.zeros(3 * width))
-        self.out_proj = nn.Linear(width, width)
+        self.out_proj = Linear(width, width)
         nn.init.xavier_uniform_(self.in_proj_weight)
         nn.init.zeros_(self.out_proj.bias)
 
     def forward(self, x_BTW: Tensor, *, last_only: bool) -> Tensor:
         batch, tokens, width = x_BTW.shape
         if last_only:
-            q = F.linear(x_BTW[:, -1], self.in_proj_weight[:width], self.in_proj_bias[:width]).unsqueeze(1)
-            k, v = F.linear(x_BTW, self.in_proj_weight[width:], self.in_proj_bias[width:]).chunk(2, -1)
+            q = linear(x_BTW[:, -1], self.in_proj_weight[:width], self.in_proj_bias[:width]).unsqueeze(1)
+            k, v = linear(x_BTW, self.in_proj_weight[width:], self.in_proj_bias[width:]).chunk(2, -1)
         else:
-            q, k, v = F.linear(x_BTW, self.in_proj_weight, self.in_proj_bias).chunk(3, -1)
+            q, k, v = linear(x_BTW, self.in_proj_weight, self.in_proj_bias).chunk(3, -1)
         q_BHQD, k_BHTD, v_BHTD = (t.unflatten(-1, (self.heads, -1)).transpose(1, 2) for t in (q, k, v))
         scores_BHQT = q_BHQD @ k_BHTD.transpose(-2, -1) * (width // self.heads) ** -0.5
         if not last_only:
@@ -161,23 +171,17 @@ class CausalAttention(nn.Module):
         out = self.out_proj(mixed_BQW)
         return out[:, 0] if last_only else out
 
-    def shared(self, x_NW: Tensor, trie: Trie, last_only: bool) -> Tensor:
-        """The same over a trie's nodes; ``last_only`` gives those of the last level."""
-        width, last = x_NW.shape[1], trie.sizes[-1]
-        if last_only:
-            q = F.linear(x_NW[-last:], self.in_proj_weight[:width], self.in_proj_bias[:width])
-            k, v = F.linear(x_NW, self.in_proj_weight[width:], self.in_proj_bias[width:]).chunk(2, -1)
+    def shared(self, x_MW: Tensor, trie: Trie, *, first: bool, last_only: bool) -> Tensor:
+        """The same over a trie's nodes, or over its cells in the ``first`` layer; gives nodes."""
+        width = x_MW.shape[1]
+        weight, bias = self.in_proj_weight, self.in_proj_bias
+        if last_only and not first:
+            q = linear(x_MW[-trie.sizes[-1] :], weight[:width], bias[:width])
+            kv = linear(x_MW, weight[width:], bias[width:])
         else:
-            q, k, v = F.linear(x_NW, self.in_proj_weight, self.in_proj_bias).chunk(3, -1)
-        sizes = list(trie.sizes)
-        keys, values = (t.unflatten(-1, (self.heads, -1)).split(sizes) for t in (k, v))
-        levels = range(len(sizes))[-1:] if last_only else range(len(sizes))
-        queries = q.unflatten(-1, (self.heads, -1)).split([sizes[t] for t in levels])
-        mixed = [
-            attend(q_UHD, keys[: t + 1], values[: t + 1], trie.ancestors[t])
-            for t, q_UHD in zip(levels, queries, strict=True)
-        ]
-        return self.out_proj(torch.cat(mixed) if len(mixed) > 1 else mixed[0])
+            q, kv = linear(x_MW, weight, bias).split([width, 2 * width], 1)
+        levels = trie.levels(of_cells=first, last_only=last_only)
+        return self.out_proj(attend(q, kv, levels, self.heads))
 
 
 def scale_weights(model: nn.Module, factor: float) -> None:

@@ -1,0 +1,113 @@
+"""Linear layers by the fastest kernel this processor has: the same products, at up to twice the rate.
+
+PyTorch hands float32 products on a CPU to MKL, whose code for processors that are not Intel's leaves half of their
+rate unused. oneDNN, which every PyTorch for x86-64 contains too, compiles its kernels for the processor it finds.
+Both compute in float32 throughout; only the order of summation, hence the rounding, differs. Which one is used
+depends on the processor alone, never on a measurement, so that a run is the same on the same machine every time;
+the provenance of a run names it.
+
+Everywhere else (a GPU, other dtypes, autocast, ``torch.compile``, ``torch.func``), and for small products, this is
+``torch.nn.functional.linear``. Gradients may be differentiated again.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+_SMALLEST = 32  # of the three dimensions: below, starting oneDNN costs more than it saves
+_allowed = True
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """x·Wᵀ + b, as ``torch.nn.functional.linear``: x (…, I), weight (O, I), bias (O)."""
+    if not _takes(x, weight):
+        return F.linear(x, weight, bias)
+    return _Linear.apply(x, weight, bias)
+
+
+class Linear(torch.nn.Linear):
+    """``torch.nn.Linear`` on :func:`linear`."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return linear(input, self.weight, self.bias)
+
+
+def kernel() -> str:
+    """Which library computes float32 products on this machine: ``onednn``, or ``torch`` for PyTorch's choice."""
+    return "onednn" if _allowed and _onednn_is_faster() else "torch"
+
+
+@contextmanager
+def torch_kernels() -> Iterator[None]:
+    """Inside, every product is PyTorch's own."""
+    global _allowed
+    before, _allowed = _allowed, False
+    try:
+        yield
+    finally:
+        _allowed = before
+
+
+def _takes(x: Tensor, weight: Tensor) -> bool:
+    return (
+        _allowed
+        and x.dtype is torch.float32
+        and weight.dtype is torch.float32
+        and x.device.type == "cpu"
+        and min(weight.shape) >= _SMALLEST
+        and x.numel() >= _SMALLEST * x.shape[-1]
+        and _onednn_is_faster()
+        and not torch.compiler.is_compiling()
+        and not torch.is_autocast_enabled("cpu")
+        and torch._C._functorch.maybe_current_level() is None
+    )
+
+
+class _Linear(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:  # type: ignore[override]
+        ctx.save_for_backward(x, weight)
+        ctx.has_bias = bias is not None
+        return _product(x, weight, bias)
+
+    @staticmethod
+    def backward(ctx, g: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        x, weight = ctx.saved_tensors
+        needs_x, needs_weight, needs_bias = ctx.needs_input_grad
+        g_x = linear(g, weight.mT) if needs_x else None
+        g_weight = g_bias = None
+        if needs_weight or (ctx.has_bias and needs_bias):
+            g_2d, x_2d = g.flatten(0, -2), x.flatten(0, -2)
+            if needs_weight:
+                # oneDNN wants the larger side second.
+                wide = weight.shape[0] > weight.shape[1]
+                g_weight = linear(x_2d.mT, g_2d.mT).mT if wide else linear(g_2d.mT, x_2d.mT)
+            if ctx.has_bias and needs_bias:
+                g_bias = g_2d.sum(0)
+        return g_x, g_weight, g_bias
+
+
+def _product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
+
+
+@cache
+def _onednn_is_faster() -> bool:
+    if platform.machine() not in ("x86_64", "AMD64") or not torch.backends.mkldnn.is_available():
+        return False
+    if torch.backends.cpu.get_cpu_capability() not in ("AVX2", "AVX512") or _made_by_intel():
+        return False
+    return hasattr(torch.ops.mkldnn, "_linear_pointwise")
+
+
+def _made_by_intel() -> bool:
+    about = Path("/proc/cpuinfo")
+    return "GenuineIntel" in (about.read_text() if about.exists() else platform.processor())
