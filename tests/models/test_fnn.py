@@ -1,9 +1,11 @@
 import pytest
 import torch
+import torch.nn.functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from grokkit.errors import InputError
-from grokkit.models import FNN
+from grokkit.models import FNN, fnn
+from grokkit.tasks import modular_task
 
 
 def test_is_an_embedding_and_bias_free_linear_layers():
@@ -23,9 +25,45 @@ def test_bias_is_an_option():
 @pytest.mark.parametrize("depth", [1, 2, 3])
 def test_flops_formula_equals_the_counter(depth):
     model = FNN(vocabulary=7, tokens=2, classes=7, depth=depth, dim=3, width=5)
+    model.use_tables = False  # what they save is not subtracted
     with FlopCounterMode(display=False) as counter:
         model(torch.randint(0, 7, (11, 2))).sum().backward()
     assert counter.get_total_flops() == 3 * model.forward_flops(11, 2)
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3])
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("spec", ["a*b mod 7", "a*c + b*d - e mod 3"])
+@pytest.mark.parametrize("rows", [1, 13, None])
+def test_tables_change_nothing(spec, rows, bias, depth):
+    task = modular_task(spec, layout="operands")
+    torch.manual_seed(0)
+    tokens = task.inputs_NT.shape[1]
+    model = FNN(
+        vocabulary=task.vocabulary, tokens=tokens, classes=task.classes, depth=depth, dim=6, width=40, bias=bias
+    )
+    picked = torch.randint(0, len(task.inputs_NT), (rows or 300,))  # some stand twice
+    results = []
+    for model.use_tables in (True, False):
+        model.zero_grad()
+        logits = model(task.inputs_NT[picked])
+        F.cross_entropy(logits, task.targets_N[picked]).backward()
+        results.append((logits.detach(), [p.grad.clone() for p in model.parameters()]))
+    (tables, table_grads), (plain, plain_grads) = results
+    torch.testing.assert_close(tables, plain, rtol=1e-5, atol=1e-5)
+    for ours, theirs in zip(table_grads, plain_grads, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5 * max(1e-3, float(theirs.abs().max())))
+
+
+def test_tables_are_used_when_rows_are_many_and_nowhere_else(monkeypatch):
+    model = FNN(vocabulary=7, tokens=2, classes=7, dim=3, width=5)
+    used = []
+    monkeypatch.setattr(fnn, "_SumOfRows", type("Spy", (), {"apply": lambda t, r: used.append(1) or torch.zeros(8, 5)}))
+    model(torch.zeros(7, 2, dtype=torch.int64))
+    torch.func.functional_call(model, dict(model.named_parameters()), torch.zeros(3, 2, dtype=torch.int64))
+    assert not used
+    model(torch.zeros(8, 2, dtype=torch.int64))
+    assert used
 
 
 def test_bad_size():

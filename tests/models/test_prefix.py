@@ -83,3 +83,19 @@ def test_is_used_when_it_pays_and_not_otherwise(monkeypatch):
     model.share_prefixes = False
     model(table[:512])
     assert len(used) == 1
+
+
+def test_transformed_by_torch_func_it_runs_every_row():
+    task = modular_task("a*b mod 7")
+    model = Decoder(vocabulary=task.vocabulary, positions=5, width=8, heads=2)
+    params = {name: p.detach() for name, p in model.named_parameters()}
+
+    def loss(params):
+        logits = torch.func.functional_call(model, params, task.inputs_NT)
+        return F.cross_entropy(logits, task.targets_N)
+
+    grads = torch.func.grad(loss)(params)
+    loss_here = F.cross_entropy(model(task.inputs_NT), task.targets_N)
+    loss_here.backward()
+    for name, p in model.named_parameters():
+        torch.testing.assert_close(grads[name], p.grad, rtol=1e-4, atol=1e-6)

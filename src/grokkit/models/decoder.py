@@ -26,7 +26,7 @@ import torch
 from torch import Tensor, nn
 
 from grokkit.errors import InputError, unknown
-from grokkit.models.matmul import Linear, linear
+from grokkit.models.matmul import Linear, linear, transformed
 from grokkit.models.prefix import Trie, attend, build_trie
 
 _WORTH_SHARING = 0.85  # of all positions: with more distinct prefixes, gathering costs what sharing saves
@@ -81,7 +81,7 @@ class Decoder(nn.Module):
 
     def forward(self, tokens_BT: Tensor, *, every_position: bool = False) -> Tensor:
         """Logits (B, V) at the last token, or (B, T, V) at ``every_position``."""
-        if self.share_prefixes and not every_position and tokens_BT.device.type == "cpu":
+        if self.share_prefixes and not every_position and tokens_BT.device.type == "cpu" and not transformed():
             trie = build_trie(tokens_BT)
             if sum(trie.sizes) < _WORTH_SHARING * tokens_BT.numel():
                 return self._forward_shared(trie)
@@ -95,6 +95,7 @@ class Decoder(nn.Module):
         tokens_CW = self.token_embeddings.weight.index_select(0, trie.tokens_C)
         x_MW = tokens_CW + self.position_embeddings.weight.index_select(0, trie.positions_C)
         for index, layer in enumerate(self.layers):
+            assert isinstance(layer, Block)
             x_MW = layer.shared(x_MW, trie, first=index == 0, last_only=index == self.depth - 1)
         logits = self.head(self.ln_f(x_MW))
         return logits if trie.leaves_B is None else logits.index_select(0, trie.leaves_B)
@@ -121,7 +122,7 @@ class Block(nn.Module):
         self.ln_1 = nn.LayerNorm(width)
         self.ln_2 = nn.LayerNorm(width)
         self.attn = CausalAttention(width, heads)
-        self.mlp = nn.Sequential(Linear(width, 4 * width), nn.GELU(), Linear(4 * width, width))
+        self.mlp = nn.Sequential(Linear(width, 4 * width, inner=True), nn.GELU(), Linear(4 * width, width))
 
     def forward(self, x_BTW: Tensor, *, last_only: bool) -> Tensor:
         """(B, T, W) to the same, or to (B, W), that of the answer position, if ``last_only``."""
@@ -177,11 +178,11 @@ class CausalAttention(nn.Module):
         weight, bias = self.in_proj_weight, self.in_proj_bias
         if last_only and not first:
             q = linear(x_MW[-trie.sizes[-1] :], weight[:width], bias[:width])
-            kv = linear(x_MW, weight[width:], bias[width:])
+            k, v = linear(x_MW, weight[width:], bias[width:]).chunk(2, 1)
         else:
-            q, kv = linear(x_MW, weight, bias).split([width, 2 * width], 1)
+            q, k, v = linear(x_MW, weight, bias).chunk(3, 1)
         levels = trie.levels(of_cells=first, last_only=last_only)
-        return self.out_proj(attend(q, kv, levels, self.heads))
+        return self.out_proj(attend(q, k, v, levels, self.heads))
 
 
 def scale_weights(model: nn.Module, factor: float) -> None:

@@ -1,13 +1,16 @@
-"""Linear layers by the fastest kernel this processor has: the same products, at up to twice the rate.
+"""Linear layers by the fastest kernel this processor has, and in bfloat16 if one asks for it.
 
 PyTorch hands float32 products on a CPU to MKL, whose code for processors that are not Intel's leaves half of their
 rate unused. oneDNN, which every PyTorch for x86-64 contains too, compiles its kernels for the processor it finds.
 Both compute in float32 throughout; only the order of summation, hence the rounding, differs. Which one is used
 depends on the processor alone, never on a measurement, so that a run is the same on the same machine every time;
-the provenance of a run names it.
+the provenance of a run names it. Everywhere else (a GPU, other dtypes, autocast, ``torch.compile``,
+``torch.func``), and for small products, this is ``torch.nn.functional.linear``. Gradients may be differentiated
+again.
 
-Everywhere else (a GPU, other dtypes, autocast, ``torch.compile``, ``torch.func``), and for small products, this is
-``torch.nn.functional.linear``. Gradients may be differentiated again.
+Inside :func:`precision` ``"bf16"`` the products take bfloat16 factors and accumulate in float32: weights stay
+float32 and are rounded for each product, and so do their gradients' sums over steps. What lies between two linear
+layers of one MLP stays in bfloat16; everything else (softmax, norms, residual streams, the loss) is float32.
 """
 
 from __future__ import annotations
@@ -17,17 +20,28 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-_SMALLEST = 32  # of the three dimensions: below, starting oneDNN costs more than it saves
+Precision = Literal["float32", "bf16"]
+
+_SMALLEST = 10**6  # multiply-adds: below, starting oneDNN costs more than it saves
+_NARROW = 32  # a weight's smaller side: below, its gradient is faster without oneDNN
 _allowed = True
+_precision: Precision = "float32"
 
 
-def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """x·Wᵀ + b, as ``torch.nn.functional.linear``: x (…, I), weight (O, I), bias (O)."""
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, inner: bool = False) -> Tensor:
+    """x·Wᵀ + b, as ``torch.nn.functional.linear``: x (…, I), weight (O, I), bias (O).
+
+    ``inner``: what comes out goes through a nonlinearity into another linear layer, so it may stay in bfloat16.
+    """
+    if _precision == "bf16" and weight.dtype is torch.float32:
+        out = F.linear(x.bfloat16(), weight.bfloat16(), None if bias is None else bias.bfloat16())
+        return out if inner else out.float()
     if not _takes(x, weight):
         return F.linear(x, weight, bias)
     return _Linear.apply(x, weight, bias)
@@ -36,8 +50,12 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 class Linear(torch.nn.Linear):
     """``torch.nn.Linear`` on :func:`linear`."""
 
+    def __init__(self, in_features: int, out_features: int, *, bias: bool = True, inner: bool = False) -> None:
+        super().__init__(in_features, out_features, bias=bias)
+        self.inner = inner
+
     def forward(self, input: Tensor) -> Tensor:
-        return linear(input, self.weight, self.bias)
+        return linear(input, self.weight, self.bias, inner=self.inner)
 
 
 def kernel() -> str:
@@ -56,19 +74,34 @@ def torch_kernels() -> Iterator[None]:
         _allowed = before
 
 
+@contextmanager
+def precision(of_products: Precision) -> Iterator[None]:
+    """Inside, linear layers compute their products in this precision."""
+    global _precision
+    before, _precision = _precision, of_products
+    try:
+        yield
+    finally:
+        _precision = before
+
+
 def _takes(x: Tensor, weight: Tensor) -> bool:
     return (
         _allowed
         and x.dtype is torch.float32
         and weight.dtype is torch.float32
         and x.device.type == "cpu"
-        and min(weight.shape) >= _SMALLEST
-        and x.numel() >= _SMALLEST * x.shape[-1]
+        and x.numel() * len(weight) >= _SMALLEST
         and _onednn_is_faster()
-        and not torch.compiler.is_compiling()
         and not torch.is_autocast_enabled("cpu")
-        and torch._C._functorch.maybe_current_level() is None
+        and not transformed()
     )
+
+
+def transformed() -> bool:
+    """Whether ``torch.compile`` or ``torch.func`` is looking on: they want PyTorch's own operators."""
+    inside_func = torch._C._functorch.maybe_current_level() is not None  # pyright: ignore[reportAttributeAccessIssue]
+    return inside_func or torch.compiler.is_compiling()
 
 
 class _Linear(torch.autograd.Function):
@@ -86,7 +119,9 @@ class _Linear(torch.autograd.Function):
         g_weight = g_bias = None
         if needs_weight or (ctx.has_bias and needs_bias):
             g_2d, x_2d = g.flatten(0, -2), x.flatten(0, -2)
-            if needs_weight:
+            if needs_weight and min(weight.shape) < _NARROW:
+                g_weight = g_2d.mT @ x_2d
+            elif needs_weight:
                 # oneDNN wants the larger side second.
                 wide = weight.shape[0] > weight.shape[1]
                 g_weight = linear(x_2d.mT, g_2d.mT).mT if wide else linear(g_2d.mT, x_2d.mT)
@@ -96,6 +131,9 @@ class _Linear(torch.autograd.Function):
 
 
 def _product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    # oneDNN has fast code for a matrix that is dense in memory, transposed or not, and crawls through any other.
+    if not (weight.is_contiguous() or weight.mT.is_contiguous()):
+        weight = weight.contiguous()
     return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
 
 

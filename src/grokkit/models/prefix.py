@@ -14,6 +14,7 @@ heads.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -53,7 +54,7 @@ class Trie:
         starts = [0]
         for size in self.sizes:
             starts.append(starts[-1] + size)
-        nodes = [slice(start, end) for start, end in zip(starts, starts[1:], strict=False)]
+        nodes = [slice(start, end) for start, end in pairwise(starts)]
 
         def rows(level: int, ancestors: Tensor | None) -> Rows:
             if of_cells:
@@ -112,59 +113,54 @@ def _number(keys: list[Tensor], radix: int) -> tuple[Tensor, Tensor]:
     return present.nonzero().squeeze(1), (present.cumsum(0) - 1)[keys_N]
 
 
-def attend(q_MW: Tensor, kv_MW2: Tensor, levels: tuple[Level, ...], heads: int) -> Tensor:
+def attend(q_MW: Tensor, k_MW: Tensor, v_MW: Tensor, levels: tuple[Level, ...], heads: int) -> Tensor:
     """Attention of every asking row to those that answer it; (Σ asking rows, W), level by level."""
-    return _Attend.apply(q_MW, kv_MW2, levels, heads)
+    return _Attend.apply(q_MW, k_MW, v_MW, levels, heads)
 
 
 class _Attend(torch.autograd.Function):
-    """softmax over s of q·k_s/√D, times v_s; with few ancestors s, one pass over the rows for each is fastest."""
+    """softmax over s of q·k_s/√D, times v_s. With few ancestors s, one pass over the rows for each is fastest."""
 
     @staticmethod
-    def forward(ctx, q_MW, kv_MW2, levels, heads):  # type: ignore[override]
+    def forward(ctx, q_MW, k_MW, v_MW, levels, heads):  # type: ignore[override]
         ctx.levels, ctx.heads = levels, heads
-        width = q_MW.shape[1]
-        scale = (width // heads) ** -0.5
-        q, k, v = (t.unflatten(1, (heads, -1)) for t in (q_MW, *kv_MW2.split(width, 1)))
-        mixed = q_MW.new_empty(sum(_count(asking) for asking, _ in levels), heads, width // heads)
+        q, k, v = (t.unflatten(1, (heads, -1)) for t in (q_MW, k_MW, v_MW))
+        mixed = torch.empty((sum(_count(asking) for asking, _ in levels), *q.shape[1:]), dtype=q.dtype)
         all_weights, start = [], 0
         for asking, answering in levels:
             end = start + _count(asking)
             q_UHD, out_UHD = _take(q, asking), mixed[start:end]
-            weights_UHS = torch.stack([(q_UHD * _take(k, rows)).sum(-1) for rows in answering], -1)
-            weights_UHS = weights_UHS.mul_(scale).softmax(-1)
+            scores_SUH = torch.stack([(q_UHD * _take(k, rows)).sum(-1) for rows in answering])
+            weights_SUH = scores_SUH.mul_(q.shape[-1] ** -0.5).softmax(0)
             for s, rows in enumerate(answering):
-                w_UH1, v_UHD = weights_UHS[..., s : s + 1], _take(v, rows)
+                w_UH1, v_UHD = weights_SUH[s].unsqueeze(-1), _take(v, rows)
                 torch.mul(v_UHD, w_UH1, out=out_UHD) if s == 0 else out_UHD.addcmul_(v_UHD, w_UH1)
-            all_weights.append(weights_UHS)
+            all_weights.append(weights_SUH)
             start = end
-        ctx.save_for_backward(q_MW, kv_MW2, *all_weights)
+        ctx.save_for_backward(q_MW, k_MW, v_MW, *all_weights)
         return mixed.flatten(1)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, g_MW):  # type: ignore[override]
-        q_MW, kv_MW2, *all_weights = ctx.saved_tensors
-        width, heads = q_MW.shape[1], ctx.heads
-        scale = (width // heads) ** -0.5
-        q, k, v = (t.unflatten(1, (heads, -1)) for t in (q_MW, *kv_MW2.split(width, 1)))
-        g_q, g_kv = torch.zeros_like(q), torch.zeros_like(kv_MW2)
-        g_k, g_v = (t.unflatten(1, (heads, -1)) for t in g_kv.split(width, 1))
+        q, k, v = (t.unflatten(1, (ctx.heads, -1)) for t in ctx.saved_tensors[:3])
+        g_q, g_k, g_v = (torch.zeros_like(t, memory_format=torch.contiguous_format) for t in (q, k, v))
         start = 0
-        for (asking, answering), weights_UHS in zip(ctx.levels, all_weights, strict=True):
+        for (asking, answering), weights_SUH in zip(ctx.levels, ctx.saved_tensors[3:], strict=True):
             end = start + _count(asking)
-            g_UHD, q_UHD = g_MW[start:end].unflatten(1, (heads, -1)), _take(q, asking)
-            g_weights = torch.stack([(g_UHD * _take(v, rows)).sum(-1) for rows in answering], -1)
-            g_scores = torch._softmax_backward_data(g_weights, weights_UHS, -1, weights_UHS.dtype).mul_(scale)
-            g_asking = torch.zeros_like(q_UHD)
+            g_UHD, q_UHD = g_MW[start:end].unflatten(1, (ctx.heads, -1)), _take(q, asking)
+            g_weights = torch.stack([(g_UHD * _take(v, rows)).sum(-1) for rows in answering])
+            g_scores = torch._softmax_backward_data(g_weights, weights_SUH, 0, weights_SUH.dtype)
+            g_scores.mul_(q.shape[-1] ** -0.5)
+            g_asking = torch.zeros_like(g_UHD)
             for s, rows in enumerate(answering):
-                one = slice(s, s + 1)
-                _add(g_v, rows, g_UHD, weights_UHS[..., one])
-                _add(g_k, rows, q_UHD, g_scores[..., one])
-                g_asking.addcmul_(_take(k, rows), g_scores[..., one])
+                g_score_UH1 = g_scores[s].unsqueeze(-1)
+                g_asking.addcmul_(_take(k, rows), g_score_UH1)
+                _add(g_k, rows, q_UHD, g_score_UH1)
+                _add(g_v, rows, g_UHD, weights_SUH[s].unsqueeze(-1))
             _add(g_q, asking, g_asking, None)
             start = end
-        return g_q.flatten(1), g_kv, None, None
+        return g_q.flatten(1), g_k.flatten(1), g_v.flatten(1), None, None
 
 
 def _count(rows: Rows) -> int:

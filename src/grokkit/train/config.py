@@ -109,6 +109,7 @@ class RunConfig(Config):
         target: held-out accuracy that counts as generalized, and training accuracy that counts as memorized.
         sustain: following evaluations that must stay at the target for the generalization to count.
         after: steps to go on after that, to see whether it collapses.
+        precision: of the matrix products, see :mod:`grokkit.models.matmul`.
     """
 
     task: TaskConfig
@@ -121,6 +122,7 @@ class RunConfig(Config):
     target: Annotated[float, Field(gt=0, le=1)] = 0.95
     sustain: Annotated[int, Field(ge=0)] = 5
     after: Annotated[int, Field(ge=0)] = 0
+    precision: Literal["float32", "bf16"] = "float32"
     evaluation: EvaluationConfig = EvaluationConfig()
 
     def hash(self) -> str:

@@ -44,7 +44,7 @@ class History:
         self.train_seconds = 0.0
         self.eval_seconds = 0.0
         self.diverged_at: int | None = None
-        self.provenance = {**provenance(), **about}
+        self.provenance = {**provenance(), "precision": config.precision, **about}
         self._tokens = problem.task.inputs_NT.shape[1]
         self._forward_flops = forward_flops
         look = problem.train_look, problem.test_look

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 import grokkit
+from grokkit.models.matmul import kernel
 from grokkit.train.config import RunConfig
 from grokkit.train.events import Events
 
@@ -101,6 +102,7 @@ def provenance() -> dict[str, Any]:
         "platform": platform.platform(),
         "processor": _processor(),
         "threads": torch.get_num_threads(),
+        "matmul": kernel(),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
     }
 

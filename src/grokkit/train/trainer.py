@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from grokkit.models.matmul import precision
 from grokkit.probe.entropy import absolute_entropy, total_norm
 from grokkit.probe.memory import peak_bytes, reset_peak
 from grokkit.train.checkpoint import load_checkpoint, save_checkpoint
@@ -51,15 +52,16 @@ def train(
         session.resume(checkpoint)
     history = session.history
     saved_at = time.monotonic()
-    while not history.done():
-        session.train_to(history.next_stop())
-        if history.diverged_at is None:
-            session.consider_evaluating()
-        if report is not None:
-            report(history.progress())
-        if checkpoint is not None and time.monotonic() - saved_at > checkpoint_seconds:
-            session.save(checkpoint)
-            saved_at = time.monotonic()
+    with precision(config.precision):
+        while not history.done():
+            session.train_to(history.next_stop())
+            if history.diverged_at is None:
+                session.consider_evaluating()
+            if report is not None:
+                report(history.progress())
+            if checkpoint is not None and time.monotonic() - saved_at > checkpoint_seconds:
+                session.save(checkpoint)
+                saved_at = time.monotonic()
     return history.run(peak_bytes())
 
 
@@ -75,7 +77,8 @@ class _Session:
         attach_method(config.method, self.optimizer)
         self.batches = build_batches(config, self.problem.split)
         self.gradient: list[Tensor] = []  # raw, of the last step before a stop
-        about = {"parameters": sum(p.numel() for p in self.model.parameters())}
+        parameters = sum(p.numel() for p in self.model.parameters())
+        about = {"parameters": parameters, "plan": "alone", "members": 1, "device": "cpu"}
         self.history = History(config, self.problem, self.model.forward_flops, about=about)
 
     def train_to(self, stop: int) -> None:
