@@ -11,7 +11,7 @@ help:
 	@echo "make demo    compare four methods on modular multiplication, in minutes, and write $(OUT)/report.html"
 	@echo "make test    run the tests (slow ones too: make test ARGS='-m \"\"')"
 	@echo "make check   format, lint and types"
-	@echo "make bench   time the attached methods against the plain form"
+	@echo "make bench   time our implementation against plain PyTorch (some rows: make bench ARGS='--rows decoder-eval')"
 
 demo: $(VENV)/installed
 	$(BIN)/grokkit compare mul:97 --methods adamw,grokfast-ema,grokfast-ma,grad-norm \
@@ -26,8 +26,7 @@ check: $(VENV)/installed
 	$(BIN)/basedpyright
 
 bench: $(VENV)/installed
-	$(BIN)/python benchmarks/overhead.py
-	$(BIN)/python benchmarks/decoder_step.py
+	$(BIN)/grokkit bench $(ARGS)
 	$(BIN)/python benchmarks/import_time.py
 
 $(VENV)/installed: pyproject.toml constraints.txt

@@ -4,6 +4,7 @@ import re
 import sys
 
 import pytest
+import torch
 
 from grokkit.cli import main
 from grokkit.methods import CARDS
@@ -46,6 +47,7 @@ BAD = {
     "baseline": (["mul:7", "--methods", "adamw", "--baseline", "grad-norm"], "unknown baseline 'grad-norm'"),
     "target": (["mul:7", "--target", "95"], "target=95.0 .*less than or equal to 1"),
     "jobs": (["mul:7", "--jobs", "0"], "--jobs 0 .*at least 1"),
+    "device": (["mul:7", "--device", "gpu"], "unknown device 'gpu'.*auto, cpu, cuda"),
 }
 
 
@@ -58,6 +60,14 @@ def test_bad_input_is_one_line_and_status_2(grokkit, tmp_path, case):
     assert err.startswith("grokkit: ")
     assert re.search(message, err), err
     assert not (tmp_path / "out").exists(), "nothing is written for a study that cannot run"
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
+def test_a_gpu_that_is_not_there(grokkit, tmp_path):
+    status, out, err = grokkit("compare", "mul:7", "--device", "cuda", "--out", tmp_path / "out")
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert re.search("--device cuda is not possible: .* sees no CUDA GPU here; take --device cpu", err)
+    assert not (tmp_path / "out").exists()
 
 
 def test_out_must_be_a_folder(grokkit, tmp_path):

@@ -1,16 +1,42 @@
-"""On a CUDA device the attached methods do what they do on the CPU."""
+"""On a CUDA device everything is as on the CPU: attached methods, graphs, groups of runs, studies."""
 
 import pytest
 import torch
+from groups import METHODS, assert_same_run, group_of
 
 from grokkit import attach
 from grokkit.methods import CARDS
+from grokkit.study.execute import execute
+from grokkit.study.plan import make_plan
+from grokkit.study.store import Store
 from grokkit.testing.excitation import gradients, parameters
+from grokkit.train import batched
+from grokkit.train.batched import train_group
+from grokkit.train.catalogue import model_config
+from grokkit.train.config import EvaluationConfig, TaskConfig
+from grokkit.train.graph import Graphed
+from grokkit.train.trainer import train
 
 pytestmark = [
     pytest.mark.gpu,
     pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
 ]
+
+SHARP = 1e-6  # relative, in float64: rounding, amplified by training
+
+
+@pytest.fixture
+def float64():
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+class Eager(Graphed):
+    """Never records."""
+
+    def __call__(self, length):
+        return self._function(length)
 
 
 @pytest.mark.parametrize("name", [name for name, card in CARDS.items() if card.factory])
@@ -27,3 +53,109 @@ def test_attached_on_cuda_equals_cpu(name):
             optimizer.step()
         results.append({n: (p.detach().cpu(), p.grad.cpu()) for n, p in params.items()})
     torch.testing.assert_close(results[1], results[0], rtol=1e-4, atol=1e-7)
+
+
+def test_n_calls_are_n_executions_recorded_or_not():
+    device = torch.device("cuda:0")
+    total, by_length = torch.zeros((), device=device), torch.zeros(8, device=device)
+
+    def add(length):
+        total.add_(length)
+        by_length[length].add_(1)
+        return total * 2
+
+    step = Graphed(add, device)
+    order = [5, 5, 6, 5, 5, 6, 5, 6, 6, 5, 6, 5, 6]
+    for taken, length in enumerate(order, 1):
+        assert step(length).item() == 2 * sum(order[:taken])
+    assert by_length.tolist() == [order.count(length) for length in range(8)]
+
+
+@pytest.mark.parametrize("model", ["fnn", "decoder"])
+@pytest.mark.parametrize("method", METHODS)
+def test_recorded_equals_eager(float64, monkeypatch, method, model):
+    configs = group_of(method, model, budget=60)
+    recorded = train_group(configs, device="cuda:0")
+    monkeypatch.setattr(batched, "Graphed", Eager)
+    for run, expected in zip(recorded, train_group(configs, device="cuda:0"), strict=True):
+        assert_same_run(run, expected, SHARP)
+
+
+@pytest.mark.parametrize("batch_size", [16, None])
+@pytest.mark.parametrize("model", ["fnn", "decoder"])
+@pytest.mark.parametrize("method", METHODS)
+def test_members_on_cuda_equal_runs_alone_on_the_cpu(float64, method, model, batch_size):
+    configs = group_of(method, model, budget=100, batch_size=batch_size)
+    members = train_group(configs, device="cuda:0")
+    for member, config in zip(members, configs, strict=True):
+        assert_same_run(member, train(config), SHARP)
+        assert member.provenance["device"] == "cuda:0"
+        assert member.peak_memory_bytes > 0
+
+
+def test_in_float32_members_equal_runs_alone_for_a_while():
+    configs = group_of("grokfast-ema", "decoder", budget=50)
+    for member, config in zip(train_group(configs, device="cuda:0"), configs, strict=True):
+        assert_same_run(member, train(config), 1e-3)
+
+
+def test_more_rows_than_an_embedding_s_gradient_takes_without_sorting():
+    """Above 3072 indices PyTorch sorts them, which must not wait for the device while a graph is recorded."""
+    task = TaskConfig(spec="add:61")
+    (config, *_) = group_of("adamw", "decoder", task=task, batch_size=None, budget=20)
+    configs = [config.model_copy(update={"seed": seed}) for seed in range(3)]
+    for member, seed in zip(train_group(configs, device="cuda:0"), configs, strict=True):
+        assert_same_run(member, train(seed), 1e-3)
+
+
+def test_the_finished_are_retired_and_the_graph_recorded_again(float64):
+    every = EvaluationConfig(every=5, share=100.0)
+    configs = group_of("grokfast-ema", "decoder", target=0.06, sustain=1, evaluation=every)
+    for member, config in zip(train_group(configs, device="cuda:0"), configs, strict=True):
+        assert_same_run(member, train(config), SHARP)
+
+
+def test_interrupted_and_resumed(float64, tmp_path):
+    class Interrupted(Exception):
+        pass
+
+    def report(progress):
+        if progress["step"] >= 20:
+            raise Interrupted
+
+    configs, checkpoint = group_of("grokfast-ma", "fnn", budget=40), tmp_path / "group.safetensors"
+    with pytest.raises(Interrupted):
+        train_group(configs, device="cuda:0", report=report, checkpoint=checkpoint, checkpoint_seconds=0)
+    steps = []
+    resumed = train_group(
+        configs, device="cuda:0", checkpoint=checkpoint, report=lambda progress: steps.append(progress["step"])
+    )
+    assert min(steps) > 0
+    for run, expected in zip(resumed, train_group(configs, device="cuda:0"), strict=True):
+        assert_same_run(run, expected, SHARP)
+
+
+def test_memory_is_given_back():
+    configs = group_of("grokfast-ma", "fnn", budget=20)
+    train_group(configs, device="cuda:0")
+    before = torch.cuda.memory_allocated()
+    train_group(configs, device="cuda:0")
+    assert torch.cuda.memory_allocated() <= before
+
+
+def test_a_study_on_the_gpu(tmp_path):
+    plan = make_plan(
+        methods=["adamw", "grokfast-ema"],
+        seeds=2,
+        baseline=None,
+        command="test",
+        task=TaskConfig(spec="add:11", layout="operands"),
+        model=model_config("fnn(width=16,dim=8,depth=2)"),
+        budget=40,
+        batch_size=16,
+    )
+    store = Store(tmp_path)
+    with store.lock():
+        assert execute(plan, store, set(), workers=2, on_event=lambda event: None, device="cuda:0") == {}
+    runs, _ = store.load(plan.study["run_ids"])
+    assert all('"device": "cuda:0"' in about for about in runs["provenance"])

@@ -17,6 +17,7 @@ except ModuleNotFoundError as error:  # pragma: no cover - needs an environment 
     raise SystemExit(f"grokkit: {error.name} is missing; install the lab with: pip install 'grokkit[lab]'") from None
 
 if TYPE_CHECKING:
+    from grokkit.bench.row import Result, Row
     from grokkit.study.plan import Plan
     from grokkit.study.store import Store
 
@@ -70,6 +71,8 @@ def compare(
     sustain: Annotated[int, typer.Option(help="following evaluations that must stay there")] = 5,
     after: Annotated[int, typer.Option(help="steps to go on after that, to see a collapse")] = 0,
     every: Annotated[int, typer.Option(help="steps between evaluations, early in a run")] = 10,
+    precision: Annotated[str, typer.Option(help="of the matrix products: float32 or bf16")] = "float32",
+    device: Annotated[str, typer.Option(help="cpu, cuda, or auto: a GPU if there is one")] = "auto",
     jobs: Annotated[int | None, typer.Option(help="runs at once, one thread each [default: one a core]")] = None,
 ) -> None:
     """Train every method on the same seeds, and say which helps, by how much, and how surely.
@@ -80,8 +83,10 @@ def compare(
     from grokkit.study.store import Store
     from grokkit.train.catalogue import model_config
     from grokkit.train.config import EvaluationConfig, TaskConfig, checked
+    from grokkit.train.plan import choose_device
     from grokkit.train.spec import split_list
 
+    where = choose_device(device)
     model_settings = model_config(model)
     feed_forward = model_settings.kind == "fnn"
     shared = {
@@ -102,6 +107,7 @@ def compare(
         "target": target,
         "sustain": sustain,
         "after": after,
+        "precision": precision,
         "evaluation": checked(EvaluationConfig, "evaluation", every=every),
     }
     plan = make_plan(
@@ -115,12 +121,13 @@ def compare(
     if workers < 1:
         raise InputError(f"--jobs {workers} is not possible: at least 1; the default is one a core, {_cores()} here")
     folder = out if out is not None else Path("out") / _slug(plan.study["title"])
-    _compare(plan, Store(folder), workers)
+    _compare(plan, Store(folder), workers, where)
 
 
-def _compare(plan: Plan, store: Store, workers: int) -> None:
+def _compare(plan: Plan, store: Store, workers: int, device: str) -> None:
     from grokkit.live import Progress
     from grokkit.study.execute import execute
+    from grokkit.train.plan import plan_groups
 
     console = Console(highlight=False)
     methods, seeds = plan.study["methods"], plan.study["seeds"]
@@ -128,13 +135,14 @@ def _compare(plan: Plan, store: Store, workers: int) -> None:
         _refuse_other_task(store, plan)
         done = store.finished(plan.study["run_ids"])
         kept = f", {len(done)} of them done before" if done else ""
+        at_once = workers if device == "cpu" else max(map(len, plan_groups(plan.runs, device)))
         console.print(
             f"{plan.study['title']}: {len(methods)} methods × {len(seeds)} seeds = {len(plan.runs)} runs{kept}, "
-            f"up to {plan.study['budget']:,} steps each, {workers} at once"
+            f"up to {plan.study['budget']:,} steps each, {at_once} at once{'' if device == 'cpu' else f' on {device}'}"
         )
         try:
-            with Progress(console, plan.runs, done, workers) as progress:
-                failures = execute(plan, store, done, workers=workers, on_event=progress.on_event)
+            with Progress(console, plan.runs, done, at_once) as progress:
+                failures = execute(plan, store, done, workers=workers, on_event=progress.on_event, device=device)
         except KeyboardInterrupt:
             done = store.finished(plan.study["run_ids"])
             console.print(
@@ -178,6 +186,58 @@ def _report(store: Store, console: Console) -> None:
     console.print()
     console.print(verdict_text, style="bold")
     console.print(f"\nreport: {paths['report.html']}", soft_wrap=True)
+
+
+@app.command()
+def bench(
+    rows: Annotated[str | None, typer.Option(help="rows to measure, separated by commas [default: all]")] = None,
+    rounds: Annotated[
+        int | None, typer.Option(help="rounds of each row, in time-to-95 seeds [default: a number for each]")
+    ] = None,
+    threads: Annotated[int | None, typer.Option(help="PyTorch's threads [default: one a core]")] = None,
+    json: Annotated[Path | None, typer.Option(help="file to write the results to, after every row")] = None,
+) -> None:
+    """Time our implementation against plain PyTorch, in turns, in one process.
+
+    A ratio below 1 means that ours is faster; absolute times hold for this machine only.
+    """
+    from grokkit.bench.row import choose
+    from grokkit.bench.rows import ROWS
+    from grokkit.train.spec import split_list
+
+    chosen = choose(ROWS, None if rows is None else split_list(rows))
+    for option, value in (("--rounds", rounds), ("--threads", threads)):
+        if value is not None and value < 1:
+            raise InputError(f"{option} {value} is not possible: at least 1; leave it out for the default")
+    if json is not None and not _writable(json):
+        raise InputError(f"--json {json} cannot be written; give a file in a folder of yours, e.g. out/bench.json")
+    _bench(chosen, {row.id: rounds or row.rounds for row in chosen}, threads or _cores(), json)
+
+
+def _bench(rows: list[Row], rounds: dict[str, int], threads: int, json: Path | None) -> None:
+    from grokkit.bench.row import measure, write_results
+    from grokkit.bench.show import Progress, announcement, notes, results_table
+
+    console = Console(highlight=False)
+    console.print(announcement(rows, rounds, threads))
+    results: list[Result] = []
+    stopped = False
+    try:
+        with Progress(console, rows, rounds) as progress:
+            for row in rows:
+                results.append(measure(row, rounds=rounds[row.id], threads=threads, after_round=progress.after_round))
+                progress.after_row(results[-1])
+                if json is not None:
+                    write_results(json, results)
+    except KeyboardInterrupt:
+        stopped = True
+        console.print(f"stopped; {len(results)} of {len(rows)} rows are done")
+    if results:
+        console.print()
+        console.print(results_table(results))
+        console.print(notes(results), style="dim", end="", soft_wrap=True)
+    if stopped:
+        raise typer.Exit(130)
 
 
 @app.command()
@@ -268,6 +328,14 @@ def _batch_size(text: str) -> int | None:
     if not text.isdecimal() or int(text) < 1:
         raise InputError(f"--batch-size {text!r} is not possible: a whole number >= 1, or full; the papers use 512")
     return int(text)
+
+
+def _writable(path: Path) -> bool:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return False
+    return not path.is_dir() and os.access(path.parent, os.W_OK)
 
 
 def _cores() -> int:

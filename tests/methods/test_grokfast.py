@@ -13,7 +13,7 @@ from torch import nn
 
 from grokkit import InputError, attach, grad_norm, grokfast_ema, grokfast_ma
 from grokkit.rng import stream
-from grokkit.state import leaves
+from grokkit.state import leaves, map_leaves
 
 GOLDEN = {
     "ema_a098_l2": lambda: grokfast_ema(alpha=0.98, lamb=2.0),
@@ -154,6 +154,20 @@ def test_the_running_sum_does_not_drift():
     assert worst_naive > 100  # a sum that is never made afresh does not pass this test
 
 
+def test_nor_does_that_of_the_pure_face():
+    """Gradients fall by 10⁶ and stay there; what was rounded off the large ones is forgotten within two windows."""
+    window, width, steps = 7, 10, 120
+    gradients = torch.randn(steps, width, generator=stream(0, "drift"))
+    gradients[steps // 2 :] *= 1e-6
+    transform = grokfast_ma(window_size=window, lamb=1.0)
+    params = {"p": gradients[0]}
+    state = transform.init(params)
+    for g in gradients:
+        state = transform.update({"p": g}, state, params)[1]
+    exact = gradients[-window + 1 :].double().sum(0).float()
+    torch.testing.assert_close(state.total["p"], exact, rtol=1e-5, atol=1e-11)
+
+
 @pytest.mark.parametrize("warmup", [True, False])
 @pytest.mark.parametrize("window", [1, 2, 100])
 def test_the_moving_average_s_memory_is_its_window(window, warmup):
@@ -170,6 +184,58 @@ def test_the_exponential_average_s_memory_is_one_copy():
     params = {"w": torch.zeros(7, 5), "b": torch.zeros(7)}
     state = grokfast_ema().init(params)
     assert sum(leaf.nbytes for path, _name, leaf in leaves(state) if path != "step") == 4 * 42
+
+
+TENSOR_SETTINGS = {
+    "ema": (lambda alpha, lamb: grokfast_ema(alpha=alpha, lamb=lamb, start_step=2), [0.0, 0.5, 0.98]),
+    "ma": (lambda alpha, lamb: grokfast_ma(window_size=4, lamb=lamb), [0.0, 0.5, 0.98]),
+    "grad norm": (lambda alpha, lamb: grad_norm(c=lamb), [0.5, 1.0, 2.0]),
+}
+LAMBS = [0.5, 5.0, 2.0]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("case", TENSOR_SETTINGS)
+def test_settings_may_be_tensors_each_member_its_own(case, dtype):
+    """float64 settings, as a program holds them, beside gradients of any dtype, 0-d ones too."""
+    make, alphas = TENSOR_SETTINGS[case]
+    shapes = {"matrix": (4, 3), "scalar": ()}
+    steps = {
+        name: torch.randn(12, len(LAMBS), *shape, generator=stream(0, name)).to(dtype) for name, shape in shapes.items()
+    }
+    params = {name: given[0] for name, given in steps.items()}
+    settings = (torch.tensor(alphas, dtype=torch.float64), torch.tensor(LAMBS, dtype=torch.float64))
+    state = torch.vmap(lambda a, b, p: make(a, b).init(p))(*settings, params)
+    members = [make(alpha, lamb) for alpha, lamb in zip(alphas, LAMBS, strict=True)]
+    states = [m.init({name: p[i] for name, p in params.items()}) for i, m in enumerate(members)]
+    for step in range(12):
+        grads = {name: given[step] for name, given in steps.items()}
+        out, state = torch.vmap(lambda a, b, g, s, p: make(a, b).update(g, s, p))(*settings, grads, state, params)
+        for i, member in enumerate(members):
+            own = {name: g[i] for name, g in grads.items()}
+            expected, states[i] = member.update(own, states[i], {name: p[i] for name, p in params.items()})
+            for name in shapes:
+                assert out[name].dtype is dtype
+                tolerance = {torch.bfloat16: 1e-2, torch.float32: 1e-6, torch.float64: 1e-14}[dtype]
+                torch.testing.assert_close(out[name][i], expected[name], rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("make", [lambda: grokfast_ma(4, 2.0, start_step=1), lambda: grokfast_ema(start_step=1)])
+def test_members_need_not_have_taken_equally_many_steps(make):
+    transform, gradients = make(), torch.randn(15, 5, generator=stream(0, "g"))
+    params = {"p": gradients[0]}
+    states, expected = [], []
+    for ahead in (0, 1, 6):
+        state = transform.init(params)
+        for g in gradients[:ahead]:
+            state = transform.update({"p": g}, state, params)[1]
+        states.append({(path, name): leaf for path, name, leaf in leaves(state)})
+        expected.append(pure(transform, gradients[: ahead + 9])[ahead:])
+    state = map_leaves(lambda path, name, _: torch.stack([own[path, name] for own in states]), transform.init(params))
+    for step in range(9):
+        grads = {"p": torch.stack([gradients[ahead + step] for ahead in (0, 1, 6)])}
+        out, state = torch.vmap(transform.update, in_dims=(0, 0, None))(grads, state, params)
+        torch.testing.assert_close(out["p"], torch.stack([e[step] for e in expected]), rtol=1e-6, atol=1e-6)
 
 
 NAN, INF = float("nan"), float("inf")

@@ -9,8 +9,7 @@ from grokkit.bench.plain_forms import loop
 from grokkit.bench.steps import plain_decoder
 from grokkit.train.config import RunConfig
 from grokkit.train.setup import build_model, build_problem
-
-_CHUNK = 2048  # rows at once, as in the trainer
+from grokkit.train.trainer import ROWS_AT_ONCE
 
 
 def decoder_evaluation(config: RunConfig) -> Duel:
@@ -26,7 +25,7 @@ def decoder_evaluation(config: RunConfig) -> Duel:
 
     @torch.inference_mode()
     def ours() -> None:
-        for chunk in rows.split(_CHUNK):
+        for chunk in rows.split(ROWS_AT_ONCE):
             outputs, targets = model(task.inputs_NT[chunk]), task.targets_N[chunk]
             task.loss(outputs, targets).item()
             task.correct(outputs, targets).sum().item()

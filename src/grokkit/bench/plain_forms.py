@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import Any
+
 from grokkit.errors import InputError
 
-try:
-    # pyright looks for them in the package's folder only
-    from grokkit.bench.plain import loop  # pyright: ignore[reportMissingImports]
-    from grokkit.bench.plain.decoder import PlainDecoder  # pyright: ignore[reportMissingImports]
-    from grokkit.bench.plain.filters import PlainEma, PlainMa  # pyright: ignore[reportMissingImports]
-    from grokkit.bench.plain.fnn import PlainFnn  # pyright: ignore[reportMissingImports]
-except ModuleNotFoundError as error:
-    if not (error.name or "").startswith("grokkit.bench.plain"):
-        raise
-    raise InputError(
-        "the plain forms that `grokkit bench` compares with are not installed; install grokkit anew from its wheel, "
-        "or run it from a checkout of the repository, where they are benchmarks/plain"
-    ) from None
 
-__all__ = ["PlainDecoder", "PlainEma", "PlainFnn", "PlainMa", "loop"]
+def _plain(name: str) -> Any:
+    """A module of ``grokkit.bench.plain``; by name, since type checkers look in the package's folder only."""
+    try:
+        return import_module(f"grokkit.bench.plain.{name}")
+    except ModuleNotFoundError as error:
+        if not (error.name or "").startswith("grokkit.bench.plain"):
+            raise
+        raise InputError(
+            "the plain forms that `grokkit bench` compares with are not installed; install grokkit anew from its "
+            "wheel, or run it from a checkout of the repository, where they are benchmarks/plain"
+        ) from None
+
+
+loop = _plain("loop")
+PlainDecoder = _plain("decoder").PlainDecoder
+PlainFnn = _plain("fnn").PlainFnn
+PlainEma = _plain("filters").PlainEma
+PlainMa = _plain("filters").PlainMa

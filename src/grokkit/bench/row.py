@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from grokkit.bench.measure import Comparison, Duel, alternate, compare
 from grokkit.errors import InputError, unknown
+from grokkit.files import atomic_write
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +26,7 @@ class Row:
         setup: makes both sides ready; called in the thread setting of the measurement.
         target: the ratio ours/plain we hold ourselves to, or None.
         rounds: how many, unless the user says.
-        seconds: about how long a round takes on two cores, both sides together. For the estimate only.
+        seconds: about how long that takes on two cores. For the estimate only.
         available: whether this machine can measure it, and
         needs: what it takes.
     """
@@ -59,6 +62,11 @@ class Result:
             "threads": self.threads,
             "note": self.note,
         }
+
+
+def write_results(path: Path, results: Sequence[Result]) -> None:
+    """A JSON list of the results' records, the file whole or not there."""
+    atomic_write(path, (json.dumps([result.record() for result in results], indent=2) + "\n").encode())
 
 
 def choose(rows: Mapping[str, Row], ids: list[str] | None) -> list[Row]:

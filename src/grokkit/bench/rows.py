@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from grokkit.bench.evaluation import decoder_evaluation
+from grokkit.bench.gpu import has_gpu, member_step
 from grokkit.bench.overhead import filter_forms, filter_overhead
 from grokkit.bench.plain_forms import PlainEma, PlainMa
 from grokkit.bench.row import Row
@@ -12,6 +13,20 @@ from grokkit.bench.together import two_cores, two_runs
 from grokkit.bench.whole import time_to_target
 from grokkit.methods.grokfast import grokfast_ema, grokfast_ma
 
+
+def _seeds(members: int, target: float | None) -> Row:
+    return Row(
+        id=f"gpu-seeds-{members}",
+        about=f"a member's step of {members} seeds in one program, and a plain step of one run",
+        setup=lambda: member_step(GROKFAST, members),
+        target=target,
+        rounds=10,
+        seconds=20,
+        available=has_gpu,
+        needs="a CUDA GPU",
+    )
+
+
 _ALL = (
     Row(
         id="decoder-step-b512",
@@ -19,7 +34,7 @@ _ALL = (
         setup=lambda: decoder_step(GROKFAST, times=4),
         target=0.38,
         rounds=20,
-        seconds=0.25,
+        seconds=6,
     ),
     Row(
         id="decoder-step-full",
@@ -27,7 +42,15 @@ _ALL = (
         setup=lambda: decoder_step(GROKFAST.model_copy(update={"batch_size": None}), times=1),
         target=0.33,
         rounds=15,
-        seconds=0.6,
+        seconds=12,
+    ),
+    Row(
+        id="decoder-step-full-bf16",
+        about="the same with ours in bf16, an option: not the same function",
+        setup=lambda: decoder_step(GROKFAST.model_copy(update={"batch_size": None, "precision": "bf16"}), times=1),
+        target=0.2,
+        rounds=15,
+        seconds=12,
     ),
     Row(
         id="decoder-eval",
@@ -35,7 +58,7 @@ _ALL = (
         setup=lambda: decoder_evaluation(GROKFAST),
         target=0.35,
         rounds=20,
-        seconds=0.2,
+        seconds=5,
     ),
     Row(
         id="fnn-step",
@@ -43,7 +66,7 @@ _ALL = (
         setup=lambda: fnn_step(FNN, times=3),
         target=0.75,
         rounds=20,
-        seconds=0.3,
+        seconds=7,
     ),
     Row(
         id="weak-fnn-step",
@@ -51,7 +74,7 @@ _ALL = (
         setup=lambda: fnn_step(WEAK_FNN, times=50),
         target=0.5,
         rounds=20,
-        seconds=0.2,
+        seconds=3,
     ),
     Row(
         id="operands-5",
@@ -59,23 +82,23 @@ _ALL = (
         setup=lambda: decoder_step(OPERANDS_5, times=1),
         target=0.62,
         rounds=15,
-        seconds=0.3,
+        seconds=7,
     ),
     Row(
         id="grokfast-ema-overhead",
         about="our decoder's step without and with the EMA filter",
         setup=lambda: filter_overhead(grokfast_ema()),
         target=1.03,
-        rounds=25,
-        seconds=0.3,
+        rounds=40,
+        seconds=18,
     ),
     Row(
         id="grokfast-ma-overhead",
         about="our decoder's step without and with the MA filter, w = 100",
         setup=lambda: filter_overhead(grokfast_ma(window_size=100)),
         target=1.08,
-        rounds=25,
-        seconds=0.3,
+        rounds=40,
+        seconds=18,
     ),
     Row(
         id="grokfast-ema-form",
@@ -83,7 +106,7 @@ _ALL = (
         setup=lambda: filter_forms(PlainEma, grokfast_ema()),
         target=None,
         rounds=15,
-        seconds=0.3,
+        seconds=11,
     ),
     Row(
         id="grokfast-ma-form",
@@ -91,7 +114,7 @@ _ALL = (
         setup=lambda: filter_forms(PlainMa, grokfast_ma(window_size=100)),
         target=None,
         rounds=15,
-        seconds=0.4,
+        seconds=13,
     ),
     Row(
         id="two-runs",
@@ -99,7 +122,7 @@ _ALL = (
         setup=two_runs,
         target=0.59,
         rounds=3,
-        seconds=20.0,
+        seconds=42,
         available=two_cores,
         needs="at least two cores",
     ),
@@ -109,8 +132,22 @@ _ALL = (
         setup=time_to_target,
         target=0.35,
         rounds=2,
-        seconds=80.0,
+        seconds=200,
     ),
+    Row(
+        id="gpu-step",
+        about="a step of one run, plain and as a CUDA graph",
+        setup=lambda: member_step(GROKFAST, 1),
+        target=0.125,
+        rounds=10,
+        seconds=10,
+        available=has_gpu,
+        needs="a CUDA GPU",
+    ),
+    _seeds(1, None),
+    _seeds(8, None),
+    _seeds(64, None),
+    _seeds(256, 0.02),
 )
 
 ROWS = {row.id: row for row in _ALL}

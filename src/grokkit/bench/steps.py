@@ -14,9 +14,10 @@ from torch import Tensor
 
 from grokkit.bench.measure import Duel, timed
 from grokkit.bench.plain_forms import PlainDecoder, PlainFnn
+from grokkit.models.matmul import Precision, precision
 from grokkit.rng import stream
 from grokkit.tasks import Task
-from grokkit.train.config import DecoderConfig, OptimizerConfig, RunConfig
+from grokkit.train.config import RunConfig
 from grokkit.train.setup import attach_method, build_model, build_optimizer, build_problem, build_task
 
 _BATCHES = 64  # then they come again
@@ -30,14 +31,67 @@ class OurStep:
         self.model = build_model(config.model, self.task, config.seed)
         self.optimizer = build_optimizer(config.method.optimizer, self.model)
         attach_method(config.method, self.optimizer)
+        self._precision: Precision = config.precision
         self._batches = cycle(batches)
 
     def __call__(self) -> None:
         rows = next(self._batches)
-        loss = self.task.loss(self.model(self.task.inputs_NT[rows]), self.task.targets_N[rows])
+        with precision(self._precision):
+            loss = self.task.loss(self.model(self.task.inputs_NT[rows]), self.task.targets_N[rows])
+            self.optimizer.zero_grad()
+            loss.backward()
+        self.optimizer.step()
+
+
+class PlainStep:
+    """A step as one writes it, with PyTorch's default kernels; ``logits`` gives the answers of these rows."""
+
+    def __init__(
+        self,
+        config: RunConfig,
+        batches: Iterable[Tensor],
+        model: torch.nn.Module,
+        logits: Callable[[Tensor], Tensor],
+        targets_N: Tensor,
+    ) -> None:
+        settings = config.method.optimizer
+        kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[settings.optimizer]
+        betas = settings.beta1, settings.beta2
+        self.logits = logits
+        self.optimizer = kind(model.parameters(), settings.lr, betas=betas, weight_decay=settings.wd)
+        self._batches, self._targets_N = cycle(batches), targets_N
+
+    def __call__(self) -> None:
+        rows = next(self._batches)
+        loss = F.cross_entropy(self.logits(rows), self._targets_N[rows])
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()
+
+
+def decoder_step(config: RunConfig, times: int) -> Duel:
+    """A decoder's step, ``times`` of them a round."""
+    batches = random_batches(config)
+    return Duel(timed(plain_decoder_step(config, batches), times), timed(OurStep(config, batches), times))
+
+
+def fnn_step(config: RunConfig, times: int) -> Duel:
+    """A feed-forward network's step, ``times`` of them a round."""
+    batches = random_batches(config)
+    return Duel(timed(plain_fnn_step(config, batches), times), timed(OurStep(config, batches), times))
+
+
+def plain_decoder_step(config: RunConfig, batches: Iterable[Tensor], device: str = "cpu") -> PlainStep:
+    task = build_task(config.task)
+    model, columns_TN = plain_decoder(config, task).to(device), task.inputs_NT.T.contiguous().to(device)
+    there = [rows.to(device) for rows in batches]
+    return PlainStep(config, there, model, lambda rows: model(columns_TN[:, rows])[-1], task.targets_N.to(device))
+
+
+def plain_fnn_step(config: RunConfig, batches: Iterable[Tensor]) -> PlainStep:
+    task = build_task(config.task)
+    model, inputs_NT = plain_fnn(config, task), task.inputs_NT
+    return PlainStep(config, batches, model, lambda rows: model(inputs_NT[rows]), task.targets_N)
 
 
 def random_batches(config: RunConfig) -> list[Tensor]:
@@ -49,61 +103,17 @@ def random_batches(config: RunConfig) -> list[Tensor]:
     return [rows[torch.randperm(len(rows), generator=generator)[: config.batch_size]] for _ in range(_BATCHES)]
 
 
-def plain_decoder(config: RunConfig, task: Task) -> PlainDecoder:
+def plain_decoder(config: RunConfig, task: Task) -> torch.nn.Module:
     """The plain decoder with the initial weights of the lab's."""
-    assert isinstance(config.model, DecoderConfig)
-    shape = config.model
-    positions = task.inputs_NT.shape[1] + 1
-    model = PlainDecoder(task.vocabulary, positions, depth=shape.depth, width=shape.width, heads=shape.heads)
-    model.load_state_dict(build_model(shape, task, config.seed).state_dict())
+    shape = config.model.model_dump(include={"depth", "width", "heads"})
+    model = PlainDecoder(task.vocabulary, task.inputs_NT.shape[1] + 1, **shape)
+    model.load_state_dict(build_model(config.model, task, config.seed).state_dict())
     return model
 
 
-def decoder_step(config: RunConfig, times: int) -> Duel:
-    """A decoder's step, ``times`` of them a round."""
-    batches = random_batches(config)
-    return Duel(timed(_plain_decoder_step(config, batches), times), timed(OurStep(config, batches), times))
-
-
-def fnn_step(config: RunConfig, times: int) -> Duel:
-    """A feed-forward network's step, ``times`` of them a round."""
-    batches = random_batches(config)
-    return Duel(timed(_plain_fnn_step(config, batches), times), timed(OurStep(config, batches), times))
-
-
-def _plain_decoder_step(config: RunConfig, batches: Iterable[Tensor]) -> Callable[[], None]:
-    task, batches = build_task(config.task), cycle(batches)
-    model = plain_decoder(config, task)
-    optimizer = _plain_optimizer(config.method.optimizer, model)
-    columns_TN, targets_N = task.inputs_NT.T.contiguous(), task.targets_N
-
-    def step() -> None:
-        rows = next(batches)
-        loss = F.cross_entropy(model(columns_TN[:, rows])[-1], targets_N[rows])
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-
-    return step
-
-
-def _plain_fnn_step(config: RunConfig, batches: Iterable[Tensor]) -> Callable[[], None]:
-    task, batches = build_task(config.task), cycle(batches)
+def plain_fnn(config: RunConfig, task: Task) -> torch.nn.Module:
+    """The plain feed-forward network with the initial weights of the lab's."""
     shape = config.model.model_dump(include={"depth", "dim", "width"})
     model = PlainFnn(task.vocabulary, task.inputs_NT.shape[1], task.classes, **shape)
     model.load_state_dict(build_model(config.model, task, config.seed).state_dict())
-    optimizer = _plain_optimizer(config.method.optimizer, model)
-
-    def step() -> None:
-        rows = next(batches)
-        loss = F.cross_entropy(model(task.inputs_NT[rows]), task.targets_N[rows])
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-
-    return step
-
-
-def _plain_optimizer(config: OptimizerConfig, model: torch.nn.Module) -> torch.optim.Optimizer:
-    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[config.optimizer]
-    return kind(model.parameters(), config.lr, betas=(config.beta1, config.beta2), weight_decay=config.wd)
+    return model

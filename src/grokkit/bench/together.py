@@ -20,6 +20,7 @@ from grokkit.bench.measure import Duel
 from grokkit.bench.settings import GROKFAST
 from grokkit.bench.steps import OurStep, random_batches
 from grokkit.study.pool import Event, run_pool
+from grokkit.train.allocator import keep_freed_memory
 from grokkit.train.config import RunConfig
 
 _RUNS = 2
@@ -60,6 +61,7 @@ def two_cores() -> bool:
 def train_steps(job: Job, report: Callable[[Any], None]) -> None:
     """A worker's part: reports (begin, end) in seconds of the machine's clock."""
     torch.set_num_threads(job.threads)
+    keep_freed_memory()
     config = RunConfig(**job.config)
     step = OurStep(config, random_batches(config))
     for _ in range(_WARMUP):

@@ -4,7 +4,8 @@ g' = c·g / ‖g‖₂, each parameter tensor by itself; a gradient that is all 
 
 This is the ablation of NeuralGrok that leaves out the learned part, and the simplest control for any method
 that normalizes. c is the ℓ₂ norm, in the gradient's units, that each tensor's gradient gets. Cost a step: two
-passes over the gradients, no memory. The norm is accumulated in float32 or better.
+passes over the gradients, no memory. The norm is accumulated in float32 or better. c may be a 0-d tensor: in a
+vmapped program every member has its own.
 
 Reference: Zhou et al., "NeuralGrok: Accelerate Grokking by Neural Gradient Transformation", 2025,
 arXiv 2504.17243.
@@ -51,10 +52,11 @@ def grad_norm(c: float = 1.0) -> GradientTransform:
     return GradientTransform(init, update, update_)
 
 
-def _scale(g: Tensor, c: float) -> Tensor:
+def _scale(g: Tensor, c: float | Tensor) -> Tensor:
     """c / ‖g‖, and 0 where the norm is 0: a 0-d tensor on g's device."""
     half = g.dtype in (torch.bfloat16, torch.float16)
     norm = torch.linalg.vector_norm(g, dtype=torch.float32 if half else None)
+    c = c.to(norm.dtype) if isinstance(c, Tensor) else c
     return torch.where(norm > 0, c / norm, torch.zeros_like(norm))
 
 

@@ -15,7 +15,10 @@ a learning rate (1+λ) times larger for the steady part. Compare with those cont
 Cost a step: EMA two passes over the gradients and one copy of them in memory. MA five passes whatever the
 window, and w copies: the last w−1 gradients in a ring and their running sum, which is summed afresh each time
 the ring closes, so that rounding does not drift. Half-precision gradients keep their dtype; the EMA and the
-running sum are float32 then.
+running sum are float32 then. The pure face, which cannot branch on where the ring stands, sums one part of the
+entries afresh each step instead: after a turn of the ring every entry has had its turn, at the same cost.
+
+In the pure face α and λ may be 0-d tensors: in a vmapped program every member has its own.
 
 Differs from the authors' code in cost, and in that a missing gradient leaves a parameter's filter untouched
 and a parameter that gets its first gradient late starts its filter there. Steps are counted per parameter.
@@ -79,8 +82,8 @@ def grokfast_ema(alpha: float = 0.98, lamb: float = 2.0, start_step: int = 0) ->
         out, step, slow = dict(grads), dict(state.step), dict(state.slow)
         for name, g in grads.items():
             t, wide = step[name], g.to(slow[name].dtype)
-            new = torch.where(t <= start_step, wide, torch.lerp(slow[name], wide, 1.0 - alpha))
-            out[name] = torch.where(t >= start_step, (wide + lamb * new).to(g.dtype), g)
+            new = torch.where(t <= start_step, wide, torch.lerp(slow[name], wide, _setting(1.0 - alpha, wide)))
+            out[name] = torch.where(t >= start_step, (wide + _setting(lamb, wide) * new).to(g.dtype), g)
             slow[name] = torch.where(t >= start_step, new, slow[name])
             step[name] = t + 1
         return out, EmaState(step, slow)
@@ -148,16 +151,13 @@ def grokfast_ma(
             total_now = total[name] + g
             count = torch.clamp(k + 1, 1, window_size) if filter_type == "mean" else torch.ones_like(k)
             adds = (k + 1 >= window_size) if warmup else (k >= 0)
-            out[name] = torch.where(adds, (g + lamb * total_now / count).to(g.dtype), g)
+            out[name] = torch.where(adds, (g + _setting(lamb, total_now) * total_now / count).to(g.dtype), g)
             if ring:
                 active, slot = k >= 0, torch.clamp(k, min=0) % ring
-                at_slot = (torch.arange(ring, device=g.device) == slot).reshape(ring, *[1] * g.ndim)
-                evicted = torch.where(at_slot, window[name], 0).sum(0)
-                filled = torch.where(at_slot, g, window[name])
-                closes = slot == ring - 1
-                summed = torch.where(closes, filled.sum(0, dtype=total_now.dtype), total_now - evicted)
-                window[name] = torch.where(active, filled, window[name])
-                total[name] = torch.where(active, summed, total[name])
+                evicted = window[name].index_select(0, slot.reshape(1)).squeeze(0)
+                kept = torch.where(active, g.to(evicted.dtype), evicted)
+                window[name] = window[name].index_put((slot,), kept)
+                total[name] = torch.where(active, _refreshed(total_now - evicted, window[name], slot), total[name])
             step[name] = step[name] + 1
         return out, MaState(step, window, total)
 
@@ -185,6 +185,20 @@ def grokfast_ma(
         return state
 
     return GradientTransform(init, update, update_)
+
+
+def _refreshed(total: Tensor, window: Tensor, slot: Tensor) -> Tensor:
+    """``total`` with one part of its entries summed afresh from the ring: the first at the first slot, and so on."""
+    ring = window.reshape(len(window), total.numel())
+    share = -(-total.numel() // len(ring))
+    entries = (slot * share + torch.arange(share, device=total.device)).clamp(max=total.numel() - 1)
+    fresh = ring.index_select(1, entries).sum(0, dtype=total.dtype)
+    return total.flatten().index_put((entries,), fresh).reshape(total.shape)
+
+
+def _setting(value: float | Tensor, like: Tensor) -> float | Tensor:
+    """A tensor takes the dtype of what it is combined with, as a number does."""
+    return value.to(like.dtype) if isinstance(value, Tensor) else value
 
 
 def _counter(param: Tensor) -> Tensor:

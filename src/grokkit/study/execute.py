@@ -2,29 +2,85 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 from grokkit.study.plan import Plan
 from grokkit.study.pool import Event, Failure, run_pool
 from grokkit.study.store import Store
-from grokkit.study.work import train_and_keep
+from grokkit.study.work import train_and_keep, train_group_and_keep
+from grokkit.train.plan import group_name, plan_groups
 
 
 def execute(
-    plan: Plan, store: Store, done: set[str], *, workers: int, on_event: Callable[[Event], None]
+    plan: Plan,
+    store: Store,
+    done: set[str],
+    *,
+    workers: int,
+    on_event: Callable[[Event], None],
+    device: str = "cpu",
+    batched: bool | None = None,
 ) -> dict[str, Failure]:
     """Run what is not ``done`` yet; returns the runs that failed.
 
     The caller holds the store's lock. On Ctrl-C the workers are stopped, and finished runs are kept.
+
+    Args:
+        plan: the study.
+        store: where finished runs are kept.
+        done: ids of the runs that are there already.
+        workers: processes, on a CPU; a GPU has one.
+        on_event: called with the events of the runs, whether they run alone or in groups.
+        device: as :func:`grokkit.train.plan.choose_device` gives it.
+        batched: whether runs share a program; None for only on a GPU.
     """
     failures: dict[str, Failure] = {}
 
-    def watch(event: Event) -> None:
+    def tell(event: Event) -> None:
         if event.kind == "failed":
             failures[event.key] = event.payload
         on_event(event)
 
     store.write_study(plan.study)
-    jobs = [(run.run_id(), (str(store.folder), run.model_dump())) for run in plan.runs if run.run_id() not in done]
-    run_pool(jobs, train_and_keep, workers=workers, on_event=watch)
+    batched = device != "cpu" if batched is None else batched
+    if not batched:
+        jobs = [(run.run_id(), (str(store.folder), run.model_dump())) for run in plan.runs if run.run_id() not in done]
+        run_pool(jobs, train_and_keep, workers=workers, on_event=tell)
+        return failures
+
+    jobs, members = [], {}
+    # All runs are grouped, and then those that are done left out: a study that goes on has the groups it had, and
+    # finds their checkpoints.
+    for group in plan_groups(plan.runs, device, batched=True):
+        left = [run for run in group if run.run_id() not in done]
+        if left:
+            name = group_name(group)
+            members[name] = _Members([run.run_id() for run in left])
+            jobs.append((name, (str(store.folder), name, device, [run.model_dump() for run in left])))
+
+    def watch(event: Event) -> None:
+        for its in members[event.key].events(event) if event.key else [event]:
+            tell(its)
+
+    run_pool(jobs, train_group_and_keep, workers=workers if device == "cpu" else 1, on_event=watch)
     return failures
+
+
+class _Members:
+    """The runs of a group: what happens to it happens to those that have not ended before."""
+
+    def __init__(self, run_ids: Sequence[str]) -> None:
+        self._left = list(run_ids)
+
+    def events(self, event: Event) -> Iterator[Event]:
+        """The runs' events for one of the group's job."""
+        told: list[tuple[Any, str, Any]] = (
+            event.payload
+            if event.kind == "progress"
+            else [(event.kind, run_id, event.payload) for run_id in self._left]
+        )
+        for kind, run_id, payload in told:
+            if kind in ("finished", "failed"):
+                self._left = [other for other in self._left if other != run_id]
+            yield Event(kind, run_id, payload)

@@ -1,4 +1,4 @@
-"""Saving a run in the middle and going on bit for bit: safetensors, nothing is unpickled."""
+"""Saving a run, or a group of runs, in the middle and going on bit for bit: safetensors, nothing is unpickled."""
 
 from __future__ import annotations
 
@@ -13,7 +13,32 @@ from torch import Tensor
 
 from grokkit.files import atomic_write
 
-_FORMAT = 1
+_FORMAT = "2"
+_ABOUT = "about"  # JSON, as a tensor of bytes: the file's own metadata may not exceed 100 MB, a group's curves may
+
+
+def save_tensors(path: Path, tensors: dict[str, Tensor], about: dict[str, Any]) -> None:
+    """Write ``tensors`` and ``about``, which must be JSON, in one file, atomically."""
+    contiguous = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
+    contiguous[_ABOUT] = torch.frombuffer(bytearray(json.dumps(about).encode()), dtype=torch.uint8)
+    atomic_write(path, save(contiguous, metadata={"grokkit": _FORMAT}))
+
+
+def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+    """What :func:`save_tensors` wrote; None for a missing, damaged or foreign file."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            if (file.metadata() or {}).get("grokkit") != _FORMAT:
+                return None
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        return tensors, json.loads(bytes(tensors.pop(_ABOUT).numpy()))
+    except (FileNotFoundError, SafetensorError, OSError, ValueError, KeyError):
+        return None
+
+
+def part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Those whose names begin with ``prefix``, without it."""
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
 def save_checkpoint(
@@ -25,7 +50,7 @@ def save_checkpoint(
     batches: dict[str, Tensor],
     progress: dict[str, Any],
 ) -> None:
-    """Write everything a run needs to go on, in one file, atomically. ``progress`` must be JSON."""
+    """Write everything a run needs to go on. ``progress`` must be JSON."""
     tensors = {f"model/{name}": tensor for name, tensor in model.state_dict().items()}
     tensors |= {f"batches/{name}": tensor for name, tensor in batches.items()}
     scalars: dict[str, dict[str, Any]] = {}
@@ -35,9 +60,7 @@ def save_checkpoint(
                 tensors[f"optimizer/{index}/{key}"] = value
             else:
                 scalars.setdefault(str(index), {})[key] = value
-    about = {"format": _FORMAT, "config_hash": config_hash, "scalars": scalars, "progress": progress}
-    contiguous = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
-    atomic_write(path, save(contiguous, metadata={"grokkit": json.dumps(about)}))
+    save_tensors(path, tensors, {"config_hash": config_hash, "scalars": scalars, "progress": progress})
 
 
 def load_checkpoint(
@@ -45,23 +68,16 @@ def load_checkpoint(
 ) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
     """Restore model and optimizer; returns the batches' state and ``progress``.
 
-    None if there is no checkpoint of this very run at ``path``: a missing, damaged or foreign file means that
-    the run starts at its beginning.
+    None if there is no checkpoint of this very run at ``path``: the run then starts at its beginning.
     """
-    try:
-        with safe_open(path, framework="pt") as file:
-            about = json.loads((file.metadata() or {}).get("grokkit", "{}"))
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (FileNotFoundError, SafetensorError, OSError, ValueError):
+    found = load_tensors(path)
+    if found is None or found[1].get("config_hash") != config_hash:
         return None
-    if about.get("format") != _FORMAT or about.get("config_hash") != config_hash:
-        return None
+    tensors, about = found
     state: dict[int, dict[str, Any]] = {int(index): dict(entry) for index, entry in about["scalars"].items()}
-    for name, tensor in tensors.items():
-        if name.startswith("optimizer/"):
-            _, index, key = name.split("/", 2)
-            state.setdefault(int(index), {})[key] = tensor
-    model.load_state_dict({n.removeprefix("model/"): t for n, t in tensors.items() if n.startswith("model/")})
+    for name, tensor in part(tensors, "optimizer/").items():
+        index, key = name.split("/", 1)
+        state.setdefault(int(index), {})[key] = tensor
+    model.load_state_dict(part(tensors, "model/"))
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
-    batches = {n.removeprefix("batches/"): t for n, t in tensors.items() if n.startswith("batches/")}
-    return batches, about["progress"]
+    return part(tensors, "batches/"), about["progress"]

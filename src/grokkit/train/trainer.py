@@ -24,7 +24,7 @@ from grokkit.train.history import History, Scores
 from grokkit.train.run import Run
 from grokkit.train.setup import attach_method, build_batches, build_model, build_optimizer, build_problem, warmup
 
-_CHUNK = 2048  # rows evaluated at once: bounds the memory, costs no speed
+ROWS_AT_ONCE = 2048  # in an evaluation: bounds the memory, costs no speed
 
 Report = Callable[[dict[str, Any]], None]
 
@@ -133,7 +133,7 @@ class _Session:
     def _score(self, rows: Tensor) -> tuple[float, float]:
         """Mean loss and accuracy over ``rows``."""
         task, loss, correct = self.problem.task, 0.0, 0
-        for chunk in rows.split(_CHUNK):
+        for chunk in rows.split(ROWS_AT_ONCE):
             outputs, targets = self.model(task.inputs_NT[chunk]), task.targets_N[chunk]
             loss += float(task.loss(outputs, targets)) * len(chunk)
             correct += int(task.correct(outputs, targets).sum())

@@ -1,0 +1,76 @@
+"""On a GPU: the batched program as one CUDA graph, against a plain run one kernel after the other.
+
+Milliseconds are those of a member's step: a step of the program, over its members.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import torch
+
+from grokkit.bench.measure import Duel
+from grokkit.bench.steps import plain_decoder_step, random_batches
+from grokkit.train.config import RunConfig
+from grokkit.train.feed import Feed
+from grokkit.train.graph import Graphed
+from grokkit.train.program import Program
+from grokkit.train.setup import build_batches, build_problem
+
+_STEPS = 64  # a round
+
+
+def has_gpu() -> bool:
+    return torch.cuda.is_available()
+
+
+def member_step(config: RunConfig, members: int, device: str = "cuda") -> Duel:
+    """A plain step on ``device``, and a member's step in a program of ``members`` seeds of ``config``."""
+    theirs = plain_decoder_step(config, random_batches(config), device)
+    ours = _Group(config, members, torch.device(device))
+    program_ms: list[float] = []
+
+    def plain(_: int) -> float:
+        return _timed(lambda: [theirs() for _ in range(_STEPS)], device) / _STEPS
+
+    def batched(_: int) -> float:
+        seconds = _timed(ours.steps, device) / _STEPS
+        program_ms.append(1e3 * seconds)
+        return seconds / members
+
+    def note() -> str:
+        return f"a step of all {members}: {min(program_ms):.2f} ms at best"
+
+    return Duel(plain, batched, warmup=3, note=note)
+
+
+class _Group:
+    """The program of some seeds, fed and graphed as the lab does it."""
+
+    def __init__(self, config: RunConfig, members: int, device: torch.device) -> None:
+        configs = [config.model_copy(update={"seed": seed}) for seed in range(members)]
+        problems = [build_problem(own) for own in configs]
+        program = Program(configs, problems[0].task, device)
+        batches = [build_batches(own, problem.split) for own, problem in zip(configs, problems, strict=True)]
+        rows, size = len(problems[0].split.train), config.batch_size
+        self._feed = Feed(batches, whole=size is None, longest=size or rows, device=device)
+        self._take_step = Graphed(lambda length: program.take_step(self._feed.take(length)), device)
+
+    def steps(self) -> None:
+        left = _STEPS
+        while left:
+            lengths = self._feed.fill(left)
+            for length in lengths:
+                self._take_step(length)
+            left -= len(lengths)
+
+
+def _timed(work: Callable[[], object], device: str) -> float:
+    if device == "cuda":
+        torch.cuda.synchronize()
+    start = time.perf_counter()
+    work()
+    if device == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - start

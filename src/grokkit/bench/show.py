@@ -1,0 +1,124 @@
+"""What `grokkit bench` shows: a line while it measures, and the table."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+
+from rich import box
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from grokkit.bench.row import Result, Row
+
+_TRUST = 30.0  # seconds after which the pace seen weighs as much as what the rows say of themselves
+
+
+class Progress:
+    """A line about the row being measured and the time left; without a terminal, a line for each row done.
+
+    It is drawn once a second: more often would be seen in the times of the smallest steps.
+    """
+
+    def __init__(self, console: Console, rows: Sequence[Row], rounds: Mapping[str, int]) -> None:
+        self._console = console
+        self._rows, self._rounds = list(rows), rounds
+        self._index = self._round = 0
+        self._begun = self._last = time.monotonic()
+        line = Live(console=console, get_renderable=self._picture, refresh_per_second=1, transient=True)
+        self._live = line if console.is_terminal else None
+
+    def __enter__(self) -> Progress:
+        if self._live:
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._live:
+            self._live.stop()
+
+    def after_round(self, done: int) -> None:
+        self._round, self._last = done, time.monotonic()
+
+    def after_row(self, result: Result) -> None:
+        self._index, self._round, self._last = self._index + 1, 0, time.monotonic()
+        if not self._live:
+            c, left = result.comparison, ""
+            if self._index < len(self._rows):
+                left = f"; about {_duration(self._left())} left"
+            self._console.print(
+                f"[{self._index}/{len(self._rows)}] {result.row.id}: {_ms(c.plain_ms)} and {_ms(c.ours_ms)} ms, "
+                f"ours/plain {c.ratio:.3f} [{c.ratio_min:.2f}–{c.ratio_max:.2f}]{left}",
+                markup=False,
+                soft_wrap=True,
+            )
+
+    def _picture(self) -> Group | Text:
+        if self._index == len(self._rows):
+            return Text("")
+        row = self._rows[self._index]
+        number = min(self._round + 1, self._rounds[row.id])
+        return Group(
+            Text(
+                f"[{self._index + 1}/{len(self._rows)}] {row.id}: {row.about}; round {number} of {self._rounds[row.id]}"
+            ),
+            Text(f"about {_duration(self._left())} left in all · Ctrl-C keeps the rows that are done", style="dim"),
+        )
+
+    def _left(self) -> float:
+        """Seconds, from what the rows say of themselves and the pace so far."""
+        expected = [expected_seconds(row, self._rounds[row.id]) for row in self._rows]
+        done = sum(expected[: self._index])
+        if self._round:
+            done += expected[self._index] * self._round / self._rounds[self._rows[self._index].id]
+        pace = (self._last - self._begun + _TRUST) / (done + _TRUST)
+        return max(1.0, (sum(expected) - done) * pace - (time.monotonic() - self._last))
+
+
+def announcement(rows: Sequence[Row], rounds: Mapping[str, int], threads: int) -> str:
+    """What is about to be measured."""
+    seconds = sum(expected_seconds(row, rounds[row.id]) for row in rows)
+    return (
+        f"{len(rows)} row{'s' * (len(rows) != 1)}, the plain form and ours in turns, "
+        f"{threads} thread{'s' * (threads != 1)}: about {_duration(seconds)}"
+    )
+
+
+def expected_seconds(row: Row, rounds: int) -> float:
+    return row.seconds * rounds / row.rounds
+
+
+def results_table(results: Sequence[Result]) -> Table:
+    """A rich table of what was measured; whole at 80 columns."""
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, header_style="bold", pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("row", overflow="fold")
+    for header in ("plain, ms", "ours, ms", "ours/plain", "least–most", "at most"):
+        table.add_column(header, justify="right", no_wrap=True)
+    for result in results:
+        c, target = result.comparison, result.row.target
+        met = target is not None and c.ratio <= target
+        table.add_row(
+            result.row.id,
+            _ms(c.plain_ms),
+            _ms(c.ours_ms),
+            Text(f"{c.ratio:.3f}", style="bold"),
+            f"{c.ratio_min:.2f}–{c.ratio_max:.2f}",
+            Text("") if target is None else Text(f"{target:g} {'met' if met else 'missed'}", "green" if met else "red"),
+        )
+    return table
+
+
+def notes(results: Sequence[Result]) -> Text:
+    """What the rows have to say besides, each on a line of its own."""
+    return Text("".join(f"\n{result.row.id}: {result.note}" for result in results if result.note) + "\n")
+
+
+def _ms(milliseconds: float) -> str:
+    digits = 2 if milliseconds < 10 else 1 if milliseconds < 1000 else 0
+    return f"{milliseconds:,.{digits}f}"
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"

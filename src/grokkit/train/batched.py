@@ -1,0 +1,275 @@
+"""Train a group of runs in one program: each takes the steps and sees the evaluations that it would alone.
+
+A member has its own split, batches, initial weights, history and stopping rule, and equals the run that
+:func:`grokkit.train.trainer.train` makes of its configuration, but for rounding. All members share the grid of
+steps at which to stop, so the program trains to the next one without looking at a number; then it reads which
+losses were not finite, and scores those members whose histories ask for it, all at once. A member that is finished
+is a passenger until it is worth while to go on without it.
+
+Seconds are wall-clock seconds of the program, in equal parts to the members that had a part in them: training to
+those not finished, an evaluation to those evaluated. Recording a CUDA graph counts as training.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from grokkit.errors import InputError
+from grokkit.models.matmul import precision
+from grokkit.probe.memory import peak_bytes, reset_peak
+from grokkit.train.batches import Batches
+from grokkit.train.checkpoint import load_tensors, part, save_tensors
+from grokkit.train.config import RunConfig
+from grokkit.train.feed import Feed
+from grokkit.train.graph import Graphed
+from grokkit.train.history import History, Scores
+from grokkit.train.plan import group_key
+from grokkit.train.program import Program, norms_and_entropies
+from grokkit.train.run import Run
+from grokkit.train.setup import Problem, build_batches, build_model, build_problem
+
+Report = Callable[[dict[str, Any]], None]
+
+_SAVING_SHARE = 0.05  # of the time, at most, goes into checkpoints: a large group's are gigabytes
+
+
+def train_group(
+    configs: Sequence[RunConfig],
+    *,
+    device: str,
+    report: Report | None = None,
+    keep: Callable[[Run], None] | None = None,
+    checkpoint: Path | None = None,
+    checkpoint_seconds: float = 30.0,
+) -> list[Run]:
+    """Train each of ``configs`` to sustained generalization, its budget, or divergence.
+
+    Args:
+        configs: what :func:`grokkit.train.plan.plan_groups` puts into one group.
+        device: ``cpu``, or a CUDA device.
+        report: called for every unfinished member wherever an evaluation might be, with its ``run_id`` and what
+            the trainer reports of a run alone.
+        keep: called with each run as soon as it is finished.
+        checkpoint: file to resume from, if it is of these members or of more, and to save to every
+            ``checkpoint_seconds``, or more rarely where saving takes long.
+
+    Returns:
+        the finished runs, in the order of ``configs``.
+
+    Raises:
+        InputError: if ``configs`` differ in more than a group's members may.
+    """
+    if len({group_key(config) for config in configs}) != 1:
+        raise InputError("these runs cannot share a program; group them with grokkit.train.plan.plan_groups")
+    where = torch.device(device)
+    with precision(configs[0].precision), _current(where):
+        group = _Group(configs, where, checkpoint)
+        pause, saved_at = checkpoint_seconds, time.monotonic()
+        while members := group.unfinished():
+            group.train_to(members[0].history.next_stop())
+            group.consider_evaluating()
+            for member in members:
+                if report is not None:
+                    report({"run_id": member.config.run_id(), **member.history.progress()})
+                if member.history.done() and keep is not None:
+                    keep(group.run(member))
+            group.retire()
+            if checkpoint is not None and time.monotonic() - saved_at > pause and group.unfinished():
+                start = time.monotonic()
+                group.save(checkpoint)
+                saved_at = time.monotonic()
+                pause = max(checkpoint_seconds, (saved_at - start) / _SAVING_SHARE)
+        return [group.run(member) for member in group.members]
+
+
+@dataclass(frozen=True, eq=False)
+class _Member:
+    config: RunConfig
+    problem: Problem
+    batches: Batches
+    history: History
+
+
+class _Group:
+    """The members, and the program that those not finished are in."""
+
+    def __init__(self, configs: Sequence[RunConfig], device: torch.device, checkpoint: Path | None) -> None:
+        self._device = device
+        torch.cuda.reset_peak_memory_stats(device) if device.type == "cuda" else reset_peak()
+        self.members = _build_members(configs, str(device))
+        found = None if checkpoint is None else self._load(checkpoint)
+        self._stack = self.unfinished(self.members)  # the program's members, in its order
+        if not self._stack:
+            return
+        task = self._stack[0].problem.task
+        self._program = Program([member.config for member in self._stack], task, device)
+        self._step = self._stack[0].history.step
+        if found is not None:
+            tensors, hashes = found
+            places = [hashes.index(member.config.hash()) for member in self._stack]
+            self._program.restore(part(tensors, "program/"), places)
+            for member, place in zip(self._stack, places, strict=True):
+                member.batches.restore(part(tensors, f"batches/{place}/"))
+        self._assemble()
+
+    def unfinished(self, members: Sequence[_Member] | None = None) -> list[_Member]:
+        return [member for member in (self._stack if members is None else members) if not member.history.done()]
+
+    def _assemble(self) -> None:
+        """What depends on who is in the program."""
+        first = self._stack[0]
+        rows, size = len(first.problem.split.train), first.config.batch_size
+        whole = size is None or size >= rows
+        self._feed = Feed(
+            [member.batches for member in self._stack],
+            whole=whole,
+            longest=rows if size is None or whole else size,
+            device=self._device,
+        )
+        self._take_step = Graphed(_stepper(self._program, self._feed), self._device)
+        self._gradients: dict[str, Tensor] = {}  # raw, of the last step; none before the first
+        problems = [member.problem for member in self._stack]
+        parts = {
+            "train": [problem.train_sample for problem in problems],
+            "validation": [problem.split.validation for problem in problems],
+            "test": [problem.split.test for problem in problems],
+            "train look": [problem.train_look for problem in problems],
+            "test look": [problem.test_look for problem in problems],
+        }
+        self._rows = {name: torch.stack(rows).to(self._device) for name, rows in parts.items()}
+
+    def train_to(self, stop: int) -> None:
+        """Take steps until ``stop`` have been taken."""
+        start, members = time.perf_counter(), self.unfinished()
+        lengths: list[int] = []
+        while len(lengths) < stop - self._step:
+            for length in (filled := self._feed.fill(stop - self._step - len(lengths))):
+                self._gradients = self._take_step(length)
+            lengths += filled
+        diverged_at = self._program.state.diverged_at.tolist()  # waits for the device
+        for member, at in zip(self._stack, diverged_at, strict=True):
+            if not member.history.done():
+                for rows in lengths if at < 0 else lengths[: at - self._step]:
+                    member.history.took_step(rows)
+                member.history.diverged_at = None if at < 0 else at
+        self._step = stop
+        _charge(members, "train_seconds", start)
+
+    def consider_evaluating(self) -> None:
+        """Of every member: evaluate in full, or look and then perhaps evaluate, or neither."""
+        full, look = [], []
+        for place, member in enumerate(self._stack):
+            if not member.history.done():
+                if member.history.is_full_due():
+                    full.append(place)
+                elif member.history.may_look():
+                    look.append(place)
+        full += self._look(look) if look else []
+        if full:
+            self._evaluate(sorted(full))
+
+    def _look(self, places: list[int]) -> list[int]:
+        """Look at these members; returns those that have to be evaluated."""
+        start, members = time.perf_counter(), [self._stack[place] for place in places]
+        train, test = (self._program.score(places, self._rows[part])[1] for part in ("train look", "test look"))
+        _charge(members, "eval_seconds", start)
+        found = zip(places, members, train, test, strict=True)
+        return [place for place, member, *accuracies in found if member.history.looked(*accuracies)]
+
+    def _evaluate(self, places: list[int]) -> None:
+        start, members = time.perf_counter(), [self._stack[place] for place in places]
+        scores: dict[str, list[tuple[Any, Any]]] = {}
+        for name in ("train", "validation", "test"):
+            losses, accuracies = (
+                self._program.score(places, self._rows[name])
+                if self._rows[name].shape[1]
+                else ([None] * len(places), [None] * len(places))
+            )
+            scores[name] = list(zip(losses, accuracies, strict=True))
+        scores["weights"] = [*norms_and_entropies(self._program.of(places, self._program.state.params))]
+        gradients = self._program.of(places, self._gradients)
+        scores["gradient"] = [*norms_and_entropies(gradients)] if gradients else [(None, None)] * len(places)
+        _charge(members, "eval_seconds", start)
+        for index, member in enumerate(members):
+            member.history.evaluated(Scores(**{name: values[index] for name, values in scores.items()}))
+
+    def retire(self) -> None:
+        """Drop those that are finished, if it is worth while."""
+        places = [place for place, member in enumerate(self._stack) if not member.history.done()]
+        finished = len(self._stack) - len(places)
+        if not places or not _is_worth_retiring(finished, len(self._stack), self._device):
+            return
+        del self._take_step, self._gradients  # and with them the graph's memory
+        self._program.keep(places)
+        self._stack = [self._stack[place] for place in places]
+        self._assemble()
+
+    def run(self, member: _Member) -> Run:
+        """The finished run."""
+        on_gpu = self._device.type == "cuda"
+        return member.history.run(torch.cuda.max_memory_allocated(self._device) if on_gpu else peak_bytes())
+
+    def save(self, path: Path) -> None:
+        tensors = {f"program/{name}": tensor for name, tensor in self._program.tensors().items()}
+        for place, member in enumerate(self._stack):
+            tensors |= {f"batches/{place}/{name}": tensor for name, tensor in member.batches.state().items()}
+        about = {
+            "members": [member.config.hash() for member in self._stack],
+            "histories": {member.config.hash(): member.history.state() for member in self.members},
+        }
+        save_tensors(path, tensors, about)
+
+    def _load(self, path: Path) -> tuple[dict[str, Tensor], list[str]] | None:
+        """Restore the histories; returns the saved tensors and whose they are, None if others' or there are none."""
+        found = load_tensors(path)
+        histories = {} if found is None else found[1].get("histories", {})
+        if found is None or not all(member.config.hash() in histories for member in self.members):
+            return None
+        for member in self.members:
+            member.history.restore(histories[member.config.hash()])
+        return found[0], found[1]["members"]
+
+
+def _build_members(configs: Sequence[RunConfig], device: str) -> list[_Member]:
+    members = []
+    for config in configs:
+        problem = build_problem(config)
+        model = build_model(config.model, problem.task, config.seed)
+        about = {
+            "parameters": sum(p.numel() for p in model.parameters()),
+            "plan": "batched",
+            "members": len(configs),
+            "device": device,
+            "matmul": "torch",  # no other kernel is used inside torch.func
+        }
+        history = History(config, problem, model.forward_flops, about=about)
+        members.append(_Member(config, problem, build_batches(config, problem.split), history))
+    return members
+
+
+def _is_worth_retiring(finished: int, members: int, device: torch.device) -> bool:
+    """On a GPU from a quarter on, since the graph has to be recorded again; on a CPU at once."""
+    return finished >= max(1, members / 4 if device.type == "cuda" else 1)
+
+
+def _stepper(program: Program, feed: Feed) -> Callable[[int], dict[str, Tensor]]:
+    return lambda length: program.take_step(feed.take(length))
+
+
+def _charge(members: Sequence[_Member], account: str, start: float) -> None:
+    """Divide the seconds since ``start`` among ``members``."""
+    seconds = (time.perf_counter() - start) / len(members)
+    for member in members:
+        setattr(member.history, account, getattr(member.history, account) + seconds)
+
+
+def _current(device: torch.device) -> AbstractContextManager[object]:
+    return torch.cuda.device(device) if device.type == "cuda" else nullcontext()

@@ -1,0 +1,129 @@
+"""The command `grokkit bench`: what it measures, writes and refuses."""
+
+import json
+import re
+import sys
+
+import pytest
+import torch
+
+import grokkit.bench
+from grokkit.bench import rows as table
+from grokkit.bench.measure import Duel
+from grokkit.bench.row import Row, measure
+from grokkit.cli import main
+
+
+@pytest.fixture
+def bench(monkeypatch, capsys):
+    """Run ``grokkit bench ARGS``; gives exit status, stdout, stderr."""
+
+    def run(*args):
+        monkeypatch.setattr(sys, "argv", ["grokkit", "bench", *map(str, args)])
+        with pytest.raises(SystemExit) as end:
+            main()
+        out, err = capsys.readouterr()
+        return end.value.code or 0, out, err
+
+    return run
+
+
+def fake(name, plain, ours, **settings):
+    return Row(
+        id=name,
+        about="nothing",
+        setup=lambda: Duel(lambda _: plain, ours, warmup=0, note=lambda: f"a note on {name}"),
+        rounds=4,
+        seconds=1.0,
+        **settings,
+    )
+
+
+def test_a_row_is_measured_and_written(bench, tmp_path):
+    file = tmp_path / "new folder" / "bench.json"
+    threads = torch.get_num_threads()
+    status, out, err = bench("--rows", "weak-fnn-step", "--rounds", 2, "--threads", 2, "--json", file)
+    assert (status, err) == (0, "")
+    [row] = json.loads(file.read_text())
+    assert row["id"] == "weak-fnn-step"
+    assert (row["rounds"], row["threads"], row["target"]) == (2, 2, 0.5)
+    assert row["plain_ms"] > 0
+    assert row["ours_ms"] > 0
+    assert row["ratio_min"] <= row["ratio"] <= row["ratio_max"]
+    assert f"{row['ratio_min']:.2f}–{row['ratio_max']:.2f}" in out
+    assert torch.get_num_threads() == threads
+
+
+def test_the_table_says_what_was_met(bench, monkeypatch, tmp_path):
+    rows = [
+        fake("good", 0.002, lambda _: 0.001, target=0.5),
+        fake("bad", 2.0, lambda _: 3.0, target=1.2),
+        fake("open", 1.0, lambda _: 1.0, target=None),
+        fake("elsewhere", 1.0, lambda _: 1.0, target=None, available=lambda: False, needs="a CUDA device"),
+    ]
+    monkeypatch.setattr(table, "ROWS", {row.id: row for row in rows})
+    status, out, _ = bench("--json", tmp_path / "bench.json")
+    assert status == 0
+    assert re.search(r"^good +2.00 +1.00 +0.500 +0.50–0.50 +0.5 met$", out, re.MULTILINE)
+    assert re.search(r"^bad +2,000 +3,000 +1.500 +1.50–1.50 +1.2 missed$", out, re.MULTILINE)
+    assert re.search(r"^open +1,000 +1,000 +1.000 +1.00–1.00 *$", out, re.MULTILINE)
+    assert "about 3 s" in out
+    assert "bad: a note on bad" in out
+    found = json.loads((tmp_path / "bench.json").read_text())
+    assert [(row["id"], row["rounds"], row["note"]) for row in found] == [
+        ("good", 4, "a note on good"),
+        ("bad", 4, "a note on bad"),
+        ("open", 4, "a note on open"),
+    ]
+
+
+def test_ctrl_c_keeps_the_rows_that_are_done(bench, monkeypatch, tmp_path):
+    def interrupted(number):
+        if number == 2:
+            raise KeyboardInterrupt
+        return 1.0
+
+    rows = [fake("first", 2.0, lambda _: 1.0, target=None), fake("second", 2.0, interrupted, target=None)]
+    monkeypatch.setattr(table, "ROWS", {row.id: row for row in rows})
+    status, out, _ = bench("--json", tmp_path / "bench.json")
+    assert status == 130
+    assert "stopped; 1 of 2 rows are done" in out
+    assert re.search(r"^first +2,000 +1,000 +0.500", out, re.MULTILINE)
+    assert not re.search(r"^second ", out, re.MULTILINE)
+    assert [row["id"] for row in json.loads((tmp_path / "bench.json").read_text())] == ["first"]
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["--rows", "weak-fnn"], "unknown row 'weak-fnn'; did you mean 'weak-fnn-step'"),
+        (["--rows", "decoder-eval,"], "empty entry"),
+        (["--rounds", "0"], "--rounds 0 .*at least 1"),
+        (["--threads", "0"], "--threads 0 .*at least 1"),
+        (["--json", "."], "--json \\. cannot be written"),
+    ],
+)
+def test_bad_input_is_one_line_and_status_2(bench, args, message):
+    status, out, err = bench(*args)
+    assert (status, out) == (2, "")
+    assert err.count("\n") == 1, err
+    assert re.search(message, err), err
+
+
+def test_without_the_plain_forms_the_remedy_is_said(bench, monkeypatch):
+    for name in [name for name in sys.modules if name.startswith("grokkit.bench.")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setattr(grokkit.bench, "__path__", grokkit.bench.__path__[:1])
+    status, out, err = bench("--rows", "weak-fnn-step")
+    assert (status, out) == (2, "")
+    assert "are not installed; install grokkit anew" in err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in table.ROWS if name != "time-to-95"])
+def test_every_row_can_be_measured(name):
+    row = table.ROWS[name]
+    if not row.available():
+        pytest.skip(f"needs {row.needs}")
+    result = measure(row, rounds=1, threads=1)
+    assert result.comparison.ratio > 0

@@ -1,0 +1,155 @@
+"""A study in groups keeps what the study of runs alone keeps, tells of its runs one by one, and loses none."""
+
+import json
+
+import pytest
+import torch
+
+from grokkit.study import work
+from grokkit.study.execute import execute
+from grokkit.study.plan import make_plan
+from grokkit.study.store import Store
+from grokkit.study.work import train_group_and_keep
+from grokkit.train.batched import train_group
+from grokkit.train.catalogue import model_config
+from grokkit.train.config import EvaluationConfig, TaskConfig
+from grokkit.train.plan import group_name, plan_groups
+
+EVENTS = (
+    "status",
+    "steps",
+    "flops",
+    "memorized_at",
+    "generalized_first_at",
+    "generalized_at",
+    "collapsed_at",
+    "diverged_at",
+    "resolution_steps",
+)
+
+
+def tiny_plan(methods=("adamw", "grokfast-ema(alpha=0.9)"), seeds=2, **changes):
+    settings = {
+        "task": TaskConfig(spec="add:11", layout="operands"),
+        "model": model_config("fnn(width=16,dim=8,depth=2)"),
+        "budget": 40,
+        "batch_size": 16,
+        "evaluation": EvaluationConfig(every=5),
+        **changes,
+    }
+    return make_plan(methods=list(methods), seeds=seeds, baseline=None, command="test", **settings)
+
+
+def carry_out(plan, folder, done=frozenset(), **how):
+    store, events = Store(folder), []
+    with store.lock():
+        failures = execute(plan, store, set(done), workers=1, on_event=events.append, **how)
+    return store, [event for event in events if event.kind != "tick"], failures
+
+
+def records(store, plan):
+    return {run.run_id(): json.loads((store.run_folder(run.run_id()) / "run.json").read_text()) for run in plan.runs}
+
+
+def test_in_groups_the_same_runs_happen(tmp_path):
+    plan = tiny_plan(methods=["adamw", "adamw(optimizer=sgd,lr=1e30,lr_warmup=0)", "grokfast-ema(alpha=0.9)"])
+    alone, _, _ = carry_out(plan, tmp_path / "alone")
+    groups, events, failures = carry_out(plan, tmp_path / "groups", batched=True)
+    assert failures == {}
+    by_itself, in_group = records(alone, plan), records(groups, plan)
+    for run_id, record in by_itself.items():
+        assert {key: in_group[run_id][key] for key in EVENTS} == {key: record[key] for key in EVENTS}
+        assert (record["provenance"]["plan"], in_group[run_id]["provenance"]["plan"]) == ("alone", "batched")
+        told = [event for event in events if event.key == run_id]
+        assert [told[0].kind, told[-1].kind] == ["started", "finished"]
+        assert told[-2].payload["step"] == record["steps"], "the last news before the end"
+    assert {record["status"] for record in in_group.values()} == {"censored", "diverged"}
+    assert {event.key for event in events} == set(by_itself)
+    assert not (tmp_path / "groups" / "groups").exists(), "no checkpoint is left"
+
+
+def test_what_is_done_stays_done(tmp_path):
+    plan = tiny_plan()
+    store, _, _ = carry_out(plan, tmp_path, batched=True)
+    ids = [run.run_id() for run in plan.runs]
+    (store.run_folder(ids[0]) / "run.json").unlink()
+    _, events, _ = carry_out(plan, tmp_path, done=store.finished(ids), batched=True)
+    assert {event.key for event in events} == {ids[0]}
+    assert store.finished(ids) == set(ids)
+
+
+def test_a_run_that_cannot_be_kept_harms_no_other(tmp_path):
+    plan = tiny_plan()
+    blocked = plan.runs[0].run_id()
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / blocked).write_text("a file where the run's folder should be")
+    store, events, failures = carry_out(plan, tmp_path, batched=True)
+    assert list(failures) == [blocked]
+    assert "Error: " in failures[blocked].error
+    assert store.finished() == {run.run_id() for run in plan.runs} - {blocked}
+    assert {event.key for event in events if event.kind == "failed"} == {blocked}
+
+
+def test_a_group_that_fails_fails_its_members(tmp_path):
+    plan = tiny_plan()
+    store, _, failures = carry_out(plan, tmp_path, device="no such device")
+    assert set(failures) == {run.run_id() for run in plan.runs}
+    assert all("no such device" in failure.error for failure in failures.values())
+    assert store.finished() == set()
+
+
+def job(plan, folder):
+    (group,) = plan_groups(plan.runs, "cpu", batched=True)
+    return (str(folder), group_name(group), "cpu", [run.model_dump() for run in group])
+
+
+def test_killed_and_started_again_goes_on_from_the_checkpoint(tmp_path, monkeypatch):
+    plan = tiny_plan(methods=["adamw"])
+
+    class Killed(BaseException):
+        pass
+
+    def until_step_20(progress):
+        if progress["step"] == 20:
+            raise Killed
+
+    def saving_always(*args, report, **options):
+        return train_group(*args, report=lambda p: (report(p), until_step_20(p)), checkpoint_seconds=0, **options)
+
+    monkeypatch.setattr(work, "train_group", saving_always)
+    with pytest.raises(Killed):
+        train_group_and_keep(job(plan, tmp_path), lambda news: None)
+    assert len(list((tmp_path / "groups").iterdir())) == 1
+    monkeypatch.setattr(work, "train_group", train_group)
+    monkeypatch.setattr(work, "_REPORT_SECONDS", -1.0)
+    news = []
+    train_group_and_keep(job(plan, tmp_path), news.extend)
+    steps = [payload["step"] for kind, _, payload in news if kind == "progress"]
+    assert min(steps) > 0
+    assert Store(tmp_path).finished() == {run.run_id() for run in plan.runs}
+    assert not (tmp_path / "groups").exists()
+
+
+def test_a_group_too_large_for_the_device_is_trained_in_halves(tmp_path, monkeypatch):
+    plan = tiny_plan(methods=["adamw"], seeds=5)
+    sizes = []
+
+    def with_little_memory(configs, **options):
+        sizes.append(len(configs))
+        if len(configs) > 2:
+            raise torch.OutOfMemoryError
+        return train_group(configs, **options)
+
+    monkeypatch.setattr(work, "train_group", with_little_memory)
+    train_group_and_keep(job(plan, tmp_path), lambda news: None)
+    assert sizes == [5, 2, 3, 1, 2]
+    assert Store(tmp_path).finished() == {run.run_id() for run in plan.runs}
+
+
+def test_a_run_too_large_for_the_device_fails(tmp_path, monkeypatch):
+    def without_memory(configs, **options):
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(work, "train_group", without_memory)
+    with pytest.raises(torch.OutOfMemoryError):
+        train_group_and_keep(job(tiny_plan(methods=["adamw"]), tmp_path), lambda news: None)

@@ -1,0 +1,101 @@
+"""Each pure optimizer is torch.optim's, alone and for several members at once."""
+
+import pytest
+import torch
+from torch import nn
+
+from grokkit.rng import stream
+from grokkit.train.config import OptimizerConfig
+from grokkit.train.optimizers import OPTIMIZERS, Settings
+from grokkit.train.setup import build_optimizer
+
+SHAPES = {"matrix": (4, 3), "vector": (5,), "scalar": ()}
+STEPS = 40
+MEMBERS = [(1e-2, 0.0, 0.9, 0.98), (3e-2, 1.0, 0.9, 0.999), (1e-3, 0.1, 0.0, 0.5), (1e-1, 0.01, 0.5, 0.9)]
+TOLERANCE = {torch.float64: 1e-12, torch.float32: 2e-5}
+
+
+def start(dtype, member=0):
+    generator = stream(member, "params")
+    return {name: torch.randn(shape, generator=generator, dtype=dtype) for name, shape in SHAPES.items()}
+
+
+def gradients(dtype, member=0):
+    generator = stream(member, "gradients")
+    scales = dict(zip(SHAPES, (1e-3, 1.0, 1e2), strict=True))
+    return [
+        {name: scales[name] * torch.randn(shape, generator=generator, dtype=dtype) for name, shape in SHAPES.items()}
+        for _ in range(STEPS)
+    ]
+
+
+def by_torch(kind, values, dtype, member=0):
+    """The parameters after every step under ``build_optimizer``'s optimizer."""
+    model = nn.ParameterDict(start(dtype, member))
+    lr, wd, beta1, beta2 = values
+    config = OptimizerConfig(optimizer=kind, lr=lr, wd=wd, beta1=beta1, beta2=beta2)
+    optimizer, path = build_optimizer(config, model), []
+    for grads in gradients(dtype, member):
+        for name, p in model.items():
+            p.grad = grads[name].clone()
+        optimizer.step()
+        path.append({name: p.detach().clone() for name, p in model.items()})
+    return path
+
+
+def assert_same_path(ours, theirs, dtype):
+    for step, (mine, other) in enumerate(zip(ours, theirs, strict=True)):
+        for name in SHAPES:
+            torch.testing.assert_close(
+                mine[name],
+                other[name],
+                rtol=TOLERANCE[dtype],
+                atol=TOLERANCE[dtype],
+                msg=lambda text, at=(step, name): f"{at}: {text}",
+            )
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("values", MEMBERS)
+@pytest.mark.parametrize("kind", OPTIMIZERS)
+def test_equals_torch_optim(kind, values, dtype):
+    optimizer, params = OPTIMIZERS[kind], start(dtype)
+    state, path = optimizer.init(params), []
+    for grads in gradients(dtype):
+        params, state = optimizer.update(params, grads, state, Settings(*values))
+        path.append(params)
+    assert_same_path(path, by_torch(kind, values, dtype), dtype)
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("kind", OPTIMIZERS)
+def test_members_with_settings_of_their_own_equal_torch_optim_one_by_one(kind, dtype):
+    optimizer = OPTIMIZERS[kind]
+    settings = Settings(*torch.tensor(MEMBERS, dtype=torch.float64).unbind(1))
+    params = stacked([start(dtype, member) for member in range(len(MEMBERS))])
+    steps = [stacked(step) for step in zip(*(gradients(dtype, m) for m in range(len(MEMBERS))), strict=True)]
+    state, path = torch.vmap(optimizer.init)(params), []
+    for grads in steps:
+        params, state = torch.vmap(optimizer.update)(params, grads, state, settings)
+        path.append(params)
+    assert all(p.dtype is dtype for p in params.values())
+    for member, values in enumerate(MEMBERS):
+        ours = [{name: p[member] for name, p in step.items()} for step in path]
+        assert_same_path(ours, by_torch(kind, values, dtype, member), dtype)
+
+
+@pytest.mark.parametrize("kind", OPTIMIZERS)
+def test_nothing_is_changed_in_place(kind):
+    optimizer, params = OPTIMIZERS[kind], start(torch.float32)
+    state, grads = optimizer.init(params), gradients(torch.float32)[0]
+    before = {name: (p.clone(), grads[name].clone()) for name, p in params.items()}
+    first = optimizer.update(params, grads, state, Settings(*MEMBERS[1]))[0]
+    second = optimizer.update(params, grads, state, Settings(*MEMBERS[1]))[0]
+    for name, (p, g) in before.items():
+        assert torch.equal(params[name], p)
+        assert torch.equal(grads[name], g)
+        assert torch.equal(first[name], second[name])
+
+
+def stacked(members):
+    return {name: torch.stack([member[name] for member in members]) for name in SHAPES}
