@@ -32,12 +32,15 @@ class OurStep:
         self.optimizer = build_optimizer(config.method.optimizer, self.model)
         attach_method(config.method, self.optimizer)
         self._precision: Precision = config.precision
+        self._rows = self._inputs = self._targets = torch.empty(0)
         self._batches = cycle(batches)
 
     def __call__(self) -> None:
         rows = next(self._batches)
+        if rows is not self._rows:  # as the trainer, which looks up a full batch once
+            self._rows, self._inputs, self._targets = rows, self.task.inputs_NT[rows], self.task.targets_N[rows]
         with precision(self._precision):
-            loss = self.task.loss(self.model(self.task.inputs_NT[rows]), self.task.targets_N[rows])
+            loss = self.task.loss(self.model(self._inputs), self._targets)
             self.optimizer.zero_grad()
             loss.backward()
         self.optimizer.step()

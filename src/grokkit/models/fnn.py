@@ -4,8 +4,8 @@ logits = W_L·relu(… relu(W_1·[E_{t1}; E_{t2}; …])): the tokens' embeddings
 The paper's "2-layer FNN, d 4, width 16" is ``depth=2, dim=4, width=16``.
 
 W_1·[E_a; E_b] = W_1a·E_a + W_1b·E_b, and there are only V tokens: a batch of more rows than that multiplies each
-token's embedding once for each place it can stand at, and adds the products up row by row, on a CPU
-(``model.use_tables = False`` switches that off): the same function, the same gradients.
+token's embedding once for each place it can stand at, and adds the products up row by row, on a CPU in float32:
+the same function, the same gradients. ``model.use_tables = False`` switches that off, as a second derivative needs.
 
 Shapes: B batch, T tokens, D embedding, V vocabulary, W width, C classes.
 """
@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from grokkit.errors import InputError
 from grokkit.models.decoder import scale_weights
-from grokkit.models.matmul import Linear, linear, transformed
+from grokkit.models.matmul import Linear, is_float32, linear, transformed, weight_gradient
 
 
 class FNN(nn.Module):
@@ -67,24 +67,14 @@ class FNN(nn.Module):
             scale_weights(self, init_scale)
 
     def forward(self, tokens_BT: Tensor) -> Tensor:
-        x = self._first(tokens_BT)
-        for layer in self.layers[1:]:
-            x = layer(F.relu(x))
-        return x
-
-    def _first(self, tokens_BT: Tensor) -> Tensor:
-        first = self.layers[0]
-        assert isinstance(first, Linear)
-        embeddings_VD = self.token_embeddings.weight
-        few = len(tokens_BT) <= len(embeddings_VD)
-        if few or not self.use_tables or tokens_BT.device.type != "cpu" or transformed():
-            return first(self.token_embeddings(tokens_BT).flatten(1))
-        tokens = tokens_BT.shape[1]
-        weight_TWD = first.weight.unflatten(1, (tokens, -1)).transpose(0, 1)
-        table = torch.stack([linear(embeddings_VD, weight_WD) for weight_WD in weight_TWD])
-        places = torch.arange(tokens, device=tokens_BT.device) * len(embeddings_VD)
-        x = _SumOfRows.apply(table.flatten(0, 1), tokens_BT + places)
-        return x if first.bias is None else x + first.bias
+        few = len(tokens_BT) <= len(self.token_embeddings.weight)
+        if self.use_tables and not few and tokens_BT.device.type == "cpu" and is_float32() and not transformed():
+            layers = [tensor for layer in self.layers for tensor in (layer.weight, layer.bias)]
+            return _Network.apply(tokens_BT, self.token_embeddings.weight, *layers)
+        x = self.token_embeddings(tokens_BT).flatten(1)
+        for layer in self.layers[:-1]:
+            x = F.relu(layer(x))
+        return self.layers[-1](x)
 
     def forward_flops(self, batch: int, tokens: int) -> int:
         """Floating-point operations in the matrix products of one forward pass: 2·B per weight.
@@ -94,20 +84,47 @@ class FNN(nn.Module):
         return 2 * batch * self._weights
 
 
-class _SumOfRows(torch.autograd.Function):
-    """Σ_t table[rows[:, t]]: (M, W) and (B, T) to (B, W), without the (B, T, W) in between."""
+class _Network(torch.autograd.Function):
+    """The whole network with a table for its first layer; its backward pass written out.
+
+    Autograd would do the same layer by layer. For the smallest networks its bookkeeping takes as long as the
+    products, and for all it keeps what goes into each ReLU, which is not needed again.
+    """
 
     @staticmethod
-    def forward(ctx, table_MW: Tensor, rows_BT: Tensor) -> Tensor:  # type: ignore[override]
-        ctx.save_for_backward(rows_BT)
-        ctx.rows = len(table_MW)
-        return F.embedding_bag(rows_BT, table_MW, mode="sum")
+    def forward(ctx, tokens_BT: Tensor, embeddings_VD: Tensor, *layers: Tensor | None) -> Tensor:  # type: ignore[override]
+        vocabulary, tokens = len(embeddings_VD), tokens_BT.shape[1]
+        (first, *weights), biases = layers[::2], layers[1::2]
+        assert first is not None
+        rows_BT = tokens_BT + torch.arange(tokens) * vocabulary
+        table = torch.cat([linear(embeddings_VD, weight_WD) for weight_WD in first.chunk(tokens, 1)])
+        x = F.embedding_bag(rows_BT, table, mode="sum")
+        if biases[0] is not None:
+            x += biases[0]
+        inputs = []
+        for weight, bias in zip(weights, biases[1:], strict=True):
+            assert weight is not None
+            inputs.append(x.relu_())
+            x = linear(x, weight, bias)
+        ctx.save_for_backward(rows_BT, embeddings_VD, first, *weights, *inputs)
+        ctx.biased = biases[0] is not None
+        return x
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx, g_BW: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
-        (rows_BT,) = ctx.saved_tensors
-        g_table = g_BW.new_zeros(ctx.rows, g_BW.shape[1])
+    def backward(ctx, g: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        rows_BT, embeddings_VD, first, *rest = ctx.saved_tensors
+        weights, inputs = rest[: len(rest) // 2], rest[len(rest) // 2 :]
+        g_layers: list[Tensor | None] = []
+        for weight, x in zip(reversed(weights), reversed(inputs), strict=True):
+            g_layers += [g.sum(0) if ctx.biased else None, weight_gradient(g, x)]
+            g = torch.ops.aten.threshold_backward(linear(g, weight.mT), x, 0)
+        tokens = rows_BT.shape[1]
+        g_table = g.new_zeros(tokens * len(embeddings_VD), g.shape[1])
         for rows_B in rows_BT.unbind(1):
-            g_table.index_add_(0, rows_B, g_BW)
-        return g_table, None
+            g_table.index_add_(0, rows_B, g)
+        parts = list(zip(g_table.chunk(tokens), first.chunk(tokens, 1), strict=True))
+        g_embeddings = torch.stack([linear(part, weight_WD.mT) for part, weight_WD in parts]).sum(0)
+        g_first = torch.cat([weight_gradient(part, embeddings_VD) for part, _ in parts], 1)
+        g_layers += [g.sum(0) if ctx.biased else None, g_first]
+        return None, g_embeddings, *reversed(g_layers)

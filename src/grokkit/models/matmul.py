@@ -98,6 +98,11 @@ def _takes(x: Tensor, weight: Tensor) -> bool:
     )
 
 
+def is_float32() -> bool:
+    """Whether products are computed in float32: no :func:`precision` but that one is asked for."""
+    return _precision == "float32"
+
+
 def transformed() -> bool:
     """Whether ``torch.compile`` or ``torch.func`` is looking on: they want PyTorch's own operators."""
     inside_func = torch._C._functorch.maybe_current_level() is not None  # pyright: ignore[reportAttributeAccessIssue]
@@ -119,15 +124,19 @@ class _Linear(torch.autograd.Function):
         g_weight = g_bias = None
         if needs_weight or (ctx.has_bias and needs_bias):
             g_2d, x_2d = g.flatten(0, -2), x.flatten(0, -2)
-            if needs_weight and min(weight.shape) < _NARROW:
-                g_weight = g_2d.mT @ x_2d
-            elif needs_weight:
-                # oneDNN wants the larger side second.
-                wide = weight.shape[0] > weight.shape[1]
-                g_weight = linear(x_2d.mT, g_2d.mT).mT if wide else linear(g_2d.mT, x_2d.mT)
+            if needs_weight:
+                g_weight = weight_gradient(g_2d, x_2d)
             if ctx.has_bias and needs_bias:
                 g_bias = g_2d.sum(0)
         return g_x, g_weight, g_bias
+
+
+def weight_gradient(g_BO: Tensor, x_BI: Tensor) -> Tensor:
+    """Σ_B g·xᵀ, (O, I): the gradient of a linear layer's weight."""
+    if min(g_BO.shape[1], x_BI.shape[1]) < _NARROW:
+        return g_BO.mT @ x_BI
+    # oneDNN wants the larger side second.
+    return linear(x_BI.mT, g_BO.mT).mT if g_BO.shape[1] > x_BI.shape[1] else linear(g_BO.mT, x_BI.mT)
 
 
 def _product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:

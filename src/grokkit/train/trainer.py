@@ -76,6 +76,7 @@ class _Session:
         self.optimizer = build_optimizer(config.method.optimizer, self.model)
         attach_method(config.method, self.optimizer)
         self.batches = build_batches(config, self.problem.split)
+        self.rows = self.inputs = self.targets = torch.empty(0)  # the batch in hand
         self.gradient: list[Tensor] = []  # raw, of the last step before a stop
         parameters = sum(p.numel() for p in self.model.parameters())
         about = {"parameters": parameters, "plan": "alone", "members": 1, "device": "cpu"}
@@ -90,7 +91,9 @@ class _Session:
             for group in self.optimizer.param_groups:
                 group["lr"] = settings.lr * warmup(settings, history.step)
             rows = self.batches.next()
-            loss = task.loss(self.model(task.inputs_NT[rows]), task.targets_N[rows])
+            if rows is not self.rows:  # a full batch is the same every time
+                self.rows, self.inputs, self.targets = rows, task.inputs_NT[rows], task.targets_N[rows]
+            loss = task.loss(self.model(self.inputs), self.targets)
             if not math.isfinite(loss.item()):
                 history.diverged_at = history.step
                 break
