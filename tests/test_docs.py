@@ -54,6 +54,17 @@ def test_results_table_is_the_leaderboard():
             assert ratio_interval(row["ratio_ci_low"], row["ratio_ci_high"]) in line
 
 
+def test_bench_table_is_what_was_measured():
+    rows = json.loads((ROOT / "docs" / "results" / "bench.json").read_text())
+    lines = (ROOT / "docs" / "performance.md").read_text().splitlines()
+    table = {line.split("|")[1].strip(): line for line in lines if line.startswith("| `")}
+    for row in rows:
+        line = table[f"`{row['id']}`"]
+        assert f" {row['ratio']:.3f} [{row['ratio_min']:.2f}–{row['ratio_max']:.2f}] " in line
+        missed = row["target"] is not None and row["ratio"] > row["target"]
+        assert ("missed" in line) == missed
+
+
 def test_first_crossings_are_those_of_the_runs():
     runs = pl.read_csv(RESULT / "runs.csv").drop_nulls("generalized_at")
     medians = dict(runs.group_by("method").agg(pl.col("generalized_first_at").median()).iter_rows())

@@ -89,16 +89,16 @@ _ALL = (
         about="our decoder's step without and with the EMA filter",
         setup=lambda: filter_overhead(grokfast_ema()),
         target=1.03,
-        rounds=40,
-        seconds=18,
+        rounds=100,  # a few per cent, under a noise of ten
+        seconds=42,
     ),
     Row(
         id="grokfast-ma-overhead",
         about="our decoder's step without and with the MA filter, w = 100",
         setup=lambda: filter_overhead(grokfast_ma(window_size=100)),
         target=1.08,
-        rounds=40,
-        seconds=18,
+        rounds=100,  # a few per cent, under a noise of ten
+        seconds=42,
     ),
     Row(
         id="grokfast-ema-form",

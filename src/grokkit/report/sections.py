@@ -115,8 +115,8 @@ def runs_table(runs: pl.DataFrame, methods: Sequence[str]) -> str:
             escape(run["method"]),
             _cell(str(run["seed"]), ""),
             _cell(_outcome(run), ""),
-            _cell(whole(run["memorized_at"]), ""),
-            _cell(whole(run["generalized_at"]), _resolution(run)),
+            _cell(whole(run["memorized_at"]), _resolution(run["memorized_resolution_steps"])),
+            _cell(whole(run["generalized_at"]), _resolution(run["resolution_steps"])),
             _cell(whole(run["delay_steps"]), ""),
             _cell(whole(run["steps"]), ""),
             _cell(number(run["train_seconds"]), ""),
@@ -155,7 +155,7 @@ def definitions(study: Mapping[str, Any]) -> str:
     terms = {
         "memorized": f"The first evaluation with train accuracy of at least {target}.",
         "generalized": f"The first evaluation with held-out accuracy of at least {target} from which it stays there. "
-        "Known only as finely as the evaluations lie: the small number says how much earlier it may have been.",
+        "The small number says how much earlier it may have been: no evaluation or look at a few rows was nearer.",
         "delay": "Steps from memorized to generalized.",
         "not reached": f"A run that did not generalize within its budget of {budget} steps is censored: its time "
         "counts as later than the budget. It is never dropped. A diverged run counts the same.",
@@ -194,6 +194,8 @@ def provenance(study: Mapping[str, Any], runs: pl.DataFrame) -> str:
         "versions": "; ".join(f"{name} {seen(name)}" for name in ("grokkit", "torch", "numpy", "python") if seen(name)),
         "machine": "; ".join(part for part in (seen("platform"), seen("processor")) if part),
         "threads a run": seen("threads"),
+        "matrix products": " by ".join(part for part in (seen("precision"), seen("matmul")) if part),
+        "runs in one program": seen("members") if seen("plan") not in ("", "alone") else "",
         "runs started": " to ".join(dict.fromkeys([*started[:1], *started[-1:]])),
     }
     listed = _list({term: escape(text) for term, text in facts.items() if text})
@@ -220,8 +222,7 @@ def _outcome(run: Mapping[str, Any]) -> str:
     return "generalized" if run["collapsed_at"] is None else f"collapsed at {whole(run['collapsed_at'])}"
 
 
-def _resolution(run: Mapping[str, Any]) -> str:
-    steps = run["resolution_steps"]
+def _resolution(steps: int | None) -> str:
     return "" if steps is None else f"−{whole(steps)}"
 
 
