@@ -8,6 +8,7 @@ a fifth of the step. A worker that does nothing but train has no one to give the
 from __future__ import annotations
 
 import ctypes
+import gc
 import sys
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
@@ -16,10 +17,12 @@ _NEVER = 2**31 - 1
 
 
 def keep_freed_memory() -> None:
-    """From now on, for the whole process; what earlier work has left is given back first.
+    """From now on, for the whole process; what earlier work has left is collected and given back first.
 
-    So the peak of a run's memory is its own. Does nothing where the allocator is not glibc's.
+    So the peak of a run's memory is its own: an optimizer and its hooks refer to each other, and would stay until
+    Python looks for such circles. Does nothing where the allocator is not glibc's.
     """
+    gc.collect()
     if not sys.platform.startswith("linux"):
         return
     library = ctypes.CDLL(None)
