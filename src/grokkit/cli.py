@@ -17,7 +17,6 @@ except ModuleNotFoundError as error:  # pragma: no cover - needs an environment 
     raise SystemExit(f"grokkit: {error.name} is missing; install the lab with: pip install 'grokkit[lab]'") from None
 
 if TYPE_CHECKING:
-    from grokkit.bench.row import Result, Row
     from grokkit.study.plan import Plan
     from grokkit.study.store import Store
 
@@ -80,6 +79,7 @@ def compare(
     The same command again continues where it stopped.
     """
     from grokkit.study.plan import make_plan
+    from grokkit.study.pool import cores
     from grokkit.study.store import Store
     from grokkit.train.catalogue import model_config
     from grokkit.train.config import EvaluationConfig, TaskConfig, checked
@@ -117,9 +117,9 @@ def compare(
         command=shlex.join(["grokkit", *sys.argv[1:]]),
         **shared,
     )
-    workers = jobs if jobs is not None else _cores()
+    workers = jobs if jobs is not None else cores()
     if workers < 1:
-        raise InputError(f"--jobs {workers} is not possible: at least 1; the default is one a core, {_cores()} here")
+        raise InputError(f"--jobs {workers} is not possible: at least 1; the default is one a core, {cores()} here")
     folder = out if out is not None else Path("out") / _slug(plan.study["title"])
     _compare(plan, Store(folder), workers, where)
 
@@ -203,40 +203,18 @@ def bench(
     """
     from grokkit.bench.row import choose
     from grokkit.bench.rows import ROWS
+    from grokkit.bench.run import run, writable
+    from grokkit.study.pool import cores
     from grokkit.train.spec import split_list
 
     chosen = choose(ROWS, None if rows is None else split_list(rows))
     for option, value in (("--rounds", rounds), ("--threads", threads)):
         if value is not None and value < 1:
             raise InputError(f"{option} {value} is not possible: at least 1; leave it out for the default")
-    if json is not None and not _writable(json):
+    if json is not None and not writable(json):
         raise InputError(f"--json {json} cannot be written; give a file in a folder of yours, e.g. out/bench.json")
-    _bench(chosen, {row.id: rounds or row.rounds for row in chosen}, threads or _cores(), json)
-
-
-def _bench(rows: list[Row], rounds: dict[str, int], threads: int, json: Path | None) -> None:
-    from grokkit.bench.row import measure, write_results
-    from grokkit.bench.show import Progress, announcement, notes, results_table
-
-    console = Console(highlight=False)
-    console.print(announcement(rows, rounds, threads))
-    results: list[Result] = []
-    stopped = False
-    try:
-        with Progress(console, rows, rounds) as progress:
-            for row in rows:
-                results.append(measure(row, rounds=rounds[row.id], threads=threads, after_round=progress.after_round))
-                progress.after_row(results[-1])
-                if json is not None:
-                    write_results(json, results)
-    except KeyboardInterrupt:
-        stopped = True
-        console.print(f"stopped; {len(results)} of {len(rows)} rows are done")
-    if results:
-        console.print()
-        console.print(results_table(results))
-        console.print(notes(results), style="dim", end="", soft_wrap=True)
-    if stopped:
+    each = {row.id: rounds or row.rounds for row in chosen}
+    if not run(chosen, each, threads=threads or cores(), json=json, console=Console(highlight=False)):
         raise typer.Exit(130)
 
 
@@ -328,18 +306,6 @@ def _batch_size(text: str) -> int | None:
     if not text.isdecimal() or int(text) < 1:
         raise InputError(f"--batch-size {text!r} is not possible: a whole number >= 1, or full; the papers use 512")
     return int(text)
-
-
-def _writable(path: Path) -> bool:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError:
-        return False
-    return not path.is_dir() and os.access(path.parent, os.W_OK)
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _slug(title: str) -> str:

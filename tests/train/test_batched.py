@@ -242,7 +242,7 @@ def test_a_step_stays_on_its_device_and_reads_no_value(method, model):
     problems = [build_problem(config) for config in configs]
     program = Program(configs, problems[0].task, meta)
     batches = [build_batches(config, problem.split) for config, problem in zip(configs, problems, strict=True)]
-    feed = Feed(batches, whole=False, longest=16, device=meta)
+    feed = Feed(batches, device=meta)
     (length,) = feed.fill(1)
     with OneDevice(meta):
         rows_SB = feed.take(length)

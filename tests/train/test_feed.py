@@ -19,7 +19,7 @@ def members(rows=23, size=10, remainder="spread"):
 @pytest.mark.parametrize("remainder", ["spread", "own-batch"])
 def test_the_batches_are_each_member_s_own(monkeypatch, remainder, at_once):
     monkeypatch.setattr(feed, "_STEPS", at_once)
-    fed = Feed(members(remainder=remainder), whole=False, longest=10, device=CPU)
+    fed = Feed(members(remainder=remainder), device=CPU)
     alone = members(remainder=remainder)
     for steps in (1, 5, 20):
         lengths = []
@@ -34,7 +34,7 @@ def test_the_batches_are_each_member_s_own(monkeypatch, remainder, at_once):
 
 
 def test_whole_batches_are_sent_once():
-    fed = Feed(members(size=None), whole=True, longest=23, device=CPU)
+    fed = Feed(members(size=None), device=CPU)
     expected = torch.stack([batches.next() for batches in members(size=None)])
     for steps in (3, 1000):
         assert fed.fill(steps) == [23] * steps
@@ -44,6 +44,6 @@ def test_whole_batches_are_sent_once():
 
 def test_what_is_drawn_at_once_is_bounded(monkeypatch):
     monkeypatch.setattr(feed, "_BYTES", 8 * 10 * 3 * 7)
-    assert len(Feed(members(), whole=False, longest=10, device=CPU).fill(100)) == 7
+    assert len(Feed(members(), device=CPU).fill(100)) == 7
     monkeypatch.setattr(feed, "_BYTES", 1)
-    assert len(Feed(members(), whole=False, longest=10, device=CPU).fill(100)) == 1
+    assert len(Feed(members(), device=CPU).fill(100)) == 1

@@ -53,8 +53,7 @@ class _Group:
         problems = [build_problem(own) for own in configs]
         program = Program(configs, problems[0].task, device)
         batches = [build_batches(own, problem.split) for own, problem in zip(configs, problems, strict=True)]
-        rows, size = len(problems[0].split.train), config.batch_size
-        self._feed = Feed(batches, whole=size is None, longest=size or rows, device=device)
+        self._feed = Feed(batches, device=device)
         self._take_step = Graphed(lambda length: program.take_step(self._feed.take(length)), device)
 
     def steps(self) -> None:

@@ -14,10 +14,10 @@ from grokkit.bench.whole import time_to_target
 from grokkit.methods.grokfast import grokfast_ema, grokfast_ma
 
 
-def _seeds(members: int, target: float | None) -> Row:
+def _on_gpu(name: str, members: int, target: float | None) -> Row:
     return Row(
-        id=f"gpu-seeds-{members}",
-        about=f"a member's step of {members} seeds in one program, and a plain step of one run",
+        id=name,
+        about=f"a plain step of one run, and a member's of {members} in one program, as a CUDA graph",
         setup=lambda: member_step(GROKFAST, members),
         target=target,
         rounds=10,
@@ -134,20 +134,11 @@ _ALL = (
         rounds=2,
         seconds=200,
     ),
-    Row(
-        id="gpu-step",
-        about="a step of one run, plain and as a CUDA graph",
-        setup=lambda: member_step(GROKFAST, 1),
-        target=0.125,
-        rounds=10,
-        seconds=10,
-        available=has_gpu,
-        needs="a CUDA GPU",
-    ),
-    _seeds(1, None),
-    _seeds(8, None),
-    _seeds(64, None),
-    _seeds(256, 0.02),
+    _on_gpu("gpu-step", 1, 0.125),
+    _on_gpu("gpu-seeds-1", 1, None),
+    _on_gpu("gpu-seeds-8", 8, None),
+    _on_gpu("gpu-seeds-64", 64, None),
+    _on_gpu("gpu-seeds-256", 256, 0.02),
 )
 
 ROWS = {row.id: row for row in _ALL}

@@ -6,7 +6,6 @@ reports when it began and when it ended.
 
 from __future__ import annotations
 
-import os
 import tempfile
 import time
 from collections.abc import Callable
@@ -19,7 +18,7 @@ import torch
 from grokkit.bench.measure import Duel
 from grokkit.bench.settings import GROKFAST
 from grokkit.bench.steps import OurStep, random_batches
-from grokkit.study.pool import Event, run_pool
+from grokkit.study.pool import Event, cores, run_pool
 from grokkit.train.allocator import keep_freed_memory
 from grokkit.train.config import RunConfig
 
@@ -55,7 +54,7 @@ def two_runs() -> Duel:
 
 def two_cores() -> bool:
     """Whether this process may use more than one core."""
-    return len(os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)) >= _RUNS
+    return cores() >= _RUNS
 
 
 def train_steps(job: Job, report: Callable[[Any], None]) -> None:

@@ -8,9 +8,9 @@ the provenance of a run names it. Everywhere else (a GPU, other dtypes, autocast
 ``torch.func``), and for small products, this is ``torch.nn.functional.linear``. Gradients may be differentiated
 again.
 
-Inside :func:`precision` ``"bf16"`` the products take bfloat16 factors and accumulate in float32: weights stay
-float32 and are rounded for each product, and so do their gradients' sums over steps. What lies between two linear
-layers of one MLP stays in bfloat16; everything else (softmax, norms, residual streams, the loss) is float32.
+Inside :func:`precision` ``"bf16"`` the products take bfloat16 factors and accumulate in float32, forward and backward.
+Weights stay float32 and are rounded for each product. What lies between two linear layers of one MLP stays in
+bfloat16; everything else (softmax, norms, residual streams, the loss, the optimizer) is float32.
 """
 
 from __future__ import annotations
@@ -113,22 +113,18 @@ class _Linear(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:  # type: ignore[override]
         ctx.save_for_backward(x, weight)
-        ctx.has_bias = bias is not None
         return _product(x, weight, bias)
 
     @staticmethod
     def backward(ctx, g: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
         x, weight = ctx.saved_tensors
         needs_x, needs_weight, needs_bias = ctx.needs_input_grad
-        g_x = linear(g, weight.mT) if needs_x else None
-        g_weight = g_bias = None
-        if needs_weight or (ctx.has_bias and needs_bias):
-            g_2d, x_2d = g.flatten(0, -2), x.flatten(0, -2)
-            if needs_weight:
-                g_weight = weight_gradient(g_2d, x_2d)
-            if ctx.has_bias and needs_bias:
-                g_bias = g_2d.sum(0)
-        return g_x, g_weight, g_bias
+        g_2d = g.flatten(0, -2)
+        return (
+            linear(g, weight.mT) if needs_x else None,
+            weight_gradient(g_2d, x.flatten(0, -2)) if needs_weight else None,
+            g_2d.sum(0) if needs_bias else None,
+        )
 
 
 def weight_gradient(g_BO: Tensor, x_BI: Tensor) -> Tensor:

@@ -54,6 +54,11 @@ class Event:
     payload: Any = None
 
 
+def cores() -> int:
+    """How many this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def run_pool(
     jobs: Sequence[tuple[str, Any]],
     work: Work,

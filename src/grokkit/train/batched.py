@@ -125,15 +125,7 @@ class _Group:
 
     def _assemble(self) -> None:
         """What depends on who is in the program."""
-        first = self._stack[0]
-        rows, size = len(first.problem.split.train), first.config.batch_size
-        whole = size is None or size >= rows
-        self._feed = Feed(
-            [member.batches for member in self._stack],
-            whole=whole,
-            longest=rows if size is None or whole else size,
-            device=self._device,
-        )
+        self._feed = Feed([member.batches for member in self._stack], device=self._device)
         self._take_step = Graphed(_stepper(self._program, self._feed), self._device)
         self._gradients: dict[str, Tensor] = {}  # raw, of the last step; none before the first
         problems = [member.problem for member in self._stack]
@@ -239,20 +231,24 @@ class _Group:
 
 
 def _build_members(configs: Sequence[RunConfig], device: str) -> list[_Member]:
-    members = []
-    for config in configs:
-        problem = build_problem(config)
-        model = build_model(config.model, problem.task, config.seed)
-        about = {
-            "parameters": sum(p.numel() for p in model.parameters()),
-            "plan": "batched",
-            "members": len(configs),
-            "device": device,
-            "matmul": "torch",  # no other kernel is used inside torch.func
-        }
-        history = History(config, problem, model.forward_flops, about=about)
-        members.append(_Member(config, problem, build_batches(config, problem.split), history))
-    return members
+    problems = [build_problem(config) for config in configs]
+    model = build_model(configs[0].model, problems[0].task, configs[0].seed)  # of the size of all
+    about = {
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "plan": "batched",
+        "members": len(configs),
+        "device": device,
+        "matmul": "torch",  # no other kernel is used inside torch.func
+    }
+    return [
+        _Member(
+            config,
+            problem,
+            build_batches(config, problem.split),
+            History(config, problem, model.forward_flops, about=about),
+        )
+        for config, problem in zip(configs, problems, strict=True)
+    ]
 
 
 def _is_worth_retiring(finished: int, members: int, device: torch.device) -> bool:

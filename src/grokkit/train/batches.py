@@ -18,6 +18,10 @@ class Batches:
     that batch may be a handful of rows, whose noisy gradient moves Adam as far as any other.
 
     Without a batch size, or with one not below N, every batch is all rows in their order.
+
+    Attributes:
+        whole: whether every batch is all rows.
+        longest: rows that no batch exceeds.
     """
 
     def __init__(
@@ -25,11 +29,12 @@ class Batches:
     ) -> None:
         rows = len(rows_N)
         self._rows = rows_N
-        self._whole = batch_size is None or batch_size >= rows
+        size = rows if batch_size is None else min(batch_size, rows)
+        self.whole = size == rows
+        self.longest = size
         self._generator = generator
         self._order = torch.empty(0, dtype=torch.int64)
         self._position = 0  # in the order
-        size = rows if batch_size is None else batch_size
         count = -(-rows // size)
         self._ends = [
             rows * (i + 1) // count if remainder == "spread" else min(rows, size * (i + 1)) for i in range(count)
@@ -37,7 +42,7 @@ class Batches:
 
     def next(self) -> Tensor:
         """The row numbers of the next batch."""
-        if self._whole:
+        if self.whole:
             return self._rows
         if self._position >= len(self._order):
             self._order = self._rows[torch.randperm(len(self._rows), generator=self._generator)]

@@ -19,17 +19,16 @@ _BYTES = 64 * 2**20  # sent at once at most
 class Feed:
     """Batches of ``members`` for a step that finds its rows always in the same place.
 
-    ``whole``: every batch of a member is all of its rows, so one step's are every step's. All members' batches
-    have the same lengths, ``longest`` at most.
+    All members' batches have the same lengths. Where they are whole, one step's are every step's.
     """
 
-    def __init__(self, members: Sequence[Batches], *, whole: bool, longest: int, device: torch.device) -> None:
+    def __init__(self, members: Sequence[Batches], *, device: torch.device) -> None:
         self._members = members
-        self._whole = whole
-        steps = 1 if whole else max(1, min(_STEPS, _BYTES // (8 * longest * len(members))))
+        self._whole, longest = members[0].whole, members[0].longest
+        steps = 1 if self._whole else max(1, min(_STEPS, _BYTES // (8 * longest * len(members))))
         self._rows_KSB = torch.zeros(steps, len(members), longest, dtype=torch.int64, device=device)
         self._next = torch.zeros(1, dtype=torch.int64, device=device)
-        if whole:
+        if self._whole:
             self._rows_KSB[0] = torch.stack([batches.next() for batches in members])
 
     def fill(self, steps: int) -> list[int]:
