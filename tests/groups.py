@@ -17,6 +17,9 @@ METHODS = {
     "grokfast-ema": "grokfast-ema(lr={lr},wd={wd},alpha={alpha},lamb={lamb})",
     "grokfast-ma": "grokfast-ma(window_size=5,lr={lr},wd={wd},lamb={lamb})",
     "grad-norm": "grad-norm(lr={lr},wd={wd},c={c})",
+    "clip-only": "clip-only(lr={lr},wd={wd},max_norm={c})",
+    "neuralgrok-random": "neuralgrok-random(hidden=(6,5),lr={lr},wd={wd},c={c},clip=none)",
+    "neuralgrok": "neuralgrok(hidden=(6,5),lr={lr},wd={wd},lr_warmup={warm},c={c},every=3,amplifier_lr={lr})",
     "sgd": "adamw(optimizer=sgd,lr={lr},wd={wd},beta1={alpha})",
 }
 VALUES = [
@@ -50,15 +53,19 @@ def group_of(method, model, /, **changes):
 
 
 def assert_same_run(member, alone, rtol):
-    """Same configuration, steps, costs and events; curves but for rounding, of relative size ``rtol``.
+    """Same configuration, steps, costs and events; curves and tables but for rounding, of relative size ``rtol``.
 
     Weight norm and entropy get more room: the attention's key bias has no effect, so that its gradient is rounding
-    alone, which Adam brings to the size of any other.
+    alone, which Adam brings to the size of any other. It is a third of its tensor, whose weights are left out.
     """
     assert member.config == alone.config
-    assert (member.steps, member.flops, member.diverged_at) == (alone.steps, alone.flops, alone.diverged_at)
+    for cost in ("steps", "outer_steps", "outer_rows", "flops", "diverged_at"):
+        assert getattr(member, cost) == getattr(alone, cost), cost
     assert member.status == alone.status
     assert member.events == alone.events
+    assert member.kept.keys() == alone.kept.keys()
+    for name, expected in alone.kept.items():
+        assert member.kept[name] == pytest.approx(expected, rel=1e-5, abs=1e-9), name
     for name, expected in alone.curves.items():
         if name.endswith("_seconds"):
             continue
@@ -67,8 +74,24 @@ def assert_same_run(member, alone, rtol):
             assert got == expected, name
             continue
         room = 1e-3 if name == "weight_entropy" else 1e-5 if name == "weight_norm" else 0
-        exact = [value for value in expected if value is not None]
-        assert [value is None for value in got] == [value is None for value in expected], name
-        assert [value for value in got if value is not None] == pytest.approx(exact, rel=max(rtol, room), abs=1e-9), (
-            name
-        )
+        assert_close(got, expected, max(rtol, room), name)
+    assert member.tables.keys() == alone.tables.keys()
+    for table, columns in alone.tables.items():
+        assert member.tables[table].keys() == columns.keys()
+        for name, expected in columns.items():
+            got = member.tables[table][name]
+            if name in ("step", "tensor"):
+                assert got == expected, (table, name)
+                continue
+            if (table, name) == ("tensors", "weight_entropy"):
+                got, expected = (
+                    [x for x, tensor in zip(xs, columns["tensor"], strict=True) if "in_proj_bias" not in tensor]
+                    for xs in (got, expected)
+                )
+            assert_close(got, expected, rtol, (table, name))
+
+
+def assert_close(got, expected, rtol, what):
+    exact = [value for value in expected if value is not None]
+    assert [value is None for value in got] == [value is None for value in expected], what
+    assert [value for value in got if value is not None] == pytest.approx(exact, rel=rtol, abs=1e-9), what

@@ -294,3 +294,30 @@ def test_the_filter_adds_nothing_to_a_checkpoint_before_the_first_step():
     attach(optimizer, grokfast_ema())
     loss(model, 0).backward()
     assert optimizer.state_dict()["state"] == {}
+
+
+def test_the_state_can_be_seen_and_revised_between_steps():
+    model = torch.nn.Linear(2, 1)
+    optimizer = torch.optim.SGD(model.named_parameters(), lr=0.1)
+    handle = attach(optimizer, grokfast_ema(alpha=0.5, lamb=1.0))
+    assert handle.state is None
+    assert list(handle.parameters) == ["weight", "bias"]
+    assert handle.parameters["weight"] is model.weight
+    handle.revise(lambda state: state._replace(step=dict.fromkeys(state.step, 7)), handle.parameters)
+    assert handle.state.step == {"weight": 7, "bias": 7}
+    model(torch.ones(3, 2)).sum().backward()
+    optimizer.step()
+    assert handle.state.step == {"weight": 8, "bias": 8}
+    assert optimizer.state[model.weight]["grokkit/step"] == 8
+
+
+def test_a_loaded_state_is_not_seen_before_it_is_taken_up():
+    model = torch.nn.Linear(2, 1)
+    optimizer = torch.optim.SGD(model.named_parameters(), lr=0.1)
+    handle = attach(optimizer, grokfast_ema())
+    model(torch.ones(3, 2)).sum().backward()
+    optimizer.step()
+    optimizer.load_state_dict(optimizer.state_dict())
+    assert handle.state is None
+    handle.revise(lambda state: state, handle.parameters)
+    assert handle.state.step == {"weight": 1, "bias": 1}

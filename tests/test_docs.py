@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 
 from grokkit.analyse.words import number, number_interval, ratio, ratio_interval
+from grokkit.bench.show import ratio as ratio_of
 from grokkit.methods import CARDS
 
 ROOT = Path(__file__).parent.parent
@@ -60,7 +61,9 @@ def test_bench_table_is_what_was_measured():
     table = {line.split("|")[1].strip(): line for line in lines if line.startswith("| `")}
     for row in rows:
         line = table[f"`{row['id']}`"]
-        assert f" {row['ratio']:.3f} [{row['ratio_min']:.2f}–{row['ratio_max']:.2f}] " in line
+        assert (
+            f" {ratio_of(row['ratio'], 3)} [{ratio_of(row['ratio_min'], 2)}–{ratio_of(row['ratio_max'], 2)}] " in line
+        )
         missed = row["target"] is not None and row["ratio"] > row["target"]
         assert ("missed" in line) == missed
 

@@ -135,7 +135,7 @@ def test_importing_grokkit_leaves_the_lab_alone():
     program = "import sys, grokkit; print(*(name for name in sys.modules if name.startswith('grokkit.')))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     loaded = {name.split(".")[1] for name in done.stdout.split()}
-    assert loaded <= LIBRARY | {"state"}
+    assert loaded <= LIBRARY | LAYERS[0]
 
 
 @pytest.mark.parametrize("path", sorted(SRC.rglob("*.py")), ids=lambda path: str(path.relative_to(SRC)))

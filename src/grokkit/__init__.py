@@ -10,21 +10,28 @@ Importing this needs torch and numpy only; the lab behind the ``grokkit`` comman
 from grokkit.attach import Handle, attach
 from grokkit.errors import InputError
 from grokkit.methods.card import MethodCard
+from grokkit.methods.clipnorm import clip_norm
 from grokkit.methods.gradnorm import grad_norm
 from grokkit.methods.grokfast import grokfast_ema, grokfast_ma
+from grokkit.methods.neuralgrok import Amplifier, NeuralGrok, load_amplifier, neuralgrok
 from grokkit.transform import GradientTransform, chain, masked
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "Amplifier",
     "GradientTransform",
     "Handle",
     "InputError",
     "MethodCard",
+    "NeuralGrok",
     "attach",
     "chain",
+    "clip_norm",
     "grad_norm",
     "grokfast_ema",
     "grokfast_ma",
+    "load_amplifier",
     "masked",
+    "neuralgrok",
 ]

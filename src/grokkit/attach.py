@@ -101,6 +101,27 @@ class Handle:
         self._state, self._params = None, {}
         delattr(self._optimizer, _MARK)
 
+    @property
+    def state(self) -> Any:
+        """The transform's state as of the last step, in its own structure; None before the first."""
+        return self._state if self._optimizer.state is self._source else None
+
+    @property
+    def parameters(self) -> dict[str, Tensor]:
+        """The optimizer's parameters by the names that the transform knows them by."""
+        return dict(_named(self._optimizer))
+
+    @torch.no_grad()
+    def revise(self, function: Callable[[Any], Any], params: dict[str, Tensor]) -> None:
+        """Between two steps, put ``function(state)`` in the place of the state, which covers ``params`` at least."""
+        if getattr(self._optimizer, _MARK, None) is not self:
+            raise InputError("the transform is detached, and its state is gone; keep what you need before detach()")
+        self._cover(params)
+        self._state = function(self._state)
+        shared = {path: leaf for path, name, leaf in leaves(self._state) if name is None}
+        if shared:
+            self._store_shared(shared)
+
     def _before_step(self, optimizer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if _within_own_step(optimizer, sys._getframe(1)):
             return None
@@ -181,11 +202,14 @@ class Handle:
         state, shared = self._optimizer.state, {}
         for path, name, leaf in leaves(self._state) if self._filtered else ():
             if name is None:
-                shared[f"{_KEY}/{path}"] = leaf
+                shared[path] = leaf
             elif name in self._filtered:
                 state[self._params[name]][f"{_KEY}/{path}"] = leaf
         if shared:
-            state[_KEY] = shared  # pyright: ignore[reportArgumentType]
+            self._store_shared(shared)
+
+    def _store_shared(self, shared: dict[str, Any]) -> None:
+        self._optimizer.state[_KEY] = {f"{_KEY}/{path}": leaf for path, leaf in shared.items()}
 
     def _before_load(self, optimizer: Any, state_dict: dict[str, Any]) -> None:
         self._exact = {index: _own(index, entry) for index, entry in state_dict["state"].items()}

@@ -172,7 +172,9 @@ def _report(store: Store, console: Console) -> None:
 
     study = store.read_study()
     done = store.finished(study["run_ids"])
-    runs, curves = store.load([run_id for run_id in study["run_ids"] if run_id in done])
+    run_ids = [run_id for run_id in study["run_ids"] if run_id in done]
+    runs, curves = store.load(run_ids)
+    tables = {name: store.load_table(name, run_ids) for name in ("amplifier", "softmax")}
     if len(done) < len(study["run_ids"]):
         console.print(f"only {len(done)} of {len(study['run_ids'])} runs are finished; the report is of those")
     if not done:
@@ -180,7 +182,7 @@ def _report(store: Store, console: Console) -> None:
     rows = leaderboard(runs, study["methods"], study["baseline"])
     verdict_text = verdict(rows, study)
     with console.status("drawing the report"):
-        paths = write_report(store.folder, study, runs, curves, rows, verdict_text)
+        paths = write_report(store.folder, study, runs, curves, tables, rows, verdict_text)
     console.print()
     console.print(leaderboard_table(rows, study))
     console.print()

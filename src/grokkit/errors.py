@@ -16,6 +16,10 @@ class InputError(ValueError):
     """A value given by the user cannot be used."""
 
 
+class NonFiniteError(InputError):
+    """A gradient holds NaN or infinities, and the method cannot do without it."""
+
+
 def unknown(what: str, value: str, allowed: Iterable[str]) -> InputError:
     """The error for a name that is not among ``allowed``; suggests the nearest one.
 

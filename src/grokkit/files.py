@@ -1,10 +1,18 @@
-"""Files are written whole or not at all."""
+"""Files are written whole or not at all, and a name can pin what is in one."""
 
 from __future__ import annotations
 
+import hashlib
+import io
 import os
+import re
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+
+import numpy as np
+
+from grokkit.errors import InputError
 
 
 def atomic_write(path: Path, data: bytes) -> None:
@@ -25,3 +33,36 @@ def atomic_write(path: Path, data: bytes) -> None:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def npz(arrays: Mapping[str, np.ndarray]) -> bytes:
+    """The arrays as the content of a ``.npz`` file."""
+    file = io.BytesIO()
+    np.savez(file, **arrays)  # pyright: ignore[reportArgumentType]
+    return file.getvalue()
+
+
+def pinned(path: str) -> str:
+    """``path@digest``: the name of a file with this very content; what is pinned already stays as it is."""
+    return path if _PINNED.fullmatch(path) else f"{path}@{_digest(Path(path).read_bytes())}"
+
+
+def read_pinned(name: str) -> bytes:
+    """The content of the file called ``name``, which may be pinned.
+
+    Raises:
+        InputError: if the content is not what the name says.
+    """
+    match = _PINNED.fullmatch(name)
+    path, digest = match.groups() if match else (name, None)
+    data = Path(path).read_bytes()
+    if digest is not None and _digest(data) != digest:
+        raise InputError(f"{path} is another file than before (its content is not {digest}); put back the old one")
+    return data
+
+
+_PINNED = re.compile(r"(.+)@([0-9a-f]{12})", re.DOTALL)
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:12]

@@ -86,8 +86,8 @@ def test_the_docstring_tells_every_argument_and_its_default(name):
         if parameter == "start_step":
             assert p.default == 0
             continue
-        (default,) = re.findall(r"Default ([^\s(]+)", told[parameter])
-        assert default.rstrip(".") == str(p.default)
+        (default,) = re.findall(r"Default (.+?)(?= \(|: |\.\s|\.$)", told[parameter])
+        assert default == str(p.default)
 
 
 @pytest.mark.parametrize(
@@ -96,11 +96,21 @@ def test_the_docstring_tells_every_argument_and_its_default(name):
         ("grokfast-ema", {"alpha": 0.98, "lamb": 2.0}),
         ("grokfast-ma", {"window_size": 100, "lamb": 5.0, "filter_type": "mean", "warmup": True}),
         ("grad-norm", {"c": 1.0}),
+        ("neuralgrok", {"hidden": (128, 128), "c": 1.0, "clip": 1.0}),
+        ("neuralgrok-random", {"hidden": (128, 128), "c": 1.0, "clip": 1.0}),
     ],
 )
 def test_defaults_are_the_papers(name, published):
     parameters = inspect.signature(CARDS[name].factory).parameters
     assert {key: parameters[key].default for key in published} == published
+
+
+@pytest.mark.parametrize(
+    ("name", "published"), [("neuralgrok", {"every": 4, "amplifier_lr": 1e-4, "amplifier_wd": 1e-3})]
+)
+def test_defaults_of_the_learning_are_the_papers(name, published):
+    parameters = inspect.signature(CARDS[name].bilevel).parameters.values()
+    assert {p.name: p.default for p in parameters if p.default is not p.empty} == published
 
 
 def test_controls_scale_the_learning_rate_of_what_they_control():

@@ -1,9 +1,13 @@
 """Every gradient transform in plain float64 numpy, step by step from the equations; slow and obvious.
 
-Each function maps the list of gradients to (list of results, final state as {slot: {parameter: array}}).
+Each function maps the list of gradients to (list of results, final state as {slot: {parameter: array}}, or as
+{slot: array} where all parameters share it).
 """
 
 import numpy as np
+from reference.amplifier import transform
+
+from grokkit.methods.neuralgrok.amplifier import fresh_amplifier
 
 
 def grokfast_ema(steps, alpha=0.98, lamb=2.0, start_step=0):
@@ -53,4 +57,29 @@ def grad_norm(steps, c=1.0):
     return [{name: rescale(g) for name, g in grads.items()} for grads in steps], {}
 
 
-REFERENCES = {"grokfast-ema": grokfast_ema, "grokfast-ma": grokfast_ma, "grad-norm": grad_norm}
+def clip_norm(steps, max_norm=1.0):
+    def clip(grads):
+        norm = np.sqrt(sum((g**2).sum() for g in grads.values()))
+        return {name: g * max_norm / norm if norm > max_norm else g for name, g in grads.items()}
+
+    return [clip(grads) for grads in steps], {}
+
+
+def neuralgrok(steps, hidden=(128, 128), c=1.0, clip=1.0, amplifier=None):
+    """By an amplifier that stays as it is: (weights, biases), or a fresh one of widths ``hidden``."""
+    weights, biases = amplifier or ([t.numpy() for t in kind] for kind in fresh_amplifier(hidden))
+    results = [{name: transform(weights, biases, g, c) for name, g in grads.items()} for grads in steps]
+    state = {"step": np.array(len(steps)), "updates": np.array(0)}
+    state |= {f"amplifier/weights/{layer}": weight for layer, weight in enumerate(weights)}
+    state |= {f"amplifier/biases/{layer}": bias for layer, bias in enumerate(biases)}
+    return (results if clip is None else clip_norm(results, clip)[0]), state
+
+
+REFERENCES = {
+    "grokfast-ema": grokfast_ema,
+    "grokfast-ma": grokfast_ma,
+    "grad-norm": grad_norm,
+    "clip-only": clip_norm,
+    "neuralgrok": neuralgrok,
+    "neuralgrok-random": neuralgrok,
+}

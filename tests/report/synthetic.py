@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -120,6 +120,7 @@ def _curve(
     train = np.clip(0.01 + 0.99 / (1 + np.exp(-5 * (log_step - np.log(MEMORIZED * 0.55 * early)))), 0, 1)
     gradient = 300 * np.exp(-step / 3000) * wobble + 0.2
     no_gradient_yet = step == 0
+    place = list(CROSSINGS).index(method) if method in CROSSINGS else 1  # the first is a bare optimizer
     return pl.DataFrame(
         {
             "run_id": run_id,
@@ -137,6 +138,43 @@ def _curve(
             "weight_entropy": (40_000 - 15_000 * test) * wobble,
             "gradient_norm": [None if z else float(g) / 100 for z, g in zip(no_gradient_yet, gradient, strict=True)],
             "gradient_entropy": [None if z else float(g) for z, g in zip(no_gradient_yet, gradient, strict=True)],
+            "filtered_gradient_norm": [None if z else 1.0 for z in no_gradient_yet],
+            "filtered_gradient_entropy": [
+                None if z else float(g) ** 0.5 + place for z, g in zip(no_gradient_yet, gradient, strict=True)
+            ],
+            "gradient_cosine": [
+                None if z else float(np.cos(np.radians(min(place, 1) * (12 * place + 30 * t) * w)))
+                for z, t, w in zip(no_gradient_yet, test, wobble, strict=True)
+            ],
         },
         schema_overrides={"validation_loss": pl.Float64, "validation_accuracy": pl.Float64},
     )
+
+
+AMPLIFIED = {"adamw": [6000, 8000, 7000], "neuralgrok": [1500, 1900, 1700], "neuralgrok-random": [5000, None, 9000]}
+"""Crossings of a study in which all but the first method have an amplifier."""
+
+
+def probes(
+    crossings: Mapping[str, list[int | None]] = CROSSINGS, amplified: Sequence[str] = ()
+) -> dict[str, pl.DataFrame]:
+    """The frames ``amplifier`` and ``softmax``, of the runs of ``amplified``."""
+    curves, divergences = [pl.DataFrame(schema=_KEYS)], [pl.DataFrame(schema=_KEYS)]
+    for method in amplified:
+        for seed, crossing in enumerate(crossings[method]):
+            keys = {"run_id": f"{method}--seed{seed}--0000", "method": method, "seed": seed}
+            for step in np.unique(np.geomspace(1, crossing or BUDGET, 60).astype(int)).tolist():
+                reach, strength = 0.3 / (1 + step / 10), 1.0 if method.endswith("random") else step**0.5 / 5
+                x = np.linspace(-reach, reach, 65)
+                shape = strength * (np.tanh(x / 0.1) ** 2 + 0.3 * np.tanh(x / 0.1))
+                curves.append(pl.DataFrame({**keys, "step": step, "gradient": x, "log_weight": shape + 0.1 * seed * x}))
+                divergence = [1e-6 * (seed + 1) * strength**4 * scale for scale in (0.1, 1.0, 30.0)]
+                rows = {"tensor": ["embedding", "attention", "head"], "kl_from_uniform": divergence}
+                divergences.append(pl.DataFrame({**keys, "step": step, **rows}))
+    return {
+        name: pl.concat(parts, how="diagonal_relaxed")
+        for name, parts in (("amplifier", curves), ("softmax", divergences))
+    }
+
+
+_KEYS = {"run_id": pl.String, "method": pl.String, "seed": pl.Int64}

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+import re
 
 import numpy as np
 import polars as pl
 import pytest
+import vl_convert
 
 from grokkit.report import figures
-from grokkit.report.figures.parts import log_ticks, specification
+from grokkit.report.figures.parts import log_ticks, specification, square_ticks
+from grokkit.report.images import vega_lite_version
 from grokkit.report.looks import looks
 
 
@@ -25,11 +28,13 @@ def curves_of(values: dict[str, list[tuple[int, float | None]]]) -> tuple[pl.Dat
             **dict.fromkeys(
                 ["train_accuracy", "test_accuracy", "weight_norm", "weight_entropy", "gradient_entropy"], value
             ),
+            "filtered_gradient_entropy": value,
+            "gradient_cosine": value,
         }
         for run_id, points in values.items()
         for step, value in points
     ]
-    return runs, pl.DataFrame(rows, infer_schema_length=None)
+    return runs, pl.DataFrame(rows, schema_overrides={"gradient_cosine": pl.Float64}, infer_schema_length=None)
 
 
 def test_seed_curves_leave_out_step_zero_and_non_finite_values() -> None:
@@ -61,6 +66,97 @@ def test_median_is_over_seeds_and_a_finished_run_keeps_its_last_value() -> None:
     data = figures.median_curve_data(runs, curves, "test_accuracy")
     assert data["x"].to_list() == [1, 10, 100]
     assert data["value"].to_list() == [0.1, 0.3, 0.9]  # without the fast run the last would be 0.65
+
+
+def test_the_angle_is_the_cosine_s_in_degrees() -> None:
+    runs, curves = curves_of({"a": [(0, None), (1, 1.0), (10, 0.5), (100, 0.0), (1000, -1.0)]})
+    expected = pytest.approx([0, 60, 90, 180])
+    assert figures.seed_curves_data(runs, curves)["gradient_angle"].to_list() == expected
+    assert figures.median_curve_data(runs, curves, "gradient_angle")["value"].to_list() == expected
+
+
+@pytest.mark.parametrize(("cosines", "top"), [([1.0, 1.0], 10), ([1.0, 1 - 1e-16], 10), ([1.0, 0.0], 90)])
+def test_rounding_is_not_drawn_as_an_angle(cosines, top) -> None:
+    runs, curves = curves_of({"a": list(enumerate(cosines, 1))})
+    seeds = figures.seed_curves_data(runs, curves)
+    medians = figures.median_curve_data(runs, curves, "gradient_angle")
+    spec = specification(figures.curve_chart(seeds, medians, ["m"], "gradient_angle"))
+    scale = spec["layer"][0]["encoding"]["y"]["scale"]
+    assert scale["domain"] == [0, pytest.approx(top)]
+    assert "type" not in scale, "linear"
+
+
+def amplifier_of(steps_of: dict[tuple[str, int], list[int]]) -> pl.DataFrame:
+    """amplifier.parquet of runs, by method and seed evaluated at these steps: log weight = step · gradient."""
+    rows = [
+        {
+            "run_id": f"{method}-{seed}",
+            "method": method,
+            "seed": seed,
+            "step": step,
+            "gradient": x,
+            "log_weight": step * x,
+        }
+        for (method, seed), steps in steps_of.items()
+        for step in steps
+        for x in (-0.1, 0.0, 0.1)
+    ]
+    return pl.DataFrame(rows)
+
+
+def test_amplifiers_are_the_first_seeds_at_six_evaluations_even_in_log_steps() -> None:
+    many = list(range(10, 10_001, 10))
+    data = figures.amplifier_data(amplifier_of({("a", 3): [7], ("a", 1): many, ("b", 0): [10, 20]}))
+    steps = data.filter(pl.col("method") == "a")["step"].unique().sort().to_numpy()
+    assert len(steps) == 6
+    assert (steps[0], steps[-1]) == (10, 10_000)
+    np.testing.assert_allclose(steps, np.geomspace(10, 10_000, 6), atol=10)
+    assert data.filter(pl.col("method") == "b")["step"].unique().sort().to_list() == [10, 20]
+    assert data.filter(pl.col("step") == 20).rows() == [
+        ("b", 20, -0.1, -2.0),
+        ("b", 20, 0.0, 0.0),
+        ("b", 20, 0.1, 2.0),
+    ]
+
+
+def test_an_amplifier_s_curves_are_drawn_from_left_to_right_coloured_by_step() -> None:
+    data = figures.amplifier_data(amplifier_of({("a", 0): [10, 100], ("b", 0): [5]}))
+    spec = specification(figures.amplifier_chart(data, "a"))
+    (rows,) = spec["datasets"].values()
+    assert {row["step"] for row in rows} == {10, 100}
+    assert spec["encoding"]["order"]["field"] == "gradient"
+    assert spec["encoding"]["color"]["field"] == "step"
+    assert spec["encoding"]["x"]["axis"]["values"] == pytest.approx(square_ticks(0.1))
+
+
+def test_the_labels_of_a_square_root_axis_are_its_ticks(synthetic) -> None:
+    data = figures.amplifier_data(synthetic.probes(synthetic.AMPLIFIED, ["neuralgrok"])["amplifier"])
+    wide = data.with_columns(pl.col("gradient") * (0.35 / data["gradient"].to_numpy().max()))
+    chart = figures.amplifier_chart(wide, "neuralgrok").properties(width=800)
+    svg = vl_convert.vegalite_to_svg(specification(chart), vl_version=vega_lite_version())
+    assert re.findall(r">([−\d.e-]+)</text>", svg)[:9] == [
+        *("−0.32", "−0.18", "−0.08", "−0.02", "0", "0.02", "0.08", "0.18", "0.32"),
+    ]
+
+
+@pytest.mark.parametrize("longest", [1e-7, 0.031, 0.15, 0.5, 16.0, 99.0])
+def test_ticks_of_a_square_root_axis_are_even_on_it_and_inside(longest: float) -> None:
+    ticks = np.array(square_ticks(longest))
+    roots = np.sign(ticks) * np.sqrt(np.abs(ticks))
+    np.testing.assert_allclose(np.diff(roots), roots[-1] / 4, rtol=1e-6)
+    assert longest / 2 < ticks[-1] <= longest
+
+
+def test_divergence_is_median_and_largest_over_the_tensors_of_an_evaluation() -> None:
+    table = pl.DataFrame(
+        {
+            "run_id": ["r"] * 6 + ["s"] * 2,
+            "step": [1, 1, 1, 2, 2, 2, 1, 1],
+            "tensor": ["a", "b", "c", "a", "b", "c", "a", "b"],
+            "kl_from_uniform": [0.3, 0.1, 0.2, 0.0, -1e-17, 0.5, 0.0, 0.0],
+        }
+    )
+    assert figures.divergence_data(table).rows() == [("r", 1, 0.2, 0.3), ("r", 2, 0.5, 0.5), ("s", 1, None, None)]
 
 
 def test_median_interpolates_in_log_x_between_evaluations() -> None:

@@ -59,17 +59,23 @@ class Document(HTMLParser):
             self.text += data
 
 
-def make(synthetic, crossings=None, evaluations=150, **changes) -> str:
+def make(synthetic, crossings=None, evaluations=150, amplified=(), **changes) -> str:
     crossings = crossings or synthetic.CROSSINGS
     runs, curves = synthetic.tables(crossings, evaluations)
     study = synthetic.study(crossings, **changes)
     rows = leaderboard(runs, study["methods"], study["baseline"])
-    return build_page(study, runs, curves, rows, verdict(rows, study))
+    return build_page(study, runs, curves, synthetic.probes(crossings, amplified), rows, verdict(rows, study))
 
 
 @pytest.fixture(scope="module")
 def page(synthetic) -> str:
     return make(synthetic)
+
+
+@pytest.fixture(scope="module")
+def amplified(synthetic) -> str:
+    """The page of a study in which two methods of three have an amplifier."""
+    return make(synthetic, synthetic.AMPLIFIED, amplified=list(synthetic.AMPLIFIED)[1:])
 
 
 def test_the_page_loads_nothing(page) -> None:
@@ -105,7 +111,7 @@ def test_the_page_says_what_matters_in_order(page) -> None:
     ]
     assert [text.index(word) for word in words] == sorted(text.index(word) for word in words)
     assert "None" not in text
-    assert "nan" not in text.lower().replace("finance", "")
+    assert "nan" not in text.lower().replace("finance", "").replace("on" + "angle", "")
 
 
 def test_markup_is_accessible(page) -> None:
@@ -115,7 +121,7 @@ def test_markup_is_accessible(page) -> None:
     assert "a*b mod 97" in page.split("<title>")[1].split("</title>")[0]
     assert tags.count("h1") == tags.count("main") == 1
     charts = [attributes for _, attributes in document.tags if "data-chart" in attributes]
-    assert len(charts) == 7
+    assert len(charts) == 9
     assert all(chart["role"] == "img" and chart["aria-label"] for chart in charts)
     assert tags.count("table") == tags.count("caption") == 3
     ids = [attributes["id"] for _, attributes in document.tags if "id" in attributes]
@@ -123,20 +129,35 @@ def test_markup_is_accessible(page) -> None:
 
 
 def test_names_from_the_command_line_are_text_everywhere(synthetic) -> None:
-    page = make(synthetic, {EVIL: [700, 800], "x": [900, None]}, title=EVIL, command=EVIL)
+    page = make(synthetic, {EVIL: [700, 800], "x": [900, None]}, title=EVIL, command=EVIL, amplified=[EVIL])
     assert "<script>alert" not in page
     document = Document(page)
     assert [tag for tag, _ in document.tags].count("script") == 3
-    assert document.text.count("alert(1)") >= 8
+    assert document.text.count("alert(1)") >= 10
     charts = json.loads(document.scripts[0])
     assert EVIL in json.dumps(charts["datasets"], ensure_ascii=False).replace('\\"', '"')
 
 
 def test_fifty_runs_stay_below_three_megabytes_beside_the_library(synthetic) -> None:
     crossings = {f"method-{i}": [3000 + 50 * i] * 5 for i in range(10)}
-    page = make(synthetic, crossings, evaluations=400)
+    page = make(synthetic, crossings, evaluations=400, amplified=list(crossings)[:3])
     library = len(Document(page).scripts[1].encode())
     assert len(page.encode()) - library < 3_000_000
+
+
+def test_the_section_on_amplifiers_is_there_if_a_run_has_one(page, amplified) -> None:
+    assert "amplifier" not in Document(page).text.lower()
+    text = Document(amplified).text
+    words = ["Weights and gradients", "The learned amplifier", "most unequal tensor", "Every run"]
+    assert [text.index(word) for word in words] == sorted(text.index(word) for word in words)
+    names = [attributes["data-chart"] for _, attributes in Document(amplified).tags if "data-chart" in attributes]
+    assert [name for name in names if ":" in str(name)] == [
+        "amplifier:neuralgrok",
+        "amplifier:neuralgrok-random",
+        "divergence:median",
+        "divergence:largest",
+    ]
+    assert set(names) - {"train", "test"} <= json.loads(Document(amplified).scripts[0])["charts"].keys()
 
 
 @pytest.mark.parametrize(
@@ -151,7 +172,7 @@ def test_a_study_that_is_not_finished_says_so(synthetic) -> None:
     study = synthetic.study()
     some = runs.filter(pl.col("seed") < 2)
     rows = leaderboard(some, study["methods"], study["baseline"])
-    page = build_page(study, some, curves, rows, verdict(rows, study))
+    page = build_page(study, some, curves, synthetic.probes(), rows, verdict(rows, study))
     assert "8 of 12 runs finished" in Document(page).text
 
 
@@ -159,7 +180,7 @@ def test_missing_details_and_provenance_are_left_out(synthetic) -> None:
     runs, curves = synthetic.tables()
     study = {key: value for key, value in synthetic.study().items() if key not in ("methods_detail", "command")}
     rows = leaderboard(runs, study["methods"], study["baseline"])
-    page = build_page(study, runs.drop("provenance"), curves, rows, "Nothing to say.")
+    page = build_page(study, runs.drop("provenance"), curves, synthetic.probes(), rows, "Nothing to say.")
     assert "pre" not in [tag for tag, _ in Document(page).tags]
 
 
@@ -191,11 +212,12 @@ def chart_parts(dom: str) -> list[str]:
     return re.split(r"<div class=\"chart", dom)[1:]
 
 
-def test_a_browser_draws_every_chart_without_a_word_of_complaint(page, tmp_path) -> None:
-    dom, console = browse(page, tmp_path)
+@pytest.mark.parametrize(("which", "charts"), [("page", 9), ("amplified", 13)])
+def test_a_browser_draws_every_chart_without_a_word_of_complaint(request, tmp_path, which, charts) -> None:
+    dom, console = browse(request.getfixturevalue(which), tmp_path)
     assert not console
     parts = chart_parts(dom)
-    assert len(parts) == 7
+    assert len(parts) == charts
     for part in parts:
         drawing = part.split("</figure>")[0]
         assert "<svg" in drawing
@@ -204,21 +226,21 @@ def test_a_browser_draws_every_chart_without_a_word_of_complaint(page, tmp_path)
 
 
 @pytest.mark.parametrize("width", [375, 768, 1280])
-def test_nothing_is_wider_than_the_screen(page, tmp_path, width) -> None:
+def test_nothing_is_wider_than_the_screen(amplified, tmp_path, width) -> None:
     # A window of this browser cannot be as narrow as a phone, a frame can. The page in it tells what it found.
     tell = """<script>setTimeout(() => {
         const width = document.documentElement.clientWidth;
         const drawings = [...document.querySelectorAll("[data-chart] svg")];
-        const fits = drawings.length === 7
+        const fits = drawings.length === 13
             && drawings.every((svg) => svg.getBoundingClientRect().right <= width + 1)
             && drawings.every((svg) => svg.getBoundingClientRect().width > 200)
             && document.documentElement.scrollWidth <= width;
         parent.postMessage(fits ? `fits ${innerWidth}` : "too wide", "*");
     }, 4000);</script>"""
-    (tmp_path / "inner.html").write_text(with_script(page, tell), encoding="utf-8")
+    (tmp_path / "inner.html").write_text(with_script(amplified, tell), encoding="utf-8")
     frame = f"""<!DOCTYPE html><title>silent</title>
         <script>addEventListener("message", (event) => {{ document.title = event.data; }});</script>
-        <iframe src="inner.html" style="width: {width}px; height: 3000px; border: 0"></iframe>"""
+        <iframe src="inner.html" style="width: {width}px; height: 5000px; border: 0"></iframe>"""
     dom, console = browse(frame, tmp_path)
     assert not console
     assert f"<title>fits {width}</title>" in dom
@@ -237,7 +259,7 @@ def test_the_switch_redraws_the_learning_curves(page, tmp_path, clock) -> None:
 
 
 def test_evil_names_do_nothing_in_a_browser(synthetic, tmp_path) -> None:
-    evil = make(synthetic, {EVIL: [700, 800], "x": [900, None]}, title=EVIL)
+    evil = make(synthetic, {EVIL: [700, 800], "x": [900, None]}, title=EVIL, amplified=[EVIL])
     dom, console = browse(evil, tmp_path)
     assert not console
     assert dom.count("<script") == 3

@@ -18,11 +18,12 @@ from grokkit.report import leaderboard_table, write_report
 PACKAGE = Path(__file__).parents[2] / "src/grokkit"
 
 
-def test_everything_is_written_and_nothing_else(synthetic, tmp_path) -> None:
-    runs, curves = synthetic.tables()
-    study = synthetic.study()
+@pytest.mark.parametrize("amplified", [[], ["neuralgrok"]], ids=str)
+def test_everything_is_written_and_nothing_else(synthetic, tmp_path, amplified) -> None:
+    runs, curves = synthetic.tables(synthetic.AMPLIFIED)
+    study, tables = synthetic.study(synthetic.AMPLIFIED), synthetic.probes(synthetic.AMPLIFIED, amplified)
     rows = leaderboard(runs, study["methods"], study["baseline"])
-    written = write_report(tmp_path, study, runs, curves, rows, verdict(rows, study))
+    written = write_report(tmp_path, study, runs, curves, tables, rows, verdict(rows, study))
     names = {
         "leaderboard.json",
         "report.html",
@@ -30,6 +31,7 @@ def test_everything_is_written_and_nothing_else(synthetic, tmp_path) -> None:
             f"figures/{name}.png"
             for name in ("learning-curves", "fraction-generalized", "time-to-target", "norms-and-entropy")
         ),
+        *(["figures/learned-amplifier.png"] if amplified else []),
     }
     assert set(written) == names
     assert {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()} == names

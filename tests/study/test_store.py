@@ -16,6 +16,7 @@ import polars as pl
 import pytest
 
 from grokkit.errors import InputError
+from grokkit.files import atomic_write
 from grokkit.study.store import CURVES, RUNS, Store
 
 
@@ -59,9 +60,9 @@ def curves(rows: int = 3) -> pl.DataFrame:
     return pl.DataFrame(columns)
 
 
-def save(store: Store, **changes: Any) -> str:
+def save(store: Store, tables: dict[str, pl.DataFrame] | None = None, **changes: Any) -> str:
     entry = record(**changes)
-    store.save_run(entry["run_id"], entry, curves())
+    store.save_run(entry["run_id"], entry, curves(), tables or {})
     return entry["run_id"]
 
 
@@ -108,10 +109,61 @@ def test_a_study_without_runs_has_typed_tables(store):
 
 def test_columns_beyond_the_contract_are_kept(store):
     plain, probed = record(method="plain"), record(method="probed")
-    store.save_run(plain["run_id"], plain, curves(2))
-    store.save_run(probed["run_id"], probed, curves(2).with_columns(rank=pl.lit(3.0)))
+    store.save_run(plain["run_id"], plain, curves(2), {})
+    store.save_run(probed["run_id"], probed, curves(2).with_columns(rank=pl.lit(3.0)), {})
     _, points = store.load([plain["run_id"], probed["run_id"]])
     assert points["rank"].to_list() == [None, None, 3.0, 3.0]
+
+
+def test_a_table_comes_back_of_the_runs_that_have_it(store):
+    amplifier = pl.DataFrame({"step": [5, 5], "gradient": [-1.0, 1.0], "log_weight": [0.25, -0.5]})
+    names = pl.DataFrame({"step": [5], "tensor": ["head.weight"]})
+    first = save(store, {"amplifier": amplifier, "softmax": names}, method="b", seed=1)
+    without, last = save(store, method="a"), save(store, {"amplifier": amplifier[:1]}, method="b", seed=0)
+    found = store.load_table("amplifier", [first, without, last])
+    assert found.columns == ["run_id", "method", "seed", "step", "gradient", "log_weight"]
+    assert found.rows() == [
+        (first, "b", 1, 5, -1.0, 0.25),
+        (first, "b", 1, 5, 1.0, -0.5),
+        (last, "b", 0, 5, -1.0, 0.25),
+    ]
+    assert store.load_table("softmax", [without, first]).rows() == [(first, "b", 1, 5, "head.weight")]
+
+
+def test_a_table_that_no_run_has_is_empty(store):
+    run_id = save(store)
+    for run_ids in ([], [run_id]):
+        assert store.load_table("amplifier", run_ids).is_empty()
+
+
+def test_a_column_of_a_table_without_a_number_is_one_of_numbers(store):
+    run_id = save(store, {"tensors": pl.DataFrame({"step": [0], "tensor": ["p"], "gradient_entropy": [None]})})
+    schema = dict(store.load_table("tensors", [run_id]).schema)
+    assert (schema["step"], schema["tensor"], schema["gradient_entropy"]) == (pl.Int64, pl.String, pl.Float64)
+
+
+def test_a_table_of_a_run_that_is_not_finished_or_damaged_is_named(store):
+    run_id = save(store, {"amplifier": pl.DataFrame({"step": [5]})})
+    (store.run_folder(run_id) / "amplifier.parquet").write_bytes(b"PAR1")
+    with pytest.raises(InputError, match=r"amplifier\.parquet is missing or damaged; delete"):
+        store.load_table("amplifier", [run_id])
+    save(store, {"amplifier": pl.DataFrame({"step": [5]})})
+    (store.run_folder(run_id) / "run.json").unlink()
+    with pytest.raises(InputError, match="not finished"):
+        store.load_table("amplifier", [run_id])
+
+
+def test_tables_are_whole_before_the_record_is_there(store, monkeypatch):
+    written = []
+
+    def noting(path, data):
+        written.append(path.name)
+        atomic_write(path, data)
+
+    monkeypatch.setattr("grokkit.study.store.atomic_write", noting)
+    save(store, {"tensors": pl.DataFrame({"step": [0]}), "amplifier": pl.DataFrame({"step": [0]})})
+    assert sorted(written[:-1]) == ["amplifier.parquet", "curves.parquet", "tensors.parquet"]
+    assert written[-1] == "run.json"
 
 
 def test_numbers_that_are_not_finite_become_null(store):
@@ -276,7 +328,7 @@ for number in itertools.count():
     store.checkpoint_path(run_id).parent.mkdir(parents=True, exist_ok=True)
     store.checkpoint_path(run_id).touch()
     record = {"run_id": run_id, "method": "adamw", "seed": number % 6, "config": {"filler": ["x" * 99] * 999}}
-    store.save_run(run_id, record, points)
+    store.save_run(run_id, record, points, {})
     print(number, flush=True)
 """
 
@@ -309,7 +361,7 @@ record = {"run_id": run_id, "method": "adamw", "seed": 0, "steps": 2, "config": 
 signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
 resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))
-Store(Path(sys.argv[1])).save_run(run_id, record, pl.DataFrame({"step": range(rows)}))
+Store(Path(sys.argv[1])).save_run(run_id, record, pl.DataFrame({"step": range(rows)}), {})
 """
 
 

@@ -5,11 +5,12 @@ from functools import partial
 import pytest
 from reference.filters import REFERENCES
 
-from grokkit import chain, grokfast_ema, grokfast_ma, masked
+from grokkit import chain, clip_norm, grokfast_ema, grokfast_ma, masked, neuralgrok
 from grokkit.methods import CARDS
-from grokkit.testing import CHECKS, check_off, check_reference, check_transform
+from grokkit.testing import CHECKS, PER_TENSOR_CHECKS, check_off, check_reference, check_transform
 
 TRANSFORMS = {name: card for name, card in CARDS.items() if card.factory}
+COUPLING = {name: card for name, card in TRANSFORMS.items() if card.couples}
 VARIANTS = {
     "ema-two-stage": (grokfast_ema, {"alpha": 0.8, "lamb": 0.5, "start_step": 5}, "grokfast-ema"),
     "ma-window-1": (grokfast_ma, {"window_size": 1, "lamb": 2.0}, "grokfast-ma"),
@@ -22,14 +23,34 @@ VARIANTS = {
         {"window_size": 6, "lamb": 2.0, "filter_type": "sum", "warmup": False, "start_step": 2},
         "grokfast-ma",
     ),
+    "neuralgrok-one-layer": (neuralgrok, {"hidden": (6,), "clip": 1.0}, "neuralgrok"),
+    "neuralgrok-three-layers": (neuralgrok, {"hidden": (5, 4, 3), "clip": 0.3}, "neuralgrok"),
+    "neuralgrok-unclipped": (neuralgrok, {"hidden": (5, 4), "clip": None}, "neuralgrok"),
+    "neuralgrok-short": (neuralgrok, {"hidden": (5, 4), "c": 0.2, "clip": None}, "neuralgrok"),
+    "neuralgrok-short-clipped": (neuralgrok, {"hidden": (6,), "c": 0.2, "clip": 0.3}, "neuralgrok"),
 }
 
 
-@pytest.mark.parametrize("check", CHECKS)
-@pytest.mark.parametrize("name", TRANSFORMS)
+@pytest.mark.parametrize(
+    ("name", "check"),
+    [
+        (name, check)
+        for name in TRANSFORMS
+        for check in CHECKS
+        if name not in COUPLING or check not in PER_TENSOR_CHECKS
+    ],
+)
 def test_method_passes_check(name, check):
     card = TRANSFORMS[name]
     CHECKS[check](lambda: card.factory(**card.smallest))
+
+
+@pytest.mark.parametrize("check", sorted(PER_TENSOR_CHECKS))
+@pytest.mark.parametrize("name", COUPLING)
+def test_a_method_is_let_off_only_what_it_cannot_pass(name, check):
+    card = COUPLING[name]
+    with pytest.raises(AssertionError, match="off by"):
+        CHECKS[check](lambda: card.factory(**card.smallest))
 
 
 @pytest.mark.parametrize("name", TRANSFORMS)
@@ -47,7 +68,8 @@ def test_method_switched_off_is_the_bare_optimizer(name):
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_variant_passes_everything(variant):
     factory, settings, reference = VARIANTS[variant]
-    check_transform(lambda: factory(**settings))
+    couples = settings.get("clip") is not None
+    check_transform(lambda: factory(**settings), couples=couples)
     check_reference(lambda: factory(**settings), partial(REFERENCES[reference], **settings))
 
 
@@ -62,3 +84,7 @@ def test_variant_passes_everything(variant):
 )
 def test_combinations_pass_everything(make):
     check_transform(make)
+
+
+def test_a_combination_with_one_that_couples_passes_everything_else():
+    check_transform(lambda: chain(grokfast_ema(alpha=0.9), CARDS["grad-norm"].factory(), clip_norm()), couples=True)

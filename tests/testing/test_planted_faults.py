@@ -4,9 +4,10 @@ import pytest
 import torch
 from reference.filters import REFERENCES
 
-from grokkit import GradientTransform, grokfast_ema, grokfast_ma
+from grokkit import GradientTransform, clip_norm, grokfast_ema, grokfast_ma
 from grokkit.methods.grokfast import EmaState
 from grokkit.testing import CHECKS, check_off, check_reference, check_transform
+from grokkit.testing.excitation import STEPS
 
 ALPHA, LAMB = 0.9, 2.0
 
@@ -69,6 +70,58 @@ def across_seeds():
     )
 
 
+def clip_with_update_(update_):
+    right = clip_norm(0.5)
+    return GradientTransform(right.init, right.update, update_)
+
+
+def clips_for_what_is_gone():
+    """The norm still holds the last gradient of a parameter that has none now."""
+    squares = {}
+
+    def update_(grads, state, params):
+        squares.update({name: g.square().sum() for name, g in grads.items()})
+        for g in grads.values():
+            g.mul_((0.5 / sum(squares.values()).sqrt()).clamp(max=1.0))
+        return state
+
+    return clip_with_update_(update_)
+
+
+def clips_only_whom_it_met_first():
+    met = []
+
+    def update_(grads, state, params):
+        met.extend(() if met else grads)
+        return clip_norm(0.5).update_({name: grads[name] for name in met}, state, params)
+
+    return clip_with_update_(update_)
+
+
+def counts_missing_gradients():
+    right = grokfast_ema(ALPHA, LAMB)
+
+    def update(grads, state, params):
+        out, state = right.update(grads, state, params)
+        missing = {n: t + 1 for n, t in state.step.items() if n not in grads}
+        return out, EmaState({**state.step, **missing}, state.slow)
+
+    return GradientTransform(right.init, update, right.update_)
+
+
+def a_counter(*, advance):
+    """All parameters share one count of the steps; the in-place face adds ``advance`` to it."""
+    return GradientTransform(
+        lambda params: (torch.zeros((), dtype=torch.int64),),
+        lambda grads, state, params: ({n: 2 * g for n, g in grads.items()}, (state[0] + 1,)),
+        lambda grads, state, params: ([g.mul_(2) for g in grads.values()], (state[0] + advance,))[1],
+    )
+
+
+def counter_reference(state):
+    return lambda steps: ([{name: 2 * g for name, g in grads.items()} for grads in steps], state)
+
+
 FAULTS = {
     "seeded with zeros": (lambda: ema(first=torch.zeros_like), reference_check),
     "forgets lambda": (lambda: ema(amplify=1.0), reference_check),
@@ -86,7 +139,26 @@ FAULTS = {
         lambda: GradientTransform(lambda p: (), lambda g, s, p: ({n: t / t.norm() for n, t in g.items()}, s)),
         CHECKS["degenerate gradients"],
     ),
-    "mixes parameters": (across_seeds, CHECKS["missing gradients"]),
+    "mixes parameters": (across_seeds, CHECKS["tensor by tensor"]),
+    "clips for a gradient that is gone": (clips_for_what_is_gone, CHECKS["missing gradients"]),
+    "clips only whom it met first": (clips_only_whom_it_met_first, CHECKS["frozen parameters"]),
+    "a missing gradient counts as a step": (counts_missing_gradients, CHECKS["missing gradients"]),
+    "shared state that goes its own way in place": (
+        lambda: a_counter(advance=2),
+        CHECKS["attached equals pure"],
+    ),
+    "wrong shared state": (
+        lambda: a_counter(advance=1),
+        lambda make: check_reference(make, counter_reference({"0": STEPS - 1})),
+    ),
+    "shared state that there is not": (
+        lambda: a_counter(advance=1),
+        lambda make: check_reference(make, counter_reference({"0": STEPS, "1": 0})),
+    ),
+    "state of a parameter left out": (
+        ema,
+        lambda make: check_reference(make, lambda steps: (REFERENCES["grokfast-ema"](steps, ALPHA, LAMB)[0], {})),
+    ),
     "grows its state": (
         lambda: GradientTransform(
             lambda p: {n: t.new_zeros(1) for n, t in p.items()},
@@ -107,6 +179,9 @@ def test_planted_fault_is_caught(fault):
 def test_the_template_without_a_fault_passes():
     check_transform(ema)
     reference_check(ema)
+    check_transform(lambda: a_counter(advance=1))
+    for state in ({"0": STEPS}, {}):
+        check_reference(lambda: a_counter(advance=1), counter_reference(state))
 
 
 def test_off_check_catches_a_changed_gradient():

@@ -10,13 +10,13 @@ import time
 import pytest
 import torch
 from groups import METHODS, MODELS, assert_same_run, group_of
+from probed import PROBED
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 import grokkit.train.program
 from grokkit.errors import InputError
-from grokkit.probe.entropy import absolute_entropy, total_norm
-from grokkit.rng import stream
+from grokkit.methods import CARDS
 from grokkit.state import leaves
 from grokkit.train import batched
 from grokkit.train.batched import train_group
@@ -24,7 +24,7 @@ from grokkit.train.catalogue import method_config
 from grokkit.train.config import EvaluationConfig, TaskConfig
 from grokkit.train.feed import Feed
 from grokkit.train.plan import plan_groups
-from grokkit.train.program import Program, norms_and_entropies
+from grokkit.train.program import Program
 from grokkit.train.setup import build_batches, build_problem
 from grokkit.train.trainer import train
 
@@ -68,6 +68,21 @@ def test_members_equal_runs_alone_decoder_full_batch(float64):
     assert_same_runs(group_of("grokfast-ema", "decoder", batch_size=None, budget=100), SHARP)
 
 
+@pytest.fixture
+def probed(monkeypatch):
+    monkeypatch.setitem(CARDS, "probed", PROBED)
+    monkeypatch.setitem(METHODS, "probed", "probed(lr={lr},wd={wd})")
+
+
+def test_a_method_s_own_probe_sees_each_member_s_state(float64, probed):
+    every = EvaluationConfig(every=5, share=100.0)
+    members = assert_same_runs(group_of("probed", "fnn", target=0.1, sustain=1, evaluation=every), SHARP)
+    assert [member.steps for member in members] == [5, 5, 200, 5], "one goes on alone"
+    for member in members:
+        evaluated = member.curves["step"][1:]
+        assert member.tables["counter"] == {"step": evaluated, "steps": evaluated}
+
+
 @pytest.mark.parametrize("model", ["fnn", "decoder"])
 def test_in_float32_members_equal_runs_alone_to_rounding_for_a_while(model):
     assert_same_runs(group_of("grokfast-ema", model, budget=100), 1e-3)
@@ -96,9 +111,9 @@ def sizes_of_steps(monkeypatch):
     """How many members each step of the program had."""
     sizes, take_step = [], Program.take_step
 
-    def counting(program, rows_SB):
+    def counting(program, rows_SB, outer_rows_SO):
         sizes.append(len(rows_SB))
-        return take_step(program, rows_SB)
+        return take_step(program, rows_SB, outer_rows_SO)
 
     monkeypatch.setattr(Program, "take_step", counting)
     return sizes
@@ -157,19 +172,21 @@ def save_always(monkeypatch):
     monkeypatch.setattr(batched, "_SAVING_SHARE", 1e9)
 
 
-def curves(run):
-    return {name: values for name, values in run.curves.items() if not name.endswith("_seconds")}
+def found(run):
+    curves = {name: values for name, values in run.curves.items() if not name.endswith("_seconds")}
+    return {"curves": curves, **run.tables}
 
 
 @pytest.mark.parametrize("batch_size", [16, None])
-@pytest.mark.parametrize("method", ["adamw", "grokfast-ma"])
-def test_interrupted_and_resumed_is_bit_for_bit_the_same(tmp_path, save_always, method, batch_size):
-    configs = group_of(method, "fnn", budget=40, batch_size=batch_size)
+@pytest.mark.parametrize(("method", "share"), [("adamw", 0.1), ("grokfast-ma", 0.1), ("probed", 100.0)])
+def test_interrupted_and_resumed_is_bit_for_bit_the_same(tmp_path, save_always, probed, method, share, batch_size):
+    every = EvaluationConfig(every=5, share=share)
+    configs = group_of(method, "fnn", budget=40, batch_size=batch_size, evaluation=every)
     whole, checkpoint, steps = train_group(configs, device="cpu"), tmp_path / "group.safetensors", []
     for at in (10, 25):
         interrupted(configs, checkpoint, at=at)
     resumed = train_group(configs, device="cpu", checkpoint=checkpoint, report=lambda p: steps.append(p["step"]))
-    assert [curves(run) for run in resumed] == [curves(run) for run in whole]
+    assert [found(run) for run in resumed] == [found(run) for run in whole]
     assert min(steps) == 25
     assert all(run.train_seconds > 0 and run.provenance["members"] == 4 for run in resumed)
 
@@ -181,7 +198,7 @@ def test_resumed_after_some_have_finished(tmp_path, save_always, ends_at_differe
     steps = []
     for left in (configs, [configs[1]]):  # as a whole, and as a study that has kept the others
         resumed = train_group(left, device="cpu", checkpoint=checkpoint, report=lambda p: steps.append(p["step"]))
-        assert [curves(run) for run in resumed] == [curves(run) for run in whole if run.config in left]
+        assert [found(run) for run in resumed] == [found(run) for run in whole if run.config in left]
         interrupted(configs, checkpoint, at=60)
     assert min(steps) == 30
 
@@ -241,29 +258,20 @@ def test_a_step_stays_on_its_device_and_reads_no_value(method, model):
     configs, meta = group_of(method, model), torch.device("meta")
     problems = [build_problem(config) for config in configs]
     program = Program(configs, problems[0].task, meta)
-    batches = [build_batches(config, problem.split) for config, problem in zip(configs, problems, strict=True)]
+    batches = [build_batches(config, problem) for config, problem in zip(configs, problems, strict=True)]
     feed = Feed(batches, device=meta)
     (length,) = feed.fill(1)
+    outer_rows_SO = torch.stack([problem.outer for problem in problems]).to(meta)
     with OneDevice(meta):
-        rows_SB = feed.take(length)
-        batch = program._inputs_NT[rows_SB], program._targets_N[rows_SB]
-        state, gradients = torch.vmap(program._step)(program.state, program._scalars, *batch)
+        batches = [program._examples(rows) for rows in (feed.take(length), outer_rows_SO) if rows.numel()]
+        state, gradients = torch.vmap(program._step)(program.state, program._scalars, *batches)
     assert [leaf.shape for _, _, leaf in leaves(state)] == [leaf.shape for _, _, leaf in leaves(program.state)]
-    assert gradients.keys() == program.state.params.keys()
+    assert gradients.raw.keys() == gradients.filtered.keys() == program.state.params.keys()
 
 
 def test_rows_are_scored_in_portions(float64, monkeypatch):
     monkeypatch.setattr(grokkit.train.program, "_ROWS_AT_ONCE", 4 * 7)
     assert_same_runs(group_of("adamw", "fnn", budget=10), SHARP)
-
-
-def test_norms_and_entropies_are_the_probes():
-    generator = stream(0, "tensors")
-    tensors = {"matrix": torch.randn(3, 4, 5, generator=generator), "scalar": torch.randn(3, generator=generator)}
-    tensors["matrix"][1] = 0
-    for member, found in enumerate(norms_and_entropies(tensors)):
-        own = [tensor[member] for tensor in tensors.values()]
-        assert found == pytest.approx((total_norm(own), absolute_entropy(own)), rel=1e-6)
 
 
 def test_the_moving_average_s_ring_is_written_in_place_not_copied(monkeypatch):
@@ -277,7 +285,7 @@ def test_the_moving_average_s_ring_is_written_in_place_not_copied(monkeypatch):
     configs = group_of("grokfast-ma", "fnn")
     program = Program(configs, build_problem(configs[0]).task, torch.device("cpu"))
     rings, totals = program.state.transform.window.values(), program.state.transform.total.values()
-    gradients = program.take_step(torch.arange(16).expand(4, 16))
+    gradients, _ = program.take_step(torch.arange(16).expand(4, 16))
     assert {total.data_ptr() for total in totals} <= copied
     assert not {ring.data_ptr() for ring in rings} & copied
     for ring, gradient in zip(rings, gradients.values(), strict=True):

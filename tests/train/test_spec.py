@@ -12,6 +12,8 @@ VALUES = st.one_of(
     st.integers(),
     st.floats(allow_nan=False, allow_infinity=False),
     st.from_regex(r"[b-eg-mo-su-z][a-z-]{0,6}", fullmatch=True),
+    st.none(),
+    st.lists(st.integers(), max_size=4).map(tuple),
 )
 SETTINGS = st.dictionaries(st.from_regex(r"[a-z][a-z0-9_]{0,8}", fullmatch=True), VALUES, max_size=4)
 
@@ -21,6 +23,33 @@ def test_what_is_shown_parses_back(name, values):
     got_name, got = parse_call(show_call(name, values))
     assert (got_name, got) == (name, values)
     assert {k: type(v) for k, v in got.items()} == {k: type(v) for k, v in values.items()}
+
+
+@pytest.mark.parametrize(
+    ("text", "value", "shown"),
+    [
+        ("hidden=(128,128)", (128, 128), "hidden=(128,128)"),
+        ("hidden=( 128, 64 ,)", (128, 64), "hidden=(128,64)"),
+        ("hidden=(1152,)", (1152,), "hidden=(1152,)"),
+        ("hidden=(1152)", (1152,), "hidden=(1152,)"),
+        ("hidden=()", (), "hidden=()"),
+        ("hidden=1152", 1152, "hidden=1152"),
+        ("hidden=none", None, "hidden=none"),
+        ("hidden=None", None, "hidden=none"),
+        ("hidden=nonesuch", "nonesuch", "hidden=nonesuch"),
+    ],
+)
+def test_tuples_and_none(text, value, shown):
+    name, got = parse_call(f"neuralgrok({text}, c=2)")
+    assert (name, got) == ("neuralgrok", {"hidden": value, "c": 2})
+    assert type(got["hidden"]) is type(value)
+    assert show_call(name, got) == f"neuralgrok({shown},c=2)"
+
+
+def test_a_list_is_shown_like_a_tuple():
+    """As settings come back from JSON."""
+    assert show_call("neuralgrok", {"hidden": [128, 128]}) == "neuralgrok(hidden=(128,128))"
+    assert show_call("neuralgrok", {"hidden": [1152]}) == "neuralgrok(hidden=(1152,))"
 
 
 @given(st.lists(st.tuples(NAMES, SETTINGS), min_size=1, max_size=4))
@@ -57,6 +86,14 @@ def test_any_text_is_a_method_or_a_clear_error(text):
         ("adamw(optimizer=adamx)", "adamw: optimizer='adamx' is not possible: .*'adam'"),
         ("adamw(lr)", "'lr' in 'adamw\\(lr\\)' is not a setting; write key=value"),
         ("adamw(lr=1,lr=2)", "'lr' is given twice"),
+        ("neuralgrok(hidden=(128,x))", r"'\(128,x\)' is not a tuple of whole numbers; write e.g. hidden=\(128,128\)"),
+        ("neuralgrok(hidden=(128,1.5))", r"'\(128,1.5\)' is not a tuple"),
+        ("neuralgrok(hidden=(128,,64))", r"'\(128,,64\)' is not a tuple"),
+        ("neuralgrok(hidden=(,))", r"'\(,\)' is not a tuple"),
+        ("neuralgrok(hidden=(1)(2))", r"'\(1\)\(2\)' is not a tuple"),
+        ("neuralgrok(hidden=(128)", "leaves a parenthesis open"),
+        ("grokfast-ema(alpha=(1,2))", r"alpha=\(1, 2\) is not possible: 0 <= alpha < 1"),
+        ("adamw(lr=none)", "adamw: lr=None is not possible"),
         ("adamw(lr=1", "leaves a parenthesis open"),
         ("adamw)", "closes a parenthesis"),
         ("", "empty entry"),

@@ -4,17 +4,19 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
+from probed import PROBED
 
 from grokkit.methods import CARDS
 from grokkit.rng import stream
 from grokkit.train.batches import Batches
 from grokkit.train.catalogue import method_config, model_config
-from grokkit.train.config import TaskConfig
+from grokkit.train.config import EvaluationConfig, TaskConfig
 from grokkit.train.run import CURVES
-from grokkit.train.setup import build_model, build_problem
+from grokkit.train.setup import build_batches, build_model, build_optimizer, build_problem, warmup
 from grokkit.train.trainer import train
 
 TIMES = {"train_seconds", "eval_seconds"}
+OFTEN = EvaluationConfig(every=5, share=100.0)  # at every step of the grid
 
 
 def curves(run):
@@ -59,8 +61,25 @@ def test_interrupted_and_resumed_is_bit_for_bit_the_same(tiny, tmp_path, method,
     reports = []
     resumed = train(config, report=reports.append, checkpoint=checkpoint, checkpoint_seconds=1e9)
     assert curves(resumed) == curves(whole)
+    assert resumed.tables == whole.tables
     assert len(reports) == 9 - 2 - 3, "it went on, and did not start again"
     assert resumed.curves["train_seconds"] == sorted(resumed.curves["train_seconds"])
+
+
+@pytest.fixture
+def probed(monkeypatch):
+    monkeypatch.setitem(CARDS, "probed", PROBED)
+
+
+def test_what_probes_found_before_an_interruption_is_kept(tiny, tmp_path, probed):
+    config = tiny("probed", evaluation=OFTEN)
+    whole = train(config)
+    checkpoint = tmp_path / "checkpoint.safetensors"
+    with pytest.raises(Interrupted):
+        train(config, report=interrupt_after(4), checkpoint=checkpoint, checkpoint_seconds=0)
+    resumed = train(config, checkpoint=checkpoint)
+    assert resumed.tables == whole.tables
+    assert resumed.tables["counter"]["steps"] == [5, 10, 15, 20, 25, 30, 35, 40]
 
 
 @pytest.mark.parametrize("damage", ["cut", "foreign", "other run"])
@@ -154,6 +173,100 @@ def test_evaluation_is_exact(tiny):
         assert run.curves[f"{name}_accuracy"][0] == pytest.approx((logits.argmax(1) == targets).float().mean().item())
 
 
+def three_steps_by_hand(config):
+    """Weights after three steps, and the last of the gradients, raw and filtered, by name."""
+    problem = build_problem(config)
+    model, batches = build_model(config.model, problem.task, config.seed), build_batches(config, problem)
+    optimizer = build_optimizer(config.method.optimizer, model)
+    params = dict(model.named_parameters())
+    factory = CARDS[config.method.card].factory
+    transform = None if factory is None else factory(**config.method.settings)
+    state = None if transform is None else transform.init(params)
+    raw, filtered = {}, {}
+    for step in range(3):
+        rows = batches.next()
+        optimizer.zero_grad()
+        F.cross_entropy(model(problem.task.inputs_NT[rows]), problem.task.targets_N[rows]).backward()
+        raw = filtered = {name: p.grad.clone() for name, p in params.items()}
+        if transform is not None:
+            filtered, state = transform.update(dict(raw), state, params)
+        for name, p in params.items():
+            p.grad = filtered[name].clone()
+        optimizer.param_groups[0]["lr"] = config.method.optimizer.lr * warmup(config.method.optimizer, step)
+        optimizer.step()
+    return [{name: x.detach().flatten().double() for name, x in of.items()} for of in (params, raw, filtered)]
+
+
+def entropy(x):
+    return -float((x.abs() * x.abs().clamp(min=1e-300).log()).sum())
+
+
+@pytest.mark.parametrize("method", ["adamw", "adam-paper", "adamw(optimizer=sgd)", "grokfast-ema", "grad-norm"])
+def test_what_the_method_does_to_the_gradient(tiny, method):
+    """Against the same steps by hand: over the whole model in the curves, each tensor in its table."""
+    config = tiny(method, budget=3)
+    run = train(config)
+    weights, raw, filtered = three_steps_by_hand(config)
+    last = {column: values[-len(weights) :] for column, values in run.tables["tensors"].items()}
+    assert last["step"] == [3] * len(weights)
+    assert last["tensor"] == list(weights)
+    for row, name in enumerate(weights):
+        if "in_proj_bias" not in name:  # the key's gradient is rounding alone
+            assert last["weight_entropy"][row] == pytest.approx(entropy(weights[name]), rel=1e-4, abs=1e-5)
+        assert last["gradient_entropy"][row] == pytest.approx(entropy(raw[name]), rel=1e-3, abs=1e-6)
+        assert last["filtered_gradient_entropy"][row] == pytest.approx(entropy(filtered[name]), rel=1e-3, abs=1e-6)
+        cosine = float(F.cosine_similarity(raw[name], filtered[name], dim=0))
+        assert last["gradient_cosine"][row] == pytest.approx(cosine, abs=1e-4)
+    g, f = (torch.cat(list(of.values())) for of in (raw, filtered))
+    found = {column: values[-1] for column, values in run.curves.items()}
+    assert found["gradient_norm"] == pytest.approx(float(g.norm()), rel=1e-4)
+    assert found["filtered_gradient_norm"] == pytest.approx(float(f.norm()), rel=1e-4)
+    assert found["filtered_gradient_entropy"] == pytest.approx(entropy(f), rel=1e-3)
+    assert found["gradient_cosine"] == pytest.approx(float(F.cosine_similarity(g, f, dim=0)), abs=1e-4)
+    if CARDS[config.method.card].factory is None:
+        assert found["filtered_gradient_norm"] == found["gradient_norm"]
+        assert found["filtered_gradient_entropy"] == found["gradient_entropy"]
+        assert found["gradient_cosine"] == pytest.approx(1.0, abs=1e-12)
+    else:
+        assert found["gradient_cosine"] < 0.999
+
+
+def test_tensors_have_a_row_an_evaluation_that_sums_to_the_curves(tiny):
+    config = tiny("grokfast-ema", evaluation=OFTEN)
+    run = train(config)
+    names = [name for name, _ in build_model(config.model, build_problem(config).task, 0).named_parameters()]
+    steps, table = run.curves["step"], run.tables["tensors"]
+    assert steps == list(range(0, 41, 5))
+    assert table["step"] == [step for step in steps for _ in names]
+    assert table["tensor"] == names * len(steps)
+    gradients = ("gradient_entropy", "filtered_gradient_entropy", "gradient_cosine")
+    for column in gradients:
+        assert [value is None for value in table[column]] == [step == 0 for step in table["step"]]
+    for column in ("filtered_gradient_norm", "filtered_gradient_entropy", "gradient_cosine"):
+        assert [value is None for value in run.curves[column]] == [step == 0 for step in steps]
+    for column in ("weight_entropy", *gradients[:2]):
+        for index, total in enumerate(run.curves[column]):
+            if total is not None:
+                own = table[column][index * len(names) : (index + 1) * len(names)]
+                assert sum(own) == pytest.approx(total, rel=1e-12)
+
+
+def test_a_method_s_own_probe_is_asked_at_every_evaluation(tiny, probed):
+    run = train(tiny("probed", evaluation=OFTEN))
+    evaluated = run.curves["step"][1:]
+    assert len(evaluated) == 8
+    assert run.tables.keys() == {"tensors", "sums", "counter"}
+    assert run.tables["counter"] == {"step": evaluated, "steps": evaluated}
+    sums, tensors = run.tables["sums"], run.tables["tensors"]
+    names = tensors["tensor"][: tensors["step"].count(0)]
+    assert list(sums) == ["step", "tensor", "gradient_square", "total_norm"]
+    assert sums["tensor"] == names * len(evaluated)
+    assert sums["step"] == [step for step in evaluated for _ in names]
+    for index, norm in enumerate(run.curves["gradient_norm"][1:]):
+        own = sums["gradient_square"][index * len(names) : (index + 1) * len(names)]
+        assert sum(own) == pytest.approx(norm**2, rel=1e-4), "the raw gradient"
+
+
 def test_without_validation_part_its_curves_are_empty(tiny):
     run = train(tiny(budget=5, task=TaskConfig(spec="add:11", validation_fraction=0.0)))
     assert set(run.curves["validation_loss"]) == {None}
@@ -172,6 +285,8 @@ def test_record_has_what_the_format_promises(tiny):
     assert json.loads(json.dumps(record)) == record
     assert tuple(run.curves) == CURVES
     assert len({len(values) for values in run.curves.values()}) == 1
+    assert run.tables.keys() == {"tensors"}
+    assert json.loads(json.dumps(run.tables)) == run.tables
     assert (record["status"], record["generalized_at"], record["steps"]) == ("censored", None, 10)
     assert record["provenance"]["threads"] == torch.get_num_threads()
 

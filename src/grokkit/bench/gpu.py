@@ -52,9 +52,9 @@ class _Group:
         configs = [config.model_copy(update={"seed": seed}) for seed in range(members)]
         problems = [build_problem(own) for own in configs]
         program = Program(configs, problems[0].task, device)
-        batches = [build_batches(own, problem.split) for own, problem in zip(configs, problems, strict=True)]
+        batches = [build_batches(own, problem) for own, problem in zip(configs, problems, strict=True)]
         self._feed = Feed(batches, device=device)
-        self._take_step = Graphed(lambda length: program.take_step(self._feed.take(length)), device)
+        self._take_step = Graphed[int, object](lambda length: program.take_step(self._feed.take(length)), device)
 
     def steps(self) -> None:
         left = _STEPS

@@ -25,4 +25,7 @@ loop = _plain("loop")
 PlainDecoder = _plain("decoder").PlainDecoder
 PlainFnn = _plain("fnn").PlainFnn
 PlainEma = _plain("filters").PlainEma
+PlainAmplifier = _plain("neuralgrok").PlainAmplifier
+PlainNeuralGrok = _plain("neuralgrok").PlainNeuralGrok
+cross_entropy = _plain("neuralgrok").cross_entropy
 PlainMa = _plain("filters").PlainMa

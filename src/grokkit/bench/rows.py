@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from grokkit.bench.amplified import amplifier_forward, neuralgrok_forms, neuralgrok_overhead
 from grokkit.bench.evaluation import decoder_evaluation
 from grokkit.bench.gpu import has_gpu, member_step
 from grokkit.bench.overhead import filter_forms, filter_overhead
@@ -115,6 +116,38 @@ _ALL = (
         target=None,
         rounds=15,
         seconds=13,
+    ),
+    Row(
+        id="neuralgrok-amplifier",
+        about="NeuralGrok's amplifier, 1→512→512→1, at 420,000 entries",
+        setup=amplifier_forward,
+        target=0.02,
+        rounds=5,
+        seconds=15,
+    ),
+    Row(
+        id="neuralgrok-inner",
+        about="our decoder's step without and with NeuralGrok's amplifier",
+        setup=lambda: neuralgrok_overhead("neuralgrok-random"),
+        target=1.4,
+        rounds=40,
+        seconds=16,
+    ),
+    Row(
+        id="neuralgrok-full",
+        about="the same with an outer step at every fourth",
+        setup=lambda: neuralgrok_overhead("neuralgrok"),
+        target=1.9,
+        rounds=40,
+        seconds=18,
+    ),
+    Row(
+        id="neuralgrok-forms",
+        about="a step of NeuralGrok, outer steps included, written plainly and ours",
+        setup=neuralgrok_forms,
+        target=None,
+        rounds=4,
+        seconds=20,
     ),
     Row(
         id="two-runs",

@@ -11,6 +11,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from grokkit.bench.measure import Comparison
 from grokkit.bench.row import Result, Row
 
 _TRUST = 30.0  # seconds after which the pace seen weighs as much as what the rows say of themselves
@@ -50,7 +51,7 @@ class Progress:
                 left = f"; about {_duration(self._left())} left"
             self._console.print(
                 f"[{self._index}/{len(self._rows)}] {result.row.id}: {_ms(c.plain_ms)} and {_ms(c.ours_ms)} ms, "
-                f"ours/plain {c.ratio:.3f} [{c.ratio_min:.2f}–{c.ratio_max:.2f}]{left}",
+                f"ours/plain {ratio(c.ratio, 3)} [{spread(c)}]{left}",
                 markup=False,
                 soft_wrap=True,
             )
@@ -103,8 +104,8 @@ def results_table(results: Sequence[Result]) -> Table:
             result.row.id,
             _ms(c.plain_ms),
             _ms(c.ours_ms),
-            Text(f"{c.ratio:.3f}", style="bold"),
-            f"{c.ratio_min:.2f}–{c.ratio_max:.2f}",
+            Text(ratio(c.ratio, 3), style="bold"),
+            spread(c),
             Text("") if target is None else Text(f"{target:g} {'met' if met else 'missed'}", "green" if met else "red"),
         )
     return table
@@ -113,6 +114,20 @@ def results_table(results: Sequence[Result]) -> Table:
 def notes(results: Sequence[Result]) -> Text:
     """What the rows have to say besides, each on a line of its own."""
     return Text("".join(f"\n{result.row.id}: {result.note}" for result in results if result.note) + "\n")
+
+
+def ratio(value: float, decimals: int) -> str:
+    """With so many decimals, or with two digits where these would say next to nothing.
+
+    >>> ratio(0.26, 3), ratio(0.000312, 3)
+    ('0.260', '0.00031')
+    """
+    return f"{value:.{decimals}f}" if value >= 0.01 else f"{value:.2g}"
+
+
+def spread(c: Comparison) -> str:
+    """The smallest and the largest ratio of a round."""
+    return f"{ratio(c.ratio_min, 2)}–{ratio(c.ratio_max, 2)}"
 
 
 def _ms(milliseconds: float) -> str:

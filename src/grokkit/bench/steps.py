@@ -27,10 +27,11 @@ class OurStep:
     """A step as the lab takes it, with the lab's model and optimizer."""
 
     def __init__(self, config: RunConfig, batches: Iterable[Tensor]) -> None:
-        self.task = build_task(config.task)
+        problem = build_problem(config)
+        self.task, self._outer_rows = problem.task, problem.outer
         self.model = build_model(config.model, self.task, config.seed)
         self.optimizer = build_optimizer(config.method.optimizer, self.model)
-        attach_method(config.method, self.optimizer)
+        _, self._bilevel = attach_method(config.method, self.model, self.optimizer, config.seed)
         self._precision: Precision = config.precision
         self._rows = self._inputs = self._targets = torch.empty(0)
         self._batches = cycle(batches)
@@ -43,11 +44,20 @@ class OurStep:
             loss = self.task.loss(self.model(self._inputs), self._targets)
             self.optimizer.zero_grad()
             loss.backward()
+            if self._bilevel is not None:
+                self._bilevel.outer_step(outer_loss=self._outer_loss)
         self.optimizer.step()
+
+    def _outer_loss(self) -> Tensor:
+        rows = self._outer_rows
+        return self.task.loss(self.model(self.task.inputs_NT[rows]), self.task.targets_N[rows])
 
 
 class PlainStep:
-    """A step as one writes it, with PyTorch's default kernels; ``logits`` gives the answers of these rows."""
+    """A step as one writes it, with PyTorch's default kernels; ``logits`` gives the answers of these rows.
+
+    ``before_step(rows)`` may be set: what comes between ``backward()`` and ``step()``.
+    """
 
     def __init__(
         self,
@@ -62,6 +72,7 @@ class PlainStep:
         betas = settings.beta1, settings.beta2
         self.logits = logits
         self.optimizer = kind(model.parameters(), settings.lr, betas=betas, weight_decay=settings.wd)
+        self.model, self.before_step = model, lambda rows: None
         self._batches, self._targets_N = cycle(batches), targets_N
 
     def __call__(self) -> None:
@@ -69,6 +80,7 @@ class PlainStep:
         loss = F.cross_entropy(self.logits(rows), self._targets_N[rows])
         self.optimizer.zero_grad()
         loss.backward()
+        self.before_step(rows)
         self.optimizer.step()
 
 

@@ -58,7 +58,7 @@ def train_plainly(config: RunConfig) -> Any:
         task.targets_N,
         parts.train,
         parts.test,
-        build_batches(config, parts).next,
+        build_batches(config, problem).next,
         PlainEma(model, **{key: config.method.settings[key] for key in ("alpha", "lamb")}),
         lr=optimizer.lr,
         weight_decay=optimizer.wd,

@@ -1,9 +1,13 @@
-"""The methods, one file a paper, and the table of their cards. A new method is one file and one line here."""
+"""The methods, a file or folder for each paper, and the table of their cards. A new one is a file and one line here."""
 
-from grokkit.methods.baselines import ADAM_PAPER, ADAMW, ADAMW_LR_SCALED
-from grokkit.methods.card import MethodCard
+from grokkit.methods.baselines import ADAM_L2, ADAM_PAPER, ADAMW, ADAMW_LR_SCALED
+from grokkit.methods.card import AttachedBilevel, Bilevel, MethodCard
+from grokkit.methods.clipnorm import CLIP_ONLY
 from grokkit.methods.gradnorm import GRAD_NORM
 from grokkit.methods.grokfast import ADAM_LR_SCALED, GROKFAST_EMA, GROKFAST_MA
+from grokkit.methods.neuralgrok import NEURALGROK, NEURALGROK_RANDOM
+
+__all__ = ["CARDS", "AttachedBilevel", "Bilevel", "MethodCard"]
 
 CARDS: dict[str, MethodCard] = {
     card.name: card
@@ -12,7 +16,11 @@ CARDS: dict[str, MethodCard] = {
         ADAMW,
         GROKFAST_EMA,
         GROKFAST_MA,
+        NEURALGROK,
+        NEURALGROK_RANDOM,
         GRAD_NORM,
+        CLIP_ONLY,
+        ADAM_L2,
         ADAMW_LR_SCALED,
         ADAM_LR_SCALED,
     )

@@ -14,6 +14,18 @@ ADAM_PAPER = MethodCard(
     optimizer_source="Grokfast's modular multiplication, 39,890 steps to 95 % in the paper (a rerun by others: 55,780)",
 )
 
+ADAM_L2 = MethodCard(
+    name="adam-l2",
+    summary="Adam with L2 decay 1e-3: NeuralGrok's Standard.",
+    hooks=(),
+    equations="Adam (Kingma & Ba 2015) on g + wd·θ",
+    cost="one optimizer step",
+    optimizer={**ADAM_PAPER.optimizer, "wd": 1e-3},
+    optimizer_source=(
+        "NeuralGrok's two-operand tasks; 1650, 4330, 1280 and 4820 steps in the paper on a+b, a−b, a·b and a²−b mod 97"
+    ),
+)
+
 ADAMW = MethodCard(
     name="adamw",
     summary="AdamW with a large decoupled weight decay, tuned: the baseline to beat.",

@@ -2,13 +2,51 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
-from grokkit.transform import GradientTransform
+import torch
+from torch import Tensor, nn
+
+from grokkit.attach import Handle
+from grokkit.transform import GradientTransform, Grads, State
 
 Hook = Literal["start", "loss", "gradient", "step", "weights"]
+
+
+class Bilevel(ABC):
+    """What a method learns by, from data set apart from the training data: the *outer* data.
+
+    At weights θ with gradients g, every ``every``-th step, before the inner one, the lab forms θ' = θ − η·direction(g)
+    with the learning rate η, and gives :meth:`learn` the cotangents −η·∇L_outer(θ'). A subclass's initializer takes the
+    settings of the method, those of its transform as well. Both methods are pure, as a transform's ``update``.
+    """
+
+    every: int
+
+    @abstractmethod
+    def direction(self, state: State, grads: Grads) -> Grads:
+        """What the transform makes of ``grads``, as far as it depends on what is learned."""
+
+    @abstractmethod
+    def learn(self, state: State, grads: Grads, cotangents: Grads) -> State:
+        """The transform's state after learning from Σ cotangents∘direction(grads) as the loss."""
+
+    @staticmethod
+    @abstractmethod
+    def attach(model: nn.Module, optimizer: torch.optim.Optimizer, settings: Mapping[str, Any]) -> AttachedBilevel:
+        """The same for one run alone, attached to its optimizer."""
+
+
+class AttachedBilevel(Protocol):
+    """What :meth:`Bilevel.attach` gives: :class:`grokkit.NeuralGrok`, for one."""
+
+    handle: Handle
+
+    def outer_step(self, *, outer_loss: Callable[[], Tensor]) -> Tensor | None:
+        """To be called between ``backward()`` and ``step()``; returns the outer loss if a step was due."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,8 +62,17 @@ class MethodCard:
         optimizer: the optimizer settings it is compared with by default, and
         optimizer_source: where these come from.
         factory: makes the gradient transform; its keyword arguments are the method's settings. None for a
-            bare optimizer.
+            bare optimizer. An argument called ``seed`` is not a setting: a run gives it one of its own.
+        bilevel: how the method learns from outer data; the initializer's arguments with a default are settings, too.
+            None if it does not.
         smallest: settings under which the test suite can see the method act within a few steps.
+        couples: whether a tensor's result depends on other tensors' gradients, as under a global clip: the suite
+            then leaves out what holds only tensor by tensor.
+        probe: what there is to see of the method in a run. From the transform's state and the raw gradients by
+            parameter name, tables by name, each a dict of equally long columns; kept at every full evaluation
+            as ``<name>.parquet``, with the step in front. None if there is nothing.
+        keep: what of the transform's state is worth keeping when a run has ended: tensors by name, written as
+            ``method.npz`` into the run's folder. None if nothing is.
         off: settings under which it must leave the optimizer as it is, bit for bit; None if there are none.
         tuned: how its defaults were chosen, if we chose them.
         departures: where it differs from the authors' code, and why.
@@ -41,7 +88,11 @@ class MethodCard:
     optimizer: Mapping[str, Any]
     optimizer_source: str
     factory: Callable[..., GradientTransform] | None = None
+    bilevel: type[Bilevel] | None = None
     smallest: Mapping[str, Any] = field(default_factory=dict)
+    couples: bool = False
+    probe: Callable[[Any, Mapping[str, Tensor]], Mapping[str, Mapping[str, list[Any]]]] | None = None
+    keep: Callable[[Any], Mapping[str, Tensor]] | None = None
     off: Mapping[str, Any] | None = None
     tuned: str = ""
     departures: str = ""

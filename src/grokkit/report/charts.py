@@ -9,7 +9,10 @@ import altair as alt
 import polars as pl
 
 from grokkit.report.figures import (
+    amplifier_chart,
+    amplifier_data,
     curve_chart,
+    divergence_data,
     fraction_chart,
     fraction_data,
     learning_chart,
@@ -21,21 +24,25 @@ from grokkit.report.figures import (
 )
 from grokkit.report.figures.curves import CLOCKS
 from grokkit.report.figures.parts import specification
-from grokkit.report.images import NORMS
+from grokkit.report.images import DIVERGENCES, GRADIENTS, WEIGHTS
 from grokkit.report.looks import CONFIG
 
 SEED_POINTS = 6_000
 """Points of thin lines in a page, over all runs: at some 200 bytes each they stay near a megabyte."""
 
 
-def page_charts(study: Mapping[str, Any], runs: pl.DataFrame, curves: pl.DataFrame) -> dict[str, Any]:
+def page_charts(
+    study: Mapping[str, Any], runs: pl.DataFrame, curves: pl.DataFrame, tables: Mapping[str, pl.DataFrame]
+) -> dict[str, Any]:
     """``charts`` (name → spec and the data sets it uses), ``datasets`` and ``config``, as the page's script reads them.
 
-    The learning curves exist once for each x axis, named ``step:train``, ``train_seconds:test`` and so on.
+    The learning curves exist once for each x axis, named ``step:train``, ``train_seconds:test`` and so on; each
+    method's amplifier is ``amplifier:<method>``.
     """
     methods, target = list(study["methods"]), study["target"]
-    seeds = seed_curves_data(runs, curves, points=max(30, min(120, SEED_POINTS // max(runs.height, 1))))
-    drawn: dict[str, alt.LayerChart] = {
+    points = max(30, min(120, SEED_POINTS // max(runs.height, 1)))
+    seeds = seed_curves_data(runs, curves, points)
+    drawn: dict[str, alt.Chart | alt.LayerChart] = {
         f"{clock}:{split}": learning_chart(
             seeds,
             median_curve_data(runs, curves, f"{split}_accuracy", clock),
@@ -51,10 +58,12 @@ def page_charts(study: Mapping[str, Any], runs: pl.DataFrame, curves: pl.DataFra
     drawn["times"] = times_chart(times_data(runs, methods), methods).properties(
         width="container", height=times_height(methods)
     )
-    for measure in NORMS:
+    for measure in (*WEIGHTS, *GRADIENTS):
         drawn[measure] = curve_chart(seeds, median_curve_data(runs, curves, measure), methods, measure).properties(
             width="container", height=220
         )
+    if not tables["amplifier"].is_empty():
+        drawn |= _amplifier_charts(runs, tables, methods, points)
 
     charts: dict[str, Any] = {}
     datasets: dict[str, Any] = {}
@@ -65,3 +74,21 @@ def page_charts(study: Mapping[str, Any], runs: pl.DataFrame, curves: pl.DataFra
         charts[name] = {"spec": spec, "uses": list(own)}
         datasets |= own  # altair names a data set by its content, so equal ones meet here
     return {"charts": charts, "datasets": datasets, "config": CONFIG}
+
+
+def _amplifier_charts(
+    runs: pl.DataFrame, tables: Mapping[str, pl.DataFrame], methods: list[str], points: int
+) -> dict[str, alt.Chart | alt.LayerChart]:
+    data, divergences = amplifier_data(tables["amplifier"]), divergence_data(tables["softmax"])
+    seeds = seed_curves_data(runs, divergences, points, columns=("step", *DIVERGENCES))
+    charts: dict[str, alt.Chart | alt.LayerChart] = {
+        f"amplifier:{method}": amplifier_chart(data, method).properties(width="container", height=260)
+        for method in methods
+        if method in data["method"]
+    }
+    for measure in DIVERGENCES:
+        medians = median_curve_data(runs, divergences, measure)
+        charts[f"divergence:{measure}"] = curve_chart(seeds, medians, methods, measure).properties(
+            width="container", height=220
+        )
+    return charts

@@ -10,7 +10,10 @@ import polars as pl
 import vl_convert
 
 from grokkit.report.figures import (
+    amplifier_chart,
+    amplifier_data,
     curve_chart,
+    divergence_data,
     fraction_chart,
     fraction_data,
     learning_chart,
@@ -23,12 +26,19 @@ from grokkit.report.figures import (
 from grokkit.report.figures.parts import specification
 from grokkit.report.looks import CONFIG
 
-NORMS = {
-    "weight_norm": "weight norm",
-    "weight_entropy": "weight entropy (AWE)",
+WEIGHTS = {"weight_norm": "weight norm", "weight_entropy": "weight entropy (AWE)"}
+GRADIENTS = {
     "gradient_entropy": "gradient entropy (AGE)",
+    "filtered_gradient_entropy": "AGE after the method",
+    "gradient_angle": "angle between the two",
 }
 """The curves of the figure on norms and entropies: column → axis title."""
+
+DIVERGENCES = {
+    "median": "KL from uniform, median tensor (nats)",
+    "largest": "KL from uniform, largest tensor (nats)",
+}
+"""The curves of the figure on the learned amplifier: column → axis title."""
 
 _CURVES = "bold: median over seeds; thin: each seed"
 
@@ -38,8 +48,10 @@ def vega_lite_version() -> str:
     return ".".join(alt.SCHEMA_VERSION.removeprefix("v").split(".")[:2])
 
 
-def images(study: Mapping[str, Any], runs: pl.DataFrame, curves: pl.DataFrame) -> dict[str, bytes]:
-    """File name → PNG, at two pixels a point."""
+def images(
+    study: Mapping[str, Any], runs: pl.DataFrame, curves: pl.DataFrame, tables: Mapping[str, pl.DataFrame]
+) -> dict[str, bytes]:
+    """File name → PNG, at two pixels a point. Of an amplifier only if a run has one."""
 
     def title(what: str, how_to_read: str) -> alt.TitleParams:
         return alt.TitleParams(f"{study['title']}: {what}", subtitle=how_to_read)
@@ -56,12 +68,14 @@ def images(study: Mapping[str, Any], runs: pl.DataFrame, curves: pl.DataFrame) -
         ).properties(width=400, height=300)
 
     learned = alt.hconcat(learning("test", "held-out accuracy"), learning("train", "train accuracy"), spacing=28)
-    norms = [
-        curve_chart(seeds, medians(measure), methods, measure, y_title=words, legend=True).properties(
-            width=280, height=240
+
+    def norm(measure: str, words: str, width: int) -> alt.LayerChart:
+        return curve_chart(seeds, medians(measure), methods, measure, y_title=words, legend=True).properties(
+            width=width, height=240
         )
-        for measure, words in NORMS.items()
-    ]
+
+    weights = alt.hconcat(*(norm(*about, width=440) for about in WEIGHTS.items()), spacing=24)
+    gradients = alt.hconcat(*(norm(*about, width=274) for about in GRADIENTS.items()), spacing=24)
     charts: dict[str, alt.TopLevelMixin] = {
         "learning-curves.png": learned.properties(title=title("learning curves", _CURVES)),
         "fraction-generalized.png": fraction_chart(fraction_data(runs, methods), methods, legend=True).properties(
@@ -79,11 +93,40 @@ def images(study: Mapping[str, Any], runs: pl.DataFrame, curves: pl.DataFrame) -
                 "steps to the target", "one mark a run, a line joins runs of the same seed, a bar is the median"
             ),
         ),
-        "norms-and-entropy.png": alt.hconcat(*norms, spacing=24).properties(
+        "norms-and-entropy.png": alt.vconcat(weights, gradients, spacing=24).properties(
             title=title("norms and entropies", _CURVES)
         ),
     }
+    if not tables["amplifier"].is_empty():
+        charts["learned-amplifier.png"] = _amplifier(runs, tables, methods).properties(
+            title=title(
+                "the learned amplifier",
+                "above: its value less that at 0, first seed; below: how unequal it makes the weights within a tensor; "
+                "bold: median over seeds",
+            )
+        )
     return {name: _png(chart) for name, chart in charts.items()}
+
+
+def _amplifier(runs: pl.DataFrame, tables: Mapping[str, pl.DataFrame], methods: list[str]) -> alt.VConcatChart:
+    """The amplifiers' curves above how far their weights are from equal."""
+    data, divergences = amplifier_data(tables["amplifier"]), divergence_data(tables["softmax"])
+    seeds = seed_curves_data(runs, divergences, columns=("step", *DIVERGENCES))
+    with_one = [method for method in methods if method in data["method"]]
+    above = [
+        amplifier_chart(data, method, y_title="log weight (nats)").properties(
+            width=400 if len(with_one) > 1 else 880, height=260, title=method
+        )
+        for method in with_one
+    ]
+    below = [
+        curve_chart(
+            seeds, median_curve_data(runs, divergences, measure), methods, measure, y_title=words, legend=True
+        ).properties(width=400, height=240)
+        for measure, words in DIVERGENCES.items()
+    ]
+    rows = alt.concat(*above, columns=2, spacing=28).resolve_scale(color="independent"), alt.hconcat(*below, spacing=28)
+    return alt.vconcat(*rows, spacing=28).resolve_scale(color="independent", strokeDash="independent")
 
 
 def _png(chart: alt.TopLevelMixin) -> bytes:

@@ -31,12 +31,14 @@ def build_page(
     study: Mapping[str, Any],
     runs: pl.DataFrame,
     curves: pl.DataFrame,
+    tables: Mapping[str, pl.DataFrame],
     leaderboard_rows: Sequence[Mapping[str, Any]],
     verdict_text: str,
 ) -> str:
     """The report on ``study`` (as study.json) as one self-contained HTML document.
 
-    ``runs`` has the keys of run.json as columns, ``curves`` the columns of curves.parquet and ``run_id``.
+    ``runs`` has the keys of run.json as columns, ``curves`` the columns of curves.parquet and ``run_id``, and
+    ``tables`` has ``amplifier`` and ``softmax`` in the same way, empty where no run has them.
     """
     title = escape(study["title"])
     key = sections.key(study["methods"])
@@ -45,6 +47,7 @@ def build_page(
         _section("Learning curves", _LEARNING_NOTE, _learning(key)),
         _section("When runs generalize", "", key + _times(percent(study["target"]))),
         _section("Weights and gradients", "Against steps. Bold: median over seeds. Thin: each seed.", key + _norms()),
+        *_amplifier(list(study["methods"]), tables["amplifier"], key),
         _section("Every run", "", sections.runs_table(runs, study["methods"])),
         _section("What the words mean", "", sections.definitions(study)),
         _section("How this was made", "", sections.provenance(study, runs) + _METHODS + sections.methods_table(study)),
@@ -70,7 +73,7 @@ def build_page(
 {body}
 </main>
 <footer>Made by grokkit. This file needs no network.</footer>
-<script type="application/json" id="charts">{_json(page_charts(study, runs, curves))}</script>
+<script type="application/json" id="charts">{_json(page_charts(study, runs, curves, tables))}</script>
 <script>{_vega()}</script>
 <script>{_asset("page.js")}</script>
 </body>
@@ -82,6 +85,10 @@ _METHODS = "<h3>Methods and settings</h3>"
 _LEARNING_NOTE = (
     "Bold: median over seeds. Thin: each seed. A run that stopped after generalizing keeps its last value in the "
     "median. The fine line is the target."
+)
+_AMPLIFIER_NOTE = (
+    "Each entry g of a gradient tensor is weighted by exp f(g), normalized over the tensor; f is the amplifier. "
+    "At 0.69 a weight is twice a zero entry's. First seed."
 )
 
 
@@ -150,13 +157,45 @@ def _times(target: str) -> str:
 
 
 def _norms() -> str:
-    figures = [
+    weights = [
         ("weight_norm", "Weight norm", "ℓ₂ norm over all weights"),
         ("weight_entropy", "Weight entropy", "AWE, −Σ|w| ln|w|"),
-        ("gradient_entropy", "Gradient entropy", "AGE of the raw gradient, −Σ|g| ln|g|"),
     ]
-    drawn = [_figure(name, title, note, f"{title} of each method over steps.") for name, title, note in figures]
-    return f'<div class="triple">{"".join(drawn)}</div>'
+    gradients = [
+        ("gradient_entropy", "Gradient entropy", "AGE of the raw gradient, −Σ|g| ln|g|"),
+        ("filtered_gradient_entropy", "Entropy after the method", "AGE of the gradient that the optimizer steps on"),
+        ("gradient_angle", "Angle between the two", "over the whole model; 0° without a method"),
+    ]
+    pair, triple = (
+        "".join(_figure(name, title, note, f"{title} of each method over steps.") for name, title, note in figures)
+        for figures in (weights, gradients)
+    )
+    return f'<div class="pair">{pair}</div><div class="triple">{triple}</div>'
+
+
+def _amplifier(methods: Sequence[str], table: pl.DataFrame, key: str) -> list[str]:
+    """The section on what learned amplifiers do, if there is any."""
+    with_one = [method for method in methods if method in table["method"]]
+    if not with_one:
+        return []
+    curves = "".join(
+        _figure(
+            f"amplifier:{escape(method)}",
+            escape(method),
+            "f(g) − f(0) in nats, over the range of that step's gradients",
+            f"Amplifier of {escape(method)} at several steps of training.",
+        )
+        for method in with_one
+    )
+    divergences = "".join(
+        _figure(f"divergence:{name}", f"Unequal weights, {which}", note, f"{note}: {which}, of each method over steps.")
+        for name, which, note in (
+            ("median", "median tensor", "KL of the weights of a tensor's entries from uniform, in nats"),
+            ("largest", "most unequal tensor", "KL of the weights of a tensor's entries from uniform, in nats"),
+        )
+    )
+    content = f'<div class="pair">{curves}</div>{key}<div class="pair">{divergences}</div>'
+    return [_section("The learned amplifier", _AMPLIFIER_NOTE, content)]
 
 
 def _section(title: str, note: str, content: str) -> str:

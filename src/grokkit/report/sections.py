@@ -169,7 +169,8 @@ def definitions(study: Mapping[str, Any]) -> str:
         "censored runs included. For large samples; with a handful of seeds, a hint.",
         "seconds": "Time spent in training steps, evaluations not counted. Holds for the machine below only.",
         "AWE, AGE": "Absolute weight entropy and absolute gradient entropy, −Σ|v| ln|v| over all weights, and over all "
-        "entries of the raw gradient before any method touched it.",
+        "entries of the gradient: the raw one, before any method touched it, and the one after, that the optimizer "
+        "steps on.",
     }
     return _list(terms)
 

@@ -19,20 +19,22 @@ def write_report(
     study: Mapping[str, Any],
     runs: pl.DataFrame,
     curves: pl.DataFrame,
+    tables: Mapping[str, pl.DataFrame],
     leaderboard_rows: Sequence[Mapping[str, Any]],
     verdict_text: str,
 ) -> dict[str, Path]:
     """Write leaderboard.json, report.html and figures/*.png into ``folder``; returns name → path of each.
 
     ``study`` as in study.json; ``runs`` one row per run with the keys of run.json; ``curves`` the rows of all
-    curves.parquet with their ``run_id``; ``leaderboard_rows`` and ``verdict_text`` from :mod:`grokkit.analyse`.
+    curves.parquet with their ``run_id``; ``tables`` the same of ``amplifier`` and ``softmax``, empty where no run has
+    them; ``leaderboard_rows`` and ``verdict_text`` from :mod:`grokkit.analyse`.
     """
-    page = build_page(study, runs, curves, leaderboard_rows, verdict_text)
+    page = build_page(study, runs, curves, tables, leaderboard_rows, verdict_text)
     contents = {
         "leaderboard.json": (
             json.dumps(leaderboard_rows, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
         ).encode(),
-        **{f"figures/{name}": data for name, data in images(study, runs, curves).items()},
+        **{f"figures/{name}": data for name, data in images(study, runs, curves, tables).items()},
         "report.html": page.encode(),
     }
     for name, data in contents.items():

@@ -11,16 +11,18 @@ import io
 import json
 import math
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
+import polars.selectors as cs
 from filelock import FileLock, Timeout
 
 from grokkit.errors import InputError
-from grokkit.files import atomic_write
+from grokkit.files import atomic_write, npz
 from grokkit.train import run
 
 FORMAT = 1
@@ -36,6 +38,8 @@ RUNS = pl.Schema(
         "config_hash": pl.String(),
         "status": pl.String(),
         "steps": pl.Int64(),
+        "outer_steps": pl.Int64(),
+        "outer_rows": pl.Int64(),
         "memorized_at": pl.Int64(),
         "generalized_first_at": pl.Int64(),
         "generalized_at": pl.Int64(),
@@ -61,8 +65,8 @@ RUNS = pl.Schema(
 CURVES = pl.Schema({name: pl.Int64() if name.endswith("step") else pl.Float64() for name in run.CURVES})
 
 
-# What tells the curves of one run from another's.
-_CURVE_KEYS = {name: RUNS[name] for name in ("run_id", "method", "seed")}
+# What tells the curves and tables of one run from another's.
+_KEYS = {name: RUNS[name] for name in ("run_id", "method", "seed")}
 
 
 class Store:
@@ -110,15 +114,27 @@ class Store:
             run_ids = [record.parent.name for record in (self.folder / "runs").glob("*/run.json")]
         return {run_id for run_id in run_ids if self._record(run_id) is not None}
 
-    def save_run(self, run_id: str, record: dict[str, Any], curves: pl.DataFrame) -> None:
-        """Keep a run that is done. Numbers of ``record`` that are not finite become null."""
+    def save_run(
+        self,
+        run_id: str,
+        record: dict[str, Any],
+        curves: pl.DataFrame,
+        tables: Mapping[str, pl.DataFrame],
+        kept: Mapping[str, np.ndarray] | None = None,
+    ) -> None:
+        """Keep a run that is done. Numbers of ``record`` that are not finite become null.
+
+        ``kept``: what its method has learned, for ``method.npz``.
+        """
         folder = self.run_folder(run_id)
         for left_by_a_kill in folder.glob(".*.tmp"):
             left_by_a_kill.unlink()
         typed = [pl.col(name).cast(dtype) for name, dtype in CURVES.items() if name in curves.columns]
-        table = io.BytesIO()
-        curves.with_columns(typed).write_parquet(table)
-        atomic_write(folder / "curves.parquet", table.getvalue())
+        for name, table in {**tables, "curves": curves.with_columns(typed)}.items():
+            # A column that is null throughout has no type of its own; only numbers can be null.
+            _write_table(self._table_path(run_id, name), table.with_columns(cs.by_dtype(pl.Null).cast(pl.Float64)))
+        if kept:
+            atomic_write(folder / "method.npz", npz(kept))
         atomic_write(folder / "run.json", _to_json({"format": FORMAT, **record}))
         self.checkpoint_path(run_id).unlink(missing_ok=True)
 
@@ -129,15 +145,23 @@ class Store:
         ``seed``. All runs must be finished.
         """
         runs = [pl.DataFrame(schema=RUNS)]
-        curves = [pl.DataFrame(schema={**_CURVE_KEYS, **CURVES})]
+        curves = [pl.DataFrame(schema={**_KEYS, **CURVES})]
         for run_id in run_ids:
             row = self._row(run_id)
-            table = self._table(run_id)
-            keys = [pl.lit(row[name].item(), dtype).alias(name) for name, dtype in _CURVE_KEYS.items()]
             runs.append(row)
-            curves.append(table.select(*keys, pl.all()))
-        # Relaxed: a column beyond the contract's may be all null, hence untyped, in one run only.
+            curves.append(_labelled(self._table(run_id, "curves"), row))
+        # Relaxed: a column beyond the contract's may be whole numbers in one run and all null in another.
         return pl.concat(runs), pl.concat(curves, how="diagonal_relaxed")
+
+    def load_table(self, name: str, run_ids: Iterable[str]) -> pl.DataFrame:
+        """The table ``name`` of those runs that have it below each other, with ``run_id``, ``method`` and ``seed``
+        in front; without a row if none has. All runs must be finished."""
+        tables = [
+            _labelled(self._table(run_id, name), self._row(run_id))
+            for run_id in run_ids
+            if os.path.exists(self._table_path(run_id, name))
+        ]
+        return pl.concat([pl.DataFrame(schema=_KEYS), *tables], how="diagonal_relaxed")
 
     def write_study(self, study: dict[str, Any]) -> None:
         """Keep what was asked for."""
@@ -168,13 +192,27 @@ class Store:
         except (TypeError, OverflowError, pl.exceptions.PolarsError):
             raise _damaged(self.run_folder(run_id) / "run.json") from None
 
-    def _table(self, run_id: str) -> pl.DataFrame:
-        path = self.run_folder(run_id) / "curves.parquet"
+    def _table_path(self, run_id: str, name: str) -> Path:
+        return self.run_folder(run_id) / f"{name}.parquet"
+
+    def _table(self, run_id: str, name: str) -> pl.DataFrame:
+        path = self._table_path(run_id, name)
         try:
             # By its bytes and not its name, in which polars would take "[" and "*" for a pattern.
             return pl.read_parquet(io.BytesIO(path.read_bytes()))
         except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException):
             raise _damaged(path) from None
+
+
+def _labelled(table: pl.DataFrame, row: pl.DataFrame) -> pl.DataFrame:
+    """``table`` with what tells the run of ``row`` from others in front."""
+    return table.select(*(pl.lit(row[name].item(), dtype).alias(name) for name, dtype in _KEYS.items()), pl.all())
+
+
+def _write_table(path: Path, table: pl.DataFrame) -> None:
+    file = io.BytesIO()
+    table.write_parquet(file)
+    atomic_write(path, file.getvalue())
 
 
 def _damaged(path: Path) -> InputError:

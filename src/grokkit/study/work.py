@@ -72,7 +72,8 @@ def train_group_and_keep(job: tuple[str, str, str, list[dict[str, Any]]], report
 
 
 def _keep(store: Store, run: Run) -> None:
-    store.save_run(run.config.run_id(), run.record(), pl.DataFrame(run.curves))
+    tables = {name: pl.DataFrame(columns) for name, columns in run.tables.items()}
+    store.save_run(run.config.run_id(), run.record(), pl.DataFrame(run.curves), tables, run.kept)
 
 
 class _News:

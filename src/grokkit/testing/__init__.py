@@ -6,6 +6,6 @@
 Each check raises ``AssertionError`` saying what differed. ``CHECKS`` is the table, for one test per check.
 """
 
-from grokkit.testing.checks import CHECKS, check_off, check_reference, check_transform
+from grokkit.testing.checks import CHECKS, PER_TENSOR_CHECKS, check_off, check_reference, check_transform
 
-__all__ = ["CHECKS", "check_off", "check_reference", "check_transform"]
+__all__ = ["CHECKS", "PER_TENSOR_CHECKS", "check_off", "check_reference", "check_transform"]

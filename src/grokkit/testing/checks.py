@@ -25,39 +25,45 @@ from grokkit.testing.harness import (
 from grokkit.transform import GradientTransform
 
 Make = Callable[[], GradientTransform]
-Reference = Callable[[list[dict[str, Any]]], tuple[list[dict[str, Any]], dict[str, dict[str, Any]]]]
+Reference = Callable[[list[dict[str, Any]]], tuple[list[dict[str, Any]], dict[str, Any]]]
 
+_INTERMITTENT, _LATE = range(0, STEPS, 3), range(3)  # the steps in which "vector" has no gradient
 _SCALE = {name: max(float(g[name].abs().max()) for g in gradients()) for name in SHAPES}
 
 
-def check_transform(make: Make) -> None:
+def check_transform(make: Make, *, couples: bool = False) -> None:
     """Run every check of ``CHECKS`` on the transform that ``make()`` returns.
+
+    ``couples``: a tensor's result depends on other tensors' gradients, so leave out ``PER_TENSOR_CHECKS``.
 
     >>> import grokkit
     >>> check_transform(lambda: grokkit.grokfast_ema(alpha=0.9))
+    >>> check_transform(lambda: grokkit.clip_norm(max_norm=0.5), couples=True)
     """
-    for check in CHECKS.values():
-        check(make)
+    for name, check in CHECKS.items():
+        if not (couples and name in PER_TENSOR_CHECKS):
+            check(make)
 
 
 def check_reference(make: Make, reference: Reference, tolerance: float = 2e-6) -> None:
     """Values *and* state, after every step, equal an independent float64 implementation.
 
     ``reference`` maps the list of gradients (numpy float64) to the list of results and the final state as
-    ``{slot: {parameter: array}}``; ``tolerance`` is relative to the largest value of the parameter.
+    ``{slot: {parameter: array}}``, and ``{slot: array}`` where the parameters share it: such a slot may be left out,
+    the others may not. ``tolerance`` is relative to the largest value of the array.
     """
     expected, expected_state = reference([{n: t.double().numpy() for n, t in g.items()} for g in gradients()])
     got, state = run_pure(make(), gradients())
     for step, (ours, theirs) in enumerate(zip(got, expected, strict=True)):
         for name, value in ours.items():
             assert_close(value, torch.as_tensor(theirs[name]), tolerance, f"step {step}, {name}")
-    slots: dict[str, dict[str, Tensor]] = {}
+    slots = {path: name is None for path, name, _ in leaves(state)}
+    compared = {path for path, is_shared in slots.items() if path in expected_state or not is_shared}
+    assert compared == expected_state.keys(), f"state {sorted(slots)} instead of {sorted(expected_state)}"
     for path, name, leaf in leaves(state):
-        slots.setdefault(path, {})[str(name)] = leaf
-    assert slots.keys() == expected_state.keys(), f"state {sorted(slots)} instead of {sorted(expected_state)}"
-    for path, values in slots.items():
-        for name, value in values.items():
-            assert_close(value, torch.as_tensor(expected_state[path][name]), tolerance, f"state {path} of {name}")
+        if path in compared:
+            theirs = expected_state[path] if name is None else expected_state[path][name]
+            assert_close(leaf, torch.as_tensor(theirs), tolerance, f"state {path} of {name or 'all'}")
 
 
 def check_off(make_off: Make) -> None:
@@ -111,10 +117,10 @@ def check_attached_equals_pure(make: Make) -> None:
                     f"step {step}, {name}, set_to_none={set_to_none}",
                     _SCALE[name],
                 )
-        expected = {(path, name): leaf for path, name, leaf in leaves(counters_to_ints(pure_state)) if name}
-        for (path, name), leaf in expected.items():
-            got = optimizer.state[params[name]][f"grokkit/{path}"]
-            assert_close(got, leaf, 2e-6, f"state {path} of {name}", _SCALE[name])
+        for path, name, leaf in leaves(counters_to_ints(pure_state)):
+            entry: Any = optimizer.state["grokkit" if name is None else params[name]]  # pyright: ignore[reportArgumentType]
+            scale = None if name is None else _SCALE[name]
+            assert_close(entry[f"grokkit/{path}"], leaf, 2e-6, f"state {path} of {name or 'all'}", scale)
 
 
 def check_no_aliasing(make: Make) -> None:
@@ -186,43 +192,53 @@ def check_half_precision(make: Make) -> None:
 
 
 def check_missing_gradients(make: Make) -> None:
-    """A parameter without a gradient in some steps goes on as if those steps had not been, others unharmed."""
-    every = gradients()
-    sparse = [g if step % 3 else {n: t for n, t in g.items() if n != "vector"} for step, g in enumerate(every)]
-    whole, _ = run_pure(make(), every)
-    alone, _ = run_pure(make(), [{"vector": g["vector"]} for g in sparse if "vector" in g], names=("vector",))
-    later = iter(alone)
-    got, _ = run_pure(make(), sparse)
+    """A parameter without a gradient in some steps stays without one and keeps its state; both faces go on alike."""
+    transform, values = make(), parameters()
+    state = transform.init(values)
     params, optimizer = make_optimizer()
     attach(optimizer, make())
-    for step, grads in enumerate(sparse):
+    for step, grads in enumerate(_without_vector(_INTERMITTENT)):
+        before = _state_of_vector(state)
+        out, state = transform.update(grads, state, values)
         optimizer.zero_grad(set_to_none=True)
         give(params, grads)
         optimizer.step()
-        expected = {**whole[step], **(next(later) if "vector" in grads else {})}
+        assert out.keys() == grads.keys(), f"step {step}: gradients of {sorted(grads)} became those of {sorted(out)}"
         for name in grads:
-            assert_close(got[step][name], expected[name], 2e-6, f"pure face, step {step}, {name}", _SCALE[name])
-            assert_close(params[name].grad, expected[name], 2e-6, f"attached face, step {step}, {name}", _SCALE[name])
-        assert "vector" in grads or params["vector"].grad is None, "a missing gradient came into being"
+            assert_close(params[name].grad, out[name], 2e-6, f"step {step}, {name}", _SCALE[name])
+        if "vector" not in grads:
+            assert params["vector"].grad is None, "a missing gradient came into being"
+            assert_same(before, _state_of_vector(state), "a missing gradient changed the state")
 
 
 def check_frozen_parameters(make: Make) -> None:
-    """A frozen parameter is left alone and gets no state; unfrozen later, it starts there."""
+    """A frozen parameter is left alone and gets no state; unfrozen later, both faces go on alike."""
+    expected, _ = run_pure(make(), _without_vector(_LATE))
     params, optimizer = make_optimizer()
     params["vector"].requires_grad_(False)
     before = params["vector"].detach().clone()
     attach(optimizer, make())
-    for grads in gradients()[:3]:
-        give(params, {name: g for name, g in grads.items() if name != "vector"})
-        optimizer.step()
-    assert torch.equal(params["vector"], before), "a frozen parameter moved"
-    assert not optimizer.state.get(params["vector"]), "a frozen parameter has state"
-    params["vector"].requires_grad_(True)
-    fresh, _ = run_pure(make(), [{"vector": g["vector"]} for g in gradients()[3:]], names=("vector",))
-    for step, grads in enumerate(gradients()[3:]):
+    for step, grads in enumerate(_without_vector(_LATE)):
+        if step == len(_LATE):
+            assert torch.equal(params["vector"], before), "a frozen parameter moved"
+            assert not optimizer.state.get(params["vector"]), "a frozen parameter has state"
+            params["vector"].requires_grad_(True)
         give(params, grads)
         optimizer.step()
-        assert_close(params["vector"].grad, fresh[step]["vector"], 2e-6, f"unfrozen, step {step}", _SCALE["vector"])
+        for name in grads:
+            assert_close(params[name].grad, expected[step][name], 2e-6, f"step {step}, {name}", _SCALE[name])
+
+
+def check_tensor_by_tensor(make: Make) -> None:
+    """A tensor's results are those of it alone, whichever steps it or another has no gradient in."""
+    for missing in (_INTERMITTENT, _LATE):
+        steps = _without_vector(missing)
+        together, _ = run_pure(make(), steps)
+        for name in SHAPES:
+            own = [step for step, grads in enumerate(steps) if name in grads]
+            alone, _ = run_pure(make(), [{name: steps[step][name]} for step in own], names=(name,))
+            for step, expected in zip(own, alone, strict=True):
+                assert_close(together[step][name], expected[name], 2e-6, f"step {step}, {name}", _SCALE[name])
 
 
 def check_degenerate_gradients(make: Make) -> None:
@@ -256,6 +272,18 @@ def check_state_shapes(make: Make) -> None:
     assert before == after, f"the state changed from {before} to {after}"
 
 
+def _without_vector(missing: range) -> list[dict[str, Tensor]]:
+    """The gradients, without that of ``vector`` in the steps ``missing``."""
+    return [
+        {name: t for name, t in g.items() if name != "vector" or step not in missing}
+        for step, g in enumerate(gradients())
+    ]
+
+
+def _state_of_vector(state: Any) -> dict[str, Tensor]:
+    return {path: torch.as_tensor(leaf) for path, name, leaf in leaves(state) if name == "vector"}
+
+
 CHECKS: Mapping[str, Callable[[Make], None]] = {
     "pure": check_pure,
     "acts": check_acts,
@@ -268,4 +296,7 @@ CHECKS: Mapping[str, Callable[[Make], None]] = {
     "frozen parameters": check_frozen_parameters,
     "degenerate gradients": check_degenerate_gradients,
     "state shapes": check_state_shapes,
+    "tensor by tensor": check_tensor_by_tensor,
 }
+
+PER_TENSOR_CHECKS = frozenset({"tensor by tensor"})  # what no transform that couples tensors can pass

@@ -25,6 +25,7 @@ from torch import Tensor
 from grokkit.errors import InputError
 from grokkit.models.matmul import precision
 from grokkit.probe.memory import peak_bytes, reset_peak
+from grokkit.probe.tensors import probe_tensors
 from grokkit.train.batches import Batches
 from grokkit.train.checkpoint import load_tensors, part, save_tensors
 from grokkit.train.config import RunConfig
@@ -32,9 +33,9 @@ from grokkit.train.feed import Feed
 from grokkit.train.graph import Graphed
 from grokkit.train.history import History, Scores
 from grokkit.train.plan import group_key
-from grokkit.train.program import Program, norms_and_entropies
+from grokkit.train.program import Gradients, Program
 from grokkit.train.run import Run
-from grokkit.train.setup import Problem, build_batches, build_model, build_problem
+from grokkit.train.setup import Problem, build_batches, build_model, build_problem, warmup
 
 Report = Callable[[dict[str, Any]], None]
 
@@ -79,8 +80,10 @@ def train_group(
             for member in members:
                 if report is not None:
                     report({"run_id": member.config.run_id(), **member.history.progress()})
-                if member.history.done() and keep is not None:
-                    keep(group.run(member))
+                if member.history.done():
+                    group.finish(member)
+                    if keep is not None:
+                        keep(group.run(member))
             group.retire()
             if checkpoint is not None and time.monotonic() - saved_at > pause and group.unfinished():
                 start = time.monotonic()
@@ -126,8 +129,7 @@ class _Group:
     def _assemble(self) -> None:
         """What depends on who is in the program."""
         self._feed = Feed([member.batches for member in self._stack], device=self._device)
-        self._take_step = Graphed(_stepper(self._program, self._feed), self._device)
-        self._gradients: dict[str, Tensor] = {}  # raw, of the last step; none before the first
+        self._gradients = Gradients({}, {})
         problems = [member.problem for member in self._stack]
         parts = {
             "train": [problem.train_sample for problem in problems],
@@ -135,25 +137,32 @@ class _Group:
             "test": [problem.split.test for problem in problems],
             "train look": [problem.train_look for problem in problems],
             "test look": [problem.test_look for problem in problems],
+            "outer": [problem.outer for problem in problems],
         }
         self._rows = {name: torch.stack(rows).to(self._device) for name, rows in parts.items()}
+        self._take_step = Graphed(_stepper(self._program, self._feed, self._rows["outer"]), self._device)
 
     def train_to(self, stop: int) -> None:
         """Take steps until ``stop`` have been taken."""
         start, members = time.perf_counter(), self.unfinished()
         lengths: list[int] = []
         while len(lengths) < stop - self._step:
-            for length in (filled := self._feed.fill(stop - self._step - len(lengths))):
-                self._gradients = self._take_step(length)
-            lengths += filled
+            for length in self._feed.fill(stop - self._step - len(lengths)):
+                self._gradients = self._take_step((length, self._is_outer_due(self._step + len(lengths))))
+                lengths.append(length)
         diverged_at = self._program.state.diverged_at.tolist()  # waits for the device
         for member, at in zip(self._stack, diverged_at, strict=True):
             if not member.history.done():
-                for rows in lengths if at < 0 else lengths[: at - self._step]:
+                for step, rows in enumerate(lengths if at < 0 else lengths[: at - self._step], self._step):
+                    if self._is_outer_due(step) and warmup(member.config.method.optimizer, step) > 0:
+                        member.history.took_outer_step()
                     member.history.took_step(rows)
                 member.history.diverged_at = None if at < 0 else at
         self._step = stop
         _charge(members, "train_seconds", start)
+
+    def _is_outer_due(self, step: int) -> bool:
+        return self._program.every is not None and step % self._program.every == 0
 
     def consider_evaluating(self) -> None:
         """Of every member: evaluate in full, or look and then perhaps evaluate, or neither."""
@@ -178,7 +187,7 @@ class _Group:
 
     def _evaluate(self, places: list[int]) -> None:
         start, members = time.perf_counter(), [self._stack[place] for place in places]
-        scores: dict[str, list[tuple[Any, Any]]] = {}
+        scores: dict[str, list[Any]] = {}
         for name in ("train", "validation", "test"):
             losses, accuracies = (
                 self._program.score(places, self._rows[name])
@@ -186,9 +195,12 @@ class _Group:
                 else ([None] * len(places), [None] * len(places))
             )
             scores[name] = list(zip(losses, accuracies, strict=True))
-        scores["weights"] = [*norms_and_entropies(self._program.of(places, self._program.state.params))]
-        gradients = self._program.of(places, self._gradients)
-        scores["gradient"] = [*norms_and_entropies(gradients)] if gradients else [(None, None)] * len(places)
+        found = probe_tensors(*self._program.of(places, (self._program.state.params, *self._gradients)))
+        scores["model"] = [own.model for own in found]
+        scores["tables"] = [
+            {"tensors": own.tensors, **self._program.probe_method(place, self._gradients)}
+            for place, own in zip(places, found, strict=True)
+        ]
         _charge(members, "eval_seconds", start)
         for index, member in enumerate(members):
             member.history.evaluated(Scores(**{name: values[index] for name, values in scores.items()}))
@@ -203,6 +215,10 @@ class _Group:
         self._program.keep(places)
         self._stack = [self._stack[place] for place in places]
         self._assemble()
+
+    def finish(self, member: _Member) -> None:
+        """Note what the method has learned, before the member, as a passenger, goes on."""
+        member.history.keep(self._program.kept(self._stack.index(member)))
 
     def run(self, member: _Member) -> Run:
         """The finished run."""
@@ -244,7 +260,7 @@ def _build_members(configs: Sequence[RunConfig], device: str) -> list[_Member]:
         _Member(
             config,
             problem,
-            build_batches(config, problem.split),
+            build_batches(config, problem),
             History(config, problem, model.forward_flops, about=about),
         )
         for config, problem in zip(configs, problems, strict=True)
@@ -256,8 +272,9 @@ def _is_worth_retiring(finished: int, members: int, device: torch.device) -> boo
     return finished >= max(1, members / 4 if device.type == "cuda" else 1)
 
 
-def _stepper(program: Program, feed: Feed) -> Callable[[int], dict[str, Tensor]]:
-    return lambda length: program.take_step(feed.take(length))
+def _stepper(program: Program, feed: Feed, outer_rows_SO: Tensor) -> Callable[[tuple[int, bool]], Gradients]:
+    """A step by its batch's length and whether an outer step comes before it."""
+    return lambda kind: program.take_step(feed.take(kind[0]), outer_rows_SO if kind[1] else None)
 
 
 def _charge(members: Sequence[_Member], account: str, start: float) -> None:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import inspect
+import os
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from grokkit.errors import unknown
+from grokkit.files import pinned
 from grokkit.methods import CARDS, MethodCard
 from grokkit.train.config import MODELS, DecoderConfig, FnnConfig, MethodConfig, OptimizerConfig, checked
 from grokkit.train.spec import parse_call, show_call
@@ -41,8 +44,8 @@ def method_config(text: str) -> MethodConfig:
         if key not in defaults and key not in OptimizerConfig.model_fields:
             raise unknown(f"setting of {card.name}", key, [*defaults, *OptimizerConfig.model_fields])
     own = {key: given.get(key, value) for key, value in defaults.items()}
-    if card.factory is not None:
-        card.factory(**own)  # its checks are the checks
+    _check(card, own)
+    own = {key: pinned(value) if _is_file(value) else value for key, value in own.items()}
     optimizer = {key: given.get(key, card.optimizer.get(key)) for key in {**card.optimizer, **given}}
     optimizer = {key: value for key, value in optimizer.items() if key not in defaults}
     return MethodConfig(
@@ -54,10 +57,33 @@ def method_config(text: str) -> MethodConfig:
 
 
 def default_settings(card: MethodCard) -> dict[str, Any]:
-    """The keyword arguments of the card's factory and their defaults."""
-    if card.factory is None:
-        return {}
-    return {name: parameter.default for name, parameter in inspect.signature(card.factory).parameters.items()}
+    """The method's own settings and their defaults: what its transform is made with, and how it learns."""
+    return {**_defaults(card.factory), **_defaults(card.bilevel)}
+
+
+def transform_settings(card: MethodCard, settings: Mapping[str, Any], seed: int) -> dict[str, Any]:
+    """Those of ``settings`` that are of the card's transform, and the run's ``seed`` if it takes one."""
+    assert card.factory is not None
+    own = {name: settings[name] for name in _defaults(card.factory)}
+    return {**own, "seed": seed} if "seed" in inspect.signature(card.factory).parameters else own
+
+
+def _check(card: MethodCard, settings: Mapping[str, Any]) -> None:
+    """The checks of the method are the checks."""
+    if card.factory is not None:
+        card.factory(**transform_settings(card, settings, seed=0))
+    if card.bilevel is not None:
+        card.bilevel(**settings)
+
+
+def _is_file(value: Any) -> bool:
+    return isinstance(value, str) and os.path.isfile(value)
+
+
+def _defaults(function: Callable[..., Any] | None) -> dict[str, Any]:
+    """The arguments of ``function`` that have a default, but for ``seed``, which is the run's."""
+    parameters = {} if function is None else inspect.signature(function).parameters
+    return {name: p.default for name, p in parameters.items() if p.default is not p.empty and name != "seed"}
 
 
 def model_config(text: str) -> DecoderConfig | FnnConfig:

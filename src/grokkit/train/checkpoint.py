@@ -13,7 +13,7 @@ from torch import Tensor
 
 from grokkit.files import atomic_write
 
-_FORMAT = "2"
+_FORMAT = "3"
 _ABOUT = "about"  # JSON, as a tensor of bytes: the file's own metadata may not exceed 100 MB, a group's curves may
 
 
@@ -74,10 +74,15 @@ def load_checkpoint(
     if found is None or found[1].get("config_hash") != config_hash:
         return None
     tensors, about = found
-    state: dict[int, dict[str, Any]] = {int(index): dict(entry) for index, entry in about["scalars"].items()}
+    state = {_index(key): dict(entry) for key, entry in about["scalars"].items()}
     for name, tensor in part(tensors, "optimizer/").items():
         index, key = name.split("/", 1)
-        state.setdefault(int(index), {})[key] = tensor
+        state.setdefault(_index(index), {})[key] = tensor
     model.load_state_dict(part(tensors, "model/"))
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
     return part(tensors, "batches/"), about["progress"]
+
+
+def _index(key: str) -> int | str:
+    """A parameter's in the optimizer's state; what a method shares between parameters has a name instead."""
+    return int(key) if key.isdecimal() else key

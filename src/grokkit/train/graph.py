@@ -7,11 +7,12 @@ results, in tensors that stay where they are. It may not wait for the device, no
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 
 import torch
 
+K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
 
 # PyTorch's documentation demands some calls on a side stream before a capture: libraries set themselves up in
@@ -19,44 +20,44 @@ T = TypeVar("T")
 _WARM_UP = 3
 
 
-class Graphed(Generic[T]):
-    """``function``, recorded for each ``length`` it is called with; on a CPU ``function`` itself.
+class Graphed(Generic[K, T]):
+    """``function``, recorded for each ``kind`` of call, its argument; on a CPU ``function`` itself.
 
     The warming-up calls and the one after the capture do the function's work like any other, so calling this
-    n times is calling the function n times. What a call returns is overwritten by the next, of any length: they
+    n times is calling the function n times. What a call returns is overwritten by the next, of any kind: they
     share their memory.
     """
 
-    def __init__(self, function: Callable[[int], T], device: torch.device) -> None:
+    def __init__(self, function: Callable[[K], T], device: torch.device) -> None:
         self._function = function
         self._records = device.type == "cuda"
-        self._calls: Counter[int] = Counter()
-        self._recorded: dict[int, tuple[torch.cuda.CUDAGraph, T]] = {}
+        self._calls: Counter[K] = Counter()
+        self._recorded: dict[K, tuple[torch.cuda.CUDAGraph, T]] = {}
         self._side = torch.cuda.Stream(device) if self._records else None
         self._pool = torch.cuda.graph_pool_handle() if self._records else None
 
-    def __call__(self, length: int) -> T:
+    def __call__(self, kind: K) -> T:
         if not self._records:
-            return self._function(length)
-        self._calls[length] += 1
-        if self._calls[length] <= _WARM_UP:
-            return self._warm_up(length)
-        if length not in self._recorded:
-            self._recorded[length] = self._record(length)
-        graph, result = self._recorded[length]
+            return self._function(kind)
+        self._calls[kind] += 1
+        if self._calls[kind] <= _WARM_UP:
+            return self._warm_up(kind)
+        if kind not in self._recorded:
+            self._recorded[kind] = self._record(kind)
+        graph, result = self._recorded[kind]
         graph.replay()
         return result
 
-    def _warm_up(self, length: int) -> T:
+    def _warm_up(self, kind: K) -> T:
         assert self._side is not None
         self._side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(self._side):
-            result = self._function(length)
+            result = self._function(kind)
         torch.cuda.current_stream().wait_stream(self._side)
         return result
 
-    def _record(self, length: int) -> tuple[torch.cuda.CUDAGraph, T]:
+    def _record(self, kind: K) -> tuple[torch.cuda.CUDAGraph, T]:
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph, pool=self._pool):
-            result = self._function(length)  # recorded, not executed
+            result = self._function(kind)  # recorded, not executed
         return graph, result

@@ -5,9 +5,12 @@ How steps are taken and accuracies measured is the trainer's affair: one run alo
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
+from torch import Tensor
 
 from grokkit.train.config import RunConfig
 from grokkit.train.events import Events, find_events
@@ -15,7 +18,7 @@ from grokkit.train.run import CURVES, Run, provenance
 from grokkit.train.setup import Problem
 from grokkit.train.watch import EvaluationCost, Watch
 
-_KEPT = ("curves", "step", "flops", "train_seconds", "eval_seconds", "provenance")
+_KEPT = ("curves", "tables", "step", "outer_steps", "flops", "train_seconds", "eval_seconds", "provenance")
 
 
 @dataclass(frozen=True)
@@ -25,10 +28,10 @@ class Scores:
     train: tuple[float, float]
     validation: tuple[float | None, float | None]
     test: tuple[float, float]
-    weights: tuple[float, float]
-    """Norm and absolute entropy, as for ``gradient``."""
-    gradient: tuple[float | None, float | None]
-    """Of the raw gradient of the last step; None before the first."""
+    model: Mapping[str, float | None]
+    """Norms, entropies and the cosine, named as in the curves; None for the gradient's before the first step."""
+    tables: Mapping[str, Mapping[str, list[Any]]]
+    """What is appended to each table."""
 
 
 class History:
@@ -39,8 +42,12 @@ class History:
     ) -> None:
         self.config = config
         self.curves: dict[str, list[Any]] = {name: [] for name in CURVES}
+        self.tables: dict[str, dict[str, list[Any]]] = {}
         self.step = 0
         self.flops = 0
+        self.outer_rows = len(problem.outer)
+        self.outer_steps = 0
+        self._kept: dict[str, np.ndarray] = {}
         self.train_seconds = 0.0
         self.eval_seconds = 0.0
         self.diverged_at: int | None = None
@@ -64,6 +71,15 @@ class History:
         self.step += 1
         self.flops += 3 * self._forward_flops(rows, self._tokens)
 
+    def took_outer_step(self) -> None:
+        """Count one outer step: a forward and a backward pass on all outer rows."""
+        self.outer_steps += 1
+        self.flops += 3 * self._forward_flops(self.outer_rows, self._tokens)
+
+    def keep(self, tensors: Mapping[str, Tensor]) -> None:
+        """Keep what the method has learned in the end."""
+        self._kept = {name: tensor.detach().cpu().numpy() for name, tensor in tensors.items()}
+
     def next_stop(self) -> int:
         """The next step after which to see whether to evaluate."""
         return 0 if not self.curves["step"] else self._watch.next(self.step)
@@ -81,7 +97,7 @@ class History:
         return self._watch.looked(self.step, self.flops, train_accuracy, test_accuracy, last, self.events())
 
     def evaluated(self, scores: Scores) -> None:
-        """Add a row to the curves."""
+        """Add a row to the curves, and what there is to the tables."""
         self._last_look = None
         self._events = None
         row = {
@@ -96,13 +112,15 @@ class History:
             "validation_accuracy": scores.validation[1],
             "test_loss": scores.test[0],
             "test_accuracy": scores.test[1],
-            "weight_norm": scores.weights[0],
-            "weight_entropy": scores.weights[1],
-            "gradient_norm": scores.gradient[0],
-            "gradient_entropy": scores.gradient[1],
+            **scores.model,
         }
         for name in CURVES:
             self.curves[name].append(row[name])
+        for name, columns in scores.tables.items():
+            rows = {"step": [self.step] * len(next(iter(columns.values()))), **columns}
+            table = self.tables.setdefault(name, {column: [] for column in rows})
+            for column, values in rows.items():
+                table[column] += values
 
     def events(self) -> Events:
         if self._events is None:
@@ -148,6 +166,10 @@ class History:
         return Run(
             config=self.config,
             curves=self.curves,
+            tables=self.tables,
+            kept=self._kept,
+            outer_steps=self.outer_steps,
+            outer_rows=self.outer_rows,
             events=self.events(),
             diverged_at=self.diverged_at,
             steps=self.step,

@@ -91,4 +91,4 @@ def group_name(runs: Sequence[RunConfig]) -> str:
 def method_scalars(method: MethodConfig) -> tuple[str, ...]:
     """The method's own settings that are plain numbers to it, such as α and λ; a window's size is not."""
     defaults = default_settings(find_card(method.card))
-    return tuple(name for name, default in defaults.items() if type(default) is float)
+    return tuple(n for n, default in defaults.items() if type(default) is float and method.settings[n] is not None)

@@ -10,24 +10,27 @@ Shapes: S members, B batch, R rows to score, N rows of the task, T tokens.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.func import functional_call, grad_and_value
+from torch.func import functional_call, grad, grad_and_value
 
 from grokkit.methods import CARDS
 from grokkit.state import leaves, map_leaves
 from grokkit.tasks import Task
+from grokkit.train.catalogue import transform_settings
 from grokkit.train.config import RunConfig
-from grokkit.train.optimizers import OPTIMIZERS, Settings
+from grokkit.train.optimizers import OPTIMIZERS, Setting, Settings
 from grokkit.train.overwrite import Overwriting
 from grokkit.train.plan import OPTIMIZER_SCALARS, method_scalars
-from grokkit.train.setup import build_model
+from grokkit.train.setup import build_model, build_transform
 
 _ROWS_AT_ONCE = 2**16  # of all members together, in an evaluation: bounds its memory, costs no speed
 
 Scalars = dict[str, dict[str, Tensor]]
+Examples = tuple[Tensor, Tensor]
 
 
 class State(NamedTuple):
@@ -40,6 +43,13 @@ class State(NamedTuple):
     diverged_at: Tensor  # the step whose loss was the first that is not finite; −1 if none
 
 
+class Gradients(NamedTuple):
+    """Of the last step; empty before the first."""
+
+    raw: dict[str, Tensor]
+    filtered: dict[str, Tensor]  # by the method: what the optimizer steps on
+
+
 class Program:
     """The runs of ``configs``, which share :func:`grokkit.train.plan.group_key`, on one task, on ``device``."""
 
@@ -49,60 +59,89 @@ class Program:
         self._model = models[0].eval().requires_grad_(False)
         self._task = task
         self._inputs_NT, self._targets_N = task.inputs_NT.to(device), task.targets_N.to(device)
-        self._factory = CARDS[first.method.card].factory
+        self._card = CARDS[first.method.card]
         self._optimizer = OPTIMIZERS[first.method.optimizer.optimizer]
         self._structure = {k: v for k, v in first.method.settings.items() if k not in method_scalars(first.method)}
         self._scalars = _stack_scalars(configs, device)
-        self.state = self._start([dict(model.named_parameters()) for model in models], device)
+        self.state = self._start(configs, models, device)
 
     def __len__(self) -> int:
         return len(self.state.step)
 
-    def _start(self, members: list[dict[str, torch.nn.Parameter]], device: torch.device) -> State:
-        params = {name: torch.stack([m[name].detach() for m in members]).to(device) for name in members[0]}
+    def _start(self, configs: Sequence[RunConfig], models: Sequence[torch.nn.Module], device: torch.device) -> State:
+        def start(config: RunConfig, model: torch.nn.Module) -> State:
+            params = {name: p.detach().to(device) for name, p in model.named_parameters()}
+            transform = build_transform(config.method, config.seed)
+            step = torch.zeros((), dtype=torch.int64, device=device)
+            state = () if transform is None else transform.init(params)
+            return State(params, self._optimizer.init(params), state, step, torch.full_like(step, -1))
 
-        def others(params: dict[str, Tensor], method: dict[str, Tensor]) -> tuple[Any, Any]:
-            return self._optimizer.init(params), () if self._factory is None else self._transform(method).init(params)
+        members = (start(config, model) for config, model in zip(configs, models, strict=True))
+        first = next(members)
+        stacked = map_leaves(lambda _path, _name, leaf: leaf.new_empty((len(configs), *leaf.shape)), first)
+        for place, member in enumerate(chain([first], members)):  # one at a time: they may be large
+            for (_, _, leaf), (_, _, own) in zip(leaves(stacked), leaves(member), strict=True):
+                leaf[place] = own
+        return stacked
 
-        copies = {name: p.clone() for name, p in params.items()}  # a method may keep the initial weights
-        optimizer, transform = torch.vmap(others)(copies, self._scalars["method"])
-        step = torch.zeros(len(members), dtype=torch.int64, device=device)
-        state = State(params, optimizer, transform, step, torch.full_like(step, -1))
-        return map_leaves(lambda _path, _name, leaf: leaf.contiguous(), state)  # counters come out expanded
-
-    def _transform(self, scalars: Mapping[str, Tensor]) -> Any:
-        assert self._factory is not None
-        return self._factory(**self._structure, **scalars)
+    @property
+    def every(self) -> int | None:
+        """Steps from one outer step to the next; None if the method takes none."""
+        return None if self._card.bilevel is None else self._structure["every"]
 
     @torch.no_grad()
-    def take_step(self, rows_SB: Tensor) -> dict[str, Tensor]:
-        """Train every member on its batch; returns the raw gradients."""
-        inputs, targets = self._inputs_NT[rows_SB], self._targets_N[rows_SB]
-        new, gradients = torch.vmap(self._step)(self.state, self._scalars, inputs, targets)
+    def take_step(self, rows_SB: Tensor, outer_rows_SO: Tensor | None = None) -> Gradients:
+        """Train every member on its batch; returns the gradients, raw and as the method has left them.
+
+        ``outer_rows_SO``: take an outer step on these rows before, with the gradient of the same batch.
+        """
+        batches = [self._examples(rows) for rows in (rows_SB, outer_rows_SO) if rows is not None]
+        new, gradients = torch.vmap(self._step)(self.state, self._scalars, *batches)
         pairs = zip(leaves(self.state), leaves(new), strict=True)
         changed = [(old, tensor) for (_, _, old), (_, _, tensor) in pairs if old.data_ptr() != tensor.data_ptr()]
         torch._foreach_copy_([old for old, _ in changed], [tensor for _, tensor in changed])
         return gradients
 
+    def _examples(self, rows: Tensor) -> Examples:
+        return self._inputs_NT[rows], self._targets_N[rows]
+
     def _step(
-        self, state: State, scalars: Scalars, inputs_BT: Tensor, targets_B: Tensor
-    ) -> tuple[State, dict[str, Tensor]]:
+        self, state: State, scalars: Scalars, batch: Examples, outer_batch: Examples | None = None
+    ) -> tuple[State, Gradients]:
         """One member's step."""
-
-        def loss_of(params: dict[str, Tensor]) -> Tensor:
-            return self._task.loss(functional_call(self._model, params, (inputs_BT,)), targets_B)
-
-        gradients, loss = grad_and_value(loss_of)(state.params)
+        gradients, loss = grad_and_value(self._loss)(state.params, batch)
         filtered, transform = gradients, state.transform
-        if self._factory is not None:
-            with Overwriting(state.transform):
-                update = self._transform(scalars["method"]).update
-                filtered, transform = update(gradients, state.transform, state.params)
         settings = _at_step(scalars["optimizer"], state.step)
+        if self._card.factory is not None:
+            own = scalars["method"]
+            if outer_batch is not None:
+                transform = self._learn(state, gradients, outer_batch, settings.lr, own)
+            update = self._card.factory(**transform_settings(self._card, self._structure | own, seed=0)).update
+            with Overwriting(transform):
+                filtered, transform = update(gradients, transform, state.params)
         params, optimizer = self._optimizer.update(state.params, filtered, state.optimizer, settings)
         is_first = ~loss.isfinite() & (state.diverged_at < 0)
         diverged_at = torch.where(is_first, state.step, state.diverged_at)
-        return State(params, optimizer, transform, state.step + 1, diverged_at), gradients
+        return State(params, optimizer, transform, state.step + 1, diverged_at), Gradients(gradients, filtered)
+
+    def _learn(
+        self, state: State, gradients: dict[str, Tensor], outer_batch: Examples, lr: Setting, own: dict[str, Tensor]
+    ) -> Any:
+        """The transform's state after an outer step, as :meth:`grokkit.NeuralGrok.outer_step` takes it."""
+        assert self._card.bilevel is not None
+        assert isinstance(lr, Tensor)
+        bilevel = self._card.bilevel(**self._structure, **own)
+        direction = bilevel.direction(state.transform, gradients)
+        ahead = {name: p - lr.to(p.dtype) * direction[name] for name, p in state.params.items()}
+        slope = grad(self._loss)(ahead, outer_batch)
+        cotangents = {name: -lr.to(s.dtype) * s for name, s in slope.items()}
+        learned = bilevel.learn(state.transform, gradients, cotangents)
+        old = iter([leaf for _, _, leaf in leaves(state.transform)])
+        return map_leaves(lambda _path, _name, leaf: torch.where(lr > 0, leaf, next(old)), learned)
+
+    def _loss(self, params: dict[str, Tensor], examples: Examples) -> Tensor:
+        inputs_BT, targets_B = examples
+        return self._task.loss(functional_call(self._model, params, (inputs_BT,)), targets_B)
 
     @torch.no_grad()
     def score(self, members: list[int], rows_SR: Tensor) -> tuple[list[float], list[float]]:
@@ -120,6 +159,19 @@ class Program:
     def _score(self, params: dict[str, Tensor], inputs_BT: Tensor, targets_B: Tensor) -> tuple[Tensor, Tensor]:
         outputs = functional_call(self._model, params, (inputs_BT,))
         return self._task.loss(outputs, targets_B), self._task.correct(outputs, targets_B).sum()
+
+    def probe_method(self, member: int, gradients: Gradients) -> Mapping[str, Mapping[str, list[Any]]]:
+        """The tables of the method's own probe, if it has one; empty before the first step."""
+        if self._card.probe is None or not gradients.raw:
+            return {}
+        return self._card.probe(*self._of_one(member, (self.state.transform, gradients.raw)))
+
+    def kept(self, member: int) -> Mapping[str, Tensor]:
+        """What the method keeps of what it has learned so far."""
+        return {} if self._card.keep is None else self._card.keep(self._of_one(member, self.state.transform))
+
+    def _of_one(self, member: int, stacked: Any) -> Any:
+        return map_leaves(lambda _path, _name, leaf: leaf[member], stacked)
 
     def of(self, members: list[int], stacked: Any) -> Any:
         """The entries of ``members`` in a structure of stacked tensors."""
@@ -162,11 +214,3 @@ def _at_step(scalars: Mapping[str, Tensor], step: Tensor) -> Settings:
     length = scalars["lr_warmup"]
     factor = torch.where(length > 0, (step / length.clamp(min=1.0)).clamp(max=1.0), 1.0)
     return Settings(scalars["lr"] * factor, scalars["wd"], scalars["beta1"], scalars["beta2"])
-
-
-def norms_and_entropies(tensors: Mapping[str, Tensor]) -> list[tuple[float, float]]:
-    """:func:`grokkit.probe.entropy.total_norm` and ``absolute_entropy`` of each member."""
-    sizes = [tensor.abs().reshape(len(tensor), -1) for tensor in tensors.values()]
-    squares = torch.stack([size_SX.double().square().sum(1) for size_SX in sizes]).sum(0)
-    negative = torch.stack([torch.special.xlogy(size_SX, size_SX).sum(1, dtype=torch.float64) for size_SX in sizes])
-    return list(zip(squares.sqrt().tolist(), (-negative.sum(0)).tolist(), strict=True))

@@ -32,16 +32,23 @@ CURVES = (
     "weight_entropy",
     "gradient_norm",
     "gradient_entropy",
+    "filtered_gradient_norm",
+    "filtered_gradient_entropy",
+    "gradient_cosine",
 )
 """Columns of the curves, one row an evaluation; docs/results-format.md says what each is."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """A finished run. ``record()`` and ``curves`` are what docs/results-format.md describes."""
+    """A finished run. ``record()``, ``curves`` and ``tables`` are what docs/results-format.md describes."""
 
     config: RunConfig
     curves: dict[str, list[Any]]
+    tables: dict[str, dict[str, list[Any]]]
+    kept: dict[str, np.ndarray]
+    outer_steps: int
+    outer_rows: int
     events: Events
     diverged_at: int | None
     steps: int
@@ -70,6 +77,8 @@ class Run:
             "config_hash": self.config.hash(),
             "status": self.status,
             "steps": self.steps,
+            "outer_steps": self.outer_steps,
+            "outer_rows": self.outer_rows,
             "memorized_at": events.memorized_at,
             "generalized_first_at": events.generalized_first_at,
             "generalized_at": events.generalized_at,

@@ -7,21 +7,33 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from grokkit.attach import attach
-from grokkit.methods import CARDS
+from grokkit.attach import Handle, attach
+from grokkit.errors import InputError
+from grokkit.methods import CARDS, AttachedBilevel
 from grokkit.models import FNN, Decoder
 from grokkit.rng import stream
 from grokkit.tasks import Split, Task, modular_task, split
 from grokkit.train.batches import Batches
+from grokkit.train.catalogue import transform_settings
 from grokkit.train.config import DecoderConfig, FnnConfig, MethodConfig, OptimizerConfig, RunConfig, TaskConfig
+from grokkit.transform import GradientTransform
 
 
 @dataclass(frozen=True)
 class Problem:
-    """A task with its split, the rows on which training accuracy is measured, and those that a look sees."""
+    """A task with its split, and which rows of it serve for what.
+
+    Attributes:
+        inner: the training rows that batches are drawn from, and
+        outer: those set apart for a method that learns from them, else none.
+        train_sample: those on which training accuracy is measured, inner and outer alike.
+        train_look, test_look: those that a look sees.
+    """
 
     task: Task
     split: Split
+    inner: Tensor
+    outer: Tensor
     train_sample: Tensor
     train_look: Tensor
     test_look: Tensor
@@ -45,7 +57,22 @@ def build_problem(config: RunConfig) -> Problem:
     train = parts.train[torch.randperm(len(parts.train), generator=stream(config.seed, "train sample"))]
     test = parts.test[torch.randperm(len(parts.test), generator=stream(config.seed, "test look"))]
     look = settings.look_rows
-    return Problem(task, parts, train[: settings.train_rows], train[:look], test[:look])
+    inner, outer = _inner_and_outer(config, parts.train)
+    return Problem(task, parts, inner, outer, train[: settings.train_rows], train[:look], test[:look])
+
+
+def _inner_and_outer(config: RunConfig, train: Tensor) -> tuple[Tensor, Tensor]:
+    """One in 50 of the training rows, at random, is outer data, if the method learns from any (NeuralGrok)."""
+    if CARDS[config.method.card].bilevel is None:
+        return train, train[:0]
+    if len(train) < 2:
+        raise InputError(
+            f"{config.method.card} sets a row in 50 of the training part apart, and this one has {len(train)}; "
+            "take a larger training fraction"
+        )
+    order = torch.randperm(len(train), generator=stream(config.seed, "outer"))
+    count = max(1, round(len(train) / 50))
+    return train[order[count:].sort().values], train[order[:count].sort().values]
 
 
 def build_model(config: DecoderConfig | FnnConfig, task: Task, seed: int) -> Decoder | FNN:
@@ -61,8 +88,8 @@ def build_model(config: DecoderConfig | FnnConfig, task: Task, seed: int) -> Dec
 
 
 def build_optimizer(config: OptimizerConfig, model: nn.Module) -> torch.optim.Optimizer:
-    """PyTorch's optimizer with its fused kernel, the fastest on a CPU as well."""
-    params = model.parameters()
+    """PyTorch's optimizer with its fused kernel, the fastest on a CPU as well; it knows the parameters' names."""
+    params = model.named_parameters()
     if config.optimizer == "sgd":
         return torch.optim.SGD(params, config.lr, momentum=config.beta1, weight_decay=config.wd, fused=True)
     kind = torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam
@@ -74,12 +101,23 @@ def warmup(config: OptimizerConfig, step: int) -> float:
     return min(1.0, step / config.lr_warmup) if config.lr_warmup else 1.0
 
 
-def attach_method(config: MethodConfig, optimizer: torch.optim.Optimizer) -> None:
-    """Attach the method's gradient transform, if it has one."""
-    factory = CARDS[config.card].factory
-    if factory is not None:
-        attach(optimizer, factory(**config.settings))
+def build_transform(config: MethodConfig, seed: int) -> GradientTransform | None:
+    """The method's gradient transform, if it has one."""
+    card = CARDS[config.card]
+    return None if card.factory is None else card.factory(**transform_settings(card, config.settings, seed))
 
 
-def build_batches(config: RunConfig, parts: Split) -> Batches:
-    return Batches(parts.train, config.batch_size, stream(config.seed, "batches"), config.remainder)
+def attach_method(
+    config: MethodConfig, model: nn.Module, optimizer: torch.optim.Optimizer, seed: int
+) -> tuple[Handle | None, AttachedBilevel | None]:
+    """Attach the method's gradient transform, if it has one, and what takes its outer steps, if it learns."""
+    card = CARDS[config.card]
+    if card.bilevel is not None:
+        attached = card.bilevel.attach(model, optimizer, {**config.settings, "seed": seed})
+        return attached.handle, attached
+    transform = build_transform(config, seed)
+    return (None if transform is None else attach(optimizer, transform)), None
+
+
+def build_batches(config: RunConfig, problem: Problem) -> Batches:
+    return Batches(problem.inner, config.batch_size, stream(config.seed, "batches"), config.remainder)

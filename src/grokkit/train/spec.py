@@ -33,10 +33,12 @@ def split_list(text: str) -> list[str]:
 
 
 def parse_call(text: str) -> tuple[str, dict[str, Any]]:
-    """A name and its settings; numbers, true, false and words are understood as values.
+    """A name and its settings; numbers, true, false, none, tuples of whole numbers and words are values.
 
     >>> parse_call("grokfast-ma(window_size=50, warmup=false)")
     ('grokfast-ma', {'window_size': 50, 'warmup': False})
+    >>> parse_call("neuralgrok(hidden=(128,128), clip=none)")
+    ('neuralgrok', {'hidden': (128, 128), 'clip': None})
     """
     match = re.fullmatch(r"\s*([^\s(),=]+)\s*(?:\((.*)\))?\s*", text, flags=re.DOTALL)
     if match is None:
@@ -54,22 +56,43 @@ def parse_call(text: str) -> tuple[str, dict[str, Any]]:
 
 
 def show_call(name: str, settings: dict[str, Any]) -> str:
-    """The canonical spelling; ``parse_call`` gives back what went in.
+    """The canonical spelling; ``parse_call`` gives back what went in, a list as a tuple.
 
     >>> show_call("grokfast-ma", {"window_size": 50, "warmup": False})
     'grokfast-ma(window_size=50,warmup=false)'
+    >>> show_call("neuralgrok", {"hidden": [1152], "clip": None})
+    'neuralgrok(hidden=(1152,),clip=none)'
     """
-    words = {True: "true", False: "false"}
-    inside = ",".join(f"{k}={words[v] if isinstance(v, bool) else v}" for k, v in settings.items())
+    inside = ",".join(f"{key}={_show(value)}" for key, value in settings.items())
     return f"{name}({inside})" if inside else name
 
 
-def _value(text: str) -> bool | int | float | str:
-    if text.lower() in ("true", "false"):
-        return text.lower() == "true"
+def _show(value: Any) -> str:
+    if value is None or isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple | list):
+        return f"({','.join(map(str, value))}{',' if len(value) == 1 else ''})"
+    return str(value)
+
+
+def _value(text: str) -> bool | int | float | str | tuple[int, ...] | None:
+    words = {"true": True, "false": False, "none": None}
+    if text.lower() in words:
+        return words[text.lower()]
+    if text.startswith("("):
+        return _whole_numbers(text)
     for kind in (int, float):
         try:
             return kind(text)
         except ValueError:
             continue
     return text
+
+
+def _whole_numbers(text: str) -> tuple[int, ...]:
+    """A tuple, with or without a comma after its last number."""
+    inside = text[1:-1].strip()
+    try:
+        return tuple(int(part) for part in inside.removesuffix(",").split(",")) if inside else ()
+    except ValueError:
+        raise InputError(f"{text!r} is not a tuple of whole numbers; write e.g. hidden=(128,128)") from None

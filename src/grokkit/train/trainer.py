@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from grokkit.errors import NonFiniteError
+from grokkit.methods import CARDS
 from grokkit.models.matmul import precision
-from grokkit.probe.entropy import absolute_entropy, total_norm
 from grokkit.probe.memory import peak_bytes, reset_peak
+from grokkit.probe.tensors import probe_tensors
 from grokkit.train.checkpoint import load_checkpoint, save_checkpoint
 from grokkit.train.config import RunConfig
 from grokkit.train.history import History, Scores
@@ -62,6 +64,9 @@ def train(
             if checkpoint is not None and time.monotonic() - saved_at > checkpoint_seconds:
                 session.save(checkpoint)
                 saved_at = time.monotonic()
+    card = CARDS[config.method.card]
+    if card.keep is not None and session.handle is not None and session.handle.state is not None:
+        history.keep(card.keep(session.handle.state))
     return history.run(peak_bytes())
 
 
@@ -74,10 +79,10 @@ class _Session:
         self.problem = build_problem(config)
         self.model = build_model(config.model, self.problem.task, config.seed)
         self.optimizer = build_optimizer(config.method.optimizer, self.model)
-        attach_method(config.method, self.optimizer)
-        self.batches = build_batches(config, self.problem.split)
+        self.handle, self.bilevel = attach_method(config.method, self.model, self.optimizer, config.seed)
+        self.batches = build_batches(config, self.problem)
         self.rows = self.inputs = self.targets = torch.empty(0)  # the batch in hand
-        self.gradient: list[Tensor] = []  # raw, of the last step before a stop
+        self.gradients: dict[str, Tensor] = {}  # raw, of the last step before a stop
         parameters = sum(p.numel() for p in self.model.parameters())
         about = {"parameters": parameters, "plan": "alone", "members": 1, "device": "cpu"}
         self.history = History(config, self.problem, self.model.forward_flops, about=about)
@@ -100,10 +105,25 @@ class _Session:
             self.optimizer.zero_grad()
             loss.backward()
             if history.step + 1 == stop:
-                self.gradient = [p.grad.clone() for p in self.model.parameters() if p.grad is not None]
-            self.optimizer.step()
+                self.gradients = {name: grad.clone() for name, grad in self._grads().items()}
+            try:
+                self._take_outer_step()
+                self.optimizer.step()
+            except NonFiniteError:
+                history.diverged_at = history.step
+                break
             history.took_step(len(rows))
         history.train_seconds += time.perf_counter() - start
+
+    def _take_outer_step(self) -> None:
+        if self.bilevel is None:
+            return
+        task, rows = self.problem.task, self.problem.outer
+        loss = self.bilevel.outer_step(
+            outer_loss=lambda: task.loss(self.model(task.inputs_NT[rows]), task.targets_N[rows])
+        )
+        if loss is not None:
+            self.history.took_outer_step()
 
     @torch.inference_mode()
     def consider_evaluating(self) -> None:
@@ -124,14 +144,25 @@ class _Session:
         return history.looked(self._score(problem.train_look)[1], self._score(problem.test_look)[1])
 
     def _evaluate(self) -> Scores:
-        validation, weights = self.problem.split.validation, list(self.model.parameters())
+        validation, weights = self.problem.split.validation, dict(self.model.named_parameters())
+        (found,) = probe_tensors(*map(_as_one_member, (weights, self.gradients, self._grads())))
         return Scores(
             train=self._score(self.problem.train_sample),
             validation=self._score(validation) if len(validation) else (None, None),
             test=self._score(self.problem.split.test),
-            weights=(total_norm(weights), absolute_entropy(weights)),
-            gradient=(total_norm(self.gradient), absolute_entropy(self.gradient)) if self.gradient else (None, None),
+            model=found.model,
+            tables={"tensors": found.tensors, **self._probe_method()},
         )
+
+    def _grads(self) -> dict[str, Tensor]:
+        """As they stand: before the optimizer's step raw, after it as the method has left them."""
+        return {name: p.grad for name, p in self.model.named_parameters() if p.grad is not None}
+
+    def _probe_method(self) -> Mapping[str, Mapping[str, list[Any]]]:
+        probe = CARDS[self.config.method.card].probe
+        if probe is None or self.handle is None or not self.gradients:
+            return {}
+        return probe(self.handle.state, self.gradients)
 
     def _score(self, rows: Tensor) -> tuple[float, float]:
         """Mean loss and accuracy over ``rows``."""
@@ -159,3 +190,7 @@ class _Session:
         batches, progress = found
         self.batches.restore(batches)
         self.history.restore(progress)
+
+
+def _as_one_member(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor[None] for name, tensor in tensors.items()}

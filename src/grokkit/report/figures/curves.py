@@ -1,4 +1,4 @@
-"""Curves over training: accuracies, weight norm, and the entropies of weights and gradients.
+"""Curves over training: accuracies, weight norm, entropies of weights and gradients, what a method does to them.
 
 Each method has a bold line, the median over its seeds, and a thin line for each seed. The x axis is logarithmic,
 because memorizing and generalizing lie decades apart; the evaluation before the first step, at x = 0, has no
@@ -13,9 +13,8 @@ from typing import Literal, NamedTuple
 import altair as alt
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
-from grokkit.report.figures.parts import layered, log_ticks, log_x, method_color, method_dash, span
+from grokkit.report.figures.parts import layered, log_ticks, log_x, method_color, method_dash, span, spread
 
 Clock = Literal["step", "train_seconds", "flops"]
 
@@ -31,23 +30,40 @@ CLOCKS: dict[Clock, _Axis] = {
     "flops": _Axis("training FLOPs", "~e"),
 }
 
-MEASURES = ("train_accuracy", "test_accuracy", "weight_norm", "weight_entropy", "gradient_entropy")
-_COLUMNS = ("method", "seed", "step", "train_seconds", "flops", *MEASURES)
+MEASURES = (
+    "train_accuracy",
+    "test_accuracy",
+    "weight_norm",
+    "weight_entropy",
+    "gradient_entropy",
+    "filtered_gradient_entropy",
+    "gradient_angle",
+)
+_SMALLEST_ANGLE = 10.0  # that an axis goes to: below it is rounding, or near enough
+_DERIVED = {"gradient_angle": pl.col("gradient_cosine").arccos().degrees()}
 
 
-def seed_curves_data(runs: pl.DataFrame, curves: pl.DataFrame, points: int = 120) -> pl.DataFrame:
+def seed_curves_data(
+    runs: pl.DataFrame,
+    curves: pl.DataFrame,
+    points: int = 120,
+    columns: Sequence[str] = (*CLOCKS, *MEASURES),
+) -> pl.DataFrame:
     """The curves of each run, at no more than ``points`` evaluations evenly spaced in the logarithm of steps.
 
-    ``curves`` has the columns of curves.parquet and a ``run_id`` to find method and seed in ``runs``. Values
-    are rounded to five significant digits and non-finite ones become null: this is for drawing. The default
-    leaves a point every 9 % over five decades, finer than a line's width on a screen.
+    ``curves`` has the columns of curves.parquet, or others to draw as ``columns``, the first of them ``step``, and a
+    ``run_id`` to find method and seed in ``runs``. The angle is in degrees. Values are rounded to five significant
+    digits and non-finite ones become null: this is for drawing. The default leaves a point every 9 % over five
+    decades, finer than a line's width on a screen.
     """
-    labelled = _labelled(runs, curves).select("run_id", *_COLUMNS).filter(pl.col("step") > 0)
-    kept = [own[_spread(own["step"].to_numpy(), points)] for own in labelled.partition_by("run_id")]
+    values = [_value(column).alias(column) for column in columns]
+    labelled = _labelled(runs, curves).select("run_id", "method", "seed", *values).filter(pl.col("step") > 0)
+    kept = [own[spread(own["step"].to_numpy(), points)] for own in labelled.partition_by("run_id")]
     frame = pl.concat(kept) if kept else labelled
-    floats = [column for column in _COLUMNS if column not in ("method", "seed", "step")]
     return frame.drop("run_id").with_columns(
-        pl.when(pl.col(column).is_finite()).then(pl.col(column).round_sig_figs(5)).alias(column) for column in floats
+        pl.when(pl.col(column).is_finite()).then(pl.col(column).round_sig_figs(5)).alias(column)
+        for column in columns
+        if column != "step"
     )
 
 
@@ -60,7 +76,7 @@ def median_curve_data(
     generalized, keeps its last value: were it dropped, the median would fall when the best runs finish.
     """
     labelled = _labelled(runs, curves).select(
-        "method", "run_id", pl.col(x).cast(pl.Float64).alias("x"), pl.col(measure).cast(pl.Float64).alias("y")
+        "method", "run_id", pl.col(x).cast(pl.Float64).alias("x"), _value(measure).cast(pl.Float64).alias("y")
     )
     usable = labelled.filter((pl.col("x") > 0) & pl.col("y").is_finite()).sort("x")
     parts = []
@@ -69,7 +85,7 @@ def median_curve_data(
         start = max(at[0] for at, _ in members)
         grid = np.unique(np.concatenate([at for at, _ in members]))
         grid = grid[grid >= start]
-        grid = grid[_spread(grid, points)]
+        grid = grid[spread(grid, points)]
         values = np.median([np.interp(np.log(grid), np.log(at), y) for at, y in members], axis=0)
         parts.append(pl.DataFrame({"x": grid, "value": values}).select(pl.lit(method).alias("method"), "x", "value"))
     if not parts:
@@ -85,26 +101,15 @@ def curve_chart(
     x: Clock = "step",
     *,
     y_title: str | None = None,
-    accuracy: bool = False,
     legend: bool = False,
 ) -> alt.LayerChart:
     """``measure`` against ``x``: thin lines from :func:`seed_curves_data`, bold ones from
-    :func:`median_curve_data`. The y axis is 0 to 100 % for an accuracy, else logarithmic where all values are
-    positive and span more than a factor 30, else linear."""
+    :func:`median_curve_data`. The y axis is 0 to 100 % for an accuracy, starts at 0° for an angle, else is
+    logarithmic where all values are positive and span more than a factor 30, else linear."""
     clock = CLOCKS[x]
     at = seeds.filter(pl.col(measure).is_not_null())[x].cast(pl.Float64)
     low, high = span(at.filter(at > 0))
-    if accuracy:
-        y_scale = alt.Scale(domain=[0, 1])
-        y_axis = alt.Axis(format=".0%", values=[0, 0.25, 0.5, 0.75, 1])
-    else:
-        values = seeds[measure].drop_nulls()
-        bottom, top = span(values.filter(values > 0))
-        if values.len() and (values > 0).all() and top > 30 * bottom:
-            y_scale = alt.Scale(type="log", domain=[bottom, top], nice=False)
-            y_axis = alt.Axis(format="~s", values=log_ticks(bottom, top))
-        else:
-            y_scale, y_axis = alt.Scale(zero=False), alt.Axis(format="~s", tickCount=5)
+    y_scale, y_axis = _y(measure, seeds[measure].drop_nulls())
     color, dash = method_color(methods, legend), method_dash(methods, legend)
 
     def x_of(field: str) -> alt.X:
@@ -134,7 +139,7 @@ def learning_chart(
     legend: bool = False,
 ) -> alt.LayerChart:
     """Accuracy on the training or the held-out data, with a fine rule at the target."""
-    lines = curve_chart(seeds, medians, methods, f"{split}_accuracy", x, y_title=y_title, accuracy=True, legend=legend)
+    lines = curve_chart(seeds, medians, methods, f"{split}_accuracy", x, y_title=y_title, legend=legend)
     rule = (
         alt.Chart(pl.DataFrame({"target": [target]}))
         .mark_rule(stroke="#9aa4ad", strokeWidth=1, strokeDash=[2, 2])
@@ -143,19 +148,24 @@ def learning_chart(
     return layered(rule, lines)
 
 
+def _y(measure: str, values: pl.Series) -> tuple[alt.Scale, alt.Axis]:
+    if measure.endswith("_accuracy"):
+        return alt.Scale(domain=[0, 1]), alt.Axis(format=".0%", values=[0, 0.25, 0.5, 0.75, 1])
+    if measure == "gradient_angle":
+        scale = alt.Scale(domain=[0, max([_SMALLEST_ANGLE, *values])], nice=True)
+        return scale, alt.Axis(labelExpr="datum.label + '°'", tickCount=5)
+    low, high = span(values.filter(values > 0))
+    if values.len() and (values > 0).all() and high > 30 * low:
+        prefixed = "~s" if low >= 1e-3 else "~e"
+        scale = alt.Scale(type="log", domain=[low, high], nice=False)
+        return scale, alt.Axis(format=prefixed, values=log_ticks(low, high))
+    return alt.Scale(zero=False), alt.Axis(format="~s", tickCount=5)
+
+
+def _value(column: str) -> pl.Expr:
+    return _DERIVED.get(column, pl.col(column))
+
+
 def _labelled(runs: pl.DataFrame, curves: pl.DataFrame) -> pl.DataFrame:
     bare = curves.drop("method", "seed", strict=False)
     return bare.join(runs.select("run_id", "method", "seed"), on="run_id", maintain_order="left")
-
-
-def _spread(at: NDArray[np.float64], points: int) -> NDArray[np.intp]:
-    """Indices of at most ``points`` of the rising positive values ``at``, evenly spaced in their logarithm.
-
-    First and last are always among them.
-    """
-    if len(at) <= points:
-        return np.arange(len(at))
-    wanted = np.geomspace(at[0], at[-1], points)
-    nearest = np.searchsorted(at, wanted).clip(0, len(at) - 1)
-    nearest[[0, -1]] = 0, len(at) - 1
-    return np.unique(nearest)

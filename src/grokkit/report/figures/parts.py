@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 import altair as alt
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from grokkit.report.looks import looks
 
@@ -43,6 +45,17 @@ def log_ticks(low: float, high: float) -> list[float]:
     return ticks
 
 
+def square_ticks(longest: float) -> list[float]:
+    """Ticks u·k·|k| of a square-root axis over ±``longest``, k = −4 … 4: evenly spaced on it, u of one digit.
+
+    >>> square_ticks(0.35)
+    [-0.32, -0.18, -0.08, -0.02, 0.0, 0.02, 0.08, 0.18, 0.32]
+    """
+    decade = 10.0 ** math.floor(math.log10(longest / 16))
+    digit = math.floor(longest / 16 / decade)
+    return [float(f"{digit * k * abs(k) * decade:.3g}") for k in range(-4, 5)]
+
+
 def span(values: pl.Series, below: float = 1.0, above: float = 1.0) -> tuple[float, float]:
     """The limits of a logarithmic axis for positive ``values``, widened by the two factors.
 
@@ -53,6 +66,19 @@ def span(values: pl.Series, below: float = 1.0, above: float = 1.0) -> tuple[flo
     array = values.to_numpy()
     low, high = float(array.min()) * below, float(array.max()) * above
     return (low, high) if high > low else (low / 2, high * 2)
+
+
+def spread(at: NDArray[np.float64], points: int) -> NDArray[np.intp]:
+    """Indices of at most ``points`` of the rising positive values ``at``, evenly spaced in their logarithm.
+
+    First and last are always among them.
+    """
+    if len(at) <= points:
+        return np.arange(len(at))
+    wanted = np.geomspace(at[0], at[-1], points)
+    nearest = np.searchsorted(at, wanted).clip(0, len(at) - 1)
+    nearest[[0, -1]] = 0, len(at) - 1
+    return np.unique(nearest)
 
 
 def layered(*charts: alt.Chart | alt.LayerChart) -> alt.LayerChart:

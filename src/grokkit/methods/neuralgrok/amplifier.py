@@ -1,0 +1,127 @@
+"""The amplifier: a ReLU network from one number to one number.
+
+f(x) = W_L·relu(… relu(W₁·x + b₁) …) + b_L. Its weights are float64, whatever the gradients are: near 0 a fresh one is
+so nearly constant that in float32 its own gradient drowns in rounding.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from grokkit.errors import InputError
+from grokkit.files import atomic_write, npz, read_pinned
+from grokkit.rng import stream
+
+
+class Amplifier(NamedTuple):
+    """The weights, layer by layer: (h₁, 1), (h₂, h₁), …, (1, h_L); and the biases: (h₁), …, (1)."""
+
+    weights: tuple[Tensor, ...]
+    biases: tuple[Tensor, ...]
+
+    @property
+    def hidden(self) -> tuple[int, ...]:
+        """Widths of the hidden layers."""
+        return tuple(len(bias) for bias in self.biases[:-1])
+
+    def __call__(self, x_N: Tensor) -> Tensor:
+        """f at every entry, (N) to (N): each goes through the whole network."""
+        return self.layer(x_N, len(self.weights) - 1).squeeze(1)
+
+    def layer(self, x_N: Tensor, index: int) -> Tensor:
+        """What layer ``index``, counted from 0, puts out before its ReLU: (N, h)."""
+        x_NH = x_N.unsqueeze(1)
+        for place in range(index + 1):
+            x_NH = (x_NH.relu() if place else x_NH) @ self.weights[place].T + self.biases[place]
+        return x_NH
+
+    def named(self) -> dict[str, Tensor]:
+        """The tensors as ``weight0``, ``bias0``, ``weight1``, …"""
+        layers = enumerate(zip(self.weights, self.biases, strict=True))
+        return {f"{kind}{i}": t for i, layer in layers for kind, t in zip(("weight", "bias"), layer, strict=True)}
+
+    def save(self, path: Path | str) -> None:
+        """Write the weights as numpy's ``.npz``, whole or not at all."""
+        atomic_write(Path(path), npz({name: tensor.detach().cpu().numpy() for name, tensor in self.named().items()}))
+
+
+def check_hidden(hidden: Sequence[int]) -> None:
+    """Refuse ``hidden`` if it is empty or holds anything but whole numbers of at least 1."""
+    widths = tuple(hidden) if isinstance(hidden, Sequence) and not isinstance(hidden, str) else ()
+    if not widths or not all(type(width) is int and width >= 1 for width in widths):
+        raise InputError(
+            f"hidden={hidden!r} is not possible: the widths of the hidden layers, at least one, each a whole number "
+            ">= 1; the paper's code uses (128, 128)"
+        )
+
+
+def fresh_amplifier(hidden: Sequence[int], seed: int = 0) -> Amplifier:
+    """Initial weights as ``torch.nn.Linear`` draws them, U(−1/√fan-in, 1/√fan-in), from a stream of their own.
+
+    Drawn by numpy: a transform's ``init`` may be vmapped, where PyTorch draws nothing.
+    """
+    generator = np.random.default_rng(stream(seed, "amplifier").initial_seed())
+    weights, biases = [], []
+    for fan_in, fan_out in zip((1, *hidden), (*hidden, 1), strict=True):
+        layer = torch.from_numpy(generator.uniform(-1.0, 1.0, (fan_out, fan_in + 1))) / fan_in**0.5
+        weights.append(layer[:, :-1].contiguous())
+        biases.append(layer[:, -1].contiguous())
+    return Amplifier(tuple(weights), tuple(biases))
+
+
+def load_amplifier(path: Path | str) -> Amplifier:
+    """What :meth:`Amplifier.save` wrote, or a run of the lab has kept. Nothing is unpickled.
+
+    Args:
+        path: the file; as :func:`grokkit.files.pinned` gives it, if its content may not change.
+
+    Raises:
+        InputError: if there is no such file, it holds no amplifier, or its content has changed.
+    """
+    try:
+        arrays = _arrays(read_pinned(str(path)))
+    except FileNotFoundError:
+        raise InputError(f"there is no amplifier at {path}; give a file that Amplifier.save wrote") from None
+    except OSError:
+        arrays = {}
+    layers = len(arrays) // 2
+    names = [f"{kind}{layer}" for layer in range(layers) for kind in ("weight", "bias")]
+    if layers < 2 or set(names) != set(arrays):
+        raise InputError(f"{path} holds no amplifier; give a file that Amplifier.save wrote")
+    found = Amplifier(
+        tuple(arrays[f"weight{layer}"] for layer in range(layers)),
+        tuple(arrays[f"bias{layer}"] for layer in range(layers)),
+    )
+    widths = (1, *(bias.numel() for bias in found.biases))
+    shapes = [((out, fan_in), (out,)) for fan_in, out in pairwise(widths)]
+    if widths[-1] != 1 or 0 in widths or shapes != [(w.shape, b.shape) for w, b in zip(*found, strict=True)]:
+        raise InputError(f"{path}: the layers do not fit together; give a file that Amplifier.save wrote")
+    if not all(tensor.isfinite().all() for tensor in arrays.values()):
+        raise InputError(f"{path} holds weights that are not finite; give a file that Amplifier.save wrote")
+    return found
+
+
+def _arrays(data: bytes) -> dict[str, Tensor]:
+    """What is in the content of a ``.npz`` file; nothing if it is none."""
+    try:
+        with np.load(io.BytesIO(data), allow_pickle=False) as file:
+            return {name: torch.from_numpy(file[name].astype(np.float64)) for name in file.files}
+    except Exception:  # a damaged archive may raise almost anything
+        return {}
+
+
+def map_amplifier(function: Callable[..., Tensor], *amplifiers: Amplifier) -> Amplifier:
+    """``function`` of the corresponding tensors."""
+    weights, biases = (zip(*parts, strict=True) for parts in zip(*amplifiers, strict=True))
+    return Amplifier(
+        tuple(function(*tensors) for tensors in weights),
+        tuple(function(*tensors) for tensors in biases),
+    )

@@ -1,0 +1,215 @@
+"""The outer step: the amplifier learns to make an inner step lower the loss on held-out training data.
+
+At weights θ, with g the gradient of the inner loss and η the learning rate of each parameter group,
+
+    θ' = θ − η·G(φ, g),    φ ← Adam(φ, ∇_φ L_outer(θ')),
+
+where G is not clipped, as in the published code.
+
+By the chain rule ∇_φ L_outer(θ') = −Σ η·∇_θ' L_outer ∘ ∂G/∂φ: one ordinary backward pass at θ', and one pull-back
+through G, which is a curve (:mod:`grokkit.methods.neuralgrok.curve`). No second-order graph, no copy of the model: θ'
+is written into the parameters, and θ put back bit for bit.
+
+Memory while it lasts: two copies of the gradients, and what one tensor's pull-back takes in float64.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from grokkit.attach import attach
+from grokkit.errors import InputError, NonFiniteError, check_number
+from grokkit.methods.neuralgrok.amplifier import Amplifier, map_amplifier
+from grokkit.methods.neuralgrok.transform import (
+    NeuralGrokState,
+    Setting,
+    amplified,
+    hypergradient,
+    neuralgrok,
+)
+
+Loss = Callable[[], Tensor]
+
+_BETAS = (0.9, 0.98)  # the published code's, for the amplifier as for the model
+_EPS = 1e-8
+
+
+class NeuralGrok:
+    """NeuralGrok in a training loop of one's own: attaches the transform, and takes the outer steps.
+
+    Args:
+        model: whose parameters are trained; its buffers are restored after an outer step.
+        optimizer: the one that trains it.
+        hidden, c, clip, amplifier, seed: as for :func:`grokkit.neuralgrok`.
+        every: inner steps T from one outer step to the next. Default 4 (paper; 1 on its hardest task).
+        lr: learning rate of the amplifier's Adam. Default 1e-4 (paper).
+        weight_decay: its L2 decay. Default 1e-3 (paper).
+
+    Raises:
+        InputError: for a value outside its range, and whatever :func:`grokkit.attach` refuses.
+
+    >>> import torch, grokkit
+    >>> model = torch.nn.Linear(2, 1)
+    >>> optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    >>> ng = grokkit.NeuralGrok(model, optimizer, every=1)
+    >>> loss = lambda x: model(x).square().mean()
+    >>> loss(torch.ones(8, 2)).backward()
+    >>> outer = ng.outer_step(outer_loss=lambda: loss(torch.ones(2, 2)))
+    >>> optimizer.step()
+    >>> ng.detach()
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        hidden: tuple[int, ...] = (128, 128),
+        every: int = 4,
+        lr: float = 1e-4,
+        weight_decay: float = 1e-3,
+        c: float = 1.0,
+        clip: float | None = 1.0,
+        amplifier: Amplifier | str | None = None,
+        seed: int = 0,
+    ) -> None:
+        check_learning(every, lr, weight_decay)
+        self._model, self._optimizer = model, optimizer
+        self._every, self._lr, self._weight_decay = every, lr, weight_decay
+        self._c = c
+        self.handle = attach(optimizer, neuralgrok(hidden, c, clip, amplifier, seed))
+
+    def detach(self) -> None:
+        """Remove the transform and the amplifier from the optimizer."""
+        self.handle.detach()
+
+    @property
+    def amplifier(self) -> Amplifier:
+        """As it is now; ``ng.amplifier.save(path)`` keeps it."""
+        return self._state(self._trained()).amplifier
+
+    def outer_step(self, *, outer_loss: Loss, inner_loss: Loss | None = None) -> Tensor | None:
+        """Call it before every ``optimizer.step()``; it acts when one is due, at every T-th.
+
+        Nothing is due where all learning rates are 0: θ' would be θ. The model is left as it was, bit for bit: weights,
+        ``.grad``, buffers, and the state of the random generators.
+
+        Args:
+            outer_loss: computes the loss on the outer data with the model, and does not call ``backward()``. The
+                outer data are set apart from the training data (paper: 1 in 50) and not trained on otherwise.
+            inner_loss: the same on the inner batch. Default None: its gradient is in every ``.grad`` already, as
+                between ``backward()`` and ``step()``, which saves computing it again.
+
+        Returns:
+            the outer loss at θ', detached; None if no outer step was due.
+
+        Raises:
+            InputError: if a gradient is not finite, if there is none, or the outer loss does not depend on the
+                parameters.
+        """
+        params = self._trained()
+        rates = {id(p): float(group["lr"]) for group in self._optimizer.param_groups for p in group["params"]}
+        if not any(rates.values()) or int(self._state(params).step) % self._every:
+            return None
+        with self._restored(params):
+            grads = _gradients(inner_loss, params, "inner")[1] if inner_loss is not None else _present(params)
+            if not grads:
+                raise InputError(
+                    "outer_step() finds no gradient; call it between backward() and step(), or give it inner_loss"
+                )
+            amplifier = self._state(params).amplifier
+            with torch.no_grad():
+                _move(params, amplified(amplifier, grads, self._c, None), rates)
+            loss, outer = _gradients(outer_loss, params, "outer")
+            with torch.no_grad():
+                for name, v in outer.items():
+                    v.mul_(-rates[id(params[name])])
+                cotangents = {name: outer[name] if name in outer else torch.zeros_like(g) for name, g in grads.items()}
+                gradient = hypergradient(amplifier, grads, cotangents, self._c)
+        if not all(g.isfinite().all() for kind in gradient for g in kind):
+            raise NonFiniteError(
+                f"the outer loss, {loss.item():g}, has no finite gradient after a step of the inner learning rate; "
+                "skip this outer step, or lower the learning rate"
+            )
+        self.handle.revise(lambda state: learned(state, gradient, self._lr, self._weight_decay), params)
+        return loss
+
+    def _trained(self) -> dict[str, Tensor]:
+        return {name: p for name, p in self.handle.parameters.items() if p.requires_grad}
+
+    def _state(self, params: dict[str, Tensor]) -> NeuralGrokState:
+        self.handle.revise(lambda state: state, params)
+        return self.handle.state
+
+    @contextmanager
+    def _restored(self, params: dict[str, Tensor]) -> Iterator[None]:
+        """Afterwards the parameters, the model's buffers and the random generators are as they were before."""
+        before = [(tensor, tensor.detach().clone()) for tensor in (*params.values(), *self._model.buffers())]
+        devices = {p.device for p in params.values() if p.device.type == "cuda"}
+        with torch.random.fork_rng(devices=list(devices)):
+            try:
+                yield
+            finally:
+                with torch.no_grad():
+                    for tensor, value in before:
+                        tensor.copy_(value)
+
+
+def _move(params: dict[str, Tensor], directions: dict[str, Tensor], rates: dict[int, float]) -> None:
+    """θ ← θ − η·G."""
+    for name, direction in directions.items():
+        params[name].sub_(direction, alpha=rates[id(params[name])])
+
+
+def check_learning(
+    every: int, lr: Setting, weight_decay: Setting, names: tuple[str, str] = ("lr", "weight_decay")
+) -> None:
+    """Refuse what the amplifier cannot learn with; ``names`` is what the two numbers are called."""
+    whole = isinstance(every, int)
+    check_number("every", every, lambda v: whole and v >= 1, "a whole number >= 1", "4, and 1 on its hardest task")
+    check_number(names[0], lr, lambda v: 0.0 < v < float("inf"), "a finite number > 0", "1e-4")
+    check_number(names[1], weight_decay, lambda v: 0.0 <= v < float("inf"), "a finite number >= 0", "1e-3")
+
+
+def learned(state: NeuralGrokState, gradient: Amplifier, lr: Setting, weight_decay: Setting) -> NeuralGrokState:
+    """The state after one step of Adam with L2 decay on the amplifier."""
+    beta1, beta2 = _BETAS
+    updates: Any = state.updates + 1
+    exponent = updates.double() if isinstance(updates, Tensor) else updates  # of an integer, 0.9ⁿ would be float32
+    first, second = 1.0 - beta1**exponent, 1.0 - beta2**exponent
+    decayed = map_amplifier(lambda g, w: g + weight_decay * w, gradient, state.amplifier)
+    mean = map_amplifier(lambda m, g: beta1 * m + (1.0 - beta1) * g, state.mean, decayed)
+    square = map_amplifier(lambda s, g: beta2 * s + (1.0 - beta2) * g * g, state.square, decayed)
+
+    def step(weight: Tensor, m: Tensor, s: Tensor) -> Tensor:
+        return weight - lr * (m / first) / ((s / second).sqrt() + _EPS)
+
+    return state._replace(
+        amplifier=map_amplifier(step, state.amplifier, mean, square), updates=updates, mean=mean, square=square
+    )
+
+
+def _present(params: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: p.grad for name, p in params.items() if p.grad is not None}
+
+
+def _gradients(compute: Loss, params: dict[str, Tensor], which: str) -> tuple[Tensor, dict[str, Tensor]]:
+    """The loss, and its gradient with respect to the parameters it depends on."""
+    with torch.enable_grad():
+        loss = compute()
+    if not isinstance(loss, Tensor) or not loss.requires_grad:
+        raise InputError(
+            f"{which}_loss() gave {type(loss).__name__} without a graph; return the loss as a tensor, computed with "
+            "the model's parameters, without calling backward()"
+        )
+    grads = torch.autograd.grad(loss, list(params.values()), allow_unused=True)
+    found = {name: g for name, g in zip(params, grads, strict=True) if g is not None}
+    if not found:
+        raise InputError(
+            f"{which}_loss() does not depend on the parameters that the optimizer trains; compute it with the model"
+        )
+    return loss.detach(), found

@@ -1,0 +1,111 @@
+"""NeuralGrok's arms in the lab: one that learns, and one whose fresh amplifier stays as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from grokkit.methods.baselines import ADAM_L2
+from grokkit.methods.card import Bilevel, MethodCard
+from grokkit.methods.gradnorm import GRAD_NORM
+from grokkit.methods.neuralgrok.bilevel import NeuralGrok, check_learning, learned
+from grokkit.methods.neuralgrok.transform import (
+    NeuralGrokState,
+    Setting,
+    divergence_from_uniform,
+    hypergradient,
+    neuralgrok,
+    transformed,
+)
+from grokkit.transform import Grads
+
+_POINTS = 65  # at which the amplifier's curve is kept
+
+
+class _Bilevel(Bilevel):
+    def __init__(
+        self, every: int = 4, amplifier_lr: Setting = 1e-4, amplifier_wd: Setting = 1e-3, *, c: Setting, **_: Any
+    ) -> None:
+        check_learning(every, amplifier_lr, amplifier_wd, ("amplifier_lr", "amplifier_wd"))
+        self.every = every
+        self._lr, self._wd, self._c = amplifier_lr, amplifier_wd, c
+
+    def direction(self, state: NeuralGrokState, grads: Grads) -> Grads:
+        return transformed(state.amplifier, grads, self._c, None)
+
+    def learn(self, state: NeuralGrokState, grads: Grads, cotangents: Grads) -> NeuralGrokState:
+        gradient = hypergradient(state.amplifier, grads, cotangents, self._c, compact=False)
+        return learned(state, gradient, self._lr, self._wd)
+
+    @staticmethod
+    def attach(model: nn.Module, optimizer: torch.optim.Optimizer, settings: Mapping[str, Any]) -> NeuralGrok:
+        others = dict(settings)
+        lr, weight_decay = others.pop("amplifier_lr"), others.pop("amplifier_wd")
+        return NeuralGrok(model, optimizer, lr=lr, weight_decay=weight_decay, **others)
+
+
+@torch.no_grad()
+def probe(state: NeuralGrokState, grads: Mapping[str, Tensor]) -> dict[str, dict[str, list[Any]]]:
+    """The amplifier's curve over the range of the gradients, less its value at 0; how far p is from uniform.
+
+    ``amplifier``: ``gradient``, ``log_weight`` in nats. ``softmax``: ``tensor``, ``kl_from_uniform`` in nats.
+    """
+    reach = max(float(g.abs().max()) for g in grads.values() if g.numel())
+    x = torch.linspace(-reach, reach, _POINTS, dtype=torch.float64, device=state.amplifier.biases[0].device)
+    y = state.amplifier(x) - state.amplifier(x.new_zeros(1))
+    return {
+        "amplifier": {"gradient": x.tolist(), "log_weight": y.tolist()},
+        "softmax": {
+            "tensor": list(grads),
+            "kl_from_uniform": [float(value) for value in divergence_from_uniform(state.amplifier, grads).values()],
+        },
+    }
+
+
+def keep(state: NeuralGrokState) -> dict[str, Tensor]:
+    """The amplifier, as :meth:`Amplifier.save` names its tensors."""
+    return state.amplifier.named()
+
+
+_EQUATIONS = "p = softmax(f_φ(g)) over the entries of each tensor;  g' = c·(p∘g)/‖p∘g‖₂;  then ‖all g'‖₂ ≤ clip"
+
+NEURALGROK = MethodCard(
+    name="neuralgrok",
+    summary="Reweights the entries of each gradient tensor by a small network that learns on held-out training data.",
+    hooks=("gradient",),
+    equations=_EQUATIONS + ";  every T steps  φ ← Adam(φ, ∇_φ L_outer(θ − η·G(φ, g)))",
+    cost="a table lookup and some ten passes over the gradients a step, one copy of them in memory; every T steps a "
+    "pass over the outer data and some thirty over the gradients, three copies",
+    factory=neuralgrok,
+    bilevel=_Bilevel,
+    probe=probe,
+    keep=keep,
+    optimizer=ADAM_L2.optimizer,
+    optimizer_source="the paper's two-operand tasks: Adam with L2 decay 1e-3, β (0.9, 0.98), 10 warm-up steps",
+    smallest={"hidden": (8, 6)},
+    couples=True,
+    departures="The outer step comes before the inner step of the same batch and shares its gradient; the published "
+    "code takes it after, with a gradient of its own. It uses the learning rate of the moment, warm-up included. An "
+    "all-zero gradient stays zero.",
+    citation=GRAD_NORM.citation,
+)
+
+NEURALGROK_RANDOM = MethodCard(
+    name="neuralgrok-random",
+    summary="NeuralGrok with a fresh amplifier that never learns, or one given: what does the learning add?",
+    hooks=("gradient",),
+    equations=_EQUATIONS + ";  φ fixed",
+    cost="a table lookup and some ten passes over the gradients a step, one copy of them in memory",
+    factory=neuralgrok,
+    probe=probe,
+    keep=keep,
+    optimizer=ADAM_L2.optimizer,
+    optimizer_source="as neuralgrok",
+    smallest={"hidden": (8, 6)},
+    couples=True,
+    departures="An all-zero gradient stays zero.",
+    citation=GRAD_NORM.citation,
+)

@@ -1,0 +1,143 @@
+"""The amplifier as what it is, a piecewise-linear function, on the range of the gradients.
+
+A ReLU network of one number is linear between the points where one of its units switches. Those are found layer by
+layer, exactly: between the switches of the layers before, a unit's pre-activation is linear, so where it changes its
+sign between two neighbouring points, the crossing follows from the values there. On a gradient's range there are few,
+so evaluating hundreds of thousands of entries is a lookup, and what it costs does not depend on the network's width.
+
+Each piece is held by the network's values at two of its inner points, at 1/4 and 3/4: with t from 0 to 1 across it,
+
+    f = f_low·(1.5 − 2t) + f_high·(2t − 0.5).
+
+These two values are smooth functions of the weights, so the gradient with respect to the weights goes through them.
+
+Shapes: N entries, E edges, P = E − 1 pieces, H width.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from grokkit.methods.neuralgrok.amplifier import Amplifier
+
+_MARGIN = 1e-3  # of the range, beyond its ends: no entry lies on an edge of it, and it is never empty
+_TINY = 1e-300
+_NARROW = 1e-13  # of the range: a piece less wide would have no slope but rounding, and is left out
+_FEW = 24  # switches: up to here a pass over the entries for each is faster than a search for every entry
+_LITTLE = 16.0  # times f's variation: switches' shares that add up to more cancel so much that rounding shows
+_ROUNDING = 1e-12  # of f: what it may jump by between two pieces
+CHUNK = 2**17  # entries at once: temporaries stay small, and in the cache
+
+
+class Pieces(NamedTuple):
+    """Between ``edges_E``, ascending; values at 1/4 and 3/4 of each. All float64."""
+
+    edges_E: Tensor
+    low_P: Tensor
+    high_P: Tensor
+
+
+def tabulate(amplifier: Amplifier, low: Tensor, high: Tensor, *, compact: bool = True) -> Pieces:
+    """The pieces of ``amplifier`` from ``low`` to ``high``, 0-d and float64, and a little beyond.
+
+    ``compact``: only the pieces that there are. Otherwise as many as there could be (:func:`most_pieces`), the surplus
+    empty and beyond ``high``: a number that depends on the widths alone.
+    """
+    margin = _MARGIN * torch.maximum(low.abs(), high.abs()) + _TINY
+    edges_E = torch.stack([low - margin, high + margin])
+    for index in range(len(amplifier.weights) - 1):
+        values = amplifier.layer(edges_E, index)
+        left_PH, right_PH = values[:-1], values[1:]
+        crosses_PH = ((left_PH < 0) & (right_PH > 0)) | ((left_PH > 0) & (right_PH < 0))
+        share_PH = left_PH / torch.where(crosses_PH, left_PH - right_PH, 1.0)
+        at_PH = edges_E[:-1, None] + edges_E.diff()[:, None] * share_PH
+        found = at_PH[crosses_PH] if compact else torch.where(crosses_PH, at_PH, edges_E[-1]).flatten()
+        edges_E = torch.cat([edges_E, found]).sort().values
+        if compact:
+            wide = edges_E.diff() > _NARROW * (edges_E[-1] - edges_E[0])
+            edges_E = edges_E[torch.cat([wide, wide.new_ones(1)])]
+    values = amplifier(torch.cat(_inner_points(edges_E)))
+    return Pieces(edges_E, *values.chunk(2))
+
+
+def most_pieces(hidden: tuple[int, ...]) -> int:
+    """How many pieces there could be: every piece may be cut by every unit of the next layer."""
+    pieces = 1
+    for width in hidden:
+        pieces += pieces * width
+    return pieces
+
+
+def evaluate(pieces: Pieces, x_N: Tensor) -> Tensor:
+    """f at every entry, in float64."""
+    found = []
+    for x in x_N.split(CHUNK):
+        at, piece = _locate(pieces.edges_E, x)
+        low, high = pieces.low_P.index_select(0, piece), pieces.high_P.index_select(0, piece)
+        found.append(low * (1.5 - 2.0 * at) + high * (2.0 * at - 0.5))
+    return torch.cat(found)
+
+
+def evaluate_(pieces: Pieces, x_N: Tensor) -> None:
+    """Overwrite every entry by f there less a constant, in the entries' own precision."""
+    width_P = pieces.edges_E.diff()
+    slope_P = (pieces.high_P - pieces.low_P) / (0.5 * width_P)
+    if len(slope_P) <= _FEW + 1:
+        starts, bends = pieces.edges_E[:-1].tolist(), [float(slope_P[0]), *slope_P.diff().tolist()]
+        if _adds_up(pieces, starts, bends):
+            for chunk in x_N.split(CHUNK):
+                y = (chunk - starts[0]).mul_(bends[0])
+                for start, bend in zip(starts[1:], bends[1:], strict=True):
+                    y.add_((chunk - start).clamp_(min=0.0), alpha=bend)
+                chunk.copy_(y)
+            return
+    middle_P = pieces.edges_E[:-1] + 0.5 * width_P
+    value_P = 0.5 * (pieces.low_P + pieces.high_P)
+    value_P = value_P - value_P.max()
+    slope_P, middle_P, value_P = (tensor.to(x_N.dtype) for tensor in (slope_P, middle_P, value_P))
+    inner = pieces.edges_E[1:-1].to(x_N.dtype)
+    for chunk in x_N.split(CHUNK):
+        piece = torch.bucketize(chunk, inner, out_int32=True)
+        chunk.sub_(middle_P.index_select(0, piece)).mul_(slope_P.index_select(0, piece))
+        chunk.add_(value_P.index_select(0, piece))
+
+
+def _adds_up(pieces: Pieces, starts: list[float], bends: list[float]) -> bool:
+    """Whether f is the sum of its switches' shares: none left out between two pieces, and nothing that cancels."""
+    lows, highs = pieces.low_P.tolist(), pieces.high_P.tolist()
+    ends = [(1.5 * low - 0.5 * high, 1.5 * high - 0.5 * low) for low, high in zip(lows, highs, strict=True)]
+    jumps = sum(abs(left[1] - right[0]) for left, right in pairwise(ends))
+    shares = sum(abs(bend) * (float(pieces.edges_E[-1]) - start) for start, bend in zip(starts, bends, strict=True))
+    least, most = min(lows + highs), max(lows + highs)
+    return jumps <= _ROUNDING * max(-least, most) and shares <= _LITTLE * (most - least)
+
+
+def pull_back(pieces: Pieces, x_N: Tensor, cotangents_N: Tensor) -> tuple[Tensor, Tensor]:
+    """The cotangents of f at the entries, summed up as those of ``low_P`` and ``high_P``; float64."""
+    low_P, high_P = torch.zeros_like(pieces.low_P), torch.zeros_like(pieces.high_P)
+    for x, cotangents in zip(x_N.split(CHUNK), cotangents_N.split(CHUNK), strict=True):
+        at, piece = _locate(pieces.edges_E, x)
+        low_P = low_P.index_add(0, piece, cotangents * (1.5 - 2.0 * at))
+        high_P = high_P.index_add(0, piece, cotangents * (2.0 * at - 0.5))
+    return low_P, high_P
+
+
+def amplifier_gradient(amplifier: Amplifier, edges_E: Tensor, low_P: Tensor, high_P: Tensor) -> Amplifier:
+    """The gradient with respect to the weights, given that with respect to the values at 1/4 and 3/4."""
+    points = torch.cat(_inner_points(edges_E))
+    return torch.func.vjp(lambda weights: weights(points), amplifier)[1](torch.cat([low_P, high_P]))[0]
+
+
+def _inner_points(edges_E: Tensor) -> tuple[Tensor, Tensor]:
+    left, width = edges_E[:-1], edges_E.diff()
+    return left + 0.25 * width, left + 0.75 * width
+
+
+def _locate(edges_E: Tensor, x_N: Tensor) -> tuple[Tensor, Tensor]:
+    """Where in its piece an entry lies, from 0 to 1, and the piece."""
+    piece_N = torch.bucketize(x_N, edges_E[1:-1].clone())
+    return (x_N - edges_E[:-1].index_select(0, piece_N)) / edges_E.diff().index_select(0, piece_N), piece_N

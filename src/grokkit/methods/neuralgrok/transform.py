@@ -1,0 +1,235 @@
+"""G(φ, g): every tensor's gradient, reweighted by the softmax of the amplifier over its entries.
+
+p = softmax over the entries of f(g), and g' = c·(p∘g)/‖p∘g‖₂, each tensor by itself; then all together are scaled
+down to a norm of ``clip``. The softmax's denominator cancels, so with w = exp(f(g) − max f(g)) this is c·(w∘g)/‖w∘g‖.
+
+The pure face keeps everything in float64, over as many pieces as the amplifier could have. The in-place face has only
+those that there are, and works in the gradient's precision, or in float32 for half precision.
+
+Every sum, maximum and norm over a tensor's entries goes through :func:`_combine`: where a tensor is spread over
+processes, theirs have to be combined there, and nowhere else.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Literal, NamedTuple, TypeAlias
+
+import torch
+from torch import Tensor
+
+from grokkit.errors import NonFiniteError, check_number
+from grokkit.methods.neuralgrok.amplifier import Amplifier, check_hidden, fresh_amplifier, load_amplifier, map_amplifier
+from grokkit.methods.neuralgrok.curve import (
+    CHUNK,
+    Pieces,
+    amplifier_gradient,
+    evaluate,
+    evaluate_,
+    pull_back,
+    tabulate,
+)
+from grokkit.transform import GradientTransform, Grads, Params
+
+Setting: TypeAlias = float | Tensor
+
+_FAR = 1e30  # norms beyond this, or below its inverse, come too near to where float32 ends
+
+
+class NeuralGrokState(NamedTuple):
+    """Shared by all parameters: the amplifier and its own optimizer's state."""
+
+    step: Tensor  # inner steps so far
+    amplifier: Amplifier
+    updates: Tensor  # of the amplifier so far
+    mean: Amplifier
+    square: Amplifier
+
+
+def neuralgrok(
+    hidden: tuple[int, ...] = (128, 128),
+    c: float = 1.0,
+    clip: float | None = 1.0,
+    amplifier: Amplifier | str | None = None,
+    seed: int = 0,
+) -> GradientTransform:
+    """NeuralGrok's gradient transformation. By itself it leaves the amplifier as it is.
+
+    The amplifier learns by outer steps: :class:`grokkit.NeuralGrok` attaches this transform and takes them.
+
+    Args:
+        hidden: widths of the amplifier's hidden layers. Default (128, 128) (the paper's code; (1152,) on its hardest).
+        c: the ℓ₂ norm that each tensor's gradient gets, before clipping. Default 1.0 (paper).
+        clip: the ℓ₂ norm of all together that is not exceeded. Default 1.0 (the paper's code). None: no limit.
+        amplifier: one to start from, or the file of one (then ``hidden`` does not count). Default None: a fresh one.
+        seed: of a fresh amplifier's weights. Default 0.
+
+    Raises:
+        InputError: for a value outside its range, or a file that holds no amplifier. NonFiniteError, one of
+            them, from the attached optimizer's ``step()``: if a gradient is not finite.
+
+    >>> import torch, grokkit
+    >>> t = grokkit.neuralgrok()
+    >>> params = {"w": torch.zeros(2)}
+    >>> grads, state = t.update({"w": torch.tensor([0.3, -0.4])}, t.init(params), params)
+    >>> round(float(grads["w"].norm()), 6)
+    1.0
+    """
+    check_number("c", c, lambda v: 0.0 < v < float("inf"), "a finite number > 0", "1.0")
+    if clip is not None:
+        check_number("clip", clip, lambda v: 0.0 < v < float("inf"), "a finite number > 0, or None", "1.0")
+    given = load_amplifier(amplifier) if isinstance(amplifier, str) else amplifier
+    check_hidden(hidden)
+
+    def init(params: Params) -> NeuralGrokState:
+        device = next((p.device for p in params.values()), torch.device("cpu"))
+        start = fresh_amplifier(hidden, seed) if given is None else given
+        here = map_amplifier(lambda tensor: tensor.to(device, torch.float64, copy=True), start)
+        counter = torch.zeros((), dtype=torch.int64, device=device)
+        mean, square = (map_amplifier(torch.zeros_like, here) for _ in range(2))
+        return NeuralGrokState(counter, here, counter.clone(), mean, square)
+
+    def update(grads: Grads, state: NeuralGrokState, params: Params) -> tuple[Grads, NeuralGrokState]:
+        new = transformed(state.amplifier, grads, c, clip)
+        return new, state._replace(step=state.step + 1)
+
+    def update_(grads: Grads, state: NeuralGrokState, params: Params) -> NeuralGrokState:
+        for name, g in amplified(state.amplifier, grads, c, clip).items():
+            grads[name].copy_(g)
+        return state._replace(step=state.step + 1)
+
+    return GradientTransform(init, update, update_)
+
+
+def transformed(amplifier: Amplifier, grads: Grads, c: Setting, clip: Setting | None) -> Grads:
+    """G(φ, g) in float64; nothing in it depends on a value, so it can be vmapped and captured."""
+    filled = [g for g in grads.values() if g.numel()]
+    if not filled:  # e.g. masked() lets none of this step's through
+        return grads
+    pieces = tabulate(amplifier, *_range(filled), compact=False)
+    units = {name: _direction(pieces, g) for name, g in grads.items()}
+    size = _size(torch.stack([unit_N.any() for unit_N in units.values()]).sum(), c, clip)
+    return {name: (size * unit).reshape(grads[name].shape).to(grads[name].dtype) for name, unit in units.items()}
+
+
+def amplified(amplifier: Amplifier, grads: Grads, c: float, clip: float | None) -> Grads:
+    """The same, fast: over the pieces that there are, in the gradients' precision. Tensors without entries are absent.
+
+    Raises:
+        NonFiniteError: if a gradient is not finite.
+    """
+    filled = {name: g for name, g in grads.items() if g.numel()}
+    if not filled:
+        return {}
+    gradients = list(filled.values())
+    wide = any(g.dtype is torch.float64 for g in gradients)
+    weighted, norms = _weighted(amplifier, filled, torch.float64 if wide else torch.float32)
+    if not wide and not ((norms == 0) | ((norms > 1 / _FAR) & (norms < _FAR))).all():
+        weighted, norms = _weighted(amplifier, filled, torch.float64)
+    scales = _size((norms > 0).sum(), c, clip) / torch.where(norms > 0, norms, 1.0)
+    torch._foreach_mul_(weighted, list(scales.to(weighted[0].dtype)))
+    return {name: w.view_as(g) for (name, g), w in zip(filled.items(), weighted, strict=True)}
+
+
+def _weighted(amplifier: Amplifier, filled: Grads, dtype: torch.dtype) -> tuple[list[Tensor], Tensor]:
+    """w∘g of every tensor, flat and in ``dtype``, and their norms."""
+    gradients = list(filled.values())
+    flat = torch.cat([g.flatten() for g in gradients]).to(dtype)
+    is_zero = flat == 0
+    low, high = flat.aminmax()
+    if not (low.isfinite() and high.isfinite()):
+        raise _not_finite(filled)
+    evaluate_(tabulate(amplifier, *_combine_range(low, high)), flat)
+    flat.masked_fill_(is_zero, -torch.inf)  # weights that multiply nothing may not set the scale
+    weighted = list(flat.split([g.numel() for g in gradients]))
+    maxima = _combine(torch.stack(torch._foreach_max(weighted)), "max").clamp(min=torch.finfo(dtype).min)
+    torch._foreach_sub_(weighted, list(maxima))
+    flat.exp_()
+    torch._foreach_mul_(weighted, [g.flatten() for g in gradients])
+    squares = torch.stack([_sum_of_squares(weighted_N) for weighted_N in weighted])
+    return weighted, _combine(squares, "sum").sqrt()
+
+
+def _sum_of_squares(x_N: Tensor) -> Tensor:
+    """In float64, of which there is never more than a chunk."""
+    total = x_N.new_zeros((), dtype=torch.float64)
+    for chunk in x_N.split(CHUNK):
+        wide = chunk.double()
+        total += torch.dot(wide, wide)
+    return total
+
+
+def hypergradient(
+    amplifier: Amplifier, grads: Grads, cotangents: Grads, c: Setting, *, compact: bool = True
+) -> Amplifier:
+    """The gradient of Σ cotangents∘G(φ, g), before clipping, with respect to φ; ``compact`` as for :func:`tabulate`.
+
+    With û = p∘g/‖p∘g‖ and G = c·û, the values of f at a tensor's entries have the cotangents
+    c·(v∘û − ⟨v, û⟩·û∘û). Their sum is 0: what f adds to all entries alike has no effect.
+    """
+    filled = {name: g for name, g in grads.items() if g.numel()}
+    pieces = tabulate(amplifier, *_range(list(filled.values())), compact=compact)
+    low_P, high_P = torch.zeros_like(pieces.low_P), torch.zeros_like(pieces.high_P)
+    for name, g in filled.items():
+        unit_N, v_N = _direction(pieces, g), cotangents[name].flatten().to(torch.float64, copy=True)
+        along = _combine(torch.dot(v_N, unit_N).reshape(1), "sum")
+        low, high = pull_back(pieces, g.flatten().double(), v_N.sub_(along * unit_N).mul_(unit_N))
+        low_P, high_P = low_P + low, high_P + high
+    gradient = amplifier_gradient(amplifier, pieces.edges_E, c * low_P, c * high_P)
+    return map_amplifier(lambda tensor: _combine(tensor, "sum"), gradient)
+
+
+def _direction(pieces: Pieces, g: Tensor) -> Tensor:
+    """p∘g/‖p∘g‖ of one tensor, flat and in float64; zero where all of g is."""
+    if not g.numel():
+        return g.flatten().double()
+    g_N = g.flatten().double()
+    values_N = evaluate(pieces, g_N).masked_fill_(g_N == 0, -torch.inf)
+    highest = _combine(values_N.amax().reshape(1), "max").clamp(min=torch.finfo(torch.float64).min)
+    weighted_N = values_N.sub_(highest).exp_().mul_(g_N)
+    norm = _combine(torch.dot(weighted_N, weighted_N).reshape(1), "sum").sqrt()
+    return weighted_N.div_(torch.where(norm > 0, norm, 1.0))
+
+
+def _size(nonzero: Tensor, c: Setting, clip: Setting | None) -> Tensor:
+    """The norm that a tensor gets: c, unless so many tensors of norm c exceed ``clip`` together."""
+    if clip is None:
+        return torch.zeros_like(nonzero, dtype=torch.float64) + c
+    most = clip / nonzero.clamp(min=1).double().sqrt()
+    return torch.minimum(most, c) if isinstance(c, Tensor) else most.clamp(max=c)
+
+
+def _range(gradients: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    low = torch.stack([g.amin().double() for g in gradients]).amin()
+    high = torch.stack([g.amax().double() for g in gradients]).amax()
+    return _combine_range(low, high)
+
+
+def _combine_range(low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
+    above_low, high = _combine(torch.stack([-low, high]).double(), "max")
+    return -above_low, high
+
+
+def _combine(values: Tensor, how: Literal["max", "sum"]) -> Tensor:
+    """A reduction over a tensor's entries, from those of its shards. Here every tensor is whole."""
+    return values
+
+
+def _not_finite(grads: Grads) -> NonFiniteError:
+    name, g = next((name, g) for name, g in grads.items() if not g.isfinite().all())
+    bad = g.numel() - int(g.isfinite().sum())
+    return NonFiniteError(
+        f"the gradient of {name} has {bad} entries that are not finite, of {g.numel()}; NeuralGrok needs finite "
+        "gradients: skip such a step (torch.amp.GradScaler does), or lower the learning rate"
+    )
+
+
+def divergence_from_uniform(amplifier: Amplifier, grads: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """KL(p ‖ uniform) = ln N − H(p) of each tensor, in nats: 0 where the amplifier treats all N entries alike."""
+    pieces = tabulate(amplifier, *_range([g for g in grads.values() if g.numel()]))
+    found = {}
+    for name, g in grads.items():
+        log_p = torch.log_softmax(evaluate(pieces, g.flatten().double()), 0)
+        found[name] = (log_p.exp() * (log_p + math.log(max(g.numel(), 1)))).sum()
+    return found
