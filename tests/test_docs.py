@@ -9,6 +9,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from grokkit.analyse.paired import paired_ratio
 from grokkit.analyse.words import number, number_interval, ratio, ratio_interval
 from grokkit.bench.show import ratio as ratio_of
 from grokkit.methods import CARDS
@@ -87,3 +88,29 @@ def test_links_lead_somewhere():
     for path in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]:
         for target in re.findall(r"\]\(([^)#]+)", path.read_text()):
             assert target.startswith("http") or (path.parent / target).exists(), f"{path.name}: {target}"
+
+
+NEURALGROK = sorted((ROOT / "docs" / "results" / "neuralgrok").glob("*/leaderboard.json"))
+OPERATORS = {"plus": " + ", "minus": " − ", "times": "·"}
+
+
+@pytest.mark.parametrize("path", NEURALGROK, ids=lambda path: path.parent.name)
+def test_neuralgrok_s_tables_are_the_leaderboards(path):
+    left, operator, right = path.parent.name.split("-")
+    task = ("a²" if left == "aa" else left) + OPERATORS[operator] + right
+    tables = [
+        lines
+        for block in (ROOT / "docs" / "neuralgrok.md").read_text().split("\n\n")
+        if (lines := [[cell.strip() for cell in line.split("|")[1:-1]] for line in block.splitlines()])
+        and task in lines[0]
+    ]
+    steps, ratios = ({row[0].split("/")[-1].strip(" `"): row[t[0].index(task)] for row in t[2:]} for t in tables[:2])
+    for row in json.loads(path.read_text()):
+        few = "" if row["successes"] == row["runs"] else f" ({row['successes']}/{row['runs']})"
+        assert steps[row["method"]] == number(row["median_steps"], "not reached") + few
+    runs = pl.read_csv(path.with_name("runs.csv")).drop_nulls("generalized_at")
+    times = {m: dict(own.select("seed", "generalized_at").iter_rows()) for (m,), own in runs.group_by("method")}
+    for base, cell in ratios.items():
+        p = paired_ratio(times["neuralgrok"], times[base])
+        few = "" if p.pairs == 5 else f", {p.pairs} pairs"
+        assert cell == f"{p.value:.2f} [{p.low:.2f}–{p.high:.2f}]{few}"
