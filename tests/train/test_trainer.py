@@ -62,6 +62,8 @@ def test_interrupted_and_resumed_is_bit_for_bit_the_same(tiny, tmp_path, method,
     resumed = train(config, report=reports.append, checkpoint=checkpoint, checkpoint_seconds=1e9)
     assert curves(resumed) == curves(whole)
     assert resumed.tables == whole.tables
+    assert (resumed.outer_steps, resumed.kept.keys()) == (whole.outer_steps, whole.kept.keys())
+    assert all((resumed.kept[name] == tensor).all() for name, tensor in whole.kept.items())
     assert len(reports) == 9 - 2 - 3, "it went on, and did not start again"
     assert resumed.curves["train_seconds"] == sorted(resumed.curves["train_seconds"])
 

@@ -102,7 +102,8 @@ class NeuralGrok:
             outer_loss: computes the loss on the outer data with the model, and does not call ``backward()``. The
                 outer data are set apart from the training data (paper: 1 in 50) and not trained on otherwise.
             inner_loss: the same on the inner batch. Default None: its gradient is in every ``.grad`` already, as
-                between ``backward()`` and ``step()``, which saves computing it again.
+                between ``backward()`` and ``step()``, which saves computing it again. It must be the gradient
+                itself: with ``GradScaler`` call ``unscale_`` first.
 
         Returns:
             the outer loss at θ', detached; None if no outer step was due.
@@ -116,7 +117,8 @@ class NeuralGrok:
         if not any(rates.values()) or int(self._state(params).step) % self._every:
             return None
         with self._restored(params):
-            grads = _gradients(inner_loss, params, "inner")[1] if inner_loss is not None else _present(params)
+            found = _gradients(inner_loss, params, "inner")[1] if inner_loss is not None else _present(params)
+            grads = {name: g for name, g in found.items() if g.numel()}
             if not grads:
                 raise InputError(
                     "outer_step() finds no gradient; call it between backward() and step(), or give it inner_loss"
