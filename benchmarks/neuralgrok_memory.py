@@ -15,16 +15,16 @@ import grokkit
 from grokkit.probe.memory import peak_bytes, reset_peak
 
 FORMS = {"plain": "a step of SGD", "inner": "with the amplifier", "outer": "with an outer step before each"}
-_LAYERS, _WIDTH = 32, 1024
+_LAYERS, _WIDTH = 16, 1024
 
 
-def train(form: str) -> int:
-    """Peak bytes of the process during three steps of 33.6 million parameters, the gradients there before."""
-    model = torch.nn.Sequential(*(torch.nn.Linear(_WIDTH, _WIDTH) for _ in range(_LAYERS)))
+def train(form: str, layers: int, width: int) -> int:
+    """Peak bytes of the process during three steps of a chain of linear layers, its gradients there before."""
+    model = torch.nn.Sequential(*(torch.nn.Linear(width, width) for _ in range(layers)))
     for layer in model:
-        torch.nn.init.normal_(layer.weight, std=_WIDTH**-0.5)  # pyright: ignore[reportArgumentType]
+        torch.nn.init.normal_(layer.weight, std=width**-0.5)  # pyright: ignore[reportArgumentType]
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-3, foreach=False)
-    inputs = torch.randn(8, _WIDTH)
+    inputs = torch.randn(8, width)
 
     def loss() -> torch.Tensor:
         return model(inputs).square().mean()
@@ -48,7 +48,8 @@ def main() -> None:
     parser.add_argument("--form", choices=FORMS, help="this one only, in this process; prints bytes")
     form = parser.parse_args().form
     if form:
-        print(train(form))
+        train(form, layers=2, width=64)  # what the libraries take once, they have then
+        print(train(form, _LAYERS, _WIDTH))
         return
     copy = 4 * _LAYERS * _WIDTH * (_WIDTH + 1)
     plain = 0

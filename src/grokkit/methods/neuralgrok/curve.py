@@ -120,7 +120,7 @@ def pull_back(pieces: Pieces, x_N: Tensor, cotangents_N: Tensor) -> tuple[Tensor
     """The cotangents of f at the entries, summed up as those of ``low_P`` and ``high_P``; float64."""
     low_P, high_P = torch.zeros_like(pieces.low_P), torch.zeros_like(pieces.high_P)
     for x, cotangents in zip(x_N.split(CHUNK), cotangents_N.split(CHUNK), strict=True):
-        at, piece = _locate(pieces.edges_E, x)
+        at, piece = _locate(pieces.edges_E, x.double())
         low_P = low_P.index_add(0, piece, cotangents * (1.5 - 2.0 * at))
         high_P = high_P.index_add(0, piece, cotangents * (2.0 * at - 0.5))
     return low_P, high_P

@@ -174,7 +174,7 @@ def hypergradient(
     for name, g in filled.items():
         unit_N, v_N = _direction(pieces, g), cotangents[name].flatten().to(torch.float64, copy=True)
         along = _combine(torch.dot(v_N, unit_N).reshape(1), "sum")
-        low, high = pull_back(pieces, g.flatten().double(), v_N.sub_(along * unit_N).mul_(unit_N))
+        low, high = pull_back(pieces, g.flatten(), v_N.sub_(along * unit_N).mul_(unit_N))
         low_P, high_P = low_P + low, high_P + high
     gradient = amplifier_gradient(amplifier, pieces.edges_E, c * low_P, c * high_P)
     return map_amplifier(lambda tensor: _combine(tensor, "sum"), gradient)
