@@ -21,7 +21,7 @@ def loss(rows):
 
 
 before = loss(outer).item()
-for step in range(400):
+for _ in range(400):
     optimizer.zero_grad()
     loss(inner).backward()
     ng.outer_step(outer_loss=lambda: loss(outer))  # acts when one is due, at every fourth
