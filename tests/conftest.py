@@ -1,3 +1,4 @@
+import signal
 import sys
 from pathlib import Path
 
@@ -6,6 +7,9 @@ import pytest
 import torch
 
 sys.path.insert(0, str(Path(__file__).parent))  # so that tests can import reference/
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a shell's background; programs started here inherit it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 torch.set_num_threads(1)  # the tests' tensors are tiny: threads only wait for one another
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from amplifiers import amplifier, numpy_of, of, recorded, tensors
+from faces import FACES, in_place, pure
 from reference.amplifier import transform as reference
 from reference.filters import neuralgrok as reference_steps
 from torch import nn
@@ -19,27 +20,6 @@ from grokkit.rng import stream
 CURVE = of([[[1.0], [-1.0]], [[3.0, -2.0]]], [[-0.5, 0.25], [0.75]])  # 3·relu(x − 1/2) − 2·relu(1/4 − x) + 3/4
 
 
-def pure(transform, grads):
-    return transform.update(grads, transform.init(grads), grads)[0]
-
-
-def in_place(transform, grads):
-    out = {name: g.clone() for name, g in grads.items()}
-    transform.update_(out, transform.init(grads), grads)
-    return out
-
-
-def attached(transform, grads):
-    params = {name: nn.Parameter(torch.zeros_like(g)) for name, g in grads.items()}
-    optimizer = torch.optim.SGD(params.values(), lr=0.0)
-    attach(optimizer, transform)
-    for name, g in grads.items():
-        params[name].grad = g.clone()
-    optimizer.step()
-    return {name: p.grad for name, p in params.items()}
-
-
-FACES = pytest.mark.parametrize("face", [pure, in_place, attached])
 BOTH = pytest.mark.parametrize("face", [pure, in_place])
 
 

@@ -114,7 +114,8 @@ class NeuralGrok:
         """
         params = self._trained()
         rates = {id(p): float(group["lr"]) for group in self._optimizer.param_groups for p in group["params"]}
-        if not any(rates.values()) or int(self._state(params).step) % self._every:
+        state = self._state(params)
+        if not any(rates.values()) or int(state.step) % self._every:
             return None
         with self._restored(params):
             found = _gradients(inner_loss, params, "inner")[1] if inner_loss is not None else _present(params)
@@ -123,15 +124,14 @@ class NeuralGrok:
                 raise InputError(
                     "outer_step() finds no gradient; call it between backward() and step(), or give it inner_loss"
                 )
-            amplifier = self._state(params).amplifier
             with torch.no_grad():
-                _move(params, amplified(amplifier, grads, self._c, None), rates)
+                _move(params, amplified(state.amplifier, grads, self._c, None), rates)
             loss, outer = _gradients(outer_loss, params, "outer")
             with torch.no_grad():
                 for name, v in outer.items():
                     v.mul_(-rates[id(params[name])])
                 cotangents = {name: outer[name] if name in outer else torch.zeros_like(g) for name, g in grads.items()}
-                gradient = hypergradient(amplifier, grads, cotangents, self._c)
+                gradient = hypergradient(state.amplifier, grads, cotangents, self._c)
         if not all(g.isfinite().all() for kind in gradient for g in kind):
             raise NonFiniteError(
                 f"the outer loss, {loss.item():g}, has no finite gradient after a step of the inner learning rate; "

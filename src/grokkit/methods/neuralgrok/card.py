@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -93,19 +94,13 @@ NEURALGROK = MethodCard(
     citation=GRAD_NORM.citation,
 )
 
-NEURALGROK_RANDOM = MethodCard(
+NEURALGROK_RANDOM = replace(
+    NEURALGROK,
     name="neuralgrok-random",
     summary="NeuralGrok with a fresh amplifier that never learns, or one given: what does the learning add?",
-    hooks=("gradient",),
     equations=_EQUATIONS + ";  φ fixed",
     cost="a table lookup and some ten passes over the gradients a step, one copy of them in memory",
-    factory=neuralgrok,
-    probe=probe,
-    keep=keep,
-    optimizer=ADAM_L2.optimizer,
+    bilevel=None,
     optimizer_source="as neuralgrok",
-    smallest={"hidden": (8, 6)},
-    couples=True,
     departures="An all-zero gradient stays zero.",
-    citation=GRAD_NORM.citation,
 )
