@@ -28,7 +28,7 @@ ASIDE = {
     "report": {"errors", "files", "analyse"},
 }
 
-LIBRARY = {"attach", "errors", "methods", "transform"}  # what grokkit/__init__.py gathers
+LIBRARY = {"attach", "errors", "methods", "models", "transform"}  # what grokkit/__init__.py gathers
 LAB_ONLY = {"altair", "filelock", "polars", "pydantic", "rich", "safetensors", "scipy", "typer", "vl_convert"}
 
 PACKAGES = sorted({path.relative_to(SRC).parts[0].removesuffix(".py") for path in SRC.rglob("*.py")})

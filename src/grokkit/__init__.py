@@ -13,6 +13,13 @@ from grokkit.methods.card import MethodCard
 from grokkit.methods.clipnorm import clip_norm
 from grokkit.methods.gradnorm import grad_norm
 from grokkit.methods.grokfast import grokfast_ema, grokfast_ma
+from grokkit.methods.groktransfer import (
+    Rule,
+    WeakStage,
+    groktransfer,
+    merge_embedding,
+    transfer_embedding,
+)
 from grokkit.methods.neuralgrok import Amplifier, NeuralGrok, load_amplifier, neuralgrok
 from grokkit.transform import GradientTransform, chain, masked
 
@@ -25,13 +32,18 @@ __all__ = [
     "InputError",
     "MethodCard",
     "NeuralGrok",
+    "Rule",
+    "WeakStage",
     "attach",
     "chain",
     "clip_norm",
     "grad_norm",
     "grokfast_ema",
     "grokfast_ma",
+    "groktransfer",
     "load_amplifier",
     "masked",
+    "merge_embedding",
     "neuralgrok",
+    "transfer_embedding",
 ]

@@ -43,9 +43,19 @@ def test_a_method_that_makes_a_transform_hooks_the_gradient(name):
 
 
 @pytest.mark.parametrize("name", CARDS.keys() - WITH_FACTORY.keys())
-def test_a_bare_optimizer_has_no_settings_of_a_factory(name):
+def test_what_hooks_nothing_else_has_no_settings_of_a_factory(name):
     card = CARDS[name]
-    assert (card.hooks, dict(card.smallest), card.off) == ((), {}, None)
+    assert (card.hooks, card.off) == (("start",) if card.start else (), None)
+    assert bool(card.smallest) is bool(card.start)
+
+
+@pytest.mark.parametrize("name", [name for name, card in CARDS.items() if card.start])
+def test_presets_are_settings_of_the_start_and_possible(name):
+    card = CARDS[name]
+    settings = {key: p.default for key, p in inspect.signature(card.start).parameters.items()}
+    assert card.presets.keys() <= settings.keys()
+    assert card.start(**settings | card.presets).merge_at == card.presets.get("merge")
+    assert card.start(**settings | card.presets | card.smallest).merge_at == card.smallest.get("merge")
 
 
 @pytest.mark.parametrize("name", WITH_FACTORY)

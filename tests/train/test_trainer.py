@@ -61,6 +61,8 @@ def test_interrupted_and_resumed_is_bit_for_bit_the_same(tiny, tmp_path, method,
     reports = []
     resumed = train(config, report=reports.append, checkpoint=checkpoint, checkpoint_seconds=1e9)
     assert curves(resumed) == curves(whole)
+    for run in (whole, resumed):  # how long a weak model took is all that may differ
+        run.tables.get("attempts", {}).pop("seconds", None)
     assert resumed.tables == whole.tables
     assert (resumed.outer_steps, resumed.kept.keys()) == (whole.outer_steps, whole.kept.keys())
     assert all((resumed.kept[name] == tensor).all() for name, tensor in whole.kept.items())

@@ -5,12 +5,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from grokkit.attach import Handle
+from grokkit.methods.lesson import Lesson
 from grokkit.transform import GradientTransform, Grads, State
 
 Hook = Literal["start", "loss", "gradient", "step", "weights"]
@@ -49,6 +50,38 @@ class AttachedBilevel(Protocol):
         """To be called between ``backward()`` and ``step()``; returns the outer loss if a step was due."""
 
 
+class Found(NamedTuple):
+    """What a :class:`Start` has found before the first step, and what that cost."""
+
+    embedding: Tensor
+    seconds: float
+    flops: int
+    tables: Mapping[str, Mapping[str, list[Any]]]
+    """Kept with the run, as a probe's tables are, without a step."""
+
+
+class Start(ABC):
+    """How a method lets the model start, and what form the model then has.
+
+    A subclass's initializer takes the settings of the method, and checks them.
+    """
+
+    merge_at: int | None
+    """The step before which the model takes its own form again; None for never."""
+
+    @abstractmethod
+    def find(self, model: nn.Module, lesson: Lesson, seed: int) -> Found:
+        """Find what ``model`` starts from, without changing it. Everything it takes is charged to the method."""
+
+    @abstractmethod
+    def apply(self, model: nn.Module, embedding: Tensor, seed: int) -> None:
+        """Let ``model`` start from ``embedding``. What is drawn at random depends on its shape and ``seed`` only."""
+
+    @abstractmethod
+    def merge(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+        """Give the model its own form again, in ``optimizer`` as well."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class MethodCard:
     """A method's facts.
@@ -65,6 +98,9 @@ class MethodCard:
             bare optimizer. An argument called ``seed`` is not a setting: a run gives it one of its own.
         bilevel: how the method learns from outer data; the initializer's arguments with a default are settings, too.
             None if it does not.
+        start: what the method does before the first step; the initializer's arguments with a default are settings, too.
+            None if it does nothing.
+        presets: settings whose default is another than the factory's, ``bilevel``'s or ``start``'s own.
         smallest: settings under which the test suite can see the method act within a few steps.
         couples: whether a tensor's result depends on other tensors' gradients, as under a global clip: the suite
             then leaves out what holds only tensor by tensor.
@@ -89,6 +125,8 @@ class MethodCard:
     optimizer_source: str
     factory: Callable[..., GradientTransform] | None = None
     bilevel: type[Bilevel] | None = None
+    start: type[Start] | None = None
+    presets: Mapping[str, Any] = field(default_factory=dict)
     smallest: Mapping[str, Any] = field(default_factory=dict)
     couples: bool = False
     probe: Callable[[Any, Mapping[str, Tensor]], Mapping[str, Mapping[str, list[Any]]]] | None = None

@@ -40,6 +40,8 @@ RUNS = pl.Schema(
         "steps": pl.Int64(),
         "outer_steps": pl.Int64(),
         "outer_rows": pl.Int64(),
+        "start_seconds": pl.Float64(),
+        "start_flops": pl.Float64(),
         "memorized_at": pl.Int64(),
         "generalized_first_at": pl.Int64(),
         "generalized_at": pl.Int64(),

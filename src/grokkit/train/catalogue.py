@@ -25,8 +25,9 @@ def find_card(name: str) -> MethodCard:
 def method_config(text: str) -> MethodConfig:
     """A method with settings, ``name`` or ``name(key=value,...)``; settings not given have the card's values.
 
-    Keys are the method's own (the arguments of its factory) and the optimizer's (``optimizer``, ``lr``,
-    ``wd``, ``beta1``, ``beta2``, ``lr_warmup``).
+    Keys are the method's own (the arguments of its factory), the optimizer's (``optimizer``, ``lr``, ``wd``,
+    ``beta1``, ``beta2``, ``lr_warmup``), and ``init_scale`` for one of the model's that is another than the study's.
+    ``name@k`` is short for ``name(merge=k)``.
 
     Raises:
         InputError: for an unknown method or setting, or a value outside its range.
@@ -38,27 +39,36 @@ def method_config(text: str) -> MethodConfig:
     name = text.strip()
     if not any(name in card.aliases for card in CARDS.values()):
         name, given = parse_call(text)
+    name, at, step = name.partition("@")
     card = find_card(name)
     defaults = default_settings(card)
+    if at:
+        given = {"merge": int(step) if step.isdecimal() else step, **given}
+    known = [*defaults, *OptimizerConfig.model_fields, "init_scale"]
     for key in given:
-        if key not in defaults and key not in OptimizerConfig.model_fields:
-            raise unknown(f"setting of {card.name}", key, [*defaults, *OptimizerConfig.model_fields])
+        if key not in known:
+            raise unknown(f"setting of {card.name}", key, known)
+    init_scale = given.get("init_scale")
     own = {key: given.get(key, value) for key, value in defaults.items()}
     _check(card, own)
     own = {key: pinned(value) if _is_file(value) else value for key, value in own.items()}
     optimizer = {key: given.get(key, card.optimizer.get(key)) for key in {**card.optimizer, **given}}
-    optimizer = {key: value for key, value in optimizer.items() if key not in defaults}
-    return MethodConfig(
+    optimizer = {key: value for key, value in optimizer.items() if key not in defaults and key != "init_scale"}
+    return checked(
+        MethodConfig,
+        card.name,
         label=show_call(card.name, given),
         card=card.name,
         settings=own,
         optimizer=checked(OptimizerConfig, card.name, **optimizer),
+        init_scale=init_scale,
     )
 
 
 def default_settings(card: MethodCard) -> dict[str, Any]:
-    """The method's own settings and their defaults: what its transform is made with, and how it learns."""
-    return {**_defaults(card.factory), **_defaults(card.bilevel)}
+    """The method's own settings and their defaults: what its transform is made with, how it learns and starts."""
+    own = {**_defaults(card.factory), **_defaults(card.bilevel), **_defaults(card.start)}
+    return {**own, **card.presets}
 
 
 def transform_settings(card: MethodCard, settings: Mapping[str, Any], seed: int) -> dict[str, Any]:
@@ -72,8 +82,9 @@ def _check(card: MethodCard, settings: Mapping[str, Any]) -> None:
     """The checks of the method are the checks."""
     if card.factory is not None:
         card.factory(**transform_settings(card, settings, seed=0))
-    if card.bilevel is not None:
-        card.bilevel(**settings)
+    for kind in (card.bilevel, card.start):
+        if kind is not None:
+            kind(**settings)
 
 
 def _is_file(value: Any) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from grokkit.files import atomic_write
 
-_FORMAT = "3"
+_FORMAT = "4"
 _ABOUT = "about"  # JSON, as a tensor of bytes: the file's own metadata may not exceed 100 MB, a group's curves may
 
 
@@ -48,11 +49,14 @@ def save_checkpoint(
     model: torch.nn.Module,
     optimizer: torch.optim.Optimizer,
     batches: dict[str, Tensor],
+    embedding: Tensor | None,
     progress: dict[str, Any],
 ) -> None:
-    """Write everything a run needs to go on. ``progress`` must be JSON."""
+    """Write everything a run needs to go on. ``progress`` must be JSON; ``embedding``: that the model started from."""
     tensors = {f"model/{name}": tensor for name, tensor in model.state_dict().items()}
     tensors |= {f"batches/{name}": tensor for name, tensor in batches.items()}
+    if embedding is not None:
+        tensors["embedding"] = embedding
     scalars: dict[str, dict[str, Any]] = {}
     for index, entry in optimizer.state_dict()["state"].items():
         for key, value in entry.items():
@@ -63,24 +67,34 @@ def save_checkpoint(
     save_tensors(path, tensors, {"config_hash": config_hash, "scalars": scalars, "progress": progress})
 
 
-def load_checkpoint(
-    path: Path, *, config_hash: str, model: torch.nn.Module, optimizer: torch.optim.Optimizer
-) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-    """Restore model and optimizer; returns the batches' state and ``progress``.
+@dataclass(frozen=True)
+class Checkpoint:
+    """What :func:`save_checkpoint` wrote: how far the run had come first, so that its model can be given its form."""
 
-    None if there is no checkpoint of this very run at ``path``: the run then starts at its beginning.
-    """
+    progress: dict[str, Any]
+    batches: dict[str, Tensor]
+    embedding: Tensor | None
+    _tensors: dict[str, Tensor]
+    _scalars: dict[str, dict[str, Any]]
+
+    def load_into(self, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> None:
+        """Restore the two, which have the form that they were saved in."""
+        state = {_index(key): dict(entry) for key, entry in self._scalars.items()}
+        for name, tensor in part(self._tensors, "optimizer/").items():
+            index, key = name.split("/", 1)
+            state.setdefault(_index(index), {})[key] = tensor
+        model.load_state_dict(part(self._tensors, "model/"))
+        optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def load_checkpoint(path: Path, *, config_hash: str) -> Checkpoint | None:
+    """None if there is no checkpoint of this very run at ``path``: the run then starts at its beginning."""
     found = load_tensors(path)
     if found is None or found[1].get("config_hash") != config_hash:
         return None
     tensors, about = found
-    state = {_index(key): dict(entry) for key, entry in about["scalars"].items()}
-    for name, tensor in part(tensors, "optimizer/").items():
-        index, key = name.split("/", 1)
-        state.setdefault(_index(index), {})[key] = tensor
-    model.load_state_dict(part(tensors, "model/"))
-    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
-    return part(tensors, "batches/"), about["progress"]
+    batches, embedding = part(tensors, "batches/"), tensors.get("embedding")
+    return Checkpoint(about["progress"], batches, embedding, tensors, about["scalars"])
 
 
 def _index(key: str) -> int | str:

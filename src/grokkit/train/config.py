@@ -54,7 +54,8 @@ class FnnConfig(Config):
     init_scale: Annotated[float, Field(gt=0)] = 1.0
 
 
-MODELS: dict[str, type[DecoderConfig] | type[FnnConfig]] = {"decoder": DecoderConfig, "fnn": FnnConfig}
+ModelConfig = DecoderConfig | FnnConfig
+MODELS: dict[str, type[ModelConfig]] = {"decoder": DecoderConfig, "fnn": FnnConfig}
 
 
 class OptimizerConfig(Config):
@@ -74,12 +75,16 @@ class OptimizerConfig(Config):
 
 
 class MethodConfig(Config):
-    """A method of the catalogue with its settings; ``label`` is how results call it."""
+    """A method of the catalogue with its settings; ``label`` is how results call it.
+
+    ``init_scale``: of the model under this method, if another than the model's.
+    """
 
     label: str
     card: str
     settings: dict[str, Any]
     optimizer: OptimizerConfig
+    init_scale: Annotated[float, Field(gt=0)] | None = None
 
 
 class EvaluationConfig(Config):
@@ -99,6 +104,10 @@ class EvaluationConfig(Config):
     look_rows: Annotated[int, Field(ge=1)] = 128
 
 
+# Settings that came after runs had been kept: without a value they leave a run, and its hash, as it was.
+_LATER = (("method", "init_scale"),)
+
+
 class RunConfig(Config):
     """One run.
 
@@ -113,7 +122,7 @@ class RunConfig(Config):
     """
 
     task: TaskConfig
-    model: Annotated[DecoderConfig | FnnConfig, Field(discriminator="kind")]
+    model: Annotated[ModelConfig, Field(discriminator="kind")]
     method: MethodConfig
     seed: Annotated[int, Field(ge=0)]
     budget: Annotated[int, Field(ge=1)]
@@ -129,7 +138,15 @@ class RunConfig(Config):
         """Twelve hexadecimal digits that change with anything that changes the run."""
         settings = self.model_dump()
         del settings["method"]["label"]
+        for part, name in _LATER:
+            if settings[part][name] is None:
+                del settings[part][name]
         return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
+
+    def initial_model(self) -> ModelConfig:
+        """The model with the scale of initial weights that holds under the method."""
+        scale = self.method.init_scale
+        return self.model if scale is None else self.model.model_copy(update={"init_scale": scale})
 
     def run_id(self) -> str:
         """A folder name: ``<method>--seed<seed>--<hash>``."""

@@ -18,7 +18,18 @@ from grokkit.train.run import CURVES, Run, provenance
 from grokkit.train.setup import Problem
 from grokkit.train.watch import EvaluationCost, Watch
 
-_KEPT = ("curves", "tables", "step", "outer_steps", "flops", "train_seconds", "eval_seconds", "provenance")
+_KEPT = (
+    "curves",
+    "tables",
+    "step",
+    "outer_steps",
+    "flops",
+    "train_seconds",
+    "eval_seconds",
+    "start_seconds",
+    "start_flops",
+    "provenance",
+)
 
 
 @dataclass(frozen=True)
@@ -48,6 +59,8 @@ class History:
         self.outer_rows = len(problem.outer)
         self.outer_steps = 0
         self._kept: dict[str, np.ndarray] = {}
+        self.start_seconds = 0.0
+        self.start_flops = 0
         self.train_seconds = 0.0
         self.eval_seconds = 0.0
         self.diverged_at: int | None = None
@@ -65,6 +78,13 @@ class History:
         self._watch = Watch(config, cost)
         self._last_look: tuple[float, float] | None = None
         self._events: Events | None = None
+
+    def started(self, seconds: float, flops: int, tables: Mapping[str, Mapping[str, list[Any]]]) -> None:
+        """Charge what was done before the first step, and keep what there is to tell of it."""
+        self.start_seconds, self.start_flops = seconds, flops
+        self.train_seconds += seconds
+        self.flops += flops
+        self.tables |= {name: dict(columns) for name, columns in tables.items()}
 
     def took_step(self, rows: int) -> None:
         """Count one optimizer step on a batch of ``rows``: forward and backward cost three forward passes."""
@@ -170,6 +190,8 @@ class History:
             kept=self._kept,
             outer_steps=self.outer_steps,
             outer_rows=self.outer_rows,
+            start_seconds=self.start_seconds,
+            start_flops=self.start_flops,
             events=self.events(),
             diverged_at=self.diverged_at,
             steps=self.step,

@@ -55,9 +55,16 @@ def plan_groups(
         device: as :func:`choose_device` gives it.
         batched: whether runs share a program; None for only on a GPU.
         most: members a group. What exceeds it is spread over groups of equal size, to within one.
+
+    Raises:
+        InputError: for a method that does something before the first step, if runs share a program.
     """
     if not (device != "cpu" if batched is None else batched):
         return [[run] for run in runs]
+    if starting := [run.method.label for run in runs if find_card(run.method.card).start is not None]:
+        raise InputError(
+            f"{starting[0]} begins with weak models of its own, which cannot share a program; take --device cpu"
+        )
     alike: dict[str, list[RunConfig]] = {}
     for run in runs:
         alike.setdefault(group_key(run), []).append(run)
@@ -72,7 +79,7 @@ def plan_groups(
 def group_key(run: RunConfig) -> str:
     """What all members of a group have in common."""
     settings = run.model_dump()
-    del settings["seed"], settings["method"]["label"], settings["model"]["init_scale"]
+    del settings["seed"], settings["method"]["label"], settings["method"]["init_scale"], settings["model"]["init_scale"]
     for name in OPTIMIZER_SCALARS:
         del settings["method"]["optimizer"][name]
     for name in method_scalars(run.method):

@@ -55,7 +55,7 @@ class Program:
 
     def __init__(self, configs: Sequence[RunConfig], task: Task, device: torch.device) -> None:
         first = configs[0]
-        models = [build_model(config.model, task, config.seed) for config in configs]
+        models = [build_model(config.initial_model(), task, config.seed) for config in configs]
         self._model = models[0].eval().requires_grad_(False)
         self._task = task
         self._inputs_NT, self._targets_N = task.inputs_NT.to(device), task.targets_N.to(device)

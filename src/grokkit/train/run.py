@@ -49,6 +49,8 @@ class Run:
     kept: dict[str, np.ndarray]
     outer_steps: int
     outer_rows: int
+    start_seconds: float
+    start_flops: int
     events: Events
     diverged_at: int | None
     steps: int
@@ -79,6 +81,8 @@ class Run:
             "steps": self.steps,
             "outer_steps": self.outer_steps,
             "outer_rows": self.outer_rows,
+            "start_seconds": self.start_seconds,
+            "start_flops": self.start_flops,
             "memorized_at": events.memorized_at,
             "generalized_first_at": events.generalized_first_at,
             "generalized_at": events.generalized_at,

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from grokkit.attach import Handle, attach
 from grokkit.errors import InputError
-from grokkit.methods import CARDS, AttachedBilevel
+from grokkit.methods import CARDS, AttachedBilevel, Examples, Lesson, Start
 from grokkit.models import FNN, Decoder
 from grokkit.rng import stream
 from grokkit.tasks import Split, Task, modular_task, split
@@ -117,6 +117,25 @@ def attach_method(
         return attached.handle, attached
     transform = build_transform(config, seed)
     return (None if transform is None else attach(optimizer, transform)), None
+
+
+def build_start(config: MethodConfig) -> Start | None:
+    """What the method does before the first step, if anything."""
+    card = CARDS[config.card]
+    return None if card.start is None else card.start(**config.settings)
+
+
+def build_lesson(problem: Problem) -> Lesson:
+    """What a method may learn from before the first step: training and validation rows, never a test row."""
+    task, parts = problem.task, problem.split
+    return Lesson(
+        train=Examples(task.inputs_NT[problem.inner], task.targets_N[problem.inner]),
+        validation=Examples(task.inputs_NT[parts.validation], task.targets_N[parts.validation]),
+        vocabulary=task.vocabulary,
+        outputs=task.classes,
+        loss=task.loss,
+        correct=task.correct,
+    )
 
 
 def build_batches(config: RunConfig, problem: Problem) -> Batches:

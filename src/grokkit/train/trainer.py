@@ -15,8 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from grokkit.attach import Handle
 from grokkit.errors import NonFiniteError
-from grokkit.methods import CARDS
+from grokkit.methods import CARDS, AttachedBilevel
 from grokkit.models.matmul import precision
 from grokkit.probe.memory import peak_bytes, reset_peak
 from grokkit.probe.tensors import probe_tensors
@@ -24,7 +25,16 @@ from grokkit.train.checkpoint import load_checkpoint, save_checkpoint
 from grokkit.train.config import RunConfig
 from grokkit.train.history import History, Scores
 from grokkit.train.run import Run
-from grokkit.train.setup import attach_method, build_batches, build_model, build_optimizer, build_problem, warmup
+from grokkit.train.setup import (
+    attach_method,
+    build_batches,
+    build_lesson,
+    build_model,
+    build_optimizer,
+    build_problem,
+    build_start,
+    warmup,
+)
 
 ROWS_AT_ONCE = 2048  # in an evaluation: bounds the memory, costs no speed
 
@@ -50,8 +60,8 @@ def train(
         the finished run.
     """
     session = _Session(config)
-    if checkpoint is not None:
-        session.resume(checkpoint)
+    if checkpoint is None or not session.resume(checkpoint):
+        session.begin()
     history = session.history
     saved_at = time.monotonic()
     with precision(config.precision):
@@ -71,15 +81,19 @@ def train(
 
 
 class _Session:
-    """A run in the making."""
+    """A run in the making: to be begun or resumed."""
+
+    optimizer: torch.optim.Optimizer
+    handle: Handle | None
+    bilevel: AttachedBilevel | None
 
     def __init__(self, config: RunConfig) -> None:
         reset_peak()
         self.config = config
         self.problem = build_problem(config)
-        self.model = build_model(config.model, self.problem.task, config.seed)
-        self.optimizer = build_optimizer(config.method.optimizer, self.model)
-        self.handle, self.bilevel = attach_method(config.method, self.model, self.optimizer, config.seed)
+        self.model = build_model(config.initial_model(), self.problem.task, config.seed)
+        self.start = build_start(config.method)
+        self.embedding: Tensor | None = None  # that the model started from
         self.batches = build_batches(config, self.problem)
         self.rows = self.inputs = self.targets = torch.empty(0)  # the batch in hand
         self.gradients: dict[str, Tensor] = {}  # raw, of the last step before a stop
@@ -87,12 +101,34 @@ class _Session:
         about = {"parameters": parameters, "plan": "alone", "members": 1, "device": "cpu"}
         self.history = History(config, self.problem, self.model.forward_flops, about=about)
 
+    def begin(self) -> None:
+        """Do what the method does before the first step; then there is an optimizer."""
+        if self.start is not None:
+            found = self.start.find(self.model, build_lesson(self.problem), self.config.seed)
+            self.history.started(found.seconds, found.flops, found.tables)
+            self.embedding = found.embedding
+        self._assemble()
+
+    def _assemble(self) -> None:
+        """Give the model the form that it starts with, and make its optimizer."""
+        if self.start is not None and self.embedding is not None:
+            self.start.apply(self.model, self.embedding, self.config.seed)
+            self.history.keep({"embedding": self.embedding})
+        self.optimizer = build_optimizer(self.config.method.optimizer, self.model)
+        self.handle, self.bilevel = attach_method(self.config.method, self.model, self.optimizer, self.config.seed)
+
+    def _merge_if_due(self) -> None:
+        if self.start is not None and self.history.step == self.start.merge_at:
+            self.optimizer.zero_grad()
+            self.start.merge(self.model, self.optimizer)
+
     def train_to(self, stop: int) -> None:
         """Take steps until ``stop`` have been taken, or the loss is not finite."""
         task, settings, history = self.problem.task, self.config.method.optimizer, self.history
         self.model.train()
         start = time.perf_counter()
         while history.step < stop:
+            self._merge_if_due()
             for group in self.optimizer.param_groups:
                 group["lr"] = settings.lr * warmup(settings, history.step)
             rows = self.batches.next()
@@ -155,8 +191,9 @@ class _Session:
         )
 
     def _grads(self) -> dict[str, Tensor]:
-        """As they stand: before the optimizer's step raw, after it as the method has left them."""
-        return {name: p.grad for name, p in self.model.named_parameters() if p.grad is not None}
+        """As they stand: before the optimizer's step raw, after it as the method left them. A frozen tensor's is 0."""
+        named = self.model.named_parameters()
+        return {name: torch.zeros_like(p) if p.grad is None else p.grad for name, p in named}
 
     def _probe_method(self) -> Mapping[str, Mapping[str, list[Any]]]:
         probe = CARDS[self.config.method.card].probe
@@ -180,16 +217,23 @@ class _Session:
             model=self.model,
             optimizer=self.optimizer,
             batches=self.batches.state(),
+            embedding=self.embedding,
             progress=self.history.state(),
         )
 
-    def resume(self, path: Path) -> None:
-        found = load_checkpoint(path, config_hash=self.config.hash(), model=self.model, optimizer=self.optimizer)
+    def resume(self, path: Path) -> bool:
+        """Take up the run where it was saved; False if it was not."""
+        found = load_checkpoint(path, config_hash=self.config.hash())
         if found is None:
-            return
-        batches, progress = found
-        self.batches.restore(batches)
-        self.history.restore(progress)
+            return False
+        self.history.restore(found.progress)
+        self.embedding = found.embedding
+        self._assemble()
+        if self.start is not None and self.start.merge_at is not None and self.history.step > self.start.merge_at:
+            self.start.merge(self.model, self.optimizer)
+        found.load_into(self.model, self.optimizer)
+        self.batches.restore(found.batches)
+        return True
 
 
 def _as_one_member(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

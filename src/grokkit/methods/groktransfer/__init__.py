@@ -1,0 +1,29 @@
+"""GrokTransfer (arXiv 2504.13292): a target model starts from the embedding of a small one, made quickly."""
+
+from grokkit.methods.groktransfer.card import (
+    GROKTRANSFER,
+    GROKTRANSFER_FROZEN,
+    GROKTRANSFER_FULLRANK,
+    GROKTRANSFER_MERGE,
+    LOWRANK_RANDOM,
+)
+from grokkit.methods.groktransfer.factorized import merge_embedding, transfer_embedding
+from grokkit.methods.groktransfer.ladder import Attempt, Rule, WeakStage
+from grokkit.methods.groktransfer.onecall import groktransfer
+from grokkit.methods.lesson import Examples, Lesson
+
+__all__ = [
+    "GROKTRANSFER",
+    "GROKTRANSFER_FROZEN",
+    "GROKTRANSFER_FULLRANK",
+    "GROKTRANSFER_MERGE",
+    "LOWRANK_RANDOM",
+    "Attempt",
+    "Examples",
+    "Lesson",
+    "Rule",
+    "WeakStage",
+    "groktransfer",
+    "merge_embedding",
+    "transfer_embedding",
+]

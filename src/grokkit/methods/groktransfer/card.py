@@ -1,0 +1,125 @@
+"""GrokTransfer's arms in the lab: the method, and the controls that take it apart."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from grokkit.errors import InputError
+from grokkit.methods.baselines import ADAMW
+from grokkit.methods.card import Found, MethodCard, Start
+from grokkit.methods.groktransfer.begin import check_source, find_embedding
+from grokkit.methods.groktransfer.factorized import embedding_of, merge_embedding, transfer_embedding
+from grokkit.methods.groktransfer.ladder import Rule, WeakStage
+from grokkit.methods.lesson import Lesson
+from grokkit.rng import stream
+
+
+class _GrokTransfer(Start):
+    def __init__(
+        self,
+        weak: str = "auto",
+        stop: float = Rule.stop,
+        trainable: bool = True,
+        merge: int | None = None,
+        weak_seeds: int = Rule.seeds,
+        weak_steps: int = Rule.steps,
+        weak_patience: int = Rule.patience,
+        weak_lr: float = Rule.lr,
+        weak_wd: float = Rule.wd,
+    ) -> None:
+        if not isinstance(weak, str):
+            raise InputError(f"weak={weak!r} is not possible: auto, a weak model such as fnn-d8-w32, or a .npz file")
+        check_source(weak)
+        if merge is not None and (isinstance(merge, bool) or not isinstance(merge, int) or merge < 1):
+            raise InputError(f"merge={merge!r} is not possible: a step >= 1, or none; the paper merges at 100")
+        if not isinstance(trainable, bool):
+            raise InputError(f"trainable={trainable!r} is not possible: true or false")
+        self.merge_at = merge
+        self._weak, self._trainable = weak, trainable
+        self._rule = Rule(stop=stop, steps=weak_steps, patience=weak_patience, seeds=weak_seeds, lr=weak_lr, wd=weak_wd)
+
+    def find(self, model: nn.Module, lesson: Lesson, seed: int) -> Found:
+        width = embedding_of(model).shape[1]
+        stage = find_embedding(self._weak, lesson, width=width, rule=self._rule, seed=seed)
+        return Found(stage.embedding, stage.seconds, stage.flops, {"attempts": _table(stage)} if stage.attempts else {})
+
+    def apply(self, model: nn.Module, embedding: Tensor, seed: int) -> None:
+        generator = stream(seed, "transfer")
+        transfer_embedding(model, embedding, trainable=self._trainable, generator=generator)
+
+    def merge(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+        merge_embedding(model, optimizer)
+
+
+def _table(stage: WeakStage) -> Mapping[str, list[Any]]:
+    rows = [asdict(attempt) for attempt in stage.attempts]
+    return {"attempt": list(range(len(rows))), **{name: [row[name] for row in rows] for name in rows[0]}}
+
+
+_CITATION = """@inproceedings{xu2025groktransfer,
+  title = {Let Me Grok for You: Accelerating Grokking via Embedding Transfer from a Weaker Model},
+  author = {Xu, Zhiwei and Ni, Zhiyu and Wang, Yixin and Hu, Wei},
+  booktitle = {International Conference on Learning Representations},
+  year = {2025},
+  eprint = {2504.13292},
+  archivePrefix = {arXiv}
+}"""
+
+_SMALLEST = {"weak": "fnn-d4-w8", "weak_steps": 20}
+
+GROKTRANSFER = MethodCard(
+    name="groktransfer",
+    summary="Starts from the embedding of a small model that generalizes a little already: E = A·B.",
+    hooks=("start",),
+    equations="A ← embedding of the weak model,  B ~ N(0, σ²),  E = A·B; A and B are trained",
+    cost="the weak models before the first step; a product of A and B a step",
+    start=_GrokTransfer,
+    smallest=_SMALLEST,
+    optimizer=ADAMW.optimizer,
+    optimizer_source="the adamw arm's",
+    departures="The weak model is chosen by a ladder and stopped on validation rows. It sees only tokens that vary: "
+    "the rows of operators and `=` start at random. B is scaled so that E starts with the root mean square that the "
+    "target's own initial embedding has.",
+    citation=_CITATION,
+)
+
+LOWRANK_RANDOM = replace(
+    GROKTRANSFER,
+    name="lowrank-random",
+    summary="GrokTransfer's control: E = A·B of the same rank, with a random A. What does the low rank contribute?",
+    equations="A, B ~ N(0, σ²),  E = A·B",
+    cost="a product of A and B a step",
+    presets={"weak": "random-d8"},
+    smallest={"weak": "random-d2"},
+    departures="",
+)
+
+GROKTRANSFER_FROZEN = replace(
+    GROKTRANSFER,
+    name="groktransfer-frozen",
+    summary="GrokTransfer's control: A stays as the weak model left it.",
+    equations="A ← embedding of the weak model, fixed,  B ~ N(0, σ²),  E = A·B",
+    presets={"trainable": False},
+)
+
+GROKTRANSFER_MERGE = replace(
+    GROKTRANSFER,
+    name="groktransfer-merge",
+    summary="GrokTransfer's control: after some steps E is an ordinary embedding again (100 in the paper).",
+    equations=GROKTRANSFER.equations + " for 100 steps, then E itself",
+    presets={"merge": 100},
+    smallest={**_SMALLEST, "merge": 15},
+)
+
+GROKTRANSFER_FULLRANK = replace(
+    GROKTRANSFER,
+    name="groktransfer-fullrank",
+    summary="GrokTransfer's control: the weak model's embedding is as wide as the target's: no limit on the rank.",
+    presets={"weak": "fullrank-w32"},
+    smallest={**_SMALLEST, "weak": "fullrank-w8"},
+)

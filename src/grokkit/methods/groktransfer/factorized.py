@@ -1,0 +1,225 @@
+"""An embedding as a product, E = A·B: A a small model's embedding, B a random map to the width it is needed in.
+
+``transfer_embedding`` puts the product in the place of an embedding's weight, as a parametrization of PyTorch's
+(``torch.nn.utils.parametrize``): the module keeps its class, its forward pass and its place, and trains A and B.
+``merge_embedding`` makes it an ordinary weight again.
+
+The "embedding" of a model without a vocabulary is its first linear layer: E is that weight's transpose.
+
+Shapes: V tokens (or inputs), d width of A, D width of the target's embedding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from grokkit.errors import InputError, unknown
+
+
+class Product(nn.Module):
+    """A·B, or its transpose, which is how ``nn.Linear`` holds its weight."""
+
+    def __init__(self, a_Vd: Tensor, b_dD: Tensor, *, transposed: bool) -> None:
+        super().__init__()
+        self._factors = (a_Vd, b_dD)
+        self.transposed = transposed
+
+    def forward(self, a_Vd: Tensor, b_dD: Tensor) -> Tensor:
+        return b_dD.mT @ a_Vd.mT if self.transposed else a_Vd @ b_dD
+
+    def right_inverse(self, weight: Tensor) -> tuple[Tensor, Tensor]:
+        """The factors to start from: PyTorch asks for them once."""
+        return self._factors
+
+
+def transfer_embedding(
+    target: nn.Module,
+    embedding: Tensor | nn.Module,
+    module: str | None = None,
+    *,
+    trainable: bool = True,
+    generator: torch.Generator | None = None,
+) -> None:
+    """Let an embedding of ``target`` start as A·B, with A from another model. Call it before making the optimizer.
+
+    B is drawn from a normal distribution and scaled so that E has the root mean square that it replaces. Where the
+    weight is tied (a language model's output layer), it stays tied: both use the same A and B.
+
+    Args:
+        target: any model; changed in place.
+        embedding: A, shape (V, d), or a model whose embedding it is. Copied, to the target's device and dtype.
+        module: name in ``target`` of the ``nn.Embedding`` or ``nn.Linear`` to replace. Default: the model's
+            ``get_input_embeddings()`` if it has that (Hugging Face), else the only ``nn.Embedding`` with V rows, else,
+            in a model without any, the first ``nn.Linear``.
+        trainable: whether A is trained, too; B always is. Default True (paper).
+        generator: for B; the default one if None.
+
+    Raises:
+        InputError: no module fits, or more than one; sizes that do not agree; an A that is zero or not finite; an
+            embedding with ``max_norm``, ``sparse`` or ``scale_grad_by_freq``, which a product has no equal of.
+
+    >>> import torch, grokkit
+    >>> model = torch.nn.Sequential(torch.nn.Embedding(10, 64), torch.nn.Linear(64, 10))
+    >>> grokkit.transfer_embedding(model, torch.randn(10, 4))
+    >>> sorted(tuple(p.shape) for p in model[0].parameters())
+    [(4, 64), (10, 4)]
+    >>> grokkit.merge_embedding(model)
+    >>> type(model[0].weight).__name__, tuple(model[0].weight.shape)
+    ('Parameter', (10, 64))
+    """
+    given = embedding_of(embedding) if isinstance(embedding, nn.Module) else embedding
+    if given.ndim != 2 or not given.is_floating_point():
+        raise InputError(
+            f"an embedding is a floating-point matrix, a row a token; this one is {given.dtype} of shape "
+            f"{tuple(given.shape)}"
+        )
+    name, place = _find(target, module, len(given))
+    weight = place.weight
+    if parametrize.is_parametrized(place, "weight"):
+        raise InputError(f"{name} has a parametrized weight already; merge_embedding() or remove it first")
+    with torch.no_grad():
+        a_Vd = given.detach().to(weight.device, weight.dtype, copy=True)
+        rows, width = weight.shape if isinstance(place, nn.Embedding) else weight.shape[::-1]
+        if len(a_Vd) != rows:
+            raise InputError(
+                f"the embedding has {len(a_Vd)} rows and {name} has {rows}; train the small model on the same tokens"
+            )
+        b_dD = torch.randn(a_Vd.shape[1], width, generator=generator, dtype=torch.float32)
+        b_dD = b_dD.to(weight.device, weight.dtype)
+        padding = place.padding_idx if isinstance(place, nn.Embedding) else None
+        if padding is not None:
+            a_Vd[padding] = 0
+        size, wanted = float(a_Vd.norm()), float(weight.norm())
+        if not 0 < size < float("inf"):
+            raise InputError(f"the embedding to transfer has norm {size:g}; it must be finite and not zero")
+        b_dD *= wanted / size / width**0.5  # in expectation ‖A·B‖² = ‖A‖²·D·σ²
+    a, b = nn.Parameter(a_Vd, requires_grad=trainable), nn.Parameter(b_dD)
+    for _, user in list(_users(target, weight)):
+        product = Product(a_Vd, b_dD, transposed=not isinstance(place, nn.Embedding))
+        parametrize.register_parametrization(user, "weight", product)
+        factors = _factors(user)
+        factors.original0, factors.original1 = a, b
+
+
+def merge_embedding(target: nn.Module, optimizer: torch.optim.Optimizer | None = None) -> None:
+    """Make the product an ordinary weight again, E = A·B; the model's outputs stay the same, to rounding.
+
+    Call it between two steps, after ``zero_grad()``. In the optimizer E takes A's place (B's if A is not trained): its
+    group and its settings. What the optimizer had kept for A and B goes, since moments of a product's factors are no
+    moments of the product: E starts afresh, every other parameter keeps all it had. So do the states of an attached
+    grokkit transform.
+
+    Args:
+        target: a model that :func:`transfer_embedding` has changed.
+        optimizer: the one that trains it. Without it, make a new one afterwards.
+
+    Raises:
+        InputError: there is nothing to merge, or the optimizer trains neither A nor B.
+    """
+    products = [(name, module) for name, module in target.named_modules() if _is_product(module)]
+    if not products:
+        raise InputError("nothing to merge in this model: transfer_embedding() has not changed it, or it is merged")
+    first: Any = products[0][1]
+    a, b = _factors(first).original0, _factors(first).original1
+    merged = nn.Parameter(first.weight.detach().clone())
+    for _, module in products:
+        parametrize.remove_parametrizations(module, "weight")
+        module.weight = merged
+    if optimizer is not None:
+        _exchange(optimizer, a, b, merged, f"{products[0][0]}.weight")
+
+
+def embedding_of(model: nn.Module) -> Tensor:
+    """The embedding of a model as a matrix, a row a token: a copy, not part of any graph."""
+    if isinstance(model, nn.Embedding):
+        return model.weight.detach().clone()
+    if isinstance(model, nn.Linear):
+        return model.weight.detach().T.clone()
+    _, place = _find(model, None, None)
+    return embedding_of(place)
+
+
+def is_factorized(model: nn.Module) -> bool:
+    """Whether there is something to merge."""
+    return any(_is_product(module) for module in model.modules())
+
+
+def _find(model: nn.Module, name: str | None, rows: int | None) -> tuple[str, nn.Embedding | nn.Linear]:
+    """The module to replace and its name."""
+    modules = dict(model.named_modules())
+    embeddings = [n for n, m in modules.items() if isinstance(m, nn.Embedding)]
+    layers = [n for n, m in modules.items() if isinstance(m, nn.Linear)]
+    if name is not None:
+        if name not in modules:
+            raise unknown("module", name, [*embeddings, *layers])
+        found = name
+    elif callable(getattr(model, "get_input_embeddings", None)):
+        given = model.get_input_embeddings()  # pyright: ignore[reportCallIssue,reportAttributeAccessIssue]
+        found = next((n for n, m in modules.items() if m is given), "")
+    elif embeddings:
+        fitting = [n for n in embeddings if rows in (None, modules[n].num_embeddings)]
+        if rows is None:
+            fitting = fitting[:1]
+        if len(fitting) != 1:
+            sizes = ", ".join(f"{n or 'itself'} ({modules[n].num_embeddings} rows)" for n in embeddings)
+            raise InputError(
+                f"{len(fitting)} embeddings of this model have {rows} rows, as the one to transfer; it has {sizes}: "
+                "say which with module="
+            )
+        found = fitting[0]
+    elif layers:
+        found = layers[0]
+    else:
+        raise InputError("this model has no nn.Embedding and no nn.Linear to transfer an embedding to")
+    place = modules[found]
+    if not isinstance(place, nn.Embedding | nn.Linear):
+        raise InputError(f"{found or 'the model'} is {type(place).__name__}; it must be nn.Embedding or nn.Linear")
+    for setting in ("max_norm", "sparse", "scale_grad_by_freq"):
+        if getattr(place, setting, None):
+            raise InputError(
+                f"{found} has {setting}={getattr(place, setting)}, which changes rows of the weight, and a product "
+                f"has none of its own; make the embedding without {setting}"
+            )
+    return found, place
+
+
+def _users(model: nn.Module, weight: Tensor) -> Iterator[tuple[str, nn.Module]]:
+    """All modules whose ``weight`` it is."""
+    for name, module in model.named_modules():
+        if module._parameters.get("weight") is weight:
+            yield name, module
+
+
+def _is_product(module: nn.Module) -> bool:
+    return parametrize.is_parametrized(module, "weight") and isinstance(_factors(module)[0], Product)
+
+
+def _factors(module: Any) -> Any:
+    """PyTorch's list of the parametrization, which also holds the factors: ``original0`` and ``original1``."""
+    return module.parametrizations.weight
+
+
+def _exchange(optimizer: torch.optim.Optimizer, a: Tensor, b: Tensor, merged: nn.Parameter, name: str) -> None:
+    """Put ``merged`` where ``a`` is, or ``b`` if ``a`` is not there, and forget both."""
+    places = [(group, p) for group in optimizer.param_groups for p in group["params"] if p is a or p is b]
+    if not places:
+        raise InputError(
+            "the optimizer trains neither factor of the embedding; give merge_embedding() the model's own, or none"
+        )
+    kept = next((p for _, p in places if p is a), b)
+    for group, p in places:
+        index = next(i for i, other in enumerate(group["params"]) if other is p)
+        if p is kept:
+            group["params"][index] = merged
+            if "param_names" in group:
+                group["param_names"][index] = name
+        else:
+            del group["params"][index]
+            if "param_names" in group:
+                del group["param_names"][index]
+        optimizer.state.pop(p, None)

@@ -1,0 +1,169 @@
+"""Which weak model? A ladder of small ones, cheapest first, each judged on the validation rows.
+
+On a rung a few models that differ in their seed train in turns. The first to reach the accuracy ``stop`` is taken, and
+nothing more is tried. A model that has made no progress for ``patience`` steps is given up; when all of a rung are, or
+have had ``steps``, the next rung begins. If none reaches ``stop``, the best that was found is taken, and said to be no
+more than that. Every attempt's cost counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from grokkit.errors import InputError
+from grokkit.methods.groktransfer.weak import Trial, WeakModel, parse_weak
+from grokkit.methods.lesson import Lesson
+
+LADDER = ("fnn-d8-w32", "fnn-d16-w64", "fnn-d32-w128", "decoder-d32-l1-h4")
+"""``auto``: each rung some twice as costly as the one before. A smaller first one, fnn-d4-w16, took longer to fail than
+this one takes to succeed (docs/groktransfer.md)."""
+
+_LOOK = 10  # steps between looks at the accuracies: a look costs a tenth of that
+_PROGRESS = 0.02  # of accuracy, training or validation, that counts as progress
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rule:
+    """When to stop a weak model.
+
+    Attributes:
+        stop: validation accuracy at which it is good enough.
+        steps: optimizer steps a model may take.
+        patience: steps without progress after which it is given up.
+        seeds: models that a rung tries, in turns.
+        lr, wd: of its AdamW.
+    """
+
+    stop: float = 0.7
+    steps: int = 2000
+    patience: int = 300
+    seeds: int = 2
+    lr: float = 0.03
+    wd: float = 1.0
+
+    def __post_init__(self) -> None:
+        positive, whole = "a finite number > 0", "a whole number >= 1"
+        for name, allowed, ok in (
+            ("stop", "an accuracy in (0, 1]", lambda v: 0.0 < v <= 1.0),
+            ("steps", whole, lambda v: isinstance(v, int) and v >= 1),
+            ("patience", whole, lambda v: isinstance(v, int) and v >= 1),
+            ("seeds", whole, lambda v: isinstance(v, int) and v >= 1),
+            ("lr", positive, lambda v: 0.0 < v < float("inf")),
+            ("wd", "a finite number >= 0", lambda v: 0.0 <= v < float("inf")),
+        ):
+            value, default = getattr(self, name), getattr(Rule, name)
+            if isinstance(value, bool) or not isinstance(value, int | float) or not ok(value):
+                raise InputError(
+                    f"weak models: {name}={value!r} is not possible: {allowed}; the default is {default:g}"
+                )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attempt:
+    """What a weak model came to, and what it cost."""
+
+    weak: str
+    seed: int
+    steps: int
+    train_accuracy: float
+    validation_accuracy: float
+    seconds: float
+    flops: int
+    chosen: bool
+
+
+@dataclass(frozen=True)
+class WeakStage:
+    """The embedding found, (V, d), whether its model reached ``stop``, and every attempt in order."""
+
+    embedding: Tensor
+    reached: bool
+    attempts: tuple[Attempt, ...]
+
+    @property
+    def seconds(self) -> float:
+        return sum(attempt.seconds for attempt in self.attempts)
+
+    @property
+    def flops(self) -> int:
+        return sum(attempt.flops for attempt in self.attempts)
+
+
+def climb(lesson: Lesson, rungs: Sequence[WeakModel], rule: Rule, seed: int = 0) -> WeakStage:
+    """Try ``rungs`` in order by ``rule``; the models' seeds follow from ``seed``.
+
+    Raises:
+        InputError: there is no validation row, or no model's training stayed finite.
+    """
+    if not len(lesson.validation.targets):
+        raise InputError(
+            "weak models are stopped by their accuracy on validation rows, and there are none; "
+            "set a part of the data aside, e.g. --validation-fraction 0.1"
+        )
+    tried: list[Trial] = []
+    for weak in rungs:
+        trials = [
+            Trial(weak, lesson, lr=rule.lr, wd=rule.wd, seed=seed * rule.seeds + place) for place in range(rule.seeds)
+        ]
+        tried += trials
+        found = _race(trials, rule)
+        if found is not None:
+            return _stage(tried, found, reached=True)
+    finite = [trial for trial in tried if trial.is_finite]
+    if not finite:
+        raise InputError(f"no weak model's training stayed finite at learning rate {rule.lr:g}; lower it")
+    return _stage(tried, max(finite, key=lambda trial: trial.validation_accuracy), reached=False)
+
+
+def rungs(weak: str) -> tuple[WeakModel, ...]:
+    """The whole ladder for ``auto``, else the one model named."""
+    return tuple(parse_weak(name) for name in (LADDER if weak == "auto" else (weak,)))
+
+
+def _race(trials: Sequence[Trial], rule: Rule) -> Trial | None:
+    """The first of ``trials`` to reach the accuracy; None if none does."""
+    running = {trial: _Progress() for trial in trials}
+    while running:
+        for trial in list(running):
+            trial.advance(min(_LOOK, rule.steps - trial.steps))
+            if trial.is_finite and trial.validation_accuracy >= rule.stop:
+                return trial
+            waited = running[trial].waited(trial)
+            if not trial.is_finite or waited >= rule.patience or trial.steps >= rule.steps:
+                del running[trial]
+    return None
+
+
+class _Progress:
+    """The best accuracies so far, and since when there are none better."""
+
+    def __init__(self) -> None:
+        self._best = (0.0, 0.0)
+        self._since = 0
+
+    def waited(self, trial: Trial) -> int:
+        now = trial.train_accuracy, trial.validation_accuracy
+        if any(new >= old + _PROGRESS for new, old in zip(now, self._best, strict=True)):
+            self._best = (max(now[0], self._best[0]), max(now[1], self._best[1]))
+            self._since = trial.steps
+        return trial.steps - self._since
+
+
+def _stage(tried: Sequence[Trial], chosen: Trial, *, reached: bool) -> WeakStage:
+    attempts = tuple(
+        Attempt(
+            weak=str(trial.weak),
+            seed=trial.seed,
+            steps=trial.steps,
+            train_accuracy=trial.train_accuracy,
+            validation_accuracy=trial.validation_accuracy,
+            seconds=trial.seconds,
+            flops=trial.flops,
+            chosen=trial is chosen,
+        )
+        for trial in tried
+    )
+    return WeakStage(chosen.embedding(), reached, attempts)

@@ -1,0 +1,85 @@
+"""From a target model and its data to a target that starts from a weak model's embedding, in one call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from grokkit.errors import InputError
+from grokkit.methods.groktransfer.begin import find_embedding
+from grokkit.methods.groktransfer.factorized import embedding_of, transfer_embedding
+from grokkit.methods.groktransfer.ladder import Rule, WeakStage
+from grokkit.methods.lesson import Examples, Lesson
+from grokkit.rng import stream
+
+
+def groktransfer(
+    target: nn.Module,
+    train: tuple[Tensor, Tensor],
+    validation: tuple[Tensor, Tensor],
+    weak: str | Tensor | nn.Module = "auto",
+    *,
+    module: str | None = None,
+    trainable: bool = True,
+    rule: Rule | None = None,
+    loss: Callable[[Tensor, Tensor], Tensor] = F.cross_entropy,
+    seed: int = 0,
+) -> WeakStage:
+    """Train weak models, and let ``target`` start from the embedding of the one chosen.
+
+    Call it before making the optimizer; afterwards train as usual, and :func:`grokkit.merge_embedding` when you like.
+
+    Args:
+        target: a model that reads tokens through an embedding, or numbers through a linear layer; changed in place.
+        train: inputs, (N, T) int64 tokens or (N, F) floats, and targets, on which weak models train, on full batches.
+        validation: the same, apart from the training rows and from those that you will report on: weak models are
+            stopped by their accuracy there.
+        weak: ``"auto"`` for the ladder of :mod:`grokkit.methods.groktransfer.ladder`; a weak model, e.g.
+            ``"fnn-d8-w32"``; or a trained model or embedding of your own, which costs nothing here.
+        module, trainable: as for :func:`grokkit.transfer_embedding`.
+        rule: when to stop a weak model; the default is ``Rule()``.
+        loss: of outputs and targets. Default cross-entropy; with another one, targets above and below 0 are two classes
+            that the sign of one output tells apart.
+        seed: of the weak models and of B.
+
+    Returns:
+        the embedding, whether its model reached ``rule.stop``, and every attempt with its accuracy and cost.
+
+    Raises:
+        InputError: as :func:`grokkit.transfer_embedding`; unknown ``weak``; no validation rows.
+    """
+    if isinstance(weak, str):
+        before = embedding_of(target if module is None else target.get_submodule(module))
+        lesson = _lesson(Examples(*train), Examples(*validation), len(before), loss)
+        stage = find_embedding(weak, lesson, width=before.shape[1], rule=rule or Rule(), seed=seed)
+    else:
+        stage = WeakStage(embedding_of(weak) if isinstance(weak, nn.Module) else weak, True, ())
+    generator = stream(seed, "transfer")
+    transfer_embedding(target, stage.embedding, module, trainable=trainable, generator=generator)
+    return stage
+
+
+def _lesson(train: Examples, validation: Examples, rows: int, loss: Callable[[Tensor, Tensor], Tensor]) -> Lesson:
+    for name, part in (("train", train), ("validation", validation)):
+        if part.inputs.ndim != 2 or len(part.inputs) != len(part.targets):
+            raise InputError(
+                f"{name} inputs have shape {tuple(part.inputs.shape)} and targets {tuple(part.targets.shape)}; weak "
+                "models read one row of tokens, or of numbers, a target"
+            )
+    device = torch.device("cpu")  # where models this small are fastest
+    here = [Examples(part.inputs.detach().to(device), part.targets.detach().to(device)) for part in (train, validation)]
+    vocabulary = None if train.inputs.is_floating_point() else rows
+    if loss is F.cross_entropy:
+        outputs = int(max(part.targets.max() for part in here if len(part.targets))) + 1
+        return Lesson(train=here[0], validation=here[1], vocabulary=vocabulary, outputs=outputs)
+    return Lesson(
+        train=here[0],
+        validation=here[1],
+        vocabulary=vocabulary,
+        outputs=1,
+        loss=lambda out, y: loss(out.flatten(), y),
+        correct=lambda out, y: (out.flatten() > 0) == (y > 0),
+    )

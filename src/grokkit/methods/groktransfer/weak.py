@@ -1,0 +1,157 @@
+"""Weak models: small networks that are trained until they generalize a little, for their embeddings.
+
+A weak model sees the target's training rows, at most the places of them that vary: a token that stands in every row,
+such as an operator, tells it nothing. Rows of the embedding that it never saw are drawn at random, of the size of
+those that it did.
+
+Shapes: N rows, T tokens (or F features), V vocabulary (or F), d width of the embedding.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from grokkit.errors import InputError
+from grokkit.methods.groktransfer.factorized import embedding_of
+from grokkit.methods.lesson import Examples, Lesson
+from grokkit.models import FNN, Decoder
+from grokkit.rng import stream
+
+_FORM = re.compile(r"(fnn|decoder)((?:-[dwlh][1-9]\d*)+)")
+_EXAMPLES = "fnn-d8-w32, fnn-d4-w16-l3 or decoder-d32-l1-h4"
+
+
+@dataclass(frozen=True)
+class WeakModel:
+    """A kind of network and its size; ``str()`` gives the name that :func:`parse_weak` reads.
+
+    >>> parse_weak("fnn-d4-w16")
+    WeakModel(kind='fnn', dim=4, width=16, depth=2, heads=4)
+    """
+
+    kind: Literal["fnn", "decoder"]
+    dim: int
+    width: int = 0
+    depth: int = 2
+    heads: int = 4
+
+    def __str__(self) -> str:
+        if self.kind == "decoder":
+            return f"decoder-d{self.dim}-l{self.depth}-h{self.heads}"
+        return f"fnn-d{self.dim}-w{self.width}" + (f"-l{self.depth}" if self.depth != 2 else "")
+
+    def build(self, lesson: Lesson, inputs: Tensor, seed: int) -> FNN | Decoder:
+        """With PyTorch's default initial weights, drawn from ``seed``'s stream."""
+        places = inputs.shape[1]
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(stream(seed, f"weak {self}").initial_seed())
+            if self.kind == "decoder":
+                if lesson.vocabulary is None:
+                    raise InputError(f"{self} reads tokens, and this task has numbers; take an fnn")
+                return Decoder(
+                    vocabulary=max(lesson.vocabulary, lesson.outputs),
+                    positions=places,
+                    depth=self.depth,
+                    width=self.dim,
+                    heads=self.heads,
+                )
+            sizes = {"depth": self.depth, "dim": self.dim, "width": self.width}
+            if lesson.vocabulary is None:
+                return FNN(features=places, classes=lesson.outputs, **sizes)
+            return FNN(vocabulary=lesson.vocabulary, tokens=places, classes=lesson.outputs, **sizes)
+
+
+def parse_weak(name: str) -> WeakModel:
+    """A weak model by name: kind, then d(im), w(idth), l(ayers), h(eads).
+
+    Raises:
+        InputError: for anything else.
+    """
+    match = _FORM.fullmatch(name.strip())
+    if match is None:
+        raise InputError(f"{name!r} is not a weak model; write e.g. {_EXAMPLES}, auto, or the file of an embedding")
+    kind, rest = match.groups()
+    sizes = {part[0]: int(part[1:]) for part in rest[1:].split("-")}
+    needed = "dw" if kind == "fnn" else "d"
+    unused = set(sizes) - set("dwl" if kind == "fnn" else "dlh")
+    if missing := [letter for letter in needed if letter not in sizes]:
+        raise InputError(f"{name!r} does not say its {missing[0]}; write e.g. {_EXAMPLES}")
+    if unused:
+        raise InputError(f"{name!r}: {kind} has no {min(unused)}; write e.g. {_EXAMPLES}")
+    if kind == "fnn":
+        return WeakModel("fnn", sizes["d"], sizes["w"], sizes.get("l", 2))
+    model = WeakModel("decoder", sizes["d"], depth=sizes.get("l", 1), heads=sizes.get("h", min(4, sizes["d"])))
+    if model.dim % model.heads:
+        raise InputError(f"{name!r}: its width {model.dim} is not divisible by {model.heads} heads; e.g. {_EXAMPLES}")
+    return model
+
+
+class Trial:
+    """One weak model in training."""
+
+    def __init__(self, weak: WeakModel, lesson: Lesson, *, lr: float, wd: float, seed: int) -> None:
+        self.weak, self.seed = weak, seed
+        self.steps, self.flops, self.seconds = 0, 0, 0.0
+        self.train_accuracy = self.validation_accuracy = 0.0
+        self.is_finite = True
+        self._lesson = lesson
+        places = varying_places(lesson.train.inputs) if lesson.vocabulary else slice(None)
+        self._train, self._validation = (
+            Examples(part.inputs[:, places].contiguous(), part.targets) for part in (lesson.train, lesson.validation)
+        )
+        self._model = weak.build(lesson, self._train.inputs, seed)
+        # AdamW as for the targets, see the `adamw` arm.
+        self._optimizer = torch.optim.AdamW(
+            self._model.parameters(), lr=lr, weight_decay=wd, betas=(0.9, 0.98), fused=True
+        )
+
+    def advance(self, steps: int) -> None:
+        """Train, then look at the accuracies: on the training rows as the last step saw them. Both are counted."""
+        start = time.perf_counter()
+        inputs, targets = self._train
+        places = inputs.shape[1]
+        outputs = loss = torch.tensor(torch.nan)
+        for _ in range(steps):
+            outputs = self._model(inputs)
+            loss = self._lesson.loss(outputs, targets)
+            self._optimizer.zero_grad()
+            loss.backward()
+            self._optimizer.step()
+        with torch.no_grad():
+            self.train_accuracy = self._accuracy(outputs, targets)
+            self.validation_accuracy = self._accuracy(self._model(self._validation.inputs), self._validation.targets)
+            self.is_finite = bool(loss.isfinite())
+        self.steps += steps
+        self.flops += 3 * steps * self._model.forward_flops(len(inputs), places)
+        self.flops += self._model.forward_flops(len(self._validation.inputs), places)
+        self.seconds += time.perf_counter() - start
+
+    def _accuracy(self, outputs: Tensor, targets: Tensor) -> float:
+        return float(self._lesson.correct(outputs, targets).double().mean())
+
+    def embedding(self) -> Tensor:
+        """(V, d), with random rows for tokens that the model never saw."""
+        found = embedding_of(self._model)
+        if self._lesson.vocabulary is None:
+            return found
+        seen = torch.cat([part.inputs.flatten() for part in (self._train, self._validation)]).unique()
+        return fill_unseen(found[seen], self._lesson.vocabulary, seen, self.seed)
+
+
+def varying_places(inputs_NT: Tensor) -> Tensor:
+    """The places, of T, at which not every row has the same token; all of them if there are none."""
+    varies_T = (inputs_NT != inputs_NT[:1]).any(0)
+    return (varies_T if varies_T.any() else ~varies_T).nonzero().flatten()
+
+
+def fill_unseen(known: Tensor, rows: int, places: Tensor, seed: int) -> Tensor:
+    """An embedding of ``rows`` tokens: ``known`` at ``places``, random rows of its root mean square elsewhere."""
+    full = known.square().mean().sqrt() * torch.randn(rows, known.shape[1], generator=stream(seed, "unseen tokens"))
+    full[places] = known
+    return full
