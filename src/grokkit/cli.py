@@ -44,22 +44,25 @@ def main() -> None:
 
 @app.command()
 def compare(
-    task: Annotated[str, typer.Argument(help="e.g. mul:97 or 'a*a - b mod 97'; see `grokkit tasks`")],
+    task: Annotated[str, typer.Argument(help="e.g. mul:97, 'a*a - b mod 97' or parity:40,3; see `grokkit tasks`")],
     methods: Annotated[
         str, typer.Option(help="separated by commas, settings in parentheses; see `grokkit methods`")
     ] = "adamw,grokfast-ema,grokfast-ma,grad-norm",
     seeds: Annotated[int, typer.Option(help="runs of each method, on seeds 0, 1, ...")] = 5,
     budget: Annotated[int, typer.Option(help="optimizer steps a run may take")] = 3000,
     out: Annotated[Path | None, typer.Option(help="folder for runs and report [default: out/TASK]")] = None,
-    model: Annotated[str, typer.Option(help="decoder or fnn, settings in parentheses")] = "decoder",
+    model: Annotated[str, typer.Option(help="decoder, fnn or two-layer, settings in parentheses")] = "decoder",
     layout: Annotated[
-        str | None, typer.Option(help="infix, operands-first or operands [default: infix; fnn: operands]")
+        str | None, typer.Option(help="infix, operands-first or operands [default: infix for a decoder, else operands]")
     ] = None,
     train_fraction: Annotated[float, typer.Option(help="share of all rows to train on")] = 0.5,
+    train_size: Annotated[int | None, typer.Option(help="rows to train on, in place of a share")] = None,
     validation_fraction: Annotated[float, typer.Option(help="share of all rows kept for tuning")] = 0.1,
     operands_from: Annotated[str, typer.Option(help="smallest operands, e.g. b=1 as published [default: 0]")] = "",
     unordered_split: Annotated[bool, typer.Option(help="keep a∘b and b∘a in the same part")] = False,
-    batch_size: Annotated[str | None, typer.Option(help="rows a step, or full [default: 512; fnn: full]")] = None,
+    batch_size: Annotated[
+        str | None, typer.Option(help="rows a step, or full [default: 512 for a decoder, else full]")
+    ] = None,
     remainder: Annotated[
         str, typer.Option(help="rows that fill no batch: spread over all, or own-batch as published")
     ] = "spread",
@@ -88,7 +91,7 @@ def compare(
 
     where = choose_device(device)
     model_settings = model_config(model)
-    feed_forward = model_settings.kind == "fnn"
+    feed_forward = model_settings.kind != "decoder"
     shared = {
         "task": checked(
             TaskConfig,
@@ -98,6 +101,7 @@ def compare(
             operands_from=_starts(operands_from),
             train_fraction=train_fraction,
             validation_fraction=validation_fraction,
+            train_size=train_size,
             unordered_split=unordered_split,
         ),
         "model": model_settings,
@@ -168,13 +172,13 @@ def report(folder: Annotated[Path, typer.Argument(help="a folder that `grokkit c
 
 def _report(store: Store, console: Console) -> None:
     from grokkit.analyse import leaderboard, verdict
-    from grokkit.report import leaderboard_table, write_report
+    from grokkit.report import TABLES, leaderboard_table, write_report
 
     study = store.read_study()
     done = store.finished(study["run_ids"])
     run_ids = [run_id for run_id in study["run_ids"] if run_id in done]
     runs, curves = store.load(run_ids)
-    tables = {name: store.load_table(name, run_ids) for name in ("amplifier", "softmax")}
+    tables = {name: store.load_table(name, run_ids) for name in TABLES}
     if len(done) < len(study["run_ids"]):
         console.print(f"only {len(done)} of {len(study['run_ids'])} runs are finished; the report is of those")
     if not done:
@@ -232,10 +236,11 @@ def methods() -> None:
 @app.command()
 def tasks() -> None:
     """List the tasks."""
-    from grokkit.tasks import SHORT_NAMES
+    from grokkit.tasks import NAMED_TASKS, SHORT_NAMES
 
-    _list([(f"{name}:P", f"{short.formula} mod P. {short.description}") for name, short in SHORT_NAMES.items()])
-    print("\nOr any expression: 'a*a - b mod 97', 'a*c + b*d - e mod 7', '(a+b)*c mod 23', 'a/b mod 97'")
+    modular = [(f"{name}:P", f"{short.formula} mod P. {short.description}") for name, short in SHORT_NAMES.items()]
+    _list([*modular, *((task.usage, task.description) for task in NAMED_TASKS.values())])
+    print("\nOr any modular expression: 'a*a - b mod 97', 'a*c + b*d - e mod 7', '(a+b)*c mod 23', 'a/b mod 97'")
 
 
 @app.command()

@@ -71,3 +71,30 @@ def test_tables_are_used_when_rows_are_many_and_nowhere_else(monkeypatch):
 def test_bad_size():
     with pytest.raises(InputError, match=r"fnn dim=0 is not possible"):
         FNN(vocabulary=7, tokens=2, classes=7, dim=0)
+
+
+def test_of_features_the_embedding_is_a_linear_layer_without_a_nonlinearity():
+    model = FNN(features=6, classes=1, depth=3, dim=3, width=5)
+    shapes = {name: tuple(p.shape) for name, p in model.named_parameters()}
+    layers = {"layers.0.weight": (5, 3), "layers.1.weight": (5, 5), "layers.2.weight": (1, 5)}
+    assert shapes == {"input_embedding.weight": (3, 6), **layers}
+    x = torch.randn(7, 6)
+    e, (w1, w2, w3) = model.input_embedding.weight, [layer.weight for layer in model.layers]
+    by_hand = torch.stack([w3 @ torch.relu(w2 @ torch.relu(w1 @ (e @ row))) for row in x])
+    torch.testing.assert_close(model(x), by_hand)
+
+
+def test_flops_of_features_count_the_embedding():
+    model = FNN(features=6, classes=1, depth=2, dim=3, width=5)
+    x = torch.randn(11, 6, requires_grad=True)  # so that the first layer has both backward products, as is counted
+    with FlopCounterMode(display=False) as counter:
+        model(x).sum().backward()
+    assert counter.get_total_flops() == 3 * model.forward_flops(11, 6)
+
+
+@pytest.mark.parametrize(
+    "inputs", [{}, {"vocabulary": 7}, {"tokens": 2}, {"vocabulary": 7, "tokens": 2, "features": 6}]
+)
+def test_tokens_or_features(inputs):
+    with pytest.raises(InputError, match=r"^an fnn reads tokens or features: give vocabulary and tokens, or features"):
+        FNN(classes=7, **inputs)

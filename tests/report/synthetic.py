@@ -20,6 +20,7 @@ CROSSINGS: dict[str, list[int | None]] = {
 SECONDS_PER_STEP = {"adamw": 0.002, "grokfast-ema": 0.0022, "grad-norm": 0.0021, "adam-paper": 0.0019}
 FLOPS_PER_STEP = 2.5e8
 MEMORIZED = 200
+START_SECONDS, START_FLOPS = 0.5, 1e10
 
 
 def study(crossings: Mapping[str, list[int | None]] = CROSSINGS, **changes: Any) -> dict[str, Any]:
@@ -53,7 +54,7 @@ def study(crossings: Mapping[str, list[int | None]] = CROSSINGS, **changes: Any)
 def tables(
     crossings: Mapping[str, list[int | None]] = CROSSINGS, evaluations: int = 150
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The frames ``runs`` and ``curves`` of the synthetic study."""
+    """The frames ``runs`` and ``curves`` of the synthetic study. A run of "groktransfer" starts with weak models."""
     runs, curves = [], []
     for method, found in crossings.items():
         pace = SECONDS_PER_STEP.get(method, 0.002)
@@ -65,7 +66,13 @@ def tables(
     return pl.DataFrame(runs, infer_schema_length=None), pl.concat(curves)
 
 
+def _start_seconds(method: str, seed: int) -> float:
+    return START_SECONDS + 0.1 * seed if method == "groktransfer" else 0.0
+
+
 def _run(run_id: str, method: str, seed: int, crossing: int | None, steps: int, pace: float) -> dict[str, Any]:
+    start = _start_seconds(method, seed)
+    start_flops = START_FLOPS if start else 0.0
     return {
         "run_id": run_id,
         "method": method,
@@ -75,6 +82,8 @@ def _run(run_id: str, method: str, seed: int, crossing: int | None, steps: int, 
         "config_hash": "0000",
         "status": "censored" if crossing is None else "generalized",
         "steps": steps,
+        "start_seconds": start,
+        "start_flops": start_flops,
         "memorized_at": MEMORIZED,
         "generalized_first_at": crossing,
         "generalized_at": crossing,
@@ -83,11 +92,11 @@ def _run(run_id: str, method: str, seed: int, crossing: int | None, steps: int, 
         "diverged_at": None,
         "memorized_resolution_steps": 10,
         "resolution_steps": None if crossing is None else 50,
-        "train_seconds_to_target": None if crossing is None else crossing * pace,
-        "flops_to_target": None if crossing is None else crossing * FLOPS_PER_STEP,
-        "train_seconds": steps * pace,
+        "train_seconds_to_target": None if crossing is None else start + crossing * pace,
+        "flops_to_target": None if crossing is None else start_flops + crossing * FLOPS_PER_STEP,
+        "train_seconds": start + steps * pace,
         "eval_seconds": steps * pace / 10,
-        "flops": steps * FLOPS_PER_STEP,
+        "flops": start_flops + steps * FLOPS_PER_STEP,
         "peak_memory_bytes": 300_000_000,
         "final_train_accuracy": 1.0,
         "final_test_accuracy": 0.3 if crossing is None else 0.99,
@@ -125,7 +134,7 @@ def _curve(
         {
             "run_id": run_id,
             "step": step,
-            "train_seconds": step * pace,
+            "train_seconds": _start_seconds(method, seed) + step * pace,
             "eval_seconds": step * pace / 10,
             "flops": step * FLOPS_PER_STEP,
             "train_loss": 5 * (1 - train),
@@ -178,3 +187,49 @@ def probes(
 
 
 _KEYS = {"run_id": pl.String, "method": pl.String, "seed": pl.Int64}
+
+
+TRANSFERRED = {"adamw": [6000, 8000, 7000], "groktransfer": [900, None, 1100]}
+"""Crossings of a study in which the second method starts from a weak model's embedding."""
+
+MODULUS = 97
+
+
+def embeddings(
+    crossings: Mapping[str, list[int | None]] = TRANSFERRED, looked_at: Sequence[str] = ("adamw", "groktransfer")
+) -> dict[str, pl.DataFrame]:
+    """The frames ``fourier``, ``circle``, ``pca``, ``ntk`` and ``attempts``: frequencies 11, 25 and 40 come up."""
+    frames: dict[str, list[pl.DataFrame]] = {name: [] for name in ("fourier", "circle", "pca", "ntk", "attempts")}
+    rng = np.random.default_rng(0)
+    number = np.arange(MODULUS)
+    frequency = np.arange(1, (MODULUS + 1) // 2)
+    for method in looked_at:
+        for seed, crossing in enumerate(crossings[method]):
+            keys = {"run_id": f"{method}--seed{seed}--0000", "method": method, "seed": seed}
+            steps = np.unique([0, *np.geomspace(10, crossing or BUDGET, 60).astype(int)]).tolist()
+            for step in steps:
+                learned = 1 / (1 + np.exp(-3 * np.log(max(step, 1) / ((crossing or 4 * BUDGET) / 2))))
+                power = rng.gamma(8, size=len(frequency)) / 8
+                power[[10, 24, 39]] += learned * np.array([25.0, 18.0, 9.0])
+                frames["fourier"].append(
+                    pl.DataFrame({**keys, "step": step, "frequency": frequency, "share": power / power.sum()})
+                )
+                change = {"step": step, "kernel_distance": 0.3 / (1 + step / 50) ** 1.5 * (1 + 0.1 * seed)}
+                frames["ntk"].append(pl.DataFrame({**keys, **change} if step else {**keys, "step": 0}))
+            angle = 2 * np.pi * number * 11 / MODULUS
+            noise = rng.normal(size=(2, MODULUS)) * (0.15 if crossing else 1.0)
+            x, y = np.cos(angle) + noise[0], np.sin(angle) + noise[1]
+            at = {**keys, "step": steps[-1], "number": number}
+            frames["circle"].append(pl.DataFrame({**at, "x": x, "y": y, "frequency": 11}))
+            turned = {"x": 0.8 * x - 0.6 * y, "y": 0.6 * x + 0.8 * y, "explained_x": 0.31, "explained_y": 0.24}
+            frames["pca"].append(pl.DataFrame({**at, **turned}))
+            if method != "adamw":
+                weak = {"attempt": [0, 1, 2], "weak": ["fnn-d2-w8", "fnn-d4-w16", "fnn-d4-w16"]}
+                found = {
+                    "seed_of_weak": [0, 0, 1],
+                    "steps": [300, 2000, 1400],
+                    "validation_accuracy": [0.02, 0.31, 0.71],
+                }
+                spent = {"seconds": [0.05, 0.25, 0.2], "flops": [1e9, 5e9, 4e9], "chosen": [False, False, True]}
+                frames["attempts"].append(pl.DataFrame({**keys, **weak, **found, **spent}))
+    return {name: pl.concat(parts, how="diagonal_relaxed") for name, parts in frames.items() if parts}

@@ -237,3 +237,152 @@ def test_a_single_run_can_be_drawn(synthetic, crossings) -> None:
         figures.times_chart(figures.times_data(runs, methods), methods),
     )
     assert all(specification(chart)["datasets"] for chart in charts)
+
+
+def fourier_of(steps_of: dict[tuple[str, int], list[int]]) -> pl.DataFrame:
+    """fourier.parquet of runs, by method and seed evaluated at these steps: two frequencies, half of the norm each."""
+    rows = [
+        {"run_id": f"{method}-{seed}", "method": method, "seed": seed, "step": step, "frequency": k, "share": 0.5}
+        for (method, seed), steps in steps_of.items()
+        for step in steps
+        for k in (1, 2)
+    ]
+    return pl.DataFrame(rows)
+
+
+def test_spectra_are_the_first_seeds_each_until_the_next_and_that_at_step_zero_half_a_step_ahead() -> None:
+    data = figures.spectrum_data(fourier_of({("a", 3): [7], ("a", 1): [0, 10, 20, 80], ("b", 0): [5], ("c", 0): [0]}))
+    cells = data.filter(pl.col("frequency") == 1).select("method", "start", "until").rows()
+    assert cells == [
+        *(("a", 5.0, 10.0), ("a", 10.0, 20.0), ("a", 20.0, 80.0), ("a", 80.0, 320.0)),
+        ("b", 5.0, 10.0),
+        ("c", 1.0, 2.0),
+    ]
+    assert data.height == 2 * len(cells)
+    assert data["share"].unique().to_list() == [0.5]
+
+
+def test_spectra_are_thinned_evenly_in_log_steps_and_keep_both_ends() -> None:
+    data = figures.spectrum_data(fourier_of({("a", 0): list(range(0, 10_001, 10))}))
+    starts = data["start"].unique().sort().to_numpy()
+    assert (starts[0], starts[1], starts[-1]) == (5, 10, 10_000)
+    assert len(starts) <= 49
+    late = starts[starts > 1000]
+    np.testing.assert_allclose(late[1:] / late[:-1], 1000 ** (1 / 47), rtol=0.02)
+
+
+def test_an_embedding_without_a_spectrum_is_not_drawn() -> None:
+    table = fourier_of({("a", 0): [0, 10], ("b", 0): [10]}).with_columns(
+        pl.when(pl.col("method") == "b").then("share").alias("share")
+    )
+    assert figures.spectrum_data(table)["method"].unique().to_list() == ["b"]
+    assert figures.spectrum_data(table.with_columns(pl.lit(None, pl.Float64).alias("share"))).is_empty()
+
+
+def test_the_colours_of_all_spectra_mean_the_same() -> None:
+    table = fourier_of({("a", 0): [1, 10], ("b", 0): [1, 10]}).with_columns(
+        pl.when(pl.col("method") == "b").then(0.9).otherwise("share").alias("share")
+    )
+    data = figures.spectrum_data(table)
+    for method in "ab":
+        color = specification(figures.spectrum_chart(data, method))["encoding"]["color"]
+        assert color["scale"]["domain"] == [0, 0.9]
+
+
+def picture_of(rows: list[tuple[str, int, int, int]], **columns: float) -> pl.DataFrame:
+    """circle.parquet or pca.parquet: method, seed, step, number; x is the step, y the number."""
+    frame = pl.DataFrame(rows, schema=["method", "seed", "step", "number"], orient="row")
+    return frame.with_columns(
+        x=pl.col("step") + 0.0, y=pl.col("number") + 0.0, **{k: pl.lit(v) for k, v in columns.items()}
+    )
+
+
+def test_circles_are_the_first_seeds_last_and_a_turn_is_place_times_frequency() -> None:
+    powers = (1, 3, 2, 6, 4, 5)  # of 3 modulo 7
+    table = picture_of([("m", seed, step, n) for seed in (2, 1) for step in (5, 50) for n in powers], frequency=2)
+    data = figures.circle_data(table)
+    assert data["number"].to_list() == list(powers)
+    assert data["x"].unique().to_list() == [50.0]
+    assert data["turn"].to_list() == pytest.approx([0, 1 / 3, 2 / 3, 0, 1 / 3, 2 / 3])
+    spec = specification(figures.circle_chart(data, "m"))
+    axes = spec["layer"][0]["encoding"]
+    assert axes["x"]["scale"]["domain"] == axes["y"]["scale"]["domain"], "a circle is round"
+    assert axes["x"]["title"] == "cosine of frequency 2"
+
+
+def test_principal_components_have_the_colours_of_the_circle() -> None:
+    circles = figures.circle_data(picture_of([("m", 0, 9, n) for n in (1, 3, 2, 6, 4, 5)], frequency=1))
+    rows = [(method, 0, 9, n) for method in ("m", "other") for n in range(7)]
+    data = figures.pca_data(picture_of(rows, explained_x=0.5, explained_y=0.25), circles)
+    own = data.filter(pl.col("method") == "m").sort("number")
+    expected = [None, *(pytest.approx(place / 6) for place in (0, 2, 1, 4, 5, 3))]
+    assert own["turn"].to_list() == expected
+    assert data.filter(pl.col("method") == "other")["turn"].null_count() == 7
+    encoding = specification(figures.pca_chart(data, "m"))["encoding"]
+    assert (encoding["x"]["title"], encoding["y"]["title"]) == ("component 1, 50 %", "component 2, 25 %")
+
+
+@pytest.mark.parametrize("method", ["m", "other"])
+def test_a_number_without_a_turn_is_a_grey_dot(method) -> None:
+    circles = figures.circle_data(picture_of([("m", 0, 9, n) for n in (1, 2)], frequency=1))
+    rows = [(name, 0, 9, n) for name in ("m", "other") for n in range(3)]
+    data = figures.pca_data(picture_of(rows, explained_x=0.5, explained_y=0.25), circles)
+    svg = vl_convert.vegalite_to_svg(specification(figures.pca_chart(data, method)), vl_version=vega_lite_version())
+    assert svg.count('aria-roledescription="point"') == 3
+    assert svg.count('fill="#9aa4ad"') == (1 if method == "m" else 3)
+
+
+def costs_of(rows: list[dict[str, float | str | None]]) -> pl.DataFrame:
+    """Runs whose FLOPs are a thousand times their seconds."""
+    frame = pl.DataFrame(rows, schema_overrides={"generalized_at": pl.Int64, "start_seconds": pl.Float64})
+    return frame.with_columns(
+        pl.when(pl.col("generalized_at").is_not_null()).then("train_seconds").alias("train_seconds_to_target"),
+        start_flops=1000 * pl.col("start_seconds"),
+        flops=1000 * pl.col("train_seconds"),
+    ).with_columns(flops_to_target=1000 * pl.col("train_seconds_to_target"))
+
+
+def test_costs_are_means_of_those_that_reached_the_target_and_of_those_that_did_not() -> None:
+    runs = costs_of(
+        [
+            {"method": "b", "generalized_at": 5, "start_seconds": 1.0, "train_seconds": 4.0},
+            {"method": "b", "generalized_at": 7, "start_seconds": 3.0, "train_seconds": 8.0},
+            {"method": "b", "generalized_at": None, "start_seconds": 2.0, "train_seconds": 50.0},
+            {"method": "a", "generalized_at": 9, "start_seconds": None, "train_seconds": 10.0},
+            {"method": "c", "generalized_at": None, "start_seconds": 0.0, "train_seconds": 60.0},
+        ]
+    )
+    expected = [
+        *(("a", "reached", 1, "weak models", 0.0), ("a", "reached", 1, "training", 10.0)),
+        *(("b", "reached", 2, "weak models", 2.0), ("b", "reached", 2, "training", 4.0)),
+        *(("b", "not reached", 1, "weak models", 2.0), ("b", "not reached", 1, "training", 48.0)),
+        *(("c", "not reached", 1, "weak models", 0.0), ("c", "not reached", 1, "training", 60.0)),
+    ]
+    assert figures.cost_data(runs, ["a", "b", "c"], "seconds").rows() == expected
+    flops = figures.cost_data(runs, ["a", "b", "c"], "flops")
+    assert flops["cost"].to_list() == [1000 * row[-1] for row in expected]
+
+    chart = figures.cost_chart(figures.cost_data(runs, ["a", "b", "c"], "seconds"), "seconds").properties(width=400)
+    svg = vl_convert.vegalite_to_svg(specification(chart), vl_version=vega_lite_version())
+    texts = re.findall(r">([^<>]+)</t", svg)
+    for words in ("a", "b", "1 not reached", "c", "10.0 s", "6.00 s", "50.0 s", "60.0 s", "weak models", "training"):
+        assert words in texts
+    assert texts.count("1 not reached") == 2
+
+
+@pytest.mark.parametrize(("starts", "shown"), [([0.0, 0.1], True), ([0.0, None], False), ([0.0, 0.0], False)])
+def test_there_is_a_start_if_a_run_had_a_cost_before_its_first_step(starts, shown) -> None:
+    assert figures.has_start(pl.DataFrame({"start_seconds": starts})) is shown
+    assert not figures.has_start(pl.DataFrame({"seed": [0]}))
+
+
+def test_a_legend_names_only_what_is_drawn(synthetic) -> None:
+    methods = list(synthetic.AMPLIFIED)
+    runs, _ = synthetic.tables(synthetic.AMPLIFIED)
+    divergences = figures.divergence_data(synthetic.probes(synthetic.AMPLIFIED, methods[1:])["softmax"])
+    seeds = figures.seed_curves_data(runs, divergences, columns=("step", "median"))
+    medians = figures.median_curve_data(runs, divergences, "median")
+    bold = specification(figures.curve_chart(seeds, medians, methods, "median", legend=True))["layer"][1]["encoding"]
+    for channel in ("color", "strokeDash"):
+        assert bold[channel]["legend"]["values"] == methods[1:]
+        assert bold[channel]["scale"]["domain"] == methods, "a method looks the same everywhere"

@@ -59,12 +59,13 @@ class Document(HTMLParser):
             self.text += data
 
 
-def make(synthetic, crossings=None, evaluations=150, amplified=(), **changes) -> str:
+def make(synthetic, crossings=None, evaluations=150, amplified=(), looked_at=(), **changes) -> str:
     crossings = crossings or synthetic.CROSSINGS
     runs, curves = synthetic.tables(crossings, evaluations)
     study = synthetic.study(crossings, **changes)
     rows = leaderboard(runs, study["methods"], study["baseline"])
-    return build_page(study, runs, curves, synthetic.probes(crossings, amplified), rows, verdict(rows, study))
+    tables = {**synthetic.probes(crossings, amplified), **synthetic.embeddings(crossings, looked_at)}
+    return build_page(study, runs, curves, tables, rows, verdict(rows, study))
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +77,17 @@ def page(synthetic) -> str:
 def amplified(synthetic) -> str:
     """The page of a study in which two methods of three have an amplifier."""
     return make(synthetic, synthetic.AMPLIFIED, amplified=list(synthetic.AMPLIFIED)[1:])
+
+
+@pytest.fixture(scope="module")
+def transferred(synthetic) -> str:
+    """The page of a study in which a method starts from a weak model, and embeddings and kernels were looked at."""
+    return make(synthetic, synthetic.TRANSFERRED, looked_at=list(synthetic.TRANSFERRED))
+
+
+def charts_of(page: str) -> list[str]:
+    """The names of the slots for charts, in order."""
+    return [str(attributes["data-chart"]) for _, attributes in Document(page).tags if "data-chart" in attributes]
 
 
 def test_the_page_loads_nothing(page) -> None:
@@ -129,7 +141,8 @@ def test_markup_is_accessible(page) -> None:
 
 
 def test_names_from_the_command_line_are_text_everywhere(synthetic) -> None:
-    page = make(synthetic, {EVIL: [700, 800], "x": [900, None]}, title=EVIL, command=EVIL, amplified=[EVIL])
+    study = {EVIL: [700, 800], "groktransfer": [900, None]}
+    page = make(synthetic, study, title=EVIL, command=EVIL, amplified=[EVIL], looked_at=[EVIL])
     assert "<script>alert" not in page
     document = Document(page)
     assert [tag for tag, _ in document.tags].count("script") == 3
@@ -150,14 +163,77 @@ def test_the_section_on_amplifiers_is_there_if_a_run_has_one(page, amplified) ->
     text = Document(amplified).text
     words = ["Weights and gradients", "The learned amplifier", "most unequal tensor", "Every run"]
     assert [text.index(word) for word in words] == sorted(text.index(word) for word in words)
-    names = [attributes["data-chart"] for _, attributes in Document(amplified).tags if "data-chart" in attributes]
-    assert [name for name in names if ":" in str(name)] == [
+    names = charts_of(amplified)
+    assert [name for name in names if ":" in name] == [
         "amplifier:neuralgrok",
         "amplifier:neuralgrok-random",
         "divergence:median",
         "divergence:largest",
     ]
     assert set(names) - {"train", "test"} <= json.loads(Document(amplified).scripts[0])["charts"].keys()
+
+
+def test_embeddings_kernels_and_costs_have_their_places(transferred) -> None:
+    document = Document(transferred)
+    words = ["What it costs", "Weak models tried", "71.0\u00a0%", "Weights and gradients", "The embedding"]
+    words += ["The tangent kernel", "Every run"]
+    assert [document.text.index(word) for word in words] == sorted(document.text.index(word) for word in words)
+    names = charts_of(transferred)
+    assert [name for name in names if ":" in name or name == "kernel"] == [
+        *("cost:seconds", "cost:flops"),
+        *("spectrum:adamw", "circle:adamw", "pca:adamw"),
+        *("spectrum:groktransfer", "circle:groktransfer", "pca:groktransfer"),
+        "kernel",
+    ]
+    assert set(names) - {"train", "test"} <= json.loads(document.scripts[0])["charts"].keys()
+    tables = [tag for tag, _ in document.tags]
+    assert tables.count("table") == tables.count("caption") == 4
+    assert "None" not in document.text
+
+
+@pytest.mark.parametrize(
+    ("absent", "words"),
+    [
+        (("fourier", "circle", "pca"), ["The embedding"]),
+        (("ntk",), ["The tangent kernel"]),
+        (("attempts",), ["Weak models tried"]),
+    ],
+    ids=str,
+)
+def test_a_section_stands_only_where_there_is_something(synthetic, absent, words) -> None:
+    runs, curves = synthetic.tables(synthetic.TRANSFERRED)
+    study, tables = synthetic.study(synthetic.TRANSFERRED), synthetic.embeddings()
+    rows = leaderboard(runs, study["methods"], study["baseline"])
+    for without in (
+        {name: table for name, table in tables.items() if name not in absent},
+        {name: table.clear() if name in absent else table for name, table in tables.items()},
+    ):
+        text = Document(build_page(study, runs, curves, without, rows, "Nothing to say.")).text
+        sections = ["What it costs", "Weak models tried", "The embedding", "The tangent kernel"]
+        assert [section for section in sections if section not in text] == words
+
+
+def test_costs_are_shown_only_if_a_run_had_a_start(page, amplified, transferred) -> None:
+    assert ["What it costs" in Document(text).text for text in (page, amplified, transferred)] == [False, False, True]
+
+
+def test_one_picture_of_an_embedding_is_enough_and_only_its_methods_have_a_key(synthetic) -> None:
+    crossings = {**synthetic.TRANSFERRED, "other": [800, 900, 700]}
+    tables = synthetic.embeddings(crossings, ["groktransfer"])
+    runs, curves = synthetic.tables(crossings)
+    study = synthetic.study(crossings)
+    rows = leaderboard(runs, study["methods"], study["baseline"])
+    some = {name: tables[name] for name in ("pca", "ntk")}
+    page = build_page(study, runs, curves, some, rows, "Nothing to say.")
+    assert [name for name in charts_of(page) if name.endswith((":groktransfer", ":other"))] == ["pca:groktransfer"]
+    kernel = page.split('<h2 id="the-tangent-kernel">')[1].split("</ul>")[0]
+    assert "groktransfer</li>" in kernel
+    assert kernel.count("</li>") == 1
+
+
+def test_the_key_of_the_amplifiers_names_only_methods_that_have_one(amplified) -> None:
+    own = amplified.split('<h2 id="the-learned-amplifier">')[1].split("</section>")[0]
+    assert re.findall(r"</svg>([^<]+)</li>", own) == ["neuralgrok", "neuralgrok-random"]
 
 
 @pytest.mark.parametrize(
@@ -212,7 +288,7 @@ def chart_parts(dom: str) -> list[str]:
     return re.split(r"<div class=\"chart", dom)[1:]
 
 
-@pytest.mark.parametrize(("which", "charts"), [("page", 9), ("amplified", 13)])
+@pytest.mark.parametrize(("which", "charts"), [("page", 9), ("amplified", 13), ("transferred", 18)])
 def test_a_browser_draws_every_chart_without_a_word_of_complaint(request, tmp_path, which, charts) -> None:
     dom, console = browse(request.getfixturevalue(which), tmp_path)
     assert not console
@@ -225,22 +301,26 @@ def test_a_browser_draws_every_chart_without_a_word_of_complaint(request, tmp_pa
     assert 'data-drawn="step"' in dom
 
 
+@pytest.mark.parametrize(("which", "charts"), [("amplified", 13), ("transferred", 18)])
 @pytest.mark.parametrize("width", [375, 768, 1280])
-def test_nothing_is_wider_than_the_screen(amplified, tmp_path, width) -> None:
+def test_nothing_is_wider_than_the_screen(request, tmp_path, which, charts, width) -> None:
     # A window of this browser cannot be as narrow as a phone, a frame can. The page in it tells what it found.
-    tell = """<script>setTimeout(() => {
+    tell = (
+        f"""<script>const expected = {charts};</script>"""
+        + """<script>setTimeout(() => {
         const width = document.documentElement.clientWidth;
         const drawings = [...document.querySelectorAll("[data-chart] svg")];
-        const fits = drawings.length === 13
+        const fits = drawings.length === expected
             && drawings.every((svg) => svg.getBoundingClientRect().right <= width + 1)
             && drawings.every((svg) => svg.getBoundingClientRect().width > 200)
             && document.documentElement.scrollWidth <= width;
         parent.postMessage(fits ? `fits ${innerWidth}` : "too wide", "*");
     }, 4000);</script>"""
-    (tmp_path / "inner.html").write_text(with_script(amplified, tell), encoding="utf-8")
+    )
+    (tmp_path / "inner.html").write_text(with_script(request.getfixturevalue(which), tell), encoding="utf-8")
     frame = f"""<!DOCTYPE html><title>silent</title>
         <script>addEventListener("message", (event) => {{ document.title = event.data; }});</script>
-        <iframe src="inner.html" style="width: {width}px; height: 5000px; border: 0"></iframe>"""
+        <iframe src="inner.html" style="width: {width}px; height: 9000px; border: 0"></iframe>"""
     dom, console = browse(frame, tmp_path)
     assert not console
     assert f"<title>fits {width}</title>" in dom
@@ -259,7 +339,8 @@ def test_the_switch_redraws_the_learning_curves(page, tmp_path, clock) -> None:
 
 
 def test_evil_names_do_nothing_in_a_browser(synthetic, tmp_path) -> None:
-    evil = make(synthetic, {EVIL: [700, 800], "x": [900, None]}, title=EVIL, amplified=[EVIL])
+    study = {EVIL: [700, 800], "groktransfer": [900, None]}
+    evil = make(synthetic, study, title=EVIL, amplified=[EVIL], looked_at=[EVIL])
     dom, console = browse(evil, tmp_path)
     assert not console
     assert dom.count("<script") == 3

@@ -18,10 +18,20 @@ from grokkit.report import leaderboard_table, write_report
 PACKAGE = Path(__file__).parents[2] / "src/grokkit"
 
 
-@pytest.mark.parametrize("amplified", [[], ["neuralgrok"]], ids=str)
-def test_everything_is_written_and_nothing_else(synthetic, tmp_path, amplified) -> None:
-    runs, curves = synthetic.tables(synthetic.AMPLIFIED)
-    study, tables = synthetic.study(synthetic.AMPLIFIED), synthetic.probes(synthetic.AMPLIFIED, amplified)
+@pytest.mark.parametrize(
+    ("what", "tables", "more"),
+    [
+        ("AMPLIFIED", lambda synthetic: {}, []),
+        ("AMPLIFIED", lambda synthetic: synthetic.probes(synthetic.AMPLIFIED, ["neuralgrok"]), ["learned-amplifier"]),
+        ("TRANSFERRED", lambda synthetic: {}, ["cost-to-target"]),
+        ("TRANSFERRED", lambda synthetic: synthetic.embeddings(), ["cost-to-target", "embedding", "kernel-change"]),
+    ],
+    ids=["none", "amplifier", "start", "embedding"],
+)
+def test_everything_is_written_and_nothing_else(synthetic, tmp_path, what, tables, more) -> None:
+    crossings = getattr(synthetic, what)
+    runs, curves = synthetic.tables(crossings)
+    study, tables = synthetic.study(crossings), tables(synthetic)
     rows = leaderboard(runs, study["methods"], study["baseline"])
     written = write_report(tmp_path, study, runs, curves, tables, rows, verdict(rows, study))
     names = {
@@ -29,9 +39,8 @@ def test_everything_is_written_and_nothing_else(synthetic, tmp_path, amplified) 
         "report.html",
         *(
             f"figures/{name}.png"
-            for name in ("learning-curves", "fraction-generalized", "time-to-target", "norms-and-entropy")
+            for name in ("learning-curves", "fraction-generalized", "time-to-target", "norms-and-entropy", *more)
         ),
-        *(["figures/learned-amplifier.png"] if amplified else []),
     }
     assert set(written) == names
     assert {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()} == names

@@ -144,3 +144,17 @@ def test_bad_fractions(train, validation, message):
 def test_by_group_needs_groups():
     with pytest.raises(InputError, match=r"^'a - b mod 5' cannot be split by group.*leave by_group off$"):
         split(modular_task("sub:5"), train_fraction=0.5, validation_fraction=0.0, seed=0, by_group=True)
+
+
+@pytest.mark.parametrize("size", [1, 60, 108])
+def test_a_train_size_is_met_exactly_and_moves_nothing_else(size):
+    s = split(TASK, train_fraction=0.5, validation_fraction=0.1, seed=3, train_size=size)
+    order = torch.randperm(N, generator=stream(3, "split")).tolist()
+    assert parts(s) == [sorted(order[:size]), sorted(order[size : size + 12]), sorted(order[size + 12 :])]
+
+
+@pytest.mark.parametrize("size", [-1, 0, 109, 121, 1000])
+def test_bad_train_size(size):
+    message = rf"^train size {size} is not possible with 121 rows, of which 12 are for validation; allowed are 1 to 108"
+    with pytest.raises(InputError, match=message):
+        split(TASK, train_fraction=0.5, validation_fraction=0.1, seed=0, train_size=size)

@@ -19,6 +19,9 @@ TIMES = {"train_seconds", "eval_seconds"}
 OFTEN = EvaluationConfig(every=5, share=100.0)  # at every step of the grid
 
 
+EMBEDDING = ("fourier", "circle", "pca")  # tables of every modular task
+
+
 def curves(run):
     return {name: values for name, values in run.curves.items() if name not in TIMES}
 
@@ -259,7 +262,7 @@ def test_a_method_s_own_probe_is_asked_at_every_evaluation(tiny, probed):
     run = train(tiny("probed", evaluation=OFTEN))
     evaluated = run.curves["step"][1:]
     assert len(evaluated) == 8
-    assert run.tables.keys() == {"tensors", "sums", "counter"}
+    assert run.tables.keys() == {"tensors", *EMBEDDING, "sums", "counter"}
     assert run.tables["counter"] == {"step": evaluated, "steps": evaluated}
     sums, tensors = run.tables["sums"], run.tables["tensors"]
     names = tensors["tensor"][: tensors["step"].count(0)]
@@ -289,7 +292,7 @@ def test_record_has_what_the_format_promises(tiny):
     assert json.loads(json.dumps(record)) == record
     assert tuple(run.curves) == CURVES
     assert len({len(values) for values in run.curves.values()}) == 1
-    assert run.tables.keys() == {"tensors"}
+    assert run.tables.keys() == {"tensors", *EMBEDDING}
     assert json.loads(json.dumps(run.tables)) == run.tables
     assert (record["status"], record["generalized_at"], record["steps"]) == ("censored", None, 10)
     assert record["provenance"]["threads"] == torch.get_num_threads()

@@ -1,6 +1,6 @@
 """The methods, a file or folder for each paper, and the table of their cards. A new one is a file and one line here."""
 
-from grokkit.methods.baselines import ADAM_L2, ADAM_PAPER, ADAMW, ADAMW_LR_SCALED
+from grokkit.methods.baselines import ADAM_L2, ADAM_PAPER, ADAMW, ADAMW_LR_SCALED, GD
 from grokkit.methods.card import AttachedBilevel, Bilevel, MethodCard, Start
 from grokkit.methods.clipnorm import CLIP_ONLY
 from grokkit.methods.gradnorm import GRAD_NORM
@@ -36,5 +36,6 @@ CARDS: dict[str, MethodCard] = {
         ADAM_L2,
         ADAMW_LR_SCALED,
         ADAM_LR_SCALED,
+        GD,
     )
 }

@@ -50,3 +50,13 @@ ADAMW_LR_SCALED = MethodCard(
     optimizer_source="the adamw arm, 3e-3 × (1+2)",
     aliases=("adamw-lr×(1+λ)", "adamw-lrx(1+lamb)"),
 )
+
+GD = MethodCard(
+    name="gd",
+    summary="Gradient descent with weight decay: GrokTransfer's for XOR clusters, on full batches.",
+    hooks=(),
+    equations="θ ← θ − η·(g + wd·θ)",
+    cost="one optimizer step",
+    optimizer={"optimizer": "sgd", "lr": 0.1, "wd": 0.1, "beta1": 0.0, "beta2": 0.98, "lr_warmup": 0},
+    optimizer_source="GrokTransfer's XOR clusters: memorized by epoch 5, generalized at about 80 in the paper",
+)

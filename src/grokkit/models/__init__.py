@@ -2,5 +2,6 @@
 
 from grokkit.models.decoder import Decoder
 from grokkit.models.fnn import FNN
+from grokkit.models.span import TwoLayer
 
-__all__ = ["FNN", "Decoder"]
+__all__ = ["FNN", "Decoder", "TwoLayer"]

@@ -1,13 +1,14 @@
 """The feed-forward network with a trainable embedding of the GrokTransfer paper.
 
 logits = W_L·relu(… relu(W_1·[E_{t1}; E_{t2}; …])): the tokens' embeddings side by side, then L linear layers.
-The paper's "2-layer FNN, d 4, width 16" is ``depth=2, dim=4, width=16``.
+The paper's "2-layer FNN, d 4, width 16" is ``depth=2, dim=4, width=16``. Where inputs are F features instead of tokens,
+the embedding is a linear layer without bias and without a nonlinearity after it: E·x, called ``input_embedding``.
 
 W_1·[E_a; E_b] = W_1a·E_a + W_1b·E_b, and there are only V tokens: a batch of more rows than that multiplies each
 token's embedding once for each place it can stand at, and adds the products up row by row, on a CPU in float32:
 the same function, the same gradients. ``model.use_tables = False`` switches that off, as a second derivative needs.
 
-Shapes: B batch, T tokens, D embedding, V vocabulary, W width, C classes.
+Shapes: B batch, T tokens, F features, D embedding, V vocabulary, W width, C classes.
 """
 
 from __future__ import annotations
@@ -27,8 +28,9 @@ class FNN(nn.Module):
     """Embedding, then ``depth`` linear layers with ReLU between them; returns logits (B, C).
 
     Args:
-        vocabulary: V, input tokens.
+        vocabulary: V, input tokens; with ``tokens``.
         tokens: T, tokens a sample.
+        features: F, numbers a sample, in place of tokens.
         classes: C, outputs.
         depth: linear layers after the embedding. Default 3 (GrokTransfer's target).
         dim: D. Default 128.
@@ -37,15 +39,19 @@ class FNN(nn.Module):
         init_scale: factor on PyTorch's default initial weights. Default 1.
 
     Raises:
-        InputError: if a size is below 1.
+        InputError: if a size is below 1, or both or neither of tokens and features are given.
     """
+
+    token_embeddings: nn.Embedding  # of a model of tokens
+    input_embedding: Linear  # of a model of features
 
     def __init__(
         self,
         *,
-        vocabulary: int,
-        tokens: int,
         classes: int,
+        vocabulary: int | None = None,
+        tokens: int | None = None,
+        features: int | None = None,
         depth: int = 3,
         dim: int = 128,
         width: int = 512,
@@ -56,9 +62,17 @@ class FNN(nn.Module):
         for name, value in (("depth", depth), ("dim", dim), ("width", width)):
             if value < 1:
                 raise InputError(f"fnn {name}={value} is not possible: at least 1; the paper uses 3, 128 and 512")
-        sizes = [tokens * dim, *[width] * (depth - 1), classes]
-        self._weights = sum(i * o for i, o in pairwise(sizes))
-        self.token_embeddings = nn.Embedding(vocabulary, dim)
+        self.reads_tokens = features is None
+        if features is not None and vocabulary is None and tokens is None:
+            embedded, embedding_weights = dim, features * dim
+            self.input_embedding = Linear(features, dim, bias=False)
+        elif features is None and vocabulary is not None and tokens is not None:
+            embedded, embedding_weights = tokens * dim, 0  # looking up is no product
+            self.token_embeddings = nn.Embedding(vocabulary, dim)
+        else:
+            raise InputError("an fnn reads tokens or features: give vocabulary and tokens, or features alone")
+        sizes = [embedded, *[width] * (depth - 1), classes]
+        self._weights = embedding_weights + sum(i * o for i, o in pairwise(sizes))
         self.layers = nn.ModuleList(
             Linear(i, o, bias=bias, inner=layer < depth - 1) for layer, (i, o) in enumerate(pairwise(sizes))
         )
@@ -66,12 +80,16 @@ class FNN(nn.Module):
         if init_scale != 1.0:
             scale_weights(self, init_scale)
 
-    def forward(self, tokens_BT: Tensor) -> Tensor:
-        few = len(tokens_BT) <= len(self.token_embeddings.weight)
-        if self.use_tables and not few and tokens_BT.device.type == "cpu" and is_float32() and not transformed():
-            layers = [tensor for layer in self.layers for tensor in (layer.weight, layer.bias)]
-            return _Network.apply(tokens_BT, self.token_embeddings.weight, *layers)
-        x = self.token_embeddings(tokens_BT).flatten(1)
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Logits of tokens (B, T) or features (B, F)."""
+        if self.reads_tokens:
+            few = len(inputs) <= len(self.token_embeddings.weight)
+            if self.use_tables and not few and inputs.device.type == "cpu" and is_float32() and not transformed():
+                layers = [tensor for layer in self.layers for tensor in (layer.weight, layer.bias)]
+                return _Network.apply(inputs, self.token_embeddings.weight, *layers)
+            x = self.token_embeddings(inputs).flatten(1)
+        else:
+            x = self.input_embedding(inputs)
         for layer in self.layers[:-1]:
             x = F.relu(layer(x))
         return self.layers[-1](x)

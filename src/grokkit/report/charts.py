@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_args
 
 import altair as alt
 import polars as pl
@@ -11,10 +11,15 @@ import polars as pl
 from grokkit.report.figures import (
     amplifier_chart,
     amplifier_data,
+    cost_chart,
+    cost_data,
+    cost_height,
     curve_chart,
     divergence_data,
+    embedding_charts,
     fraction_chart,
     fraction_data,
+    has_start,
     learning_chart,
     median_curve_data,
     seed_curves_data,
@@ -22,9 +27,11 @@ from grokkit.report.figures import (
     times_data,
     times_height,
 )
+from grokkit.report.figures.cost import Measure
 from grokkit.report.figures.curves import CLOCKS
+from grokkit.report.figures.embedding import SIDE
 from grokkit.report.figures.parts import specification
-from grokkit.report.images import DIVERGENCES, GRADIENTS, WEIGHTS
+from grokkit.report.images import DIVERGENCES, GRADIENTS, KERNEL, WEIGHTS
 from grokkit.report.looks import CONFIG
 
 SEED_POINTS = 6_000
@@ -37,7 +44,8 @@ def page_charts(
     """``charts`` (name → spec and the data sets it uses), ``datasets`` and ``config``, as the page's script reads them.
 
     The learning curves exist once for each x axis, named ``step:train``, ``train_seconds:test`` and so on; each
-    method's amplifier is ``amplifier:<method>``.
+    method's amplifier is ``amplifier:<method>``, its embedding ``spectrum:<method>``, ``circle:`` and ``pca:``. What
+    needs a table is there if that has a row, ``cost:seconds`` and ``cost:flops`` if a run has a start.
     """
     methods, target = list(study["methods"]), study["target"]
     points = max(30, min(120, SEED_POINTS // max(runs.height, 1)))
@@ -64,13 +72,27 @@ def page_charts(
         )
     if not tables["amplifier"].is_empty():
         drawn |= _amplifier_charts(runs, tables, methods, points)
+    if not tables["ntk"].is_empty():
+        seeds = seed_curves_data(runs, tables["ntk"], points, columns=("step", KERNEL))
+        medians = median_curve_data(runs, tables["ntk"], KERNEL)
+        drawn["kernel"] = curve_chart(seeds, medians, methods, KERNEL).properties(width="container", height=240)
+    for method, of_method in embedding_charts(tables, methods).items():
+        for kind, chart in of_method.items():
+            flat = kind == "spectrum"
+            size = {"width": "container", "height": SIDE} if flat else {"width": SIDE, "height": SIDE}
+            drawn[f"{kind}:{method}"] = chart.properties(**size)
+    if has_start(runs):
+        for measure in get_args(Measure):
+            data = cost_data(runs, methods, measure)
+            drawn[f"cost:{measure}"] = cost_chart(data, measure).properties(width="container", height=cost_height(data))
 
     charts: dict[str, Any] = {}
     datasets: dict[str, Any] = {}
     for name, chart in drawn.items():
         spec = specification(chart)
         own = spec.pop("datasets", {})
-        spec["autosize"] = {"type": "fit-x", "contains": "padding"}
+        if spec["width"] == "container":
+            spec["autosize"] = {"type": "fit-x", "contains": "padding"}
         charts[name] = {"spec": spec, "uses": list(own)}
         datasets |= own  # altair names a data set by its content, so equal ones meet here
     return {"charts": charts, "datasets": datasets, "config": CONFIG}

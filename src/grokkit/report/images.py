@@ -12,10 +12,15 @@ import vl_convert
 from grokkit.report.figures import (
     amplifier_chart,
     amplifier_data,
+    cost_chart,
+    cost_data,
+    cost_height,
     curve_chart,
     divergence_data,
+    embedding_charts,
     fraction_chart,
     fraction_data,
+    has_start,
     learning_chart,
     median_curve_data,
     seed_curves_data,
@@ -23,8 +28,11 @@ from grokkit.report.figures import (
     times_data,
     times_height,
 )
+from grokkit.report.figures.cost import Measure
+from grokkit.report.figures.embedding import SIDE
 from grokkit.report.figures.parts import specification
 from grokkit.report.looks import CONFIG
+from grokkit.report.schemas import completed
 
 WEIGHTS = {"weight_norm": "weight norm", "weight_entropy": "weight entropy (AWE)"}
 GRADIENTS = {
@@ -40,6 +48,10 @@ DIVERGENCES = {
 }
 """The curves of the figure on the learned amplifier: column → axis title."""
 
+KERNEL = "kernel_distance"
+
+_COSTS: dict[Measure, str] = {"seconds": "seconds of training", "flops": "training FLOPs"}
+
 _CURVES = "bold: median over seeds; thin: each seed"
 
 
@@ -51,7 +63,8 @@ def vega_lite_version() -> str:
 def images(
     study: Mapping[str, Any], runs: pl.DataFrame, curves: pl.DataFrame, tables: Mapping[str, pl.DataFrame]
 ) -> dict[str, bytes]:
-    """File name → PNG, at two pixels a point. Of an amplifier only if a run has one."""
+    """File name → PNG, at two pixels a point. Of amplifiers, embeddings, kernels and starts only if a run has one."""
+    tables = completed(tables)
 
     def title(what: str, how_to_read: str) -> alt.TitleParams:
         return alt.TitleParams(f"{study['title']}: {what}", subtitle=how_to_read)
@@ -105,7 +118,49 @@ def images(
                 "bold: median over seeds",
             )
         )
+    embeddings = embedding_charts(tables, methods)
+    if embeddings:
+        charts["embedding.png"] = _embeddings(embeddings).properties(
+            title=title("the embedding", "first seed; a number has one colour, its place on the circle")
+        )
+    if not tables["ntk"].is_empty():
+        charts["kernel-change.png"] = curve_chart(
+            seed_curves_data(runs, tables["ntk"], columns=("step", KERNEL)),
+            median_curve_data(runs, tables["ntk"], KERNEL),
+            methods,
+            KERNEL,
+            y_title="distance from the kernel before",
+            legend=True,
+        ).properties(width=620, height=300, title=title("change of the tangent kernel between evaluations", _CURVES))
+    if has_start(runs):
+        charts["cost-to-target.png"] = _costs(runs, methods).properties(
+            title=title("cost to the target", "mean over runs; paler: those that never reached it, all that they spent")
+        )
     return {name: _png(chart) for name, chart in charts.items()}
+
+
+def _embeddings(embeddings: Mapping[str, Mapping[str, alt.Chart | alt.LayerChart]]) -> alt.VConcatChart:
+    """A row for each method."""
+    rows = [
+        alt.hconcat(
+            *(
+                chart.properties(width=420 if kind == "spectrum" else SIDE, height=SIDE)
+                for kind, chart in charts.items()
+            ),
+            spacing=24,
+            title=method,
+        ).resolve_scale(color="independent")
+        for method, charts in embeddings.items()
+    ]
+    return alt.vconcat(*rows, spacing=28)
+
+
+def _costs(runs: pl.DataFrame, methods: list[str]) -> alt.HConcatChart:
+    panels = []
+    for measure, words in _COSTS.items():
+        data = cost_data(runs, methods, measure)
+        panels.append(cost_chart(data, measure, x_title=words).properties(width=340, height=cost_height(data)))
+    return alt.hconcat(*panels, spacing=28)
 
 
 def _amplifier(runs: pl.DataFrame, tables: Mapping[str, pl.DataFrame], methods: list[str]) -> alt.VConcatChart:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from html import escape
 from typing import Any
 
@@ -39,9 +39,16 @@ def swatch(look: Look) -> str:
     return f'<svg class="swatch" viewBox="0 0 40 12" aria-hidden="true">{line}{mark}</svg>'
 
 
-def key(methods: Sequence[str]) -> str:
-    """The legend the charts share: a list, which wraps on a phone as a drawn legend cannot."""
-    items = [f"<li>{swatch(look)}{escape(method)}</li>" for method, look in looks(methods).items()]
+def key(methods: Sequence[str], shown: Collection[str] | None = None) -> str:
+    """The legend the charts share: a list, which wraps on a phone as a drawn legend cannot.
+
+    ``shown``: those of ``methods`` that the charts show, if not all.
+    """
+    items = [
+        f"<li>{swatch(look)}{escape(method)}</li>"
+        for method, look in looks(methods).items()
+        if shown is None or method in shown
+    ]
     return f'<ul class="key" aria-label="Methods">{"".join(items)}</ul>'
 
 
@@ -94,20 +101,9 @@ def leaderboard_table(rows: Sequence[Mapping[str, Any]], study: Mapping[str, Any
 
 
 def runs_table(runs: pl.DataFrame, methods: Sequence[str]) -> str:
-    head = [
-        "method",
-        "seed",
-        "outcome",
-        "memorized<br>at step",
-        "generalized<br>at step",
-        "delay<br>in steps",
-        "steps<br>taken",
-        "training<br>seconds",
-        "evaluation<br>seconds",
-        "training<br>FLOPs",
-        "peak<br>memory",
-        "final held-out<br>accuracy",
-    ]
+    head = ["method", "seed", "outcome", "memorized<br>at step", "generalized<br>at step", "delay<br>in steps"]
+    head += ["steps<br>taken", "training<br>seconds", "evaluation<br>seconds", "training<br>FLOPs", "peak<br>memory"]
+    head += ["final held-out<br>accuracy"]
     place = {method: i for i, method in enumerate(methods)}
     ordered = sorted(runs.to_dicts(), key=lambda run: (place[run["method"]], run["seed"]))
     body = [
@@ -121,13 +117,35 @@ def runs_table(runs: pl.DataFrame, methods: Sequence[str]) -> str:
             _cell(whole(run["steps"]), ""),
             _cell(number(run["train_seconds"]), ""),
             _cell(number(run["eval_seconds"]), ""),
-            _cell("–" if run["flops"] is None else f"{run['flops']:.2e}", ""),
+            _cell(_flops(run["flops"]), ""),
             _cell(_mebibytes(run["peak_memory_bytes"]), ""),
-            _cell("–" if run["final_test_accuracy"] is None else f"{100 * run['final_test_accuracy']:.1f} %", ""),
+            _cell(_accuracy(run["final_test_accuracy"]), ""),
         ]
         for run in ordered
     ]
     return _table("Every run", head, body, tall=True)
+
+
+def attempts_table(attempts: pl.DataFrame, methods: Sequence[str]) -> str:
+    """A row for each weak model, of the table ``attempts`` of the runs that have it."""
+    head = ["method", "seed", "weak model", "its seed", "steps", "validation<br>accuracy", "seconds", "FLOPs", "used"]
+    place = {method: i for i, method in enumerate(methods)}
+    ordered = sorted(attempts.to_dicts(), key=lambda row: (place[row["method"]], row["seed"], row["attempt"]))
+    body = [
+        [
+            escape(row["method"]),
+            _cell(str(row["seed"])),
+            _cell(escape(row["weak"])),
+            _cell(whole(row["seed_of_weak"])),
+            _cell(whole(row["steps"])),
+            _cell(_accuracy(row["validation_accuracy"])),
+            _cell(number(row["seconds"])),
+            _cell(_flops(row["flops"])),
+            _cell("yes" if row["chosen"] else "–"),
+        ]
+        for row in ordered
+    ]
+    return _table("Weak models tried", head, body, tall=True)
 
 
 def methods_table(study: Mapping[str, Any]) -> str:
@@ -225,6 +243,14 @@ def _outcome(run: Mapping[str, Any]) -> str:
 
 def _resolution(steps: int | None) -> str:
     return "" if steps is None else f"−{whole(steps)}"
+
+
+def _flops(count: float | None) -> str:
+    return "–" if count is None else f"{count:.2e}"
+
+
+def _accuracy(fraction: float | None) -> str:
+    return "–" if fraction is None else f"{100 * fraction:.1f} %"
 
 
 def _mebibytes(size: int | None) -> str:

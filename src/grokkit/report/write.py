@@ -26,8 +26,8 @@ def write_report(
     """Write leaderboard.json, report.html and figures/*.png into ``folder``; returns name → path of each.
 
     ``study`` as in study.json; ``runs`` one row per run with the keys of run.json; ``curves`` the rows of all
-    curves.parquet with their ``run_id``; ``tables`` the same of ``amplifier`` and ``softmax``, empty where no run has
-    them; ``leaderboard_rows`` and ``verdict_text`` from :mod:`grokkit.analyse`.
+    curves.parquet with their ``run_id``; ``tables`` the same of :data:`grokkit.report.TABLES`, empty or absent where no
+    run has them; ``leaderboard_rows`` and ``verdict_text`` from :mod:`grokkit.analyse`.
     """
     page = build_page(study, runs, curves, tables, leaderboard_rows, verdict_text)
     contents = {

@@ -93,6 +93,8 @@ def modular_task(spec: str, *, layout: Layout = "infix", operands_from: Mapping[
         classes=vocabulary,
         pair_groups=_unordered_pairs(values, expression.modulus) if expression.is_commutative else None,
         description=f"{expression.text}, {len(targets_N)} rows{from_text}, tokens: {' '.join(tokens)}",
+        modulus=expression.modulus,
+        operators=tuple(expression.operators),
     )
 
 

@@ -1,11 +1,12 @@
 """What a task is, and how its rows are split into training, validation and test.
 
-Shape letters: N rows, T tokens, B batch, C classes.
+Shape letters: N rows, T tokens (or F features), B batch, C outputs.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -14,6 +15,8 @@ from torch.nn import functional
 from grokkit.errors import InputError
 from grokkit.rng import stream
 
+Objective = Literal["cross-entropy", "logistic", "exponential"]
+
 
 @dataclass(frozen=True, eq=False)
 class Task:
@@ -21,30 +24,42 @@ class Task:
 
     Attributes:
         name: the task in canonical form, e.g. ``"a*b mod 97"``.
-        inputs_NT: int64 tokens in 0…vocabulary−1.
-        targets_N: int64 classes in 0…classes−1.
-        vocabulary: number of distinct tokens.
-        classes: width of a model's output.
+        inputs_NT: int64 tokens in 0…vocabulary−1, or float32 features.
+        targets_N: int64 classes in 0…classes−1; under ``logistic`` and ``exponential`` float32, 1 or −1.
+        vocabulary: number of distinct tokens; None where inputs are no tokens.
+        classes: width of a model's output; 1 where targets are ±1.
         pair_groups: int64, one number a row; rows with the same number say the same thing (a·b and b·a), and
             ``split(..., by_group=True)`` keeps them together. None where there are no such rows.
         description: one line for people.
+        modulus: P of modular arithmetic, where tokens 0…P−1 are numbers; None for other tasks.
+        operators: that stand in its expression.
+        objective: what :meth:`loss` is. Default cross-entropy.
     """
 
     name: str
     inputs_NT: Tensor
     targets_N: Tensor
-    vocabulary: int
+    vocabulary: int | None
     classes: int
     pair_groups: Tensor | None
     description: str
+    objective: Objective = "cross-entropy"
+    modulus: int | None = None
+    operators: tuple[str, ...] = ()
 
     def loss(self, outputs_BC: Tensor, targets_B: Tensor) -> Tensor:
-        """Cross-entropy in nats, the mean over the batch."""
-        return functional.cross_entropy(outputs_BC, targets_B)
+        """The mean over the batch, in nats: cross-entropy, ln(1 + e^(−y·f)) (logistic) or e^(−y·f) (exponential)."""
+        if self.objective == "cross-entropy":
+            return functional.cross_entropy(outputs_BC, targets_B)
+        margins_B = outputs_BC[:, 0] * targets_B
+        losses_B = functional.softplus(-margins_B) if self.objective == "logistic" else (-margins_B).exp()
+        return losses_B.mean()
 
     def correct(self, outputs_BC: Tensor, targets_B: Tensor) -> Tensor:
-        """Bool, one a row: whether the largest output is the target's."""
-        return outputs_BC.argmax(-1) == targets_B
+        """Bool, one a row: whether the largest output is the target's, or the output's sign, 0 having none."""
+        if self.objective == "cross-entropy":
+            return outputs_BC.argmax(-1) == targets_B
+        return outputs_BC[:, 0] * targets_B > 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +74,15 @@ class Split:
     test: Tensor
 
 
-def split(task: Task, *, train_fraction: float, validation_fraction: float, seed: int, by_group: bool = False) -> Split:
+def split(
+    task: Task,
+    *,
+    train_fraction: float,
+    validation_fraction: float,
+    seed: int,
+    by_group: bool = False,
+    train_size: int | None = None,
+) -> Split:
     """Split a task's rows at random; the model has no part in it.
 
     The rows (or groups) are put in one random order, drawn from the stream ``(seed, "split")``; the training
@@ -73,9 +96,10 @@ def split(task: Task, *, train_fraction: float, validation_fraction: float, seed
         seed: of the run.
         by_group: keep the rows of each of ``task.pair_groups`` in one part. Each fraction is then met to
             within one group, otherwise to within one row.
+        train_size: rows to train on, in place of ``train_fraction`` of them.
 
     Raises:
-        InputError: a fraction out of its range, both together leaving no test, a part that was asked for but
+        InputError: a fraction or size out of its range, both together leaving no test, a part that was asked for but
             gets no row, or ``by_group`` for a task without groups.
 
     >>> from grokkit.tasks import modular_task
@@ -91,12 +115,18 @@ def split(task: Task, *, train_fraction: float, validation_fraction: float, seed
         raise InputError(
             f"validation fraction {validation_fraction} is not at least 0 and below 1; take 0 for no validation part"
         )
-    if train_fraction + validation_fraction >= 1:
+    rows = len(task.targets_N)
+    validation_rows = round(validation_fraction * rows)
+    if train_size is not None and not 1 <= train_size < rows - validation_rows:
+        raise InputError(
+            f"train size {train_size} is not possible with {rows} rows, of which {validation_rows} are for validation; "
+            f"allowed are 1 to {rows - validation_rows - 1}, so that a test row is left"
+        )
+    if train_size is None and train_fraction + validation_fraction >= 1:
         raise InputError(
             f"train fraction {train_fraction} and validation fraction {validation_fraction} leave no test; "
             f"their sum must be below 1: lower one of them"
         )
-    rows = len(task.targets_N)
     if not by_group:
         groups_N = torch.arange(rows)
     elif task.pair_groups is not None:
@@ -110,16 +140,17 @@ def split(task: Task, *, train_fraction: float, validation_fraction: float, seed
     order_G = torch.randperm(len(sizes_G), generator=stream(seed, "split"))
     ordered_sizes_G = sizes_G[order_G]
     middles_G = 2 * ordered_sizes_G.cumsum(0) - ordered_sizes_G  # in half rows
-    train_rows = round(train_fraction * rows)
-    ends = torch.tensor([train_rows, train_rows + round(validation_fraction * rows)])
+    train_rows = round(train_fraction * rows) if train_size is None else train_size
+    ends = torch.tensor([train_rows, train_rows + validation_rows])
     part_G = torch.empty_like(order_G)
     part_G[order_G] = torch.bucketize(middles_G, 2 * ends)  # a group goes where its middle falls
     part_N = part_G[groups_N]
     train, validation, test = (torch.nonzero(part_N == part).flatten() for part in range(3))
+    wanted_train = f"train fraction {train_fraction}" if train_size is None else f"train size {train_size}"
     for name, part, wanted in (
-        ("train", train, f"train fraction {train_fraction}"),
+        ("train", train, wanted_train),
         ("validation", validation, f"validation fraction {validation_fraction}"),
-        ("test", test, f"train fraction {train_fraction} with validation fraction {validation_fraction}"),
+        ("test", test, f"{wanted_train} with validation fraction {validation_fraction}"),
     ):
         if len(part) == 0 and not (name == "validation" and validation_fraction == 0):
             raise InputError(

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from torch import Tensor
 
 from grokkit.errors import InputError
 from grokkit.models.matmul import precision
+from grokkit.probe.embedding import probe_embedding
 from grokkit.probe.memory import peak_bytes, reset_peak
 from grokkit.probe.tensors import probe_tensors
 from grokkit.train.batches import Batches
@@ -198,7 +200,11 @@ class _Group:
         found = probe_tensors(*self._program.of(places, (self._program.state.params, *self._gradients)))
         scores["model"] = [own.model for own in found]
         scores["tables"] = [
-            {"tensors": own.tensors, **self._program.probe_method(place, self._gradients)}
+            {
+                "tensors": own.tensors,
+                **probe_embedding(self._stack[place].problem.task, partial(self._program.embedding, place)),
+                **self._program.probe_method(place, self._gradients),
+            }
             for place, own in zip(places, found, strict=True)
         ]
         _charge(members, "eval_seconds", start)

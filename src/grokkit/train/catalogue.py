@@ -10,7 +10,7 @@ from typing import Any
 from grokkit.errors import unknown
 from grokkit.files import pinned
 from grokkit.methods import CARDS, MethodCard
-from grokkit.train.config import MODELS, DecoderConfig, FnnConfig, MethodConfig, OptimizerConfig, checked
+from grokkit.train.config import MODELS, MethodConfig, ModelConfig, OptimizerConfig, checked
 from grokkit.train.spec import parse_call, show_call
 
 
@@ -97,7 +97,7 @@ def _defaults(function: Callable[..., Any] | None) -> dict[str, Any]:
     return {name: p.default for name, p in parameters.items() if p.default is not p.empty and name != "seed"}
 
 
-def model_config(text: str) -> DecoderConfig | FnnConfig:
+def model_config(text: str) -> ModelConfig:
     """A model with settings, e.g. ``decoder`` or ``fnn(width=256,init_scale=0.1)``.
 
     Raises:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from grokkit.errors import InputError, unknown
 
@@ -21,7 +21,8 @@ class TaskConfig(Config):
     """A task and its split.
 
     ``train_fraction`` and ``validation_fraction`` are of all rows; the rest is the test part. Defaults: half
-    for training (Grokfast), a tenth for validation, so that tuning never looks at the test part.
+    for training (Grokfast), a tenth for validation, so that tuning never looks at the test part. ``train_size`` is a
+    number of training rows in place of a fraction. ``layout`` and ``operands_from`` are modular arithmetic's.
     """
 
     spec: str
@@ -30,6 +31,7 @@ class TaskConfig(Config):
     train_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.5
     validation_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.1
     unordered_split: bool = False
+    train_size: Annotated[int, Field(ge=1)] | None = None
 
 
 class DecoderConfig(Config):
@@ -54,8 +56,16 @@ class FnnConfig(Config):
     init_scale: Annotated[float, Field(gt=0)] = 1.0
 
 
-ModelConfig = DecoderConfig | FnnConfig
-MODELS: dict[str, type[ModelConfig]] = {"decoder": DecoderConfig, "fnn": FnnConfig}
+class TwoLayerConfig(Config):
+    """GrokTransfer's network for XOR clusters; see :class:`grokkit.models.TwoLayer`."""
+
+    kind: Literal["two-layer"] = "two-layer"
+    width: Annotated[int, Field(ge=1)] = 2048
+    init_scale: Annotated[float, Field(gt=0)] = 1.0
+
+
+ModelConfig = DecoderConfig | FnnConfig | TwoLayerConfig
+MODELS: dict[str, type[ModelConfig]] = {"decoder": DecoderConfig, "fnn": FnnConfig, "two-layer": TwoLayerConfig}
 
 
 class OptimizerConfig(Config):
@@ -105,7 +115,10 @@ class EvaluationConfig(Config):
 
 
 # Settings that came after runs had been kept: without a value they leave a run, and its hash, as it was.
-_LATER = (("method", "init_scale"),)
+_LATER = (("method", "init_scale"), ("task", "train_size"))
+
+# Methods whose updates are linear in the gradients, the only ones that can train a two-layer network in its span.
+_LINEAR = ("gd", "grokfast-ema", "grokfast-ma")
 
 
 class RunConfig(Config):
@@ -133,6 +146,16 @@ class RunConfig(Config):
     after: Annotated[int, Field(ge=0)] = 0
     precision: Literal["float32", "bf16"] = "float32"
     evaluation: EvaluationConfig = EvaluationConfig()
+
+    @model_validator(mode="after")
+    def _stays_in_the_span(self) -> Self:
+        linear = self.method.card in _LINEAR and self.method.optimizer.optimizer == "sgd"
+        if self.model.kind == "two-layer" and not linear:
+            raise InputError(
+                f"two-layer is trained by inner products of its data, which takes updates linear in the gradients, "
+                f"and {self.method.label} has others; take gd, or grokfast-ema(optimizer=sgd,lr=0.1,wd=0.1,beta1=0)"
+            )
+        return self
 
     def hash(self) -> str:
         """Twelve hexadecimal digits that change with anything that changes the run."""
@@ -169,6 +192,8 @@ def checked(kind: type[C], what: str, **values: Any) -> C:
         return kind(**values)
     except ValidationError as error:
         first = error.errors()[0]
+        if not first["loc"]:  # several fields together are at fault: our own error, inside pydantic's
+            raise first["ctx"]["error"] from None  # pyright: ignore[reportTypedDictNotRequiredAccess]
         name = str(first["loc"][0])
         field = kind.model_fields[name]
         remedy = "" if field.is_required() else f"; the default is {field.default!r}"

@@ -56,7 +56,7 @@ class Program:
     def __init__(self, configs: Sequence[RunConfig], task: Task, device: torch.device) -> None:
         first = configs[0]
         models = [build_model(config.initial_model(), task, config.seed) for config in configs]
-        self._model = models[0].eval().requires_grad_(False)
+        self._model = models[0].to(device).eval().requires_grad_(False)
         self._task = task
         self._inputs_NT, self._targets_N = task.inputs_NT.to(device), task.targets_N.to(device)
         self._card = CARDS[first.method.card]
@@ -165,6 +165,10 @@ class Program:
         if self._card.probe is None or not gradients.raw:
             return {}
         return self._card.probe(*self._of_one(member, (self.state.transform, gradients.raw)))
+
+    def embedding(self, member: int) -> Tensor:
+        """Of the tokens, or of the features: every model's first tensor."""
+        return next(iter(self.state.params.values()))[member]
 
     def kept(self, member: int) -> Mapping[str, Tensor]:
         """What the method keeps of what it has learned so far."""

@@ -10,12 +10,21 @@ from torch import Tensor, nn
 from grokkit.attach import Handle, attach
 from grokkit.errors import InputError
 from grokkit.methods import CARDS, AttachedBilevel, Examples, Lesson, Start
-from grokkit.models import FNN, Decoder
+from grokkit.models import FNN, Decoder, TwoLayer
+from grokkit.models.span import build_two_layer
 from grokkit.rng import stream
-from grokkit.tasks import Split, Task, modular_task, split
+from grokkit.tasks import Split, Task, XorTask, make_task, split
 from grokkit.train.batches import Batches
 from grokkit.train.catalogue import transform_settings
-from grokkit.train.config import DecoderConfig, FnnConfig, MethodConfig, OptimizerConfig, RunConfig, TaskConfig
+from grokkit.train.config import (
+    DecoderConfig,
+    MethodConfig,
+    ModelConfig,
+    OptimizerConfig,
+    RunConfig,
+    TaskConfig,
+    TwoLayerConfig,
+)
 from grokkit.transform import GradientTransform
 
 
@@ -40,7 +49,7 @@ class Problem:
 
 
 def build_task(config: TaskConfig) -> Task:
-    return modular_task(config.spec, layout=config.layout, operands_from=config.operands_from)
+    return make_task(config.spec, layout=config.layout, operands_from=config.operands_from)
 
 
 def build_problem(config: RunConfig) -> Problem:
@@ -52,6 +61,7 @@ def build_problem(config: RunConfig) -> Problem:
         validation_fraction=config.task.validation_fraction,
         seed=config.seed,
         by_group=config.task.unordered_split,
+        train_size=config.task.train_size,
     )
     settings = config.evaluation
     train = parts.train[torch.randperm(len(parts.train), generator=stream(config.seed, "train sample"))]
@@ -75,16 +85,32 @@ def _inner_and_outer(config: RunConfig, train: Tensor) -> tuple[Tensor, Tensor]:
     return train[order[count:].sort().values], train[order[:count].sort().values]
 
 
-def build_model(config: DecoderConfig | FnnConfig, task: Task, seed: int) -> Decoder | FNN:
-    """The model with PyTorch's default initial weights, drawn from the seed's ``init`` stream."""
+def build_model(config: ModelConfig, task: Task, seed: int) -> Decoder | FNN | TwoLayer:
+    """The model with PyTorch's default initial weights, drawn from the seed's ``init`` stream.
+
+    Raises:
+        InputError: for a model that cannot read the task's inputs.
+    """
     settings = config.model_dump(exclude={"kind"})
-    tokens = task.inputs_NT.shape[1]
+    generator = stream(seed, "init")
+    if isinstance(config, TwoLayerConfig) != isinstance(task, XorTask):
+        raise InputError(
+            f"{config.kind} cannot be trained on {task.name!r}; take --model two-layer for XOR clusters, and only there"
+        )
+    if isinstance(task, XorTask):
+        rows = len(task.inputs_NT)
+        return build_two_layer(task.columns(), rows, dim=task.dim, generator=generator, **settings)
+    places = task.inputs_NT.shape[1]
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(stream(seed, "init").initial_seed())
+        torch.manual_seed(generator.initial_seed())
         if isinstance(config, DecoderConfig):
+            if task.vocabulary is None:
+                raise InputError(f"a decoder reads tokens, and {task.name!r} has numbers; take --model fnn")
             # One position more than the input has: the published model also embeds the answer's place.
-            return Decoder(vocabulary=task.vocabulary, positions=tokens + 1, **settings)
-        return FNN(vocabulary=task.vocabulary, tokens=tokens, classes=task.classes, **settings)
+            return Decoder(vocabulary=task.vocabulary, positions=places + 1, **settings)
+        if task.vocabulary is None:
+            return FNN(features=places, classes=task.classes, **settings)
+        return FNN(vocabulary=task.vocabulary, tokens=places, classes=task.classes, **settings)
 
 
 def build_optimizer(config: OptimizerConfig, model: nn.Module) -> torch.optim.Optimizer:

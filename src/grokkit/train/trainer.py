@@ -18,7 +18,9 @@ from torch import Tensor
 from grokkit.attach import Handle
 from grokkit.errors import NonFiniteError
 from grokkit.methods import CARDS, AttachedBilevel
+from grokkit.methods.groktransfer.factorized import embedding_of
 from grokkit.models.matmul import precision
+from grokkit.probe.embedding import probe_embedding
 from grokkit.probe.memory import peak_bytes, reset_peak
 from grokkit.probe.tensors import probe_tensors
 from grokkit.train.checkpoint import load_checkpoint, save_checkpoint
@@ -187,7 +189,11 @@ class _Session:
             validation=self._score(validation) if len(validation) else (None, None),
             test=self._score(self.problem.split.test),
             model=found.model,
-            tables={"tensors": found.tensors, **self._probe_method()},
+            tables={
+                "tensors": found.tensors,
+                **probe_embedding(self.problem.task, lambda: embedding_of(self.model)),
+                **self._probe_method(),
+            },
         )
 
     def _grads(self) -> dict[str, Tensor]:

@@ -58,7 +58,8 @@ class _GrokTransfer(Start):
 
 def _table(stage: WeakStage) -> Mapping[str, list[Any]]:
     rows = [asdict(attempt) for attempt in stage.attempts]
-    return {"attempt": list(range(len(rows))), **{name: [row[name] for row in rows] for name in rows[0]}}
+    names = {"seed": "seed_of_weak"}  # every table has the run's own in front
+    return {"attempt": list(range(len(rows))), **{names.get(k, k): [row[k] for row in rows] for k in rows[0]}}
 
 
 _CITATION = """@inproceedings{xu2025groktransfer,

@@ -127,11 +127,10 @@ def merge_embedding(target: nn.Module, optimizer: torch.optim.Optimizer | None =
     first: Any = products[0][1]
     a, b = _factors(first).original0, _factors(first).original1
     merged = nn.Parameter(first.weight.detach().clone())
-    for _, module in products:
-        parametrize.remove_parametrizations(module, "weight")
-        module.weight = merged
     if optimizer is not None:
         _exchange(optimizer, a, b, merged, f"{products[0][0]}.weight")
+    for _, module in products:
+        _restore(module, merged)
 
 
 def embedding_of(model: nn.Module) -> Tensor:
@@ -202,6 +201,20 @@ def _is_product(module: nn.Module) -> bool:
 def _factors(module: Any) -> Any:
     """PyTorch's list of the parametrization, which also holds the factors: ``original0`` and ``original1``."""
     return module.parametrizations.weight
+
+
+def _restore(module: Any, weight: nn.Parameter) -> None:
+    """Make ``weight`` the module's own again.
+
+    ``parametrize.remove_parametrizations`` takes the property off the module's class as well, which copies of the
+    module share: it is for modules of which something else is parametrized, too.
+    """
+    if len(module.parametrizations) > 1:
+        parametrize.remove_parametrizations(module, "weight")
+    else:
+        del module.parametrizations
+        module.__class__ = module.__class__.__bases__[0]
+    module.weight = weight
 
 
 def _exchange(optimizer: torch.optim.Optimizer, a: Tensor, b: Tensor, merged: nn.Parameter, name: str) -> None:

@@ -8,9 +8,11 @@ more than that. Every attempt's cost counts.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from grokkit.errors import InputError
@@ -104,14 +106,14 @@ def climb(lesson: Lesson, rungs: Sequence[WeakModel], rule: Rule, seed: int = 0)
             "set a part of the data aside, e.g. --validation-fraction 0.1"
         )
     tried: list[Trial] = []
-    for weak in rungs:
-        trials = [
-            Trial(weak, lesson, lr=rule.lr, wd=rule.wd, seed=seed * rule.seeds + place) for place in range(rule.seeds)
-        ]
-        tried += trials
-        found = _race(trials, rule)
-        if found is not None:
-            return _stage(tried, found, reached=True)
+    with _one_thread():
+        for weak in rungs:
+            seeds = range(seed * rule.seeds, (seed + 1) * rule.seeds)
+            trials = [Trial(weak, lesson, lr=rule.lr, wd=rule.wd, seed=own) for own in seeds]
+            tried += trials
+            found = _race(trials, rule)
+            if found is not None:
+                return _stage(tried, found, reached=True)
     finite = [trial for trial in tried if trial.is_finite]
     if not finite:
         raise InputError(f"no weak model's training stayed finite at learning rate {rule.lr:g}; lower it")
@@ -121,6 +123,17 @@ def climb(lesson: Lesson, rungs: Sequence[WeakModel], rule: Rule, seed: int = 0)
 def rungs(weak: str) -> tuple[WeakModel, ...]:
     """The whole ladder for ``auto``, else the one model named."""
     return tuple(parse_weak(name) for name in (LADDER if weak == "auto" else (weak,)))
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Inside, PyTorch uses one thread: in models this small, more only wait for one another."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _race(trials: Sequence[Trial], rule: Rule) -> Trial | None:

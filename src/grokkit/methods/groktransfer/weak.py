@@ -61,10 +61,16 @@ class WeakModel:
                     width=self.dim,
                     heads=self.heads,
                 )
-            sizes = {"depth": self.depth, "dim": self.dim, "width": self.width}
-            if lesson.vocabulary is None:
-                return FNN(features=places, classes=lesson.outputs, **sizes)
-            return FNN(vocabulary=lesson.vocabulary, tokens=places, classes=lesson.outputs, **sizes)
+            reads_tokens = lesson.vocabulary is not None
+            return FNN(
+                vocabulary=lesson.vocabulary,
+                tokens=places if reads_tokens else None,
+                features=None if reads_tokens else places,
+                classes=lesson.outputs,
+                depth=self.depth,
+                dim=self.dim,
+                width=self.width,
+            )
 
 
 def parse_weak(name: str) -> WeakModel:

@@ -14,7 +14,7 @@ import altair as alt
 import numpy as np
 import polars as pl
 
-from grokkit.report.figures.parts import layered, log_ticks, log_x, method_color, method_dash, span, spread
+from grokkit.report.figures.parts import drawn_of, layered, log_ticks, log_x, method_color, method_dash, span, spread
 
 Clock = Literal["step", "train_seconds", "flops"]
 
@@ -105,12 +105,14 @@ def curve_chart(
 ) -> alt.LayerChart:
     """``measure`` against ``x``: thin lines from :func:`seed_curves_data`, bold ones from
     :func:`median_curve_data`. The y axis is 0 to 100 % for an accuracy, starts at 0° for an angle, else is
-    logarithmic where all values are positive and span more than a factor 30, else linear."""
+    logarithmic where all values are positive and span more than a factor 30, else linear. A ``legend`` names the
+    methods that are drawn."""
     clock = CLOCKS[x]
     at = seeds.filter(pl.col(measure).is_not_null())[x].cast(pl.Float64)
     low, high = span(at.filter(at > 0))
     y_scale, y_axis = _y(measure, seeds[measure].drop_nulls())
-    color, dash = method_color(methods, legend), method_dash(methods, legend)
+    named = drawn_of(methods, medians) if legend else []
+    color, dash = method_color(methods, named), method_dash(methods, named)
 
     def x_of(field: str) -> alt.X:
         return log_x(field, clock.title, low, high, clock.tick_format)

@@ -8,7 +8,7 @@ import altair as alt
 import polars as pl
 
 from grokkit.analyse import fraction_reached, times_to_target
-from grokkit.report.figures.parts import layered, log_x, method_color, method_dash, span
+from grokkit.report.figures.parts import drawn_of, layered, log_x, method_color, method_dash, span
 
 
 def fraction_data(runs: pl.DataFrame, methods: Sequence[str]) -> pl.DataFrame:
@@ -39,7 +39,8 @@ def fraction_chart(data: pl.DataFrame, methods: Sequence[str], *, legend: bool =
     # Once all runs have generalized the fraction stays 1: led to the right edge, so that no line just stops.
     done = drawn.filter(pl.col("fraction") > 1 - 1e-9).unique("method").with_columns(pl.lit(high).alias("steps"))
     drawn = pl.concat([drawn, done])
-    color = method_color(methods, legend)
+    named = drawn_of(methods, data) if legend else []
+    color = method_color(methods, named)
     x = log_x("steps", "optimizer steps", low, high)
     y = alt.Y(
         "fraction",
@@ -51,7 +52,7 @@ def fraction_chart(data: pl.DataFrame, methods: Sequence[str], *, legend: bool =
     lines = (
         alt.Chart(drawn)
         .mark_line(interpolate="step-after", strokeWidth=2.5)
-        .encode(x, y, color, method_dash(methods, legend))
+        .encode(x, y, color, method_dash(methods, named))
     )
     marks = (
         alt.Chart(drawn.filter(pl.col("censored") > 0))

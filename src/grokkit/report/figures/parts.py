@@ -86,6 +86,11 @@ def layered(*charts: alt.Chart | alt.LayerChart) -> alt.LayerChart:
     return cast(alt.LayerChart, alt.layer(*charts))
 
 
+def drawn_of(methods: Sequence[str], data: pl.DataFrame) -> list[str]:
+    """Those of ``methods`` that have a row in ``data``, in their order."""
+    return [method for method in methods if method in data["method"]]
+
+
 def log_x(field: str, title: str, low: float, high: float, tick_format: str = "~s") -> alt.X:
     """A logarithmic x encoding over exactly [low, high]."""
     return alt.X(
@@ -97,24 +102,30 @@ def log_x(field: str, title: str, low: float, high: float, tick_format: str = "~
     )
 
 
-def method_color(methods: Sequence[str], legend: bool) -> alt.Color:
+def method_color(methods: Sequence[str], legend: Sequence[str] = ()) -> alt.Color:
+    """The methods' colours; those of ``legend`` are explained beside the chart."""
     styles = looks(methods)
     return alt.Color(
         "method",
         type="nominal",
         scale=alt.Scale(domain=list(styles), range=[look.color for look in styles.values()]),
-        legend=alt.Legend(columns=_columns(methods), symbolType="stroke", symbolOpacity=1) if legend else None,
+        legend=alt.Legend(values=list(legend), columns=_columns(legend), symbolType="stroke", symbolOpacity=1)
+        if legend
+        else None,
     )
 
 
-def method_dash(methods: Sequence[str], legend: bool) -> alt.StrokeDash:
+def method_dash(methods: Sequence[str], legend: Sequence[str] = ()) -> alt.StrokeDash:
+    """The methods' dashes, as :func:`method_color`."""
     styles = looks(methods)
     dashes: list[Any] = [list(look.dash) for look in styles.values()]
     return alt.StrokeDash(
         "method",
         type="nominal",
         scale=alt.Scale(domain=list(styles), range=dashes),
-        legend=alt.Legend(columns=_columns(methods), symbolType="stroke", symbolSize=400, symbolOpacity=1)
+        legend=alt.Legend(
+            values=list(legend), columns=_columns(legend), symbolType="stroke", symbolSize=400, symbolOpacity=1
+        )
         if legend
         else None,
     )

@@ -62,7 +62,7 @@ def times_chart(data: pl.DataFrame, methods: Sequence[str]) -> alt.LayerChart:
     medians = (
         alt.Chart(drawn.filter(pl.col("median").is_not_null()).unique("method", maintain_order=True))
         .mark_point(shape="stroke", angle=90, size=1600, strokeWidth=2.5, opacity=0.5)
-        .encode(log_x("median", "optimizer steps to the target", low, high), y, method_color(methods, False))
+        .encode(log_x("median", "optimizer steps to the target", low, high), y, method_color(methods))
     )
     shape = alt.Shape(
         "method",
@@ -73,13 +73,13 @@ def times_chart(data: pl.DataFrame, methods: Sequence[str]) -> alt.LayerChart:
     reached = (
         alt.Chart(drawn.filter("reached"))
         .mark_point(size=70, filled=True, opacity=1)
-        .encode(x, y, offset, shape, method_color(methods, False), tooltip=tooltip)
+        .encode(x, y, offset, shape, method_color(methods), tooltip=tooltip)
     )
     missed_rows = drawn.filter(~pl.col("reached"))
     missed = (
         alt.Chart(missed_rows)
         .mark_point(size=80, filled=False, fill="white", strokeWidth=2, opacity=1, shape=NOT_REACHED_SHAPE)
-        .encode(x, y, offset, method_color(methods, False), tooltip=tooltip)
+        .encode(x, y, offset, method_color(methods), tooltip=tooltip)
     )
     text = alt.Chart(_labels(missed_rows)).encode(x, y, text=alt.Text("label", type="nominal"))
     # In the gap above the row, where no mark lies; a white rim keeps the lines of the seeds off the words.

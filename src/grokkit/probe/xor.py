@@ -1,0 +1,49 @@
+"""How much of a first layer points at the signal of XOR cluster data (GrokTransfer, arXiv 2504.13292).
+
+For a two-layer network that is trained by inner products (:mod:`grokkit.models.span`), W = α·W_0 + C·X is never formed;
+W_{1:2}, its part on the two coordinates that decide, is what it makes of their unit vectors, and
+
+    ‖W‖² = α²·‖W_0‖² + 2·⟨C, α·W_0·Xᵀ⟩ + ⟨C, C·X·Xᵀ⟩.
+
+Shapes: N rows, P = N + 2 points (the rows, then the two unit vectors), M neurons, B rows asked for.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from grokkit.models import TwoLayer
+
+
+@torch.no_grad()
+def norm_ratio(model: TwoLayer) -> float:
+    """r_W = (‖W_{3:p}‖_F / √(p − 2)) / (‖W_{1:2}‖_F / √2): a noise coordinate's size over a signal coordinate's.
+
+    A neuron that has learned one cluster and nothing else, w ∝ Σ x_i over its n/4 rows, has r_W = 2ε/√n: the noise of
+    n/4 rows adds up as their root, the signal as their number, on two coordinates. Random weights have 1.
+    """
+    rows = model.coefficients.shape[0]
+    start_NM, c_NM = model.start[:rows].double(), model.coefficients.double()
+    gram_NN = model.gram_PN[:rows].double()
+    whole = model.start_norm.double().square() + 2 * (c_NM * start_NM).sum() + (c_NM * (gram_NN @ c_NM)).sum()
+    signal = _signal_2M(model).square().sum()
+    return float(((whole - signal) / (model.dim - 2) / (signal / 2)).sqrt())
+
+
+@torch.no_grad()
+def embedding_snr(model: TwoLayer, numbers_B: Tensor) -> float:
+    """Signal over noise in the embedding W·x: √(Σ ‖W_{1:2}·x_{1:2}‖² / Σ ‖W_{3:p}·x_{3:p}‖²) over the rows asked for.
+
+    Of rows that were trained on, the noise is what W has learned of them by heart, too.
+    """
+    first_two_B2 = model.gram_PN[-2:, numbers_B].double().T
+    signal_BM = first_two_B2 @ _signal_2M(model)
+    noise_BM = model.preactivations(numbers_B).double() - signal_BM
+    return float(signal_BM.norm() / noise_BM.norm())
+
+
+def _signal_2M(model: TwoLayer) -> Tensor:
+    """W_{1:2}, transposed, in float64."""
+    points = len(model.gram_PN)
+    return model.preactivations(torch.arange(points - 2, points, device=model.gram_PN.device)).double()
