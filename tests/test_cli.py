@@ -36,6 +36,12 @@ BAD = {
     "method twice": (["mul:7", "--methods", "adamw,adamw"], "'adamw' is given twice"),
     "train fraction": (["mul:7", "--train-fraction", "1.5"], "train_fraction=1.5 .*less than 1.*0.5"),
     "no test rows": (["mul:7", "--train-fraction", "0.9", "--validation-fraction", "0.1"], "fraction"),
+    "parity": (["party:40,3"], "unknown task 'party'.*did you mean 'parity'"),
+    "parity sizes": (["parity:3,40", "--model", "fnn"], "parity:3,40 is not possible: .* take k from 1 to 3"),
+    "numbers": (["parity:40,3"], "a decoder reads tokens.*take --model fnn"),
+    "train size": (["mul:7", "--train-size", "45"], "train size 45 is not possible with 49 rows.* 1 to 43"),
+    "no train size": (["mul:7", "--train-size", "0"], "train_size=0 .*greater than or equal to 1"),
+    "not descent": (["xor:50", "--model", "two-layer", "--methods", "gd,adamw"], "two-layer .* adamw has.*take gd"),
     "layout": (["mul:7", "--layout", "prefix"], "layout='prefix' .*infix"),
     "operand": (["mul:7", "--operands-from", "z=1"], "unknown operand 'z'"),
     "operand start": (["mul:7", "--operands-from", "b"], "write e.g. b=1"),
@@ -96,7 +102,7 @@ def test_lists(grokkit):
     assert all(name in out for name in CARDS)
     status, out, _ = grokkit("tasks")
     assert status == 0
-    assert all(name in out for name in ("add:P", "mul:P", "div:P", "a*c + b*d - e"))
+    assert all(name in out for name in ("add:P", "mul:P", "div:P", "a*c + b*d - e", "parity:N,K", "xor:P"))
 
 
 @pytest.mark.parametrize("name", CARDS)

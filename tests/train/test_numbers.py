@@ -38,11 +38,12 @@ def test_parity_is_learned():
 
 
 def test_xor_memorizes_first_and_generalizes_later():
-    run = train(config(XOR, "gd", budget=600, task=TaskConfig(spec="xor:20000", train_size=400), sustain=2))
+    task, model = TaskConfig(spec="xor:20000", train_size=200), model_config("two-layer(width=64,init_scale=2)")
+    run = train(config({"task": task, "model": model}, "gd", budget=300, evaluation=EvaluationConfig(every=5, share=5)))
     assert run.curves["train_loss"][0] == pytest.approx(1.0, abs=0.02), "exponential, before anything is learned"
     assert run.events.memorized_at <= 10
     assert run.status == "generalized"
-    assert run.events.delay_steps >= 20
+    assert run.events.delay_steps >= 30
 
 
 def test_a_run_on_xor_is_gradient_descent_with_the_matrix():
