@@ -258,11 +258,22 @@ def test_tensors_have_a_row_an_evaluation_that_sums_to_the_curves(tiny):
                 assert sum(own) == pytest.approx(total, rel=1e-12)
 
 
+def test_the_tangent_kernel_moves_while_features_are_learned_and_not_without_steps(tiny):
+    distances = {}
+    for lr in (1e-12, 0.01):
+        run = train(tiny(f"adamw(lr={lr},wd=0)", evaluation=OFTEN))
+        assert run.tables["ntk"]["step"] == run.curves["step"]
+        first, *distances[lr] = run.tables["ntk"]["kernel_distance"]
+        assert first is None, "there is none to compare it with"
+    assert all(0 <= distance < 1e-9 for distance in distances[1e-12])
+    assert all(1e-6 < distance < 1 for distance in distances[0.01])
+
+
 def test_a_method_s_own_probe_is_asked_at_every_evaluation(tiny, probed):
     run = train(tiny("probed", evaluation=OFTEN))
     evaluated = run.curves["step"][1:]
     assert len(evaluated) == 8
-    assert run.tables.keys() == {"tensors", *EMBEDDING, "sums", "counter"}
+    assert run.tables.keys() == {"tensors", *EMBEDDING, "ntk", "sums", "counter"}
     assert run.tables["counter"] == {"step": evaluated, "steps": evaluated}
     sums, tensors = run.tables["sums"], run.tables["tensors"]
     names = tensors["tensor"][: tensors["step"].count(0)]

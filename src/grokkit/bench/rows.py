@@ -11,6 +11,7 @@ from grokkit.bench.row import Row
 from grokkit.bench.settings import FNN, GROKFAST, OPERANDS_5, WEAK_FNN
 from grokkit.bench.steps import decoder_step, fnn_step
 from grokkit.bench.together import two_cores, two_runs
+from grokkit.bench.transfer import weak_stage, xor_step
 from grokkit.bench.whole import time_to_target
 from grokkit.methods.grokfast import grokfast_ema, grokfast_ma
 
@@ -148,6 +149,22 @@ _ALL = (
         target=None,
         rounds=4,
         seconds=20,
+    ),
+    Row(
+        id="xor-step",
+        about="a full-batch step on XOR clusters in 80,000 dimensions, width 2048",
+        setup=xor_step,
+        target=0.05,
+        rounds=3,
+        seconds=60,
+    ),
+    Row(
+        id="weak-stage",
+        about="a decoder from scratch to 95 %, and GrokTransfer's weak stage for it, a round a seed",
+        setup=weak_stage,
+        target=0.05,
+        rounds=3,
+        seconds=110,
     ),
     Row(
         id="two-runs",

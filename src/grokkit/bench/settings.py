@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from grokkit.train.catalogue import method_config
-from grokkit.train.config import DecoderConfig, FnnConfig, RunConfig, TaskConfig
+from grokkit.train.config import DecoderConfig, EvaluationConfig, FnnConfig, RunConfig, TaskConfig, TwoLayerConfig
 
 GROKFAST = RunConfig(
     task=TaskConfig(spec="mul:97", validation_fraction=0.0),
@@ -35,3 +35,27 @@ FNN = GROKFAST.model_copy(
 
 WEAK_FNN = FNN.model_copy(update={"model": FnnConfig(depth=2, dim=4, width=16)})
 """GrokTransfer's weak model on the same."""
+
+TRANSFER_SCRATCH = GROKFAST.model_copy(
+    update={
+        "task": TaskConfig(spec="add:113", train_fraction=0.25),
+        "method": method_config("adamw(lr=0.002,wd=2)"),
+        "budget": 3000,
+    }
+)
+"""The decoder from scratch on a + b mod 113, a quarter of the table for training, tuned (docs/groktransfer.md)."""
+
+TRANSFER_TARGET = TRANSFER_SCRATCH.model_copy(update={"method": method_config("groktransfer(lr=0.003,wd=1)")})
+"""The same by GrokTransfer."""
+
+XOR = RunConfig(
+    task=TaskConfig(spec="xor:80000", train_size=400),
+    model=TwoLayerConfig(),
+    method=method_config("gd"),
+    seed=0,
+    budget=150,
+    batch_size=None,
+    after=150,
+    evaluation=EvaluationConfig(every=5),
+)
+"""GrokTransfer's XOR clusters at the paper's size: width 2048, 80,000 dimensions, 400 rows, all of 150 epochs."""

@@ -28,6 +28,7 @@ _KEPT = (
     "eval_seconds",
     "start_seconds",
     "start_flops",
+    "kernel",
     "provenance",
 )
 
@@ -63,6 +64,7 @@ class History:
         self.start_flops = 0
         self.train_seconds = 0.0
         self.eval_seconds = 0.0
+        self.kernel: list[list[float]] | None = None  # of the last evaluation
         self.diverged_at: int | None = None
         self.provenance = {**provenance(), "precision": config.precision, **about}
         self._tokens = problem.task.inputs_NT.shape[1]

@@ -19,9 +19,11 @@ from grokkit.attach import Handle
 from grokkit.errors import NonFiniteError
 from grokkit.methods import CARDS, AttachedBilevel
 from grokkit.methods.groktransfer.factorized import embedding_of
+from grokkit.models import TwoLayer
 from grokkit.models.matmul import precision
 from grokkit.probe.embedding import probe_embedding
 from grokkit.probe.memory import peak_bytes, reset_peak
+from grokkit.probe.ntk import kernel_distance, pseudo_ntk
 from grokkit.probe.tensors import probe_tensors
 from grokkit.train.checkpoint import load_checkpoint, save_checkpoint
 from grokkit.train.config import RunConfig
@@ -39,6 +41,7 @@ from grokkit.train.setup import (
 )
 
 ROWS_AT_ONCE = 2048  # in an evaluation: bounds the memory, costs no speed
+KERNEL_ROWS = 16  # on which the tangent kernel is taken: a fifth of an evaluation's time
 
 Report = Callable[[dict[str, Any]], None]
 
@@ -192,9 +195,19 @@ class _Session:
             tables={
                 "tensors": found.tensors,
                 **probe_embedding(self.problem.task, lambda: embedding_of(self.model)),
+                **self._probe_kernel(),
                 **self._probe_method(),
             },
         )
+
+    def _probe_kernel(self) -> Mapping[str, Mapping[str, list[Any]]]:
+        """How far the tangent kernel has moved since the last evaluation."""
+        if isinstance(self.model, TwoLayer):  # its gradients are those of W, which is not formed
+            return {}
+        kernel = pseudo_ntk(self.model, self.problem.task.inputs_NT[self.problem.train_look[:KERNEL_ROWS]])
+        before, self.history.kernel = self.history.kernel, kernel.tolist()
+        distance = None if before is None else kernel_distance(kernel.new_tensor(before), kernel)
+        return {"ntk": {"kernel_distance": [distance]}}
 
     def _grads(self) -> dict[str, Tensor]:
         """As they stand: before the optimizer's step raw, after it as the method left them. A frozen tensor's is 0."""
