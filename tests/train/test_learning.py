@@ -5,7 +5,8 @@ import pytest
 from grokkit.study.execute import execute
 from grokkit.study.plan import make_plan
 from grokkit.study.store import Store
-from grokkit.train.config import DecoderConfig, EvaluationConfig, TaskConfig
+from grokkit.train.catalogue import method_config
+from grokkit.train.config import DecoderConfig, EvaluationConfig, FnnConfig, RunConfig, TaskConfig
 from grokkit.train.trainer import train
 
 # Steps to a sustained 95 %: the slowest of five seeds was well below each of these.
@@ -61,3 +62,41 @@ def test_the_papers_baseline_memorizes_and_does_not_generalize_in_that_time(resu
     assert run["status"] == "censored"
     assert run["final_train_accuracy"] > 0.99
     assert run["best_test_accuracy"] < 0.9
+
+
+TRANSFERS = {
+    "addition": (
+        TaskConfig(spec="add:113", layout="operands", train_fraction=0.25),
+        "groktransfer(lr=0.003,wd=1,init_scale=0.3)",
+    ),
+    "parity": (
+        TaskConfig(spec="parity:40,3", train_size=1000),
+        "groktransfer(lr=0.03,wd=3,weak=fnn-l3-d4-w16,stop=0.95,weak_seeds=12,weak_lr=0.02,weak_wd=0.3,weak_steps=300)",
+    ),
+}
+
+
+def transfer(task, method, seed):
+    settings = {"model": FnnConfig(), "budget": 150, "batch_size": None, "sustain": 2}
+    return train(RunConfig(task=task, method=method_config(method), seed=seed, **settings))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("name", TRANSFERS)
+def test_a_weak_model_s_embedding_brings_generalization(name, seed):
+    """The slowest of five seeds needed 60 steps on addition, 20 on parity."""
+    run = transfer(*TRANSFERS[name], seed)
+    assert run.status == "generalized"
+    assert run.events.generalized_at <= 100
+    assert 0 < run.start_flops < run.flops
+
+
+@pytest.mark.slow
+def test_a_random_embedding_of_its_rank_does_not():
+    """No run of five generalized in 600 steps."""
+    task, method = TRANSFERS["addition"]
+    run = transfer(task, method.replace("groktransfer", "lowrank-random"), 0)
+    assert run.events.memorized_at is not None
+    assert run.status == "censored"
+    assert max(run.curves["test_accuracy"]) < 0.5
