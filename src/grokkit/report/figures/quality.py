@@ -20,7 +20,7 @@ _FEWEST = 3  # weak models of different accuracy that make a picture
 def quality_data(runs: pl.DataFrame, attempts: pl.DataFrame) -> pl.DataFrame:
     """One row per run that has taken a weak model, in the order of ``runs``.
 
-    Columns ``method``, ``seed``, ``weak`` (which), ``validation_accuracy`` (of the weak model, in per cent), ``reached``,
+    Columns ``method``, ``seed``, ``weak`` (which), ``validation_accuracy`` (the weak one's, %), ``reached``,
     ``steps`` and ``seconds`` (to the target; of a run that did not get there all it had, weak models included in both
     cases). Empty unless at least three accuracies differ.
     """
