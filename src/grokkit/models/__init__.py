@@ -2,6 +2,9 @@
 
 from grokkit.models.decoder import Decoder
 from grokkit.models.fnn import FNN
+from grokkit.models.graphconv import GraphConv
+from grokkit.models.lstm import LSTM
+from grokkit.models.mlp import MLP
 from grokkit.models.span import TwoLayer
 
-__all__ = ["FNN", "Decoder", "TwoLayer"]
+__all__ = ["FNN", "LSTM", "MLP", "Decoder", "GraphConv", "TwoLayer"]

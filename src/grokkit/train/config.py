@@ -64,8 +64,47 @@ class TwoLayerConfig(Config):
     init_scale: Annotated[float, Field(gt=0)] = 1.0
 
 
-ModelConfig = DecoderConfig | FnnConfig | TwoLayerConfig
-MODELS: dict[str, type[ModelConfig]] = {"decoder": DecoderConfig, "fnn": FnnConfig, "two-layer": TwoLayerConfig}
+class MlpConfig(Config):
+    """Grokfast's network for images; see :class:`grokkit.models.MLP`. Its start is 8 times PyTorch's (Grokfast)."""
+
+    kind: Literal["mlp"] = "mlp"
+    depth: Annotated[int, Field(ge=1)] = 3
+    width: Annotated[int, Field(ge=1)] = 200
+    init_scale: Annotated[float, Field(gt=0)] = 8.0
+
+
+class LstmConfig(Config):
+    """Grokfast's network for reviews; see :class:`grokkit.models.LSTM`. Its start is 6 times PyTorch's (Grokfast)."""
+
+    kind: Literal["lstm"] = "lstm"
+    depth: Annotated[int, Field(ge=1)] = 2
+    dim: Annotated[int, Field(ge=1)] = 64
+    width: Annotated[int, Field(ge=1)] = 256
+    init_scale: Annotated[float, Field(gt=0)] = 6.0
+
+
+class GraphConvConfig(Config):
+    """Grokfast's network for molecules; see :class:`grokkit.models.GraphConv`. Its start is 3 times PyTorch's
+    (Grokfast).
+    """
+
+    kind: Literal["graph-conv"] = "graph-conv"
+    width: Annotated[int, Field(ge=1)] = 32
+    pooled: Annotated[int, Field(ge=1)] = 16
+    hidden: Annotated[int, Field(ge=1)] = 32
+    edge_hidden: Annotated[int, Field(ge=1)] = 32
+    init_scale: Annotated[float, Field(gt=0)] = 3.0
+
+
+ModelConfig = DecoderConfig | FnnConfig | TwoLayerConfig | MlpConfig | LstmConfig | GraphConvConfig
+MODELS: dict[str, type[ModelConfig]] = {
+    "decoder": DecoderConfig,
+    "fnn": FnnConfig,
+    "two-layer": TwoLayerConfig,
+    "mlp": MlpConfig,
+    "lstm": LstmConfig,
+    "graph-conv": GraphConvConfig,
+}
 
 
 class OptimizerConfig(Config):
