@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from grokkit.errors import InputError
 
@@ -253,9 +254,10 @@ def card(name: Annotated[str, typer.Argument(help="a method; see `grokkit method
         ("hooks into", ", ".join(found.hooks) or "nothing: a bare optimizer"),
         ("equations", found.equations),
         ("cost", found.cost),
-        ("settings", ", ".join(f"{k}={v}" for k, v in default_settings(found).items()) or "none of its own"),
-        ("optimizer", ", ".join(f"{k}={v}" for k, v in found.optimizer.items())),
+        ("settings", _shown(default_settings(found)) or "none of its own"),
+        ("optimizer", _shown(found.optimizer)),
         ("source", found.optimizer_source),
+        *((f"on {task}", f"{_shown(recipe.settings)}; {recipe.source}") for task, recipe in found.recipes.items()),
         ("tuned", found.tuned),
         ("departures", found.departures),
         ("also called", ", ".join(found.aliases)),
@@ -273,6 +275,10 @@ def cite(name: Annotated[str, typer.Argument(help="a method; see `grokkit method
     if not found.citation:
         raise InputError(f"{found.name} is a baseline without a paper of its own; cite its optimizer")
     print(found.citation)
+
+
+def _shown(settings: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key}={value}" for key, value in settings.items())
 
 
 def _list(rows: list[tuple[str, str]]) -> None:

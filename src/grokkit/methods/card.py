@@ -82,6 +82,17 @@ class Start(ABC):
         """Give the model its own form again, in ``optimizer`` as well."""
 
 
+@dataclass(frozen=True)
+class Recipe:
+    """A method's settings on one task, and where they come from.
+
+    ``settings``: of the method, of the optimizer, and ``init_scale``; what is not among them stays the card's.
+    """
+
+    settings: Mapping[str, Any]
+    source: str
+
+
 @dataclass(frozen=True, kw_only=True)
 class MethodCard:
     """A method's facts.
@@ -101,6 +112,7 @@ class MethodCard:
         start: what the method does before the first step; the initializer's arguments with a default are settings, too.
             None if it does nothing.
         presets: settings whose default is another than the factory's, ``bilevel``'s or ``start``'s own.
+        recipes: by the name of a task, without its sizes (``mnist``): the settings that are the defaults there.
         smallest: settings under which the test suite can see the method act within a few steps.
         couples: whether a tensor's result depends on other tensors' gradients, as under a global clip: the suite
             then leaves out what holds only tensor by tensor.
@@ -127,6 +139,7 @@ class MethodCard:
     bilevel: type[Bilevel] | None = None
     start: type[Start] | None = None
     presets: Mapping[str, Any] = field(default_factory=dict)
+    recipes: Mapping[str, Recipe] = field(default_factory=dict)
     smallest: Mapping[str, Any] = field(default_factory=dict)
     couples: bool = False
     probe: Callable[[Any, Mapping[str, Tensor]], Mapping[str, Mapping[str, list[Any]]]] | None = None

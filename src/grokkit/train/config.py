@@ -112,7 +112,9 @@ class OptimizerConfig(Config):
 
     ``wd`` is L2 decay, added to the gradient, under ``adam`` and ``sgd``, and decoupled decay, multiplied by
     the learning rate, under ``adamw``. ``beta1`` is the momentum under ``sgd``. The learning rate is
-    lr·min(1, u/lr_warmup) at update u, counted from 0 (Grokfast).
+    lr·min(1, u/lr_warmup) at update u, counted from 0 (Grokfast). ``max_grad_norm``: the ℓ₂ norm over all tensors to
+    which the raw gradient is clipped, before a method sees it, as a training loop does it between ``backward()`` and
+    ``step()`` (and Grokfast's on reviews); None for no clipping.
     """
 
     optimizer: Literal["adam", "adamw", "sgd"]
@@ -121,6 +123,7 @@ class OptimizerConfig(Config):
     beta1: Annotated[float, Field(ge=0, lt=1)] = 0.9
     beta2: Annotated[float, Field(ge=0, lt=1)] = 0.98
     lr_warmup: Annotated[int, Field(ge=0)] = 10
+    max_grad_norm: Annotated[float, Field(gt=0)] | None = None
 
 
 class MethodConfig(Config):
@@ -154,7 +157,7 @@ class EvaluationConfig(Config):
 
 
 # Settings that came after runs had been kept: without a value they leave a run, and its hash, as it was.
-_LATER = (("method", "init_scale"), ("task", "train_size"))
+_LATER = (("method", "init_scale"), ("task", "train_size"), ("method", "optimizer", "max_grad_norm"))
 
 # Methods whose updates are linear in the gradients, the only ones that can train a two-layer network in its span.
 _LINEAR = ("gd", "grokfast-ema", "grokfast-ma")
@@ -188,7 +191,8 @@ class RunConfig(Config):
 
     @model_validator(mode="after")
     def _stays_in_the_span(self) -> Self:
-        linear = self.method.card in _LINEAR and self.method.optimizer.optimizer == "sgd"
+        optimizer = self.method.optimizer
+        linear = self.method.card in _LINEAR and optimizer.optimizer == "sgd" and optimizer.max_grad_norm is None
         if self.model.kind == "two-layer" and not linear:
             raise InputError(
                 f"two-layer is trained by inner products of its data, which takes updates linear in the gradients, "
@@ -200,9 +204,12 @@ class RunConfig(Config):
         """Twelve hexadecimal digits that change with anything that changes the run."""
         settings = self.model_dump()
         del settings["method"]["label"]
-        for part, name in _LATER:
-            if settings[part][name] is None:
-                del settings[part][name]
+        for *parts, name in _LATER:
+            within = settings
+            for part in parts:
+                within = within[part]
+            if within[name] is None:
+                del within[name]
         return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
 
     def initial_model(self) -> ModelConfig:

@@ -25,7 +25,7 @@ from grokkit.train.config import RunConfig
 from grokkit.train.optimizers import OPTIMIZERS, Setting, Settings
 from grokkit.train.overwrite import Overwriting
 from grokkit.train.plan import OPTIMIZER_SCALARS, method_scalars
-from grokkit.train.setup import build_model, build_transform
+from grokkit.train.setup import build_clip, build_model, build_transform
 
 _ROWS_AT_ONCE = 2**16  # of all members together, in an evaluation: bounds its memory, costs no speed
 
@@ -61,6 +61,7 @@ class Program:
         self._inputs_NT, self._targets_N = task.inputs_NT.to(device), task.targets_N.to(device)
         self._card = CARDS[first.method.card]
         self._optimizer = OPTIMIZERS[first.method.optimizer.optimizer]
+        self._clip = build_clip(first.method.optimizer)
         self._structure = {k: v for k, v in first.method.settings.items() if k not in method_scalars(first.method)}
         self._scalars = _stack_scalars(configs, device)
         self.state = self._start(configs, models, device)
@@ -110,15 +111,16 @@ class Program:
     ) -> tuple[State, Gradients]:
         """One member's step."""
         gradients, loss = grad_and_value(self._loss)(state.params, batch)
-        filtered, transform = gradients, state.transform
+        clipped = gradients if self._clip is None else self._clip.update(gradients, (), state.params)[0]
+        filtered, transform = clipped, state.transform
         settings = _at_step(scalars["optimizer"], state.step)
         if self._card.factory is not None:
             own = scalars["method"]
             if outer_batch is not None:
-                transform = self._learn(state, gradients, outer_batch, settings.lr, own)
+                transform = self._learn(state, clipped, outer_batch, settings.lr, own)
             update = self._card.factory(**transform_settings(self._card, self._structure | own, seed=0)).update
             with Overwriting(transform):
-                filtered, transform = update(gradients, transform, state.params)
+                filtered, transform = update(clipped, transform, state.params)
         params, optimizer = self._optimizer.update(state.params, filtered, state.optimizer, settings)
         is_first = ~loss.isfinite() & (state.diverged_at < 0)
         diverged_at = torch.where(is_first, state.step, state.diverged_at)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from grokkit.attach import Handle, attach
 from grokkit.errors import InputError
 from grokkit.methods import CARDS, AttachedBilevel, Examples, Lesson, Start
+from grokkit.methods.clipnorm import clip_norm
 from grokkit.models import FNN, LSTM, MLP, Decoder, GraphConv, TwoLayer
 from grokkit.models.graphconv import BOND_KINDS
 from grokkit.models.span import build_two_layer
@@ -171,6 +172,11 @@ def build_optimizer(config: OptimizerConfig, model: nn.Module) -> torch.optim.Op
 def warmup(config: OptimizerConfig, step: int) -> float:
     """The factor on the learning rate at update ``step``, counted from 0."""
     return min(1.0, step / config.lr_warmup) if config.lr_warmup else 1.0
+
+
+def build_clip(config: OptimizerConfig) -> GradientTransform | None:
+    """What clips the raw gradient before the method sees it, if anything does."""
+    return None if config.max_grad_norm is None else clip_norm(config.max_grad_norm)
 
 
 def build_transform(config: MethodConfig, seed: int) -> GradientTransform | None:

@@ -30,6 +30,7 @@ from grokkit.train.run import Run
 from grokkit.train.setup import (
     attach_method,
     build_batches,
+    build_clip,
     build_lesson,
     build_model,
     build_optimizer,
@@ -37,6 +38,7 @@ from grokkit.train.setup import (
     build_start,
     warmup,
 )
+from grokkit.transform import in_place
 
 ROWS_AT_ONCE = 2048  # in an evaluation: bounds the memory, costs no speed
 
@@ -95,6 +97,8 @@ class _Session:
         self.problem = build_problem(config)
         self.model = build_model(config.initial_model(), self.problem.task, config.seed)
         self.start = build_start(config.method)
+        clip = build_clip(config.method.optimizer)
+        self.clip = None if clip is None else in_place(clip)
         self.embedding: Tensor | None = None  # that the model started from
         self.batches = build_batches(config, self.problem)
         self.rows = self.inputs = self.targets = torch.empty(0)  # the batch in hand
@@ -144,6 +148,7 @@ class _Session:
             loss.backward()
             if history.step + 1 == stop:
                 self.gradients = {name: grad.clone() for name, grad in self._grads().items()}
+            self._clip()
             try:
                 self._take_outer_step()
                 self.optimizer.step()
@@ -152,6 +157,10 @@ class _Session:
                 break
             history.took_step(len(rows))
         history.train_seconds += time.perf_counter() - start
+
+    def _clip(self) -> None:
+        if self.clip is not None:
+            self.clip({name: p.grad for name, p in self.model.named_parameters() if p.grad is not None}, (), {})
 
     def _take_outer_step(self) -> None:
         if self.bilevel is None:

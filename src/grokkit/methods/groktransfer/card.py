@@ -83,6 +83,7 @@ GROKTRANSFER = MethodCard(
     smallest=_SMALLEST,
     optimizer=ADAMW.optimizer,
     optimizer_source="the adamw arm's",
+    recipes=ADAMW.recipes,
     departures="The weak model is chosen by a ladder and stopped on validation rows. It sees only tokens that vary: "
     "the rows of operators and `=` start at random. B is scaled so that E starts with the root mean square that the "
     "target's own initial embedding has.",
