@@ -70,6 +70,10 @@ class Start(ABC):
     """The step before which the model takes its own form again; None for never."""
 
     @abstractmethod
+    def check(self, model: nn.Module) -> None:
+        """Raise an :class:`InputError` if ``model`` has nothing to start from."""
+
+    @abstractmethod
     def find(self, model: nn.Module, lesson: Lesson, seed: int) -> Found:
         """Find what ``model`` starts from, without changing it. Everything it takes is charged to the method."""
 

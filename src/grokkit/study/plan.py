@@ -10,7 +10,7 @@ from grokkit.errors import InputError, unknown
 from grokkit.methods import CARDS
 from grokkit.train.catalogue import method_config
 from grokkit.train.config import MethodConfig, RunConfig, checked
-from grokkit.train.setup import build_model, build_problem
+from grokkit.train.setup import build_model, build_problem, build_start
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,10 @@ def make_plan(*, methods: Sequence[str], seeds: int, baseline: str | None, comma
     )
     first = plan[0]
     problem = build_problem(first)
-    build_model(first.model, problem.task, first.seed)
+    model = build_model(first.model, problem.task, first.seed)
+    for config in configs.values():
+        if (start := build_start(config)) is not None:
+            start.check(model)
     study = {
         "title": problem.task.name,
         "task": first.task.model_dump(),
