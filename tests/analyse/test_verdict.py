@@ -25,6 +25,8 @@ def row(method: str, **changes: Any) -> dict[str, Any]:
         "ratio_seconds_ci_high": None,
         "pairs": 6,
         "logrank_p": None,
+        "best_accuracy": 0.97,
+        "best_loss": 0.1,
     }
     made = base | changes
     made["success_rate"] = made["successes"] / made["runs"] if made["runs"] else None

@@ -111,12 +111,15 @@ def test_a_row_without_tokens_is_read_after_one_padding():
     torch.testing.assert_close(together[:1], model(empty))
 
 
-def test_rows_are_cut_to_the_longest(monkeypatch):
+def test_rows_of_similar_length_go_together_and_are_cut_to_the_longest_of_them(monkeypatch):
     model, seen = build(), []
     inner = model.lstm.forward
     monkeypatch.setattr(model.lstm, "forward", lambda x: seen.append(tuple(x.shape)) or inner(x))
     model(texts())
-    assert seen == [(5, 12, 6)]
+    assert seen == [(4, 12, 6), (1, 1, 6)]  # of rows of 9, 3, 1, 12 and 7 tokens
+    seen.clear()
+    model(texts([5] * 600))
+    assert seen == [(64, 5, 6)] * 9 + [(24, 5, 6)]
 
 
 def test_bfloat16_products_come_near():

@@ -8,6 +8,7 @@ from typing import Any, get_args
 import altair as alt
 import polars as pl
 
+from grokkit.analyse.target import target_of
 from grokkit.report.figures import (
     amplifier_chart,
     amplifier_data,
@@ -25,6 +26,7 @@ from grokkit.report.figures import (
     seed_curves_data,
     times_chart,
     times_data,
+    target_columns,
     times_height,
 )
 from grokkit.report.figures.cost import Measure
@@ -47,13 +49,13 @@ def page_charts(
     method's amplifier is ``amplifier:<method>``, its embedding ``spectrum:<method>``, ``circle:`` and ``pca:``. What
     needs a table is there if that has a row, ``cost:seconds`` and ``cost:flops`` if a run has a start.
     """
-    methods, target = list(study["methods"]), study["target"]
+    methods, target = list(study["methods"]), target_of(study)
     points = max(30, min(120, SEED_POINTS // max(runs.height, 1)))
-    seeds = seed_curves_data(runs, curves, points)
+    seeds = seed_curves_data(runs, curves, points, target_columns(target.measure))
     drawn: dict[str, alt.Chart | alt.LayerChart] = {
         f"{clock}:{split}": learning_chart(
             seeds,
-            median_curve_data(runs, curves, f"{split}_accuracy", clock),
+            median_curve_data(runs, curves, f"{split}_{target.measure}", clock),
             methods,
             split,
             clock,

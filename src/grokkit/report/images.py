@@ -9,6 +9,7 @@ import altair as alt
 import polars as pl
 import vl_convert
 
+from grokkit.analyse.target import target_of
 from grokkit.report.figures import (
     amplifier_chart,
     amplifier_data,
@@ -26,6 +27,7 @@ from grokkit.report.figures import (
     seed_curves_data,
     times_chart,
     times_data,
+    target_columns,
     times_height,
 )
 from grokkit.report.figures.cost import Measure
@@ -69,18 +71,20 @@ def images(
     def title(what: str, how_to_read: str) -> alt.TitleParams:
         return alt.TitleParams(f"{study['title']}: {what}", subtitle=how_to_read)
 
-    methods, target = list(study["methods"]), study["target"]
-    seeds = seed_curves_data(runs, curves)
+    methods, target = list(study["methods"]), target_of(study)
+    seeds = seed_curves_data(runs, curves, columns=target_columns(target.measure))
 
     def medians(measure: str) -> pl.DataFrame:
         return median_curve_data(runs, curves, measure)
 
     def learning(split: Literal["train", "test"], words: str) -> alt.LayerChart:
         return learning_chart(
-            seeds, medians(f"{split}_accuracy"), methods, split, target=target, y_title=words, legend=True
+            seeds, medians(f"{split}_{target.measure}"), methods, split, target=target, y_title=words, legend=True
         ).properties(width=400, height=300)
 
-    learned = alt.hconcat(learning("test", "held-out accuracy"), learning("train", "train accuracy"), spacing=28)
+    learned = alt.hconcat(
+        learning("test", f"held-out {target.measure}"), learning("train", f"train {target.measure}"), spacing=28
+    )
 
     def norm(measure: str, words: str, width: int) -> alt.LayerChart:
         return curve_chart(seeds, medians(measure), methods, measure, y_title=words, legend=True).properties(

@@ -11,7 +11,7 @@ from typing import Any
 
 import polars as pl
 
-from grokkit.analyse.words import percent
+from grokkit.analyse.target import Measure, target_of
 from grokkit.report import sections
 
 _CLOCKS = {"step": "steps", "train_seconds": "seconds", "flops": "FLOPs"}
@@ -45,11 +45,11 @@ def figure_sections(study: Mapping[str, Any], drawn: Collection[str], tables: Ma
     """The sections, as HTML, of the charts ``drawn`` (their names in :func:`grokkit.report.charts.page_charts`)."""
     methods = list(study["methods"])
     key = sections.key(methods)
-    attempts = tables["attempts"]
+    attempts, target = tables["attempts"], target_of(study)
     return [
-        section("Learning curves", _LEARNING_NOTE, _learning(key)),
-        section("When runs generalize", "", key + _times(percent(study["target"]))),
-        *([section("What it costs", _COST_NOTE, _costs(percent(study["target"])))] if "cost:seconds" in drawn else []),
+        section("Learning curves", _LEARNING_NOTE, _learning(key, target.measure)),
+        section("When runs generalize", "", key + _times(target.short)),
+        *([section("What it costs", _COST_NOTE, _costs(target.short))] if "cost:seconds" in drawn else []),
         *(
             [section("Weak models tried", _ATTEMPTS_NOTE, sections.attempts_table(attempts, methods))]
             if not attempts.is_empty()
@@ -69,14 +69,16 @@ def section(title: str, note: str, content: str) -> str:
     return f'<section aria-labelledby="{anchor}">\n<h2 id="{anchor}">{title}</h2>\n{notes}{content}\n</section>'
 
 
-def _learning(key: str) -> str:
+def _learning(key: str, measure: Measure) -> str:
     radios = "".join(
         f'<label><input type="radio" name="clock" value="{value}"{" checked" if value == "step" else ""}>'
         f"<span>{words}</span></label>"
         for value, words in _CLOCKS.items()
     )
-    held_out = _figure("test", "Held-out accuracy", "", "Held-out accuracy of each method over training.", clocked=True)
-    train = _figure("train", "Train accuracy", "", "Train accuracy of each method over training.", clocked=True)
+    held_out, train = (
+        _figure(name, f"{part} {measure}", "", f"{part} {measure} of each method over training.", clocked=True)
+        for name, part in (("test", "Held-out"), ("train", "Train"))
+    )
     return (
         f'<fieldset><legend>against</legend>{radios}</fieldset>{key}<div class="pair">{held_out}{train}</div>'
         "<noscript><p>The charts need JavaScript; verdict and tables do not.</p></noscript>"

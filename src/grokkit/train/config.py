@@ -23,6 +23,7 @@ class TaskConfig(Config):
     ``train_fraction`` and ``validation_fraction`` are of all rows; the rest is the test part. Defaults: half
     for training (Grokfast), a tenth for validation, so that tuning never looks at the test part. ``train_size`` is a
     number of training rows in place of a fraction. ``layout`` and ``operands_from`` are modular arithmetic's.
+    ``data_dir`` is the folder to read real data from, in place of the installed package.
     """
 
     spec: str
@@ -32,6 +33,7 @@ class TaskConfig(Config):
     validation_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.1
     unordered_split: bool = False
     train_size: Annotated[int, Field(ge=1)] | None = None
+    data_dir: str | None = None
 
 
 class DecoderConfig(Config):
@@ -157,7 +159,13 @@ class EvaluationConfig(Config):
 
 
 # Settings that came after runs had been kept: without a value they leave a run, and its hash, as it was.
-_LATER = (("method", "init_scale"), ("task", "train_size"), ("method", "optimizer", "max_grad_norm"))
+_LATER = (
+    ("method", "init_scale"),
+    ("task", "train_size"),
+    ("task", "data_dir"),
+    ("target_loss",),
+    ("method", "optimizer", "max_grad_norm"),
+)
 
 # Methods whose updates are linear in the gradients, the only ones that can train a two-layer network in its span.
 _LINEAR = ("gd", "grokfast-ema", "grokfast-ma")
@@ -171,6 +179,8 @@ class RunConfig(Config):
         batch_size: rows a step; None for full batch.
         remainder: what to do with rows that fill no batch, see :class:`grokkit.train.batches.Batches`.
         target: held-out accuracy that counts as generalized, and training accuracy that counts as memorized.
+        target_loss: the same in losses, at or below which they count; None for a target in accuracies. What has no
+            accuracy needs it.
         sustain: following evaluations that must stay at the target for the generalization to count.
         after: steps to go on after that, to see whether it collapses.
         precision: of the matrix products, see :mod:`grokkit.models.matmul`.
@@ -184,6 +194,7 @@ class RunConfig(Config):
     batch_size: Annotated[int, Field(ge=1)] | None = 512
     remainder: Literal["spread", "own-batch"] = "spread"
     target: Annotated[float, Field(gt=0, le=1)] = 0.95
+    target_loss: Annotated[float, Field(gt=0)] | None = None
     sustain: Annotated[int, Field(ge=0)] = 5
     after: Annotated[int, Field(ge=0)] = 0
     precision: Literal["float32", "bf16"] = "float32"

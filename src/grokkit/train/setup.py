@@ -54,12 +54,22 @@ class Problem:
 
 
 def build_task(config: TaskConfig) -> Task:
-    return make_task(config.spec, layout=config.layout, operands_from=config.operands_from)
+    return make_task(config.spec, layout=config.layout, operands_from=config.operands_from, data_dir=config.data_dir)
 
 
 def build_problem(config: RunConfig) -> Problem:
-    """Task and split; they depend on the seed and the task's settings only, never on model or method."""
+    """Task and split; they depend on the seed and the task's settings only, never on model or method.
+
+    Raises:
+        InputError: for a task that does not exist, a split that is not possible, or a target in accuracies where there
+            are none.
+    """
     task = build_task(config.task)
+    if config.target_loss is None and not task.has_accuracy:
+        raise InputError(
+            f"{task.name} has numbers as targets, and so no accuracy; set a loss that counts as generalized, e.g. "
+            f"target_loss={task.target_loss or 0.05}"
+        )
     parts = split(
         task,
         train_fraction=config.task.train_fraction,
@@ -68,6 +78,7 @@ def build_problem(config: RunConfig) -> Problem:
         by_group=config.task.unordered_split,
         train_size=config.task.train_size,
     )
+    task = task.fitted(parts.train)
     settings = config.evaluation
     train = parts.train[torch.randperm(len(parts.train), generator=stream(config.seed, "train sample"))]
     test = parts.test[torch.randperm(len(parts.test), generator=stream(config.seed, "test look"))]

@@ -25,7 +25,7 @@ from grokkit.probe.memory import peak_bytes, reset_peak
 from grokkit.probe.tensors import probe_tensors
 from grokkit.train.checkpoint import load_checkpoint, save_checkpoint
 from grokkit.train.config import RunConfig
-from grokkit.train.history import History, Scores
+from grokkit.train.history import History, Score, Scores
 from grokkit.train.run import Run
 from grokkit.train.setup import (
     attach_method,
@@ -56,8 +56,8 @@ def train(
 
     Args:
         config: everything that determines the run.
-        report: called wherever an evaluation might be, with ``step``, ``budget``, ``train_accuracy`` and
-            ``test_accuracy``, the last known.
+        report: called wherever an evaluation might be, with ``step``, ``budget`` and the last known
+            ``train_loss``, ``train_accuracy``, ``test_loss`` and ``test_accuracy``.
         checkpoint: file to resume from, and to save to every ``checkpoint_seconds``.
 
     Returns:
@@ -188,7 +188,7 @@ class _Session:
             return True
         if not history.may_look():
             return False
-        return history.looked(self._score(problem.train_look)[1], self._score(problem.test_look)[1])
+        return history.looked(self._score(problem.train_look), self._score(problem.test_look))
 
     def _evaluate(self) -> Scores:
         validation, weights = self.problem.split.validation, dict(self.model.named_parameters())
@@ -216,14 +216,15 @@ class _Session:
             return {}
         return probe(self.handle.state, self.gradients)
 
-    def _score(self, rows: Tensor) -> tuple[float, float]:
-        """Mean loss and accuracy over ``rows``."""
+    def _score(self, rows: Tensor) -> Score:
+        """Mean loss and accuracy, if the task has one, over ``rows``."""
         task, loss, correct = self.problem.task, 0.0, 0
         for chunk in rows.split(ROWS_AT_ONCE):
             outputs, targets = self.model(task.inputs_NT[chunk]), task.targets_N[chunk]
             loss += float(task.loss(outputs, targets)) * len(chunk)
-            correct += int(task.correct(outputs, targets).sum())
-        return loss / len(rows), correct / len(rows)
+            if task.has_accuracy:
+                correct += int(task.correct(outputs, targets).sum())
+        return loss / len(rows), correct / len(rows) if task.has_accuracy else None
 
     def save(self, path: Path) -> None:
         save_checkpoint(

@@ -7,6 +7,7 @@ from grokkit.report.figures.curves import (
     learning_chart,
     median_curve_data,
     seed_curves_data,
+    target_columns,
 )
 from grokkit.report.figures.embedding import (
     circle_chart,
@@ -44,4 +45,5 @@ __all__ = [
     "times_chart",
     "times_data",
     "times_height",
+    "target_columns",
 ]
