@@ -25,9 +25,9 @@ from grokkit.report.figures import (
     learning_chart,
     median_curve_data,
     seed_curves_data,
+    target_columns,
     times_chart,
     times_data,
-    target_columns,
     times_height,
 )
 from grokkit.report.figures.cost import Measure

@@ -42,8 +42,8 @@ __all__ = [
     "seed_curves_data",
     "spectrum_chart",
     "spectrum_data",
+    "target_columns",
     "times_chart",
     "times_data",
     "times_height",
-    "target_columns",
 ]
