@@ -40,4 +40,7 @@ def check_rows(name: str, rows: int, available: int, *, more: str) -> None:
         InputError: if ``rows`` exceed what is ``available``; ``more`` says where there is more.
     """
     if rows > available:
-        raise InputError(f"{name} with {rows:,} rows is not possible: there are {available:,} here; {more}")
+        raise InputError(
+            f"{name} with {rows:,} rows is not possible: there are {available:,} here; write {name}:{available} for "
+            f"all of them ({more})"
+        )

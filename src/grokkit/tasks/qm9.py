@@ -104,7 +104,6 @@ class Qm9Task(Task):
         targets_N = ((self.targets_N.double() - mean) / deviation).float()
         return replace(self, inputs_NT=inputs_NAX, targets_N=targets_N, mean=mean, deviation=deviation)
 
-
     def examples(self, rows: Tensor, outputs: Callable[[Tensor], Tensor]) -> dict[str, Table]:
         """``predictions``: what is predicted beside what is true."""
         rows = rows[:VALUES]
@@ -170,12 +169,11 @@ def _files(data_dir: str | None) -> list[Path]:
 
 
 def _read(paths: list[Path], target: str, rows: int) -> dict[str, Tensor]:
-    available = sum(1 for path in paths for _ in read_csv(path, ["Elements"]))
+    columns = ["Elements", "XYZ_Ang", target]
+    available = sum(1 for path in paths for _ in read_csv(path, columns))
     check_rows("qm9", rows, available, more="qm9pack has 130,831")
     chosen = set(torch.randperm(available, generator=stream(0, "qm9 rows"))[:rows].tolist())
-    every = chain.from_iterable(
-        ((path, entries) for entries in read_csv(path, ["Elements", "XYZ_Ang", target])) for path in paths
-    )
+    every = chain.from_iterable(((path, entries) for entries in read_csv(path, columns)) for path in paths)
     molecules, targets = [], []
     for place, (path, (elements, positions, value)) in enumerate(every):
         if place in chosen:
