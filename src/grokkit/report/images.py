@@ -24,6 +24,8 @@ from grokkit.report.figures import (
     has_start,
     learning_chart,
     median_curve_data,
+    predictions_chart,
+    predictions_data,
     seed_curves_data,
     target_columns,
     times_chart,
@@ -32,7 +34,8 @@ from grokkit.report.figures import (
 )
 from grokkit.report.figures.cost import Measure
 from grokkit.report.figures.embedding import SIDE
-from grokkit.report.figures.parts import specification
+from grokkit.report.figures.parts import drawn_of, specification
+from grokkit.report.figures.predictions import SIDE as SQUARE
 from grokkit.report.looks import CONFIG
 from grokkit.report.schemas import completed
 
@@ -65,7 +68,7 @@ def vega_lite_version() -> str:
 def images(
     study: Mapping[str, Any], runs: pl.DataFrame, curves: pl.DataFrame, tables: Mapping[str, pl.DataFrame]
 ) -> dict[str, bytes]:
-    """File name → PNG, at two pixels a point. Of amplifiers, embeddings, kernels and starts only if a run has one."""
+    """File name → PNG, at two pixels a point. Of what not every run has, such as an amplifier, only if one has it."""
     tables = completed(tables)
 
     def title(what: str, how_to_read: str) -> alt.TitleParams:
@@ -136,6 +139,15 @@ def images(
             y_title="distance from the kernel before",
             legend=True,
         ).properties(width=620, height=300, title=title("change of the tangent kernel between evaluations", _CURVES))
+    predictions = predictions_data(tables["predictions"])
+    if not predictions.is_empty():
+        panels = [
+            predictions_chart(predictions, method, methods).properties(width=SQUARE, height=SQUARE, title=method)
+            for method in drawn_of(methods, predictions)
+        ]
+        charts["predictions.png"] = alt.concat(*panels, columns=3, spacing=28).properties(
+            title=title("predicted and true", "first seed, up to 500 rows of the test part, after the last step")
+        )
     if has_start(runs):
         charts["cost-to-target.png"] = _costs(runs, methods).properties(
             title=title("cost to the target", "mean over runs; paler: those that never reached it, all that they spent")

@@ -12,7 +12,7 @@ from typing import Any
 import polars as pl
 
 from grokkit.analyse.target import Measure, target_of
-from grokkit.report import sections
+from grokkit.report import examples, sections
 
 _CLOCKS = {"step": "steps", "train_seconds": "seconds", "flops": "FLOPs"}
 
@@ -40,6 +40,19 @@ _KERNEL_NOTE = (
     "seeds, a run that stopped keeping its last value. Thin: each seed."
 )
 
+_DIGITS_NOTE = (
+    "Of the test part, by the model as it was in the end, first seed: what a digit is → what it was taken for, the "
+    "surest mistakes first."
+)
+_REVIEWS_NOTE = (
+    "Of the test part, by the model as it was in the end, first seed: those whose label it held for least likely. The "
+    "model read only the words of its vocabulary, and no more than the first of them. Open one to read its beginning."
+)
+_PREDICTIONS_NOTE = (
+    "Up to 500 rows of the test part, by the model as it was in the end, first seed. On the line, prediction and truth "
+    "are equal; a dot at the edge lies beyond it."
+)
+
 
 def figure_sections(study: Mapping[str, Any], drawn: Collection[str], tables: Mapping[str, pl.DataFrame]) -> list[str]:
     """The sections, as HTML, of the charts ``drawn`` (their names in :func:`grokkit.report.charts.page_charts`)."""
@@ -59,6 +72,7 @@ def figure_sections(study: Mapping[str, Any], drawn: Collection[str], tables: Ma
         *_amplifier(methods, drawn),
         *_embedding(methods, drawn),
         *_kernel(methods, drawn, tables["ntk"]),
+        *_examples(methods, drawn, tables),
     ]
 
 
@@ -178,6 +192,25 @@ def _kernel(methods: Sequence[str], drawn: Collection[str], table: pl.DataFrame)
         return []
     figure = _figure("kernel", "Change of the kernel", "since the evaluation before", "Kernel distance over steps.")
     return [section("The tangent kernel", _KERNEL_NOTE, sections.key(methods, set(table["method"])) + figure)]
+
+
+def _examples(methods: Sequence[str], drawn: Collection[str], tables: Mapping[str, pl.DataFrame]) -> list[str]:
+    """Single rows of the test part, where people would rather look at them."""
+    found = []
+    if not tables["digits"].is_empty():
+        found.append(section("Misread digits", _DIGITS_NOTE, examples.digits(tables["digits"], methods)))
+    if not tables["reviews"].is_empty():
+        found.append(section("Most surprising reviews", _REVIEWS_NOTE, examples.reviews(tables["reviews"], methods)))
+    figures = "".join(
+        _figure(
+            escape(f"predictions:{method}"), escape(method), "", f"Predicted against true values, {escape(method)}."
+        )
+        for method in methods
+        if f"predictions:{method}" in drawn
+    )
+    if figures:
+        found.append(section("Predicted and true", _PREDICTIONS_NOTE, f'<div class="triple">{figures}</div>'))
+    return found
 
 
 def _figure(name: str, title: str, note: str, description: str, *, clocked: bool = False) -> str:

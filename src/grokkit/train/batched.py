@@ -219,8 +219,13 @@ class _Group:
         self._assemble()
 
     def finish(self, member: _Member) -> None:
-        """Note what the method has learned, before the member, as a passenger, goes on."""
-        member.history.keep(self._program.kept(self._stack.index(member)))
+        """Note what the method has learned, and examples, before the member, as a passenger, goes on."""
+        place = self._stack.index(member)
+        member.history.keep(self._program.kept(place))
+        if member.history.diverged_at is None:
+            start, problem = time.perf_counter(), member.problem
+            member.history.add(problem.task.examples(problem.split.test, partial(self._program.outputs, place)))
+            _charge([member], "eval_seconds", start)
 
     def run(self, member: _Member) -> Run:
         """The finished run."""

@@ -88,6 +88,10 @@ class History:
         self.start_seconds, self.start_flops = seconds, flops
         self.train_seconds += seconds
         self.flops += flops
+        self.add(tables)
+
+    def add(self, tables: Mapping[str, Mapping[str, list[Any]]]) -> None:
+        """Keep tables that are of the whole run."""
         self.tables |= {name: dict(columns) for name, columns in tables.items()}
 
     def took_step(self, rows: int) -> None:

@@ -78,6 +78,7 @@ def train(
             if checkpoint is not None and time.monotonic() - saved_at > checkpoint_seconds:
                 session.save(checkpoint)
                 saved_at = time.monotonic()
+        session.keep_examples()
     card = CARDS[config.method.card]
     if card.keep is not None and session.handle is not None and session.handle.state is not None:
         history.keep(card.keep(session.handle.state))
@@ -204,6 +205,20 @@ class _Session:
                 **self._probe_method(),
             },
         )
+
+    @torch.inference_mode()
+    def keep_examples(self) -> None:
+        """Of the test part, by the model as it is in the end."""
+        if self.history.diverged_at is None:
+            start = time.perf_counter()
+            self.model.eval()
+            task = self.problem.task
+            self.history.add(task.examples(self.problem.split.test, self._outputs))
+            self.history.eval_seconds += time.perf_counter() - start
+
+    def _outputs(self, rows: Tensor) -> Tensor:
+        inputs_NT = self.problem.task.inputs_NT
+        return torch.cat([self.model(inputs_NT[chunk]) for chunk in rows.split(ROWS_AT_ONCE)])
 
     def _grads(self) -> dict[str, Tensor]:
         """As they stand: before the optimizer's step raw, after it as the method left them. A frozen tensor's is 0."""
