@@ -13,6 +13,15 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a shell's backgro
 
 torch.set_num_threads(1)  # the tests' tensors are tiny: threads only wait for one another
 
+
+@pytest.fixture(autouse=True, scope="session")
+def _cache_of_their_own(tmp_path_factory):
+    """Prepared data are kept for all tests, and nowhere else."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GROKKIT_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 GOLDEN = Path(__file__).parent / "golden"
 
 

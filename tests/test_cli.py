@@ -6,6 +6,7 @@ import sys
 import pytest
 import torch
 
+from grokkit import cli
 from grokkit.cli import main
 from grokkit.methods import CARDS
 from grokkit.study.store import Store
@@ -38,20 +39,36 @@ BAD = {
     "no test rows": (["mul:7", "--train-fraction", "0.9", "--validation-fraction", "0.1"], "fraction"),
     "parity": (["party:40,3"], "unknown task 'party'.*did you mean 'parity'"),
     "parity sizes": (["parity:3,40", "--model", "fnn"], "parity:3,40 is not possible: .* take k from 1 to 3"),
-    "numbers": (["parity:40,3"], "a decoder reads tokens.*take --model fnn"),
+    "numbers": (["parity:40,3", "--model", "decoder"], "decoder cannot be trained on .* take --model fnn or mlp"),
     "train size": (["mul:7", "--train-size", "45"], "train size 45 is not possible with 49 rows.* 1 to 43"),
     "no train size": (["mul:7", "--train-size", "0"], "train_size=0 .*greater than or equal to 1"),
     "not descent": (["xor:50", "--model", "two-layer", "--methods", "gd,adamw"], "two-layer .* adamw has.*take gd"),
     "layout": (["mul:7", "--layout", "prefix"], "layout='prefix' .*infix"),
     "operand": (["mul:7", "--operands-from", "z=1"], "unknown operand 'z'"),
     "operand start": (["mul:7", "--operands-from", "b"], "write e.g. b=1"),
-    "model": (["mul:7", "--model", "mlp"], "unknown model 'mlp'.*decoder, fnn"),
+    "model": (["mul:7", "--model", "gru"], "unknown model 'gru'.*decoder, fnn"),
+    "model of another task": (["mul:7", "--model", "mlp"], "mlp cannot be trained on .* take --model decoder or fnn"),
     "heads": (["mul:7", "--model", "decoder(heads=3)"], "width=128 is not divisible by heads=3"),
     "seeds": (["mul:7", "--seeds", "0"], "--seeds 0 .*at least 1"),
     "budget": (["mul:7", "--budget", "0"], "budget=0 .*greater than or equal to 1"),
     "batch size": (["mul:7", "--batch-size", "many"], "--batch-size 'many' .*full"),
     "baseline": (["mul:7", "--methods", "adamw", "--baseline", "grad-norm"], "unknown baseline 'grad-norm'"),
     "target": (["mul:7", "--target", "95"], "target=95.0 .*less than or equal to 1"),
+    "target loss": (["mul:7", "--target-loss", "0"], "target_loss=0.0 .*greater than 0"),
+    "no accuracy": (
+        ["qm9:50", "--target", "0.9"],
+        "qm9:50 has no accuracy; leave --target out.* --target-loss, e.g. 0.05",
+    ),
+    "model of images": (
+        ["mnist:50", "--train-size", "20", "--model", "lstm"],
+        "lstm cannot be trained on 'mnist:50'.*--model fnn or mlp",
+    ),
+    "model of texts": (["imdb:50", "--train-size", "20", "--model", "decoder"], "decoder cannot .* take --model lstm"),
+    "model of molecules": (["qm9:50", "--train-size", "20", "--model", "fnn"], "fnn cannot .* take --model graph-conv"),
+    "too many images": (["mnist", "--train-size", "6000"], "train size 6000 is not possible with 5000 .*--data-dir"),
+    "no folder": (["mnist", "--data-dir", "nowhere"], "--data-dir nowhere is not a folder"),
+    "folder of arithmetic": (["mul:7", "--data-dir", "."], "'mul:7' is computed.*leave --data-dir out"),
+    "column": (["qm9:Dipole"], "unknown target column of qm9 'Dipole'; did you mean 'Dipole_debye'"),
     "jobs": (["mul:7", "--jobs", "0"], "--jobs 0 .*at least 1"),
     "device": (["mul:7", "--device", "gpu"], "unknown device 'gpu'.*auto, cpu, cuda"),
 }
@@ -66,6 +83,46 @@ def test_bad_input_is_one_line_and_status_2(grokkit, tmp_path, case):
     assert err.startswith("grokkit: ")
     assert re.search(message, err), err
     assert not (tmp_path / "out").exists(), "nothing is written for a study that cannot run"
+
+
+@pytest.fixture
+def planned(grokkit, monkeypatch, tmp_path):
+    """What ``grokkit compare ARGS`` would run."""
+    plans = []
+    monkeypatch.setattr(cli, "_compare", lambda plan, *_: plans.append(plan))
+
+    def plan(*args):
+        assert grokkit("compare", *args, "--out", tmp_path / "out")[::2] == (0, "")
+        return plans.pop()
+
+    return plan
+
+
+@pytest.mark.parametrize(
+    ("spec", "model", "batch_size", "train_size", "target_loss"),
+    [
+        ("mnist", "mlp", 200, 1000, None),
+        ("imdb", "lstm", 50, 1000, None),
+        ("qm9", "graph-conv", 32, 100, 0.05),
+        ("parity:10,2", "fnn", None, None, None),
+        ("mul:7", "decoder", 512, None, None),
+    ],
+)
+def test_a_task_s_own_settings(planned, spec, model, batch_size, train_size, target_loss):
+    plan = planned(spec, "--methods", "adamw,adam-paper,grokfast-ema", "--seeds", "2")
+    assert len(plan.runs) == 6
+    for run in plan.runs:
+        assert (run.model.kind, run.batch_size, run.target) == (model, batch_size, 0.95)
+        assert (run.task.train_size, run.task.train_fraction, run.target_loss) == (train_size, 0.5, target_loss)
+
+
+def test_what_is_said_goes_before_the_task_s_own(planned):
+    (run,) = planned(
+        *("mnist:400", "--model", "fnn", "--batch-size", "full", "--train-fraction", "0.2", "--target-loss", "0.1"),
+        *("--methods", "adamw", "--seeds", "1"),
+    ).runs
+    assert (run.model.kind, run.batch_size, run.task.train_size, run.task.train_fraction) == ("fnn", None, None, 0.2)
+    assert run.target_loss == 0.1
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
@@ -102,7 +159,9 @@ def test_lists(grokkit):
     assert all(name in out for name in CARDS)
     status, out, _ = grokkit("tasks")
     assert status == 0
-    assert all(name in out for name in ("add:P", "mul:P", "div:P", "a*c + b*d - e", "parity:N,K", "xor:P"))
+    assert all(
+        name in out for name in ("add:P", "mul:P", "div:P", "a*c + b*d - e", "parity:N,K", "xor:P", "mnist", "imdb")
+    )
 
 
 @pytest.mark.parametrize("name", CARDS)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from grokkit.errors import InputError
 
@@ -44,24 +45,35 @@ def main() -> None:
 
 @app.command()
 def compare(
-    task: Annotated[str, typer.Argument(help="e.g. mul:97, 'a*a - b mod 97' or parity:40,3; see `grokkit tasks`")],
+    task: Annotated[str, typer.Argument(help="e.g. mul:97, 'a*a - b mod 97', parity:40,3, mnist; see `grokkit tasks`")],
     methods: Annotated[
         str, typer.Option(help="separated by commas, settings in parentheses; see `grokkit methods`")
     ] = "adamw,grokfast-ema,grokfast-ma,grad-norm",
     seeds: Annotated[int, typer.Option(help="runs of each method, on seeds 0, 1, ...")] = 5,
     budget: Annotated[int, typer.Option(help="optimizer steps a run may take")] = 3000,
     out: Annotated[Path | None, typer.Option(help="folder for runs and report [default: out/TASK]")] = None,
-    model: Annotated[str, typer.Option(help="decoder, fnn or two-layer, settings in parentheses")] = "decoder",
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="decoder, fnn, two-layer, mlp, lstm or graph-conv, settings in parentheses [default: the task's own]"
+        ),
+    ] = None,
     layout: Annotated[
         str | None, typer.Option(help="infix, operands-first or operands [default: infix for a decoder, else operands]")
     ] = None,
-    train_fraction: Annotated[float, typer.Option(help="share of all rows to train on")] = 0.5,
+    train_fraction: Annotated[
+        float | None, typer.Option(help="share of all rows to train on [default: 0.5, or the task's own train size]")
+    ] = None,
     train_size: Annotated[int | None, typer.Option(help="rows to train on, in place of a share")] = None,
     validation_fraction: Annotated[float, typer.Option(help="share of all rows kept for tuning")] = 0.1,
+    data_dir: Annotated[
+        str | None, typer.Option(help="folder with the data of mnist, imdb or qm9 [default: an installed package]")
+    ] = None,
     operands_from: Annotated[str, typer.Option(help="smallest operands, e.g. b=1 as published [default: 0]")] = "",
     unordered_split: Annotated[bool, typer.Option(help="keep a∘b and b∘a in the same part")] = False,
     batch_size: Annotated[
-        str | None, typer.Option(help="rows a step, or full [default: 512 for a decoder, else full]")
+        str | None,
+        typer.Option(help="rows a step, or full [default: the task's own, else 512 for a decoder, else full]"),
     ] = None,
     remainder: Annotated[
         str, typer.Option(help="rows that fill no batch: spread over all, or own-batch as published")
@@ -69,7 +81,12 @@ def compare(
     baseline: Annotated[
         str | None, typer.Option(help="method the ratios refer to [default: adamw, else the first]")
     ] = None,
-    target: Annotated[float, typer.Option(help="test accuracy that counts as generalized")] = 0.95,
+    target: Annotated[
+        float | None, typer.Option(help="test accuracy that counts as generalized [default: 0.95]")
+    ] = None,
+    target_loss: Annotated[
+        float | None, typer.Option(help="a test loss instead [default: 0.05 for qm9, which has no accuracy]")
+    ] = None,
     sustain: Annotated[int, typer.Option(help="following evaluations that must stay there")] = 5,
     after: Annotated[int, typer.Option(help="steps to go on after that, to see a collapse")] = 0,
     every: Annotated[int, typer.Option(help="steps between evaluations, early in a run")] = 10,
@@ -84,13 +101,21 @@ def compare(
     from grokkit.study.plan import make_plan
     from grokkit.study.pool import cores
     from grokkit.study.store import Store
+    from grokkit.tasks import make_task
     from grokkit.train.catalogue import model_config
     from grokkit.train.config import EvaluationConfig, TaskConfig, checked
     from grokkit.train.plan import choose_device
     from grokkit.train.spec import split_list
 
     where = choose_device(device)
-    model_settings = model_config(model)
+    usual = make_task(task, data_dir=data_dir)  # for the defaults that it has
+    if target is not None and not usual.has_accuracy:
+        raise InputError(
+            f"{task} has no accuracy; leave --target out, and give --target-loss, e.g. {usual.target_loss}"
+        )
+    if train_size is None and train_fraction is None:
+        train_size = usual.train_size
+    model_settings = model_config(model or usual.model)
     feed_forward = model_settings.kind != "decoder"
     shared = {
         "task": checked(
@@ -99,16 +124,18 @@ def compare(
             spec=task,
             layout=layout or ("operands" if feed_forward else "infix"),
             operands_from=_starts(operands_from),
-            train_fraction=train_fraction,
+            train_fraction=0.5 if train_fraction is None else train_fraction,
             validation_fraction=validation_fraction,
             train_size=train_size,
             unordered_split=unordered_split,
+            data_dir=data_dir,
         ),
         "model": model_settings,
         "budget": budget,
-        "batch_size": _batch_size(batch_size or ("full" if feed_forward else "512")),
+        "batch_size": _batch_size(batch_size or str(usual.batch_size or ("full" if feed_forward else 512))),
         "remainder": remainder,
-        "target": target,
+        "target": 0.95 if target is None else target,
+        "target_loss": usual.target_loss if target_loss is None else target_loss,
         "sustain": sustain,
         "after": after,
         "precision": precision,
@@ -253,9 +280,10 @@ def card(name: Annotated[str, typer.Argument(help="a method; see `grokkit method
         ("hooks into", ", ".join(found.hooks) or "nothing: a bare optimizer"),
         ("equations", found.equations),
         ("cost", found.cost),
-        ("settings", ", ".join(f"{k}={v}" for k, v in default_settings(found).items()) or "none of its own"),
-        ("optimizer", ", ".join(f"{k}={v}" for k, v in found.optimizer.items())),
+        ("settings", _shown(default_settings(found)) or "none of its own"),
+        ("optimizer", _shown(found.optimizer)),
         ("source", found.optimizer_source),
+        *((f"on {task}", f"{_shown(recipe.settings)}; {recipe.source}") for task, recipe in found.recipes.items()),
         ("tuned", found.tuned),
         ("departures", found.departures),
         ("also called", ", ".join(found.aliases)),
@@ -273,6 +301,10 @@ def cite(name: Annotated[str, typer.Argument(help="a method; see `grokkit method
     if not found.citation:
         raise InputError(f"{found.name} is a baseline without a paper of its own; cite its optimizer")
     print(found.citation)
+
+
+def _shown(settings: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key}={value}" for key, value in settings.items())
 
 
 def _list(rows: list[tuple[str, str]]) -> None:

@@ -13,6 +13,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from grokkit.analyse.target import Measure
+from grokkit.analyse.words import number
 from grokkit.study.pool import Event
 from grokkit.train.config import RunConfig
 
@@ -24,6 +26,7 @@ class _Row:
     method: str
     seed: int
     budget: int
+    measure: Measure
     state: str = "waiting"
     step: int = 0
     train: float = 0.0
@@ -38,7 +41,7 @@ class Progress:
     def __init__(self, console: Console, runs: Sequence[RunConfig], done: set[str], workers: int) -> None:
         self._console = console
         self._workers = workers
-        self._rows = {run.run_id(): _Row(run.method.label, run.seed, run.budget) for run in runs}
+        self._rows = {run.run_id(): _Row(run.method.label, run.seed, run.budget, _measure(run)) for run in runs}
         for run_id in done:
             self._rows[run_id].state = "kept"
         self._begun = time.monotonic()
@@ -64,7 +67,8 @@ class Progress:
         if event.kind == "started":
             row.state, row.started, row.seconds = "running", now, 0.0
         elif event.kind == "progress":
-            row.step, row.train, row.test = (event.payload[k] for k in ("step", "train_accuracy", "test_accuracy"))
+            parts = (f"{part}_{row.measure}" for part in ("train", "test"))
+            row.step, row.train, row.test = (event.payload[name] for name in ("step", *parts))
         else:
             row.state = "failed" if event.kind == "failed" else "done"
             self._say(row, event.payload)
@@ -76,7 +80,8 @@ class Progress:
         if failure is not None:
             line.append(f"failed: {failure.error}", style="red")
         else:
-            line.append(f"{row.step:,} steps, test accuracy {row.test:.1%}, {row.seconds:.0f} s")
+            test = f"{row.test:.1%}" if row.measure == "accuracy" else number(row.test)
+            line.append(f"{row.step:,} steps, test {row.measure} {test}, {row.seconds:.0f} s")
         left = self._left()
         if not self._live and left:
             line.append(f"; at most {_clock(left)} left")
@@ -117,7 +122,8 @@ class Progress:
         bar = ProgressBar(total=row.budget, completed=row.step, width=12, complete_style="blue")
         seconds = row.seconds if done else time.monotonic() - row.started
         end = Text(f"{seconds:.0f} s done" if done else f"{seconds:.0f} s")
-        return [name, seed, bar, f"{row.step:,}", f"{row.train:.0%}", f"{row.test:.0%}", end]
+        shown = [f"{value:.0%}" if row.measure == "accuracy" else number(value) for value in (row.train, row.test)]
+        return [name, seed, bar, f"{row.step:,}", *shown, end]
 
     def _left(self) -> float | None:
         """An upper estimate of the seconds left: every unfinished run to its budget, at the pace seen so far."""
@@ -127,6 +133,10 @@ class Progress:
             return None
         todo = sum(row.budget - row.step for row in self._rows.values() if row.state in ("running", "waiting"))
         return todo * seconds / steps / self._workers
+
+
+def _measure(run: RunConfig) -> Measure:
+    return "accuracy" if run.target_loss is None else "loss"
 
 
 def _clock(seconds: float) -> str:

@@ -24,6 +24,8 @@ def table(times: dict[str, list[int | None]], budget: int = 1000) -> pl.DataFram
                 "delay_steps": None if at is None else at - 50,
                 "train_seconds": (budget if at is None else at + 100) * 0.01,
                 "train_seconds_to_target": None if at is None else at * 0.01,
+                "best_test_accuracy": 0.5 if at is None else 0.96 + 0.01 * seed,
+                "best_test_loss": 2.0 if at is None else 0.2 - 0.01 * seed,
             }
             for method, found in times.items()
             for seed, at in enumerate(found)
@@ -51,6 +53,16 @@ def test_values_worked_out_by_hand() -> None:
     assert never["median_steps"] is None
     assert never["ratio_steps_vs_baseline"] is None
     assert never["logrank_p"] is not None
+    best = [[row[f"best_accuracy{end}"] for end in ("", "_low", "_high")] for row in (base, slow, never)]
+    assert best == [pytest.approx([0.97, 0.96, 0.98]), pytest.approx([0.96, 0.5, 0.97]), [0.5, 0.5, 0.5]]
+    assert base["best_loss"] == pytest.approx(0.19)
+
+
+def test_what_has_no_accuracy_has_no_best_one() -> None:
+    runs = table({"base": [400, 300]}).with_columns(pl.lit(None, pl.Float64).alias("best_test_accuracy"))
+    row = leaderboard(runs, ["base"], "base")[0]
+    assert [row["best_accuracy"], row["best_accuracy_low"], row["best_accuracy_high"]] == [None, None, None]
+    assert row["best_loss"] == pytest.approx(0.195)
 
 
 def test_keys_are_those_of_the_documented_format_in_its_order() -> None:

@@ -25,6 +25,8 @@ def row(method: str, **changes: Any) -> dict[str, Any]:
         "ratio_seconds_ci_high": None,
         "pairs": 6,
         "logrank_p": None,
+        "best_accuracy": 0.97,
+        "best_loss": 0.1,
     }
     made = base | changes
     made["success_rate"] = made["successes"] / made["runs"] if made["runs"] else None
@@ -162,3 +164,24 @@ def test_never_more_than_three_sentences() -> None:
         never("lost"),
     ]
     assert verdict(rows, STUDY).count(". ") == 2
+
+
+def test_a_target_that_is_a_loss_is_called_one() -> None:
+    study = STUDY | {"target_loss": 0.05}
+    text = verdict([row("adamw"), never("slow")], study)
+    assert "slow: 6 of 6 runs never reached a loss of 0.05 within 20,000 steps" in text
+
+
+def test_where_the_baseline_never_got_there_the_best_is_told() -> None:
+    rows = [never("adamw") | {"best_accuracy": 0.84}, never("ema") | {"best_accuracy": 0.901}]
+    text = verdict(rows, STUDY)
+    assert text.endswith("Best held-out accuracy of a run, in the median: ema 90.1 %, adamw 84.0 %.")
+    losses = [
+        row | {"best_accuracy": None, "best_loss": loss} for row, loss in zip(rows, (0.00659, 0.00348), strict=True)
+    ]
+    text = verdict(losses, STUDY | {"target_loss": 0.001})
+    assert text.endswith("Best held-out loss of a run, in the median: ema 0.00348, adamw 0.00659.")
+
+
+def test_the_best_is_not_told_where_all_got_there() -> None:
+    assert "Best" not in verdict([row("adamw"), other("fast", 0.8, 0.7, 0.9)], STUDY)

@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 import vl_convert
 
+from grokkit.analyse.target import Target
 from grokkit.report import figures
 from grokkit.report.figures.parts import log_ticks, specification, square_ticks
 from grokkit.report.images import vega_lite_version
@@ -202,7 +203,7 @@ def test_no_data_point_at_zero_reaches_a_logarithmic_axis(synthetic) -> None:
     charts = [figures.fraction_chart(figures.fraction_data(runs, methods), methods)]
     for clock in ("step", "train_seconds", "flops"):
         medians = figures.median_curve_data(runs, curves, "test_accuracy", clock)
-        charts.append(figures.learning_chart(seeds, medians, methods, "test", clock, target=0.95))
+        charts.append(figures.learning_chart(seeds, medians, methods, "test", clock, target=Target(0.95, "accuracy")))
     for chart in charts:
         for rows in specification(chart)["datasets"].values():
             for row in rows:

@@ -257,7 +257,7 @@ def test_a_step_stays_on_its_device_and_reads_no_value(method, model):
     """Which a graph demands. Tensors on ``meta`` have no values: to look at one is an error."""
     configs, meta = group_of(method, model), torch.device("meta")
     problems = [build_problem(config) for config in configs]
-    program = Program(configs, problems[0].task, meta)
+    program = Program(configs, [problem.task for problem in problems], meta)
     batches = [build_batches(config, problem) for config, problem in zip(configs, problems, strict=True)]
     feed = Feed(batches, device=meta)
     (length,) = feed.fill(1)
@@ -283,7 +283,7 @@ def test_the_moving_average_s_ring_is_written_in_place_not_copied(monkeypatch):
 
     monkeypatch.setattr(torch, "_foreach_copy_", noting)
     configs = group_of("grokfast-ma", "fnn")
-    program = Program(configs, build_problem(configs[0]).task, torch.device("cpu"))
+    program = Program(configs, [build_problem(config).task for config in configs], torch.device("cpu"))
     rings, totals = program.state.transform.window.values(), program.state.transform.total.values()
     gradients, _ = program.take_step(torch.arange(16).expand(4, 16))
     assert {total.data_ptr() for total in totals} <= copied

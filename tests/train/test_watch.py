@@ -12,26 +12,30 @@ STEP_ROWS = 512
 NOTHING = probe_tensors({"p": torch.zeros(1, 1)}, {}, {})[0].model
 
 
-def drive(history, accuracy, until=10**9):
-    """Take steps and evaluate as the trainer does, with ``accuracy(step) -> (train, test)`` for a model."""
+def drive(history, measured, until=10**9):
+    """Take steps and evaluate as the trainer does, with ``measured(step) -> (train, test)`` for a model.
+
+    Those are accuracies, or losses where the target is one.
+    """
+    in_losses = history.config.target_loss is not None
     looks = 0
     while not history.done() and history.step <= until:
         stop = history.next_stop()
         while history.step < stop:
             history.took_step(STEP_ROWS)
-        train, test = accuracy(history.step)
+        train, test = ((value, None) if in_losses else (0.0, value) for value in measured(history.step))
         due = history.is_full_due()
         if not due and history.may_look():
             looks += 1
             due = history.looked(train, test)
         if due:
-            history.evaluated(Scores((0.0, train), (None, None), (0.0, test), NOTHING, {}))
+            history.evaluated(Scores(train, (None, None), test, NOTHING, {}))
     return looks
 
 
-def new_history(tiny, *, budget=3000, **evaluation):
+def new_history(tiny, *, budget=3000, target_loss=None, **evaluation):
     task = tiny().task.model_copy(update={"spec": "mul:97"})
-    config = tiny(budget=budget, task=task, evaluation=EvaluationConfig(**evaluation))
+    config = tiny(budget=budget, task=task, target_loss=target_loss, evaluation=EvaluationConfig(**evaluation))
     return History(config, build_problem(config), lambda rows, tokens: 100 * rows, about={})
 
 
@@ -58,6 +62,25 @@ def test_events_are_known_to_one_step_of_the_grid(tiny):
     assert events.generalized_at - events.resolution_steps < 595
     assert events.resolution_steps <= 0.03 * 600
     assert events.confirmed
+
+
+def test_events_in_losses_are_known_to_one_step_of_the_grid(tiny):
+    fall = ramp(600, 500)
+    history, *_ = simulated(tiny, lambda step: (0.0 if step > 103 else 3.0, 4.0 * fall(step)), target_loss=0.2)
+    events = history.events()
+    assert (events.memorized_at, events.memorized_resolution_steps) == (110, 10)
+    assert 595 <= events.generalized_at <= 595 + 17
+    assert events.generalized_at - events.resolution_steps < 595
+    assert events.resolution_steps <= 0.03 * 600
+    assert events.confirmed
+
+
+def test_a_loss_far_above_its_target_costs_the_share_and_looks_bound_it(tiny):
+    history, spent, _ = simulated(tiny, lambda step: (0.1, 0.41), budget=5000, target_loss=0.2)
+    assert 0.03 < spent / history.flops <= 0.10
+    curves = history.curves
+    gaps = [step - certain for step, certain in zip(curves["step"], curves["certain_step"], strict=True)]
+    assert max(gaps) <= 0.06 * 5000, "no full evaluation follows a look at more than twice the target"
 
 
 def test_the_share_is_kept_when_nothing_happens(tiny):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from grokkit.analyse.paired import paired_ratio
@@ -52,7 +53,18 @@ def _row(own: pl.DataFrame, method: str, base: pl.DataFrame, baseline: str) -> d
         "ratio_seconds_ci_high": None if itself else in_seconds.high,
         "pairs": in_steps.pairs,
         "logrank_p": None if itself else logrank_p(steps, times_to_target(base, "steps")),
+        **_best("accuracy", own["best_test_accuracy"]),
+        **_best("loss", own["best_test_loss"]),
     }
+
+
+def _best(measure: str, values: pl.Series) -> dict[str, float | None]:
+    """The median over runs of the best that each evaluated, and the least and the greatest of them."""
+    found = values.drop_nulls().cast(pl.Float64)
+    names = f"best_{measure}", f"best_{measure}_low", f"best_{measure}_high"
+    if found.is_empty():
+        return dict.fromkeys(names)
+    return dict(zip(names, np.quantile(found.to_numpy(), [0.5, 0.0, 1.0]).tolist(), strict=True))
 
 
 def _by_seed(runs: pl.DataFrame, column: str) -> dict[int, float]:

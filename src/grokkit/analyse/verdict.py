@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
+from grokkit.analyse.target import best_shown, best_text, target_of
 from grokkit.analyse.words import (
     count,
     listed,
     number,
     p_value,
-    percent,
     ratio,
     ratio_interval,
     whole,
@@ -30,7 +30,7 @@ Standing = Literal["baseline", "no runs", "never", "no pair", "faster", "fragile
 
 def verdict(rows: Sequence[Row], study: Mapping[str, Any]) -> str:
     """The verdict on ``rows`` (of leaderboard.json, baseline first) of ``study`` (as in study.json)."""
-    words = _Words(study, baseline=rows[0])
+    words = _Words(study, rows)
     others = rows[1:]
     if not any(row["runs"] for row in rows):
         return f"On {study['title']}, no run has finished yet."
@@ -38,7 +38,7 @@ def verdict(rows: Sequence[Row], study: Mapping[str, Any]) -> str:
         return f"On {study['title']}, {words.reached(rows[0])}; nothing was compared with it."
     cautions = _cautions(rows, words)
     if not rows[0]["successes"]:
-        sentences = [_without_baseline(others, words)]
+        sentences = [_without_baseline(others, words), *_best(rows, words)]
     elif _seeds(rows) == 1:
         sentences = [_anecdote(others, words)]
     else:
@@ -51,9 +51,11 @@ def verdict(rows: Sequence[Row], study: Mapping[str, Any]) -> str:
 class _Words:
     """Phrases that need the study: its target, its budget, its baseline."""
 
-    def __init__(self, study: Mapping[str, Any], baseline: Row) -> None:
+    def __init__(self, study: Mapping[str, Any], rows: Sequence[Row]) -> None:
+        baseline = rows[0]
         self.title = study["title"]
-        self.target = percent(study["target"])
+        self.target = target_of(study).phrase
+        self.best = best_shown(rows, study)[:1]
         self.budget = f"{whole(study['budget'])} steps"
         self.baseline = baseline
         self.base = baseline["method"]
@@ -177,6 +179,17 @@ def _without_baseline(others: Sequence[Row], words: _Words) -> str:
         f"(0 of {count(words.baseline['runs'], 'run')}), so no ratio to it exists"
     )
     return f"On {words.title}, {head}: {'; '.join(parts)}."
+
+
+def _best(rows: Sequence[Row], words: _Words) -> list[str]:
+    """How near they came to the target, where times say little."""
+    sentences = []
+    for measure in words.best:
+        known = [row for row in rows if row[f"best_{measure}"] is not None]
+        ordered = sorted(known, key=lambda row: row[f"best_{measure}"], reverse=measure == "accuracy")
+        values = [f"{row['method']} {best_text(measure, row[f'best_{measure}'])}" for row in ordered]
+        sentences.append(f"Best held-out {measure} of a run, in the median: {', '.join(values)}.")
+    return sentences
 
 
 def _by_seconds(rows: Sequence[Row]) -> str | None:

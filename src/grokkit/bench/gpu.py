@@ -51,7 +51,7 @@ class _Group:
     def __init__(self, config: RunConfig, members: int, device: torch.device) -> None:
         configs = [config.model_copy(update={"seed": seed}) for seed in range(members)]
         problems = [build_problem(own) for own in configs]
-        program = Program(configs, problems[0].task, device)
+        program = Program(configs, [problem.task for problem in problems], device)
         batches = [build_batches(own, problem) for own, problem in zip(configs, problems, strict=True)]
         self._feed = Feed(batches, device=device)
         self._take_step = Graphed[int, object](lambda length: program.take_step(self._feed.take(length)), device)

@@ -70,6 +70,10 @@ class Start(ABC):
     """The step before which the model takes its own form again; None for never."""
 
     @abstractmethod
+    def check(self, model: nn.Module) -> None:
+        """Raise an :class:`InputError` if ``model`` has nothing to start from."""
+
+    @abstractmethod
     def find(self, model: nn.Module, lesson: Lesson, seed: int) -> Found:
         """Find what ``model`` starts from, without changing it. Everything it takes is charged to the method."""
 
@@ -80,6 +84,17 @@ class Start(ABC):
     @abstractmethod
     def merge(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
         """Give the model its own form again, in ``optimizer`` as well."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A method's settings on one task, and where they come from.
+
+    ``settings``: of the method, of the optimizer, and ``init_scale``; what is not among them stays the card's.
+    """
+
+    settings: Mapping[str, Any]
+    source: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,6 +116,7 @@ class MethodCard:
         start: what the method does before the first step; the initializer's arguments with a default are settings, too.
             None if it does nothing.
         presets: settings whose default is another than the factory's, ``bilevel``'s or ``start``'s own.
+        recipes: by the name of a task, without its sizes (``mnist``): the settings that are the defaults there.
         smallest: settings under which the test suite can see the method act within a few steps.
         couples: whether a tensor's result depends on other tensors' gradients, as under a global clip: the suite
             then leaves out what holds only tensor by tensor.
@@ -127,6 +143,7 @@ class MethodCard:
     bilevel: type[Bilevel] | None = None
     start: type[Start] | None = None
     presets: Mapping[str, Any] = field(default_factory=dict)
+    recipes: Mapping[str, Recipe] = field(default_factory=dict)
     smallest: Mapping[str, Any] = field(default_factory=dict)
     couples: bool = False
     probe: Callable[[Any, Mapping[str, Tensor]], Mapping[str, Mapping[str, list[Any]]]] | None = None

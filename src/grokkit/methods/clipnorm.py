@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from grokkit.errors import check_number
-from grokkit.methods.baselines import ADAM_L2
+from grokkit.methods.baselines import ADAM_L2, ADAM_PAPER
 from grokkit.methods.card import MethodCard
 from grokkit.methods.gradnorm import GRAD_NORM
 from grokkit.transform import GradientTransform, Grads, Params
@@ -76,6 +76,7 @@ CLIP_ONLY = MethodCard(
     factory=clip_norm,
     optimizer=ADAM_L2.optimizer,
     optimizer_source="the adam-l2 arm's, so that the clipping is the only difference",
+    recipes=ADAM_PAPER.recipes,
     couples=True,
     smallest={"max_norm": 0.5},
     off={"max_norm": 1e30},

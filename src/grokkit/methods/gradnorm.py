@@ -69,6 +69,7 @@ GRAD_NORM = MethodCard(
     factory=grad_norm,
     optimizer=ADAMW.optimizer,
     optimizer_source="the tuned adamw arm's, so that the rescaling is the only difference",
+    recipes=ADAMW.recipes,
     smallest={"c": 0.5},
     departures="The paper's code clips the global norm to 1 afterwards; here nothing is clipped.",
     citation="""@article{zhou2025neuralgrok,

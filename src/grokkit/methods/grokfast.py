@@ -35,7 +35,7 @@ import torch
 from torch import Tensor
 
 from grokkit.errors import check_number, unknown
-from grokkit.methods.baselines import ADAM_PAPER
+from grokkit.methods.baselines import ADAM_PAPER, grokfast_recipes, scaled
 from grokkit.methods.card import MethodCard
 from grokkit.transform import GradientTransform, Grads, Params
 
@@ -232,6 +232,13 @@ GROKFAST_EMA = MethodCard(
     factory=grokfast_ema,
     optimizer={**ADAM_PAPER.optimizer, "wd": 0.005},
     optimizer_source="the paper's modular multiplication: Adam with L2 decay 0.005, β (0.9, 0.98), 10 warm-up steps",
+    recipes=grokfast_recipes(
+        {
+            "mnist": ({"wd": 2.0, "alpha": 0.8, "lamb": 0.1}, "the paper, 2,001 steps to 95 %"),
+            "imdb": ({"wd": 10.0, "alpha": 0.98, "lamb": 2.0}, "the paper, best accuracy 0.90"),
+            "qm9": ({"wd": 0.01, "alpha": 0.9, "lamb": 1.0}, "the paper, best loss 0.00348"),
+        }
+    ),
     smallest={"alpha": 0.9, "lamb": 2.0},
     off={"lamb": 0.0},
     departures="A missing gradient leaves the filter untouched; steps are counted per parameter.",
@@ -247,6 +254,12 @@ GROKFAST_MA = MethodCard(
     factory=grokfast_ma,
     optimizer={**ADAM_PAPER.optimizer, "wd": 0.01},
     optimizer_source="the paper's modular multiplication: Adam with L2 decay 0.01, β (0.9, 0.98), 10 warm-up steps",
+    recipes=grokfast_recipes(
+        {
+            task: ({"wd": wd}, "grokfast-ema's optimizer; the paper has no such run, window and λ are arithmetic's")
+            for task, wd in (("mnist", 2.0), ("imdb", 10.0), ("qm9", 0.01))
+        }
+    ),
     smallest={"window_size": 4, "lamb": 2.0},
     off={"lamb": 0.0},
     departures="A running sum instead of a sum over the window each step; otherwise as for grokfast-ema.",
@@ -255,11 +268,15 @@ GROKFAST_MA = MethodCard(
 
 ADAM_LR_SCALED = MethodCard(
     name="adam-lr-scaled",
-    summary="grokfast-ema's own Adam, without the filter and with the learning rate times 1+λ (λ = 2).",
+    summary="grokfast-ema's own Adam, without the filter and with the learning rate times 1+λ (arithmetic: λ = 2).",
     hooks=(),
     equations="Adam with η·(1+λ)",
     cost="one optimizer step",
     optimizer={**GROKFAST_EMA.optimizer, "lr": 3e-3},
     optimizer_source="the grokfast-ema arm, 1e-3 × (1+2)",
+    recipes={
+        task: scaled(recipe, 1.0 + recipe.settings["lamb"], "the grokfast-ema arm, with the λ that it has there")
+        for task, recipe in GROKFAST_EMA.recipes.items()
+    },
     aliases=("adam-lr×(1+λ)", "adam-lrx(1+lamb)"),
 )

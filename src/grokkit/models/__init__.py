@@ -1,7 +1,11 @@
 """The models of the papers, one file each."""
 
+from grokkit.models.bag import Bag
 from grokkit.models.decoder import Decoder
 from grokkit.models.fnn import FNN
+from grokkit.models.graphconv import GraphConv
+from grokkit.models.lstm import LSTM
+from grokkit.models.mlp import MLP
 from grokkit.models.span import TwoLayer
 
-__all__ = ["FNN", "Decoder", "TwoLayer"]
+__all__ = ["FNN", "LSTM", "MLP", "Bag", "Decoder", "GraphConv", "TwoLayer"]

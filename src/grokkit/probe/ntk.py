@@ -19,41 +19,22 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, grad, vmap
-
-ROWS_AT_ONCE = 64
-"""Of which gradients are held: 108 MB for 421,000 float32 parameters, twice as much where there are more rows."""
 
 
-def pseudo_ntk(model: nn.Module, inputs_RT: Tensor, *, rows_at_once: int = ROWS_AT_ONCE) -> Tensor:
-    """K in float64, (R, R), symmetric but for rounding; nothing of the model changes, ``.grad`` included.
+def pseudo_ntk(model: nn.Module, inputs_RT: Tensor) -> Tensor:
+    """K in float64, (R, R), from a forward and a backward pass a row; it holds R gradients of the whole model.
 
-    Blocks of the kernel are computed one by one, with the gradients of the rows to both sides of each, which are taken
-    again for every block. Products are in the parameters' precision, and what they are for each tensor is added up in
-    float64. It may be called in inference mode.
+    Nothing of the model changes, ``.grad`` included. Products are in the parameters' precision, and what they are for
+    each tensor is added up in float64. It may be called in inference mode.
     """
-    with torch.inference_mode(False):
-        parameters = {name: p.detach() for name, p in model.named_parameters() if p.requires_grad}
-        frozen = {name: p.detach() for name, p in model.named_parameters() if not p.requires_grad}
-        chunks = inputs_RT.clone().split(rows_at_once)  # a clone: rows gathered in inference mode cannot be saved
-
-        def output(parameters: dict[str, Tensor], inputs_T: Tensor) -> Tensor:
-            return functional_call(model, {**parameters, **frozen}, (inputs_T[None],)).sum()
-
-        def gradients(chunk_RT: Tensor) -> list[Tensor]:
-            found = vmap(grad(output), in_dims=(None, 0))(parameters, chunk_RT)
-            return [tensor.flatten(1) for tensor in found.values()]
-
-        kernel_RR = inputs_RT.new_zeros(len(inputs_RT), len(inputs_RT), dtype=torch.float64)
-        blocks = [part.split(rows_at_once, 1) for part in kernel_RR.split(rows_at_once)]
-        for i, chunk_RT in enumerate(chunks):
-            below = gradients(chunk_RT)
-            for j in range(i + 1):
-                beside = below if j == i else gradients(chunks[j])
-                for one_RN, other_RN in zip(below, beside, strict=True):
-                    blocks[i][j].add_(one_RN @ other_RN.mT)
-                if j < i:
-                    blocks[j][i].copy_(blocks[i][j].mT)
+    with torch.inference_mode(False), torch.enable_grad():
+        parameters = [p for p in model.parameters() if p.requires_grad]
+        rows = inputs_RT.clone().split(1)  # a clone: rows gathered in inference mode cannot be saved
+        gradients = [torch.autograd.grad(model(row_1T).sum(), parameters) for row_1T in rows]
+        kernel_RR = torch.zeros(len(rows), len(rows), dtype=torch.float64, device=inputs_RT.device)
+        for of_rows in zip(*gradients, strict=True):
+            gradients_RN = torch.stack(of_rows).flatten(1)
+            kernel_RR += gradients_RN @ gradients_RN.mT
     return kernel_RR
 
 

@@ -8,6 +8,7 @@ from typing import Any, get_args
 import altair as alt
 import polars as pl
 
+from grokkit.analyse.target import target_of
 from grokkit.report.figures import (
     amplifier_chart,
     amplifier_data,
@@ -22,7 +23,10 @@ from grokkit.report.figures import (
     has_start,
     learning_chart,
     median_curve_data,
+    predictions_chart,
+    predictions_data,
     seed_curves_data,
+    target_columns,
     times_chart,
     times_data,
     times_height,
@@ -30,7 +34,8 @@ from grokkit.report.figures import (
 from grokkit.report.figures.cost import Measure
 from grokkit.report.figures.curves import CLOCKS
 from grokkit.report.figures.embedding import SIDE
-from grokkit.report.figures.parts import specification
+from grokkit.report.figures.parts import drawn_of, specification
+from grokkit.report.figures.predictions import SIDE as SQUARE
 from grokkit.report.images import DIVERGENCES, GRADIENTS, KERNEL, WEIGHTS
 from grokkit.report.looks import CONFIG
 
@@ -44,16 +49,17 @@ def page_charts(
     """``charts`` (name → spec and the data sets it uses), ``datasets`` and ``config``, as the page's script reads them.
 
     The learning curves exist once for each x axis, named ``step:train``, ``train_seconds:test`` and so on; each
-    method's amplifier is ``amplifier:<method>``, its embedding ``spectrum:<method>``, ``circle:`` and ``pca:``. What
-    needs a table is there if that has a row, ``cost:seconds`` and ``cost:flops`` if a run has a start.
+    method's amplifier is ``amplifier:<method>``, its embedding ``spectrum:<method>``, ``circle:`` and ``pca:``, what it
+    predicts ``predictions:<method>``. What needs a table is there if that has a row, ``cost:seconds`` and
+    ``cost:flops`` if a run has a start.
     """
-    methods, target = list(study["methods"]), study["target"]
+    methods, target = list(study["methods"]), target_of(study)
     points = max(30, min(120, SEED_POINTS // max(runs.height, 1)))
-    seeds = seed_curves_data(runs, curves, points)
+    seeds = seed_curves_data(runs, curves, points, target_columns(target.measure))
     drawn: dict[str, alt.Chart | alt.LayerChart] = {
         f"{clock}:{split}": learning_chart(
             seeds,
-            median_curve_data(runs, curves, f"{split}_accuracy", clock),
+            median_curve_data(runs, curves, f"{split}_{target.measure}", clock),
             methods,
             split,
             clock,
@@ -81,6 +87,11 @@ def page_charts(
             flat = kind == "spectrum"
             size = {"width": "container", "height": SIDE} if flat else {"width": SIDE, "height": SIDE}
             drawn[f"{kind}:{method}"] = chart.properties(**size)
+    predictions = predictions_data(tables["predictions"])
+    for method in drawn_of(methods, predictions):
+        drawn[f"predictions:{method}"] = predictions_chart(predictions, method, methods).properties(
+            width=SQUARE, height=SQUARE
+        )
     if has_start(runs):
         for measure in get_args(Measure):
             data = cost_data(runs, methods, measure)

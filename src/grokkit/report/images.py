@@ -9,6 +9,7 @@ import altair as alt
 import polars as pl
 import vl_convert
 
+from grokkit.analyse.target import target_of
 from grokkit.report.figures import (
     amplifier_chart,
     amplifier_data,
@@ -23,14 +24,18 @@ from grokkit.report.figures import (
     has_start,
     learning_chart,
     median_curve_data,
+    predictions_chart,
+    predictions_data,
     seed_curves_data,
+    target_columns,
     times_chart,
     times_data,
     times_height,
 )
 from grokkit.report.figures.cost import Measure
 from grokkit.report.figures.embedding import SIDE
-from grokkit.report.figures.parts import specification
+from grokkit.report.figures.parts import drawn_of, specification
+from grokkit.report.figures.predictions import SIDE as SQUARE
 from grokkit.report.looks import CONFIG
 from grokkit.report.schemas import completed
 
@@ -63,24 +68,26 @@ def vega_lite_version() -> str:
 def images(
     study: Mapping[str, Any], runs: pl.DataFrame, curves: pl.DataFrame, tables: Mapping[str, pl.DataFrame]
 ) -> dict[str, bytes]:
-    """File name → PNG, at two pixels a point. Of amplifiers, embeddings, kernels and starts only if a run has one."""
+    """File name → PNG, at two pixels a point. Of what not every run has, such as an amplifier, only if one has it."""
     tables = completed(tables)
 
     def title(what: str, how_to_read: str) -> alt.TitleParams:
         return alt.TitleParams(f"{study['title']}: {what}", subtitle=how_to_read)
 
-    methods, target = list(study["methods"]), study["target"]
-    seeds = seed_curves_data(runs, curves)
+    methods, target = list(study["methods"]), target_of(study)
+    seeds = seed_curves_data(runs, curves, columns=target_columns(target.measure))
 
     def medians(measure: str) -> pl.DataFrame:
         return median_curve_data(runs, curves, measure)
 
     def learning(split: Literal["train", "test"], words: str) -> alt.LayerChart:
         return learning_chart(
-            seeds, medians(f"{split}_accuracy"), methods, split, target=target, y_title=words, legend=True
+            seeds, medians(f"{split}_{target.measure}"), methods, split, target=target, y_title=words, legend=True
         ).properties(width=400, height=300)
 
-    learned = alt.hconcat(learning("test", "held-out accuracy"), learning("train", "train accuracy"), spacing=28)
+    learned = alt.hconcat(
+        learning("test", f"held-out {target.measure}"), learning("train", f"train {target.measure}"), spacing=28
+    )
 
     def norm(measure: str, words: str, width: int) -> alt.LayerChart:
         return curve_chart(seeds, medians(measure), methods, measure, y_title=words, legend=True).properties(
@@ -132,6 +139,15 @@ def images(
             y_title="distance from the kernel before",
             legend=True,
         ).properties(width=620, height=300, title=title("change of the tangent kernel between evaluations", _CURVES))
+    predictions = predictions_data(tables["predictions"])
+    if not predictions.is_empty():
+        panels = [
+            predictions_chart(predictions, method, methods).properties(width=SQUARE, height=SQUARE, title=method)
+            for method in drawn_of(methods, predictions)
+        ]
+        charts["predictions.png"] = alt.concat(*panels, columns=3, spacing=28).properties(
+            title=title("predicted and true", "first seed, up to 500 rows of the test part, after the last step")
+        )
     if has_start(runs):
         charts["cost-to-target.png"] = _costs(runs, methods).properties(
             title=title("cost to the target", "mean over runs; paler: those that never reached it, all that they spent")

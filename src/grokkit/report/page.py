@@ -16,7 +16,8 @@ from typing import Any
 import polars as pl
 import vl_convert
 
-from grokkit.analyse.words import count, percent, whole
+from grokkit.analyse.target import target_of
+from grokkit.analyse.words import count, whole
 from grokkit.report import sections
 from grokkit.report.charts import page_charts
 from grokkit.report.images import vega_lite_version
@@ -99,7 +100,7 @@ def _facts(study: Mapping[str, Any], runs: pl.DataFrame) -> str:
         _counted(len(study["seeds"]), "seed"),
         runs_done,
         f"budget <b>{whole(study['budget'])}</b> steps",
-        f"target <b>{percent(study['target'])}</b> held-out accuracy",
+        f"target <b>{target_of(study).value_text}</b> held-out {target_of(study).measure}",
     ]
     return f'<ul class="facts">{"".join(f"<li>{fact}</li>" for fact in facts)}</ul>'
 

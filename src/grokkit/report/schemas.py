@@ -28,6 +28,9 @@ TABLES: dict[str, pl.Schema] = {
             "flops": pl.Float64(),
             "chosen": pl.Boolean(),
         },
+        "digits": {"row": pl.Int64(), "label": pl.Int64(), "predicted": pl.Int64(), "pixels": pl.String()},
+        "reviews": {"row": pl.Int64(), "label": pl.Int64(), "probability": pl.Float64(), "text": pl.String()},
+        "predictions": {"target": pl.Float64(), "predicted": pl.Float64(), "unit": pl.String()},
     }.items()
 }
 """Table → columns, those that tell a run first."""

@@ -9,12 +9,12 @@ from typing import Any
 
 import polars as pl
 
+from grokkit.analyse.target import MEASURES, Measure, best_shown, best_text, target_of
 from grokkit.analyse.words import (
     NOT_REACHED,
     number,
     number_interval,
     p_value,
-    percent,
     ratio,
     ratio_interval,
     whole,
@@ -53,7 +53,8 @@ def key(methods: Sequence[str], shown: Collection[str] | None = None) -> str:
 
 
 def leaderboard_table(rows: Sequence[Mapping[str, Any]], study: Mapping[str, Any]) -> str:
-    target, base = percent(study["target"]), escape(study["baseline"])
+    target, base = target_of(study).short, escape(study["baseline"])
+    best = best_shown(rows, study)
     head = [
         "method",
         f"runs that<br>reached {target}",
@@ -63,6 +64,7 @@ def leaderboard_table(rows: Sequence[Mapping[str, Any]], study: Mapping[str, Any
         f"steps<br>vs {base}",
         f"seconds<br>vs {base}",
         "log-rank<br>p",
+        *(f"best held-out<br>{measure}" for measure in best),
     ]
     styles = looks(study["methods"])
     body = []
@@ -95,15 +97,23 @@ def leaderboard_table(rows: Sequence[Mapping[str, Any]], study: Mapping[str, Any
                     ratio_interval(row["ratio_seconds_ci_low"], row["ratio_seconds_ci_high"]),
                 ),
                 _cell(p_value(row["logrank_p"]), ""),
+                *(_best_cell(measure, row) for measure in best),
             ]
         )
     return _table("Leaderboard: one row per method", head, body)
 
 
+def _best_cell(measure: Measure, row: Mapping[str, Any]) -> tuple[str, str]:
+    value, low, high = (row[f"best_{measure}{end}"] for end in ("", "_low", "_high"))
+    extremes = "" if value is None or low == high else f"{best_text(measure, low)} to {best_text(measure, high)}"
+    return _cell(best_text(measure, value), extremes)
+
+
 def runs_table(runs: pl.DataFrame, methods: Sequence[str]) -> str:
     head = ["method", "seed", "outcome", "memorized<br>at step", "generalized<br>at step", "delay<br>in steps"]
     head += ["steps<br>taken", "training<br>seconds", "evaluation<br>seconds", "training<br>FLOPs", "peak<br>memory"]
-    head += ["final held-out<br>accuracy"]
+    measures: list[Measure] = [measure for measure in MEASURES if runs[f"final_test_{measure}"].is_not_null().any()]
+    head += [f"{when} held-out<br>{measure}" for measure in measures for when in ("final", "best")]
     place = {method: i for i, method in enumerate(methods)}
     ordered = sorted(runs.to_dicts(), key=lambda run: (place[run["method"]], run["seed"]))
     body = [
@@ -119,7 +129,11 @@ def runs_table(runs: pl.DataFrame, methods: Sequence[str]) -> str:
             _cell(number(run["eval_seconds"]), ""),
             _cell(_flops(run["flops"]), ""),
             _cell(_mebibytes(run["peak_memory_bytes"]), ""),
-            _cell(_accuracy(run["final_test_accuracy"]), ""),
+            *(
+                _cell(best_text(measure, run[f"{when}_test_{measure}"]), "")
+                for measure in measures
+                for when in ("final", "best")
+            ),
         ]
         for run in ordered
     ]
@@ -168,11 +182,11 @@ def methods_table(study: Mapping[str, Any]) -> str:
 
 
 def definitions(study: Mapping[str, Any]) -> str:
-    target, base = percent(study["target"]), escape(study["baseline"])
+    target, base = target_of(study).at_least, escape(study["baseline"])
     budget = whole(study["budget"])
     terms = {
-        "memorized": f"The first evaluation with train accuracy of at least {target}.",
-        "generalized": f"The first evaluation with held-out accuracy of at least {target} from which it stays there. "
+        "memorized": f"The first evaluation with train {target}.",
+        "generalized": f"The first evaluation with held-out {target} from which it stays there. "
         "The small number says how much earlier it may have been: no evaluation or look at a few rows was nearer.",
         "delay": "Steps from memorized to generalized.",
         "not reached": f"A run that did not generalize within its budget of {budget} steps is censored: its time "
@@ -185,6 +199,8 @@ def definitions(study: Mapping[str, Any]) -> str:
         "resamples of seeds. Below 1 is less than the baseline; an interval that contains 1 is no clear difference.",
         "log-rank p": "How often times to target would differ this much if method and baseline were equally fast, "
         "censored runs included. For large samples; with a handful of seeds, a hint.",
+        "best": "The best that a run's evaluations found, which flatters a little; in the leaderboard the median over "
+        "runs, and the least and the greatest. Runs that stop at the target are not to be compared by it.",
         "seconds": "Time spent in training steps, evaluations not counted. Holds for the machine below only.",
         "AWE, AGE": "Absolute weight entropy and absolute gradient entropy, −Σ|v| ln|v| over all weights, and over all "
         "entries of the gradient: the raw one, before any method touched it, and the one after, that the optimizer "
@@ -209,7 +225,7 @@ def provenance(study: Mapping[str, Any], runs: pl.DataFrame) -> str:
         ),
         "seeds": ", ".join(str(seed) for seed in study["seeds"]),
         "budget": f"{whole(study['budget'])} steps a run",
-        "target": f"held-out accuracy {percent(study['target'])}",
+        "target": f"held-out {target_of(study).at_least}",
         "versions": "; ".join(f"{name} {seen(name)}" for name in ("grokkit", "torch", "numpy", "python") if seen(name)),
         "machine": "; ".join(part for part in (seen("platform"), seen("processor")) if part),
         "threads a run": seen("threads"),

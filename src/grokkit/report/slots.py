@@ -11,8 +11,8 @@ from typing import Any
 
 import polars as pl
 
-from grokkit.analyse.words import percent
-from grokkit.report import sections
+from grokkit.analyse.target import Measure, target_of
+from grokkit.report import examples, sections
 
 _CLOCKS = {"step": "steps", "train_seconds": "seconds", "flops": "FLOPs"}
 
@@ -40,16 +40,29 @@ _KERNEL_NOTE = (
     "seeds, a run that stopped keeping its last value. Thin: each seed."
 )
 
+_DIGITS_NOTE = (
+    "Of the test part, by the model as it was in the end, first seed: what a digit is → what it was taken for, the "
+    "surest mistakes first."
+)
+_REVIEWS_NOTE = (
+    "Of the test part, by the model as it was in the end, first seed: those whose label it held for least likely. The "
+    "model read only the words of its vocabulary, and no more than the first of them. Open one to read its beginning."
+)
+_PREDICTIONS_NOTE = (
+    "Up to 500 rows of the test part, by the model as it was in the end, first seed. On the line, prediction and truth "
+    "are equal; a dot at the edge lies beyond it."
+)
+
 
 def figure_sections(study: Mapping[str, Any], drawn: Collection[str], tables: Mapping[str, pl.DataFrame]) -> list[str]:
     """The sections, as HTML, of the charts ``drawn`` (their names in :func:`grokkit.report.charts.page_charts`)."""
     methods = list(study["methods"])
     key = sections.key(methods)
-    attempts = tables["attempts"]
+    attempts, target = tables["attempts"], target_of(study)
     return [
-        section("Learning curves", _LEARNING_NOTE, _learning(key)),
-        section("When runs generalize", "", key + _times(percent(study["target"]))),
-        *([section("What it costs", _COST_NOTE, _costs(percent(study["target"])))] if "cost:seconds" in drawn else []),
+        section("Learning curves", _LEARNING_NOTE, _learning(key, target.measure)),
+        section("When runs generalize", "", key + _times(target.short)),
+        *([section("What it costs", _COST_NOTE, _costs(target.short))] if "cost:seconds" in drawn else []),
         *(
             [section("Weak models tried", _ATTEMPTS_NOTE, sections.attempts_table(attempts, methods))]
             if not attempts.is_empty()
@@ -59,6 +72,7 @@ def figure_sections(study: Mapping[str, Any], drawn: Collection[str], tables: Ma
         *_amplifier(methods, drawn),
         *_embedding(methods, drawn),
         *_kernel(methods, drawn, tables["ntk"]),
+        *_examples(methods, drawn, tables),
     ]
 
 
@@ -69,14 +83,16 @@ def section(title: str, note: str, content: str) -> str:
     return f'<section aria-labelledby="{anchor}">\n<h2 id="{anchor}">{title}</h2>\n{notes}{content}\n</section>'
 
 
-def _learning(key: str) -> str:
+def _learning(key: str, measure: Measure) -> str:
     radios = "".join(
         f'<label><input type="radio" name="clock" value="{value}"{" checked" if value == "step" else ""}>'
         f"<span>{words}</span></label>"
         for value, words in _CLOCKS.items()
     )
-    held_out = _figure("test", "Held-out accuracy", "", "Held-out accuracy of each method over training.", clocked=True)
-    train = _figure("train", "Train accuracy", "", "Train accuracy of each method over training.", clocked=True)
+    held_out, train = (
+        _figure(name, f"{part} {measure}", "", f"{part} {measure} of each method over training.", clocked=True)
+        for name, part in (("test", "Held-out"), ("train", "Train"))
+    )
     return (
         f'<fieldset><legend>against</legend>{radios}</fieldset>{key}<div class="pair">{held_out}{train}</div>'
         "<noscript><p>The charts need JavaScript; verdict and tables do not.</p></noscript>"
@@ -176,6 +192,25 @@ def _kernel(methods: Sequence[str], drawn: Collection[str], table: pl.DataFrame)
         return []
     figure = _figure("kernel", "Change of the kernel", "since the evaluation before", "Kernel distance over steps.")
     return [section("The tangent kernel", _KERNEL_NOTE, sections.key(methods, set(table["method"])) + figure)]
+
+
+def _examples(methods: Sequence[str], drawn: Collection[str], tables: Mapping[str, pl.DataFrame]) -> list[str]:
+    """Single rows of the test part, where people would rather look at them."""
+    found = []
+    if not tables["digits"].is_empty():
+        found.append(section("Misread digits", _DIGITS_NOTE, examples.digits(tables["digits"], methods)))
+    if not tables["reviews"].is_empty():
+        found.append(section("Most surprising reviews", _REVIEWS_NOTE, examples.reviews(tables["reviews"], methods)))
+    figures = "".join(
+        _figure(
+            escape(f"predictions:{method}"), escape(method), "", f"Predicted against true values, {escape(method)}."
+        )
+        for method in methods
+        if f"predictions:{method}" in drawn
+    )
+    if figures:
+        found.append(section("Predicted and true", _PREDICTIONS_NOTE, f'<div class="triple">{figures}</div>'))
+    return found
 
 
 def _figure(name: str, title: str, note: str, description: str, *, clocked: bool = False) -> str:

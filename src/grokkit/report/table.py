@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from grokkit.analyse.target import Measure, best_shown, best_text, target_of
 from grokkit.analyse.words import (
     NOT_REACHED,
     number,
     number_interval,
     p_value,
-    percent,
     ratio,
     ratio_interval,
 )
@@ -25,7 +25,7 @@ def leaderboard_table(rows: Sequence[Mapping[str, Any]], study: Mapping[str, Any
     from rich.table import Table
     from rich.text import Text
 
-    target = percent(study["target"]).replace(" ", "\u00a0")
+    target, best = target_of(study).short.replace(" ", "\u00a0"), best_shown(rows, study)[:1]
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, header_style="bold", pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("method", overflow="fold", min_width=12)
     for header in (
@@ -46,7 +46,7 @@ def leaderboard_table(rows: Sequence[Mapping[str, Any]], study: Mapping[str, Any
         table.add_row(
             # Text, not str: a name from the command line may hold [brackets], which rich would read as markup.
             Text(row["method"], style="bold" if baseline else ""),
-            f"{row['successes']}/{row['runs']}",
+            _stacked(Text, f"{row['successes']}/{row['runs']}", _best(row, best)),
             _stacked(
                 Text,
                 number(row["median_steps"], missing),
@@ -62,6 +62,11 @@ def leaderboard_table(rows: Sequence[Mapping[str, Any]], study: Mapping[str, Any
             p_value(row["logrank_p"]),
         )
     return table
+
+
+def _best(row: Mapping[str, Any], measures: Sequence[Measure]) -> str:
+    """How near its runs came in the median, where the reader needs to know."""
+    return "".join(f"best\u00a0{best_text(measure, row[f'best_{measure}'])}" for measure in measures if row["runs"])
 
 
 def _stacked(text: Any, value: str, note: str) -> Any:

@@ -10,7 +10,7 @@ from grokkit.errors import InputError, unknown
 from grokkit.methods import CARDS
 from grokkit.train.catalogue import method_config
 from grokkit.train.config import MethodConfig, RunConfig, checked
-from grokkit.train.setup import build_model, build_problem
+from grokkit.train.setup import build_model, build_problem, build_start
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,8 @@ def make_plan(*, methods: Sequence[str], seeds: int, baseline: str | None, comma
     """
     if seeds < 1:
         raise InputError(f"--seeds {seeds} is not possible: at least 1; 5 or more make an interval worth reading")
-    configs = _methods(methods)
+    spec = settings["task"].spec
+    configs = _methods(methods, spec)
     plan = tuple(
         checked(RunConfig, "compare", method=method, seed=seed, **settings)
         for seed in range(seeds)
@@ -46,16 +47,20 @@ def make_plan(*, methods: Sequence[str], seeds: int, baseline: str | None, comma
     )
     first = plan[0]
     problem = build_problem(first)
-    build_model(first.model, problem.task, first.seed)
+    model = build_model(first.model, problem.task, first.seed)
+    for config in configs.values():
+        if (start := build_start(config)) is not None:
+            start.check(model)
     study = {
         "title": problem.task.name,
         "task": first.task.model_dump(),
         "model": first.model.model_dump(),
         "methods": list(configs),
-        "baseline": _baseline(baseline, configs),
+        "baseline": _baseline(baseline, configs, spec),
         "seeds": list(range(seeds)),
         "budget": first.budget,
         "target": first.target,
+        "target_loss": first.target_loss,
         "run_ids": [run.run_id() for run in plan],
         "methods_detail": {label: _detail(config) for label, config in configs.items()},
         "command": command,
@@ -63,20 +68,20 @@ def make_plan(*, methods: Sequence[str], seeds: int, baseline: str | None, comma
     return Plan(plan, study)
 
 
-def _methods(texts: Sequence[str]) -> dict[str, MethodConfig]:
+def _methods(texts: Sequence[str], task: str) -> dict[str, MethodConfig]:
     configs: dict[str, MethodConfig] = {}
     for text in texts:
-        config = method_config(text)
+        config = method_config(text, task)
         if config.label in configs:
             raise InputError(f"method {config.label!r} is given twice; give it once, or with other settings")
         configs[config.label] = config
     return configs
 
 
-def _baseline(asked: str | None, configs: dict[str, MethodConfig]) -> str:
+def _baseline(asked: str | None, configs: dict[str, MethodConfig], task: str) -> str:
     if asked is None:
         return "adamw" if "adamw" in configs else next(iter(configs))
-    label = method_config(asked).label
+    label = method_config(asked, task).label
     if label not in configs:
         raise unknown("baseline", label, configs)
     return label

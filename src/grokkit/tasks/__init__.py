@@ -1,9 +1,13 @@
 """Tasks on which grokking is studied, and their splits."""
 
+from grokkit.tasks.cache import cache_folder
 from grokkit.tasks.expression import SHORT_NAMES, Expression, ShortName, parse
+from grokkit.tasks.imdb import ImdbTask, imdb_task
+from grokkit.tasks.mnist import mnist_task
 from grokkit.tasks.modular import Layout, modular_task
 from grokkit.tasks.named import NAMED_TASKS, NamedTask, make_task
 from grokkit.tasks.parity import parity_task
+from grokkit.tasks.qm9 import Qm9Task, qm9_task
 from grokkit.tasks.task import Objective, Split, Task, split
 from grokkit.tasks.xor import XorTask, xor_task
 
@@ -11,17 +15,23 @@ __all__ = [
     "NAMED_TASKS",
     "SHORT_NAMES",
     "Expression",
+    "ImdbTask",
     "Layout",
     "NamedTask",
     "Objective",
+    "Qm9Task",
     "ShortName",
     "Split",
     "Task",
     "XorTask",
+    "cache_folder",
+    "imdb_task",
     "make_task",
+    "mnist_task",
     "modular_task",
     "parity_task",
     "parse",
+    "qm9_task",
     "split",
     "xor_task",
 ]

@@ -56,6 +56,7 @@ def parity_task(n: int, k: int, *, rows: int = 4000) -> Task:
         pair_groups=None,
         description=f"product of the first {k} of {n} signs, {len(inputs_NF)} of 2^{n} rows",
         objective="logistic",
+        model="fnn",
     )
 
 

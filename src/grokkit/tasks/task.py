@@ -5,6 +5,7 @@ Shape letters: N rows, T tokens (or F features), B batch, C outputs.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,26 +15,31 @@ from torch.nn import functional
 
 from grokkit.errors import InputError
 from grokkit.rng import stream
+from grokkit.tasks.examples import Table
 
-Objective = Literal["cross-entropy", "logistic", "exponential"]
+Objective = Literal["cross-entropy", "logistic", "exponential", "mse", "regression"]
 
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """A classification task, whole: every row there is. :func:`split` says which rows are trained on.
+    """A task, whole: every row there is. :func:`split` says which rows are trained on.
 
     Attributes:
         name: the task in canonical form, e.g. ``"a*b mod 97"``.
-        inputs_NT: int64 tokens in 0…vocabulary−1, or float32 features.
-        targets_N: int64 classes in 0…classes−1; under ``logistic`` and ``exponential`` float32, 1 or −1.
+        inputs_NT: int64 tokens in 0…vocabulary−1, or float32 features; molecules have a third axis.
+        targets_N: int64 classes in 0…classes−1; under ``logistic`` and ``exponential`` float32, 1 or −1; under
+            ``regression`` float32.
         vocabulary: number of distinct tokens; None where inputs are no tokens.
-        classes: width of a model's output; 1 where targets are ±1.
+        classes: width of a model's output; 1 where targets are ±1 or a number.
         pair_groups: int64, one number a row; rows with the same number say the same thing (a·b and b·a), and
             ``split(..., by_group=True)`` keeps them together. None where there are no such rows.
         description: one line for people.
         modulus: P of modular arithmetic, where tokens 0…P−1 are numbers; None for other tasks.
         operators: that stand in its expression.
         objective: what :meth:`loss` is. Default cross-entropy.
+        model, batch_size, train_size, target_loss: what ``grokkit compare`` takes unless told: the kind of model,
+            rows a step, rows to train on, and held-out loss that counts as generalized. None: its own default.
+        more_rows: how to get a task like this with more rows, for an error to end on; empty where there is no way.
     """
 
     name: str
@@ -46,19 +52,60 @@ class Task:
     objective: Objective = "cross-entropy"
     modulus: int | None = None
     operators: tuple[str, ...] = ()
+    model: str = "decoder"
+    batch_size: int | None = None
+    train_size: int | None = None
+    target_loss: float | None = None
+    more_rows: str = ""
+
+    @property
+    def has_accuracy(self) -> bool:
+        """Whether an output is right or wrong; under ``regression`` it is only near or far."""
+        return self.objective != "regression"
+
+    def fitted(self, train_rows: Tensor) -> Task:
+        """The task with all that is learned from data, such as a vocabulary or a mean, learned from ``train_rows``.
+
+        Whatever depends on the split belongs here, so that no validation or test row has a part in it. Most tasks
+        have nothing of the kind and are returned as they are.
+        """
+        return self
+
+    def examples(self, rows: Tensor, outputs: Callable[[Tensor], Tensor]) -> dict[str, Table]:
+        """What people would rather look at: single ones of ``rows`` and what a model makes of them, tables by name.
+
+        ``outputs`` gives the model's outputs for rows of the task. Most tasks have nothing of the kind.
+        """
+        return {}
 
     def loss(self, outputs_BC: Tensor, targets_B: Tensor) -> Tensor:
-        """The mean over the batch, in nats: cross-entropy, ln(1 + e^(−y·f)) (logistic) or e^(−y·f) (exponential)."""
+        """The mean over the batch. In nats: cross-entropy, or ln(1 + e^(−y·f)) (logistic). Without a unit: e^(−y·f)
+        (exponential), the squared distance from the class's one-hot vector, over C (mse), (f − y)² (regression)."""
         if self.objective == "cross-entropy":
             return functional.cross_entropy(outputs_BC, targets_B)
+        if self.objective == "mse":
+            one_hot_BC = (targets_B[:, None] == torch.arange(self.classes, device=targets_B.device)).to(
+                outputs_BC.dtype
+            )
+            return functional.mse_loss(outputs_BC, one_hot_BC)
+        if self.objective == "regression":
+            return functional.mse_loss(outputs_BC[:, 0], targets_B)
         margins_B = outputs_BC[:, 0] * targets_B
         losses_B = functional.softplus(-margins_B) if self.objective == "logistic" else (-margins_B).exp()
         return losses_B.mean()
 
     def correct(self, outputs_BC: Tensor, targets_B: Tensor) -> Tensor:
-        """Bool, one a row: whether the largest output is the target's, or the output's sign, 0 having none."""
-        if self.objective == "cross-entropy":
+        """Bool, one a row: whether the largest output is the target's, or the output's sign, 0 having none.
+
+        Raises:
+            InputError: under ``regression``; see :attr:`has_accuracy`.
+        """
+        if self.objective in ("cross-entropy", "mse"):
             return outputs_BC.argmax(-1) == targets_B
+        if not self.has_accuracy:
+            raise InputError(
+                f"{self.name} has numbers as targets, and so no accuracy; its losses say how near they are"
+            )
         return outputs_BC[:, 0] * targets_B > 0
 
 
@@ -121,6 +168,7 @@ def split(
         raise InputError(
             f"train size {train_size} is not possible with {rows} rows, of which {validation_rows} are for validation; "
             f"allowed are 1 to {rows - validation_rows - 1}, so that a test row is left"
+            f"{task.more_rows and f'; {task.more_rows}'}"
         )
     if train_size is None and train_fraction + validation_fraction >= 1:
         raise InputError(

@@ -102,6 +102,7 @@ def xor_task(
         pair_groups=None,
         description=f"XOR of 2 of {p} coordinates, the others noise of size {epsilon}, {rows} rows, {objective} loss",
         objective=objective,
+        model="two-layer",
         signs_Np=signs_Np,
         epsilon=epsilon,
     )

@@ -114,8 +114,8 @@ class _Group:
         self._stack = self.unfinished(self.members)  # the program's members, in its order
         if not self._stack:
             return
-        task = self._stack[0].problem.task
-        self._program = Program([member.config for member in self._stack], task, device)
+        tasks = [member.problem.task for member in self._stack]
+        self._program = Program([member.config for member in self._stack], tasks, device)
         self._step = self._stack[0].history.step
         if found is not None:
             tensors, hashes = found
@@ -182,21 +182,17 @@ class _Group:
     def _look(self, places: list[int]) -> list[int]:
         """Look at these members; returns those that have to be evaluated."""
         start, members = time.perf_counter(), [self._stack[place] for place in places]
-        train, test = (self._program.score(places, self._rows[part])[1] for part in ("train look", "test look"))
+        train, test = (self._program.score(places, self._rows[part]) for part in ("train look", "test look"))
         _charge(members, "eval_seconds", start)
         found = zip(places, members, train, test, strict=True)
-        return [place for place, member, *accuracies in found if member.history.looked(*accuracies)]
+        return [place for place, member, *scores in found if member.history.looked(*scores)]
 
     def _evaluate(self, places: list[int]) -> None:
         start, members = time.perf_counter(), [self._stack[place] for place in places]
         scores: dict[str, list[Any]] = {}
         for name in ("train", "validation", "test"):
-            losses, accuracies = (
-                self._program.score(places, self._rows[name])
-                if self._rows[name].shape[1]
-                else ([None] * len(places), [None] * len(places))
-            )
-            scores[name] = list(zip(losses, accuracies, strict=True))
+            rows = self._rows[name]
+            scores[name] = self._program.score(places, rows) if rows.shape[1] else [(None, None)] * len(places)
         found = probe_tensors(*self._program.of(places, (self._program.state.params, *self._gradients)))
         scores["model"] = [own.model for own in found]
         scores["tables"] = [
@@ -223,8 +219,13 @@ class _Group:
         self._assemble()
 
     def finish(self, member: _Member) -> None:
-        """Note what the method has learned, before the member, as a passenger, goes on."""
-        member.history.keep(self._program.kept(self._stack.index(member)))
+        """Note what the method has learned, and examples, before the member, as a passenger, goes on."""
+        place = self._stack.index(member)
+        member.history.keep(self._program.kept(place))
+        if member.history.diverged_at is None:
+            start, problem = time.perf_counter(), member.problem
+            member.history.add(problem.task.examples(problem.split.test, partial(self._program.outputs, place)))
+            _charge([member], "eval_seconds", start)
 
     def run(self, member: _Member) -> Run:
         """The finished run."""

@@ -22,18 +22,24 @@ def find_card(name: str) -> MethodCard:
     raise unknown("method", name, CARDS)
 
 
-def method_config(text: str) -> MethodConfig:
+def method_config(text: str, task: str = "") -> MethodConfig:
     """A method with settings, ``name`` or ``name(key=value,...)``; settings not given have the card's values.
 
     Keys are the method's own (the arguments of its factory), the optimizer's (``optimizer``, ``lr``, ``wd``,
-    ``beta1``, ``beta2``, ``lr_warmup``), and ``init_scale`` for one of the model's that is another than the study's.
-    ``name@k`` is short for ``name(merge=k)``.
+    ``beta1``, ``beta2``, ``lr_warmup``, ``max_grad_norm``), and ``init_scale`` for one of the model's that is another
+    than the study's. ``name@k`` is short for ``name(merge=k)``.
+
+    Args:
+        text: what was typed.
+        task: the task's spec, e.g. ``mnist:2000``; if the card has a recipe for it, its settings are the defaults.
 
     Raises:
         InputError: for an unknown method or setting, or a value outside its range.
 
     >>> method_config("grokfast-ema(alpha=0.9,wd=0.01)").settings["alpha"]
     0.9
+    >>> method_config("grokfast-ema(wd=1)", "mnist").settings
+    {'alpha': 0.8, 'lamb': 0.1, 'start_step': 0}
     """
     given: dict[str, Any] = {}
     name = text.strip()
@@ -48,11 +54,12 @@ def method_config(text: str) -> MethodConfig:
     for key in given:
         if key not in known:
             raise unknown(f"setting of {card.name}", key, known)
-    init_scale = given.get("init_scale")
-    own = {key: given.get(key, value) for key, value in defaults.items()}
+    recipe = card.recipes.get(task.partition(":")[0].strip())
+    chosen = {**(recipe.settings if recipe else {}), **given}
+    own = {key: chosen.get(key, value) for key, value in defaults.items()}
     _check(card, own)
     own = {key: pinned(value) if _is_file(value) else value for key, value in own.items()}
-    optimizer = {key: given.get(key, card.optimizer.get(key)) for key in {**card.optimizer, **given}}
+    optimizer = {key: chosen.get(key, card.optimizer.get(key)) for key in {**card.optimizer, **chosen}}
     optimizer = {key: value for key, value in optimizer.items() if key not in defaults and key != "init_scale"}
     return checked(
         MethodConfig,
@@ -61,7 +68,7 @@ def method_config(text: str) -> MethodConfig:
         card=card.name,
         settings=own,
         optimizer=checked(OptimizerConfig, card.name, **optimizer),
-        init_scale=init_scale,
+        init_scale=chosen.get("init_scale"),
     )
 
 

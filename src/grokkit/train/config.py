@@ -23,6 +23,7 @@ class TaskConfig(Config):
     ``train_fraction`` and ``validation_fraction`` are of all rows; the rest is the test part. Defaults: half
     for training (Grokfast), a tenth for validation, so that tuning never looks at the test part. ``train_size`` is a
     number of training rows in place of a fraction. ``layout`` and ``operands_from`` are modular arithmetic's.
+    ``data_dir`` is the folder to read real data from, in place of the installed package.
     """
 
     spec: str
@@ -32,6 +33,7 @@ class TaskConfig(Config):
     validation_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.1
     unordered_split: bool = False
     train_size: Annotated[int, Field(ge=1)] | None = None
+    data_dir: str | None = None
 
 
 class DecoderConfig(Config):
@@ -64,8 +66,47 @@ class TwoLayerConfig(Config):
     init_scale: Annotated[float, Field(gt=0)] = 1.0
 
 
-ModelConfig = DecoderConfig | FnnConfig | TwoLayerConfig
-MODELS: dict[str, type[ModelConfig]] = {"decoder": DecoderConfig, "fnn": FnnConfig, "two-layer": TwoLayerConfig}
+class MlpConfig(Config):
+    """Grokfast's network for images; see :class:`grokkit.models.MLP`. Its start is 8 times PyTorch's (Grokfast)."""
+
+    kind: Literal["mlp"] = "mlp"
+    depth: Annotated[int, Field(ge=1)] = 3
+    width: Annotated[int, Field(ge=1)] = 200
+    init_scale: Annotated[float, Field(gt=0)] = 8.0
+
+
+class LstmConfig(Config):
+    """Grokfast's network for reviews; see :class:`grokkit.models.LSTM`. Its start is 6 times PyTorch's (Grokfast)."""
+
+    kind: Literal["lstm"] = "lstm"
+    depth: Annotated[int, Field(ge=1)] = 2
+    dim: Annotated[int, Field(ge=1)] = 64
+    width: Annotated[int, Field(ge=1)] = 256
+    init_scale: Annotated[float, Field(gt=0)] = 6.0
+
+
+class GraphConvConfig(Config):
+    """Grokfast's network for molecules; see :class:`grokkit.models.GraphConv`. Its start is 3 times PyTorch's
+    (Grokfast).
+    """
+
+    kind: Literal["graph-conv"] = "graph-conv"
+    width: Annotated[int, Field(ge=1)] = 32
+    pooled: Annotated[int, Field(ge=1)] = 16
+    hidden: Annotated[int, Field(ge=1)] = 32
+    edge_hidden: Annotated[int, Field(ge=1)] = 32
+    init_scale: Annotated[float, Field(gt=0)] = 3.0
+
+
+ModelConfig = DecoderConfig | FnnConfig | TwoLayerConfig | MlpConfig | LstmConfig | GraphConvConfig
+MODELS: dict[str, type[ModelConfig]] = {
+    "decoder": DecoderConfig,
+    "fnn": FnnConfig,
+    "two-layer": TwoLayerConfig,
+    "mlp": MlpConfig,
+    "lstm": LstmConfig,
+    "graph-conv": GraphConvConfig,
+}
 
 
 class OptimizerConfig(Config):
@@ -73,7 +114,9 @@ class OptimizerConfig(Config):
 
     ``wd`` is L2 decay, added to the gradient, under ``adam`` and ``sgd``, and decoupled decay, multiplied by
     the learning rate, under ``adamw``. ``beta1`` is the momentum under ``sgd``. The learning rate is
-    lr·min(1, u/lr_warmup) at update u, counted from 0 (Grokfast).
+    lr·min(1, u/lr_warmup) at update u, counted from 0 (Grokfast). ``max_grad_norm``: the ℓ₂ norm over all tensors to
+    which the raw gradient is clipped, before a method sees it, as a training loop does it between ``backward()`` and
+    ``step()`` (and Grokfast's on reviews); None for no clipping.
     """
 
     optimizer: Literal["adam", "adamw", "sgd"]
@@ -82,6 +125,7 @@ class OptimizerConfig(Config):
     beta1: Annotated[float, Field(ge=0, lt=1)] = 0.9
     beta2: Annotated[float, Field(ge=0, lt=1)] = 0.98
     lr_warmup: Annotated[int, Field(ge=0)] = 10
+    max_grad_norm: Annotated[float, Field(gt=0)] | None = None
 
 
 class MethodConfig(Config):
@@ -115,7 +159,13 @@ class EvaluationConfig(Config):
 
 
 # Settings that came after runs had been kept: without a value they leave a run, and its hash, as it was.
-_LATER = (("method", "init_scale"), ("task", "train_size"))
+_LATER = (
+    ("method", "init_scale"),
+    ("task", "train_size"),
+    ("task", "data_dir"),
+    ("target_loss",),
+    ("method", "optimizer", "max_grad_norm"),
+)
 
 # Methods whose updates are linear in the gradients, the only ones that can train a two-layer network in its span.
 _LINEAR = ("gd", "grokfast-ema", "grokfast-ma")
@@ -129,6 +179,8 @@ class RunConfig(Config):
         batch_size: rows a step; None for full batch.
         remainder: what to do with rows that fill no batch, see :class:`grokkit.train.batches.Batches`.
         target: held-out accuracy that counts as generalized, and training accuracy that counts as memorized.
+        target_loss: the same in losses, at or below which they count; None for a target in accuracies. What has no
+            accuracy needs it.
         sustain: following evaluations that must stay at the target for the generalization to count.
         after: steps to go on after that, to see whether it collapses.
         precision: of the matrix products, see :mod:`grokkit.models.matmul`.
@@ -142,6 +194,7 @@ class RunConfig(Config):
     batch_size: Annotated[int, Field(ge=1)] | None = 512
     remainder: Literal["spread", "own-batch"] = "spread"
     target: Annotated[float, Field(gt=0, le=1)] = 0.95
+    target_loss: Annotated[float, Field(gt=0)] | None = None
     sustain: Annotated[int, Field(ge=0)] = 5
     after: Annotated[int, Field(ge=0)] = 0
     precision: Literal["float32", "bf16"] = "float32"
@@ -149,7 +202,8 @@ class RunConfig(Config):
 
     @model_validator(mode="after")
     def _stays_in_the_span(self) -> Self:
-        linear = self.method.card in _LINEAR and self.method.optimizer.optimizer == "sgd"
+        optimizer = self.method.optimizer
+        linear = self.method.card in _LINEAR and optimizer.optimizer == "sgd" and optimizer.max_grad_norm is None
         if self.model.kind == "two-layer" and not linear:
             raise InputError(
                 f"two-layer is trained by inner products of its data, which takes updates linear in the gradients, "
@@ -161,9 +215,12 @@ class RunConfig(Config):
         """Twelve hexadecimal digits that change with anything that changes the run."""
         settings = self.model_dump()
         del settings["method"]["label"]
-        for part, name in _LATER:
-            if settings[part][name] is None:
-                del settings[part][name]
+        for *parts, name in _LATER:
+            within = settings
+            for part in parts:
+                within = within[part]
+            if within[name] is None:
+                del within[name]
         return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
 
     def initial_model(self) -> ModelConfig:

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 COLLAPSE_MARGIN = 0.10
 """How far test accuracy must fall below the target, after generalizing, to count as a collapse."""
 
+COLLAPSE_FACTOR = 2.0
+"""How many times the target a test loss must exceed, after generalizing, to count as a collapse."""
+
 
 @dataclass(frozen=True)
 class Events:
@@ -39,13 +42,14 @@ def find_events(
     target: float,
     sustain: int,
     certain: Sequence[int] | None = None,
+    margin: float = COLLAPSE_MARGIN,
 ) -> Events:
-    """Events from accuracies at the evaluated ``steps``.
+    """Events from accuracies, or whatever is better the higher it is, at the evaluated ``steps``.
 
     Generalization is sustained from the first evaluation at or above ``target`` of which the ``sustain``
     following ones are too; at the end of a run, those that there are. ``certain`` holds for each evaluation the
     last step before it for which the accuracies are known to lie on the side of the evaluation before; without
-    it, the step of the evaluation before.
+    it, the step of the evaluation before. More than ``margin`` below ``target`` again is a collapse.
 
     >>> find_events([0, 10, 20, 30], [0, 1, 1, 1], [0, 0, 1, 1], target=0.95, sustain=1).generalized_at
     20
@@ -63,7 +67,7 @@ def find_events(
     collapsed = None
     if at is not None:
         later = range(at + sustain + 1, len(test))
-        collapsed = next((steps[i] for i in later if test[i] < target - COLLAPSE_MARGIN), None)
+        collapsed = next((steps[i] for i in later if test[i] < target - margin), None)
     return Events(
         memorized_at=None if memorized is None else steps[memorized],
         generalized_first_at=None if first is None else steps[first],
@@ -74,6 +78,25 @@ def find_events(
         resolution_steps=resolution(at),
         confirmed=at is not None and len(test) > at + sustain,
     )
+
+
+def find_loss_events(
+    steps: Sequence[int],
+    train: Sequence[float],
+    test: Sequence[float],
+    *,
+    target: float,
+    sustain: int,
+    certain: Sequence[int] | None = None,
+) -> Events:
+    """The same from losses: an event is the first at or below ``target``, a collapse more than twice the target.
+
+    >>> find_loss_events([0, 10, 20, 30], [9, 0.1, 0, 0], [9, 5, 0.2, 0.1], target=0.2, sustain=1).delay_steps
+    10
+    """
+    lower = ([-loss for loss in losses] for losses in (train, test))
+    margin = target * (COLLAPSE_FACTOR - 1)
+    return find_events(steps, *lower, target=-target, sustain=sustain, certain=certain, margin=margin)
 
 
 def _first(values: Sequence[float], target: float) -> int | None:

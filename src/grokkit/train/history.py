@@ -13,7 +13,7 @@ import numpy as np
 from torch import Tensor
 
 from grokkit.train.config import RunConfig
-from grokkit.train.events import Events, find_events
+from grokkit.train.events import Events, find_events, find_loss_events
 from grokkit.train.run import CURVES, Run, provenance
 from grokkit.train.setup import Problem
 from grokkit.train.watch import EvaluationCost, Watch
@@ -33,13 +33,17 @@ _KEPT = (
 )
 
 
+Score = tuple[float, float | None]
+"""Mean loss and accuracy over some rows; None for the accuracy of what is neither right nor wrong."""
+
+
 @dataclass(frozen=True)
 class Scores:
-    """What a full evaluation found; mean losses in nats. The validation part may be empty."""
+    """What a full evaluation found. The validation part may be empty."""
 
-    train: tuple[float, float]
-    validation: tuple[float | None, float | None]
-    test: tuple[float, float]
+    train: Score
+    validation: Score | tuple[None, None]
+    test: Score
     model: Mapping[str, float | None]
     """Norms, entropies and the cosine, named as in the curves; None for the gradient's before the first step."""
     tables: Mapping[str, Mapping[str, list[Any]]]
@@ -78,7 +82,7 @@ class History:
             test_rows=len(problem.test_look),
         )
         self._watch = Watch(config, cost)
-        self._last_look: tuple[float, float] | None = None
+        self._last_look: tuple[Score, Score] | None = None
         self._events: Events | None = None
 
     def started(self, seconds: float, flops: int, tables: Mapping[str, Mapping[str, list[Any]]]) -> None:
@@ -86,6 +90,10 @@ class History:
         self.start_seconds, self.start_flops = seconds, flops
         self.train_seconds += seconds
         self.flops += flops
+        self.add(tables)
+
+    def add(self, tables: Mapping[str, Mapping[str, list[Any]]]) -> None:
+        """Keep tables that are of the whole run."""
         self.tables |= {name: dict(columns) for name, columns in tables.items()}
 
     def took_step(self, rows: int) -> None:
@@ -112,11 +120,20 @@ class History:
     def may_look(self) -> bool:
         return self._watch.may_look(self.flops)
 
-    def looked(self, train_accuracy: float, test_accuracy: float) -> bool:
+    def looked(self, train: Score, test: Score) -> bool:
         """Note what a look found; returns whether a full evaluation has to follow."""
-        self._last_look = train_accuracy, test_accuracy
-        last = self.curves["test_accuracy"][-1]
-        return self._watch.looked(self.step, self.flops, train_accuracy, test_accuracy, last, self.events())
+        self._last_look = train, test
+        last = self.curves["test_loss"][-1], self.curves["test_accuracy"][-1]
+        in_train, in_test, in_last = (self._measure(score) for score in (train, test, last))
+        return self._watch.looked(self.step, self.flops, in_train, in_test, in_last, self.events())
+
+    def _measure(self, score: Score) -> float:
+        """What the target is a value of."""
+        loss, accuracy = score
+        if self.config.target_loss is not None:
+            return loss
+        assert accuracy is not None, "build_problem refuses a target in accuracies where there are none"
+        return accuracy
 
     def evaluated(self, scores: Scores) -> None:
         """Add a row to the curves, and what there is to the tables."""
@@ -146,12 +163,13 @@ class History:
 
     def events(self) -> Events:
         if self._events is None:
-            curves = self.curves
-            self._events = find_events(
+            curves, loss = self.curves, self.config.target_loss
+            measure, find = ("accuracy", find_events) if loss is None else ("loss", find_loss_events)
+            self._events = find(
                 curves["step"],
-                curves["train_accuracy"],
-                curves["test_accuracy"],
-                target=self.config.target,
+                curves[f"train_{measure}"],
+                curves[f"test_{measure}"],
+                target=self.config.target if loss is None else loss,
                 sustain=self.config.sustain,
                 certain=curves["certain_step"],
             )
@@ -168,10 +186,18 @@ class History:
         return self.curves["step"][-1] == self.config.budget
 
     def progress(self) -> dict[str, Any]:
-        """Where the run stands, for a display: accuracies of the last look or evaluation."""
-        evaluated = self.curves["train_accuracy"][-1], self.curves["test_accuracy"][-1]
+        """Where the run stands, for a display: losses and accuracies of the last look or evaluation."""
+        curves = self.curves
+        evaluated = [(curves[f"{part}_loss"][-1], curves[f"{part}_accuracy"][-1]) for part in ("train", "test")]
         train, test = self._last_look or evaluated
-        return {"step": self.step, "budget": self.config.budget, "train_accuracy": train, "test_accuracy": test}
+        return {
+            "step": self.step,
+            "budget": self.config.budget,
+            "train_loss": train[0],
+            "train_accuracy": train[1],
+            "test_loss": test[0],
+            "test_accuracy": test[1],
+        }
 
     def state(self) -> dict[str, Any]:
         """What :meth:`restore` needs to go on; JSON."""

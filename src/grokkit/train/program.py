@@ -22,10 +22,11 @@ from grokkit.state import leaves, map_leaves
 from grokkit.tasks import Task
 from grokkit.train.catalogue import transform_settings
 from grokkit.train.config import RunConfig
+from grokkit.train.history import Score
 from grokkit.train.optimizers import OPTIMIZERS, Setting, Settings
 from grokkit.train.overwrite import Overwriting
 from grokkit.train.plan import OPTIMIZER_SCALARS, method_scalars
-from grokkit.train.setup import build_model, build_transform
+from grokkit.train.setup import build_clip, build_model, build_transform
 
 _ROWS_AT_ONCE = 2**16  # of all members together, in an evaluation: bounds its memory, costs no speed
 
@@ -51,16 +52,23 @@ class Gradients(NamedTuple):
 
 
 class Program:
-    """The runs of ``configs``, which share :func:`grokkit.train.plan.group_key`, on one task, on ``device``."""
+    """The runs of ``configs``, which share :func:`grokkit.train.plan.group_key`, on ``device``.
 
-    def __init__(self, configs: Sequence[RunConfig], task: Task, device: torch.device) -> None:
+    Each has a task of its own, all the same but for what :meth:`grokkit.tasks.Task.fitted` has learned from its rows.
+    """
+
+    def __init__(self, configs: Sequence[RunConfig], tasks: Sequence[Task], device: torch.device) -> None:
         first = configs[0]
-        models = [build_model(config.initial_model(), task, config.seed) for config in configs]
+        models = [
+            build_model(config.initial_model(), task, config.seed) for config, task in zip(configs, tasks, strict=True)
+        ]
         self._model = models[0].to(device).eval().requires_grad_(False)
-        self._task = task
-        self._inputs_NT, self._targets_N = task.inputs_NT.to(device), task.targets_N.to(device)
+        self._task = tasks[0]
+        self._inputs = _Table([task.inputs_NT for task in tasks], device)
+        self._targets = _Table([task.targets_N for task in tasks], device)
         self._card = CARDS[first.method.card]
         self._optimizer = OPTIMIZERS[first.method.optimizer.optimizer]
+        self._clip = build_clip(first.method.optimizer)
         self._structure = {k: v for k, v in first.method.settings.items() if k not in method_scalars(first.method)}
         self._scalars = _stack_scalars(configs, device)
         self.state = self._start(configs, models, device)
@@ -102,23 +110,25 @@ class Program:
         torch._foreach_copy_([old for old, _ in changed], [tensor for _, tensor in changed])
         return gradients
 
-    def _examples(self, rows: Tensor) -> Examples:
-        return self._inputs_NT[rows], self._targets_N[rows]
+    def _examples(self, rows_SB: Tensor, members: list[int] | None = None) -> Examples:
+        """Of all members, or of ``members``."""
+        return self._inputs.rows(rows_SB, members), self._targets.rows(rows_SB, members)
 
     def _step(
         self, state: State, scalars: Scalars, batch: Examples, outer_batch: Examples | None = None
     ) -> tuple[State, Gradients]:
         """One member's step."""
         gradients, loss = grad_and_value(self._loss)(state.params, batch)
-        filtered, transform = gradients, state.transform
+        clipped = gradients if self._clip is None else self._clip.update(gradients, (), state.params)[0]
+        filtered, transform = clipped, state.transform
         settings = _at_step(scalars["optimizer"], state.step)
         if self._card.factory is not None:
             own = scalars["method"]
             if outer_batch is not None:
-                transform = self._learn(state, gradients, outer_batch, settings.lr, own)
+                transform = self._learn(state, clipped, outer_batch, settings.lr, own)
             update = self._card.factory(**transform_settings(self._card, self._structure | own, seed=0)).update
             with Overwriting(transform):
-                filtered, transform = update(gradients, transform, state.params)
+                filtered, transform = update(clipped, transform, state.params)
         params, optimizer = self._optimizer.update(state.params, filtered, state.optimizer, settings)
         is_first = ~loss.isfinite() & (state.diverged_at < 0)
         diverged_at = torch.where(is_first, state.step, state.diverged_at)
@@ -144,21 +154,31 @@ class Program:
         return self._task.loss(functional_call(self._model, params, (inputs_BT,)), targets_B)
 
     @torch.no_grad()
-    def score(self, members: list[int], rows_SR: Tensor) -> tuple[list[float], list[float]]:
+    def score(self, members: list[int], rows_SR: Tensor) -> list[Score]:
         """Mean loss and accuracy of each of ``members``, over its own of ``rows_SR``, which has all members'."""
         params, rows_SR = self.of(members, (self.state.params, rows_SR))
         loss = torch.zeros(len(members), dtype=torch.float64, device=rows_SR.device)
         correct = torch.zeros_like(loss)
         for chunk in rows_SR.split(max(1, _ROWS_AT_ONCE // len(members)), dim=1):
-            means, counts = torch.vmap(self._score)(params, self._inputs_NT[chunk], self._targets_N[chunk])
+            means, counts = torch.vmap(self._score)(params, *self._examples(chunk, members))
             loss += means.double() * chunk.shape[1]
             correct += counts
         rows = rows_SR.shape[1]
-        return (loss / rows).tolist(), (correct / rows).tolist()
+        accuracies = (correct / rows).tolist() if self._task.has_accuracy else [None] * len(members)
+        return list(zip((loss / rows).tolist(), accuracies, strict=True))
 
     def _score(self, params: dict[str, Tensor], inputs_BT: Tensor, targets_B: Tensor) -> tuple[Tensor, Tensor]:
         outputs = functional_call(self._model, params, (inputs_BT,))
-        return self._task.loss(outputs, targets_B), self._task.correct(outputs, targets_B).sum()
+        loss = self._task.loss(outputs, targets_B)
+        correct = self._task.correct(outputs, targets_B).sum() if self._task.has_accuracy else torch.zeros_like(loss)
+        return loss, correct
+
+    @torch.no_grad()
+    def outputs(self, member: int, rows: Tensor) -> Tensor:
+        """Of one member's model for rows of its task; on the CPU."""
+        params = self._of_one(member, self.state.params)
+        chunks = (self._inputs.rows(chunk[None].to(self.state.step.device), [member])[0] for chunk in rows.split(2048))
+        return torch.cat([functional_call(self._model, params, (inputs,)) for inputs in chunks]).cpu()
 
     def probe_method(self, member: int, gradients: Gradients) -> Mapping[str, Mapping[str, list[Any]]]:
         """The tables of the method's own probe, if it has one; empty before the first step."""
@@ -189,6 +209,8 @@ class Program:
         index = torch.tensor(members, device=self.state.step.device)
         for _, _, leaf in leaves((self.state, *self._scalars.values())):
             leaf.data = leaf.index_select(0, index)  # one at a time, so that the state is never there twice
+        for table in (self._inputs, self._targets):
+            table.keep(index)
 
     def tensors(self) -> dict[str, Tensor]:
         """The state by names, for :meth:`restore`."""
@@ -198,6 +220,29 @@ class Program:
         """Take up the state of this program's members, which are ``members`` of the program that was saved."""
         for name, leaf in self.tensors().items():
             leaf.copy_(tensors[name][members])
+
+
+class _Table:
+    """The inputs or the targets of all members' tasks: one table where they are the same, else one a member."""
+
+    def __init__(self, tables: Sequence[Tensor], device: torch.device) -> None:
+        first = tables[0]
+        self._is_shared = all(table is first or torch.equal(table, first) for table in tables[1:])
+        self._entries = (first if self._is_shared else torch.stack(list(tables))).to(device)
+        self._all = torch.arange(len(tables), device=device)
+
+    def rows(self, rows_SB: Tensor, members: list[int] | None) -> Tensor:
+        """Each member's own, (S, B, …); ``members``: whose they are, None for all."""
+        if self._is_shared:
+            return self._entries[rows_SB]
+        places_S = self._all if members is None else torch.tensor(members, device=self._all.device)
+        return self._entries[places_S[:, None], rows_SB]
+
+    def keep(self, index: Tensor) -> None:
+        """Drop all members but those of ``index``."""
+        if not self._is_shared:
+            self._entries = self._entries.index_select(0, index)
+        self._all = torch.arange(len(index), device=self._all.device)
 
 
 def _stack_scalars(configs: Sequence[RunConfig], device: torch.device) -> Scalars:

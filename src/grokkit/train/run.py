@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import platform
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -98,11 +100,20 @@ class Run:
             "eval_seconds": self.eval_seconds,
             "flops": self.flops,
             "peak_memory_bytes": self.peak_memory_bytes,
+            "final_train_loss": curves["train_loss"][-1],
+            "final_test_loss": curves["test_loss"][-1],
+            "best_test_loss": _best(min, curves["test_loss"]),
             "final_train_accuracy": curves["train_accuracy"][-1],
             "final_test_accuracy": curves["test_accuracy"][-1],
-            "best_test_accuracy": max(curves["test_accuracy"]),
+            "best_test_accuracy": _best(max, curves["test_accuracy"]),
             "provenance": self.provenance,
         }
+
+
+def _best(choose: Callable[[list[float]], float], values: list[float | None]) -> float | None:
+    """Of those evaluations that found a number."""
+    found = [value for value in values if value is not None and math.isfinite(value)]
+    return choose(found) if found else None
 
 
 def provenance() -> dict[str, Any]:

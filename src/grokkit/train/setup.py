@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +11,9 @@ from torch import Tensor, nn
 from grokkit.attach import Handle, attach
 from grokkit.errors import InputError
 from grokkit.methods import CARDS, AttachedBilevel, Examples, Lesson, Start
-from grokkit.models import FNN, Decoder, TwoLayer
+from grokkit.methods.clipnorm import clip_norm
+from grokkit.models import FNN, LSTM, MLP, Decoder, GraphConv, TwoLayer
+from grokkit.models.graphconv import BOND_KINDS
 from grokkit.models.span import build_two_layer
 from grokkit.rng import stream
 from grokkit.tasks import Split, Task, XorTask, make_task, split
@@ -18,12 +21,14 @@ from grokkit.train.batches import Batches
 from grokkit.train.catalogue import transform_settings
 from grokkit.train.config import (
     DecoderConfig,
+    GraphConvConfig,
+    LstmConfig,
     MethodConfig,
+    MlpConfig,
     ModelConfig,
     OptimizerConfig,
     RunConfig,
     TaskConfig,
-    TwoLayerConfig,
 )
 from grokkit.transform import GradientTransform
 
@@ -49,12 +54,22 @@ class Problem:
 
 
 def build_task(config: TaskConfig) -> Task:
-    return make_task(config.spec, layout=config.layout, operands_from=config.operands_from)
+    return make_task(config.spec, layout=config.layout, operands_from=config.operands_from, data_dir=config.data_dir)
 
 
 def build_problem(config: RunConfig) -> Problem:
-    """Task and split; they depend on the seed and the task's settings only, never on model or method."""
+    """Task and split; they depend on the seed and the task's settings only, never on model or method.
+
+    Raises:
+        InputError: for a task that does not exist, a split that is not possible, or a target in accuracies where there
+            are none.
+    """
     task = build_task(config.task)
+    if config.target_loss is None and not task.has_accuracy:
+        raise InputError(
+            f"{task.name} has numbers as targets, and so no accuracy; set a loss that counts as generalized, e.g. "
+            f"target_loss={task.target_loss or 0.05}"
+        )
     parts = split(
         task,
         train_fraction=config.task.train_fraction,
@@ -63,6 +78,7 @@ def build_problem(config: RunConfig) -> Problem:
         by_group=config.task.unordered_split,
         train_size=config.task.train_size,
     )
+    task = task.fitted(parts.train)
     settings = config.evaluation
     train = parts.train[torch.randperm(len(parts.train), generator=stream(config.seed, "train sample"))]
     test = parts.test[torch.randperm(len(parts.test), generator=stream(config.seed, "test look"))]
@@ -85,32 +101,74 @@ def _inner_and_outer(config: RunConfig, train: Tensor) -> tuple[Tensor, Tensor]:
     return train[order[count:].sort().values], train[order[:count].sort().values]
 
 
-def build_model(config: ModelConfig, task: Task, seed: int) -> Decoder | FNN | TwoLayer:
+Model = Decoder | FNN | TwoLayer | MLP | LSTM | GraphConv
+
+
+def build_model(config: ModelConfig, task: Task, seed: int) -> Model:
     """The model with PyTorch's default initial weights, drawn from the seed's ``init`` stream.
 
     Raises:
         InputError: for a model that cannot read the task's inputs.
     """
+    if config.kind not in (fitting := models_for(task)):
+        raise InputError(
+            f"{config.kind} cannot be trained on {task.name!r}, whose inputs are {_INPUTS[_kind_of(task)]}; "
+            f"take --model {' or '.join(fitting)}"
+        )
     settings = config.model_dump(exclude={"kind"})
     generator = stream(seed, "init")
-    if isinstance(config, TwoLayerConfig) != isinstance(task, XorTask):
-        raise InputError(
-            f"{config.kind} cannot be trained on {task.name!r}; take --model two-layer for XOR clusters, and only there"
-        )
     if isinstance(task, XorTask):
         rows = len(task.inputs_NT)
         return build_two_layer(task.columns(), rows, dim=task.dim, generator=generator, **settings)
-    places = task.inputs_NT.shape[1]
+    places, last = task.inputs_NT.shape[1], task.inputs_NT.shape[-1]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(generator.initial_seed())
-        if isinstance(config, DecoderConfig):
-            if task.vocabulary is None:
-                raise InputError(f"a decoder reads tokens, and {task.name!r} has numbers; take --model fnn")
-            # One position more than the input has: the published model also embeds the answer's place.
-            return Decoder(vocabulary=task.vocabulary, positions=places + 1, **settings)
+        if isinstance(config, GraphConvConfig):
+            return GraphConv(features=last - BOND_KINDS * places, outputs=task.classes, **settings)
+        if isinstance(config, MlpConfig):
+            return MLP(features=places, classes=task.classes, **settings)
         if task.vocabulary is None:
             return FNN(features=places, classes=task.classes, **settings)
+        if isinstance(config, DecoderConfig):
+            # One position more than the input has: the published model also embeds the answer's place.
+            return Decoder(vocabulary=task.vocabulary, positions=places + 1, **settings)
+        if isinstance(config, LstmConfig):
+            return LSTM(vocabulary=task.vocabulary, classes=task.classes, **settings)
         return FNN(vocabulary=task.vocabulary, tokens=places, classes=task.classes, **settings)
+
+
+_Inputs = Literal["points", "molecules", "numbers", "expressions", "text"]
+
+_INPUTS: dict[_Inputs, str] = {
+    "points": "XOR clusters",
+    "molecules": "molecules",
+    "numbers": "numbers",
+    "expressions": "tokens of an expression",
+    "text": "tokens of texts, padded",
+}
+
+_MODELS_FOR: dict[_Inputs, tuple[str, ...]] = {
+    "points": ("two-layer",),
+    "molecules": ("graph-conv",),
+    "numbers": ("fnn", "mlp"),
+    "expressions": ("decoder", "fnn"),  # to an lstm token 0 is padding, and here it is a number
+    "text": ("lstm",),  # a decoder reads its answer at the last token, which here is padding
+}
+
+
+def models_for(task: Task) -> tuple[str, ...]:
+    """The kinds of model that can read the task's inputs, the usual one first."""
+    return _MODELS_FOR[_kind_of(task)]
+
+
+def _kind_of(task: Task) -> _Inputs:
+    if isinstance(task, XorTask):
+        return "points"
+    if task.inputs_NT.ndim == 3:
+        return "molecules"
+    if task.vocabulary is None:
+        return "numbers"
+    return "expressions" if task.modulus is not None else "text"
 
 
 def build_optimizer(config: OptimizerConfig, model: nn.Module) -> torch.optim.Optimizer:
@@ -125,6 +183,11 @@ def build_optimizer(config: OptimizerConfig, model: nn.Module) -> torch.optim.Op
 def warmup(config: OptimizerConfig, step: int) -> float:
     """The factor on the learning rate at update ``step``, counted from 0."""
     return min(1.0, step / config.lr_warmup) if config.lr_warmup else 1.0
+
+
+def build_clip(config: OptimizerConfig) -> GradientTransform | None:
+    """What clips the raw gradient before the method sees it, if anything does."""
+    return None if config.max_grad_norm is None else clip_norm(config.max_grad_norm)
 
 
 def build_transform(config: MethodConfig, seed: int) -> GradientTransform | None:

@@ -27,11 +27,12 @@ from grokkit.probe.ntk import kernel_distance, pseudo_ntk
 from grokkit.probe.tensors import probe_tensors
 from grokkit.train.checkpoint import load_checkpoint, save_checkpoint
 from grokkit.train.config import RunConfig
-from grokkit.train.history import History, Scores
+from grokkit.train.history import History, Score, Scores
 from grokkit.train.run import Run
 from grokkit.train.setup import (
     attach_method,
     build_batches,
+    build_clip,
     build_lesson,
     build_model,
     build_optimizer,
@@ -39,9 +40,10 @@ from grokkit.train.setup import (
     build_start,
     warmup,
 )
+from grokkit.transform import in_place
 
 ROWS_AT_ONCE = 2048  # in an evaluation: bounds the memory, costs no speed
-KERNEL_ROWS = 16  # on which the tangent kernel is taken: a fifth of an evaluation's time
+KERNEL_ROWS = 8  # on which the tangent kernel is taken: a fifth of an evaluation's time
 
 Report = Callable[[dict[str, Any]], None]
 
@@ -57,8 +59,8 @@ def train(
 
     Args:
         config: everything that determines the run.
-        report: called wherever an evaluation might be, with ``step``, ``budget``, ``train_accuracy`` and
-            ``test_accuracy``, the last known.
+        report: called wherever an evaluation might be, with ``step``, ``budget`` and the last known
+            ``train_loss``, ``train_accuracy``, ``test_loss`` and ``test_accuracy``.
         checkpoint: file to resume from, and to save to every ``checkpoint_seconds``.
 
     Returns:
@@ -79,6 +81,7 @@ def train(
             if checkpoint is not None and time.monotonic() - saved_at > checkpoint_seconds:
                 session.save(checkpoint)
                 saved_at = time.monotonic()
+        session.keep_examples()
     card = CARDS[config.method.card]
     if card.keep is not None and session.handle is not None and session.handle.state is not None:
         history.keep(card.keep(session.handle.state))
@@ -98,6 +101,8 @@ class _Session:
         self.problem = build_problem(config)
         self.model = build_model(config.initial_model(), self.problem.task, config.seed)
         self.start = build_start(config.method)
+        clip = build_clip(config.method.optimizer)
+        self.clip = None if clip is None else in_place(clip)
         self.embedding: Tensor | None = None  # that the model started from
         self.batches = build_batches(config, self.problem)
         self.rows = self.inputs = self.targets = torch.empty(0)  # the batch in hand
@@ -147,6 +152,7 @@ class _Session:
             loss.backward()
             if history.step + 1 == stop:
                 self.gradients = {name: grad.clone() for name, grad in self._grads().items()}
+            self._clip()
             try:
                 self._take_outer_step()
                 self.optimizer.step()
@@ -155,6 +161,10 @@ class _Session:
                 break
             history.took_step(len(rows))
         history.train_seconds += time.perf_counter() - start
+
+    def _clip(self) -> None:
+        if self.clip is not None:
+            self.clip({name: p.grad for name, p in self.model.named_parameters() if p.grad is not None}, (), {})
 
     def _take_outer_step(self) -> None:
         if self.bilevel is None:
@@ -182,7 +192,7 @@ class _Session:
             return True
         if not history.may_look():
             return False
-        return history.looked(self._score(problem.train_look)[1], self._score(problem.test_look)[1])
+        return history.looked(self._score(problem.train_look), self._score(problem.test_look))
 
     def _evaluate(self) -> Scores:
         validation, weights = self.problem.split.validation, dict(self.model.named_parameters())
@@ -209,6 +219,20 @@ class _Session:
         distance = None if before is None else kernel_distance(kernel.new_tensor(before), kernel)
         return {"ntk": {"kernel_distance": [distance]}}
 
+    @torch.inference_mode()
+    def keep_examples(self) -> None:
+        """Of the test part, by the model as it is in the end."""
+        if self.history.diverged_at is None:
+            start = time.perf_counter()
+            self.model.eval()
+            task = self.problem.task
+            self.history.add(task.examples(self.problem.split.test, self._outputs))
+            self.history.eval_seconds += time.perf_counter() - start
+
+    def _outputs(self, rows: Tensor) -> Tensor:
+        inputs_NT = self.problem.task.inputs_NT
+        return torch.cat([self.model(inputs_NT[chunk]) for chunk in rows.split(ROWS_AT_ONCE)])
+
     def _grads(self) -> dict[str, Tensor]:
         """As they stand: before the optimizer's step raw, after it as the method left them. A frozen tensor's is 0."""
         named = self.model.named_parameters()
@@ -220,14 +244,15 @@ class _Session:
             return {}
         return probe(self.handle.state, self.gradients)
 
-    def _score(self, rows: Tensor) -> tuple[float, float]:
-        """Mean loss and accuracy over ``rows``."""
+    def _score(self, rows: Tensor) -> Score:
+        """Mean loss and accuracy, if the task has one, over ``rows``."""
         task, loss, correct = self.problem.task, 0.0, 0
         for chunk in rows.split(ROWS_AT_ONCE):
             outputs, targets = self.model(task.inputs_NT[chunk]), task.targets_N[chunk]
             loss += float(task.loss(outputs, targets)) * len(chunk)
-            correct += int(task.correct(outputs, targets).sum())
-        return loss / len(rows), correct / len(rows)
+            if task.has_accuracy:
+                correct += int(task.correct(outputs, targets).sum())
+        return loss / len(rows), correct / len(rows) if task.has_accuracy else None
 
     def save(self, path: Path) -> None:
         save_checkpoint(

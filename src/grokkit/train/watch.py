@@ -5,7 +5,9 @@ of the share pays for regular full evaluations and for *looks*, at the other ste
 rows of the training and the test part. A look that finds an accuracy so near the target, or beyond it, that an
 event may have happened brings a full evaluation at once, paid from the other half, with an advance of as many as
 it takes to see a generalization sustained. A look that finds the accuracy surely below (three standard errors of
-so few rows) bounds the event from below. So an event is known to within the distance of two looks, and each
+so few rows) bounds the event from below. Where the target is a loss, whose spread nobody knows beforehand, near means
+below twice the target, which covers three standard errors of 128 rows if the losses' standard deviation is at most 3.8
+times their mean. So an event is known to within the distance of two looks, and each
 evaluation says how far back the last certain step lies.
 
 Costs are counted in floating-point operations, not in seconds: when to evaluate is then the same on every
@@ -20,7 +22,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from grokkit.train.config import RunConfig
-from grokkit.train.events import COLLAPSE_MARGIN, Events, evaluation_steps
+from grokkit.train.events import COLLAPSE_FACTOR, COLLAPSE_MARGIN, Events, evaluation_steps
+
+_NEAR = 2.0  # times the target loss: a look that finds no more may mean that the target is reached
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,7 @@ class Watch:
         settings = config.evaluation
         self.grid = evaluation_steps(config.budget, settings.every, settings.growth)
         self._share, self._cost = settings.share, cost
-        self._target, self._budget = config.target, config.budget
+        self._target, self._target_loss, self._budget = config.target, config.target_loss, config.budget
         self._advance = (config.sustain + 1) * cost.full
         spread = 3.0 * math.sqrt(config.target * (1.0 - config.target))
         self._train_margin = spread / math.sqrt(cost.train_rows)
@@ -61,7 +65,8 @@ class Watch:
         return (self._looks + 1) * self._cost.look <= self._share / 4 * flops
 
     def looked(self, step: int, flops: int, train: float, test: float, last_test: float, events: Events) -> bool:
-        """Count a look that found these accuracies; returns whether a full evaluation has to follow."""
+        """Count a look that found these accuracies, or losses if the target is one; returns whether a full evaluation
+        has to follow. ``last_test`` is what the last one found."""
         self._looks += 1
         if not self._may_have_happened(train, test, last_test, events):
             self._certain_at = step
@@ -78,11 +83,23 @@ class Watch:
         return share * flops - self._fulls * self._cost.full - self._looks * self._cost.look
 
     def _may_have_happened(self, train: float, test: float, last_test: float, events: Events) -> bool:
+        if self._target_loss is not None:
+            return self._may_have_happened_to_losses(train, test, last_test, events, self._target_loss)
         if events.memorized_at is None and train >= self._target - self._train_margin:
             return True
         if not events.confirmed:
             return last_test >= self._target or test >= self._target - self._test_margin
         return events.collapsed_at is None and test < self._target - COLLAPSE_MARGIN + self._test_margin
+
+    def _may_have_happened_to_losses(
+        self, train: float, test: float, last_test: float, events: Events, target: float
+    ) -> bool:
+        near = _NEAR * target
+        if events.memorized_at is None and train <= near:
+            return True
+        if not events.confirmed:
+            return last_test <= target or test <= near
+        return events.collapsed_at is None and test > COLLAPSE_FACTOR * target / _NEAR
 
     def state(self) -> list[int]:
         """What :meth:`restore` needs."""

@@ -25,7 +25,10 @@ def lesson(p=11, layout="operands", train=60, validation=30):
     return Lesson(train=rows[0], validation=rows[1], vocabulary=task.vocabulary, outputs=task.classes)
 
 
-@pytest.mark.parametrize("name", [*LADDER, "fnn-d4-w16", "fnn-d4-w16-l3", "decoder-d32-l2-h2"])
+NAMES = ["fnn-d4-w16", "fnn-d4-w16-l3", "decoder-d32-l2-h2", "mlp-w16", "mlp-w16-l3", "bag-d8", "lstm-d8-w32-l2"]
+
+
+@pytest.mark.parametrize("name", [*LADDER, *NAMES])
 def test_a_weak_model_s_name_gives_the_model_back(name):
     assert str(parse_weak(name)) == name
 
@@ -38,7 +41,10 @@ def test_a_weak_model_s_name_gives_the_model_back(name):
         ("fnn-d4-w0", "not a weak model"),
         ("fnn-d4-w8-h2", "fnn has no h"),
         ("decoder-d30-h4", "30 is not divisible by 4 heads"),
-        ("lstm-d4", "not a weak model"),
+        ("gru-d4", "not a weak model"),
+        ("lstm-d4", "does not say its w"),
+        ("bag-d4-w8", "bag has no w"),
+        ("mlp-w4-d8", "mlp has no d"),
         ("nowhere.npz", "no file nowhere.npz"),
     ],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -12,8 +13,8 @@ from torch import Tensor
 from grokkit.errors import InputError
 from grokkit.files import read_pinned
 from grokkit.methods.groktransfer.given import GIVEN, given_embedding, random_embedding
-from grokkit.methods.groktransfer.ladder import Rule, WeakStage, climb, rungs
-from grokkit.methods.groktransfer.weak import WeakModel, fill_unseen, parse_weak, varying_places
+from grokkit.methods.groktransfer.ladder import LADDER, Rule, WeakStage, climb, full_rank, rungs
+from grokkit.methods.groktransfer.weak import fill_unseen, parse_weak, varying_places
 from grokkit.methods.lesson import Lesson
 
 _RANDOM = re.compile(r"random-d([1-9]\d*)")
@@ -34,15 +35,18 @@ def check_source(weak: str) -> None:
         parse_weak(weak)
 
 
-def find_embedding(weak: str, lesson: Lesson, *, width: int, rule: Rule, seed: int) -> WeakStage:
+def find_embedding(
+    weak: str, lesson: Lesson, *, width: int, rule: Rule, seed: int, ladder: Sequence[str] = LADDER
+) -> WeakStage:
     """An embedding for a target of ``width``, and what it took.
 
     Args:
-        weak: ``auto`` for the ladder; a weak model, e.g. ``fnn-d4-w16``; ``fullrank-w32``, an fnn whose embedding is as
-            wide as the target's; ``random-d8``; ``onehot``, ``binary`` or ``fourier``; or a ``.npz`` file with an array
-            ``embedding``, such as the ``method.npz`` of a run.
+        weak: ``auto`` for the ladder; a weak model, e.g. ``fnn-d4-w16``; ``fullrank-w32``, one of the ladder's first
+            kind whose embedding is as wide as the target's; ``random-d8``; ``onehot``, ``binary`` or ``fourier``; or a
+            ``.npz`` file with an array ``embedding``, such as the ``method.npz`` of a run.
         lesson: what weak models learn.
         rule: when to stop them.
+        ladder: what ``auto`` tries.
 
     Raises:
         InputError: for another name, a file without an embedding, one-hot and the like for inputs that are no tokens.
@@ -62,8 +66,8 @@ def find_embedding(weak: str, lesson: Lesson, *, width: int, rule: Rule, seed: i
             raise InputError(f"{weak} holds an embedding of {len(found)} tokens, and this task has {rows}")
         return WeakStage(found, True, ())
     if match := _FULL_RANK.fullmatch(weak):
-        return climb(lesson, (WeakModel("fnn", width, int(match[1])),), rule, seed)
-    return climb(lesson, rungs(weak), rule, seed)
+        return climb(lesson, (full_rank(width, int(match[1]), ladder),), rule, seed)
+    return climb(lesson, rungs(weak, ladder), rule, seed)
 
 
 def _is_file(weak: str) -> bool:

@@ -11,11 +11,12 @@ from torch import Tensor, nn
 
 from grokkit.errors import InputError
 from grokkit.methods.baselines import ADAMW
-from grokkit.methods.card import Found, MethodCard, Start
+from grokkit.methods.card import Found, MethodCard, Recipe, Start
 from grokkit.methods.groktransfer.begin import check_source, find_embedding
 from grokkit.methods.groktransfer.factorized import embedding_of, merge_embedding, transfer_embedding
-from grokkit.methods.groktransfer.ladder import Rule, WeakStage
+from grokkit.methods.groktransfer.ladder import Rule, WeakStage, ladder_for
 from grokkit.methods.lesson import Lesson
+from grokkit.models import GraphConv
 from grokkit.rng import stream
 
 
@@ -43,9 +44,17 @@ class _GrokTransfer(Start):
         self._weak, self._trainable = weak, trainable
         self._rule = Rule(stop=stop, steps=weak_steps, patience=weak_patience, seeds=weak_seeds, lr=weak_lr, wd=weak_wd)
 
+    def check(self, model: nn.Module) -> None:
+        if isinstance(model, GraphConv):
+            raise InputError(
+                "groktransfer needs an embedding or a first linear layer, and a graph-conv has none: its first layer "
+                "is five matrices, four of them made from the bonds; leave groktransfer and its controls out"
+            )
+
     def find(self, model: nn.Module, lesson: Lesson, seed: int) -> Found:
         width = embedding_of(model).shape[1]
-        stage = find_embedding(self._weak, lesson, width=width, rule=self._rule, seed=seed)
+        ladder = ladder_for(model, lesson)
+        stage = find_embedding(self._weak, lesson, width=width, rule=self._rule, seed=seed, ladder=ladder)
         return Found(stage.embedding, stage.seconds, stage.flops, {"attempts": _table(stage)} if stage.attempts else {})
 
     def apply(self, model: nn.Module, embedding: Tensor, seed: int) -> None:
@@ -83,6 +92,13 @@ GROKTRANSFER = MethodCard(
     smallest=_SMALLEST,
     optimizer=ADAMW.optimizer,
     optimizer_source="the adamw arm's",
+    recipes={
+        "mnist": Recipe(
+            {**ADAMW.recipes["mnist"].settings, "weak_lr": 0.003},
+            "the adamw arm's; weak models of images learn nothing at the 0.03 of those of expressions",
+        ),
+        "imdb": ADAMW.recipes["imdb"],
+    },
     departures="The weak model is chosen by a ladder and stopped on validation rows. It sees only tokens that vary: "
     "the rows of operators and `=` start at random. B is scaled so that E starts with the root mean square that the "
     "target's own initial embedding has.",
@@ -96,6 +112,12 @@ LOWRANK_RANDOM = replace(
     equations="A, B ~ N(0, σ²),  E = A·B",
     cost="a product of A and B a step",
     presets={"weak": "random-d8"},
+    recipes={
+        "mnist": Recipe(
+            {**ADAMW.recipes["mnist"].settings, "weak": "random-d16"}, "the adamw arm's; the rank is groktransfer's"
+        ),
+        "imdb": ADAMW.recipes["imdb"],
+    },
     smallest={"weak": "random-d2"},
     departures="",
 )

@@ -10,18 +10,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from grokkit.errors import InputError
 from grokkit.methods.groktransfer.weak import Trial, WeakModel, parse_weak
 from grokkit.methods.lesson import Lesson
+from grokkit.models import FNN, LSTM
 
 LADDER = ("fnn-d8-w32", "fnn-d16-w64", "fnn-d32-w128", "decoder-d32-l1-h4")
-"""``auto``: each rung some twice as costly as the one before. A smaller first one, fnn-d4-w16, took longer to fail than
-this one takes to succeed (docs/groktransfer.md)."""
+"""``auto`` for expressions: each rung some twice as costly as the one before. A smaller first one, fnn-d4-w16, took
+longer to fail than this one takes to succeed (docs/groktransfer.md)."""
+
+_FEATURES = LADDER[:3]  # for numbers that go through a linear embedding, as an FNN's
+_MLPS = ("mlp-w16-l3", "mlp-w32-l3", "mlp-w64-l3")  # for numbers that go straight into the first layer
+_BAGS = ("bag-d8", "bag-d32")  # for texts
 
 _LOOK = 10  # steps between looks at the accuracies: a look costs a tenth of that
 _PROGRESS = 0.02  # of accuracy, training or validation, that counts as progress
@@ -120,9 +125,26 @@ def climb(lesson: Lesson, rungs: Sequence[WeakModel], rule: Rule, seed: int = 0)
     return _stage(tried, max(finite, key=lambda trial: trial.validation_accuracy), reached=False)
 
 
-def rungs(weak: str) -> tuple[WeakModel, ...]:
+def ladder_for(target: nn.Module, lesson: Lesson) -> tuple[str, ...]:
+    """What ``auto`` tries: networks that begin as ``target`` does, so that the embedding means the same in both."""
+    if isinstance(target, LSTM):
+        return _BAGS
+    if lesson.vocabulary is not None:
+        return LADDER
+    return _FEATURES if isinstance(target, FNN) else _MLPS
+
+
+def rungs(weak: str, ladder: Sequence[str] = LADDER) -> tuple[WeakModel, ...]:
     """The whole ladder for ``auto``, else the one model named."""
-    return tuple(parse_weak(name) for name in (LADDER if weak == "auto" else (weak,)))
+    return tuple(parse_weak(name) for name in (ladder if weak == "auto" else (weak,)))
+
+
+def full_rank(width: int, hidden: int, ladder: Sequence[str]) -> WeakModel:
+    """The ladder's first model with an embedding as wide as the target's, and ``hidden`` units where it has any."""
+    first = parse_weak(ladder[0])
+    if first.kind == "mlp":  # its embedding is as wide as its layers
+        return replace(first, width=width)
+    return replace(first, dim=width, width=0 if first.kind == "bag" else hidden)
 
 
 @contextmanager

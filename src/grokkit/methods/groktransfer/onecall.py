@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from grokkit.errors import InputError
 from grokkit.methods.groktransfer.begin import find_embedding
 from grokkit.methods.groktransfer.factorized import embedding_of, transfer_embedding
-from grokkit.methods.groktransfer.ladder import Rule, WeakStage
+from grokkit.methods.groktransfer.ladder import Rule, WeakStage, ladder_for
 from grokkit.methods.lesson import Examples, Lesson
 from grokkit.rng import stream
 
@@ -54,7 +54,8 @@ def groktransfer(
     if isinstance(weak, str):
         before = embedding_of(target if module is None else target.get_submodule(module))
         lesson = _lesson(Examples(*train), Examples(*validation), len(before), loss)
-        stage = find_embedding(weak, lesson, width=before.shape[1], rule=rule or Rule(), seed=seed)
+        ladder = ladder_for(target, lesson)
+        stage = find_embedding(weak, lesson, width=before.shape[1], rule=rule or Rule(), seed=seed, ladder=ladder)
     else:
         stage = WeakStage(embedding_of(weak) if isinstance(weak, nn.Module) else weak, True, ())
     generator = stream(seed, "transfer")

@@ -1,8 +1,8 @@
 """Weak models: small networks that are trained until they generalize a little, for their embeddings.
 
-A weak model sees the target's training rows, at most the places of them that vary: a token that stands in every row,
-such as an operator, tells it nothing. Rows of the embedding that it never saw are drawn at random, of the size of
-those that it did.
+A weak model sees the target's training rows, and of expressions at most the places that vary: a token that stands in
+every row, such as an operator, tells it nothing. Rows of the embedding that it never saw are drawn at random, of the
+size of those that it did.
 
 Shapes: N rows, T tokens (or F features), V vocabulary (or F), d width of the embedding.
 """
@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 import time
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -20,11 +20,22 @@ from torch import Tensor
 from grokkit.errors import InputError
 from grokkit.methods.groktransfer.factorized import embedding_of
 from grokkit.methods.lesson import Examples, Lesson
-from grokkit.models import FNN, Decoder
+from grokkit.models import FNN, LSTM, MLP, Bag, Decoder
 from grokkit.rng import stream
 
-_FORM = re.compile(r"(fnn|decoder)((?:-[dwlh][1-9]\d*)+)")
-_EXAMPLES = "fnn-d8-w32, fnn-d4-w16-l3 or decoder-d32-l1-h4"
+Kind = Literal["fnn", "decoder", "mlp", "bag", "lstm"]
+
+_LETTERS: dict[Kind, tuple[str, str]] = {
+    "fnn": ("dw", "l"),
+    "decoder": ("d", "lh"),
+    "mlp": ("w", "l"),
+    "bag": ("d", ""),
+    "lstm": ("dw", "l"),
+}
+"""The sizes that a kind must be given, and those that it may be."""
+
+_FORM = re.compile(rf"({'|'.join(_LETTERS)})((?:-[dwlh][1-9]\d*)+)")
+_EXAMPLES = "fnn-d8-w32, fnn-d4-w16-l3, decoder-d32-l1-h4, mlp-w16-l3, bag-d8 or lstm-d8-w32"
 
 
 @dataclass(frozen=True)
@@ -35,8 +46,8 @@ class WeakModel:
     WeakModel(kind='fnn', dim=4, width=16, depth=2, heads=4)
     """
 
-    kind: Literal["fnn", "decoder"]
-    dim: int
+    kind: Kind
+    dim: int = 0
     width: int = 0
     depth: int = 2
     heads: int = 4
@@ -44,33 +55,51 @@ class WeakModel:
     def __str__(self) -> str:
         if self.kind == "decoder":
             return f"decoder-d{self.dim}-l{self.depth}-h{self.heads}"
-        return f"fnn-d{self.dim}-w{self.width}" + (f"-l{self.depth}" if self.depth != 2 else "")
+        required, _ = _LETTERS[self.kind]
+        sizes = "".join(f"-{letter}{getattr(self, _SIZES[letter])}" for letter in required)
+        return f"{self.kind}{sizes}" + (f"-l{self.depth}" if self.depth != _DEPTHS[self.kind] else "")
 
-    def build(self, lesson: Lesson, inputs: Tensor, seed: int) -> FNN | Decoder:
-        """With PyTorch's default initial weights, drawn from ``seed``'s stream."""
-        places = inputs.shape[1]
+    def build(self, lesson: Lesson, inputs: Tensor, seed: int) -> FNN | Decoder | MLP | Bag | LSTM:
+        """With PyTorch's default initial weights, drawn from ``seed``'s stream.
+
+        Raises:
+            InputError: for tokens where the model reads numbers, or the other way round.
+        """
+        places, vocabulary, classes = inputs.shape[1], lesson.vocabulary, lesson.outputs
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(stream(seed, f"weak {self}").initial_seed())
+            if self.kind == "mlp":
+                if vocabulary is not None:
+                    raise InputError(f"{self} reads numbers, and this task has tokens; take an fnn, a bag or an lstm")
+                return MLP(features=places, classes=classes, depth=self.depth, width=self.width)
+            if vocabulary is None:
+                if self.kind != "fnn":
+                    raise InputError(f"{self} reads tokens, and this task has numbers; take an mlp or an fnn")
+                return FNN(features=places, classes=classes, depth=self.depth, dim=self.dim, width=self.width)
+            if self.kind == "bag":
+                return Bag(vocabulary=vocabulary, classes=classes, dim=self.dim)
+            if self.kind == "lstm":
+                return LSTM(vocabulary=vocabulary, classes=classes, depth=self.depth, dim=self.dim, width=self.width)
             if self.kind == "decoder":
-                if lesson.vocabulary is None:
-                    raise InputError(f"{self} reads tokens, and this task has numbers; take an fnn")
                 return Decoder(
-                    vocabulary=max(lesson.vocabulary, lesson.outputs),
+                    vocabulary=max(vocabulary, classes),
                     positions=places,
                     depth=self.depth,
                     width=self.dim,
                     heads=self.heads,
                 )
-            reads_tokens = lesson.vocabulary is not None
             return FNN(
-                vocabulary=lesson.vocabulary,
-                tokens=places if reads_tokens else None,
-                features=None if reads_tokens else places,
-                classes=lesson.outputs,
+                vocabulary=vocabulary,
+                tokens=places,
+                classes=classes,
                 depth=self.depth,
                 dim=self.dim,
                 width=self.width,
             )
+
+
+_SIZES = {"d": "dim", "w": "width", "l": "depth", "h": "heads"}
+_DEPTHS: dict[Kind, int] = {"fnn": 2, "decoder": 1, "mlp": 2, "bag": 2, "lstm": 1}  # unless a name says another
 
 
 def parse_weak(name: str) -> WeakModel:
@@ -82,18 +111,17 @@ def parse_weak(name: str) -> WeakModel:
     match = _FORM.fullmatch(name.strip())
     if match is None:
         raise InputError(f"{name!r} is not a weak model; write e.g. {_EXAMPLES}, auto, or the file of an embedding")
-    kind, rest = match.groups()
-    sizes = {part[0]: int(part[1:]) for part in rest[1:].split("-")}
-    needed = "dw" if kind == "fnn" else "d"
-    unused = set(sizes) - set("dwl" if kind == "fnn" else "dlh")
-    if missing := [letter for letter in needed if letter not in sizes]:
+    kind: Any = match[1]
+    sizes = {part[0]: int(part[1:]) for part in match[2][1:].split("-")}
+    required, optional = _LETTERS[kind]
+    if missing := [letter for letter in required if letter not in sizes]:
         raise InputError(f"{name!r} does not say its {missing[0]}; write e.g. {_EXAMPLES}")
-    if unused:
+    if unused := set(sizes) - set(required + optional):
         raise InputError(f"{name!r}: {kind} has no {min(unused)}; write e.g. {_EXAMPLES}")
-    if kind == "fnn":
-        return WeakModel("fnn", sizes["d"], sizes["w"], sizes.get("l", 2))
-    model = WeakModel("decoder", sizes["d"], depth=sizes.get("l", 1), heads=sizes.get("h", min(4, sizes["d"])))
-    if model.dim % model.heads:
+    heads = {"heads": min(4, sizes["d"])} if kind == "decoder" else {}
+    given = {_SIZES[letter]: size for letter, size in sizes.items()}
+    model = WeakModel(kind, **{"depth": _DEPTHS[kind], **heads, **given})
+    if kind == "decoder" and model.dim % model.heads:
         raise InputError(f"{name!r}: its width {model.dim} is not divisible by {model.heads} heads; e.g. {_EXAMPLES}")
     return model
 
@@ -107,7 +135,8 @@ class Trial:
         self.train_accuracy = self.validation_accuracy = 0.0
         self.is_finite = True
         self._lesson = lesson
-        places = varying_places(lesson.train.inputs) if lesson.vocabulary else slice(None)
+        reads_places = lesson.vocabulary is not None and weak.kind in ("fnn", "decoder")
+        places = varying_places(lesson.train.inputs) if reads_places else slice(None)
         self._train, self._validation = (
             Examples(part.inputs[:, places].contiguous(), part.targets) for part in (lesson.train, lesson.validation)
         )

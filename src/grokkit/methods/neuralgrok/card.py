@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from grokkit.methods.baselines import ADAM_L2
+from grokkit.methods.baselines import ADAM_L2, ADAM_PAPER
 from grokkit.methods.card import Bilevel, MethodCard
 from grokkit.methods.gradnorm import GRAD_NORM
 from grokkit.methods.neuralgrok.bilevel import NeuralGrok, check_learning, learned
@@ -86,6 +86,7 @@ NEURALGROK = MethodCard(
     keep=keep,
     optimizer=ADAM_L2.optimizer,
     optimizer_source="the paper's two-operand tasks: Adam with L2 decay 1e-3, β (0.9, 0.98), 10 warm-up steps",
+    recipes=ADAM_PAPER.recipes,  # on which the paper has no run
     smallest={"hidden": (8, 6)},
     couples=True,
     departures="The outer step comes before the inner step of the same batch and shares its gradient; the published "

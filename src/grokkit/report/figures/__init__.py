@@ -7,6 +7,7 @@ from grokkit.report.figures.curves import (
     learning_chart,
     median_curve_data,
     seed_curves_data,
+    target_columns,
 )
 from grokkit.report.figures.embedding import (
     circle_chart,
@@ -18,6 +19,7 @@ from grokkit.report.figures.embedding import (
     spectrum_data,
 )
 from grokkit.report.figures.fraction import fraction_chart, fraction_data
+from grokkit.report.figures.predictions import predictions_chart, predictions_data
 from grokkit.report.figures.times import times_chart, times_data, times_height
 
 __all__ = [
@@ -38,9 +40,12 @@ __all__ = [
     "median_curve_data",
     "pca_chart",
     "pca_data",
+    "predictions_chart",
+    "predictions_data",
     "seed_curves_data",
     "spectrum_chart",
     "spectrum_data",
+    "target_columns",
     "times_chart",
     "times_data",
     "times_height",

@@ -14,6 +14,7 @@ import altair as alt
 import numpy as np
 import polars as pl
 
+from grokkit.analyse.target import Measure, Target
 from grokkit.report.figures.parts import drawn_of, layered, log_ticks, log_x, method_color, method_dash, span, spread
 
 Clock = Literal["step", "train_seconds", "flops"]
@@ -31,8 +32,6 @@ CLOCKS: dict[Clock, _Axis] = {
 }
 
 MEASURES = (
-    "train_accuracy",
-    "test_accuracy",
     "weight_norm",
     "weight_entropy",
     "gradient_entropy",
@@ -47,7 +46,7 @@ def seed_curves_data(
     runs: pl.DataFrame,
     curves: pl.DataFrame,
     points: int = 120,
-    columns: Sequence[str] = (*CLOCKS, *MEASURES),
+    columns: Sequence[str] = (*CLOCKS, "train_accuracy", "test_accuracy", *MEASURES),
 ) -> pl.DataFrame:
     """The curves of each run, at no more than ``points`` evaluations evenly spaced in the logarithm of steps.
 
@@ -65,6 +64,11 @@ def seed_curves_data(
         for column in columns
         if column != "step"
     )
+
+
+def target_columns(measure: Measure) -> tuple[str, ...]:
+    """The columns that a report on a target in ``measure`` draws."""
+    return (*CLOCKS, f"train_{measure}", f"test_{measure}", *MEASURES)
 
 
 def median_curve_data(
@@ -102,15 +106,17 @@ def curve_chart(
     *,
     y_title: str | None = None,
     legend: bool = False,
+    include: Sequence[float] = (),
 ) -> alt.LayerChart:
     """``measure`` against ``x``: thin lines from :func:`seed_curves_data`, bold ones from
     :func:`median_curve_data`. The y axis is 0 to 100 % for an accuracy, starts at 0° for an angle, else is
-    logarithmic where all values are positive and span more than a factor 30, else linear. A ``legend`` names the
-    methods that are drawn."""
+    logarithmic where all values are positive and span more than a factor 30, else linear; it reaches as far as
+    ``include``. A ``legend`` names the methods that are drawn."""
     clock = CLOCKS[x]
     at = seeds.filter(pl.col(measure).is_not_null())[x].cast(pl.Float64)
     low, high = span(at.filter(at > 0))
-    y_scale, y_axis = _y(measure, seeds[measure].drop_nulls())
+    drawn = [*seeds[measure].drop_nulls(), *include]
+    y_scale, y_axis = _y(measure, pl.Series(drawn, dtype=pl.Float64))
     named = drawn_of(methods, medians) if legend else []
     color, dash = method_color(methods, named), method_dash(methods, named)
 
@@ -136,14 +142,23 @@ def learning_chart(
     split: Literal["train", "test"],
     x: Clock = "step",
     *,
-    target: float,
+    target: Target,
     y_title: str | None = None,
     legend: bool = False,
 ) -> alt.LayerChart:
-    """Accuracy on the training or the held-out data, with a fine rule at the target."""
-    lines = curve_chart(seeds, medians, methods, f"{split}_accuracy", x, y_title=y_title, legend=legend)
+    """What the target is a value of, on the training or the held-out data, with a fine rule at the target."""
+    lines = curve_chart(
+        seeds,
+        medians,
+        methods,
+        f"{split}_{target.measure}",
+        x,
+        y_title=y_title,
+        legend=legend,
+        include=[target.value],
+    )
     rule = (
-        alt.Chart(pl.DataFrame({"target": [target]}))
+        alt.Chart(pl.DataFrame({"target": [target.value]}))
         .mark_rule(stroke="#9aa4ad", strokeWidth=1, strokeDash=[2, 2])
         .encode(alt.Y("target", type="quantitative", title=y_title))
     )

@@ -1,0 +1,51 @@
+"""A bag of words: the mean of the tokens' embeddings, then a linear layer. Word order is no part of it.
+
+f = W·(1/L)·Σ_t E[w_t] + b over the L tokens of a row that are not padding (0); a row of padding alone gives b.
+
+The smallest model of texts there is, a product of two matrices, and hence GrokTransfer's weak model for them: its
+embedding says of every word which way it points.
+
+Shapes: B batch, T tokens, V vocabulary, D embedding, C outputs.
+"""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from grokkit.errors import InputError
+from grokkit.models.lstm import PADDING
+from grokkit.models.matmul import Linear
+
+
+class Bag(nn.Module):
+    """Mean of embeddings, then a linear layer; returns outputs (B, C).
+
+    Args:
+        vocabulary: V, tokens, padding (0) among them.
+        classes: C, outputs.
+        dim: D. Default 8.
+
+    Raises:
+        InputError: if ``dim`` is below 1.
+    """
+
+    def __init__(self, *, vocabulary: int, classes: int, dim: int = 8) -> None:
+        super().__init__()
+        if dim < 1:
+            raise InputError(f"bag dim={dim} is not possible: at least 1; the default is 8")
+        self.token_embeddings = nn.Embedding(vocabulary, dim, padding_idx=PADDING)
+        self.head = Linear(dim, classes)
+
+    def forward(self, tokens_BT: Tensor) -> Tensor:
+        """Outputs (B, C) of tokens (B, T), padded with 0."""
+        mean_BD = F.embedding_bag(tokens_BT, self.token_embeddings.weight, mode="mean", padding_idx=PADDING)
+        return self.head(mean_BD)
+
+    def forward_flops(self, batch: int, tokens: int) -> int:
+        """Floating-point operations of one forward pass, 2·B·D·(T + C): the sum over tokens, as a product of counts
+        and embeddings, and the linear layer.
+
+        A training step costs three times as much.
+        """
+        return 2 * batch * self.head.in_features * (tokens + self.head.out_features)

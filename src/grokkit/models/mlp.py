@@ -1,0 +1,64 @@
+"""The ReLU network of Omnigrok and of Grokfast's MNIST: linear layers with biases, nothing before the first one.
+
+f(x) = W_L·relu(… relu(W_1·x + b_1) …) + b_L, all initial parameters multiplied by α, the ``init_scale``: a large start
+is what delays generalization on images (Omnigrok, arXiv 2210.01117). Grokfast: 784 → 200 → 200 → 10 at α = 8.
+
+:class:`grokkit.models.FNN` reads features as well, but through an embedding that no ReLU follows, which is another
+function: a product of two matrices where this has one layer.
+
+Shapes: B batch, F features, W width, C outputs.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from grokkit.errors import InputError
+from grokkit.models.decoder import scale_weights
+from grokkit.models.matmul import Linear
+
+
+class MLP(nn.Module):
+    """``depth`` linear layers with biases, ReLU between them; returns outputs (B, C).
+
+    Args:
+        features: F, numbers a sample.
+        classes: C, outputs.
+        depth: linear layers. Default 3 (Grokfast).
+        width: W, hidden units. Default 200 (Grokfast).
+        init_scale: factor on PyTorch's default initial parameters, biases included. Default 1.
+
+    Raises:
+        InputError: if depth or width is below 1.
+    """
+
+    def __init__(
+        self, *, features: int, classes: int, depth: int = 3, width: int = 200, init_scale: float = 1.0
+    ) -> None:
+        super().__init__()
+        for name, value in (("depth", depth), ("width", width)):
+            if value < 1:
+                raise InputError(f"mlp {name}={value} is not possible: at least 1; the paper uses 3 and 200")
+        sizes = [features, *[width] * (depth - 1), classes]
+        self._weights = sum(i * o for i, o in pairwise(sizes))
+        self.layers = nn.ModuleList(
+            Linear(i, o, inner=layer < depth - 1) for layer, (i, o) in enumerate(pairwise(sizes))
+        )
+        if init_scale != 1.0:
+            scale_weights(self, init_scale)
+
+    def forward(self, x_BF: Tensor) -> Tensor:
+        x = x_BF
+        for layer in self.layers[:-1]:
+            x = F.relu(layer(x))
+        return self.layers[-1](x)
+
+    def forward_flops(self, batch: int, tokens: int) -> int:
+        """Floating-point operations in the matrix products of one forward pass: 2·B per weight.
+
+        A training step costs three times as much.
+        """
+        return 2 * batch * self._weights
