@@ -6,11 +6,11 @@ Rows are of unequal length: token 0 is padding and stands at their end. What is 
 padding has no influence; a row of padding alone is read after its first place. The published code pads in front
 instead, and runs through hundreds of paddings before the first word.
 
-``nn.LSTM`` runs through padded rows, cut to the longest among them. Packing them, as is usual, skips the padding too, but
-PyTorch's backward pass is then so slow on a CPU that a step on 50 reviews takes twice as long as with all padding
-computed. There a batch is taken in groups of rows of similar length instead, each cut to its own longest: a third of the
-time, a fifth of that with packing. Under ``torch.func``, where
-``nn.LSTM`` would be taken member by member, and in bfloat16, the same recurrence is written in plain products.
+``nn.LSTM`` runs through padded rows, cut to the longest among them. Packing them, as is usual, skips the padding too,
+but PyTorch's backward pass is then so slow on a CPU that a step on 50 reviews takes twice as long as with all padding
+computed. There a batch is taken in groups of rows of similar length instead, each cut to its own longest: a third of
+the time, a fifth of that with packing. Under ``torch.func``, where ``nn.LSTM`` would be taken member by member, and in
+bfloat16, the same recurrence is written in plain products.
 
 Shapes: B batch, T tokens, V vocabulary, D embedding, W width, C outputs.
 """
