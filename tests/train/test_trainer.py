@@ -303,7 +303,7 @@ def test_record_has_what_the_format_promises(tiny):
     assert json.loads(json.dumps(record)) == record
     assert tuple(run.curves) == CURVES
     assert len({len(values) for values in run.curves.values()}) == 1
-    assert run.tables.keys() == {"tensors", *EMBEDDING}
+    assert run.tables.keys() == {"tensors", *EMBEDDING, "ntk"}
     assert json.loads(json.dumps(run.tables)) == run.tables
     assert (record["status"], record["generalized_at"], record["steps"]) == ("censored", None, 10)
     assert record["provenance"]["threads"] == torch.get_num_threads()
