@@ -67,12 +67,17 @@ ADAMW = MethodCard(
         "on a*b mod 97 with half of the table for training, 2-layer decoder, batch 512; docs/tuning.md has the "
         "grid, the command and the numbers. On another task or model, tune again before calling it strong."
     ),
-    recipes=grokfast_recipes(
-        {
-            task: ({"wd": wd}, "grokfast-ema's decay without its filter; not tuned")
-            for task, wd in (("mnist", 2.0), ("imdb", 10.0), ("qm9", 0.01))
-        }
-    ),
+    recipes={
+        **grokfast_recipes(
+            {
+                task: ({"wd": wd}, "grokfast-ema's decay without its filter; not tuned")
+                for task, wd in (("mnist", 2.0), ("imdb", 10.0), ("qm9", 0.01))
+            }
+        ),
+        "parity": Recipe(
+            {"lr": 0.03, "wd": 1.0}, "tuned on parity:40,3, 1,000 rows, full batches; docs/groktransfer.md"
+        ),
+    },
 )
 
 ADAMW_LR_SCALED = MethodCard(

@@ -24,7 +24,7 @@ LADDER = ("fnn-d8-w32", "fnn-d16-w64", "fnn-d32-w128", "decoder-d32-l1-h4")
 """``auto`` for expressions: each rung some twice as costly as the one before. A smaller first one, fnn-d4-w16, took
 longer to fail than this one takes to succeed (docs/groktransfer.md)."""
 
-_FEATURES = LADDER[:3]  # for numbers that go through a linear embedding, as an FNN's
+_FEATURES = ("fnn-d4-w16-l3", "fnn-d8-w16-l3", "fnn-d16-w32-l3")  # for numbers through a linear embedding, as an FNN's
 _MLPS = ("mlp-w16-l3", "mlp-w32-l3", "mlp-w64-l3")  # for numbers that go straight into the first layer
 _BAGS = ("bag-d8", "bag-d32")  # for texts
 
