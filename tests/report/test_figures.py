@@ -387,3 +387,28 @@ def test_a_legend_names_only_what_is_drawn(synthetic) -> None:
     for channel in ("color", "strokeDash"):
         assert bold[channel]["legend"]["values"] == methods[1:]
         assert bold[channel]["scale"]["domain"] == methods, "a method looks the same everywhere"
+
+
+def weak_and_target(accuracies: list[float]) -> tuple[pl.DataFrame, pl.DataFrame]:
+    count = len(accuracies)
+    ids = [f"a--seed{seed}" for seed in range(count)]
+    runs = pl.DataFrame({"run_id": ids, "method": "a", "seed": range(count), "generalized_at": [40, None, 60][:count]})
+    clocks = {"steps": 90, "train_seconds_to_target": 3.0, "train_seconds": 7.0}
+    failed = pl.DataFrame({"run_id": ids, "weak": "small", "validation_accuracy": 0.1, "chosen": False})
+    chosen = failed.with_columns(weak=pl.lit("large"), validation_accuracy=pl.Series(accuracies), chosen=True)
+    return runs.with_columns(**{name: pl.lit(value) for name, value in clocks.items()}), pl.concat([failed, chosen])
+
+
+def test_the_weak_model_taken_is_set_against_what_the_target_needed() -> None:
+    data = figures.quality_data(*weak_and_target([0.3, 0.5, 0.7]))
+    assert data.rows() == [
+        ("a", 0, "large", pytest.approx(30.0), True, 40, 3.0),
+        ("a", 1, "large", pytest.approx(50.0), False, 90, 7.0),
+        ("a", 2, "large", pytest.approx(70.0), True, 60, 3.0),
+    ]
+    png = vl_convert.vegalite_to_png(specification(figures.quality_chart(data, ["a"], "seconds")))
+    assert png.startswith(b"\x89PNG")
+
+
+def test_two_weak_models_make_no_picture() -> None:
+    assert figures.quality_data(*weak_and_target([0.3, 0.3, 0.7])).is_empty()

@@ -180,7 +180,7 @@ def test_embeddings_kernels_and_costs_have_their_places(transferred) -> None:
     assert [document.text.index(word) for word in words] == sorted(document.text.index(word) for word in words)
     names = charts_of(transferred)
     assert [name for name in names if ":" in name or name == "kernel"] == [
-        *("cost:seconds", "cost:flops"),
+        *("cost:seconds", "cost:flops", "quality:steps", "quality:seconds"),
         *("spectrum:adamw", "circle:adamw", "pca:adamw"),
         *("spectrum:groktransfer", "circle:groktransfer", "pca:groktransfer"),
         "kernel",
@@ -288,7 +288,7 @@ def chart_parts(dom: str) -> list[str]:
     return re.split(r"<div class=\"chart", dom)[1:]
 
 
-@pytest.mark.parametrize(("which", "charts"), [("page", 9), ("amplified", 13), ("transferred", 18)])
+@pytest.mark.parametrize(("which", "charts"), [("page", 9), ("amplified", 13), ("transferred", 20)])
 def test_a_browser_draws_every_chart_without_a_word_of_complaint(request, tmp_path, which, charts) -> None:
     dom, console = browse(request.getfixturevalue(which), tmp_path)
     assert not console
@@ -301,7 +301,7 @@ def test_a_browser_draws_every_chart_without_a_word_of_complaint(request, tmp_pa
     assert 'data-drawn="step"' in dom
 
 
-@pytest.mark.parametrize(("which", "charts"), [("amplified", 13), ("transferred", 18)])
+@pytest.mark.parametrize(("which", "charts"), [("amplified", 13), ("transferred", 20)])
 @pytest.mark.parametrize("width", [375, 768, 1280])
 def test_nothing_is_wider_than_the_screen(request, tmp_path, which, charts, width) -> None:
     # A window of this browser cannot be as narrow as a phone, a frame can. The page in it tells what it found.

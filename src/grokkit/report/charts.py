@@ -25,6 +25,8 @@ from grokkit.report.figures import (
     median_curve_data,
     predictions_chart,
     predictions_data,
+    quality_chart,
+    quality_data,
     seed_curves_data,
     target_columns,
     times_chart,
@@ -36,6 +38,7 @@ from grokkit.report.figures.curves import CLOCKS
 from grokkit.report.figures.embedding import SIDE
 from grokkit.report.figures.parts import drawn_of, specification
 from grokkit.report.figures.predictions import SIDE as SQUARE
+from grokkit.report.figures.quality import Clock
 from grokkit.report.images import DIVERGENCES, GRADIENTS, KERNEL, WEIGHTS
 from grokkit.report.looks import CONFIG
 
@@ -51,7 +54,7 @@ def page_charts(
     The learning curves exist once for each x axis, named ``step:train``, ``train_seconds:test`` and so on; each
     method's amplifier is ``amplifier:<method>``, its embedding ``spectrum:<method>``, ``circle:`` and ``pca:``, what it
     predicts ``predictions:<method>``. What needs a table is there if that has a row, ``cost:seconds`` and
-    ``cost:flops`` if a run has a start.
+    ``cost:flops`` if a run has a start, ``quality:steps`` and ``quality:seconds`` if weak models differ enough.
     """
     methods, target = list(study["methods"]), target_of(study)
     points = max(30, min(120, SEED_POINTS // max(runs.height, 1)))
@@ -96,6 +99,10 @@ def page_charts(
         for measure in get_args(Measure):
             data = cost_data(runs, methods, measure)
             drawn[f"cost:{measure}"] = cost_chart(data, measure).properties(width="container", height=cost_height(data))
+    quality = quality_data(runs, tables["attempts"])
+    if not quality.is_empty():
+        for clock in get_args(Clock):
+            drawn[f"quality:{clock}"] = quality_chart(quality, methods, clock).properties(width="container", height=260)
 
     charts: dict[str, Any] = {}
     datasets: dict[str, Any] = {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import altair as alt
 import polars as pl
@@ -26,6 +26,8 @@ from grokkit.report.figures import (
     median_curve_data,
     predictions_chart,
     predictions_data,
+    quality_chart,
+    quality_data,
     seed_curves_data,
     target_columns,
     times_chart,
@@ -36,6 +38,7 @@ from grokkit.report.figures.cost import Measure
 from grokkit.report.figures.embedding import SIDE
 from grokkit.report.figures.parts import drawn_of, specification
 from grokkit.report.figures.predictions import SIDE as SQUARE
+from grokkit.report.figures.quality import Clock
 from grokkit.report.looks import CONFIG
 from grokkit.report.schemas import completed
 
@@ -147,6 +150,12 @@ def images(
         ]
         charts["predictions.png"] = alt.concat(*panels, columns=3, spacing=28).properties(
             title=title("predicted and true", "first seed, up to 500 rows of the test part, after the last step")
+        )
+    quality = quality_data(runs, tables["attempts"])
+    if not quality.is_empty():
+        panels = [quality_chart(quality, methods, clock).properties(width=310, height=260) for clock in get_args(Clock)]
+        charts["weak-quality.png"] = alt.hconcat(*panels).properties(
+            title=title("which weak model?", "one mark a run; an open triangle did not reach the target")
         )
     if has_start(runs):
         charts["cost-to-target.png"] = _costs(runs, methods).properties(

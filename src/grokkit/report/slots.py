@@ -64,7 +64,7 @@ def figure_sections(study: Mapping[str, Any], drawn: Collection[str], tables: Ma
         section("When runs generalize", "", key + _times(target.short)),
         *([section("What it costs", _COST_NOTE, _costs(target.short))] if "cost:seconds" in drawn else []),
         *(
-            [section("Weak models tried", _ATTEMPTS_NOTE, sections.attempts_table(attempts, methods))]
+            [section("Weak models tried", _ATTEMPTS_NOTE, _weak_models(attempts, methods, drawn))]
             if not attempts.is_empty()
             else []
         ),
@@ -139,6 +139,19 @@ def _costs(target: str) -> str:
         ("cost:flops", f"FLOPs to {target}", "training FLOPs, whatever the machine"),
     ]
     return f'<div class="pair">{"".join(_figure(*figure, f"{figure[1]}, by method.") for figure in figures)}</div>'
+
+
+def _weak_models(attempts: pl.DataFrame, methods: Sequence[str], drawn: Collection[str]) -> str:
+    """What they gave the target, if there are enough to compare, and a table of all that were tried."""
+    table = sections.attempts_table(attempts, methods)
+    if "quality:steps" not in drawn:
+        return table
+    figures = [
+        ("quality:steps", "Weak accuracy and steps", "one mark a run; an open triangle did not reach the target"),
+        ("quality:seconds", "Weak accuracy and seconds", "what the weak models took is part of them"),
+    ]
+    pair = "".join(_figure(*figure, f"{figure[1]} to the target.") for figure in figures)
+    return f'{sections.key(methods, set(attempts["method"]))}<div class="pair">{pair}</div>{table}'
 
 
 def _amplifier(methods: Sequence[str], drawn: Collection[str]) -> list[str]:
