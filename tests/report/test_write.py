@@ -24,7 +24,11 @@ PACKAGE = Path(__file__).parents[2] / "src/grokkit"
         ("AMPLIFIED", lambda synthetic: {}, []),
         ("AMPLIFIED", lambda synthetic: synthetic.probes(synthetic.AMPLIFIED, ["neuralgrok"]), ["learned-amplifier"]),
         ("TRANSFERRED", lambda synthetic: {}, ["cost-to-target"]),
-        ("TRANSFERRED", lambda synthetic: synthetic.embeddings(), ["cost-to-target", "embedding", "kernel-change", "weak-quality"]),
+        (
+            "TRANSFERRED",
+            lambda synthetic: synthetic.embeddings(),
+            ["cost-to-target", "embedding", "kernel-change", "weak-quality"],
+        ),
     ],
     ids=["none", "amplifier", "start", "embedding"],
 )

@@ -153,7 +153,10 @@ def images(
         )
     quality = quality_data(runs, tables["attempts"])
     if not quality.is_empty():
-        panels = [quality_chart(quality, methods, clock).properties(width=310, height=260) for clock in get_args(Clock)]
+        panels = [
+            quality_chart(quality, methods, clock, legend=True).properties(width=310, height=260)
+            for clock in get_args(Clock)
+        ]
         charts["weak-quality.png"] = alt.hconcat(*panels).properties(
             title=title("which weak model?", "one mark a run; an open triangle did not reach the target")
         )

@@ -8,7 +8,7 @@ from typing import Literal
 import altair as alt
 import polars as pl
 
-from grokkit.report.figures.parts import layered, method_color
+from grokkit.report.figures.parts import drawn_of, layered, log_ticks, method_color, span
 from grokkit.report.looks import NOT_REACHED_SHAPE
 
 Clock = Literal["steps", "seconds"]
@@ -38,21 +38,28 @@ def quality_data(runs: pl.DataFrame, attempts: pl.DataFrame) -> pl.DataFrame:
     return found if found["validation_accuracy"].n_unique() >= _FEWEST else found.clear()
 
 
-def quality_chart(data: pl.DataFrame, methods: Sequence[str], clock: Clock) -> alt.LayerChart:
+def quality_chart(data: pl.DataFrame, methods: Sequence[str], clock: Clock, *, legend: bool = False) -> alt.LayerChart:
     """A mark a run of :func:`quality_data`; an open triangle for one that did not reach the target."""
+    low, high = span(data[clock], 0.8, 1.25)
     x = alt.X(
         "validation_accuracy",
         type="quantitative",
         title="validation accuracy of the weak model when taken (%)",
         scale=alt.Scale(domain=[0, 100], nice=False),
     )
-    y = alt.Y(clock, type="quantitative", title=_TITLES[clock], scale=alt.Scale(type="log", nice=True))
+    y = alt.Y(
+        clock,
+        type="quantitative",
+        title=_TITLES[clock],
+        scale=alt.Scale(type="log", domain=[low, high], nice=False),
+        axis=alt.Axis(values=log_ticks(low, high), format=",.3~r"),
+    )
     tooltip = [
         *(alt.Tooltip(name, type="nominal") for name in ("method", "seed", "weak")),
         *(alt.Tooltip(name, type="quantitative", format=",.3~r") for name in ("validation_accuracy", clock)),
         alt.Tooltip("reached", type="nominal", title="reached the target"),
     ]
-    color = method_color(methods)
+    color = method_color(methods, drawn_of(methods, data) if legend else ())
     reached = alt.Chart(data.filter("reached")).mark_point(size=60, filled=True, opacity=0.9)
     missed = alt.Chart(data.filter(~pl.col("reached"))).mark_point(
         size=70, filled=False, fill="white", strokeWidth=2, opacity=1, shape=NOT_REACHED_SHAPE
