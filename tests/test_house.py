@@ -16,7 +16,7 @@ SRC = Path(__file__).parents[1] / "src" / "grokkit"
 # on, packages are users of the library: they may write ``from grokkit import attach``.
 LAYERS = [
     {"errors", "rng", "files", "state", "transform"},
-    {"attach", "methods", "models", "tasks", "testing"},
+    {"attach", "compat", "methods", "models", "tasks", "testing"},
     {"train", "probe"},
     {"study"},
     {"live", "bench", "cli"},  # what one sees in the terminal: these may import what stands aside, too

@@ -22,7 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from grokkit.errors import InputError
+from grokkit.errors import InputError, check_dense
 from grokkit.state import counters_to_ints, leaves, map_leaves, merge
 from grokkit.transform import GradientTransform, check_transform_type, in_place
 
@@ -153,15 +153,12 @@ class Handle:
     def _filter(self) -> None:
         self._filtered = set()
         params = {name: p for name, p in _named(self._optimizer) if p.grad is not None}
-        for name, p in params.items():
-            if p.grad is not None and p.grad.layout is not torch.strided:
-                raise InputError(
-                    f"the gradient of {name} is {p.grad.layout}; make it dense, e.g. Embedding(sparse=False)"
-                )
+        grads = {name: p.grad for name, p in params.items() if p.grad is not None}
+        for name, g in grads.items():
+            check_dense(name, g)
         if not params or _skipped_by_scaler(self._optimizer, params):
             return
         self._cover(params)
-        grads = {name: p.grad for name, p in params.items() if p.grad is not None}
         self._state = self._update(grads, self._state, params)
         self._filtered = set(params)
 
