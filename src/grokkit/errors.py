@@ -21,6 +21,13 @@ class NonFiniteError(InputError):
     """A gradient holds NaN or infinities, and the method cannot do without it."""
 
 
+class MissingExtraError(InputError, ImportError):
+    """A package is not installed that an extra of grokkit brings."""
+
+    def __init__(self, package: str, extra: str) -> None:
+        super().__init__(f"{package} is not installed; install it with: pip install 'grokkit[{extra}]'")
+
+
 def unknown(what: str, value: str, allowed: Iterable[str]) -> InputError:
     """The error for a name that is not among ``allowed``; suggests the nearest one.
 

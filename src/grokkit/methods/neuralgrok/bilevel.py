@@ -79,7 +79,7 @@ class NeuralGrok:
     ) -> None:
         check_learning(every, lr, weight_decay)
         self._model, self._optimizer = model, optimizer
-        self._every, self._lr, self._weight_decay = every, lr, weight_decay
+        self.every, self._lr, self._weight_decay = every, lr, weight_decay
         self._c = c
         self.handle = attach(optimizer, neuralgrok(hidden, c, clip, amplifier, seed))
 
@@ -115,7 +115,7 @@ class NeuralGrok:
         params = self._trained()
         rates = {id(p): float(group["lr"]) for group in self._optimizer.param_groups for p in group["params"]}
         state = self._state(params)
-        if not any(rates.values()) or int(state.step) % self._every:
+        if not any(rates.values()) or int(state.step) % self.every:
             return None
         with self._restored(params):
             found = _gradients(inner_loss, params, "inner")[1] if inner_loss is not None else _present(params)
