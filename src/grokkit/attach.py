@@ -184,7 +184,7 @@ class Handle:
             return
         self._check_capture(params)
         self._cover(params)
-        if not only_creates_state(self._optimizer, list(grads.values())):
+        if not only_creates_state(self._optimizer):
             self._state = self._update(grads, self._state, params)
         self._filtered = set(params)
 

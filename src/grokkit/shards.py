@@ -16,6 +16,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from grokkit.errors import InputError
+
 
 def is_distributed(tensor: Tensor) -> bool:
     """Whether it is a ``DTensor``. Nobody has one before its module is imported, which takes a while."""
@@ -28,12 +30,19 @@ def local(tensor: Any) -> Tensor:
     return tensor.to_local() if is_distributed(tensor) else tensor
 
 
-def stacked_zeros(tensor: Any, rows: int) -> Tensor:
-    """Zeros of shape (rows, *shape), spread over the processes as ``tensor`` is."""
+def stacked_zeros(
+    tensor: Any, rows: int, dtype: torch.dtype | None = None, device: torch.device | str | None = None
+) -> Tensor:
+    """Zeros of shape (rows, *shape), spread over the processes as ``tensor`` is; on ``device``, if given."""
     here = local(tensor).detach()
-    zeros = here.new_zeros((rows, *here.shape))
+    zeros = here.new_zeros((rows, *here.shape), dtype=dtype, device=device)
     if not is_distributed(tensor):
         return zeros
+    if zeros.device.type != here.device.type:
+        raise InputError(
+            f"a parameter sharded on {here.device.type} cannot have its window on {zeros.device.type}: a tensor over "
+            "several processes lies where its mesh is; leave window_device out, window_dtype=torch.bfloat16 halves it"
+        )
     from torch.distributed.tensor import DTensor, Shard
 
     placements = [Shard(place.dim + 1) if place.is_shard() else place for place in tensor.placements]
@@ -54,11 +63,13 @@ def over_shards(values_K: Tensor, owners: Sequence[Tensor], how: Literal["max", 
     return values_K
 
 
-def norms_over_shards(norms_K: Tensor, owners: Sequence[Tensor]) -> Tensor:
-    """ℓ₂ norms of whole tensors, from those of their shards."""
+def norms_over_shards(norms: list[Tensor], owners: Sequence[Tensor]) -> list[Tensor]:
+    """ℓ₂ norms of whole tensors, from those of their shards: 0-d tensors, which keep their dtypes."""
     if not any(_groups(owner) for owner in owners):
-        return norms_K
-    return over_shards(norms_K.double().square(), owners, "sum").sqrt().to(norms_K.dtype)
+        return norms
+    squares = torch.stack([norm.double() for norm in norms]).square()
+    whole = over_shards(squares, owners, "sum").sqrt()
+    return [norm.to(old.dtype) for norm, old in zip(whole, norms, strict=True)]
 
 
 def largest(values: Tensor, owners: Sequence[Tensor]) -> Tensor:
