@@ -57,7 +57,8 @@ def in_place(transform: GradientTransform) -> Callable[[Grads, State, Params], S
         device = next(iter(grads.values())).device
         new, state = transform.update(grads, ints_to_counters(state, device), params)
         whole = [name for name, g in grads.items() if name in new and not is_distributed(g)]
-        torch._foreach_copy_([grads[name] for name in whole], [new[name] for name in whole])
+        if whole:
+            torch._foreach_copy_([grads[name] for name in whole], [new[name] for name in whole])
         for name in sorted(new.keys() - set(whole)):  # all processes in one order
             grads[name].copy_(new[name])
         return counters_to_ints(state)

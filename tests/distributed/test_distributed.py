@@ -6,7 +6,10 @@ from distributed import jobs
 from distributed.jobs import FILTERS, REDUCTIONS, TRANSFORMS
 from distributed.together import together
 
-pytestmark = pytest.mark.skipif(not torch.distributed.is_gloo_available(), reason="needs gloo")
+pytestmark = [
+    pytest.mark.slow,  # half a minute, most of it to start the processes
+    pytest.mark.skipif(not torch.distributed.is_gloo_available(), reason="needs gloo"),
+]
 
 HALF, END = 3, 6
 WRAPS = pytest.mark.parametrize("wrap", ["ddp", "fsdp"])
