@@ -228,6 +228,7 @@ def test_learning_rate_scheduler(attach_first):
 
 SCALED = {
     "adam": (torch.optim.Adam, {"fused": False}),
+    "adam-foreach": (torch.optim.Adam, {"foreach": True}),
     "adam-fused": (torch.optim.Adam, {"fused": True}),
     "sgd": (torch.optim.SGD, {"lr": 0.05, "momentum": 0.9}),
     "sgd-fused": (torch.optim.SGD, {"lr": 0.05, "fused": True}),
@@ -281,3 +282,76 @@ def test_grad_scaler_overflow_leaves_everything_as_it_is(case, explicit):
     for p, slow in before.items():
         assert torch.equal(optimizer.state[p]["grokkit/slow"], slow)
         assert optimizer.state[p]["grokkit/step"] == 1
+
+
+def amp_run(model, optimizer, steps, scaler, clip, stepper=None):
+    """Two micro-batches a step, at a scale; the third step overflows. Without a scaler that one is left out by hand."""
+    for step in steps:
+        optimizer.zero_grad()
+        for part in (2 * step, 2 * step + 1):
+            value = loss(model, part) / 2
+            (value if scaler is None else scaler.scale(value * (float("inf") if step == 2 else 1.0))).backward()
+        if clip:
+            if scaler is not None:
+                scaler.unscale_(optimizer)
+            torch.nn.utils.clip_grad_norm_(model.parameters(), clip)
+        if scaler is not None:
+            scaler.step(optimizer)
+            scaler.update()
+        elif step != 2:
+            stepper.step()
+    return values(model)
+
+
+def scaler_of_two(state=None):
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10)
+    scaler.load_state_dict(state or scaler.state_dict())
+    return scaler
+
+
+@pytest.mark.parametrize("clip", [None, 0.3])
+@pytest.mark.parametrize("transform", TRANSFORMS)
+@pytest.mark.parametrize("case", SCALED)
+def test_scaled_accumulated_and_clipped_equals_filtering_by_hand(case, transform, clip):
+    (model, optimizer), (twin, by_hand) = both(
+        lambda model: None,
+        lambda m: SCALED[case][0](m.parameters(), **{"lr": 0.05, **SCALED[case][1]}),
+        TRANSFORMS[transform],
+    )
+    expected = amp_run(twin, by_hand.optimizer, STEPS, None, clip, by_hand)
+    assert same(amp_run(model, optimizer, STEPS, scaler_of_two(), clip), expected)
+
+
+@pytest.mark.parametrize("half", [2, 4], ids=["before", "after"])
+@pytest.mark.parametrize("case", SCALED)
+def test_a_scaled_run_resumes_bit_for_bit(case, half):
+    """Before or after the step that overflows."""
+    ends = []
+    for stop in (half, None):
+        model, optimizer = make(*SCALED[case])
+        attach(optimizer, TRANSFORMS["chain"]())
+        scaler = scaler_of_two()
+        amp_run(model, optimizer, STEPS[:stop], scaler, 0.3)
+        if stop:
+            saved = copy.deepcopy([model.state_dict(), optimizer.state_dict(), scaler.state_dict()])
+            model, optimizer = make(*SCALED[case])
+            attach(optimizer, TRANSFORMS["chain"]())
+            model.load_state_dict(saved[0])
+            optimizer.load_state_dict(saved[1])
+            amp_run(model, optimizer, STEPS[stop:], scaler_of_two(saved[2]), 0.3)
+        ends.append(values(model))
+    assert same(*ends)
+
+
+@pytest.mark.parametrize("kept", [torch.float64, torch.bfloat16])
+def test_a_state_dict_of_another_dtype_s_model(kept):
+    """The average is kept as precisely as this model needs it, whatever the checkpoint's was, unless it was less."""
+    model, optimizer = make(torch.optim.SGD, {"lr": 0.05}, kept)
+    attach(optimizer, grokfast_ema())
+    run(model, optimizer, range(3))
+    twin, other = make(torch.optim.SGD, {"lr": 0.05}, torch.float32)
+    attach(other, grokfast_ema())
+    other.load_state_dict(optimizer.state_dict())
+    run(twin, other, range(3, 4))
+    assert other.state[twin[0].weight]["grokkit/slow"].dtype is torch.float32
+    assert other.state[twin[0].weight]["grokkit/step"] == 4

@@ -32,7 +32,14 @@ def test_there_is_python_in_the_documents():
     assert len(BLOCKS) >= 4
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.py")), ids=lambda path: path.name)
+SLOW_TO_START = {"ddp.py", "fsdp.py", "huggingface.py", "huggingface_transfer.py", "lightning_trainer.py"}
+EXAMPLES = [
+    pytest.param(path, id=path.name, marks=[pytest.mark.slow] if path.name in SLOW_TO_START else [])
+    for path in sorted((ROOT / "examples").glob("*.py"))
+]
+
+
+@pytest.mark.parametrize("path", EXAMPLES)
 def test_example_runs(path, tmp_path):
     subprocess.run([sys.executable, str(path)], cwd=tmp_path, check=True, capture_output=True)
 

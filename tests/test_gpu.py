@@ -4,7 +4,7 @@ import pytest
 import torch
 from groups import METHODS, assert_same_run, group_of
 
-from grokkit import attach
+from grokkit import InputError, attach, grokfast_ema
 from grokkit.methods import CARDS
 from grokkit.study.execute import execute
 from grokkit.study.plan import make_plan
@@ -53,6 +53,50 @@ def test_attached_on_cuda_equals_cpu(name):
             optimizer.step()
         results.append({n: (p.detach().cpu(), p.grad.cpu()) for n, p in params.items()})
     torch.testing.assert_close(results[1], results[0], rtol=1e-4, atol=1e-7)
+
+
+@pytest.mark.parametrize("name", [name for name, card in CARDS.items() if card.factory])
+def test_a_captured_step_goes_on_at_every_replay(name):
+    card, ends, given = CARDS[name], [], gradients()
+    for captured in (True, False):
+        params = {n: torch.nn.Parameter(p.cuda()) for n, p in parameters().items()}
+        for p in params.values():
+            p.grad = torch.zeros_like(p)
+        optimizer = torch.optim.AdamW(params.values(), lr=1e-2, capturable=True)
+        attach(optimizer, card.factory(**card.smallest))
+        graph, step = torch.cuda.CUDAGraph(), optimizer.step
+        for number, grads in enumerate(given):
+            for n, p in params.items():
+                p.grad.copy_(grads[n])
+            if captured and number == 3:  # after some steps, on a stream of their own
+                with torch.cuda.graph(graph):
+                    optimizer.step()
+                step = graph.replay  # recording has not run it
+            if number < 3:
+                stream = torch.cuda.Stream()
+                stream.wait_stream(torch.cuda.current_stream())
+                with torch.cuda.stream(stream):
+                    step()
+                torch.cuda.current_stream().wait_stream(stream)
+            else:
+                step()
+        torch.cuda.synchronize()
+        ends.append(({n: p.detach().cpu() for n, p in params.items()}, optimizer.state_dict()["state"]))
+    torch.testing.assert_close(ends[0][0], ends[1][0], rtol=1e-5, atol=1e-7)
+    for index, entry in ends[0][1].items():
+        assert {k: v for k, v in entry.items() if k == "grokkit/step"} == {
+            k: v for k, v in ends[1][1][index].items() if k == "grokkit/step"
+        }
+
+
+def test_a_capture_without_capturable_is_refused():
+    p = torch.nn.Parameter(torch.zeros(3, device="cuda"))
+    p.grad = torch.ones_like(p)
+    optimizer = torch.optim.SGD([p], lr=0.1)
+    attach(optimizer, grokfast_ema())
+    optimizer.step()
+    with pytest.raises(InputError, match="capturable=True"), torch.cuda.graph(torch.cuda.CUDAGraph()):
+        optimizer.step()
 
 
 def test_n_calls_are_n_executions_recorded_or_not():

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 
+import torch
 from torch import Tensor
 
 
@@ -18,6 +19,13 @@ class InputError(ValueError):
 
 class NonFiniteError(InputError):
     """A gradient holds NaN or infinities, and the method cannot do without it."""
+
+
+class MissingExtraError(InputError, ImportError):
+    """A package is not installed that an extra of grokkit brings."""
+
+    def __init__(self, package: str, extra: str) -> None:
+        super().__init__(f"{package} is not installed; install it with: pip install 'grokkit[{extra}]'")
 
 
 def unknown(what: str, value: str, allowed: Iterable[str]) -> InputError:
@@ -46,3 +54,9 @@ def check_number(name: str, value: object, ok: Callable[[float], bool], allowed:
         return
     if isinstance(value, bool) or not isinstance(value, int | float) or not ok(value):
         raise InputError(f"{name}={value!r} is not possible: {allowed}; the paper uses {published}")
+
+
+def check_dense(name: str, grad: Tensor) -> None:
+    """Refuse a sparse gradient: its filter would be dense all the same."""
+    if grad.layout is not torch.strided:
+        raise InputError(f"the gradient of {name} is {grad.layout}; make it dense, e.g. Embedding(sparse=False)")

@@ -58,6 +58,19 @@ def ints_to_counters(state: Any, device: torch.device) -> Any:
     return map_leaves(convert, state)
 
 
+def as_bytes(leaf: Any) -> Any:
+    """A tensor as the bytes of its float64 values, (*shape, 8), in a form that survives every cast.
+
+    PyTorch casts what it loads to the parameter's dtype; 0 to 255 are the same numbers in all of them.
+    """
+    return leaf.detach().double().unsqueeze(-1).view(torch.uint8) if isinstance(leaf, Tensor) else leaf
+
+
+def from_bytes(leaf: Any) -> Any:
+    """What :func:`as_bytes` was given, in float64."""
+    return leaf.to(torch.uint8).view(torch.float64).squeeze(-1) if isinstance(leaf, Tensor) else leaf
+
+
 def _join(path: str, key: str) -> str:
     return f"{path}/{key}" if path else key
 

@@ -15,6 +15,10 @@ absent from ``grads`` and its state stays as it is. A state is built of NamedTup
 **a dict in it is keyed by parameter names and nothing else**: that is how :func:`grokkit.attach` knows which
 tensor belongs to which parameter. In the in-place face 0-d integer tensors (step counters) are Python
 integers, so that reading one never waits for a GPU.
+
+Under FSDP2 parameters, gradients and per-parameter state are ``DTensor``s. A pure face may take them as the whole
+tensors that they stand for; one that reads shards, as the in-place faces here do, reduces through
+:mod:`grokkit.shards`.
 """
 
 from __future__ import annotations
@@ -26,6 +30,7 @@ import torch
 from torch import Tensor
 
 from grokkit.errors import InputError
+from grokkit.shards import is_distributed
 from grokkit.state import counters_to_ints, ints_to_counters
 
 Params: TypeAlias = Mapping[str, Tensor]
@@ -51,7 +56,11 @@ def in_place(transform: GradientTransform) -> Callable[[Grads, State, Params], S
             return state
         device = next(iter(grads.values())).device
         new, state = transform.update(grads, ints_to_counters(state, device), params)
-        torch._foreach_copy_([grads[name] for name in new], list(new.values()))
+        whole = [name for name, g in grads.items() if name in new and not is_distributed(g)]
+        if whole:
+            torch._foreach_copy_([grads[name] for name in whole], [new[name] for name in whole])
+        for name in sorted(new.keys() - set(whole)):  # all processes in one order
+            grads[name].copy_(new[name])
         return counters_to_ints(state)
 
     return update_

@@ -13,7 +13,7 @@ from torch import nn
 
 from grokkit import InputError, attach, grad_norm, grokfast_ema, grokfast_ma
 from grokkit.rng import stream
-from grokkit.state import leaves, map_leaves
+from grokkit.state import counters_to_ints, leaves, map_leaves
 
 GOLDEN = {
     "ema_a098_l2": lambda: grokfast_ema(alpha=0.98, lamb=2.0),
@@ -281,6 +281,8 @@ def test_the_published_defaults():
         "filter_type": "mean",
         "warmup": True,
         "start_step": 0,
+        "window_dtype": None,
+        "window_device": None,
     }
 
 
@@ -332,3 +334,76 @@ def test_every_entry_is_filtered_by_itself(face, transform, series, order):
 def test_filters_are_causal(transform, series, step):
     series = torch.from_numpy(series)
     assert torch.equal(pure(transform, series[:step]), pure(transform, series)[:step])
+
+
+NARROW = {"window_size": 10, "lamb": 3.0, "window_dtype": torch.bfloat16}
+
+
+def averages(face, gradients, **settings):
+    """What the filter adds at each step, over λ."""
+    outs, transform = [], grokfast_ma(**settings)
+    params = {"w": torch.zeros(50)}
+    state = transform.init(params)
+    for g in gradients:
+        if face == "pure":
+            out, state = transform.update({"w": g}, state, params)
+        else:
+            out = {"w": g.clone()}
+            state = transform.update_(out, counters_to_ints(state), params)
+        outs.append((out["w"] - g) / settings["lamb"])
+    return outs, state
+
+
+@pytest.mark.parametrize("face", ["pure", "in place"])
+def test_a_window_in_bfloat16_rounds_the_average_by_no_more_than_its_entries(face):
+    """|error| ≤ 2⁻⁸·mean |g|, however long it runs: the sum is of what is kept, so nothing builds up."""
+    gradients = [torch.randn(50, generator=stream(step, "gradient")) for step in range(200)]
+    rounded, state = averages(face, gradients, **NARROW)
+    exact, _ = averages(face, gradients, **{**NARROW, "window_dtype": None})
+    assert state.window["w"].dtype is torch.bfloat16
+    assert state.window["w"].nbytes == 9 * 50 * 2
+    errors = []
+    for t in range(10, 200):
+        bound = 2**-8 * torch.stack(gradients[t - 9 : t + 1]).abs().mean(0) + 1e-6
+        assert ((rounded[t] - exact[t]).abs() <= bound).all()
+        errors.append((rounded[t] - exact[t]).abs().max())
+    assert max(errors) > 1e-4  # it does round
+    assert max(errors[-50:]) < 2 * max(errors[:50])
+
+
+def test_a_window_in_bfloat16_is_the_same_in_both_faces_and_attached():
+    gradients = [torch.randn(50, generator=stream(step, "gradient")) for step in range(40)]
+    for ours, theirs in zip(
+        averages("pure", gradients, **NARROW)[0], averages("", gradients, **NARROW)[0], strict=True
+    ):
+        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_window_on_the_cpu_is_the_same_filter():
+    def run(**where):
+        p = torch.nn.Parameter(torch.zeros(50, device="cuda"))
+        optimizer = torch.optim.SGD([p], lr=1.0)
+        attach(optimizer, grokfast_ma(window_size=4, lamb=3.0, **where))
+        for step in range(12):
+            p.grad = torch.randn(50, generator=stream(step, "gradient")).cuda()
+            optimizer.step()
+        return p.detach().cpu(), optimizer.state[p]["grokkit/window"].device.type
+
+    (ours, here), (theirs, there) = run(window_device="cpu"), run()
+    assert (here, there) == ("cpu", "cuda")
+    torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
+
+
+def test_a_window_on_another_device_is_made_there():
+    state = grokfast_ma(window_size=4, window_device="meta").init({"w": torch.zeros(3)})
+    assert (state.window["w"].device.type, state.total["w"].device.type) == ("meta", "cpu")
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", torch.int32, 16])
+def test_a_window_s_dtype_is_floating_point(dtype):
+    with pytest.raises(
+        InputError, match=r"window_dtype=.* is not possible: a floating-point dtype, e.g. torch.bfloat16"
+    ):
+        grokfast_ma(window_dtype=dtype)

@@ -21,8 +21,8 @@ def filter_overhead(transform: GradientTransform) -> Duel:
     batches = random_batches(GROKFAST)
     bare, filtered = OurStep(GROKFAST, batches), _attached(transform)
     _fill(bare, filtered)
-    copies = _copies(filtered.optimizer)
-    return Duel(timed(bare, _STEPS), timed(filtered, _STEPS), note=lambda: f"keeps {copies:.2f} copies of the weights")
+    kept = copies(filtered.optimizer)
+    return Duel(timed(bare, _STEPS), timed(filtered, _STEPS), note=lambda: f"keeps {kept:.2f} copies of the weights")
 
 
 def filter_forms(plain: Callable[[torch.nn.Module], Callable[[], None]], transform: GradientTransform) -> Duel:
@@ -46,7 +46,7 @@ def _fill(*steps: OurStep) -> None:
             step()
 
 
-def _copies(optimizer: torch.optim.Optimizer) -> float:
+def copies(optimizer: torch.optim.Optimizer) -> float:
     """Bytes of the filter's state over bytes of the parameters."""
     kept = sum(
         value.nbytes

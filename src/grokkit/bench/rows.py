@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
 from grokkit.bench.amplified import amplifier_forward, neuralgrok_forms, neuralgrok_overhead
 from grokkit.bench.evaluation import decoder_evaluation
 from grokkit.bench.gpu import has_gpu, member_step
+from grokkit.bench.hundred import step_overhead
 from grokkit.bench.overhead import filter_forms, filter_overhead
 from grokkit.bench.plain_forms import PlainEma, PlainMa
 from grokkit.bench.row import Row
@@ -13,7 +19,10 @@ from grokkit.bench.steps import decoder_step, fnn_step
 from grokkit.bench.together import two_cores, two_runs
 from grokkit.bench.transfer import weak_stage, xor_step
 from grokkit.bench.whole import time_to_target
+from grokkit.methods.gradnorm import grad_norm
 from grokkit.methods.grokfast import grokfast_ema, grokfast_ma
+from grokkit.methods.neuralgrok import neuralgrok
+from grokkit.transform import GradientTransform
 
 
 def _on_gpu(name: str, members: int, target: float | None) -> Row:
@@ -27,6 +36,21 @@ def _on_gpu(name: str, members: int, target: float | None) -> Row:
         available=has_gpu,
         needs="a CUDA GPU",
     )
+
+
+def _on_large(name: str, transform: Callable[[], GradientTransform], what: str, target: float | None) -> list[Row]:
+    def row(place: str, device: str, **more: Any) -> Row:
+        return Row(
+            id=f"{name}{place}",
+            about=f"AdamW's fused step of 100 million parameters and a pass over the gradients; with {what}",
+            setup=lambda: step_overhead(transform(), device),
+            target=target,
+            rounds=15,
+            seconds=30,
+            **more,
+        )
+
+    return [row("", "cpu"), row("-gpu", "cuda", available=has_gpu, needs="a CUDA GPU")]
 
 
 _ALL = (
@@ -150,6 +174,16 @@ _ALL = (
         rounds=4,
         seconds=20,
     ),
+    *_on_large("overhead-ema", grokfast_ema, "the EMA filter", 1.15),
+    *_on_large("overhead-ma", lambda: grokfast_ma(window_size=10), "the MA filter, w = 10", None),
+    *_on_large(
+        "overhead-ma-bf16",
+        lambda: grokfast_ma(window_size=10, window_dtype=torch.bfloat16),
+        "the MA filter, w = 10, its window in bfloat16",
+        None,
+    ),
+    *_on_large("overhead-grad-norm", grad_norm, "rescaling", None),
+    *_on_large("overhead-neuralgrok", neuralgrok, "NeuralGrok's amplifier", None),
     Row(
         id="xor-step",
         about="a full-batch step on XOR clusters in 80,000 dimensions, width 2048",

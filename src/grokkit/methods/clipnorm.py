@@ -25,6 +25,7 @@ from grokkit.errors import check_number
 from grokkit.methods.baselines import ADAM_L2, ADAM_PAPER
 from grokkit.methods.card import MethodCard
 from grokkit.methods.gradnorm import GRAD_NORM
+from grokkit.shards import local, norms_over_shards
 from grokkit.transform import GradientTransform, Grads, Params
 
 
@@ -55,7 +56,7 @@ def clip_norm(max_norm: float = 1.0) -> GradientTransform:
 
     def update_(grads: Grads, state: tuple[()], params: Params) -> tuple[()]:
         if grads:
-            torch._foreach_mul_(list(grads.values()), _scale(grads, max_norm))
+            torch._foreach_mul_([local(g) for g in grads.values()], _scale(grads, max_norm))
         return state
 
     return GradientTransform(init, update, update_)
@@ -63,7 +64,8 @@ def clip_norm(max_norm: float = 1.0) -> GradientTransform:
 
 def _scale(grads: Grads, max_norm: float | Tensor) -> Tensor:
     """min(1, max_norm/‖g‖) over all of ``grads``: a 0-d float64 tensor, 1 where the norm is 0."""
-    norms = [torch.linalg.vector_norm(g, dtype=torch.float64) for g in grads.values()]
+    norms = [torch.linalg.vector_norm(local(g), dtype=torch.float64) for g in grads.values()]
+    norms = norms_over_shards(norms, list(grads.values()))
     return (max_norm / torch.linalg.vector_norm(torch.stack(norms))).clamp(max=1.0)
 
 

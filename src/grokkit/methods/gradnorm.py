@@ -19,6 +19,7 @@ from torch import Tensor
 from grokkit.errors import check_number
 from grokkit.methods.baselines import ADAMW
 from grokkit.methods.card import MethodCard
+from grokkit.shards import local, norms_over_shards
 from grokkit.transform import GradientTransform, Grads, Params
 
 
@@ -42,20 +43,27 @@ def grad_norm(c: float = 1.0) -> GradientTransform:
         return ()
 
     def update(grads: Grads, state: tuple[()], params: Params) -> tuple[Grads, tuple[()]]:
-        return {name: (g * _scale(g, c)).to(g.dtype) for name, g in grads.items()}, state
+        return {name: (g * _scale(_norm(g), c)).to(g.dtype) for name, g in grads.items()}, state
 
     def update_(grads: Grads, state: tuple[()], params: Params) -> tuple[()]:
-        for g in grads.values():
-            g.mul_(_scale(g, c))
+        tensors = list(grads.values())
+        if tensors:
+            shards = [local(g) for g in tensors]
+            norms = norms_over_shards([_norm(shard) for shard in shards], tensors)
+            for shard, norm in zip(shards, norms, strict=True):
+                shard.mul_(_scale(norm, c))
         return state
 
     return GradientTransform(init, update, update_)
 
 
-def _scale(g: Tensor, c: float | Tensor) -> Tensor:
-    """c / ‖g‖, and 0 where the norm is 0: a 0-d tensor on g's device."""
+def _norm(g: Tensor) -> Tensor:
     half = g.dtype in (torch.bfloat16, torch.float16)
-    norm = torch.linalg.vector_norm(g, dtype=torch.float32 if half else None)
+    return torch.linalg.vector_norm(g, dtype=torch.float32 if half else None)
+
+
+def _scale(norm: Tensor, c: float | Tensor) -> Tensor:
+    """c / ‖g‖, and 0 where the norm is 0: a 0-d tensor on g's device."""
     c = c.to(norm.dtype) if isinstance(c, Tensor) else c
     return torch.where(norm > 0, c / norm, torch.zeros_like(norm))
 

@@ -34,9 +34,10 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from grokkit.errors import check_number, unknown
+from grokkit.errors import InputError, check_number, unknown
 from grokkit.methods.baselines import ADAM_PAPER, grokfast_recipes, scaled
 from grokkit.methods.card import MethodCard
+from grokkit.shards import local, stacked_zeros
 from grokkit.transform import GradientTransform, Grads, Params
 
 
@@ -94,14 +95,14 @@ def grokfast_ema(alpha: float = 0.98, lamb: float = 2.0, start_step: int = 0) ->
         later = [name for name in active if state.step[name] > start_step]
         for name in grads:
             state.step[name] += 1
+        slow, here = ({name: local(tensors[name]) for name in active} for tensors in (state.slow, grads))
         if first:
-            torch._foreach_copy_([state.slow[n] for n in first], [grads[n] for n in first])
+            torch._foreach_copy_([slow[n] for n in first], [here[n] for n in first])
         if later:
-            slow = [state.slow[n] for n in later]
-            wide = [grads[n].to(s.dtype) for n, s in zip(later, slow, strict=True)]
-            torch._foreach_lerp_(slow, wide, 1.0 - alpha)
+            wide = [here[n].to(slow[n].dtype) for n in later]
+            torch._foreach_lerp_([slow[n] for n in later], wide, 1.0 - alpha)
         if active:
-            torch._foreach_add_([grads[n] for n in active], [state.slow[n] for n in active], alpha=lamb)
+            torch._foreach_add_(list(here.values()), list(slow.values()), alpha=lamb)
         return state
 
     return GradientTransform(init, update, update_)
@@ -113,6 +114,9 @@ def grokfast_ma(
     filter_type: Literal["mean", "sum"] = "mean",
     warmup: bool = True,
     start_step: int = 0,
+    *,
+    window_dtype: torch.dtype | None = None,
+    window_device: torch.device | str | None = None,
 ) -> GradientTransform:
     """Grokfast with a moving average over a window, in constant time a step.
 
@@ -123,8 +127,13 @@ def grokfast_ma(
         warmup: add nothing until the window is full. Default True (paper). False: from the first step, over
             the gradients there are.
         start_step: the window begins to fill at this step, counted from 0 (two-stage ablation: 500).
+        window_dtype: of the past gradients that are kept. Default None: the parameter's. ``torch.bfloat16`` rounds each
+            to 8 bits, by a relative 2⁻⁸ at most, which their average then has; the current one and the sum are not
+            rounded.
+        window_device: where they are kept. Default None: with the parameter. ``"cpu"`` takes them off a GPU, at two
+            copies of the gradients over the bus each step.
 
-    Memory: w copies of the gradients.
+    Memory: w copies of the gradients; of these, w−1 in ``window_dtype`` on ``window_device``.
 
     Raises:
         InputError: for a value outside these ranges.
@@ -134,12 +143,14 @@ def grokfast_ma(
     if filter_type not in ("mean", "sum"):
         raise unknown("filter_type", str(filter_type), ("mean", "sum"))
     _check_common(lamb, start_step)
+    if window_dtype is not None and not (isinstance(window_dtype, torch.dtype) and window_dtype.is_floating_point):
+        raise InputError(f"window_dtype={window_dtype!r} is not possible: a floating-point dtype, e.g. torch.bfloat16")
     ring = window_size - 1
 
     def init(params: Params) -> MaState:
         return MaState(
             step={name: _counter(p) for name, p in params.items()},
-            window={name: p.new_zeros((ring, *p.shape)).detach() for name, p in params.items()},
+            window={name: stacked_zeros(p, ring, window_dtype, window_device) for name, p in params.items()},
             total={name: torch.zeros_like(p, dtype=_accumulator(p)) for name, p in params.items()},
         )
 
@@ -153,16 +164,18 @@ def grokfast_ma(
             adds = (k + 1 >= window_size) if warmup else (k >= 0)
             out[name] = torch.where(adds, (g + _setting(lamb, total_now) * total_now / count).to(g.dtype), g)
             if ring:
-                active, slot = k >= 0, torch.clamp(k, min=0) % ring
-                evicted = window[name].index_select(0, slot.reshape(1)).squeeze(0)
-                kept = torch.where(active, g.to(evicted.dtype), evicted)
+                active, slot = k >= 0, (torch.clamp(k, min=0) % ring).to(window[name].device)
+                oldest = window[name].index_select(0, slot.reshape(1)).squeeze(0)
+                kept = torch.where(active.to(oldest.device), g.to(oldest.device, oldest.dtype), oldest)
                 window[name] = window[name].index_put((slot,), kept)
-                total[name] = torch.where(active, _refreshed(total_now - evicted, window[name], slot), total[name])
+                evicted, entered = (tensor.to(g.device, total_now.dtype) for tensor in (oldest, kept))
+                new = _refreshed(total[name] + entered - evicted, window[name], slot)
+                total[name] = torch.where(active, new, total[name])
             step[name] = step[name] + 1
         return out, MaState(step, window, total)
 
     def update_(grads: Grads, state: MaState, params: Params) -> MaState:
-        for name, g in grads.items():
+        for name, g in ((name, local(g)) for name, g in grads.items()):
             k = int(state.step[name]) - start_step
             state.step[name] += 1
             if k < 0:
@@ -172,14 +185,21 @@ def grokfast_ma(
             if not ring:
                 g.add_(g, alpha=weight)
                 continue
-            slot, total = k % ring, state.total[name].add_(g)
-            oldest = state.window[name][slot]
-            evicted = oldest.clone()  # the one temporary: a single parameter's gradient
+            slot, window, total = k % ring, local(state.window[name]), local(state.total[name])
+            oldest = window[slot]
+            evicted = oldest.to(total.device, copy=True)  # the one temporary: a single parameter's gradient
             oldest.copy_(g)
+            if window.dtype == g.dtype:
+                now = total.add_(g)
+            else:  # the sum is of what is kept, rounded
+                now = total + g
+                total.add_(oldest.to(total.device))
             if weight:
-                g.add_(total, alpha=weight)
-            if slot == ring - 1:
-                torch.sum(state.window[name], 0, dtype=total.dtype, out=total)
+                g.add_(now, alpha=weight)
+            if slot == ring - 1 and window.device == total.device:
+                torch.sum(window, 0, dtype=total.dtype, out=total)
+            elif slot == ring - 1:
+                total.copy_(window.sum(0, dtype=total.dtype))
             else:
                 total.sub_(evicted)
         return state
@@ -191,9 +211,9 @@ def _refreshed(total: Tensor, window: Tensor, slot: Tensor) -> Tensor:
     """``total`` with one part of its entries summed afresh from the ring: the first at the first slot, and so on."""
     ring = window.reshape(len(window), total.numel())
     share = -(-total.numel() // len(ring))
-    entries = (slot * share + torch.arange(share, device=total.device)).clamp(max=total.numel() - 1)
+    entries = (slot * share + torch.arange(share, device=window.device)).clamp(max=total.numel() - 1)
     fresh = ring.index_select(1, entries).sum(0, dtype=total.dtype)
-    return total.flatten().index_put((entries,), fresh).reshape(total.shape)
+    return total.flatten().index_put((entries.to(total.device),), fresh.to(total.device)).reshape(total.shape)
 
 
 def _setting(value: float | Tensor, like: Tensor) -> float | Tensor:

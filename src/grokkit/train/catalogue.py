@@ -99,9 +99,11 @@ def _is_file(value: Any) -> bool:
 
 
 def _defaults(function: Callable[..., Any] | None) -> dict[str, Any]:
-    """The arguments of ``function`` that have a default, but for ``seed``, which is the run's."""
+    """The arguments of ``function`` that have a default, but for ``seed``, which is the run's, and those by name only,
+    which say where a state is kept."""
     parameters = {} if function is None else inspect.signature(function).parameters
-    return {name: p.default for name, p in parameters.items() if p.default is not p.empty and name != "seed"}
+    settings = {name: p for name, p in parameters.items() if p.kind is not p.KEYWORD_ONLY and name != "seed"}
+    return {name: p.default for name, p in settings.items() if p.default is not p.empty}
 
 
 def model_config(text: str) -> ModelConfig:

@@ -18,13 +18,13 @@ from torch import Tensor
 from torch.func import functional_call, grad, grad_and_value
 
 from grokkit.methods import CARDS
+from grokkit.overwrite import Overwriting
 from grokkit.state import leaves, map_leaves
 from grokkit.tasks import Task
 from grokkit.train.catalogue import transform_settings
 from grokkit.train.config import RunConfig
 from grokkit.train.history import Score
 from grokkit.train.optimizers import OPTIMIZERS, Setting, Settings
-from grokkit.train.overwrite import Overwriting
 from grokkit.train.plan import OPTIMIZER_SCALARS, method_scalars
 from grokkit.train.setup import build_clip, build_model, build_transform
 

@@ -193,7 +193,7 @@ def test_the_settings_reach_adam():
 def test_defaults_are_those_of_the_lab():
     net = Net()
     ng = NeuralGrok(net, torch.optim.SGD(net.parameters(), lr=0.1))
-    assert (ng._every, ng._lr, ng._weight_decay, ng._c) == (4, 1e-4, 1e-3, 1.0)
+    assert (ng.every, ng._lr, ng._weight_decay, ng._c) == (4, 1e-4, 1e-3, 1.0)
     assert ng.amplifier.hidden == (128, 128)
 
 

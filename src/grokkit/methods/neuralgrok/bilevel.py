@@ -32,6 +32,7 @@ from grokkit.methods.neuralgrok.transform import (
     hypergradient,
     neuralgrok,
 )
+from grokkit.shards import is_distributed, local, mean_over_processes
 
 Loss = Callable[[], Tensor]
 
@@ -79,7 +80,7 @@ class NeuralGrok:
     ) -> None:
         check_learning(every, lr, weight_decay)
         self._model, self._optimizer = model, optimizer
-        self._every, self._lr, self._weight_decay = every, lr, weight_decay
+        self.every, self._lr, self._weight_decay = every, lr, weight_decay
         self._c = c
         self.handle = attach(optimizer, neuralgrok(hidden, c, clip, amplifier, seed))
 
@@ -115,7 +116,7 @@ class NeuralGrok:
         params = self._trained()
         rates = {id(p): float(group["lr"]) for group in self._optimizer.param_groups for p in group["params"]}
         state = self._state(params)
-        if not any(rates.values()) or int(state.step) % self._every:
+        if not any(rates.values()) or int(state.step) % self.every:
             return None
         with self._restored(params):
             found = _gradients(inner_loss, params, "inner")[1] if inner_loss is not None else _present(params)
@@ -132,6 +133,7 @@ class NeuralGrok:
                     v.mul_(-rates[id(params[name])])
                 cotangents = {name: outer[name] if name in outer else torch.zeros_like(g) for name, g in grads.items()}
                 gradient = hypergradient(state.amplifier, grads, cotangents, self._c)
+                gradient = map_amplifier(mean_over_processes, gradient)  # each has outer data of its own
         if not all(g.isfinite().all() for kind in gradient for g in kind):
             raise NonFiniteError(
                 f"the outer loss, {loss.item():g}, has no finite gradient after a step of the inner learning rate; "
@@ -164,7 +166,7 @@ class NeuralGrok:
 def _move(params: dict[str, Tensor], directions: dict[str, Tensor], rates: dict[int, float]) -> None:
     """θ ← θ − η·G."""
     for name, direction in directions.items():
-        params[name].sub_(direction, alpha=rates[id(params[name])])
+        local(params[name]).sub_(direction, alpha=rates[id(params[name])])
 
 
 def check_learning(
@@ -208,10 +210,25 @@ def _gradients(compute: Loss, params: dict[str, Tensor], which: str) -> tuple[Te
             f"{which}_loss() gave {type(loss).__name__} without a graph; return the loss as a tensor, computed with "
             "the model's parameters, without calling backward()"
         )
-    grads = torch.autograd.grad(loss, list(params.values()), allow_unused=True)
-    found = {name: g for name, g in zip(params, grads, strict=True) if g is not None}
+    found = _backward(loss, params)
     if not found:
         raise InputError(
             f"{which}_loss() does not depend on the parameters that the optimizer trains; compute it with the model"
         )
     return loss.detach(), found
+
+
+def _backward(loss: Tensor, params: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The gradient of ``loss``; that of a sharded model arrives in ``.grad`` alone, where what is there is put back."""
+    if not any(is_distributed(p) for p in params.values()):
+        grads = torch.autograd.grad(loss, list(params.values()), allow_unused=True)
+        return {name: g for name, g in zip(params, grads, strict=True) if g is not None}
+    before = {name: p.grad for name, p in params.items()}
+    for p in params.values():
+        p.grad = None
+    try:
+        loss.backward()
+        return {name: p.grad for name, p in params.items() if p.grad is not None}
+    finally:
+        for name, p in params.items():
+            p.grad = before[name]

@@ -6,15 +6,15 @@ down to a norm of ``clip``. The softmax's denominator cancels, so with w = exp(f
 The pure face keeps everything in float64, over as many pieces as the amplifier could have. The in-place face has only
 those that there are, and works in the gradient's precision, or in float32 for half precision.
 
-Every sum, maximum and norm over a tensor's entries goes through :func:`_combine`: where a tensor is spread over
-processes, theirs have to be combined there, and nowhere else.
+Every sum, maximum and norm over a tensor's entries goes through :mod:`grokkit.shards`: where a tensor is spread over
+processes, theirs are combined there.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Literal, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
@@ -30,6 +30,7 @@ from grokkit.methods.neuralgrok.curve import (
     pull_back,
     tabulate,
 )
+from grokkit.shards import largest, local, over_shards
 from grokkit.transform import GradientTransform, Grads, Params
 
 Setting: TypeAlias = float | Tensor
@@ -96,7 +97,7 @@ def neuralgrok(
 
     def update_(grads: Grads, state: NeuralGrokState, params: Params) -> NeuralGrokState:
         for name, g in amplified(state.amplifier, grads, c, clip).items():
-            grads[name].copy_(g)
+            local(grads[name]).copy_(g)
         return state._replace(step=state.step + 1)
 
     return GradientTransform(init, update, update_)
@@ -116,6 +117,8 @@ def transformed(amplifier: Amplifier, grads: Grads, c: Setting, clip: Setting | 
 def amplified(amplifier: Amplifier, grads: Grads, c: float, clip: float | None) -> Grads:
     """The same, fast: over the pieces that there are, in the gradients' precision. Tensors without entries are absent.
 
+    Of a sharded gradient it gives this process's shard.
+
     Raises:
         NonFiniteError: if a gradient is not finite.
     """
@@ -129,26 +132,32 @@ def amplified(amplifier: Amplifier, grads: Grads, c: float, clip: float | None) 
         weighted, norms = _weighted(amplifier, filled, torch.float64)
     scales = _size((norms > 0).sum(), c, clip) / torch.where(norms > 0, norms, 1.0)
     torch._foreach_mul_(weighted, list(scales.to(weighted[0].dtype)))
-    return {name: w.view_as(g) for (name, g), w in zip(filled.items(), weighted, strict=True)}
+    return {name: w.view_as(local(g)) for (name, g), w in zip(filled.items(), weighted, strict=True)}
 
 
 def _weighted(amplifier: Amplifier, filled: Grads, dtype: torch.dtype) -> tuple[list[Tensor], Tensor]:
     """w∘g of every tensor, flat and in ``dtype``, and their norms."""
-    gradients = list(filled.values())
-    flat = torch.cat([g.flatten() for g in gradients]).to(dtype)
+    owners = list(filled.values())
+    gradients = [local(g).flatten() for g in owners]  # shards may be empty
+    flat = torch.cat(gradients).to(dtype)
     is_zero = flat == 0
-    low, high = flat.aminmax()
-    if not (low.isfinite() and high.isfinite()):
+    low, high = flat.aminmax() if flat.numel() else (flat.new_tensor(torch.inf), flat.new_tensor(-torch.inf))
+    finite = flat.numel() == 0 or (low.isfinite() and high.isfinite())
+    if largest(torch.tensor(float(not finite), device=flat.device), owners):
         raise _not_finite(filled)
-    evaluate_(tabulate(amplifier, *_combine_range(low, high)), flat)
+    evaluate_(tabulate(amplifier, *_combine_range(low, high, owners)), flat)
     flat.masked_fill_(is_zero, -torch.inf)  # weights that multiply nothing may not set the scale
     weighted = list(flat.split([g.numel() for g in gradients]))
-    maxima = _combine(torch.stack(torch._foreach_max(weighted)), "max").clamp(min=torch.finfo(dtype).min)
+    full = [k for k, w in enumerate(weighted) if w.numel()]
+    maxima = flat.new_full((len(weighted),), -torch.inf)
+    if full:
+        maxima[full] = torch.stack(torch._foreach_max([weighted[k] for k in full]))
+    maxima = over_shards(maxima, owners, "max").clamp(min=torch.finfo(dtype).min)
     torch._foreach_sub_(weighted, list(maxima))
     flat.exp_()
-    torch._foreach_mul_(weighted, [g.flatten() for g in gradients])
+    torch._foreach_mul_(weighted, gradients)
     squares = torch.stack([_sum_of_squares(weighted_N) for weighted_N in weighted])
-    return weighted, _combine(squares, "sum").sqrt()
+    return weighted, over_shards(squares, owners, "sum").sqrt()
 
 
 def _sum_of_squares(x_N: Tensor) -> Tensor:
@@ -172,23 +181,24 @@ def hypergradient(
     pieces = tabulate(amplifier, *_range(list(filled.values())), compact=compact)
     low_P, high_P = torch.zeros_like(pieces.low_P), torch.zeros_like(pieces.high_P)
     for name, g in filled.items():
-        unit_N, v_N = _direction(pieces, g), cotangents[name].flatten().to(torch.float64, copy=True)
-        along = _combine(torch.dot(v_N, unit_N).reshape(1), "sum")
-        low, high = pull_back(pieces, g.flatten(), v_N.sub_(along * unit_N).mul_(unit_N))
+        unit_N, v_N = _direction(pieces, g), local(cotangents[name]).flatten().to(torch.float64, copy=True)
+        along = over_shards(torch.dot(v_N, unit_N).reshape(1), [g], "sum")
+        pulled = pull_back(pieces, local(g).flatten(), v_N.sub_(along * unit_N).mul_(unit_N))
+        low, high = over_shards(torch.stack(pulled).unsqueeze(0), [g], "sum").squeeze(0)
         low_P, high_P = low_P + low, high_P + high
-    gradient = amplifier_gradient(amplifier, pieces.edges_E, c * low_P, c * high_P)
-    return map_amplifier(lambda tensor: _combine(tensor, "sum"), gradient)
+    return amplifier_gradient(amplifier, pieces.edges_E, c * low_P, c * high_P)
 
 
 def _direction(pieces: Pieces, g: Tensor) -> Tensor:
     """p∘g/‖p∘g‖ of one tensor, flat and in float64; zero where all of g is."""
+    g_N = local(g).flatten().double()
     if not g.numel():
-        return g.flatten().double()
-    g_N = g.flatten().double()
+        return g_N
     values_N = evaluate(pieces, g_N).masked_fill_(g_N == 0, -torch.inf)
-    highest = _combine(values_N.amax().reshape(1), "max").clamp(min=torch.finfo(torch.float64).min)
+    own = values_N.amax() if g_N.numel() else g_N.new_tensor(-torch.inf)
+    highest = over_shards(own.reshape(1), [g], "max").clamp(min=torch.finfo(torch.float64).min)
     weighted_N = values_N.sub_(highest).exp_().mul_(g_N)
-    norm = _combine(torch.dot(weighted_N, weighted_N).reshape(1), "sum").sqrt()
+    norm = over_shards(torch.dot(weighted_N, weighted_N).reshape(1), [g], "sum").sqrt()
     return weighted_N.div_(torch.where(norm > 0, norm, 1.0))
 
 
@@ -201,27 +211,26 @@ def _size(nonzero: Tensor, c: Setting, clip: Setting | None) -> Tensor:
 
 
 def _range(gradients: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    low = torch.stack([g.amin().double() for g in gradients]).amin()
-    high = torch.stack([g.amax().double() for g in gradients]).amax()
-    return _combine_range(low, high)
+    shards = [shard for g in gradients if (shard := local(g)).numel()]
+    lows, highs = [g.amin().double() for g in shards], [g.amax().double() for g in shards]
+    none = torch.full((1,), torch.inf, dtype=torch.float64, device=gradients[0].device)
+    low, high = torch.stack(lows).amin() if lows else none[0], torch.stack(highs).amax() if highs else -none[0]
+    return _combine_range(low, high, gradients)
 
 
-def _combine_range(low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
-    above_low, high = _combine(torch.stack([-low, high]).double(), "max")
+def _combine_range(low: Tensor, high: Tensor, gradients: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    above_low, high = largest(torch.stack([-low, high]).double(), gradients)
     return -above_low, high
 
 
-def _combine(values: Tensor, how: Literal["max", "sum"]) -> Tensor:
-    """A reduction over a tensor's entries, from those of its shards. Here every tensor is whole."""
-    return values
-
-
 def _not_finite(grads: Grads) -> NonFiniteError:
-    name, g = next((name, g) for name, g in grads.items() if not g.isfinite().all())
-    bad = g.numel() - int(g.isfinite().sum())
+    owners = list(grads.values())
+    found = torch.stack([(~local(g).isfinite()).sum() for g in owners])
+    counts = dict(zip(grads, over_shards(found, owners, "sum").tolist(), strict=True))
+    name = next(name for name, bad in counts.items() if bad)
     return NonFiniteError(
-        f"the gradient of {name} has {bad} entries that are not finite, of {g.numel()}; NeuralGrok needs finite "
-        "gradients: skip such a step (torch.amp.GradScaler does), or lower the learning rate"
+        f"the gradient of {name} has {counts[name]} entries that are not finite, of {grads[name].numel()}; NeuralGrok "
+        "needs finite gradients: skip such a step (torch.amp.GradScaler does), or lower the learning rate"
     )
 
 

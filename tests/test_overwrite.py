@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from grokkit.train.overwrite import Overwriting
+from grokkit.overwrite import Overwriting
 
 SLOT = torch.tensor([0, 2])
 

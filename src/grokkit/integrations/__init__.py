@@ -1,0 +1,1 @@
+"""Callbacks for other people's trainers. Each module imports its framework; importing grokkit imports none."""

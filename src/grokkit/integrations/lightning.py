@@ -1,0 +1,78 @@
+"""grokkit in Lightning's ``Trainer``: a callback each. Extra: ``lightning``.
+
+    trainer = lightning.Trainer(callbacks=[GrokkitCallback(grokkit.grokfast_ema())])
+
+Automatic and manual optimization. The state is in the optimizer's ``state_dict()``, hence in Lightning's checkpoints:
+``trainer.fit(model, ckpt_path=...)`` goes on bit for bit. ``gradient_clip_val`` clips before the filter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from torch import Tensor
+
+from grokkit import GradientTransform, Handle, InputError, NeuralGrok, attach
+from grokkit.attach import attached
+from grokkit.errors import MissingExtraError
+
+try:
+    from lightning.pytorch.callbacks import Callback
+except ImportError as error:
+    raise MissingExtraError("lightning", "lightning") from error
+
+
+class GrokkitCallback(Callback):
+    """Attaches ``transform`` to the model's optimizers, or to those at the places ``optimizers``, from 0."""
+
+    def __init__(self, transform: GradientTransform, optimizers: Iterable[int] | None = None) -> None:
+        self._transform, self._places = transform, None if optimizers is None else sorted(set(optimizers))
+        self.handles: list[Handle] = []
+
+    def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
+        places = range(len(trainer.optimizers)) if self._places is None else self._places
+        chosen = [_optimizer(trainer, place) for place in places]
+        self.handles = [attached(optimizer) or attach(optimizer, self._transform) for optimizer in chosen]
+
+
+class NeuralGrokCallback(Callback):
+    """NeuralGrok in Lightning's Trainer, its outer steps taken on ``outer_data``.
+
+    Args:
+        outer_data: batches set apart from the training data, e.g. a ``DataLoader`` that does not shuffle. They are kept
+            in memory and used in turn.
+        loss: of the module and a batch; it calls neither ``backward`` nor ``log``.
+        optimizer: the place of the optimizer, where the model has several.
+        settings: those of :class:`grokkit.NeuralGrok`.
+
+    Raises:
+        InputError: there are no outer data, or no such optimizer.
+    """
+
+    def __init__(
+        self, outer_data: Iterable[Any], loss: Callable[[Any, Any], Tensor], optimizer: int = 0, **settings: Any
+    ) -> None:
+        self._batches, self._loss, self._place, self._settings = list(outer_data), loss, optimizer, settings
+        self.neuralgrok: NeuralGrok | None = None
+        if not self._batches:
+            raise InputError("there are no outer data; set some of the training data apart, 1 in 50 in the paper")
+
+    def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
+        optimizer = _optimizer(trainer, self._place)
+        if self.neuralgrok is None or attached(optimizer) is not self.neuralgrok.handle:
+            self.neuralgrok = NeuralGrok(pl_module, optimizer, **self._settings)
+
+    def on_before_optimizer_step(self, trainer: Any, pl_module: Any, optimizer: Any) -> None:
+        if self.neuralgrok is None or attached(optimizer) is not self.neuralgrok.handle:
+            return
+        batch = self._batches[trainer.global_step // self.neuralgrok.every % len(self._batches)]
+        batch = trainer.strategy.batch_to_device(batch)
+        with trainer.precision_plugin.forward_context():
+            self.neuralgrok.outer_step(outer_loss=lambda: self._loss(pl_module, batch))
+
+
+def _optimizer(trainer: Any, place: int) -> Any:
+    if not 0 <= place < len(trainer.optimizers):
+        raise InputError(f"there is no optimizer {place}: the model has {len(trainer.optimizers)}, counted from 0")
+    return trainer.optimizers[place]

@@ -1,0 +1,63 @@
+"""Which calls of an optimizer's ``step()`` are a step of training, and which gradients it is about to take."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from grokkit.shards import is_distributed, local
+
+
+def within_own_step(optimizer: Any) -> bool:
+    """Whether a subclass's ``step()`` called ``super().step()``: PyTorch then runs the hooks once for each.
+
+    Read off the stack, not kept in a flag, because no hook runs when a step raises, and a flag would stay up.
+    """
+    frame, inner = sys._getframe(1), None
+    while frame is not None:
+        if frame.f_locals.get("self") is optimizer:
+            if inner is not None and frame.f_code is inner.f_code:
+                return True
+            inner = inner or frame  # the nearest is the one that runs the hooks
+        frame = frame.f_back
+    return False
+
+
+def skipped_by_scaler(optimizer: Any, grads: list[Tensor]) -> bool:
+    """Meet a GradScaler that leaves the unscaling to a fused optimizer: unscale here, or skip the step.
+
+    Such a scaler calls ``step()`` even when it found inf or NaN; the optimizer's kernel then does nothing, and
+    neither may we.
+    """
+    found_inf, scale = getattr(optimizer, "found_inf", None), getattr(optimizer, "grad_scale", None)
+    if found_inf is not None and found_inf.item():
+        return True
+    if scale is not None:
+        torch._foreach_div_([local(g) for g in grads], local(scale))
+        optimizer.grad_scale = None  # the kernel must not unscale again
+    return False
+
+
+def only_creates_state(optimizer: Any) -> bool:
+    """Whether this is the step that PyTorch's distributed checkpoints take to have the optimizer create its state.
+
+    It has zeros for gradients and for learning rates: no step of training, and nothing to begin an average with.
+    """
+    rates = [group.get("lr") for group in optimizer.param_groups]
+    if any(rate is None or (isinstance(rate, Tensor) and rate.device.type != "cpu") or rate != 0 for rate in rates):
+        return False
+    frame = sys._getframe(1)
+    while frame is not None and frame.f_code.co_name != "_init_optim_state":
+        frame = frame.f_back
+    return frame is not None
+
+
+def summed(param: Any) -> Any:
+    """The gradient of ``param``; where every process holds a summand of it, as in tensor parallelism, their sum."""
+    grad = param.grad
+    if is_distributed(grad) and any(place.is_partial() for place in grad.placements):
+        param.grad = grad.redistribute(placements=param.placements)
+    return param.grad

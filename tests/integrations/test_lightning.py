@@ -1,0 +1,167 @@
+"""Lightning's Trainer with a callback: against a loop that filters by hand, and resumed from its own checkpoint."""
+
+import pytest
+import torch
+from by_hand import TRANSFORMS, ByHand, network, same, values
+
+from grokkit import InputError, NeuralGrok, attach, grokfast_ema
+from grokkit.attach import attached
+from grokkit.rng import stream
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # Lightning's advice on workers, loggers and its own deprecations
+
+lightning = pytest.importorskip("lightning")
+
+from grokkit.integrations.lightning import GrokkitCallback, NeuralGrokCallback  # noqa: E402
+
+EPOCHS, ROWS, ACCUMULATED = 3, 6, 2
+GENERATOR = stream(0, "data")
+X, Y = (torch.randn(24, width, generator=GENERATOR) for width in (3, 2))
+BATCHES = [(X[i : i + ROWS], Y[i : i + ROWS]) for i in range(0, 24, ROWS)]
+OUTER = [(torch.randn(5, 3, generator=GENERATOR), torch.randn(5, 2, generator=GENERATOR)) for _ in range(3)]
+
+
+def error(model, batch):
+    return (model(batch[0].to(next(model.parameters()).dtype)) - batch[1]).square().mean()
+
+
+class Module(lightning.LightningModule):
+    def __init__(self, manual=False, optimizers=1, dtype=torch.float32):
+        super().__init__()
+        self.net, self.automatic_optimization, self.number = network(dtype=dtype), not manual, optimizers
+
+    def forward(self, x):
+        return self.net(x)
+
+    def training_step(self, batch, index):
+        if self.automatic_optimization:
+            return error(self, batch)
+        optimizers = self.optimizers() if self.number > 1 else [self.optimizers()]
+        self.manual_backward(error(self, batch) / ACCUMULATED)
+        if index % ACCUMULATED == ACCUMULATED - 1:
+            for optimizer in optimizers:
+                optimizer.step()
+            for optimizer in optimizers:
+                optimizer.zero_grad()
+        return None
+
+    def configure_optimizers(self):
+        parts = [self.net.parameters()] if self.number == 1 else [self.net[0].parameters(), self.net[2].parameters()]
+        return [torch.optim.AdamW(part, lr=0.05) for part in parts]
+
+    def train_dataloader(self):
+        return torch.utils.data.DataLoader(torch.utils.data.TensorDataset(X, Y), batch_size=ROWS)
+
+
+def fit(path, module, callback, epochs=EPOCHS, checkpoint=None, **settings):
+    if module.automatic_optimization:
+        settings["accumulate_grad_batches"] = ACCUMULATED
+    trainer = lightning.Trainer(
+        default_root_dir=path, max_epochs=epochs, accelerator="cpu", devices=1, logger=False, callbacks=callback,
+        enable_progress_bar=False, enable_model_summary=False, enable_checkpointing=False, **settings,
+    )  # fmt: skip
+    trainer.fit(module, ckpt_path=checkpoint, weights_only=None if checkpoint is None else True)
+    return trainer
+
+
+def by_hand(transform, clip=None):
+    model = network()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.05)
+    stepper = ByHand(optimizer, transform)
+    for _ in range(EPOCHS):
+        for first in range(0, len(BATCHES), ACCUMULATED):
+            optimizer.zero_grad()
+            for batch in BATCHES[first : first + ACCUMULATED]:
+                (error(model, batch) / ACCUMULATED).backward()
+            if clip:
+                torch.nn.utils.clip_grad_norm_(model.parameters(), clip)
+            stepper.step()
+    return values(model)
+
+
+def close(ours, theirs):
+    for a, b in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("manual", [False, True], ids=["automatic", "manual"])
+@pytest.mark.parametrize("name", TRANSFORMS)
+def test_the_trainer_equals_a_loop_filtered_by_hand(tmp_path, name, manual):
+    module = Module(manual)
+    fit(tmp_path, module, GrokkitCallback(TRANSFORMS[name]()))
+    close(values(module), by_hand(TRANSFORMS[name]()))
+    bare = Module(manual)
+    fit(tmp_path, bare, None)
+    assert max((a - b).abs().max() for a, b in zip(values(module), values(bare), strict=True)) > 1e-3
+
+
+def test_gradients_are_clipped_before_the_filter(tmp_path):
+    module = Module()
+    fit(tmp_path, module, GrokkitCallback(grokfast_ema()), gradient_clip_val=0.1)
+    close(values(module), by_hand(grokfast_ema(), clip=0.1))
+
+
+CALLBACKS = {
+    **{name: lambda transform=transform: GrokkitCallback(transform()) for name, transform in TRANSFORMS.items()},
+    "neuralgrok": lambda: NeuralGrokCallback(OUTER, error, hidden=(8, 8), every=2, lr=0.1),
+}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["float32", "bfloat16"])
+@pytest.mark.parametrize("manual", [False, True], ids=["automatic", "manual"])
+@pytest.mark.parametrize("name", CALLBACKS)
+def test_resuming_from_a_checkpoint_is_bit_for_bit(tmp_path, name, manual, dtype):
+    first, path = Module(manual, dtype=dtype), str(tmp_path / "first.ckpt")
+    fit(tmp_path, first, CALLBACKS[name](), epochs=1).save_checkpoint(path)
+    resumed, whole = Module(manual, dtype=dtype), Module(manual, dtype=dtype)
+    trainer = fit(tmp_path, resumed, CALLBACKS[name](), checkpoint=path)
+    fit(tmp_path, whole, CALLBACKS[name]())
+    assert trainer.global_step == EPOCHS * len(BATCHES) // ACCUMULATED
+    assert same(values(resumed), values(whole))
+    assert not same(values(first), values(whole))
+
+
+@pytest.mark.parametrize("manual", [False, True], ids=["automatic", "manual"])
+def test_neuralgrok_s_outer_steps_are_those_of_a_loop(tmp_path, manual):
+    callback, module = CALLBACKS["neuralgrok"](), Module(manual)
+    fit(tmp_path, module, callback)
+    model = network()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.05)
+    ng, step = NeuralGrok(model, optimizer, hidden=(8, 8), every=2, lr=0.1), 0
+    for _ in range(EPOCHS):
+        for first in range(0, len(BATCHES), ACCUMULATED):
+            optimizer.zero_grad()
+            for batch in BATCHES[first : first + ACCUMULATED]:
+                (error(model, batch) / ACCUMULATED).backward()
+            ng.outer_step(outer_loss=lambda step=step: error(model, OUTER[step // 2 % 3]))
+            optimizer.step()
+            step += 1
+    assert callback.neuralgrok.handle.state.updates == step // 2 == 3
+    assert same(values(module), values(model))
+
+
+def test_one_of_two_optimizers(tmp_path):
+    callback, module = GrokkitCallback(grokfast_ema(), optimizers=[1]), Module(manual=True, optimizers=2)
+    trainer = fit(tmp_path, module, callback)
+    assert attached(trainer.optimizers[0]) is None
+    assert attached(trainer.optimizers[1]) is callback.handles[0]
+    both, module = GrokkitCallback(grokfast_ema()), Module(manual=True, optimizers=2)
+    fit(tmp_path, module, both)
+    assert len(both.handles) == 2
+    close(values(module), by_hand(grokfast_ema()))
+
+
+def test_fitting_again_goes_on_with_the_same_optimizer_s_filter(tmp_path):
+    module, callback = Module(), GrokkitCallback(grokfast_ema())
+    optimizer = torch.optim.AdamW(module.parameters(), lr=0.05)
+    handle = attach(optimizer, grokfast_ema())
+    module.configure_optimizers = lambda: optimizer
+    fit(tmp_path, module, callback)
+    assert callback.handles == [handle]
+
+
+def test_what_the_callbacks_refuse(tmp_path):
+    with pytest.raises(InputError, match="there are no outer data"):
+        NeuralGrokCallback([], error)
+    with pytest.raises(InputError, match="there is no optimizer 1: the model has 1, counted from 0"):
+        fit(tmp_path, Module(), GrokkitCallback(grokfast_ema(), optimizers=[1]))

@@ -1,0 +1,224 @@
+"""The attached face where the step is compiled, capturable, wrapped, or only there to create state."""
+
+import pytest
+import torch
+from by_hand import TRANSFORMS, ByHand, loss, make, network, run, same, values
+from torch.distributed.checkpoint.state_dict import (
+    StateDictOptions,
+    get_optimizer_state_dict,
+    set_optimizer_state_dict,
+)
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from grokkit import InputError, NeuralGrok, attach, grokfast_ema, neuralgrok
+from grokkit.attach import attached
+from grokkit.rng import stream
+
+HALF, WHOLE = 4, 8
+ALL = {**TRANSFORMS, "neuralgrok": lambda: neuralgrok(hidden=(8, 8))}
+ADAM = (torch.optim.Adam, {"lr": 0.05})
+
+
+def attached_run(case, transform, steps=range(WHOLE), **settings):
+    model, optimizer = make(*case)
+    attach(optimizer, transform, **settings)
+    return run(model, optimizer, steps)
+
+
+def close(ours, theirs):
+    for a, b in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated:DeprecationWarning")  # in PyTorch itself
+@pytest.mark.parametrize("whole", [False, True], ids=["optimizer.step", "forward-backward-step"])
+@pytest.mark.parametrize("case", [ADAM, (torch.optim.SGD, {"lr": 0.05})])
+def test_a_compiled_step_is_filtered(case, whole):
+    torch._dynamo.reset()
+    model, optimizer = make(*case, dtype=torch.float64)
+    attach(optimizer, TRANSFORMS["chain"]())
+    step = torch.compile(optimizer.step, backend="aot_eager")
+
+    @torch.compile(backend="aot_eager")
+    def everything(x, y):
+        optimizer.zero_grad()
+        (model(x) - y).square().mean().backward()
+        optimizer.step()
+
+    for number in range(WHOLE):
+        if whole:
+            generator = stream(number, "batch")
+            everything(*(torch.randn(8, width, generator=generator).double() for width in (3, 2)))
+        else:
+            optimizer.zero_grad()
+            loss(model, number).backward()
+            step()
+    twin, other = make(*case, dtype=torch.float64)
+    other.step = torch.compile(other.step, backend="aot_eager")  # Adam's own powers of β are float32 then
+    by_hand = run(twin, ByHand(other, TRANSFORMS["chain"]()), range(WHOLE))
+    for ours, theirs in zip(values(model), by_hand, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-12)
+
+
+class Waits(TorchDispatchMode):
+    """What reads a value back from the device, which a CUDA graph cannot hold."""
+
+    def __init__(self):
+        super().__init__()
+        self.names = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if func._schema.name in ("aten::_local_scalar_dense", "aten::nonzero", "aten::is_nonzero", "aten::equal"):
+            self.names.append(func._schema.name)
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_capturable_filter_is_the_same_filter(name):
+    close(attached_run(ADAM, ALL[name](), capturable=True), attached_run(ADAM, ALL[name]()))
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_capturable_filter_reads_nothing_back_and_keeps_its_tensors(name):
+    model, optimizer = make(torch.optim.SGD, {"lr": 0.05})
+    handle = attach(optimizer, ALL[name](), capturable=True)
+    run(model, optimizer, range(1))
+    tensors = {k: v.data_ptr() for p in model.parameters() for k, v in optimizer.state[p].items() if v.numel()}
+    with Waits() as waits:
+        for _ in range(5):
+            optimizer.step()
+    assert waits.names == []
+    assert handle.state is not None
+    again = {k: v.data_ptr() for p in model.parameters() for k, v in optimizer.state[p].items() if v.numel()}
+    assert again == tensors
+
+
+@pytest.mark.parametrize("first", [False, True])
+@pytest.mark.parametrize("name", ALL)
+def test_capturable_and_not_resume_from_one_another(name, first):
+    model, optimizer = make(*ADAM)
+    attach(optimizer, ALL[name](), capturable=first)
+    run(model, optimizer, range(HALF))
+    twin, other = make(*ADAM)
+    attach(other, ALL[name](), capturable=not first)
+    twin.load_state_dict(model.state_dict())
+    other.load_state_dict(optimizer.state_dict())
+    close(run(twin, other, range(HALF, WHOLE)), attached_run(ADAM, ALL[name]()))
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_capturable_filter_resumes_bit_for_bit(name):
+    model, optimizer = make(*ADAM)
+    attach(optimizer, ALL[name](), capturable=True)
+    run(model, optimizer, range(HALF))
+    twin, other = make(*ADAM)
+    attach(other, ALL[name](), capturable=True)
+    twin.load_state_dict(model.state_dict())
+    other.load_state_dict(optimizer.state_dict())
+    assert same(run(twin, other, range(HALF, WHOLE)), attached_run(ADAM, ALL[name](), capturable=True))
+
+
+class Wrapper:
+    """As Accelerate and Lightning wrap an optimizer."""
+
+    def __init__(self, optimizer):
+        self.optimizer = optimizer
+
+
+def test_the_optimizer_in_a_wrapper_is_attached_to():
+    model, optimizer = make(*ADAM)
+    handle = attach(Wrapper(optimizer), TRANSFORMS["ema"]())
+    assert attached(optimizer) is attached(Wrapper(optimizer)) is handle
+    assert same(run(model, optimizer, range(WHOLE)), attached_run(ADAM, TRANSFORMS["ema"]()))
+    handle.detach()
+    assert attached(optimizer) is None
+
+
+@pytest.mark.parametrize("flat", [False, True])
+@pytest.mark.parametrize("case", [ADAM, (torch.optim.SGD, {"lr": 0.05, "momentum": 0.9}), (torch.optim.SGD, {})])
+@pytest.mark.parametrize("name", ALL)
+def test_a_distributed_checkpoint_before_the_first_step_begins_no_average(name, case, flat):
+    """PyTorch takes a step on zero gradients there, to have the optimizer create its state."""
+    case = (case[0], {"lr": 0.05, **case[1]})
+    options = StateDictOptions(flatten_optimizer_state_dict=flat)
+    model, optimizer = make(*case)
+    attach(optimizer, ALL[name]())
+    twin, other = make(*case)
+    by_hand = ByHand(other, ALL[name]())
+    saved = get_optimizer_state_dict(model, optimizer, options=options)
+    assert any("grokkit" in key for key in str(saved).split("'"))
+    set_optimizer_state_dict(model, optimizer, saved, options=options)
+    get_optimizer_state_dict(twin, other, options=options)  # Adam counts that step
+    close(run(model, optimizer, range(WHOLE)), run(twin, by_hand, range(WHOLE)))
+
+
+@pytest.mark.parametrize("flat", [False, True])
+@pytest.mark.parametrize("name", ALL)
+def test_distributed_checkpoints_resume_bit_for_bit(name, flat):
+    options = StateDictOptions(flatten_optimizer_state_dict=flat)
+    model, optimizer = make(*ADAM)
+    attach(optimizer, ALL[name]())
+    run(model, optimizer, range(HALF))
+    saved = get_optimizer_state_dict(model, optimizer, options=options)
+    twin, other = make(*ADAM)
+    twin.load_state_dict(model.state_dict())
+    attach(other, ALL[name]())
+    set_optimizer_state_dict(twin, other, saved, options=options)
+    assert same(run(twin, other, range(HALF, WHOLE)), attached_run(ADAM, ALL[name]()))
+
+
+def test_zeros_alone_are_a_step():
+    model, optimizer = make(torch.optim.SGD, {"lr": 0.0})
+    attach(optimizer, grokfast_ema())
+    for p in model.parameters():
+        p.grad = torch.zeros_like(p)
+    optimizer.step()
+    assert optimizer.state[model[0].weight]["grokkit/step"] == 1
+
+
+def test_an_amplifier_is_exact_whatever_the_weights_are():
+    """It is float64; PyTorch casts what it loads to the parameter's dtype."""
+    model = network(dtype=torch.bfloat16)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
+    ng = NeuralGrok(model, optimizer, hidden=(4, 4), every=1)
+    for step in range(3):
+        optimizer.zero_grad()
+        loss(model, step).backward()
+        ng.outer_step(outer_loss=lambda: loss(model, 99))
+        optimizer.step()
+    saved, expected = optimizer.state_dict(), ng.amplifier.named()
+    other = torch.optim.SGD(network(dtype=torch.bfloat16).parameters(), lr=0.05)
+    other.load_state_dict(saved)
+    found = NeuralGrok(model, other, hidden=(4, 4)).amplifier.named()
+    assert all(torch.equal(found[key], expected[key]) for key in expected)
+    assert found["weight0"].dtype is torch.float64
+
+
+def test_what_pytorch_has_rounded_is_refused():
+    model, optimizer = make(*ADAM, dtype=torch.bfloat16)
+    attach(optimizer, grokfast_ema())
+    run(model, optimizer, range(2))
+    twin, other = make(*ADAM, dtype=torch.bfloat16)
+    other.load_state_dict(optimizer.state_dict())
+    attach(other, grokfast_ema())
+    with pytest.raises(
+        InputError, match=r"'slow' is torch.bfloat16 here, .* keeps torch.float32: .* attach\(\) before"
+    ):
+        run(twin, other, range(2, 3))
+
+
+def test_an_outer_step_before_the_first_step_is_saved():
+    model, optimizer = make(*ADAM)
+    ng = NeuralGrok(model, optimizer, hidden=(4, 4), every=1)
+    loss(model, 0).backward()
+    ng.outer_step(outer_loss=lambda: loss(model, 99))
+    saved, expected = optimizer.state_dict(), ng.amplifier.named()
+    for load_first in (False, True):
+        twin, other = make(*ADAM)
+        if load_first:
+            other.load_state_dict(saved)
+        found = NeuralGrok(twin, other, hidden=(4, 4), every=1)
+        if not load_first:
+            other.load_state_dict(saved)
+        assert all(torch.equal(found.amplifier.named()[key], expected[key]) for key in expected)
+        run(twin, other, range(2))  # Adam sets up what it has not seen
