@@ -57,8 +57,8 @@ def test_controls_scale_the_learning_rate_of_what_they_control():
     for task, (lr, _, _, _, lamb, _, _) in PAPER.items():
         for control, arm, factor in (("adamw-lr-scaled", "adamw", 3), ("adam-lr-scaled", "grokfast-ema", 1 + lamb)):
             scaled, base = (method_config(name, task).optimizer.model_dump() for name in (control, arm))
-            assert scaled.pop("lr") == pytest.approx(factor * lr)
-            assert base.pop("lr") == lr
+            assert scaled.pop("lr") == pytest.approx(factor * base["lr"])
+            assert base.pop("lr") == (lr if (task, arm) != ("mnist", "adamw") else 3e-3), "that one is tuned"
             assert scaled == base
 
 
