@@ -18,8 +18,8 @@ def step_overhead(transform: GradientTransform, device: str = "cpu", parameters:
     """``AdamW(fused=True).step()`` alone and one read and write of the gradients; with the transform attached.
 
     The plain side's time is that of both: g ← 1·g in place is the least that any filter has to move. One with an
-    average of its own has to read and write that, too. The note tells how much of plain the pass over the gradients is, and how
-    many times the parameters the kept state is.
+    average of its own has to read and write that, too. The note tells how much of plain the pass over the gradients
+    is, and how many times the parameters the kept state is.
     """
     bare, filtered = (_optimizer(device, parameters or PARAMETERS) for _ in range(2))
     attach(filtered, transform)
