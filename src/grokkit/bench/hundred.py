@@ -17,8 +17,9 @@ _LAYERS = 12  # so many equal parts, each two matrices and two vectors, as a Tra
 def step_overhead(transform: GradientTransform, device: str = "cpu", parameters: int | None = None) -> Duel:
     """``AdamW(fused=True).step()`` alone and one read and write of the gradients; with the transform attached.
 
-    The plain side's time is that of both: g ← 1·g in place is the least that any filter has to move. The note tells the
-    step's own time, and how many times the state that is kept is as large as the parameters.
+    The plain side's time is that of both: g ← 1·g in place is the least that any filter has to move. One with an
+    average of its own has to read and write that, too. The note tells how much of plain the pass over the gradients
+    is, and how many times the parameters the kept state is.
     """
     bare, filtered = (_optimizer(device, parameters or PARAMETERS) for _ in range(2))
     attach(filtered, transform)
