@@ -72,7 +72,7 @@ ADAMW = MethodCard(
             {
                 "mnist": ({"lr": 3e-3, "wd": 0.5}, "tuned on 1,000 images; docs/real-data.md"),
                 "imdb": ({"wd": 10.0}, "grokfast-ema's decay without its filter; not tuned"),
-                "qm9": ({"lr": 3e-3, "wd": 1.0}, "tuned on 100 molecules; docs/real-data.md"),
+                "qm9": ({"lr": 1e-2, "wd": 0.3}, "tuned on 100 molecules; docs/real-data.md"),
             }
         ),
         "parity": Recipe(
