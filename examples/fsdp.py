@@ -48,6 +48,7 @@ def train(rank, folder):
     print(f"process {rank}: loss {loss:.3f}; holds {tuple(slow.to_local().shape)} of {tuple(slow.shape)}")
     weights, state = get_state_dict(model, optimizer)
     dcp.save({"model": weights, "optimizer": state}, checkpoint_id=f"{folder}/checkpoint")
+    dist.barrier()  # nobody leaves while another is still at it
     dist.destroy_process_group()
 
 
