@@ -116,13 +116,13 @@ def compare(
     if train_size is None and train_fraction is None:
         train_size = usual.train_size
     model_settings = model_config(model or usual.model)
-    feed_forward = model_settings.kind != "decoder"
+    is_decoder = model_settings.kind == "decoder"
     shared = {
         "task": checked(
             TaskConfig,
             "task",
             spec=task,
-            layout=layout or ("operands" if feed_forward else "infix"),
+            layout=layout or ("infix" if is_decoder else "operands"),
             operands_from=_starts(operands_from),
             train_fraction=0.5 if train_fraction is None else train_fraction,
             validation_fraction=validation_fraction,
@@ -132,7 +132,7 @@ def compare(
         ),
         "model": model_settings,
         "budget": budget,
-        "batch_size": _batch_size(batch_size or str(usual.batch_size or ("full" if feed_forward else 512))),
+        "batch_size": _batch_size(batch_size or str(usual.batch_size or (512 if is_decoder else "full"))),
         "remainder": remainder,
         "target": 0.95 if target is None else target,
         "target_loss": usual.target_loss if target_loss is None else target_loss,

@@ -4,7 +4,8 @@ import copy
 
 import pytest
 import torch
-from torch.func import functional_call, grad, stack_module_state
+from seeds_at_once import assert_gradients_equal_one_by_one, close
+from torch.func import functional_call
 from torch.utils.flop_counter import FlopCounterMode
 
 from grokkit.errors import InputError
@@ -79,12 +80,6 @@ def test_equals_nnconv(width, pooled):
         close(got, wanted, name)
 
 
-def close(got, expected, what):
-    size = float(expected.detach().abs().max())
-    assert size > 0, what
-    torch.testing.assert_close(got, expected, rtol=1e-5, atol=1e-5 * size, msg=lambda text: f"{what}: {text}")
-
-
 def test_places_without_an_atom_have_no_influence():
     model, (packed, *_) = build(), molecules()
     wider = torch.zeros(len(packed), PLACES + 3, FEATURES + BOND_KINDS * (PLACES + 3))
@@ -102,22 +97,9 @@ def test_the_order_of_the_atoms_makes_no_difference():
     torch.testing.assert_close(model(packed[:, order][..., columns]), model(packed))
 
 
-@pytest.fixture
-def no_slow_path():
-    torch._C._functorch._set_vmap_fallback_enabled(False)
-    yield
-    torch._C._functorch._set_vmap_fallback_enabled(True)
-
-
-def test_batched_over_seeds_equals_one_by_one(no_slow_path):
+def test_batched_over_seeds_equals_one_by_one():
     models = [build(seed) for seed in range(3)]
-    packed = torch.stack([molecules(seed)[0] for seed in range(3)])
-    params, _ = stack_module_state(models)
-    found = torch.func.vmap(grad(lambda p, x: functional_call(models[0], p, (x,)).square().sum()))(params, packed)
-    for place, model in enumerate(models):
-        alone = torch.autograd.grad(model(packed[place]).square().sum(), list(model.parameters()))
-        for (name, _), expected in zip(model.named_parameters(), alone, strict=True):
-            close(found[name][place], expected, name)
+    assert_gradients_equal_one_by_one(models, torch.stack([molecules(seed)[0] for seed in range(3)]))
 
 
 def test_bfloat16_products_come_near():

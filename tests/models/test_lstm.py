@@ -2,8 +2,9 @@
 
 import pytest
 import torch
+from seeds_at_once import assert_gradients_equal_one_by_one, close
 from torch import nn
-from torch.func import functional_call, grad, stack_module_state
+from torch.func import functional_call, grad
 from torch.utils.flop_counter import FlopCounterMode
 
 from grokkit.errors import InputError
@@ -65,32 +66,9 @@ def test_equals_torch_lstm_on_rows_without_padding(form, depth):
         close(got, wanted, name)
 
 
-def close(got, expected, what):
-    size = float(expected.detach().abs().max())
-    assert size > 0, what
-    torch.testing.assert_close(got, expected, rtol=1e-5, atol=1e-5 * size, msg=lambda text: f"{what}: {text}")
-
-
-@pytest.fixture
-def no_slow_path():
-    torch._C._functorch._set_vmap_fallback_enabled(False)
-    yield
-    torch._C._functorch._set_vmap_fallback_enabled(True)
-
-
-def test_batched_over_seeds_equals_one_by_one(no_slow_path):
+def test_batched_over_seeds_equals_one_by_one():
     models = [build(seed) for seed in range(3)]
-    tokens_SBT = torch.stack([texts(seed=seed) for seed in range(3)])
-    params, _ = stack_module_state(models)
-
-    def loss(params, tokens):
-        return functional_call(models[0], params, (tokens,)).square().sum()
-
-    found = torch.func.vmap(grad(loss))(params, tokens_SBT)
-    for place, (model, tokens) in enumerate(zip(models, tokens_SBT, strict=True)):
-        alone = torch.autograd.grad(model(tokens).square().sum(), list(model.parameters()))
-        for (name, _), expected in zip(model.named_parameters(), alone, strict=True):
-            close(found[name][place], expected, name)
+    assert_gradients_equal_one_by_one(models, torch.stack([texts(seed=seed) for seed in range(3)]))
 
 
 def test_padding_has_no_influence():

@@ -53,26 +53,24 @@ def ramp(start, end):
     return lambda step: min(1.0, max(0.0, (step - start) / (end - start)))
 
 
-def test_events_are_known_to_one_step_of_the_grid(tiny):
-    rise = ramp(500, 600)
-    history, *_ = simulated(tiny, lambda step: (1.0 if step > 103 else 0.0, rise(step)))
-    events = history.events()
+def assert_known_to_one_step(events):
     assert (events.memorized_at, events.memorized_resolution_steps) == (110, 10)
     assert 595 <= events.generalized_at <= 595 + 17
     assert events.generalized_at - events.resolution_steps < 595
     assert events.resolution_steps <= 0.03 * 600
     assert events.confirmed
+
+
+def test_events_are_known_to_one_step_of_the_grid(tiny):
+    rise = ramp(500, 600)
+    history, *_ = simulated(tiny, lambda step: (1.0 if step > 103 else 0.0, rise(step)))
+    assert_known_to_one_step(history.events())
 
 
 def test_events_in_losses_are_known_to_one_step_of_the_grid(tiny):
     fall = ramp(600, 500)
     history, *_ = simulated(tiny, lambda step: (0.0 if step > 103 else 3.0, 4.0 * fall(step)), target_loss=0.2)
-    events = history.events()
-    assert (events.memorized_at, events.memorized_resolution_steps) == (110, 10)
-    assert 595 <= events.generalized_at <= 595 + 17
-    assert events.generalized_at - events.resolution_steps < 595
-    assert events.resolution_steps <= 0.03 * 600
-    assert events.confirmed
+    assert_known_to_one_step(history.events())
 
 
 def test_a_loss_far_above_its_target_costs_the_share_and_looks_bound_it(tiny):

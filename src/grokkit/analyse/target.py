@@ -20,12 +20,12 @@ class Target(NamedTuple):
     @property
     def short(self) -> str:
         """For the head of a column: ``95 %``, ``loss 0.05``."""
-        return percent(self.value) if self.measure == "accuracy" else f"loss {self.value:.3g}"
+        return self.value_text if self.measure == "accuracy" else f"loss {self.value_text}"
 
     @property
     def phrase(self) -> str:
         """To reach or to miss: ``95 %``, ``a loss of 0.05``."""
-        return percent(self.value) if self.measure == "accuracy" else f"a loss of {self.value:.3g}"
+        return self.value_text if self.measure == "accuracy" else f"a loss of {self.value_text}"
 
     @property
     def at_least(self) -> str:

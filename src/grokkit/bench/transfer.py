@@ -10,9 +10,8 @@ import torch.nn.functional as F
 from grokkit.bench.measure import Duel, timed
 from grokkit.bench.settings import TRANSFER_SCRATCH, TRANSFER_TARGET, XOR
 from grokkit.bench.steps import OurStep
-from grokkit.errors import InputError
 from grokkit.tasks import XorTask
-from grokkit.train.config import RunConfig
+from grokkit.train.config import RunConfig, TwoLayerConfig
 from grokkit.train.setup import build_lesson, build_model, build_problem, build_start
 from grokkit.train.trainer import train
 
@@ -51,17 +50,13 @@ def xor_step() -> Duel:
 
 
 class PlainXorStep:
-    """A step as one writes it; the rows that are trained on as one matrix.
-
-    Raises:
-        InputError: for a task of another kind.
-    """
+    """A step as one writes it; the rows that are trained on as one matrix."""
 
     def __init__(self, config: RunConfig) -> None:
         problem = build_problem(config)
         task, settings = problem.task, config.method.optimizer
-        if not isinstance(task, XorTask) or config.model.kind != "two-layer":
-            raise InputError(f"{task.name!r} with {config.model.kind} is not XOR clusters with two-layer")
+        assert isinstance(task, XorTask)
+        assert isinstance(config.model, TwoLayerConfig)
         self.inputs_Np = torch.cat([columns_Pc[problem.inner] for columns_Pc in task.columns()], 1)
         self.targets_N = task.targets_N[problem.inner]
         width = config.model.width

@@ -19,6 +19,7 @@ from torch import Tensor
 from grokkit import GradientTransform, Handle, InputError, NeuralGrok, attach
 from grokkit.attach import attached, unwrapped
 from grokkit.errors import MissingExtraError
+from grokkit.integrations.outer import OuterData
 
 try:
     from transformers.trainer_callback import TrainerCallback
@@ -54,11 +55,9 @@ class NeuralGrokCallback(TrainerCallback):
     def __init__(
         self, outer_data: Iterable[Any], loss: Callable[[Any, Any], Tensor] | None = None, **settings: Any
     ) -> None:
-        self._batches, self._settings = list(outer_data), settings
+        self._batches, self._settings = OuterData(outer_data), settings
         self._loss = loss or (lambda model, batch: model(**batch).loss)
         self.neuralgrok: NeuralGrok | None = None
-        if not self._batches:
-            raise InputError("there are no outer data; set some of the training data apart, 1 in 50 in the paper")
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **now: Any) -> None:
         if args.fp16:
@@ -70,6 +69,6 @@ class NeuralGrokCallback(TrainerCallback):
 
     def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **now: Any) -> None:
         assert self.neuralgrok is not None
-        batch = self._batches[state.global_step // self.neuralgrok.every % len(self._batches)]
+        batch = self._batches.at(state.global_step, self.neuralgrok.every)
         batch = {name: value.to(args.device) for name, value in batch.items()}
         self.neuralgrok.outer_step(outer_loss=lambda: self._loss(now["model"], batch))

@@ -16,6 +16,7 @@ from torch import Tensor
 from grokkit import GradientTransform, Handle, InputError, NeuralGrok, attach
 from grokkit.attach import attached
 from grokkit.errors import MissingExtraError
+from grokkit.integrations.outer import OuterData
 
 try:
     from lightning.pytorch.callbacks import Callback
@@ -53,10 +54,8 @@ class NeuralGrokCallback(Callback):
     def __init__(
         self, outer_data: Iterable[Any], loss: Callable[[Any, Any], Tensor], optimizer: int = 0, **settings: Any
     ) -> None:
-        self._batches, self._loss, self._place, self._settings = list(outer_data), loss, optimizer, settings
+        self._batches, self._loss, self._place, self._settings = OuterData(outer_data), loss, optimizer, settings
         self.neuralgrok: NeuralGrok | None = None
-        if not self._batches:
-            raise InputError("there are no outer data; set some of the training data apart, 1 in 50 in the paper")
 
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
         optimizer = _optimizer(trainer, self._place)
@@ -66,7 +65,7 @@ class NeuralGrokCallback(Callback):
     def on_before_optimizer_step(self, trainer: Any, pl_module: Any, optimizer: Any) -> None:
         if self.neuralgrok is None or attached(optimizer) is not self.neuralgrok.handle:
             return
-        batch = self._batches[trainer.global_step // self.neuralgrok.every % len(self._batches)]
+        batch = self._batches.at(trainer.global_step, self.neuralgrok.every)
         batch = trainer.strategy.batch_to_device(batch)
         with trainer.precision_plugin.forward_context():
             self.neuralgrok.outer_step(outer_loss=lambda: self._loss(pl_module, batch))

@@ -13,9 +13,9 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from grokkit.errors import InputError
 from grokkit.models.lstm import PADDING
 from grokkit.models.matmul import Linear
+from grokkit.models.settings import check_sizes
 
 
 class Bag(nn.Module):
@@ -32,8 +32,7 @@ class Bag(nn.Module):
 
     def __init__(self, *, vocabulary: int, classes: int, dim: int = 8) -> None:
         super().__init__()
-        if dim < 1:
-            raise InputError(f"bag dim={dim} is not possible: at least 1; the default is 8")
+        check_sizes("bag", "the default is 8", dim=dim)
         self.token_embeddings = nn.Embedding(vocabulary, dim, padding_idx=PADDING)
         self.head = Linear(dim, classes)
 

@@ -28,6 +28,7 @@ from torch import Tensor, nn
 from grokkit.errors import InputError, unknown
 from grokkit.models.matmul import Linear, linear, transformed
 from grokkit.models.prefix import Trie, attend, build_trie
+from grokkit.models.settings import check_sizes, scale_weights
 
 _WORTH_SHARING = 0.85  # of all positions: with more distinct prefixes, gathering costs what sharing saves
 
@@ -62,9 +63,7 @@ class Decoder(nn.Module):
         init_scale: float = 1.0,
     ) -> None:
         super().__init__()
-        for name, value in (("depth", depth), ("width", width), ("heads", heads)):
-            if value < 1:
-                raise InputError(f"decoder {name}={value} is not possible: at least 1; the papers use 2, 128 and 4")
+        check_sizes("decoder", "the papers use 2, 128 and 4", depth=depth, width=width, heads=heads)
         if width % heads:
             raise InputError(f"decoder width={width} is not divisible by heads={heads}; e.g. width=128, heads=4")
         if residual not in ("grokfast", "pre-norm"):
@@ -183,14 +182,3 @@ class CausalAttention(nn.Module):
             q, k, v = linear(x_MW, weight, bias).chunk(3, 1)
         levels = trie.levels(of_cells=first, last_only=last_only)
         return self.out_proj(attend(q, k, v, levels, self.heads))
-
-
-def scale_weights(model: nn.Module, factor: float) -> None:
-    """Multiply all initial weights by ``factor``, except those of LayerNorms."""
-    if not 0.0 < factor < float("inf"):
-        raise InputError(f"init_scale={factor!r} is not possible: a finite number > 0; the default is 1")
-    with torch.no_grad():
-        for module in model.modules():
-            if not isinstance(module, nn.LayerNorm):
-                for parameter in module.parameters(recurse=False):
-                    parameter.mul_(factor)

@@ -13,15 +13,14 @@ Shapes: B batch, T tokens, F features, D embedding, V vocabulary, W width, C cla
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from grokkit.errors import InputError
-from grokkit.models.decoder import scale_weights
 from grokkit.models.matmul import Linear, is_float32, linear, transformed, weight_gradient
+from grokkit.models.relu_layers import relu_layers, through, weights
+from grokkit.models.settings import check_sizes, scale_weights
 
 
 class FNN(nn.Module):
@@ -59,9 +58,7 @@ class FNN(nn.Module):
         init_scale: float = 1.0,
     ) -> None:
         super().__init__()
-        for name, value in (("depth", depth), ("dim", dim), ("width", width)):
-            if value < 1:
-                raise InputError(f"fnn {name}={value} is not possible: at least 1; the paper uses 3, 128 and 512")
+        check_sizes("fnn", "the paper uses 3, 128 and 512", depth=depth, dim=dim, width=width)
         self.reads_tokens = features is None
         if features is not None and vocabulary is None and tokens is None:
             embedded, embedding_weights = dim, features * dim
@@ -72,10 +69,8 @@ class FNN(nn.Module):
         else:
             raise InputError("an fnn reads tokens or features: give vocabulary and tokens, or features alone")
         sizes = [embedded, *[width] * (depth - 1), classes]
-        self._weights = embedding_weights + sum(i * o for i, o in pairwise(sizes))
-        self.layers = nn.ModuleList(
-            Linear(i, o, bias=bias, inner=layer < depth - 1) for layer, (i, o) in enumerate(pairwise(sizes))
-        )
+        self._weights = embedding_weights + weights(sizes)
+        self.layers = relu_layers(sizes, bias=bias)
         self.use_tables = True
         if init_scale != 1.0:
             scale_weights(self, init_scale)
@@ -90,9 +85,7 @@ class FNN(nn.Module):
             x = self.token_embeddings(inputs).flatten(1)
         else:
             x = self.input_embedding(inputs)
-        for layer in self.layers[:-1]:
-            x = F.relu(layer(x))
-        return self.layers[-1](x)
+        return through(self.layers, x)
 
     def forward_flops(self, batch: int, tokens: int) -> int:
         """Floating-point operations in the matrix products of one forward pass: 2·B per weight.

@@ -22,9 +22,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from grokkit.errors import InputError
-from grokkit.models.decoder import scale_weights
 from grokkit.models.matmul import Linear
+from grokkit.models.settings import check_sizes, scale_weights
 
 BOND_KINDS = 4
 
@@ -57,12 +56,15 @@ class GraphConv(nn.Module):
         init_scale: float = 1.0,
     ) -> None:
         super().__init__()
-        sizes = {"features": features, "width": width, "pooled": pooled, "hidden": hidden, "edge_hidden": edge_hidden}
-        for name, value in sizes.items():
-            if value < 1:
-                raise InputError(
-                    f"graph-conv {name}={value} is not possible: at least 1; the paper uses 11, 32, 16, 32"
-                )
+        check_sizes(
+            "graph-conv",
+            "the paper uses 11, 32, 16, 32",
+            features=features,
+            width=width,
+            pooled=pooled,
+            hidden=hidden,
+            edge_hidden=edge_hidden,
+        )
         self.features = features
         self.conv_1 = EdgeConv(features, width, edge_hidden)
         self.conv_2 = EdgeConv(width, pooled, edge_hidden)

@@ -20,9 +20,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from grokkit.errors import InputError
-from grokkit.models.decoder import scale_weights
 from grokkit.models.matmul import Linear, is_float32, linear, transformed
+from grokkit.models.settings import check_sizes, scale_weights
 
 PADDING = 0
 
@@ -57,9 +56,7 @@ class LSTM(nn.Module):
         init_scale: float = 1.0,
     ) -> None:
         super().__init__()
-        for name, value in (("depth", depth), ("dim", dim), ("width", width)):
-            if value < 1:
-                raise InputError(f"lstm {name}={value} is not possible: at least 1; the paper uses 2, 64 and 256")
+        check_sizes("lstm", "the paper uses 2, 64 and 256", depth=depth, dim=dim, width=width)
         self.depth, self.width = depth, width
         self.token_embeddings = nn.Embedding(vocabulary, dim, padding_idx=PADDING)
         self.lstm = nn.LSTM(dim, width, depth, batch_first=True)

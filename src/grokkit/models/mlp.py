@@ -11,14 +11,10 @@ Shapes: B batch, F features, W width, C outputs.
 
 from __future__ import annotations
 
-from itertools import pairwise
-
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from grokkit.errors import InputError
-from grokkit.models.decoder import scale_weights
-from grokkit.models.matmul import Linear
+from grokkit.models.relu_layers import relu_layers, through, weights
+from grokkit.models.settings import check_sizes, scale_weights
 
 
 class MLP(nn.Module):
@@ -39,22 +35,15 @@ class MLP(nn.Module):
         self, *, features: int, classes: int, depth: int = 3, width: int = 200, init_scale: float = 1.0
     ) -> None:
         super().__init__()
-        for name, value in (("depth", depth), ("width", width)):
-            if value < 1:
-                raise InputError(f"mlp {name}={value} is not possible: at least 1; the paper uses 3 and 200")
+        check_sizes("mlp", "the paper uses 3 and 200", depth=depth, width=width)
         sizes = [features, *[width] * (depth - 1), classes]
-        self._weights = sum(i * o for i, o in pairwise(sizes))
-        self.layers = nn.ModuleList(
-            Linear(i, o, inner=layer < depth - 1) for layer, (i, o) in enumerate(pairwise(sizes))
-        )
+        self._weights = weights(sizes)
+        self.layers = relu_layers(sizes)
         if init_scale != 1.0:
             scale_weights(self, init_scale)
 
     def forward(self, x_BF: Tensor) -> Tensor:
-        x = x_BF
-        for layer in self.layers[:-1]:
-            x = F.relu(layer(x))
-        return self.layers[-1](x)
+        return through(self.layers, x_BF)
 
     def forward_flops(self, batch: int, tokens: int) -> int:
         """Floating-point operations in the matrix products of one forward pass: 2·B per weight.

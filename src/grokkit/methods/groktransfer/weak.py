@@ -66,6 +66,7 @@ class WeakModel:
             InputError: for tokens where the model reads numbers, or the other way round.
         """
         places, vocabulary, classes = inputs.shape[1], lesson.vocabulary, lesson.outputs
+        sizes: dict[str, Any] = {"depth": self.depth, "dim": self.dim, "width": self.width}
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(stream(seed, f"weak {self}").initial_seed())
             if self.kind == "mlp":
@@ -75,11 +76,11 @@ class WeakModel:
             if vocabulary is None:
                 if self.kind != "fnn":
                     raise InputError(f"{self} reads tokens, and this task has numbers; take an mlp or an fnn")
-                return FNN(features=places, classes=classes, depth=self.depth, dim=self.dim, width=self.width)
+                return FNN(features=places, classes=classes, **sizes)
             if self.kind == "bag":
                 return Bag(vocabulary=vocabulary, classes=classes, dim=self.dim)
             if self.kind == "lstm":
-                return LSTM(vocabulary=vocabulary, classes=classes, depth=self.depth, dim=self.dim, width=self.width)
+                return LSTM(vocabulary=vocabulary, classes=classes, **sizes)
             if self.kind == "decoder":
                 return Decoder(
                     vocabulary=max(vocabulary, classes),
@@ -88,14 +89,7 @@ class WeakModel:
                     width=self.dim,
                     heads=self.heads,
                 )
-            return FNN(
-                vocabulary=vocabulary,
-                tokens=places,
-                classes=classes,
-                depth=self.depth,
-                dim=self.dim,
-                width=self.width,
-            )
+            return FNN(vocabulary=vocabulary, tokens=places, classes=classes, **sizes)
 
 
 _SIZES = {"d": "dim", "w": "width", "l": "depth", "h": "heads"}

@@ -1,0 +1,25 @@
+"""The outer data of NeuralGrok's callbacks: batches kept in memory and used in turn."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from grokkit import InputError
+
+
+class OuterData:
+    """The batches of ``data``.
+
+    Raises:
+        InputError: there are none.
+    """
+
+    def __init__(self, data: Iterable[Any]) -> None:
+        self._batches = list(data)
+        if not self._batches:
+            raise InputError("there are no outer data; set some of the training data apart, 1 in 50 in the paper")
+
+    def at(self, step: int, every: int) -> Any:
+        """The batch of the outer step at ``step``, if there is one every ``every`` steps."""
+        return self._batches[step // every % len(self._batches)]
