@@ -231,7 +231,7 @@ def _report(store: Store, console: Console) -> None:
     with console.status("drawing the report"):
         paths = write_report(store.folder, study, runs, curves, tables, rows, verdict_text)
     console.print()
-    console.print(leaderboard_table(rows, study))
+    console.print(leaderboard_table(rows, study, console.width))
     console.print()
     console.print(verdict_text, style="bold")
     console.print(f"\nreport: {paths['report.html']}", soft_wrap=True)

@@ -31,7 +31,7 @@ from scipy import special, stats
 MAX_CORRELATION = 0.9
 
 _LOG_2PI = float(np.log(2 * np.pi))
-_GAIN = 1e-11  # an expectation–maximization step that gains less log likelihood ends the search
+_STILL = 1e-6  # an expectation–maximization step that moves every parameter less, beside the variance, ends the search
 _STEPS = 5_000
 _CLOSE = 1e-7  # how near the square root of the deviance at a limit comes to that of the level
 
@@ -154,14 +154,13 @@ def _start(pairs: Pairs) -> _Parameters:
 def _maximize(pairs: Pairs, start: _Parameters, delta: float | None = None) -> _Fit:
     """Expectation–maximization from ``start``, with δ held at ``delta`` if that is given."""
     parameters = _with_bounded_correlation(start)
-    best = _log_likelihood(pairs, parameters)
     for _ in range(_STEPS):
-        after = _improved(pairs, parameters, delta)
-        now = _log_likelihood(pairs, after)
-        gain, parameters, best = now - best, after, now
-        if gain < _GAIN:
+        before, parameters = parameters, _improved(pairs, parameters, delta)
+        moved = max(abs(after - was) for after, was in zip(parameters, before, strict=True))
+        # All four are in the scale of the logarithms or its square, so one small number serves for all.
+        if moved < _STILL * parameters.difference_variance:
             break
-    return _Fit(parameters, best)
+    return _Fit(parameters, _log_likelihood(pairs, parameters))
 
 
 def _improved(pairs: Pairs, parameters: _Parameters, delta: float | None) -> _Parameters:

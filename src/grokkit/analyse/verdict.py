@@ -167,7 +167,7 @@ def _comparison(others: Sequence[Row], found: Mapping[str, Claim], words: _Words
     parts += [f"less often: {text}" for text in rates("less often")]
     if bounded := groups.get("bound"):
         shown = [words.bounded(row, found[row["method"]]) for row in bounded]
-        parts.append("too few complete pairs for an interval: " + listed(shown))
+        parts.append("too few complete pairs for an interval: " + "; ".join(shown))
     for row in groups.get("few", []):
         seeds = f"of {count(row['pairs'], 'seed')}: no interval, no claim"
         parts.append(f"{row['method']} took {ratio(words.part(row, 'value'))} the {words.unit} ({seeds})")

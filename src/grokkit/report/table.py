@@ -1,4 +1,4 @@
-"""The leaderboard as a table for the terminal, whole at 80 columns."""
+"""The leaderboard as a table for the terminal: all of it from 96 columns on, the most important from 60."""
 
 from __future__ import annotations
 
@@ -20,15 +20,25 @@ CLAIMED = "*"
 _HEADS: dict[Cost, str] = {"steps": "steps", "seconds": "secs", "flops": "FLOPs"}
 
 
-def leaderboard_table(rows: Sequence[Mapping[str, Any]], study: Mapping[str, Any]) -> Table:
-    """A rich table of ``rows`` (of leaderboard.json), intervals under the values they belong to."""
+_EVENTS_FROM = 76
+_ALL_COSTS_FROM = 96
+"""Columns of the terminal from which on first touch and dips are shown, and the costs that the study claims nothing
+in."""
+
+
+def leaderboard_table(rows: Sequence[Mapping[str, Any]], study: Mapping[str, Any], width: int = 100) -> Table:
+    """A rich table of ``rows`` (of leaderboard.json), intervals under the values they belong to.
+
+    A terminal of less than ``width`` = 96 columns gets fewer of them, and no cell that is cut.
+    """
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
     target, best = target_of(study).short.replace(" ", "\u00a0"), best_shown(rows, study)[:1]
     found = {claim.method: claim for claim in claims(rows, study)}
-    costs = costs_in_order(claimed_cost(rows, study))
+    costs = costs_in_order(claimed_cost(rows, study))[: 3 if width >= _ALL_COSTS_FROM else 1]
+    has_events = width >= _EVENTS_FROM
     table = Table(
         box=box.SIMPLE_HEAD,
         show_edge=False,
@@ -39,31 +49,41 @@ def leaderboard_table(rows: Sequence[Mapping[str, Any]], study: Mapping[str, Any
         caption_justify="left",
     )
     table.add_column("method", overflow="fold", min_width=12)
-    for header in (f"reached\n{target}", "first\ntouch", f"steps\nto {target}", "dips"):
+    events = ["first\ntouch", "dips"] if has_events else []
+    for header in (f"reached\n{target}", *events[:1], f"steps\nto {target}", *events[1:]):
         table.add_column(header, justify="right", no_wrap=True)
     for cost in costs:
         table.add_column(f"{_HEADS[cost]} vs\nbaseline", justify="right", no_wrap=True)
     for row in rows:
         is_baseline = row["method"] == study["baseline"]
-        missing = "–" if row["runs"] else "no runs"
+        missing = NOT_REACHED if row["runs"] else "no runs"
+        touch = [number(row["median_first_steps"], "–")] if has_events else []
+        dips = [whole(row["dips"], "–")] if has_events else []
         ratios = [
-            _stacked(Text, *ratio_cell(row, cost, found.get(row["method"]) if cost == costs[0] else None))
-            for cost in costs
+            _stacked(
+                Text, *ratio_cell(row, cost, found.get(row["method"]) if not place else None), _partial(row, place)
+            )
+            for place, cost in enumerate(costs)
         ]
         table.add_row(
             # Text, not str: a name from the command line may hold [brackets], which rich would read as markup.
             Text(row["method"], style="bold" if is_baseline else ""),
             _stacked(Text, f"{row['successes']}/{row['runs']}", _best(row, best)),
-            number(row["median_first_steps"], "–"),
+            *touch,
             _stacked(
                 Text,
-                number(row["median_steps"], NOT_REACHED if row["runs"] else missing),
+                number(row["median_steps"], missing),
                 number_interval(row["median_steps_low"], row["median_steps_high"]),
             ),
-            whole(row["dips"], "–"),
+            *dips,
             *(["baseline", *[""] * (len(costs) - 1)] if is_baseline else ratios),
         )
     return table
+
+
+def _partial(row: Mapping[str, Any], place: int) -> str:
+    """How many seeds are in the ratio that the study claims in, if not all."""
+    return f"{row['pairs']}/{row['runs']} seeds" if not place and 0 < row["pairs"] < row["runs"] else ""
 
 
 def costs_in_order(claimed: Cost) -> list[Cost]:
@@ -92,5 +112,5 @@ def _best(row: Mapping[str, Any], measures: Sequence[Measure]) -> str:
     return "".join(f"best\u00a0{best_text(measure, row[f'best_{measure}'])}" for measure in measures if row["runs"])
 
 
-def _stacked(text: Any, value: str, note: str) -> Any:
-    return text.assemble(value, ("\n" + note if note else "", "dim"))
+def _stacked(text: Any, value: str, *notes: str) -> Any:
+    return text.assemble(value, ("".join(f"\n{note}" for note in notes if note), "dim"))
