@@ -1,0 +1,204 @@
+"""The blocks: functions of a page that give a table, a command or a paragraph each."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from typing import get_args
+
+from grokkit.analyse import verdict
+from grokkit.analyse.target import target_of
+from grokkit.analyse.words import NOT_REACHED, number, whole
+from pieces.bench import bench_list, bench_table
+from pieces.crossing import sustained_at
+from pieces.inline import COLUMNS, each_text, first_median, values_of
+from pieces.markers import PageError
+from pieces.studies import Cost, Results, Study
+from pieces.words import MISSING, UNITS, median_text, ratio_text, reached_text
+
+WIDTH = 118  # of a command's line
+
+Cell = Callable[[Study, str], str]
+
+
+def _each(what: str) -> Cell:
+    return lambda study, arm: each_text(study, arm, what)
+
+
+def _ratio(cost: Cost) -> Cell:
+    return lambda study, arm: ratio_text(study, arm, cost)
+
+
+def _slowest(study: Study, arm: str) -> str:
+    times = values_of(study, arm, "steps")
+    return NOT_REACHED if None in times or not times else number(max(time for time in times if time is not None))
+
+
+def _median_of(column: str) -> Cell:
+    return lambda study, arm: number(study.of(arm)[column].median())
+
+
+CELLS: dict[str, tuple[str, Cell]] = {
+    "reached": ("reached {target}", lambda study, arm: reached_text(study.row(arm))),
+    "first": ("first {target}, median", first_median),
+    "steps": ("steps, median", lambda study, arm: median_text(study.row(arm))),
+    "steps, interval": ("steps, median [95 %]", lambda study, arm: median_text(study.row(arm), interval=True)),
+    "slowest": ("steps, slowest run", _slowest),
+    "seconds": ("seconds, median", lambda study, arm: median_text(study.row(arm), "train_seconds")),
+    "delay": ("delay, median steps", lambda study, arm: median_text(study.row(arm), "delay_steps")),
+    "weak FLOPs": ("FLOPs of weak models, median", _median_of("start_flops")),
+    "FLOPs": ("FLOPs to {target}, median", _median_of("flops_to_target")),
+    **{f"{cost} ratio": (f"{UNITS[cost]} vs {{baseline}}", _ratio(cost)) for cost in get_args(Cost)},
+    **{what: (f"{what}, each seed", _each(what)) for what in COLUMNS if "accuracy" in what or "loss" in what},
+    "each": ("steps, each seed", _each("steps")),
+}
+"""Column → its heading and what stands in it."""
+
+DEFAULT = ["reached", "steps", "steps ratio", "flops ratio", "seconds ratio"]
+
+
+def table_text(rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table; the first row is its head."""
+    lines = [f"| {' | '.join(row)} |" for row in rows]
+    return "\n".join([lines[0], "|" + "---|" * len(rows[0]), *lines[1:]])
+
+
+class Blocks:
+    """The blocks, each under its name in :meth:`table`."""
+
+    def __init__(self, results: Results) -> None:
+        self.results = results
+
+    def table(self) -> dict[str, Callable[..., str]]:
+        return {
+            "leaderboard": self.leaderboard,
+            "across": self.across,
+            "command": self.command,
+            "verdict": self.verdict,
+            "validation": self.validation,
+            "published_table": self.published_table,
+            "bench_table": lambda: bench_table(self.results.bench),
+            "bench_list": lambda *names: bench_list(self.results.bench, list(names)),
+        }
+
+    def leaderboard(self, study: str, columns: Sequence[str] = DEFAULT, *, order: str = "given") -> str:
+        """A table with a row for each arm and ``columns``, without those that nothing is known of.
+
+        No arm of the study is left out. ``order="steps"``: by the median of the steps, those without one last.
+        """
+        found = self.results.study(study)
+        if unknown := [name for name in columns if name not in CELLS]:
+            raise PageError(f"unknown column {unknown[0]!r}; there are {', '.join(CELLS)}")
+        names = found.shown()
+        labels = list(names)
+        if order == "steps":
+            board = found.board()
+            labels.sort(key=lambda label: board[label]["median_steps"] or float("inf"))
+        baseline = found.short(found.baseline)
+        words = {
+            "target": target_of(found.about).short,
+            "baseline": f"`{baseline}`" if baseline in found.methods else baseline,
+        }
+        kept = []
+        for name in columns:
+            head, cell = CELLS[name]
+            cells = [cell(found, label) for label in labels]
+            if not set(cells) <= {MISSING, "1"}:
+                kept.append((head.format(**words), cells))
+        rows = [["method", *(head for head, _ in kept)]]
+        rows += [[names[label], *(cells[i] for _, cells in kept)] for i, label in enumerate(labels)]
+        return table_text(rows)
+
+    def across(
+        self,
+        studies: Mapping[str, str],
+        arms: Sequence[str] | None = None,
+        *,
+        ratio_of: str | None = None,
+        cost: Cost | None = None,
+        heads: Mapping[str, str] | None = None,
+    ) -> str:
+        """A row for each of ``arms`` and a column for each of ``studies`` (heading → study): median steps, with how
+        many runs got there where not all did; or, with ``ratio_of``, that arm's cost over the row's.
+
+        Without ``arms``: all of the studies.
+        """
+        rows = [["", *studies]]
+        for arm in arms or _arms_of([self.results.study(name) for name in studies.values()]):
+            row = [(heads or {}).get(arm, f"`{arm}`")]
+            for name in studies.values():
+                study = self.results.study(name)
+                if not study.has(arm):
+                    row.append(MISSING)
+                elif ratio_of is not None:
+                    row.append(ratio_text(study, ratio_of, cost, vs=arm))
+                else:
+                    found = study.row(arm)
+                    few = "" if found["successes"] == found["runs"] else f" ({reached_text(found)})"
+                    row.append(median_text(found) + few)
+            rows.append(row)
+        return table_text(rows)
+
+    def command(self, *studies: str) -> str:
+        """The commands that made the studies."""
+        commands = [_wrapped(self.results.study(name).about["command"]) for name in studies]
+        return "\n".join(["```", *commands, "```"])
+
+    def verdict(self, study: str) -> str:
+        """The study's verdict, as `grokkit report` prints it."""
+        found = self.results.study(study)
+        return "> " + verdict(list(found.board().values()), found.about)
+
+    def validation(self, study: str) -> str:
+        """Steps to a sustained target on the *validation* part, one value a seed, by learning rate and decay."""
+        found = self.results.study(study)
+        target = target_of(found.about)
+        rows = [["lr", "decay", "steps, each seed"]]
+        for label in found.methods:
+            settings = found.about["methods_detail"][label]["optimizer"]
+            times = [number(time, "never") for time in sustained_at(found, label, f"validation_{target.measure}")]
+            rows.append([f"{settings['lr']:g}", f"{settings['wd']:g}", " · ".join(times)])
+        return table_text(rows)
+
+    def published_table(self, prefix: str, rows: Mapping[str, str], columns: Mapping[str, str]) -> str:
+        """Published values: those of ``prefix/row/column``, under the headings given."""
+        lines = [["", *columns]]
+        for head, row in rows.items():
+            values = [self.results.published.get(f"{prefix}/{row}/{column}") for column in columns.values()]
+            lines.append([head, *(MISSING if value is None else whole(value["value"]) for value in values)])
+        return table_text(lines)
+
+
+def _arms_of(studies: Sequence[Study]) -> list[str]:
+    """All labels of the studies, in the order in which they first stand."""
+    return list(dict.fromkeys(label for study in studies for label in study.methods))
+
+
+def _wrapped(command: str) -> str:
+    """The command on lines of at most WIDTH columns where that can be: broken between words, and long words at commas."""
+    lines = [""]
+    for word in shlex.split(command):
+        quoted = shlex.quote(word)
+        if len(lines[-1]) + 1 + len(quoted) <= WIDTH - 2:
+            lines[-1] += f" {quoted}" if lines[-1] else quoted
+        elif len(quoted) <= WIDTH - 4:
+            lines[-1] += " \\"
+            lines.append(f"  {quoted}")
+        else:
+            lines += _broken(lines.pop(), word)
+    return "\n".join(lines)
+
+
+def _broken(line: str, word: str) -> list[str]:
+    """``line`` and a long word after it, in double quotes, in which a shell leaves out a backslash and a line's end."""
+    if set(word) & set('"$`\\!'):
+        raise PageError(f"{word!r} cannot be broken into lines; write the command shorter")
+    lines = [f'{line} "']
+    for part in re.findall(r"(?:\([^()]*\)|[^,(])+,?", word):
+        if len(lines[-1]) + len(part) > WIDTH - 2:
+            lines[-1] += "\\"
+            lines.append("")
+        lines[-1] += part
+    lines[-1] += '"'
+    return lines

@@ -1,0 +1,81 @@
+"""Numbers and claims of one arm in words, shared by inline pieces and tables."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from grokkit.analyse.target import target_of
+from grokkit.analyse.words import NOT_REACHED, count, number, number_interval, ratio, ratio_interval
+from pieces.studies import RATIOS, Cost, Study
+
+MISSING = "–"
+
+UNITS: dict[Cost, str] = {"steps": "steps", "seconds": "seconds of training", "flops": "FLOPs"}
+LESS: dict[Cost, str] = {"steps": "fewer steps", "seconds": "less training time", "flops": "fewer FLOPs"}
+MORE: dict[Cost, str] = {"steps": "more steps", "seconds": "more training time", "flops": "more FLOPs"}
+
+
+def shown(study: Study, arm: str) -> str:
+    """A short name as it is, a label as code."""
+    return f"`{arm}`" if arm in study.methods else arm
+
+
+def ratio_text(study: Study, arm: str, cost: Cost | None = None, vs: str | None = None) -> str:
+    """``0.85× [0.72–1.01]``, with what there is to say of the pairs behind it; ``at least 3.10×`` where that is all."""
+    row = study.row(arm, vs)
+    if row["method"] == study.label(vs or study.baseline):
+        return "1"
+    keys = RATIOS[cost or study.cost]
+    value, low, high, bound, side = (row.get(key) for key in keys)
+    if value is None:
+        return MISSING if bound is None else f"{side} {ratio(bound)}"
+    interval = ratio_interval(low, high)
+    text = f"{ratio(value)} [{interval}]" if interval else ratio(value)
+    few = "" if row["pairs"] == row["runs"] else f", {count(row['pairs'], 'pair')}"
+    return text + few
+
+
+def median_text(row: dict[str, Any], measure: str = "steps", *, interval: bool = False) -> str:
+    """A Kaplan–Meier median of ``row``, with its interval where five runs or more have one."""
+    value = row[f"median_{measure}"]
+    text = time_text(value, NOT_REACHED if row["runs"] else MISSING)
+    if not interval or value is None or row["runs"] < 5:
+        return text
+    limits = number_interval(row[f"median_{measure}_low"], row[f"median_{measure}_high"])
+    return f"{text} [{limits}]" if limits else text
+
+
+def time_text(value: float | None, missing: str = NOT_REACHED) -> str:
+    """Three digits; a median that is a whole number of steps has no decimals."""
+    return number(int(value) if value is not None and value == int(value) else value, missing)
+
+
+def reached_text(row: dict[str, Any]) -> str:
+    return f"{row['successes']}/{row['runs']}"
+
+
+def claim_text(study: Study, arm: str, vs: str | None = None, than: str | None = None) -> str:
+    """What may be said of ``arm`` beside the baseline, as the rest of a sentence that begins with it.
+
+    ``than``: what the sentence calls the baseline; otherwise it has its short name, or its label.
+    """
+    row, base = study.row(arm, vs), study.row(vs or study.baseline)
+    other = than or shown(study, vs or study.short(study.baseline))
+    target = target_of(study.about).phrase
+    standing = study.standing(arm, vs)
+    if standing == "never":
+        return f"reached {target} in none of {count(row['runs'], 'run')}"
+    both = f"{reached_text(row)} against {reached_text(base)}"
+    if standing in ("more often", "less often"):
+        return f"reached {target} {standing} than {other} ({both} runs)"
+    evidence = ratio_text(study, arm, vs=vs)
+    often = row["success_rate"] - (base["success_rate"] or 0)
+    if standing == "less":
+        but = f", but gets there less often ({both})" if often < 0 else ""
+        return f"needs {LESS[study.cost]} than {other}, {evidence}{but}"
+    if standing == "more":
+        but = f", but gets there more often ({both})" if often > 0 else ""
+        return f"needs {MORE[study.cost]} than {other}, {evidence}{but}"
+    known = "" if evidence == MISSING else f" ({evidence})"
+    unsure = f"shows no clear difference from {other} in {UNITS[study.cost]}{known}"
+    return f"{unsure}, and reached {target} in {both} runs" if often else unsure
