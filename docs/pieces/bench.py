@@ -19,11 +19,17 @@ def misses(row: Row) -> bool:
     return row["target"] is not None and row["ratio"] > row["target"]
 
 
+def machine_text(rows: Mapping[str, Row]) -> str:
+    """The processor and PyTorch of the rows; all of them if there are several."""
+    known = {f"{row['processor']}, PyTorch {row['torch']}" for row in rows.values()}
+    return "; ".join(sorted(known))
+
+
 def bench_table(rows: Mapping[str, Row]) -> str:
     """All rows, each with its spread and its aim."""
     lines = ["| row | plain, ms | ours, ms | ours/plain | aim | threads |", "|---|---|---|---|---|---|"]
     for name, row in rows.items():
-        aim = "–" if row["target"] is None else f"≤ {ratio(row['target'])}{', missed' if misses(row) else ''}"
+        aim = "–" if row["target"] is None else f"≤ {row['target']:g}×{', missed' if misses(row) else ''}"
         cells = [
             f"`{name}`",
             number(row["plain_ms"]),
@@ -36,11 +42,10 @@ def bench_table(rows: Mapping[str, Row]) -> str:
     return "\n".join(lines)
 
 
-def bench_list(rows: Mapping[str, Row], names: list[str]) -> str:
+def bench_list(rows: Mapping[str, Row]) -> str:
     """What each row compares, and what the benchmark noted beside it."""
     lines = []
-    for name in names:
-        row = rows[name]
+    for name, row in rows.items():
         note = f" ({row['note']})" if row["note"] else ""
         lines.append(f"- `{name}`: {row['about']}{note}.")
     return "\n".join(lines)

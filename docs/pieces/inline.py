@@ -9,11 +9,12 @@ from typing import Any
 import polars as pl
 
 from grokkit.analyse import Times, median_time
+from grokkit.analyse.survival import Cost
 from grokkit.analyse.target import target_of
 from grokkit.analyse.words import count, listed, number, whole
-from pieces.bench import bench_text, misses
+from pieces.bench import bench_text, machine_text, misses
 from pieces.markers import PageError
-from pieces.studies import Cost, Results, Standing, Study
+from pieces.studies import Results, Standing, Study
 from pieces.words import LESS, MISSING, MORE, claim_text, median_text, ratio_text, time_text
 
 COLUMNS = {
@@ -62,11 +63,11 @@ class Inline:
         self.results, self.page = results, page
 
     def table(self) -> dict[str, Any]:
-        names = (
-            "ratio", "says", "choose", "tally", "median", "reached", "each", "fell_back", "setup", "every_run", "recorded",
-            "bench", "missed_aims", "published",
-        )  # fmt: skip
-        return {name: getattr(self, name) for name in names}
+        pieces = (
+            *(self.ratio, self.says, self.choose, self.tally, self.median, self.reached, self.each, self.fell_back),
+            *(self.setup, self.every_run, self.recorded, self.bench, self.machine, self.missed_aims, self.published),
+        )
+        return {piece.__name__: piece for piece in pieces}
 
     def ratio(self, study: str, arm: str, cost: Cost | None = None, vs: str | None = None) -> str:
         """``0.85× [0.72–1.01]`` of the baseline's cost, or of ``vs``'s; the cost is the study's unless said."""
@@ -180,6 +181,10 @@ class Inline:
     def bench(self, row: str) -> str:
         """Ours over plain, with the spread of its rounds."""
         return bench_text(self.results.bench[row])
+
+    def machine(self) -> str:
+        """Where the benchmark was measured."""
+        return machine_text(self.results.bench)
 
     def missed_aims(self) -> str:
         """The rows of the benchmark that miss their aims, in words."""

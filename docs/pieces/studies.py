@@ -5,42 +5,18 @@ from __future__ import annotations
 import json
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import polars as pl
 
-from grokkit.analyse import leaderboard
+from grokkit.analyse import Claim, claims, leaderboard
+from grokkit.analyse.claims import claimed_cost
+from grokkit.analyse.survival import Cost
 from grokkit.study.store import RUNS
 from pieces.arms import ARMS, Arm
 from pieces.markers import PageError, Pending
 
-Cost = Literal["steps", "seconds", "flops"]
 Standing = Literal["less", "more", "more often", "less often", "unclear", "never"]
-
-
-class Keys(NamedTuple):
-    """What a row of the leaderboard calls the parts of a ratio."""
-
-    value: str
-    low: str
-    high: str
-    bound: str
-    side: str
-
-
-RATIOS: dict[Cost, Keys] = {
-    "steps": Keys("ratio_steps_vs_baseline", "ratio_ci_low", "ratio_ci_high", "ratio_bound", "ratio_bound_side"),
-    **{
-        cost: Keys(
-            f"ratio_{cost}_vs_baseline",
-            f"ratio_{cost}_ci_low",
-            f"ratio_{cost}_ci_high",
-            f"ratio_{cost}_bound",
-            f"ratio_{cost}_bound_side",
-        )
-        for cost in ("seconds", "flops")
-    },
-}
 
 PENDING = {"tuning"}
 """Studies that a page names before their runs are committed: their pieces say so instead of failing."""
@@ -103,7 +79,7 @@ class Study:
         """Label → row of the leaderboard, against ``baseline`` or the study's own."""
         label = self.label(baseline or self.baseline)
         if label not in self._boards:
-            rows = leaderboard(self.runs, self.methods, label)
+            rows = leaderboard(self.runs, self.methods, label, self.about.get("claim") or "flops")
             self._boards[label] = {row["method"]: row for row in rows}
         return self._boards[label]
 
@@ -117,17 +93,21 @@ class Study:
     @property
     def cost(self) -> Cost:
         """The one cost in which the study claims."""
-        return "steps"
+        return claimed_cost(list(self.board().values()), self.about)
+
+    def claim(self, arm: str, baseline: str | None = None) -> Claim:
+        """What may be said of ``arm`` beside the baseline, or another arm in its place; the family is all arms."""
+        about = self.about if baseline is None else {**self.about, "primary": None}
+        rows = list(self.board(baseline).values())
+        label = self.label(arm)
+        return next(claim for claim in claims(rows, about) if claim.method == label)
 
     def standing(self, arm: str, baseline: str | None = None) -> Standing:
-        """What may be said of ``arm`` beside the baseline, in the study's cost."""
-        row = self.row(arm, baseline)
-        if not row["successes"]:
+        """The claim in a word."""
+        if not self.row(arm)["successes"]:
             return "never"
-        low, high = row.get(RATIOS[self.cost].low), row.get(RATIOS[self.cost].high)
-        if low is None or high is None or low <= 1 <= high:
-            return "unclear"
-        return "less" if high < 1 else "more"
+        claim = self.claim(arm, baseline)
+        return claim.direction if claim.claimed and claim.direction is not None else "unclear"
 
 
 class Results:

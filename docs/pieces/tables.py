@@ -7,14 +7,17 @@ import shlex
 from collections.abc import Callable, Mapping, Sequence
 from typing import get_args
 
+import polars as pl
+
 from grokkit.analyse import verdict
+from grokkit.analyse.survival import Cost
 from grokkit.analyse.target import target_of
 from grokkit.analyse.words import NOT_REACHED, number, whole
 from pieces.bench import bench_list, bench_table
 from pieces.crossing import sustained_at
 from pieces.inline import COLUMNS, each_text, first_median, values_of
 from pieces.markers import PageError
-from pieces.studies import Cost, Results, Study
+from pieces.studies import Results, Study
 from pieces.words import MISSING, UNITS, median_text, ratio_text, reached_text
 
 WIDTH = 118  # of a command's line
@@ -35,6 +38,18 @@ def _slowest(study: Study, arm: str) -> str:
     return NOT_REACHED if None in times or not times else number(max(time for time in times if time is not None))
 
 
+def _evaluation_share(study: Study, arm: str) -> str:
+    """Seconds of evaluation over seconds of training, the least and the greatest of the runs."""
+    shares = study.of(arm).select(pl.col("eval_seconds") / pl.col("train_seconds")).to_series().drop_nulls()
+    return MISSING if shares.is_empty() else f"{100 * shares.min():.0f}–{100 * shares.max():.0f} %"
+
+
+def _memory(study: Study, arm: str) -> str:
+    """Peak resident memory, the greatest of the runs."""
+    peak = study.of(arm)["peak_memory_bytes"].max()
+    return MISSING if peak is None else f"{number(peak / 2**20)} MiB"
+
+
 def _median_of(column: str) -> Cell:
     return lambda study, arm: number(study.of(arm)[column].median())
 
@@ -51,6 +66,8 @@ CELLS: dict[str, tuple[str, Cell]] = {
     "FLOPs": ("FLOPs to {target}, median", _median_of("flops_to_target")),
     **{f"{cost} ratio": (f"{UNITS[cost]} vs {{baseline}}", _ratio(cost)) for cost in get_args(Cost)},
     **{what: (f"{what}, each seed", _each(what)) for what in COLUMNS if "accuracy" in what or "loss" in what},
+    "evaluation share": ("evaluation over training, seconds", _evaluation_share),
+    "memory": ("peak memory of the process", _memory),
     "each": ("steps, each seed", _each("steps")),
 }
 """Column → its heading and what stands in it."""
@@ -79,7 +96,7 @@ class Blocks:
             "validation": self.validation,
             "published_table": self.published_table,
             "bench_table": lambda: bench_table(self.results.bench),
-            "bench_list": lambda *names: bench_list(self.results.bench, list(names)),
+            "bench_list": lambda: bench_list(self.results.bench),
         }
 
     def leaderboard(self, study: str, columns: Sequence[str] = DEFAULT, *, order: str = "given") -> str:
@@ -176,7 +193,7 @@ def _arms_of(studies: Sequence[Study]) -> list[str]:
 
 
 def _wrapped(command: str) -> str:
-    """The command on lines of at most WIDTH columns where that can be: broken between words, and long words at commas."""
+    """The command on lines of at most WIDTH columns: broken between words, and within long ones after commas."""
     lines = [""]
     for word in shlex.split(command):
         quoted = shlex.quote(word)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+from grokkit.analyse.leaderboard import ratio_keys
+from grokkit.analyse.survival import Cost
 from grokkit.analyse.target import target_of
-from grokkit.analyse.words import NOT_REACHED, count, number, number_interval, ratio, ratio_interval
-from pieces.studies import RATIOS, Cost, Study
+from grokkit.analyse.words import COST_WORDS, NOT_REACHED, bound, count, number, number_interval, ratio, ratio_interval
+from pieces.studies import Study
 
 MISSING = "–"
 
-UNITS: dict[Cost, str] = {"steps": "steps", "seconds": "seconds of training", "flops": "FLOPs"}
+UNITS = COST_WORDS
 LESS: dict[Cost, str] = {"steps": "fewer steps", "seconds": "less training time", "flops": "fewer FLOPs"}
 MORE: dict[Cost, str] = {"steps": "more steps", "seconds": "more training time", "flops": "more FLOPs"}
 
@@ -25,14 +27,14 @@ def ratio_text(study: Study, arm: str, cost: Cost | None = None, vs: str | None 
     row = study.row(arm, vs)
     if row["method"] == study.label(vs or study.baseline):
         return "1"
-    keys = RATIOS[cost or study.cost]
-    value, low, high, bound, side = (row.get(key) for key in keys)
+    keys = ratio_keys(cost or study.cost)
+    value, low, high = (row[keys[part]] for part in ("value", "low", "high"))
     if value is None:
-        return MISSING if bound is None else f"{side} {ratio(bound)}"
+        return bound(row[keys["bound"]], row[keys["side"]]) or MISSING
     interval = ratio_interval(low, high)
     text = f"{ratio(value)} [{interval}]" if interval else ratio(value)
-    few = "" if row["pairs"] == row["runs"] else f", {count(row['pairs'], 'pair')}"
-    return text + few
+    complete, runs = row["complete_pairs"], row["runs"]
+    return text if complete == runs else f"{text}, {complete} of {runs} pairs complete"
 
 
 def median_text(row: dict[str, Any], measure: str = "steps", *, interval: bool = False) -> str:
@@ -64,7 +66,10 @@ def claim_text(study: Study, arm: str, vs: str | None = None, than: str | None =
     target = target_of(study.about).phrase
     standing = study.standing(arm, vs)
     if standing == "never":
-        return f"reached {target} in none of {count(row['runs'], 'run')}"
+        keys = ratio_keys(study.cost)
+        limit = bound(row[keys["bound"]], row[keys["side"]])
+        more = f", {limit} the {UNITS[study.cost]} of {other}" if limit else ""
+        return f"reached {target} in none of {count(row['runs'], 'run')}{more}"
     both = f"{reached_text(row)} against {reached_text(base)}"
     if standing in ("more often", "less often"):
         return f"reached {target} {standing} than {other} ({both} runs)"
@@ -76,6 +81,7 @@ def claim_text(study: Study, arm: str, vs: str | None = None, than: str | None =
     if standing == "more":
         but = f", but gets there more often ({both})" if often > 0 else ""
         return f"needs {MORE[study.cost]} than {other}, {evidence}{but}"
-    known = "" if evidence == MISSING else f" ({evidence})"
-    unsure = f"shows no clear difference from {other} in {UNITS[study.cost]}{known}"
+    coarse = ["within the resolution of the evaluations"] if study.claim(arm, vs).within_resolution else []
+    known = "; ".join(part for part in (evidence, *coarse) if part != MISSING)
+    unsure = f"shows no clear difference from {other} in {UNITS[study.cost]}{f' ({known})' if known else ''}"
     return f"{unsure}, and reached {target} in {both} runs" if often else unsure
