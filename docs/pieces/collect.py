@@ -20,8 +20,8 @@ USAGE = """Keep a study's results with the documents.
 
     python docs/collect.py DIR NAME
 
-DIR was made by grokkit compare --out DIR. docs/results/NAME gets its study.json, runs.parquet and thinned curves.parquet,
-and new versions of the pictures that are there already. Then python docs/build.py writes the pages.
+DIR was made by grokkit compare --out DIR. docs/results/NAME gets its study.json, runs.parquet and thinned
+curves.parquet, and new versions of the pictures that are there already. Then python docs/build.py writes the pages.
 """
 
 EVENTS = ("memorized_at", "generalized_first_at", "generalized_at", "collapsed_at", "below_until")

@@ -8,26 +8,31 @@ from typing import Any
 
 import polars as pl
 
-from grokkit.analyse import Times, median_time
 from grokkit.analyse.survival import Cost
 from grokkit.analyse.target import target_of
 from grokkit.analyse.words import count, listed, number, whole
 from pieces.bench import bench_text, machine_text, misses
 from pieces.markers import PageError
-from pieces.studies import Results, Standing, Study
-from pieces.words import LESS, MISSING, MORE, claim_text, median_text, ratio_text, time_text
+from pieces.studies import Results, Standing, Study, known
+from pieces.words import LESS, MISSING, MORE, claim_text, ratio_text, time_text
 
 COLUMNS = {
     "steps": "generalized_at",
     "first": "generalized_first_at",
     "memorized": "memorized_at",
-    "seconds": "train_seconds_to_target",
     "best accuracy": "best_test_accuracy",
     "best loss": "best_test_loss",
     "final train accuracy": "final_train_accuracy",
-    "final accuracy": "final_test_accuracy",
 }
 """What can be asked of single runs, and the column that has it."""
+
+MEDIANS = {
+    "steps": "median_steps",
+    "first": "median_first_steps",
+    "seconds": "median_train_seconds",
+    "delay": "median_delay_steps",
+}
+"""What has a median over seeds, and the leaderboard's key of it."""
 
 
 def values_of(study: Study, arm: str, what: str) -> list[float | None]:
@@ -48,14 +53,6 @@ def each_text(study: Study, arm: str, what: str) -> str:
     return MISSING if set(known) <= {MISSING} else " · ".join(known)
 
 
-def first_median(study: Study, arm: str) -> str:
-    """The Kaplan–Meier median of the first evaluation at the target."""
-    runs = study.of(arm)
-    touched = runs["generalized_first_at"].is_not_null().to_numpy()
-    time = runs["generalized_first_at"].fill_null(runs["budget"]).cast(pl.Float64).to_numpy()
-    return time_text(median_time(Times(time, touched)).value)
-
-
 class Inline:
     """The inline pieces of the page at ``page``, each under its name in :meth:`table`."""
 
@@ -64,7 +61,7 @@ class Inline:
 
     def table(self) -> dict[str, Any]:
         pieces = (
-            *(self.ratio, self.says, self.choose, self.tally, self.median, self.reached, self.each, self.fell_back),
+            *(self.ratio, self.says, self.tally, self.median, self.reached, self.each, self.fell_back),
             *(self.setup, self.every_run, self.recorded, self.bench, self.machine, self.missed_aims, self.published),
         )
         return {piece.__name__: piece for piece in pieces}
@@ -76,30 +73,6 @@ class Inline:
     def says(self, study: str, arm: str, vs: str | None = None, than: str | None = None) -> str:
         """The end of a sentence on ``arm``: ``needs fewer steps than `adamw`, 0.85× [0.77–0.96]``."""
         return claim_text(self.results.study(study), arm, vs, than)
-
-    def choose(
-        self,
-        study: str,
-        arm: str,
-        vs: str | None = None,
-        *,
-        less: str,
-        more: str,
-        unclear: str,
-        never: str,
-        more_often: str | None = None,
-        less_often: str | None = None,
-    ) -> str:
-        """One of these texts, by what may be said of ``arm``. Without one for how often it gets there, ``unclear``."""
-        texts: dict[Standing, str] = {
-            "less": less,
-            "more": more,
-            "unclear": unclear,
-            "never": never,
-            "more often": more_often or unclear,
-            "less often": less_often or unclear,
-        }
-        return texts[self.results.study(study).standing(arm, vs)]
 
     def tally(self, folder: str, arm: str, vs: str | None = None) -> str:
         """Of all studies in ``folder``: ``more steps on 1 of 4 tasks (a + b mod 97), …``."""
@@ -128,11 +101,9 @@ class Inline:
 
     def median(self, study: str, arm: str, what: str = "steps") -> str:
         """A median over seeds: ``steps`` or ``seconds`` to the target that stays, ``first`` touch, or ``delay``."""
-        found = self.results.study(study)
-        if what == "first":
-            return first_median(found, arm)
-        names = {"steps": "steps", "seconds": "train_seconds", "delay": "delay_steps"}
-        return median_text(found.row(arm), names[what])
+        if what not in MEDIANS:
+            raise PageError(f"no median of {what!r}; there are {', '.join(MEDIANS)}")
+        return time_text(self.results.study(study).row(arm)[MEDIANS[what]])
 
     def reached(self, study: str, arm: str) -> str:
         """``5 of 5 runs``."""
@@ -180,7 +151,7 @@ class Inline:
 
     def bench(self, row: str) -> str:
         """Ours over plain, with the spread of its rounds."""
-        return bench_text(self.results.bench[row])
+        return bench_text(known(self.results.bench, row, "row of the benchmark"))
 
     def machine(self) -> str:
         """Where the benchmark was measured."""
@@ -196,5 +167,5 @@ class Inline:
 
     def published(self, key: str) -> str:
         """A value that a paper states."""
-        value = self.results.published[key]["value"]
+        value = known(self.results.published, key, "published value")["value"]
         return whole(value) if isinstance(value, int) else str(value)

@@ -104,26 +104,34 @@ def parse_call(text: str) -> tuple[str, list[Any], dict[str, Any]]:
     return call.func.id, arguments, named
 
 
-def rebuilt(
-    page: str, source: str, inline: Mapping[str, Function], blocks: Mapping[str, Function]
-) -> tuple[str, list[Difference]]:
-    """``source`` with every piece written afresh, and the pieces that this changed."""
+@dataclass(frozen=True)
+class Rebuilt:
+    """A page with its pieces written afresh, those that this changed, and what was wrong with others, which stay."""
+
+    text: str
+    differences: list[Difference]
+    errors: list[str]
+
+
+def rebuilt(page: str, source: str, inline: Mapping[str, Function], blocks: Mapping[str, Function]) -> Rebuilt:
+    """Write every piece of ``source`` afresh."""
     out: list[str] = []
     differences: list[Difference] = []
+    errors: list[str] = []
     end = 0
     for piece in pieces(page, source):
+        new = piece.text
         try:
             new = _written(piece, source, inline, blocks)
         except Pending as pending:
             new = f"\n{pending}\n" if piece.text.startswith("\n") else str(pending)
-        except (PageError, KeyError, TypeError) as error:
-            reason = error.args[0] if error.args else error
-            raise PageError(f"{page}:{piece.line}: {piece.call}: {reason}") from error
+        except (PageError, TypeError) as error:  # a TypeError is one of a call's arguments
+            errors.append(f"{page}:{piece.line}: {piece.call}: {error}")
         if new != piece.text:
             differences.append(Difference(page, piece.line, piece.text, new))
         out += [source[end : piece.start], new]
         end = piece.end
-    return "".join([*out, source[end:]]), differences
+    return Rebuilt("".join([*out, source[end:]]), differences, errors)
 
 
 def _written(piece: Piece, source: str, inline: Mapping[str, Function], blocks: Mapping[str, Function]) -> str:

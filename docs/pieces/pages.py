@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 from pieces.inline import Inline
@@ -22,37 +23,51 @@ def pages(root: Path) -> list[Path]:
     return [root / "README.md", *sorted((root / "docs").glob("*.md"))]
 
 
-def build(root: Path, *, write: bool) -> tuple[list[Difference], list[Finding]]:
-    """Rewrite all pages of ``root`` (or only look); returns what differs, and the measured numbers outside pieces."""
+@dataclass
+class Report:
+    """What differs, measured numbers outside pieces, and what is wrong with pieces."""
+
+    differences: list[Difference]
+    findings: list[Finding]
+    errors: list[str]
+
+
+def build(root: Path, *, write: bool) -> Report:
+    """Rewrite all pages of ``root``, or only look. Where some piece is wrong nothing is written."""
     results = Results(root / "docs" / "results")
     blocks = Blocks(results).table()
-    differences: list[Difference] = []
-    findings: list[Finding] = []
+    report = Report([], [], [])
+    changed: dict[Path, str] = {}
     for path in pages(root):
         name, source = str(path.relative_to(root)), path.read_text(encoding="utf-8")
-        new, changed = rebuilt(name, source, Inline(results, path).table(), blocks)
-        if write and changed:
-            path.write_text(new, encoding="utf-8")
-        differences += changed
-        findings += unmarked(name, new)
-    return differences, findings
+        new = rebuilt(name, source, Inline(results, path).table(), blocks)
+        if new.differences:
+            changed[path] = new.text
+        report.differences += new.differences
+        report.errors += new.errors
+        report.findings += unmarked(name, new.text)
+    if write and not report.errors:
+        for path, text in changed.items():
+            path.write_text(text, encoding="utf-8")
+    return report
 
 
 def main(arguments: list[str], root: Path) -> int:
-    """The command; 1 if with --check something differs, and in any case if a measured number stands outside a piece."""
+    """The command; 1 if with --check something differs, and in any case if a piece is wrong or a number outside one."""
     if arguments not in ([], ["--check"]):
         print(USAGE, file=sys.stderr)
         return 2
     try:
-        differences, findings = build(root, write=not arguments)
+        report = build(root, write=not arguments)
     except PageError as error:
         print(error, file=sys.stderr)
         return 1
-    for finding in findings:
-        print(finding)
-    if not arguments:
-        print(f"{len(differences)} pieces rewritten")
-        return 1 if findings else 0
-    for difference in differences:
-        print(difference)
-    return 1 if differences or findings else 0
+    for problem in [*report.errors, *report.findings]:
+        print(problem, file=sys.stderr)
+    wrong = bool(report.errors or report.findings)
+    if arguments:
+        for difference in report.differences:
+            print(difference)
+        return 1 if wrong or report.differences else 0
+    print("nothing written" if report.errors else f"{len(report.differences)} pieces rewritten")
+    return 1 if wrong else 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -136,7 +137,15 @@ class Results:
 
     @cached_property
     def published(self) -> dict[str, dict[str, Any]]:
+        """Key → value, what it is of, and its source."""
         return self._json("published.json")
 
     def _json(self, name: str) -> Any:
         return json.loads((self.root / name).read_text(encoding="utf-8"))
+
+
+def known(table: Mapping[str, Any], key: str, what: str) -> Any:
+    """``table[key]``, or an error that says what there is."""
+    if key not in table:
+        raise PageError(f"no {what} {key!r}; there are {', '.join(table)}")
+    return table[key]

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 from collections.abc import Callable, Mapping, Sequence
+from statistics import median
 from typing import get_args
 
-import polars as pl
-
-from grokkit.analyse import verdict
 from grokkit.analyse.survival import Cost
 from grokkit.analyse.target import target_of
 from grokkit.analyse.words import NOT_REACHED, number, whole
 from pieces.bench import bench_list, bench_table
 from pieces.crossing import sustained_at
-from pieces.inline import COLUMNS, each_text, first_median, values_of
+from pieces.inline import COLUMNS, each_text, values_of
 from pieces.markers import PageError
 from pieces.studies import Results, Study
-from pieces.words import MISSING, UNITS, median_text, ratio_text, reached_text
+from pieces.words import MISSING, UNITS, giga_text, median_text, ratio_text, reached_text, time_text
 
 WIDTH = 118  # of a command's line
 
@@ -40,30 +37,39 @@ def _slowest(study: Study, arm: str) -> str:
 
 def _evaluation_share(study: Study, arm: str) -> str:
     """Seconds of evaluation over seconds of training, the least and the greatest of the runs."""
-    shares = study.of(arm).select(pl.col("eval_seconds") / pl.col("train_seconds")).to_series().drop_nulls()
-    return MISSING if shares.is_empty() else f"{100 * shares.min():.0f}–{100 * shares.max():.0f} %"
+    runs = study.of(arm).drop_nulls(["eval_seconds", "train_seconds"])
+    shares = [100 * run["eval_seconds"] / run["train_seconds"] for run in runs.iter_rows(named=True)]
+    return f"{min(shares):.0f}–{max(shares):.0f} %" if shares else MISSING
 
 
 def _memory(study: Study, arm: str) -> str:
     """Peak resident memory, the greatest of the runs."""
-    peak = study.of(arm)["peak_memory_bytes"].max()
-    return MISSING if peak is None else f"{number(peak / 2**20)} MiB"
+    peaks: list[int] = study.of(arm)["peak_memory_bytes"].drop_nulls().to_list()
+    return f"{number(max(peaks) / 2**20)} MiB" if peaks else MISSING
 
 
-def _median_of(column: str) -> Cell:
-    return lambda study, arm: number(study.of(arm)[column].median())
+def _weak_flops(study: Study, arm: str) -> str:
+    """What was spent before the first step."""
+    costs: list[float] = study.of(arm)["start_flops"].drop_nulls().to_list()
+    return giga_text(median(costs) if costs else None)
+
+
+def _flops(study: Study, arm: str) -> str:
+    row = study.row(arm)
+    costs_known = study.runs["flops"].is_not_null().all()
+    return giga_text(row["median_flops"], NOT_REACHED if costs_known else MISSING)
 
 
 CELLS: dict[str, tuple[str, Cell]] = {
     "reached": ("reached {target}", lambda study, arm: reached_text(study.row(arm))),
-    "first": ("first {target}, median", first_median),
+    "first": ("first {target}, median", lambda study, arm: time_text(study.row(arm)["median_first_steps"])),
     "steps": ("steps, median", lambda study, arm: median_text(study.row(arm))),
     "steps, interval": ("steps, median [95 %]", lambda study, arm: median_text(study.row(arm), interval=True)),
     "slowest": ("steps, slowest run", _slowest),
     "seconds": ("seconds, median", lambda study, arm: median_text(study.row(arm), "train_seconds")),
     "delay": ("delay, median steps", lambda study, arm: median_text(study.row(arm), "delay_steps")),
-    "weak FLOPs": ("FLOPs of weak models, median", _median_of("start_flops")),
-    "FLOPs": ("FLOPs to {target}, median", _median_of("flops_to_target")),
+    "weak FLOPs": ("GFLOP of weak models, median", _weak_flops),
+    "FLOPs": ("GFLOP to {target}, median", _flops),
     **{f"{cost} ratio": (f"{UNITS[cost]} vs {{baseline}}", _ratio(cost)) for cost in get_args(Cost)},
     **{what: (f"{what}, each seed", _each(what)) for what in COLUMNS if "accuracy" in what or "loss" in what},
     "evaluation share": ("evaluation over training, seconds", _evaluation_share),
@@ -92,7 +98,6 @@ class Blocks:
             "leaderboard": self.leaderboard,
             "across": self.across,
             "command": self.command,
-            "verdict": self.verdict,
             "validation": self.validation,
             "published_table": self.published_table,
             "bench_table": lambda: bench_table(self.results.bench),
@@ -162,11 +167,6 @@ class Blocks:
         commands = [_wrapped(self.results.study(name).about["command"]) for name in studies]
         return "\n".join(["```", *commands, "```"])
 
-    def verdict(self, study: str) -> str:
-        """The study's verdict, as `grokkit report` prints it."""
-        found = self.results.study(study)
-        return "> " + verdict(list(found.board().values()), found.about)
-
     def validation(self, study: str) -> str:
         """Steps to a sustained target on the *validation* part, one value a seed, by learning rate and decay."""
         found = self.results.study(study)
@@ -212,10 +212,25 @@ def _broken(line: str, word: str) -> list[str]:
     if set(word) & set('"$`\\!'):
         raise PageError(f"{word!r} cannot be broken into lines; write the command shorter")
     lines = [f'{line} "']
-    for part in re.findall(r"(?:\([^()]*\)|[^,(])+,?", word):
+    for part in _parts(word):
         if len(lines[-1]) + len(part) > WIDTH - 2:
             lines[-1] += "\\"
             lines.append("")
         lines[-1] += part
     lines[-1] += '"'
     return lines
+
+
+def _parts(word: str) -> list[str]:
+    """``word`` cut after its commas, those inside parentheses left out.
+
+    >>> _parts("a(b=(1,2)),c,d")
+    ['a(b=(1,2)),', 'c,', 'd']
+    """
+    parts, depth = [""], 0
+    for letter in word:
+        depth += {"(": 1, ")": -1}.get(letter, 0)
+        parts[-1] += letter
+        if letter == "," and depth == 0:
+            parts.append("")
+    return parts

@@ -52,6 +52,11 @@ def time_text(value: float | None, missing: str = NOT_REACHED) -> str:
     return number(int(value) if value is not None and value == int(value) else value, missing)
 
 
+def giga_text(value: float | None, missing: str = MISSING) -> str:
+    """Thousands of millions, three digits."""
+    return missing if value is None else number(value / 1e9)
+
+
 def reached_text(row: dict[str, Any]) -> str:
     return f"{row['successes']}/{row['runs']}"
 
@@ -73,8 +78,12 @@ def claim_text(study: Study, arm: str, vs: str | None = None, than: str | None =
     both = f"{reached_text(row)} against {reached_text(base)}"
     if standing in ("more often", "less often"):
         return f"reached {target} {standing} than {other} ({both} runs)"
+    if not base["successes"]:
+        return (
+            f"reached {target} in {row['successes']} of {count(row['runs'], 'run')}, {other} in none of {base['runs']}"
+        )
     evidence = ratio_text(study, arm, vs=vs)
-    often = row["success_rate"] - (base["success_rate"] or 0)
+    often = row["success_rate"] - base["success_rate"]
     if standing == "less":
         but = f", but gets there less often ({both})" if often < 0 else ""
         return f"needs {LESS[study.cost]} than {other}, {evidence}{but}"
