@@ -24,7 +24,7 @@ DIR was made by grokkit compare --out DIR. docs/results/NAME gets its study.json
 curves.parquet, and new versions of the pictures that are there already. Then python docs/build.py writes the pages.
 """
 
-EVENTS = ("memorized_at", "generalized_first_at", "generalized_at", "collapsed_at", "below_until")
+EVENTS = ("memorized_at", "generalized_first_at", "generalized_at", "stable_at", "collapsed_at", "below_until")
 
 
 def collect(source: Path, target: Path) -> None:

@@ -11,7 +11,7 @@ from grokkit.analyse.survival import Cost
 from grokkit.analyse.target import target_of
 from grokkit.analyse.words import NOT_REACHED, number, whole
 from pieces.bench import bench_list, bench_table
-from pieces.crossing import sustained_at
+from pieces.crossing import at_text, sustained_at
 from pieces.inline import COLUMNS, each_text, values_of
 from pieces.markers import PageError
 from pieces.studies import Results, Study
@@ -28,6 +28,16 @@ def _each(what: str) -> Cell:
 
 def _ratio(cost: Cost) -> Cell:
     return lambda study, arm: ratio_text(study, arm, cost)
+
+
+def _dips(study: Study, arm: str) -> str:
+    """The most of a run, and the deepest of all in points of accuracy or in the loss's unit."""
+    row = study.row(arm)
+    if not row["dips"]:
+        return whole(row["dips"], MISSING)
+    is_accuracy = target_of(study.about).measure == "accuracy"
+    depth = f"{100 * row['deepest_dip']:.0f} points" if is_accuracy else number(row["deepest_dip"])
+    return f"{row['dips']}, to {depth} below"
 
 
 def _slowest(study: Study, arm: str) -> str:
@@ -65,6 +75,8 @@ CELLS: dict[str, tuple[str, Cell]] = {
     "first": ("first {target}, median", lambda study, arm: time_text(study.row(arm)["median_first_steps"])),
     "steps": ("steps, median", lambda study, arm: median_text(study.row(arm))),
     "steps, interval": ("steps, median [95 %]", lambda study, arm: median_text(study.row(arm), interval=True)),
+    "stable": ("stable, median", lambda study, arm: time_text(study.row(arm)["median_stable_steps"])),
+    "dips": ("dips, most of a run", _dips),
     "slowest": ("steps, slowest run", _slowest),
     "seconds": ("seconds, median", lambda study, arm: median_text(study.row(arm), "train_seconds")),
     "delay": ("delay, median steps", lambda study, arm: median_text(study.row(arm), "delay_steps")),
@@ -168,14 +180,16 @@ class Blocks:
         return "\n".join(["```", *commands, "```"])
 
     def validation(self, study: str) -> str:
-        """Steps to a sustained target on the *validation* part, one value a seed, by learning rate and decay."""
+        """Steps to a sustained target on the *validation* part, one value a seed, by learning rate and decay; the
+        baseline in bold."""
         found = self.results.study(study)
         target = target_of(found.about)
         rows = [["lr", "decay", "steps, each seed"]]
         for label in found.methods:
             settings = found.about["methods_detail"][label]["optimizer"]
-            times = [number(time, "never") for time in sustained_at(found, label, f"validation_{target.measure}")]
-            rows.append([f"{settings['lr']:g}", f"{settings['wd']:g}", " · ".join(times)])
+            times = [at_text(at) for at in sustained_at(found, label, f"validation_{target.measure}")]
+            row = [f"{settings['lr']:g}", f"{settings['wd']:g}", " · ".join(times)]
+            rows.append([f"**{cell}**" for cell in row] if label == found.baseline else row)
         return table_text(rows)
 
     def published_table(self, prefix: str, rows: Mapping[str, str], columns: Mapping[str, str]) -> str:

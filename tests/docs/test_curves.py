@@ -131,7 +131,7 @@ def test_a_collected_study_has_all_columns_and_no_path(source, tmp_path):
 def test_validation_crossings_come_from_the_thinned_curves(source, tmp_path):
     collect(source, tmp_path / "results" / "one")
     table = Blocks(Results(tmp_path / "results")).validation("one")
-    assert table.splitlines()[2:] == ["| 0.003 | 1 | 250 · 200 |"]
+    assert table.splitlines()[2:] == ["| **0.003** | **1** | **250 · 200** |"]
 
 
 def test_pictures_that_are_there_are_renewed_and_a_missing_one_is_named(source, tmp_path, capsys):
