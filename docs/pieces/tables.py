@@ -156,21 +156,23 @@ class Blocks:
         """A row for each of ``arms`` and a column for each of ``studies`` (heading → study): median steps, with how
         many runs got there where not all did; or, with ``ratio_of``, that arm's cost over the row's.
 
-        Without ``arms``: all of the studies.
+        Without ``arms``: all of the studies. An arm that none of them has is left out.
         """
         rows = [["", *studies]]
-        for arm in arms or _arms_of([self.results.study(name) for name in studies.values()]):
+        found = [self.results.study(name) for name in studies.values()]
+        for arm in arms or _arms_of(found):
+            if not any(study.has(arm) for study in found):
+                continue
             row = [(heads or {}).get(arm, f"`{arm}`")]
-            for name in studies.values():
-                study = self.results.study(name)
+            for study in found:
                 if not study.has(arm):
                     row.append(MISSING)
                 elif ratio_of is not None:
                     row.append(ratio_text(study, ratio_of, cost, vs=arm))
                 else:
-                    found = study.row(arm)
-                    few = "" if found["successes"] == found["runs"] else f" ({reached_text(found)})"
-                    row.append(median_text(found) + few)
+                    times = study.row(arm)
+                    few = "" if times["successes"] == times["runs"] else f" ({reached_text(times)})"
+                    row.append(median_text(times) + few)
             rows.append(row)
         return table_text(rows)
 
