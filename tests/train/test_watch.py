@@ -58,7 +58,6 @@ def assert_known_to_one_step(events):
     assert 595 <= events.generalized_at <= 595 + 17
     assert events.generalized_at - events.resolution_steps < 595
     assert events.resolution_steps <= 0.03 * 600
-    assert events.confirmed
 
 
 def test_events_are_known_to_one_step_of_the_grid(tiny):

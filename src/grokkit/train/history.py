@@ -115,7 +115,7 @@ class History:
         return 0 if not self.curves["step"] else self._watch.next(self.step)
 
     def is_full_due(self) -> bool:
-        return self._watch.is_full_due(self.step, self.flops)
+        return self._watch.is_full_due(self.step, self.flops, self.events())
 
     def may_look(self) -> bool:
         return self._watch.may_look(self.flops)
@@ -171,19 +171,21 @@ class History:
                 curves[f"test_{measure}"],
                 target=self.config.target if loss is None else loss,
                 sustain=self.config.sustain,
+                after=self.config.after,
                 certain=curves["certain_step"],
             )
         return self._events
 
     def done(self) -> bool:
+        """Whether the run is over, or all that was asked for has happened: it stays and, if asked for, is stable."""
         if self.diverged_at is not None:
             return True
         if not self.curves["step"]:
             return False
+        if self.curves["step"][-1] == self.config.budget:
+            return True
         events = self.events()
-        if events.confirmed and events.generalized_at is not None:
-            return self.step >= events.generalized_at + self.config.after
-        return self.curves["step"][-1] == self.config.budget
+        return events.generalized_at is not None and (self.config.after == 0 or events.stable_at is not None)
 
     def progress(self) -> dict[str, Any]:
         """Where the run stands, for a display: losses and accuracies of the last look or evaluation."""

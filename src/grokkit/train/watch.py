@@ -45,6 +45,7 @@ class Watch:
         self.grid = evaluation_steps(config.budget, settings.every, settings.growth)
         self._share, self._cost = settings.share, cost
         self._target, self._target_loss, self._budget = config.target, config.target_loss, config.budget
+        self._after = config.after
         self._advance = (config.sustain + 1) * cost.full
         spread = 3.0 * math.sqrt(config.target * (1.0 - config.target))
         self._train_margin = spread / math.sqrt(cost.train_rows)
@@ -56,9 +57,18 @@ class Watch:
         """The next step of the grid after ``step``."""
         return self.grid[bisect_right(self.grid, step)]
 
-    def is_full_due(self, step: int, flops: int) -> bool:
-        """Whether a regular full evaluation is: the first and the last step, and whenever it can be paid."""
-        return step in (0, self._budget) or self._credit(flops, self._share / 2) >= self._cost.full
+    def is_full_due(self, step: int, flops: int, events: Events) -> bool:
+        """Whether a full evaluation is, without a look: the first and the last step, whenever it can be paid, and while
+        a run that has reached the target is watched for dips."""
+        return (
+            step in (0, self._budget)
+            or self._credit(flops, self._share / 2) >= self._cost.full
+            or self._is_watched_for_dips(events)
+        )
+
+    def _is_watched_for_dips(self, events: Events) -> bool:
+        """A dip may be a single point deep, which a look at a few rows cannot see."""
+        return self._after > 0 and events.generalized_first_at is not None and events.stable_at is None
 
     def may_look(self, flops: int) -> bool:
         """Whether a look can be paid: looks take a quarter of the share at most."""
@@ -87,7 +97,7 @@ class Watch:
             return self._may_have_happened_to_losses(train, test, last_test, events, self._target_loss)
         if events.memorized_at is None and train >= self._target - self._train_margin:
             return True
-        if not events.confirmed:
+        if events.generalized_at is None:
             return last_test >= self._target or test >= self._target - self._test_margin
         return events.collapsed_at is None and test < self._target - COLLAPSE_MARGIN + self._test_margin
 
@@ -97,7 +107,7 @@ class Watch:
         near = _NEAR * target
         if events.memorized_at is None and train <= near:
             return True
-        if not events.confirmed:
+        if events.generalized_at is None:
             return last_test <= target or test <= near
         return events.collapsed_at is None and test > COLLAPSE_FACTOR * target / _NEAR
 
