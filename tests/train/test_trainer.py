@@ -14,7 +14,7 @@ from grokkit.train.batches import Batches
 from grokkit.train.catalogue import method_config, model_config
 from grokkit.train.config import EvaluationConfig, TaskConfig
 from grokkit.train.events import EVENTS_VERSION, find_events
-from grokkit.train.run import CURVES, Run
+from grokkit.train.run import CURVES, QUICK_CHECKS, Run
 from grokkit.train.setup import build_batches, build_model, build_optimizer, build_problem, warmup
 from grokkit.train.trainer import train
 
@@ -169,6 +169,31 @@ def test_costs_are_counted_apart(tiny):
     assert run.eval_seconds > 0
     assert run.curves["train_seconds"][-1] == pytest.approx(run.train_seconds)
     assert run.peak_memory_bytes > 50e6
+
+
+def test_at_small_batches_a_crossing_is_seen_where_it_is(tiny):
+    """In batches of 16 of a parity of 2 of 20 bits, against the same run evaluated at every step."""
+    config = tiny(
+        model="fnn(width=64,dim=32)",
+        task=TaskConfig(spec="parity:20,2", layout="operands", train_size=1000),
+        budget=400,
+        evaluation=EvaluationConfig(),
+    )
+    run = train(config)
+    every_step = EvaluationConfig(every=1, growth=0, share=1e6)
+    dense = train(config.model_copy(update={"budget": 150, "sustain": 80, "evaluation": every_step}))
+    crossing = dense.events.generalized_at
+    assert 40 < crossing < 100
+    events = run.events
+    assert crossing <= events.generalized_first_at <= crossing + 10
+    assert events.generalized_at - events.resolution_steps < crossing, "what it says of itself is true"
+    assert run.steps <= events.generalized_at + 50, "five more steps of the grid"
+    checks = run.tables["quick_checks"]
+    assert checks["step"][:3] == [10, 20, 30]
+    places = [dense.curves["step"].index(step) for step in checks["step"]]
+    exact = [dense.curves["test_accuracy"][place] for place in places]
+    assert checks["test_accuracy"] == pytest.approx(exact, abs=0.15), "128 rows know it to 4.4 % at worst"
+    assert checks["rows"] == [128] * len(places)
 
 
 def test_evaluation_is_exact(tiny):
@@ -369,7 +394,8 @@ def test_record_has_what_the_format_promises(tiny):
     assert json.loads(json.dumps(record)) == record
     assert tuple(run.curves) == CURVES
     assert len({len(values) for values in run.curves.values()}) == 1
-    assert run.tables.keys() == {"tensors", *EMBEDDING, "ntk"}
+    assert run.tables.keys() == {"tensors", *EMBEDDING, "ntk", "quick_checks"}
+    assert tuple(run.tables["quick_checks"]) == QUICK_CHECKS
     assert json.loads(json.dumps(run.tables)) == run.tables
     assert (record["status"], record["generalized_at"], record["steps"]) == ("censored", None, 10)
     assert record["provenance"]["threads"] == torch.get_num_threads()

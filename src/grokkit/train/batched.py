@@ -174,13 +174,10 @@ class _Group:
 
     def consider_evaluating(self) -> None:
         """Of every member: evaluate in full, or look and then perhaps evaluate, or neither."""
-        full, look = [], []
-        for place, member in enumerate(self._stack):
-            if not member.history.done():
-                if member.history.is_full_due():
-                    full.append(place)
-                elif member.history.may_look():
-                    look.append(place)
+        members = [(place, member.history) for place, member in enumerate(self._stack) if not member.history.done()]
+        due = {place: history.due() for place, history in members}
+        full = [place for place, what in due.items() if what == "full"]
+        look = [place for place, what in due.items() if what == "look"]
         full += self._look(look) if look else []
         if full:
             self._evaluate(sorted(full))

@@ -146,10 +146,10 @@ class EvaluationConfig(Config):
     """When and on what to evaluate; see :mod:`grokkit.train.watch`.
 
     The grid: ``every`` steps, and ``growth`` of the steps taken once that is more, so a resolution of ``every``
-    steps early and of 3 % later. Full evaluations see ``train_rows`` fixed random rows of the training part and
-    the validation and test parts whole; they take at most ``share`` of the training's floating-point operations,
-    plus one advance of sustain + 1 of them. Looks between them see ``look_rows`` rows of the training and of the
-    test part.
+    steps early and of 3 % later. Full evaluations see ``train_rows`` fixed random rows of the training part and the
+    validation and test parts whole, looks between them ``look_rows`` rows of the training and of the test part. Both
+    together take ``share`` of the training's floating-point operations, beside what a run must have to be read at all:
+    its first thirty steps of the grid, a bound on how late an event is seen, and the window after it.
     """
 
     every: Annotated[int, Field(ge=1)] = 10

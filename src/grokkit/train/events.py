@@ -18,9 +18,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-EVENTS_VERSION = 2
-"""Part of a run's identity. It changes with what the events mean, so that no run is found again whose events meant
-something else. 1: a window that the end of the run cut short counted as staying."""
+EVENTS_VERSION = 3
+"""Part of a run's identity. It changes with what the events mean and when runs are evaluated, so that no run is found
+again whose events say something else. 1: a window that the end of the run cut short counted as staying. 2: at small
+batches an event could be seen at several times its step."""
 
 COLLAPSE_MARGIN = 0.10
 """How far test accuracy must fall below the target, after generalizing, to count as a collapse."""
