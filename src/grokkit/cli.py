@@ -95,7 +95,7 @@ def compare(
         float | None, typer.Option(help="a test loss instead [default: 0.05 for qm9, which has no accuracy]")
     ] = None,
     sustain: Annotated[int, typer.Option(help="following evaluations that must stay there")] = 5,
-    after: Annotated[int, typer.Option(help="steps to go on after that, to see a collapse")] = 0,
+    after: Annotated[int, typer.Option(help="steps it may not dip below the target to be called stable")] = 0,
     every: Annotated[int, typer.Option(help="steps between evaluations, early in a run")] = 10,
     precision: Annotated[str, typer.Option(help="of the matrix products: float32 or bf16")] = "float32",
     device: Annotated[str, typer.Option(help="cpu, cuda, or auto: a GPU if there is one")] = "auto",

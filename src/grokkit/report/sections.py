@@ -157,7 +157,10 @@ def _best_cell(measure: Measure, row: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def runs_table(runs: pl.DataFrame, methods: Sequence[str]) -> str:
-    head = ["method", "seed", "outcome", "memorized<br>at step", "generalized<br>at step", "delay<br>in steps"]
+    asked_for_stable = any(_setting(run, "after") for run in runs.to_dicts())
+    head = ["method", "seed", "outcome", "memorized<br>at step", "reaches<br>the target", "stays<br>from step"]
+    head += ["stable<br>from step"] if asked_for_stable else []
+    head += ["dips", "deepest<br>dip", "delay<br>in steps"]
     head += ["steps<br>taken", "training<br>seconds", "evaluation<br>seconds", "training<br>FLOPs", "peak<br>memory"]
     measures: list[Measure] = [measure for measure in MEASURES if runs[f"final_test_{measure}"].is_not_null().any()]
     head += [f"{when} held-out<br>{measure}" for measure in measures for when in ("final", "best")]
@@ -169,7 +172,11 @@ def runs_table(runs: pl.DataFrame, methods: Sequence[str]) -> str:
             _cell(str(run["seed"]), ""),
             _cell(_outcome(run), ""),
             _cell(whole(run["memorized_at"]), _resolution(run["memorized_resolution_steps"])),
+            _cell(whole(run["generalized_first_at"]), _resolution(run["first_resolution_steps"])),
             _cell(whole(run["generalized_at"]), _resolution(run["resolution_steps"])),
+            *([_cell(whole(run["stable_at"]), "")] if asked_for_stable else []),
+            _cell(whole(run["dips"]), ""),
+            _cell(_depth(run), ""),
             _cell(whole(run["delay_steps"]), ""),
             _cell(whole(run["steps"]), ""),
             _cell(number(run["train_seconds"]), ""),
@@ -234,8 +241,15 @@ def definitions(study: Mapping[str, Any], cost: Cost) -> str:
     budget = whole(study["budget"])
     terms = {
         "memorized": f"The first evaluation with train {target}.",
-        "generalized": f"The first evaluation with held-out {target} from which it stays there. "
+        "reaches": f"The first evaluation with held-out {target}. "
         "The small number says how much earlier it may have been: no evaluation or look at a few rows was nearer.",
+        "stays, generalized": "The first such evaluation of which the following ones, five unless said, are at the "
+        "target too, all of them within the run. A window that the end of the run cuts short does not count.",
+        "stable": "The first such evaluation after which the run is never more than one point below the target, or "
+        "above 1.1 times a target that is a loss, for as many steps as <code>--after</code> says, all within the run.",
+        "dips": "How often the run falls more than one point below the target, or above 1.1 times a target that is a "
+        "loss, after first reaching it, and how far below the target the deepest goes: in points of accuracy, or in "
+        "the loss's unit. The four stand side by side because they may rank methods differently.",
         "delay": "Steps from memorized to generalized.",
         "not reached": "A run that did not stay at the target within its budget of "
         f"{budget} steps counts as longer than its last evaluation below the target. It is never dropped. A diverged "
@@ -313,6 +327,21 @@ def _outcome(run: Mapping[str, Any]) -> str:
     if run["status"] == "censored":
         return NOT_REACHED
     return "generalized" if run["collapsed_at"] is None else f"collapsed at {whole(run['collapsed_at'])}"
+
+
+def _setting(run: Mapping[str, Any], name: str) -> Any:
+    """A setting of the run, None if it has none of that name."""
+    return json.loads(run["config"]).get(name)
+
+
+def _depth(run: Mapping[str, Any]) -> str:
+    if not run["dips"]:
+        return "–"
+    if run["deepest_dip"] is None:
+        return "not finite"
+    if _setting(run, "target_loss") is not None:
+        return number(run["deepest_dip"])
+    return f"{100 * run['deepest_dip']:.1f} points"
 
 
 def _resolution(steps: int | None) -> str:

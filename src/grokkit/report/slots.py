@@ -17,8 +17,8 @@ from grokkit.report import examples, sections
 _CLOCKS = {"step": "steps", "train_seconds": "seconds", "flops": "FLOPs"}
 
 _LEARNING_NOTE = (
-    "Bold: median over seeds. Thin: each seed. A run that stopped after generalizing keeps its last value in the "
-    "median. The fine line is the target."
+    "Bold: median over seeds. Thin: each seed. Dots: quick checks of a few rows, which scatter. A run that stopped "
+    "after generalizing keeps its last value in the median. The fine line is the target."
 )
 _COST_NOTE = (
     "Mean over the runs that reached the target, up to there. Paler: over those that did not, all that they spent. "

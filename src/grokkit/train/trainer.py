@@ -187,12 +187,10 @@ class _Session:
             self.history.evaluated(scores)
 
     def _is_evaluation_due(self) -> bool:
-        history, problem = self.history, self.problem
-        if history.is_full_due():
-            return True
-        if not history.may_look():
-            return False
-        return history.looked(self._score(problem.train_look), self._score(problem.test_look))
+        due, problem = self.history.due(), self.problem
+        if due == "look":
+            return self.history.looked(self._score(problem.train_look), self._score(problem.test_look))
+        return due == "full"
 
     def _evaluate(self) -> Scores:
         validation, weights = self.problem.split.validation, dict(self.model.named_parameters())
