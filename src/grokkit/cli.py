@@ -282,6 +282,7 @@ def card(name: Annotated[str, typer.Argument(help="a method; see `grokkit method
         ("cost", found.cost),
         ("settings", _shown(default_settings(found)) or "none of its own"),
         ("optimizer", _shown(found.optimizer)),
+        ("rows apart", f"held_out={found.held_out}, a share of the training rows; any method takes it"),
         ("source", found.optimizer_source),
         *((f"on {task}", f"{_shown(recipe.settings)}; {recipe.source}") for task, recipe in found.recipes.items()),
         ("tuned", found.tuned),

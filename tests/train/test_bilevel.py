@@ -31,8 +31,8 @@ def test_outer_rows_are_a_fiftieth_of_the_training_part_and_nobody_elses():
     assert seen == sets[0]
 
 
-@pytest.mark.parametrize("method", ["adamw", "neuralgrok-random"])
-def test_a_method_that_does_not_learn_trains_on_all(method):
+@pytest.mark.parametrize("method", ["adamw", "grad-norm", "neuralgrok-random(held_out=0)"])
+def test_a_method_that_sets_nothing_apart_trains_on_all(method):
     problem = build_problem(config(method))
     assert problem.inner.tolist() == problem.split.train.tolist()
     assert len(problem.outer) == 0
@@ -48,7 +48,9 @@ def test_outer_rows_depend_on_the_seed_alone():
 
 
 def test_a_training_part_too_small_is_refused():
-    with pytest.raises(InputError, match=r"neuralgrok sets a row in 50 .* apart, and this one has 1; take a larger"):
+    with pytest.raises(
+        InputError, match=r"neuralgrok sets 1 of the training rows apart .*, and there are 1; take a smaller"
+    ):
         build_problem(config(task=TaskConfig(spec="add:5", train_fraction=0.04, validation_fraction=0.0)))
 
 

@@ -90,7 +90,8 @@ class Start(ABC):
 class Recipe:
     """A method's settings on one task, and where they come from.
 
-    ``settings``: of the method, of the optimizer, and ``init_scale``; what is not among them stays the card's.
+    ``settings``: of the method, of the optimizer, ``init_scale`` and ``held_out``; what is not among them stays the
+    card's.
     """
 
     settings: Mapping[str, Any]
@@ -115,6 +116,7 @@ class MethodCard:
             None if it does not.
         start: what the method does before the first step; the initializer's arguments with a default are settings, too.
             None if it does nothing.
+        held_out: the default of the setting of that name: the share of the training rows that no batch has.
         presets: settings whose default is another than the factory's, ``bilevel``'s or ``start``'s own.
         recipes: by the name of a task, without its sizes (``mnist``): the settings that are the defaults there.
         smallest: settings under which the test suite can see the method act within a few steps.
@@ -142,6 +144,7 @@ class MethodCard:
     factory: Callable[..., GradientTransform] | None = None
     bilevel: type[Bilevel] | None = None
     start: type[Start] | None = None
+    held_out: float = 0.0
     presets: Mapping[str, Any] = field(default_factory=dict)
     recipes: Mapping[str, Recipe] = field(default_factory=dict)
     smallest: Mapping[str, Any] = field(default_factory=dict)

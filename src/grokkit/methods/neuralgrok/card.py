@@ -82,6 +82,7 @@ NEURALGROK = MethodCard(
     "pass over the outer data and some thirty over the gradients, three copies",
     factory=neuralgrok,
     bilevel=_Bilevel,
+    held_out=0.02,  # the paper's: 49 rows for batches, one for the outer step
     probe=probe,
     keep=keep,
     optimizer=ADAM_L2.optimizer,
