@@ -280,6 +280,7 @@ def card(name: Annotated[str, typer.Argument(help="a method; see `grokkit method
         ("hooks into", ", ".join(found.hooks) or "nothing: a bare optimizer"),
         ("equations", found.equations),
         ("cost", found.cost),
+        ("FLOPs", "none but the model's: entry by entry" if found.flops is None else "products of its own are counted"),
         ("settings", _shown(default_settings(found)) or "none of its own"),
         ("optimizer", _shown(found.optimizer)),
         ("rows apart", f"held_out={found.held_out}, a share of the training rows; any method takes it"),

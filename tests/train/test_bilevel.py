@@ -8,6 +8,7 @@ from groups import group_of
 from grokkit.errors import InputError
 from grokkit.files import pinned
 from grokkit.methods.neuralgrok import load_amplifier
+from grokkit.methods.neuralgrok.curve import gradient_flops, table_flops
 from grokkit.train.catalogue import method_config
 from grokkit.train.config import RunConfig, TaskConfig
 from grokkit.train.setup import build_batches, build_problem
@@ -66,7 +67,9 @@ def test_outer_steps_are_counted_and_charged():
     assert run.outer_steps == 6, "at steps 3, 6, ..., 18: at step 0 the learning rate is 0"
     assert run.outer_rows == 1
     assert (bare.outer_steps, bare.outer_rows, bare.kept) == (0, 0, {})
-    assert run.flops / bare.flops == (5 * 59 + 6) / (5 * 60), "five passes over one row less, and six over that one"
+    amplifiers = 20 * table_flops((4,)) + 6 * (2 * table_flops((4,)) + gradient_flops((4,)))
+    models = run.flops - amplifiers
+    assert models * 5 * 60 == bare.flops * (5 * 59 + 6), "five passes over one row less, and six over that one"
     assert run.record()["outer_steps"] == 6
 
 

@@ -1,5 +1,7 @@
 """Evaluations stay within their share, and events are bracketed by what was looked at."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
@@ -36,7 +38,8 @@ def drive(history, measured, until=10**9):
 def new_history(tiny, *, budget=3000, target_loss=None, **evaluation):
     task = tiny().task.model_copy(update={"spec": "mul:97"})
     config = tiny(budget=budget, task=task, target_loss=target_loss, evaluation=EvaluationConfig(**evaluation))
-    return History(config, build_problem(config), lambda rows, tokens: 100 * rows, about={})
+    costs = SimpleNamespace(step=lambda rows, tokens: 300 * rows)
+    return History(config, build_problem(config), lambda rows, tokens: 100 * rows, costs, about={})
 
 
 def simulated(tiny, accuracy, **settings):

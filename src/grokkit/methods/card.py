@@ -31,6 +31,10 @@ class Bilevel(ABC):
     def direction(self, state: State, grads: Grads) -> Grads:
         """What the transform makes of ``grads``, as far as it depends on what is learned."""
 
+    def flops(self) -> int:
+        """Matrix products of an outer step, beside the forward and the backward pass on the outer data."""
+        return 0
+
     @abstractmethod
     def learn(self, state: State, grads: Grads, cotangents: Grads) -> State:
         """The transform's state after learning from Σ cotangents∘direction(grads) as the loss."""
@@ -116,6 +120,9 @@ class MethodCard:
             None if it does not.
         start: what the method does before the first step; the initializer's arguments with a default are settings, too.
             None if it does nothing.
+        flops: floating-point operations in the matrix products that the method, or an optimizer of its own, adds to a
+            step: from the shapes of the parameters by name, in the form in which they are trained, and the method's
+            settings. None if it works entry by entry, which counts as no product, as an optimizer's moments do.
         held_out: the default of the setting of that name: the share of the training rows that no batch has.
         presets: settings whose default is another than the factory's, ``bilevel``'s or ``start``'s own.
         recipes: by the name of a task, without its sizes (``mnist``): the settings that are the defaults there.
@@ -144,6 +151,7 @@ class MethodCard:
     factory: Callable[..., GradientTransform] | None = None
     bilevel: type[Bilevel] | None = None
     start: type[Start] | None = None
+    flops: Callable[[Mapping[str, torch.Size], Mapping[str, Any]], int] | None = None
     held_out: float = 0.0
     presets: Mapping[str, Any] = field(default_factory=dict)
     recipes: Mapping[str, Recipe] = field(default_factory=dict)
