@@ -9,7 +9,7 @@ from grokkit.models import FNN, Decoder
 from grokkit.train.config import EvaluationConfig, TaskConfig
 from grokkit.train.costs import Costs
 from grokkit.train.setup import build_model, build_problem
-from grokkit.train.trainer import _Session, train
+from grokkit.train.trainer import Session, train
 
 DECODER = {"model": "decoder(width=8,depth=2,heads=2)"}
 FNN_OF_TOKENS = {
@@ -40,7 +40,7 @@ def session(tiny, monkeypatch):
     monkeypatch.setattr("grokkit.train.trainer.build_model", plainly)
 
     def make(method, problem="decoder", **changes):
-        begun = _Session(tiny(method, **{**PROBLEMS[problem], **changes}))
+        begun = Session(tiny(method, **{**PROBLEMS[problem], **changes}))
         begun.begin()
         return begun
 
@@ -89,7 +89,7 @@ def test_a_merged_embedding_is_charged_no_product(session):
 
 def test_a_run_resumed_after_merging_is_charged_no_product(tiny, tmp_path):
     config = tiny("lowrank-random(weak=random-d3,merge=2)", **FNN_OF_TOKENS)
-    first, second = _Session(config), _Session(config)
+    first, second = Session(config), Session(config)
     first.begin()
     first.train_to(3)
     first.consider_evaluating()

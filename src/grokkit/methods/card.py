@@ -22,7 +22,8 @@ class Bilevel(ABC):
 
     At weights θ with gradients g, every ``every``-th step, before the inner one, the lab forms θ' = θ − η·direction(g)
     with the learning rate η, and gives :meth:`learn` the cotangents −η·∇L_outer(θ'). A subclass's initializer takes the
-    settings of the method, those of its transform as well. Both methods are pure, as a transform's ``update``.
+    settings of the method, those of its transform as well. ``direction`` and ``learn`` are pure, as a transform's
+    ``update``.
     """
 
     every: int

@@ -67,7 +67,7 @@ def train(
     Returns:
         the finished run.
     """
-    session = _Session(config)
+    session = Session(config)
     if checkpoint is None or not session.resume(checkpoint):
         session.begin()
     history = session.history
@@ -89,8 +89,8 @@ def train(
     return history.run(peak_bytes())
 
 
-class _Session:
-    """A run in the making: to be begun or resumed."""
+class Session:
+    """A run in the making: to be begun or resumed, then trained from stop to stop."""
 
     optimizer: torch.optim.Optimizer
     handle: Handle | None
