@@ -6,6 +6,7 @@ import os
 import shlex
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -81,6 +82,12 @@ def compare(
     baseline: Annotated[
         str | None, typer.Option(help="method the ratios refer to [default: adamw, else the first]")
     ] = None,
+    claim: Annotated[
+        str | None, typer.Option(help="the cost that claims are made in: flops, steps or seconds [default: flops]")
+    ] = None,
+    primary: Annotated[
+        str | None, typer.Option(help="the method to test first and alone, named before the first run")
+    ] = None,
     target: Annotated[
         float | None, typer.Option(help="test accuracy that counts as generalized [default: 0.95]")
     ] = None,
@@ -98,6 +105,7 @@ def compare(
 
     The same command again continues where it stopped.
     """
+    from grokkit.analyse.survival import COSTS
     from grokkit.study.plan import make_plan
     from grokkit.study.pool import cores
     from grokkit.study.store import Store
@@ -107,6 +115,8 @@ def compare(
     from grokkit.train.plan import choose_device
     from grokkit.train.spec import split_list
 
+    if claim not in (None, *COSTS):
+        raise InputError(f"--claim {claim} is not possible: flops, steps or seconds; the default is flops")
     where = choose_device(device)
     usual = make_task(task, data_dir=data_dir)  # for the defaults that it has
     if target is not None and not usual.has_accuracy:
@@ -145,6 +155,8 @@ def compare(
         methods=split_list(methods),
         seeds=seeds,
         baseline=baseline,
+        claim=claim,
+        primary=primary,
         command=shlex.join(["grokkit", *sys.argv[1:]]),
         **shared,
     )
@@ -158,12 +170,13 @@ def compare(
 def _compare(plan: Plan, store: Store, workers: int, device: str) -> None:
     from grokkit.live import Progress
     from grokkit.study.execute import execute
+    from grokkit.study.looks import continued
     from grokkit.train.plan import plan_groups
 
     console = Console(highlight=False)
     methods, seeds = plan.study["methods"], plan.study["seeds"]
     with store.lock():
-        _refuse_other_task(store, plan)
+        plan = replace(plan, study=continued(_study_before(store, plan), plan.study, has_runs=bool(store.finished())))
         done = store.finished(plan.study["run_ids"])
         kept = f", {len(done)} of them done before" if done else ""
         at_once = workers if device == "cpu" else max(map(len, plan_groups(plan.runs, device)))
@@ -200,6 +213,7 @@ def report(folder: Annotated[Path, typer.Argument(help="a folder that `grokkit c
 def _report(store: Store, console: Console) -> None:
     from grokkit.analyse import leaderboard, verdict
     from grokkit.report import TABLES, leaderboard_table, write_report
+    from grokkit.study.looks import DEFAULT_CLAIM, looked
 
     study = store.read_study()
     done = store.finished(study["run_ids"])
@@ -210,7 +224,9 @@ def _report(store: Store, console: Console) -> None:
         console.print(f"only {len(done)} of {len(study['run_ids'])} runs are finished; the report is of those")
     if not done:
         return
-    rows = leaderboard(runs, study["methods"], study["baseline"])
+    study = looked(study, runs)
+    store.write_study(study)
+    rows = leaderboard(runs, study["methods"], study["baseline"], study.get("claim") or DEFAULT_CLAIM)
     verdict_text = verdict(rows, study)
     with console.status("drawing the report"):
         paths = write_report(store.folder, study, runs, curves, tables, rows, verdict_text)
@@ -321,14 +337,16 @@ def _list(rows: list[tuple[str, str]]) -> None:
     Console(highlight=False).print(table)
 
 
-def _refuse_other_task(store: Store, plan: Plan) -> None:
+def _study_before(store: Store, plan: Plan) -> dict[str, Any] | None:
+    """What the folder's study.json says, if there is one; of another task it is refused."""
     if not (store.folder / "study.json").exists():
-        return
+        return None
     before = store.read_study()
     if before["title"] != plan.study["title"]:
         raise InputError(
             f"{store.folder} holds a study of {before['title']!r}, not of {plan.study['title']!r}; choose another --out"
         )
+    return before
 
 
 def _starts(text: str) -> dict[str, int]:
