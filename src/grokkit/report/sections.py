@@ -249,13 +249,12 @@ def definitions(study: Mapping[str, Any], cost: Cost) -> str:
         "above 1.1 times a target that is a loss, for as many steps as <code>--after</code> says, all within the run.",
         "dips": "How often the run falls more than one point below the target, or above 1.1 times a target that is a "
         "loss, after first reaching it, and how far below the target the deepest goes: in points of accuracy, or in "
-        "the loss's unit. The four stand side by side because they may rank methods differently.",
+        "the loss's unit. In the leaderboard the most and the deepest of a method's runs. "
+        "First touch, stays, stable and dips stand side by side because they may rank methods differently.",
         "delay": "Steps from memorized to generalized.",
         "not reached": "A run that did not stay at the target within its budget of "
         f"{budget} steps counts as longer than its last evaluation below the target. It is never dropped. A diverged "
         "run cannot come back, and counts as longer than the budget.",
-        "dips": "How often a run fell more than a point below the target after first touching it, and how deep: the "
-        "most and the deepest of the method's runs.",
         "median": "Kaplan–Meier median over runs, which takes runs that did not get there into account, with a 95 % "
         "interval (log-log, inverted). “≥”: so few runs, or so late ones, set no upper limit.",
         "ratio": f"A method's cost over {base}'s for the same seed: same split, same start where shapes allow, same "

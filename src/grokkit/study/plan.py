@@ -10,7 +10,7 @@ from grokkit.errors import InputError, unknown
 from grokkit.methods import CARDS
 from grokkit.train.catalogue import method_config
 from grokkit.train.config import MethodConfig, RunConfig, checked
-from grokkit.train.setup import build_model, build_problem, build_start
+from grokkit.train.setup import build_model, build_problem, build_start, set_apart
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,7 @@ def make_plan(
     problem = build_problem(first)
     model = build_model(first.model, problem.task, first.seed)
     for config in configs.values():
+        set_apart(config, problem.split.train, first.seed)
         if (start := build_start(config)) is not None:
             start.check(model)
     labels = list(configs)
@@ -110,5 +111,5 @@ def _detail(config: MethodConfig) -> dict[str, Any]:
         "title": config.card,
         "summary": CARDS[config.card].summary,
         "optimizer": config.optimizer.model_dump(),
-        "settings": config.settings,
+        "settings": {**config.settings, "held_out": config.held_out},
     }
