@@ -118,6 +118,8 @@ def compare(
     if claim not in (None, *COSTS):
         raise InputError(f"--claim {claim} is not possible: flops, steps or seconds; the default is flops")
     where = choose_device(device)
+    if claim == "seconds" and where != "cpu":
+        raise InputError(f"--claim seconds is measured on a processor, and --device is {where}; claim flops or steps")
     usual = make_task(task, data_dir=data_dir)  # for the defaults that it has
     if target is not None and not usual.has_accuracy:
         raise InputError(
@@ -171,6 +173,7 @@ def _compare(plan: Plan, store: Store, workers: int, device: str) -> None:
     from grokkit.live import Progress
     from grokkit.study.execute import execute
     from grokkit.study.looks import continued
+    from grokkit.study.pace import study_pace
     from grokkit.train.plan import plan_groups
 
     console = Console(highlight=False)
@@ -194,6 +197,9 @@ def _compare(plan: Plan, store: Store, workers: int, device: str) -> None:
                 "the same command goes on from there"
             )
             raise typer.Exit(130) from None
+        if plan.study["claim"] == "seconds":
+            with console.status("measuring the seconds of a step, all methods in turns"):
+                study_pace(store.folder, plan.runs)
         _report(store, console)
     if failures:
         raise typer.Exit(1)
@@ -214,6 +220,7 @@ def _report(store: Store, console: Console) -> None:
     from grokkit.analyse import leaderboard, verdict
     from grokkit.report import TABLES, leaderboard_table, write_report
     from grokkit.study.looks import DEFAULT_CLAIM, looked
+    from grokkit.study.pace import at_pace, read_pace
 
     study = store.read_study()
     done = store.finished(study["run_ids"])
@@ -226,7 +233,10 @@ def _report(store: Store, console: Console) -> None:
         return
     study = looked(study, runs)
     store.write_study(study)
-    rows = leaderboard(runs, study["methods"], study["baseline"], study.get("claim") or DEFAULT_CLAIM)
+    claim = study.get("claim") or DEFAULT_CLAIM
+    pace = read_pace(store.folder) if claim == "seconds" else None
+    counted = runs if pace is None else at_pace(runs, pace)
+    rows = leaderboard(counted, study["methods"], study["baseline"], claim)
     verdict_text = verdict(rows, study)
     with console.status("drawing the report"):
         paths = write_report(store.folder, study, runs, curves, tables, rows, verdict_text)
