@@ -151,8 +151,8 @@ def claimed_seconds(runs: pl.DataFrame, pace: Pace) -> pl.DataFrame:
     for a run that did not arrive; ``claimed_seconds_below_until``, with those of ``below_until``, which such a run took
     longer than, null for one that arrived. Where ``runs`` has no such column, or null in it, that is the budget: all
     steps of a run that had them, and for one that diverged no less, as in
-    :func:`grokkit.analyse.survival.times_to_target`. Both are null for an arm that diverged while it was measured, and for a run whose ``start_seconds`` are another
-    processor's.
+    :func:`grokkit.analyse.survival.times_to_target`. Both columns are null for an arm that diverged while it was
+    measured, and for a run whose ``start_seconds`` are another processor's.
 
     Args:
         runs: the records of a study, as :meth:`grokkit.study.store.Store.load` gives them.
