@@ -229,6 +229,7 @@ def records(**columns):
         "seed": list(range(rows)),
         "generalized_at": [None] * rows,
         "steps": [90] * rows,
+        "budget": [90] * rows,
         "start_seconds": [0.0] * rows,
         "provenance": ['{"processor": "here"}'] * rows,
     }
@@ -238,10 +239,13 @@ def records(**columns):
     )
 
 
+CLAIMED = ("claimed_seconds_to_target", "claimed_seconds_below_until")
+
+
 def claimed(runs, **seconds):
     found = claimed_seconds(runs, pace_of(**seconds))
-    assert found.columns == ["run_id", "method", "seed", "claimed_seconds", "claimed_seconds_bound"]
-    return found["claimed_seconds"].to_list(), found["claimed_seconds_bound"].to_list()
+    assert found.columns == ["run_id", "method", "seed", *CLAIMED]
+    return tuple(found[name].to_list() for name in CLAIMED)
 
 
 def test_a_run_s_seconds_are_its_start_and_its_steps_at_its_arm_s_pace():
@@ -251,11 +255,12 @@ def test_a_run_s_seconds_are_its_start_and_its_steps_at_its_arm_s_pace():
 
 def test_a_run_that_did_not_arrive_has_a_bound_at_its_last_evaluation_below_the_target():
     runs = records(generalized_at=[None, 40, None], start_seconds=[2.0, 2.0, 0.0], below_until=[80, 30, None])
-    assert claimed(runs, slow=0.5) == ([None, 22.0, None], [42.0, None, None])
+    assert claimed(runs, slow=0.5) == ([None, 22.0, None], [42.0, None, 45.0])
 
 
-def test_without_that_column_the_bound_is_of_all_its_steps():
-    assert claimed(records(generalized_at=[None, 40]), slow=0.5) == ([None, 20.0], [45.0, None])
+def test_without_that_column_the_bound_is_the_budget_also_of_a_run_that_broke_off():
+    runs = records(generalized_at=[None, 40, None], steps=[90, 50, 10])
+    assert claimed(runs, slow=0.5) == ([None, 20.0, None], [45.0, None, 45.0])
 
 
 def test_seconds_of_another_processor_are_not_added_to_those_of_this_one():

@@ -147,10 +147,12 @@ def read_pace(folder: Path) -> Pace | None:
 def claimed_seconds(runs: pl.DataFrame, pace: Pace) -> pl.DataFrame:
     """Seconds of a claim for every run: start_seconds + steps × seconds a step.
 
-    Columns ``run_id``, ``method``, ``seed``; ``claimed_seconds``, with the steps of ``generalized_at``, null for a run
-    that did not arrive; ``claimed_seconds_bound``, with those of ``below_until``, which such a run took longer than,
-    null for one that arrived. Where ``runs`` has no such column it is ``steps``. Both are null for an arm that diverged
-    while it was measured, and for a run whose ``start_seconds`` are another processor's.
+    Columns ``run_id``, ``method``, ``seed``; ``claimed_seconds_to_target``, with the steps of ``generalized_at``, null
+    for a run that did not arrive; ``claimed_seconds_below_until``, with those of ``below_until``, which such a run took
+    longer than, null for one that arrived. Where ``runs`` has no such column, or null in it, that is the budget: all
+    steps of a run that had them, and for one that diverged no less, as in
+    :func:`grokkit.analyse.survival.times_to_target`. Both columns are null for an arm that diverged while it was
+    measured, and for a run whose ``start_seconds`` are another processor's.
 
     Args:
         runs: the records of a study, as :meth:`grokkit.study.store.Store.load` gives them.
@@ -168,13 +170,14 @@ def claimed_seconds(runs: pl.DataFrame, pace: Pace) -> pl.DataFrame:
     elsewhere = pl.col("provenance").str.json_path_match("$.processor") != pace.machine["processor"]
     comparable = (start == 0) | ~elsewhere.fill_null(value=True)
     reached = pl.col("generalized_at").is_not_null()
-    bound = "below_until" if "below_until" in runs.columns else "steps"
+    budget = pl.col("budget")
+    bound = pl.col("below_until").fill_null(budget) if "below_until" in runs.columns else budget
     return runs.select(
         "run_id",
         "method",
         "seed",
-        pl.when(comparable).then(start + pl.col("generalized_at") * seconds).alias("claimed_seconds"),
-        pl.when(comparable & ~reached).then(start + pl.col(bound) * seconds).alias("claimed_seconds_bound"),
+        pl.when(comparable).then(start + pl.col("generalized_at") * seconds).alias("claimed_seconds_to_target"),
+        pl.when(comparable & ~reached).then(start + bound * seconds).alias("claimed_seconds_below_until"),
     )
 
 
