@@ -1,6 +1,7 @@
 """Evaluations stay within what they may cost, and events are bracketed by what was looked at."""
 
 import math
+from itertools import pairwise
 from types import SimpleNamespace
 
 import pytest
@@ -194,6 +195,19 @@ def test_a_crossing_is_seen_within_a_tenth_of_its_step_and_its_window_at_once(ba
     window = [step for step in history.curves["step"] if step > events.generalized_at]
     grid = [step for step in history._watch.grid if step > events.generalized_at]
     assert window == grid[:5], "the next five steps of the grid, and no more"
+
+
+@pytest.mark.parametrize("batch_size", [16, 512])
+def test_a_finer_grid_finds_the_crossing_more_finely_and_does_not_make_it_easier_to_stay(batch_size):
+    history, _ = simulated(
+        lambda step: (1.0, 1.0 if step >= 57 else 0.2), batch_size=batch_size, evaluation=EvaluationConfig(every=1)
+    )
+    events = history.events()
+    assert 57 <= events.generalized_at <= 62
+    assert events.resolution_steps <= 5
+    window = [step for step in history.curves["step"] if step >= 57]
+    assert len(window) == 6
+    assert {after - before for before, after in pairwise(window)} == {10}
 
 
 def test_flukes_do_not_use_up_the_window():

@@ -190,9 +190,9 @@ def at_pace(runs: pl.DataFrame, pace: Pace) -> pl.DataFrame:
     claimed = claimed_seconds(runs, pace)
     reached = pl.col("generalized_at").is_not_null()
     return runs.drop("provenance").with_columns(
-        train_seconds_to_target=claimed["claimed_seconds"],
-        train_seconds_below_until=claimed["claimed_seconds_bound"],
-        train_seconds=pl.when(reached).then(claimed["claimed_seconds"]).otherwise(claimed["claimed_seconds_bound"]),
+        train_seconds_to_target=claimed["claimed_seconds_to_target"],
+        train_seconds_below_until=claimed["claimed_seconds_below_until"],
+        train_seconds=pl.when(reached).then(claimed["claimed_seconds_to_target"]).otherwise(claimed["claimed_seconds_below_until"]),
     )
 
 

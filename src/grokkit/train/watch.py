@@ -22,7 +22,8 @@ for.
   and 36 F where looks settle nothing; at the start, at most 30 F.
 - *The window.* After an evaluation at the target the next ``sustain`` steps of the grid are evaluated in full, once for
   every doubling of the steps beyond the start, so that a fluke does not use up what the true event needs: ``sustain``·F
-  for each doubling. Beyond that the window takes what the share or the bound gives.
+  for each doubling. Beyond that the window takes what the share or the bound gives. These evaluations are at least ten
+  steps apart: a finer grid finds the event more finely, and must not make it easier to stay.
 - *Dips.* If somebody asks whether the run is stable, every step of the grid is evaluated in full from the first
   evaluation at the target on until that is settled: at the usual grid at most 78 F for each tenfold. A dip may be a
   single point deep, which a look cannot see.
@@ -46,6 +47,7 @@ from grokkit.train.events import Events, evaluation_steps
 EARLY_STOPS = 30
 """Steps of the grid at the start of a run that are evaluated whatever the share says."""
 
+_WINDOW_STRIDE = 10  # steps, the usual grid's
 _START_SHARE = 0.5  # of the training until then: what the full evaluations among these may cost
 
 _NEAR = 2.0  # times the target loss: a look that finds no more may mean that the target is reached
@@ -100,22 +102,26 @@ class Watch:
         is_watched_for_dips = self._after > 0 and events.generalized_first_at is not None and events.stable_at is None
         if step in (0, self._budget) or is_watched_for_dips:
             return self._full("owed")
-        is_owed = self._is_owed(step)
         if is_at_target:
-            # Here a look would settle nothing: whether the target is kept, only full evaluations say.
-            return self._in_window(step, flops, is_owed=is_owed)
+            return self._in_window(step, flops)
         if step <= self._start and (self._fulls["start"] + 1) * self._cost.full <= _START_SHARE * flops:
             return self._full("start")
         if self._credit(flops, self._share / 2) >= self._cost.full:
             return self._full("share")
-        if is_owed:
+        if self._is_owed(step):
             self._purse = self._owing(step)
             return "look"
         self._purse = "share"
         return "look" if (self._looks + 1) * self._cost.look <= self._share / 4 * flops else None
 
-    def _in_window(self, step: int, flops: int, *, is_owed: bool) -> Due:
-        if is_owed:
+    def _in_window(self, step: int, flops: int) -> Due:
+        """The same while the last full evaluation was at the target. A look would settle nothing here: whether the
+        target is kept, only full evaluations say."""
+        if self._credit(flops, self._share / 2) >= self._cost.full:
+            return self._full("share")
+        if step - self._settled_at < _WINDOW_STRIDE:
+            return None
+        if self._is_owed(step):
             return self._full(self._owing(step))
         doublings = (step // self._start).bit_length()
         if self._fulls["window"] < self._sustain * doublings:
