@@ -90,6 +90,18 @@ def test_whole_study_and_the_same_command_again(tmp_path):
     assert "--claim seconds comes too late" in err
 
 
+def test_a_claim_in_seconds_is_measured_in_turns_and_kept(tmp_path):
+    small = ("--seeds", "1", "--budget", "20", "--claim", "seconds", "--primary", "grokfast-ema(alpha=0.9)")
+    status, out, err = finish(start(tmp_path, *small))
+    assert (status, err) == (0, "")
+    assert "secs vs" in out
+    pace = json.loads((tmp_path / "pace.json").read_text())
+    assert all(arm["seconds"] > 0 for arm in pace["arms"].values())
+    assert pace["arms"].keys() == {"adamw", "grokfast-ema(alpha=0.9)"}
+    study = json.loads((tmp_path / "study.json").read_text())
+    assert (study["claim"], study["primary"]) == ("seconds", "grokfast-ema(alpha=0.9)")
+
+
 @pytest.mark.slow
 def test_killed_anywhere_nothing_finished_is_lost_and_nothing_runs_twice(tmp_path):
     args = ("--seeds", "4", "--budget", "600", "--sustain", "0")

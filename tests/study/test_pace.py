@@ -8,9 +8,10 @@ from types import SimpleNamespace
 import polars as pl
 import pytest
 
+from grokkit.analyse import leaderboard
 from grokkit.errors import InputError
 from grokkit.study import pace as module
-from grokkit.study.pace import ArmPace, Pace, claimed_seconds, measure_pace, read_pace, study_pace, take_turns
+from grokkit.study.pace import ArmPace, Pace, at_pace, claimed_seconds, measure_pace, read_pace, study_pace, take_turns
 from grokkit.train import trainer
 from grokkit.train.catalogue import method_config, model_config
 from grokkit.train.config import EvaluationConfig, RunConfig, TaskConfig
@@ -281,3 +282,24 @@ def test_an_arm_without_a_pace_has_no_seconds_and_one_not_measured_is_refused():
 
 def test_no_runs_have_no_seconds():
     assert claimed(records(generalized_at=[40]).clear(), slow=1.0) == ([], [])
+
+
+def test_at_pace_the_leaderboard_counts_steps_and_not_what_a_busy_machine_made_of_them():
+    runs = records(
+        method=["slow", "slow", "slow", "fast", "fast", "fast"],
+        seed=[0, 1, 2] * 2,
+        generalized_at=[100, 200, 150, 100, 200, None],
+        below_until=[None, None, None, None, None, 80],
+        train_seconds=[900.0] * 6,
+        train_seconds_to_target=[900.0] * 5 + [None],
+        provenance=[f'{{"processor": "{name}"}}' for name in ("here", "there", "here", "here", "here", "here")],
+    )
+    counted = at_pace(runs, pace_of(slow=0.5, fast=0.25))
+    assert counted["train_seconds_to_target"].to_list() == [50, 100, 75, 25, 50, None]
+    assert counted["train_seconds_below_until"].to_list() == [None] * 5 + [20]
+    fast = leaderboard(counted, ["slow", "fast"], "slow", "seconds")[1]
+    assert fast["pairs"] == 3
+    assert fast["ratio_seconds_vs_baseline"] is None  # two complete pairs and a bound
+    assert leaderboard(counted.filter(pl.col("seed") < 2), ["slow", "fast"], "slow", "seconds")[1][
+        "ratio_seconds_vs_baseline"
+    ] == pytest.approx(0.5)

@@ -235,6 +235,14 @@ def methods_table(study: Mapping[str, Any]) -> str:
     return _table("Methods and their settings", ["method", "what it is", "optimizer", "settings"], body, text=True)
 
 
+_SECONDS = "Time spent in training steps, evaluations not counted. Holds for the machine below only."
+_SECONDS_CLAIMED = (
+    "In the leaderboard, what a claim is made of: what came before the first step, and the steps at the pace of their "
+    "method, measured for all methods in turns on one core (pace.json). Under every run, the time its own training "
+    "steps took, evaluations not counted. Holds for the machine below only."
+)
+
+
 def definitions(study: Mapping[str, Any], cost: Cost) -> str:
     """``cost``: the one that the study claims in."""
     target, base = target_of(study).at_least, escape(study["baseline"])
@@ -272,7 +280,7 @@ def definitions(study: Mapping[str, Any], cost: Cost) -> str:
         "runs, of which few runs have few: “least” is the smallest p that there could have been.",
         "best": "The best that a run's evaluations found, which flatters a little; in the leaderboard the median over "
         "runs, and the least and the greatest. Runs that stop at the target are not to be compared by it.",
-        "seconds": "Time spent in training steps, evaluations not counted. Holds for the machine below only.",
+        "seconds": _SECONDS_CLAIMED if cost == "seconds" else _SECONDS,
         "AWE, AGE": "Absolute weight entropy and absolute gradient entropy, −Σ|v| ln|v| over all weights, and over all "
         "entries of the gradient: the raw one, before any method touched it, and the one after, that the optimizer "
         "steps on.",

@@ -184,15 +184,17 @@ def claimed_seconds(runs: pl.DataFrame, pace: Pace) -> pl.DataFrame:
 def at_pace(runs: pl.DataFrame, pace: Pace) -> pl.DataFrame:
     """``runs`` with seconds of a claim in place of those that were clocked, for :func:`grokkit.analyse.leaderboard`.
 
-    Without ``provenance``: one machine measured the pace of all, whatever each run was trained on. Arguments and errors:
-    as :func:`claimed_seconds`.
+    Without ``provenance``: one machine measured the pace of all, whatever each run was trained on. Arguments and
+    errors: as :func:`claimed_seconds`.
     """
     claimed = claimed_seconds(runs, pace)
     reached = pl.col("generalized_at").is_not_null()
     return runs.drop("provenance").with_columns(
         train_seconds_to_target=claimed["claimed_seconds_to_target"],
         train_seconds_below_until=claimed["claimed_seconds_below_until"],
-        train_seconds=pl.when(reached).then(claimed["claimed_seconds_to_target"]).otherwise(claimed["claimed_seconds_below_until"]),
+        train_seconds=pl.when(reached)
+        .then(claimed["claimed_seconds_to_target"])
+        .otherwise(claimed["claimed_seconds_below_until"]),
     )
 
 
