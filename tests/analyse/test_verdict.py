@@ -90,9 +90,7 @@ def test_one_seed_is_an_anecdote() -> None:
 def test_two_seeds_make_no_interval_and_no_claim() -> None:
     double = {"runs": 2, "successes": 2, "pairs": 2}
     text = verdict([row("adamw", **double), row("fast", **double, ratio_flops_vs_baseline=0.8)], STUDY)
-    assert (
-        "nothing tried was shown to beat adamw. fast took 0.80× the FLOPs (of 2 seeds: no interval, no claim)." in text
-    )
+    assert "to beat adamw. Too few complete pairs for an interval, and so no claim: fast 0.80× (2 seeds)." in text
     assert text.endswith("Only 2 seeds: an interval, and so a claim, takes at least 3.")
 
 
@@ -100,8 +98,10 @@ def test_a_method_that_never_generalizes_is_named_with_the_budget_and_its_bound(
     bound = {"ratio_flops_bound": 3.14, "ratio_flops_bound_side": "at least", "pairs": 6}
     text = verdict([row("adamw"), never("adam-paper", **bound), never("other")], STUDY)
     assert "nothing tried was shown to beat adamw" in text
-    assert "adam-paper: 6 of 6 runs never reached 95 % within 20,000 steps (at least 3.14× the FLOPs)" in text
-    assert "other: 6 of 6 runs never reached 95 % within 20,000 steps." in text
+    assert (
+        "Never reached 95 % within 20,000 steps: adam-paper (0 of 6 runs, at least 3.14× the FLOPs) "
+        "and other (0 of 6 runs)."
+    ) in text
 
 
 def test_cheaper_but_less_often_says_both() -> None:
@@ -127,7 +127,8 @@ def test_reaching_the_target_more_often_counts_where_it_may_be_claimed(p: float,
         assert text.startswith(f"On a*b mod 97, {said}.")
     else:
         assert text.startswith(
-            "On a*b mod 97, nothing tried was shown to beat adamw. Too few complete pairs for an interval: "
+            "On a*b mod 97, nothing tried was shown to beat adamw. "
+            "Too few complete pairs for an interval, and so no claim: "
         )
         assert f"{said}, at most 0.90× the FLOPs" in text
     assert "more:" not in text.lower()
@@ -158,7 +159,7 @@ def test_a_baseline_that_never_generalizes_leaves_no_ratio() -> None:
     text = verdict([never("adamw"), best, never("lost")], STUDY)
     assert "the baseline adamw itself never reached 95 % within 20,000 steps (0 of 6 runs)" in text
     assert "best reached 95 % in 6 of 6 runs against 0 of 6 for adamw (p 0.30)" in text
-    assert "lost: 6 of 6 runs never reached" in text
+    assert "never reached 95 % within 20,000 steps: lost (0 of 6 runs)" in text
     assert "beat" not in text
 
 
@@ -189,7 +190,7 @@ def test_looks_and_a_primary_arm_without_its_claim_are_said() -> None:
 
 def test_a_target_that_is_a_loss_is_called_one() -> None:
     text = verdict([row("adamw"), never("slow")], STUDY | {"target_loss": 0.05})
-    assert "slow: 6 of 6 runs never reached a loss of 0.05 within 20,000 steps" in text
+    assert "Never reached a loss of 0.05 within 20,000 steps: slow (0 of 6 runs)" in text
 
 
 def test_where_the_baseline_never_got_there_the_best_is_told() -> None:

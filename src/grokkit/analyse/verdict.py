@@ -75,11 +75,15 @@ class _Words:
 
     def never(self, row: Row) -> str:
         missed = row["runs"] - row["successes"]
-        text = (
+        return (
             f"{row['method']}: {missed} of {count(row['runs'], 'run')} never reached {self.target} within {self.budget}"
         )
+
+    def bounded_never(self, row: Row) -> str:
+        """``adam-paper (0 of 5 runs, at least 5.40× the FLOPs)``."""
         limit = bound(self.part(row, "bound"), self.part(row, "side"))
-        return f"{text} ({limit} the {self.unit})" if limit and self.part(row, "side") == "at least" else text
+        more = f", {limit} the {self.unit}" if self.part(row, "side") == "at least" else ""
+        return f"{row['method']} (0 of {count(row['runs'], 'run')}{more})"
 
     def needs(self, row: Row) -> str:
         """``grad-norm needs 0.80× the FLOPs of adamw (95 % interval 0.71–0.93, 6 seeds)``."""
@@ -145,7 +149,7 @@ def _comparison(others: Sequence[Row], found: Mapping[str, Claim], words: _Words
     def rates(kind: Standing) -> list[str]:
         return [words.rates(row, found[row["method"]]) for row in groups.get(kind, [])]
 
-    less, more_often = groups.get("less", []), rates("more often")
+    less, few, more_often = groups.get("less", []), groups.get("few", []), rates("more often")
     if less:
         head, less = words.needs(less[0]), less[1:]
     elif more_often:
@@ -165,14 +169,14 @@ def _comparison(others: Sequence[Row], found: Mapping[str, Claim], words: _Words
     if more := groups.get("more"):
         parts.append("more: " + listed([words.short(row, words.trade(row)) for row in more]))
     parts += [f"less often: {text}" for text in rates("less often")]
-    if bounded := groups.get("bound"):
-        shown = [words.bounded(row, found[row["method"]]) for row in bounded]
-        parts.append("too few complete pairs for an interval: " + "; ".join(shown))
-    for row in groups.get("few", []):
-        seeds = f"of {count(row['pairs'], 'seed')}: no interval, no claim"
-        parts.append(f"{row['method']} took {ratio(words.part(row, 'value'))} the {words.unit} ({seeds})")
+    short = [f"{row['method']} {ratio(words.part(row, 'value'))} ({count(row['pairs'], 'seed')})" for row in few]
+    short += [words.bounded(row, found[row["method"]]) for row in groups.get("bound", [])]
+    if short:
+        parts.append("too few complete pairs for an interval, and so no claim: " + "; ".join(short))
     parts += rates("apart")
-    parts += [words.never(row) for row in groups.get("never", [])]
+    if never := groups.get("never"):
+        shown = listed([words.bounded_never(row) for row in never])
+        parts.append(f"never reached {words.target} within {words.budget}: {shown}")
     parts += [f"{row['method']} has no finished run" for row in groups.get("no runs", [])]
     return [f"On {words.title}, {head}.", *_sentence(parts)]
 
@@ -273,6 +277,7 @@ _OPENINGS = (
     "in steps",
     "less ",
     "more:",
+    "never reached ",
     "no clear ",
     "only ",
     "this ",

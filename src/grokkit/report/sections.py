@@ -67,14 +67,14 @@ def leaderboard_table(rows: Sequence[Mapping[str, Any]], study: Mapping[str, Any
     head = [
         "method",
         f"runs that<br>reached {target}",
-        f"first touch<br>of {target}",
         "steps until<br>it stays",
+        *(f"{_COST_HEADS[cost]}<br>vs {base}" for cost in costs),
+        "p,<br>adjusted",
+        f"first touch<br>of {target}",
         *(["stable<br>from step"] if is_stable_asked else []),
         "dips,<br>deepest",
         "delay<br>in steps",
         "seconds of<br>training",
-        *(f"{_COST_HEADS[cost]}<br>vs {base}" for cost in costs),
-        "p,<br>adjusted",
         "log-rank<br>p",
         *(f"best held-out<br>{measure}" for measure in best),
     ]
@@ -87,12 +87,17 @@ def leaderboard_table(rows: Sequence[Mapping[str, Any]], study: Mapping[str, Any
         body.append(
             [
                 swatch(styles[row["method"]]) + escape(row["method"]),
-                _cell(f"{row['successes']}/{row['runs']}", ""),
-                _cell(number(row["median_first_steps"], missing)),
+                _cell(f"{row['successes']}/{row['runs']}"),
                 _cell(
                     number(row["median_steps"], missing),
                     number_interval(row["median_steps_low"], row["median_steps_high"]),
                 ),
+                *(
+                    _cell("–") if itself and place else _ratio_cell(row, cost, claim, place == 0, study)
+                    for place, cost in enumerate(costs)
+                ),
+                _cell(p_value(claim.p_adjusted), _test_note(claim)) if claim else _cell("–"),
+                _cell(number(row["median_first_steps"], missing)),
                 *([_stable_cell(row)] if is_stable_asked else []),
                 _cell(whole(row["dips"]), _dip(row, target_of(study).measure)),
                 _cell(number(row["median_delay_steps"], missing)),
@@ -100,11 +105,6 @@ def leaderboard_table(rows: Sequence[Mapping[str, Any]], study: Mapping[str, Any
                     number(row["median_train_seconds"], missing),
                     number_interval(row["median_train_seconds_low"], row["median_train_seconds_high"]),
                 ),
-                *(
-                    _cell("–") if itself and place else _ratio_cell(row, cost, claim, place == 0, study)
-                    for place, cost in enumerate(costs)
-                ),
-                _cell(p_value(claim.p_adjusted), _test_note(claim)) if claim else _cell("–"),
                 _cell(p_value(row["logrank_p"]), _rank_note(row)),
                 *(_best_cell(measure, row) for measure in best),
             ]
