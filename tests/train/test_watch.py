@@ -1,7 +1,6 @@
 """Evaluations stay within what they may cost, and events are bracketed by what was looked at."""
 
 import math
-from itertools import pairwise
 
 import pytest
 import torch
@@ -205,7 +204,7 @@ def test_a_finer_grid_finds_the_crossing_more_finely_and_does_not_make_it_easier
     assert events.resolution_steps <= 5
     window = [step for step in history.curves["step"] if step >= 57]
     assert len(window) == 6
-    assert {after - before for before, after in pairwise(window)} <= {10, 11, 12}
+    assert 40 <= window[-1] - window[0] <= 60, "ten steps apart, or less where the share pays"
 
 
 def test_flukes_do_not_use_up_the_window():
