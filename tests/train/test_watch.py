@@ -150,10 +150,12 @@ def decades(history):
     return math.log10(history.step / START)
 
 
-@pytest.mark.parametrize("batch_size", [1, 16, 128, 512])
+@pytest.mark.parametrize("batch_size", [1, 16, 32, 64, 128, 512])
 @pytest.mark.parametrize("budget", [3000, 30000])
 def test_looks_that_are_owed_are_few(batch_size, budget):
     history, spent = simulated(lambda step: (1.0, 0.2), budget=budget, batch_size=batch_size)
+    late = [step for step in looked_at(history) if step > START]
+    assert len(late) <= 0.025 * history.flops / LOOK + 36 * decades(history), "a quarter of the share, and the owed"
     assert spent <= 0.10 * history.flops + start_allowance(history) + 36 * decades(history) * LOOK + 2 * FULL
     assert max(lateness(history), default=0) <= 0.10
 
