@@ -80,4 +80,4 @@ def test_a_run_that_diverged_has_none(tiny, images):
 
 
 def test_other_tasks_have_none(tiny):
-    assert train(tiny()).tables.keys() == {"tensors", "fourier", "circle", "pca", "ntk"}
+    assert train(tiny()).tables.keys() == {"tensors", "fourier", "circle", "pca", "ntk", "quick_checks"}

@@ -1,7 +1,6 @@
 """Evaluations stay within what they may cost, and events are bracketed by what was looked at."""
 
 import math
-from itertools import pairwise
 from types import SimpleNamespace
 
 import pytest
@@ -153,10 +152,12 @@ def decades(history):
     return math.log10(history.step / START)
 
 
-@pytest.mark.parametrize("batch_size", [1, 16, 128, 512])
+@pytest.mark.parametrize("batch_size", [1, 16, 32, 64, 128, 512])
 @pytest.mark.parametrize("budget", [3000, 30000])
 def test_looks_that_are_owed_are_few(batch_size, budget):
     history, spent = simulated(lambda step: (1.0, 0.2), budget=budget, batch_size=batch_size)
+    late = [step for step in looked_at(history) if step > START]
+    assert len(late) <= 0.025 * history.flops / LOOK + 36 * decades(history), "a quarter of the share, and the owed"
     assert spent <= 0.10 * history.flops + start_allowance(history) + 36 * decades(history) * LOOK + 2 * FULL
     assert max(lateness(history), default=0) <= 0.10
 
@@ -207,7 +208,7 @@ def test_a_finer_grid_finds_the_crossing_more_finely_and_does_not_make_it_easier
     assert events.resolution_steps <= 5
     window = [step for step in history.curves["step"] if step >= 57]
     assert len(window) == 6
-    assert {after - before for before, after in pairwise(window)} == {10}
+    assert 40 <= window[-1] - window[0] <= 60, "ten steps apart, or less where the share pays"
 
 
 def test_flukes_do_not_use_up_the_window():

@@ -23,7 +23,7 @@ for.
 - *The window.* After an evaluation at the target the next ``sustain`` steps of the grid are evaluated in full, once for
   every doubling of the steps beyond the start, so that a fluke does not use up what the true event needs: ``sustain``·F
   for each doubling. Beyond that the window takes what the share or the bound gives. These evaluations are at least ten
-  steps apart: a finer grid finds the event more finely, and must not make it easier to stay.
+  steps apart, also at the start: a finer grid finds the event more finely, and must not make it easier to stay.
 - *Dips.* If somebody asks whether the run is stable, every step of the grid is evaluated in full from the first
   evaluation at the target on until that is settled: at the usual grid at most 78 F for each tenfold. A dip may be a
   single point deep, which a look cannot see.
