@@ -15,11 +15,8 @@ def grokfast_ema(steps, alpha=0.98, lamb=2.0, start_step=0):
     for t, grads in enumerate(steps):
         out = {}
         for name, g in grads.items():
-            if t < start_step:
-                out[name] = g
-                continue
-            slow[name] = g.copy() if t == start_step else alpha * slow[name] + (1 - alpha) * g
-            out[name] = g + lamb * slow[name]
+            slow[name] = g.copy() if t == 0 else alpha * slow[name] + (1 - alpha) * g
+            out[name] = g + lamb * slow[name] if t >= start_step else g
         results.append(out)
     return results, {"step": {name: np.array(len(steps)) for name in slow}, "slow": slow}
 
@@ -29,7 +26,7 @@ def grokfast_ma(steps, window_size=100, lamb=5.0, filter_type="mean", warmup=Tru
     for t, grads in enumerate(steps):
         out = {}
         for name, g in grads.items():
-            window = [s[name] for s in steps[max(start_step, t - window_size + 1) : t + 1]]
+            window = [s[name] for s in steps[max(0, t - window_size + 1) : t + 1]]
             if t < start_step or (warmup and len(window) < window_size):
                 out[name] = g
                 continue
@@ -39,9 +36,9 @@ def grokfast_ma(steps, window_size=100, lamb=5.0, filter_type="mean", warmup=Tru
     ring = window_size - 1
     names = steps[0].keys()
     slots = {name: np.zeros((ring, *steps[0][name].shape)) for name in names}
-    for t in range(start_step, len(steps)):
+    for t in range(len(steps)):
         for name in names if ring else ():
-            slots[name][(t - start_step) % ring] = steps[t][name]
+            slots[name][t % ring] = steps[t][name]
     return results, {
         "step": {name: np.array(len(steps)) for name in names},
         "window": slots,

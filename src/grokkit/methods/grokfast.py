@@ -58,7 +58,8 @@ def grokfast_ema(alpha: float = 0.98, lamb: float = 2.0, start_step: int = 0) ->
     Args:
         alpha: decay α a step, in [0, 1). Default 0.98 (paper, modular arithmetic).
         lamb: amplification λ ≥ 0 of the slow part. Default 2.0 (paper, modular arithmetic). 0 adds nothing.
-        start_step: the filter begins at this step, counted from 0 (the paper's two-stage ablation: 500).
+        start_step: nothing is added before this step, counted from 0; the average is taken from the first step on,
+            so that it is there when the filter begins to act (the paper's two-stage ablation: 500).
 
     Raises:
         InputError: for a value outside these ranges.
@@ -83,26 +84,25 @@ def grokfast_ema(alpha: float = 0.98, lamb: float = 2.0, start_step: int = 0) ->
         out, step, slow = dict(grads), dict(state.step), dict(state.slow)
         for name, g in grads.items():
             t, wide = step[name], g.to(slow[name].dtype)
-            new = torch.where(t <= start_step, wide, torch.lerp(slow[name], wide, _setting(1.0 - alpha, wide)))
-            out[name] = torch.where(t >= start_step, (wide + _setting(lamb, wide) * new).to(g.dtype), g)
-            slow[name] = torch.where(t >= start_step, new, slow[name])
+            slow[name] = torch.where(t == 0, wide, torch.lerp(slow[name], wide, _setting(1.0 - alpha, wide)))
+            out[name] = torch.where(t >= start_step, (wide + _setting(lamb, wide) * slow[name]).to(g.dtype), g)
             step[name] = t + 1
         return out, EmaState(step, slow)
 
     def update_(grads: Grads, state: EmaState, params: Params) -> EmaState:
-        active = [name for name in grads if state.step[name] >= start_step]
-        first = [name for name in active if state.step[name] == start_step]
-        later = [name for name in active if state.step[name] > start_step]
+        first = [name for name in grads if state.step[name] == 0]
+        later = [name for name in grads if state.step[name] > 0]
+        acting = [name for name in grads if state.step[name] >= start_step]
         for name in grads:
             state.step[name] += 1
-        slow, here = ({name: local(tensors[name]) for name in active} for tensors in (state.slow, grads))
+        slow, here = ({name: local(tensors[name]) for name in grads} for tensors in (state.slow, grads))
         if first:
             torch._foreach_copy_([slow[n] for n in first], [here[n] for n in first])
         if later:
             wide = [here[n].to(slow[n].dtype) for n in later]
             torch._foreach_lerp_([slow[n] for n in later], wide, 1.0 - alpha)
-        if active:
-            torch._foreach_add_(list(here.values()), list(slow.values()), alpha=lamb)
+        if acting:
+            torch._foreach_add_([here[n] for n in acting], [slow[n] for n in acting], alpha=lamb)
         return state
 
     return GradientTransform(init, update, update_)
@@ -126,7 +126,8 @@ def grokfast_ma(
         filter_type: ``"mean"`` or ``"sum"`` of the window. Default mean (paper).
         warmup: add nothing until the window is full. Default True (paper). False: from the first step, over
             the gradients there are.
-        start_step: the window begins to fill at this step, counted from 0 (two-stage ablation: 500).
+        start_step: nothing is added before this step, counted from 0; the window fills from the first step on, so that
+            with w = 100 and 500, the paper's two-stage ablation, the filter acts at step 500.
         window_dtype: of the past gradients that are kept. Default None: the parameter's. ``torch.bfloat16`` rounds each
             to 8 bits, by a relative 2⁻⁸ at most, which their average then has; the current one and the sum are not
             rounded.
@@ -146,6 +147,7 @@ def grokfast_ma(
     if window_dtype is not None and not (isinstance(window_dtype, torch.dtype) and window_dtype.is_floating_point):
         raise InputError(f"window_dtype={window_dtype!r} is not possible: a floating-point dtype, e.g. torch.bfloat16")
     ring = window_size - 1
+    first = max(start_step, ring if warmup else 0)  # the first step at which something is added
 
     def init(params: Params) -> MaState:
         return MaState(
@@ -158,34 +160,31 @@ def grokfast_ma(
         out, step = dict(grads), dict(state.step)
         window, total = dict(state.window), dict(state.total)
         for name, g in grads.items():
-            k = step[name] - start_step  # gradients in the filter before this one
+            t = step[name]  # gradients seen before this one
             total_now = total[name] + g
-            count = torch.clamp(k + 1, 1, window_size) if filter_type == "mean" else torch.ones_like(k)
-            adds = (k + 1 >= window_size) if warmup else (k >= 0)
+            count = torch.clamp(t + 1, max=window_size) if filter_type == "mean" else torch.ones_like(t)
+            adds = t >= first
             out[name] = torch.where(adds, (g + _setting(lamb, total_now) * total_now / count).to(g.dtype), g)
             if ring:
-                active, slot = k >= 0, (torch.clamp(k, min=0) % ring).to(window[name].device)
+                slot = (t % ring).to(window[name].device)
                 oldest = window[name].index_select(0, slot.reshape(1)).squeeze(0)
-                kept = torch.where(active.to(oldest.device), g.to(oldest.device, oldest.dtype), oldest)
+                kept = g.to(oldest.device, oldest.dtype)
                 window[name] = window[name].index_put((slot,), kept)
                 evicted, entered = (tensor.to(g.device, total_now.dtype) for tensor in (oldest, kept))
-                new = _refreshed(total[name] + entered - evicted, window[name], slot)
-                total[name] = torch.where(active, new, total[name])
-            step[name] = step[name] + 1
+                total[name] = _refreshed(total[name] + entered - evicted, window[name], slot)
+            step[name] = t + 1
         return out, MaState(step, window, total)
 
     def update_(grads: Grads, state: MaState, params: Params) -> MaState:
         for name, g in ((name, local(g)) for name, g in grads.items()):
-            k = int(state.step[name]) - start_step
+            t = int(state.step[name])  # gradients seen before this one
             state.step[name] += 1
-            if k < 0:
-                continue
-            count = min(k + 1, window_size) if filter_type == "mean" else 1
-            weight = lamb / count if k + 1 >= window_size or not warmup else 0.0
+            count = min(t + 1, window_size) if filter_type == "mean" else 1
+            weight = lamb / count if t >= first else 0.0
             if not ring:
                 g.add_(g, alpha=weight)
                 continue
-            slot, window, total = k % ring, local(state.window[name]), local(state.total[name])
+            slot, window, total = t % ring, local(state.window[name]), local(state.total[name])
             oldest = window[slot]
             evicted = oldest.to(total.device, copy=True)  # the one temporary: a single parameter's gradient
             oldest.copy_(g)
