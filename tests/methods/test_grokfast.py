@@ -277,7 +277,7 @@ NAN, INF = float("nan"), float("inf")
         (lambda: grokfast_ema(alpha="0.9"), "alpha='0.9' is not possible: 0 <= alpha < 1; the paper uses"),
         (lambda: grokfast_ema(lamb=-1.0), "lamb=-1.0 is not possible: a finite number >= 0; the paper uses 2.0"),
         (lambda: grokfast_ema(lamb=INF), "lamb=inf is not possible: a finite number >= 0; the paper uses 2.0"),
-        (lambda: grokfast_ma(lamb=NAN), r"lamb=nan is not possible: a finite .* the paper uses .* 5.0 \(MA\)"),
+        (lambda: grokfast_ma(lamb=NAN), "lamb=nan is not possible: a finite number >= 0; the paper uses 5.0"),
         (lambda: grokfast_ma(lamb=None), "lamb=None is not possible: a finite number >= 0; the paper uses"),
         (lambda: grokfast_ma(window_size=0), "window_size=0 is not possible: a whole number >= 1; .* uses 100"),
         (lambda: grokfast_ma(window_size=1.5), "window_size=1.5 is not possible: a whole number >= 1; .* 100"),
@@ -428,9 +428,9 @@ def test_a_window_on_another_device_is_made_there():
     assert (state.window["w"].device.type, state.total["w"].device.type) == ("meta", "cpu")
 
 
-@pytest.mark.parametrize("dtype", ["bfloat16", torch.int32, 16])
+@pytest.mark.parametrize("dtype", ["bfloat16", torch.int32, 16, torch.complex64, torch.float8_e4m3fn])
 def test_a_window_s_dtype_is_floating_point(dtype):
     with pytest.raises(
-        InputError, match=r"window_dtype=.* is not possible: a floating-point dtype, e.g. torch.bfloat16"
+        InputError, match=r"window_dtype=.* is not possible: a floating-point dtype of at least 16 bits, e.g. torch.bf"
     ):
         grokfast_ma(window_dtype=dtype)

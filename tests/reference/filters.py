@@ -35,14 +35,14 @@ def grokfast_ma(steps, window_size=100, lamb=5.0, filter_type="mean", warmup=Tru
         results.append(out)
     ring = window_size - 1
     names = steps[0].keys()
-    slots = {name: np.zeros((ring, *steps[0][name].shape)) for name in names}
+    slots = {name: np.zeros((*steps[0][name].shape, ring)) for name in names}
     for t in range(len(steps)):
         for name in names if ring else ():
-            slots[name][t % ring] = steps[t][name]
+            slots[name][..., t % ring] = steps[t][name]
     return results, {
         "step": {name: np.array(len(steps)) for name in names},
         "window": slots,
-        "total": {name: slots[name].sum(0) for name in names},
+        "total": {name: slots[name].sum(-1) for name in names},
     }
 
 

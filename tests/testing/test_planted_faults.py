@@ -210,7 +210,7 @@ def test_running_sum_without_its_oldest_gradient_is_caught():
         before = {name: state.window[name].clone() for name in grads}
         state = right.update_(grads, state, params)
         for name in grads:
-            state.total[name].add_(before[name][0])
+            state.total[name].add_(before[name][..., 0])
         return state
 
     with pytest.raises(AssertionError):
