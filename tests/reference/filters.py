@@ -1,4 +1,4 @@
-"""Every gradient transform in plain float64 numpy, step by step from the equations; slow and obvious.
+"""Every gradient transform in plain float64 or complex128 numpy, step by step from the equations; slow and obvious.
 
 Each function maps the list of gradients to (list of results, final state as {slot: {parameter: array}}, or as
 {slot: array} where all parameters share it).
@@ -35,7 +35,7 @@ def grokfast_ma(steps, window_size=100, lamb=5.0, filter_type="mean", warmup=Tru
         results.append(out)
     ring = window_size - 1
     names = steps[0].keys()
-    slots = {name: np.zeros((*steps[0][name].shape, ring)) for name in names}
+    slots = {name: np.zeros((*g.shape, ring), g.dtype) for name, g in steps[0].items()}
     for t in range(len(steps)):
         for name in names if ring else ():
             slots[name][..., t % ring] = steps[t][name]
@@ -48,7 +48,7 @@ def grokfast_ma(steps, window_size=100, lamb=5.0, filter_type="mean", warmup=Tru
 
 def grad_norm(steps, c=1.0):
     def rescale(g):
-        norm = np.sqrt((g**2).sum())
+        norm = np.sqrt((np.abs(g) ** 2).sum())
         return c * g / norm if norm > 0 else np.zeros_like(g)
 
     return [{name: rescale(g) for name, g in grads.items()} for grads in steps], {}
@@ -56,7 +56,7 @@ def grad_norm(steps, c=1.0):
 
 def clip_norm(steps, max_norm=1.0):
     def clip(grads):
-        norm = np.sqrt(sum((g**2).sum() for g in grads.values()))
+        norm = np.sqrt(sum((np.abs(g) ** 2).sum() for g in grads.values()))
         return {name: g * max_norm / norm if norm > max_norm else g for name, g in grads.items()}
 
     return [clip(grads) for grads in steps], {}

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from grokkit.methods.baselines import ADAMW
 from grokkit.methods.card import MethodCard
-from grokkit.methods.precision import norm, quick_norm
+from grokkit.methods.precision import accumulator, norm, quick_norm
 from grokkit.methods.settings import Setting, positive
 from grokkit.shards import local, norms_over_shards
 from grokkit.transform import GradientTransform, Grads, Params
@@ -52,7 +52,7 @@ class _GradNorm:
         return ()
 
     def update(self, grads: Grads, state: tuple[()], params: Params) -> tuple[Grads, tuple[()]]:
-        return {name: (g / _divisor(norm(g), self.c)).to(g.dtype) for name, g in grads.items()}, state
+        return {name: _divided(g, _divisor(norm(g), self.c)) for name, g in grads.items()}, state
 
     def update_(self, grads: Grads, state: tuple[()], params: Params) -> tuple[()]:
         tensors = list(grads.values())
@@ -60,8 +60,17 @@ class _GradNorm:
             shards = [local(g) for g in tensors]
             norms = norms_over_shards([quick_norm(shard) for shard in shards], tensors)
             for shard, length in zip(shards, norms, strict=True):
-                shard.div_(_divisor(length, self.c))
+                divisor = _divisor(length, self.c)
+                if shard.dtype is torch.complex32:
+                    shard.copy_(_divided(shard, divisor))
+                else:
+                    shard.div_(divisor)
         return state
+
+
+def _divided(g: Tensor, divisor: Tensor) -> Tensor:
+    """In a precision that PyTorch divides in, which complex32 is not."""
+    return (g.to(accumulator(g.dtype)) / divisor).to(g.dtype)
 
 
 def _divisor(length: Tensor, c: Setting) -> Tensor:

@@ -106,7 +106,10 @@ class _ExponentialAverage:
         if later:
             wide = [here[n].to(slow[n].dtype) for n in later]
             torch._foreach_lerp_([slow[n] for n in later], wide, 1.0 - self.alpha)
-        if acting:
+        if any(g.is_conj() for g in here.values()):  # autograd leaves such views, and _foreach_ cannot write into one
+            for name in acting:
+                here[name].add_(slow[name], alpha=self.lamb)
+        elif acting:
             torch._foreach_add_([here[n] for n in acting], [slow[n] for n in acting], alpha=self.lamb)
         return state
 
