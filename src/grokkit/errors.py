@@ -40,6 +40,12 @@ def unknown(what: str, value: str, allowed: Iterable[str]) -> InputError:
     return InputError(f"unknown {what} {value!r}; {hint}Allowed: {', '.join(names)}")
 
 
+def shown(value: object) -> str:
+    """``value`` in a message of one line: a tensor's rows follow each other, and what is long is cut."""
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
 def check_dense(name: str, grad: Tensor) -> None:
     """Refuse a sparse gradient: its filter would be dense all the same."""
     if grad.layout is not torch.strided:

@@ -34,7 +34,7 @@ from typing import Any, NamedTuple, Protocol, TypeAlias
 import torch
 from torch import Tensor
 
-from grokkit.errors import InputError
+from grokkit.errors import InputError, shown
 from grokkit.shards import is_distributed
 from grokkit.state import counters_to_ints, ints_to_counters
 
@@ -141,7 +141,7 @@ def masked(transform: GradientTransform, where: Callable[[str, Tensor], bool]) -
     check_transform_type(transform, "masked")
     if not callable(where):
         raise InputError(
-            f"masked(where={where!r}) is not possible: a function of a parameter's name and the parameter, e.g. "
+            f"masked(where={shown(where)}) is not possible: a function of a parameter's name and the parameter, e.g. "
             "lambda name, p: p.ndim >= 2"
         )
     return GradientTransform.of(_Masked(transform, where))

@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from grokkit.errors import InputError, unknown
+from grokkit.errors import InputError, shown, unknown
 from grokkit.methods.precision import accumulator
 from grokkit.methods.ring import empty_window, laid_out, push, push_
 from grokkit.methods.settings import flag, like, not_negative, whole
@@ -66,7 +66,7 @@ def grokfast_ma(
         raise unknown("filter_type", str(filter_type), ("mean", "sum"))
     if window_dtype is not None and window_dtype not in _WINDOW_DTYPES:
         raise InputError(
-            f"window_dtype={window_dtype!r} is not possible: a floating-point dtype of at least 16 bits, e.g. "
+            f"window_dtype={shown(window_dtype)} is not possible: a floating-point dtype of at least 16 bits, e.g. "
             "torch.bfloat16, or None for the parameter's"
         )
     average = _MovingAverage(
@@ -140,5 +140,6 @@ def _device(value: torch.device | str) -> torch.device:
         return torch.device(value)
     except (RuntimeError, TypeError):
         raise InputError(
-            f"window_device={value!r} is not possible: a device, e.g. 'cpu' or 'cuda:0', or None for the parameter's"
+            f"window_device={shown(value)} is not possible: a device, e.g. 'cpu' or 'cuda:0', or None for the "
+            "parameter's"
         ) from None

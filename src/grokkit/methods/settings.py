@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from torch import Tensor
 
-from grokkit.errors import InputError
+from grokkit.errors import InputError, shown
 
 Setting: TypeAlias = float | Tensor
 
@@ -38,7 +38,7 @@ def number(name: str, value: object, ok: Callable[[float], bool], allowed: str, 
         return found
     readable = found.detach().item() if isinstance(found, Tensor) and not found.ndim else found
     if isinstance(readable, bool) or not isinstance(readable, int | float) or not _holds(ok, readable):
-        raise InputError(f"{name}={_shown(value)} is not possible: {allowed}; the paper uses {published}")
+        raise InputError(f"{name}={shown(value)} is not possible: {allowed}; the paper uses {published}")
     return found
 
 
@@ -57,7 +57,7 @@ def whole(name: str, value: object, least: int, published: str) -> int:
     found = _plain(value)
     if type(found) is not int or found < least:
         raise InputError(
-            f"{name}={_shown(value)} is not possible: a whole number >= {least}; the paper uses {published}"
+            f"{name}={shown(value)} is not possible: a whole number >= {least}; the paper uses {published}"
         )
     return found
 
@@ -66,7 +66,7 @@ def flag(name: str, value: object, published: bool) -> bool:
     """``value`` as True or False: other things are true as well, ``"no"`` for one."""
     found = _plain(value)
     if not isinstance(found, bool):
-        raise InputError(f"{name}={_shown(value)} is not possible: True or False; the paper uses {published}")
+        raise InputError(f"{name}={shown(value)} is not possible: True or False; the paper uses {published}")
     return found
 
 
@@ -100,8 +100,3 @@ def _holds(ok: Callable[[float], bool], value: float) -> bool:
         return ok(float(value))
     except OverflowError:  # an integer beyond all floats
         return False
-
-
-def _shown(value: object) -> str:
-    """For a message of one line."""
-    return f"a tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) and value.ndim else repr(value)

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from grokkit.errors import InputError
+from grokkit.errors import InputError, shown
 from grokkit.files import atomic_write, npz, read_pinned
 from grokkit.rng import stream
 
@@ -63,8 +63,8 @@ def checked_hidden(hidden: Sequence[int]) -> tuple[int, ...]:
     widths = tuple(width.item() if isinstance(width, np.generic) else width for width in given)
     if not widths or not all(type(width) is int and width >= 1 for width in widths):
         raise InputError(
-            f"hidden={hidden!r} is not possible: the widths of the hidden layers, at least one, each a whole number "
-            ">= 1; the paper's code uses (128, 128)"
+            f"hidden={shown(hidden)} is not possible: the widths of the hidden layers, at least one, each a whole "
+            "number >= 1; the paper's code uses (128, 128)"
         )
     return widths
 
@@ -73,8 +73,8 @@ def check_amplifier(amplifier: object) -> None:
     """Refuse what is no amplifier, or one whose layers do not fit together or hold what is not finite."""
     if not isinstance(amplifier, Amplifier):
         raise InputError(
-            f"amplifier={amplifier!r} is not possible: an Amplifier, a file that Amplifier.save wrote, or None for a "
-            "fresh one"
+            f"amplifier={shown(amplifier)} is not possible: an Amplifier, a file that Amplifier.save wrote, or None "
+            "for a fresh one"
         )
     _check_layers(amplifier, "the amplifier given")
 
