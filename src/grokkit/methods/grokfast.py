@@ -13,13 +13,13 @@ gradient has no effect by itself: what remains is a change of direction towards 
 a learning rate (1+λ) times larger for the steady part. Compare with those controls before believing in it.
 
 Cost a step: EMA two passes over the gradients and one copy of them in memory; MA five passes whatever the window, and
-w copies (:mod:`grokkit.methods.grokfast_ma`). Half-precision gradients keep their dtype; what is averaged or summed is
-float32 then. Complex gradients are filtered as what they are, since both filters are linear.
+w copies (:mod:`grokkit.methods.grokfast_ma`). Half-precision gradients keep their dtype, and their average or sum is
+kept in float32. Complex gradients are filtered as they are, since both filters are linear.
 
 In the pure face α and λ may be 0-d tensors: in a vmapped program every member has its own.
 
-Differs from the authors' code in cost, and in that a missing gradient leaves a parameter's filter untouched
-and a parameter that gets its first gradient late starts its filter there. Steps are counted per parameter.
+Our filters differ from the authors' code in cost. A missing gradient leaves a parameter's filter untouched, and a
+parameter that gets its first gradient late starts its filter there: steps are counted for each parameter by itself.
 
 Reference: Lee, Kang, Kim, Lee, "Grokfast: Accelerated Grokking by Amplifying Slow Gradients", 2024,
 arXiv 2405.20233.
@@ -88,7 +88,7 @@ class _ExponentialAverage:
         for name, g in grads.items():
             t, wide = step[name], g.to(slow[name].dtype)
             faded = torch.lerp(slow[name], wide, like(wide, 1.0 - self.alpha))
-            slow[name] = torch.where(t == 0, wide, faded)
+            slow[name] = torch.where(t == 0, wide, faded)  # The average begins as the first gradient, not as zero.
             added = (wide + like(wide, self.lamb) * slow[name]).to(g.dtype)
             out[name] = torch.where(t >= self.start_step, added, g)
             step[name] = t + 1
