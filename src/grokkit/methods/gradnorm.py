@@ -75,7 +75,8 @@ def _divided(g: Tensor, divisor: Tensor) -> Tensor:
 
 def _divisor(length: Tensor, c: Setting) -> Tensor:
     """‖g‖ / c, and 1 where the norm is 0: a 0-d tensor. Its inverse would leave float32 where a gradient is tiny."""
-    return torch.where(length == 0, 1.0, length / c)
+    divisor = length / c
+    return divisor + (divisor == 0)
 
 
 GRAD_NORM = MethodCard(

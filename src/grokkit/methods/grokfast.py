@@ -95,11 +95,13 @@ class _ExponentialAverage:
         return out, EmaState(step, slow)
 
     def update_(self, grads: Grads, state: EmaState, params: Params) -> EmaState:
-        first = [name for name in grads if state.step[name] == 0]
-        later = [name for name in grads if state.step[name] > 0]
-        acting = [name for name in grads if state.step[name] >= self.start_step]
+        first, later, acting = [], [], []
         for name in grads:
-            state.step[name] += 1
+            t = state.step[name]
+            state.step[name] = t + 1
+            (later if t > 0 else first).append(name)
+            if t >= self.start_step:
+                acting.append(name)
         slow, here = ({name: local(tensors[name]) for name in grads} for tensors in (state.slow, grads))
         if first:
             torch._foreach_copy_([slow[n] for n in first], [here[n] for n in first])
