@@ -153,7 +153,7 @@ def test_every_public_factory_is_in_the_table():
 def test_so_are_those_of_the_learning_in_the_lab(name, keyword, values):
     for value in values:
         with pytest.raises(InputError, match=f"{keyword}=.* is not possible: .*; the paper uses"):
-            CARDS[name].bilevel(c=1.0, **{keyword: value})
+            CARDS[name].bilevel(c=1.0, hidden=(8,), amplifier=None, **{keyword: value})
 
 
 PARAMS = {"matrix": torch.tensor([[1.0, -2.0], [0.5, 3.0]]), "scalar": torch.tensor(0.25)}

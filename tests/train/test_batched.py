@@ -213,11 +213,23 @@ def test_another_group_s_checkpoint_is_not_used(tmp_path, save_always):
 
 
 def test_saving_takes_a_small_share_of_the_time(tmp_path, monkeypatch):
-    saves = []
-    monkeypatch.setattr(batched._Group, "save", lambda group, path: (saves.append(path), time.sleep(0.05)))
-    configs = group_of("adamw", "fnn", budget=60)
-    train_group(configs, device="cpu", checkpoint=tmp_path / "group", checkpoint_seconds=0)
-    assert len(saves) == 1, "the next would come a second later"
+    """By a clock that goes on by a hundredth of a second with every report, and by 0.05 s with a save."""
+    saves, now = [], [0.0]
+
+    def wait(seconds):
+        now[0] += seconds
+
+    monkeypatch.setattr(batched.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(batched._Group, "save", lambda group, path: (saves.append(now[0]), wait(0.05)))
+    train_group(
+        group_of("adamw", "fnn", budget=160),
+        device="cpu",
+        report=lambda progress: wait(0.01),
+        checkpoint=tmp_path / "group",
+        checkpoint_seconds=0,
+    )
+    assert len(saves) == 2
+    assert saves[1] - saves[0] == pytest.approx(0.05 + 1.0, abs=0.05), "a second later, so that it is a twentieth"
 
 
 def test_what_is_charged_adds_up_to_the_program_s(tmp_path):
@@ -264,7 +276,8 @@ def test_a_step_stays_on_its_device_and_reads_no_value(method, model):
     (length,) = feed.fill(1)
     outer_rows_SO = torch.stack([problem.outer for problem in problems]).to(meta)
     with OneDevice(meta):
-        batches = [program._examples(rows) for rows in (feed.take(length), outer_rows_SO) if rows.numel()]
+        learns = program.every is not None
+        batches = [program._examples(rows) for rows in (feed.take(length), *([outer_rows_SO] if learns else []))]
         state, gradients = torch.vmap(program._step)(program.state, program._scalars, *batches)
     assert [leaf.shape for _, _, leaf in leaves(state)] == [leaf.shape for _, _, leaf in leaves(program.state)]
     assert gradients.raw.keys() == gradients.filtered.keys() == program.state.params.keys()

@@ -122,7 +122,7 @@ def test_loss_events():
     events = find_loss_events([0, 10, 20, 30, 40, 50], **losses, target=0.2, sustain=1)
     assert (events.memorized_at, events.generalized_first_at, events.generalized_at) == (10, 20, 40)
     assert events.delay_steps == 30
-    assert (events.resolution_steps, events.confirmed, events.collapsed_at) == (10, True, None)
+    assert (events.resolution_steps, events.collapsed_at, events.dips) == (10, None, 1)
 
 
 @pytest.mark.parametrize(("last", "collapsed"), [(0.4, None), (0.41, 40)])

@@ -1,5 +1,6 @@
 import json
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -8,10 +9,12 @@ from probed import PROBED
 
 from grokkit.methods import CARDS
 from grokkit.rng import stream
+from grokkit.train import config
 from grokkit.train.batches import Batches
 from grokkit.train.catalogue import method_config, model_config
 from grokkit.train.config import EvaluationConfig, TaskConfig
-from grokkit.train.run import CURVES
+from grokkit.train.events import EVENTS_VERSION, find_events
+from grokkit.train.run import CURVES, QUICK_CHECKS, Run
 from grokkit.train.setup import build_batches, build_model, build_optimizer, build_problem, warmup
 from grokkit.train.trainer import train
 
@@ -161,11 +164,36 @@ def test_costs_are_counted_apart(tiny):
     flops = run.curves["flops"]
     model = build_model(tiny().model, build_problem(tiny()).task, 0)
     assert len(build_problem(tiny()).split.train) == 60
-    assert flops[-1] == run.flops == 20 * 3 * model.forward_flops(15, 4)
+    assert flops[-1] == run.flops == 20 * model.step_flops(15, 4)
     assert run.train_seconds > 0
     assert run.eval_seconds > 0
     assert run.curves["train_seconds"][-1] == pytest.approx(run.train_seconds)
     assert run.peak_memory_bytes > 50e6
+
+
+def test_at_small_batches_a_crossing_is_seen_where_it_is(tiny):
+    """In batches of 16 of a parity of 2 of 20 bits, against the same run evaluated at every step."""
+    config = tiny(
+        model="fnn(width=64,dim=32)",
+        task=TaskConfig(spec="parity:20,2", layout="operands", train_size=1000),
+        budget=400,
+        evaluation=EvaluationConfig(),
+    )
+    run = train(config)
+    every_step = EvaluationConfig(every=1, growth=0, share=1e6)
+    dense = train(config.model_copy(update={"budget": 150, "sustain": 80, "evaluation": every_step}))
+    crossing = dense.events.generalized_at
+    assert 40 < crossing < 100
+    events = run.events
+    assert crossing <= events.generalized_first_at <= crossing + 10
+    assert events.generalized_at - events.resolution_steps < crossing, "what it says of itself is true"
+    assert run.steps <= events.generalized_at + 50, "five more steps of the grid"
+    checks = run.tables["quick_checks"]
+    assert checks["step"][:3] == [10, 20, 30]
+    places = [dense.curves["step"].index(step) for step in checks["step"]]
+    exact = [dense.curves["test_accuracy"][place] for place in places]
+    assert checks["test_accuracy"] == pytest.approx(exact, abs=0.15), "128 rows know it to 4.4 % at worst"
+    assert checks["rows"] == [128] * len(places)
 
 
 def test_evaluation_is_exact(tiny):
@@ -294,7 +322,70 @@ def test_divergence_ends_the_run_and_is_recorded(tiny):
     run = train(tiny("adamw(optimizer=sgd,lr=1e30,lr_warmup=0,wd=0)", budget=50))
     assert run.status == "diverged"
     assert run.diverged_at == run.steps < 50
-    json.dumps(run.record())
+    record = run.record()
+    json.dumps(record)
+    assert (record["generalized_at"], record["below_until"]) == (None, 50), "it cannot come back within its budget"
+    assert record["flops_below_until"] == pytest.approx(50 / run.steps * run.flops)
+    assert record["train_seconds_below_until"] == pytest.approx(50 / run.steps * run.train_seconds)
+
+
+def a_run(tiny, test, *, diverged_at=None, **counts):
+    """As the trainer leaves it, with these accuracies at every tenth step of a budget of 100."""
+    steps = [10 * i for i in range(len(test))]
+    columns = {"step": steps, "train_seconds": [2.0 + step for step in steps], "flops": [500 + step for step in steps]}
+    return Run(
+        config=tiny(budget=100),
+        curves={name: columns.get(name, [1.0] * len(steps)) for name in CURVES},
+        tables={},
+        kept={},
+        outer_steps=0,
+        outer_rows=0,
+        start_seconds=2.0,
+        start_flops=500,
+        events=find_events(steps, test, test, target=0.95, sustain=5),
+        diverged_at=diverged_at,
+        eval_seconds=0.0,
+        peak_memory_bytes=0,
+        provenance={},
+        **{"steps": 100, "train_seconds": 102.0, "flops": 600, **counts},
+    )
+
+
+BOUND = ("below_until", "train_seconds_below_until", "flops_below_until")
+
+
+@pytest.mark.parametrize(
+    ("test", "bound"),
+    [
+        ([0.9] * 11, (100, 102.0, 600)),
+        ([0.9] * 8 + [0.95] * 3, (70, 72.0, 570)),  # there at the end, and not for long enough
+        ([0.95] * 3, (0, 2.0, 500)),
+        ([0.9] * 5 + [0.95] * 6, (None, None, None)),
+    ],
+)
+def test_a_run_that_did_not_stay_is_bounded_by_its_last_evaluation_below(tiny, test, bound):
+    record = a_run(tiny, test).record()
+    assert tuple(record[key] for key in BOUND) == bound
+    assert record["status"] == ("generalized" if bound[0] is None else "censored")
+    assert (record["dips"], record["deepest_dip"]) == ((None, None) if max(test) < 0.95 else (0, 0.0))
+
+
+@pytest.mark.parametrize(
+    ("steps", "bound"),
+    # Twenty steps at their pace, 0.5 s and 3 FLOPs, four more times; without a step what was spent, on the start alone.
+    [(20, (100, 2.0 + 100 * 0.5, 500 + 100 * 3.0)), (0, (100, 2.0, 500))],
+)
+def test_a_run_that_diverged_is_charged_its_budget_at_its_own_pace_and_the_start_once(tiny, steps, bound):
+    spent = {"train_seconds": 2.0 + steps * 0.5, "flops": 500 + steps * 3}
+    run = a_run(tiny, [0.9, 0.95, 0.95][: 1 + steps // 10], diverged_at=steps, steps=steps, **spent)
+    record = run.record()
+    assert (record["status"], record["generalized_at"]) == ("diverged", None), "a window cut short is no success"
+    assert tuple(record[key] for key in BOUND) == bound
+
+
+def test_a_run_that_stayed_and_diverged_later_is_a_success(tiny):
+    run = a_run(tiny, [0.9] + [0.95] * 6, diverged_at=65, steps=65)
+    assert (run.status, run.below_until, run.record()["diverged_at"]) == ("generalized", None, 65)
 
 
 def test_record_has_what_the_format_promises(tiny):
@@ -303,7 +394,8 @@ def test_record_has_what_the_format_promises(tiny):
     assert json.loads(json.dumps(record)) == record
     assert tuple(run.curves) == CURVES
     assert len({len(values) for values in run.curves.values()}) == 1
-    assert run.tables.keys() == {"tensors", *EMBEDDING, "ntk"}
+    assert run.tables.keys() == {"tensors", *EMBEDDING, "ntk", "quick_checks"}
+    assert tuple(run.tables["quick_checks"]) == QUICK_CHECKS
     assert json.loads(json.dumps(run.tables)) == run.tables
     assert (record["status"], record["generalized_at"], record["steps"]) == ("censored", None, 10)
     assert record["provenance"]["threads"] == torch.get_num_threads()
@@ -317,6 +409,12 @@ def test_hash_changes_with_what_changes_the_run_and_not_with_its_name(tiny):
     assert tiny("grokfast-ema").run_id().startswith("grokfast-ema--seed0--")
 
 
+def test_hash_changes_with_what_the_events_mean(tiny, monkeypatch):
+    now = tiny().hash()
+    monkeypatch.setattr(config, "EVENTS_VERSION", EVENTS_VERSION + 1)
+    assert tiny().hash() != now
+
+
 def test_warmup_is_the_papers_first_step_does_not_move(tiny):
     run = train(tiny("adamw(wd=0)", budget=1))
     assert run.curves["weight_norm"][0] == run.curves["weight_norm"][1]
@@ -324,11 +422,15 @@ def test_warmup_is_the_papers_first_step_does_not_move(tiny):
     assert not math.isclose(moved.curves["weight_norm"][0], moved.curves["weight_norm"][1], rel_tol=1e-9)
 
 
-def test_a_run_can_go_on_after_generalizing(tiny):
+def test_a_run_goes_on_until_it_is_stable(tiny):
     easy = {"target": 0.01, "sustain": 1, "budget": 400}
     stopped, longer = train(tiny(**easy)), train(tiny(**easy, after=60))
     at = stopped.events.generalized_at
     assert at is not None
     assert longer.events.generalized_at == at
-    assert stopped.steps < at + 60 <= longer.steps < 400
-    assert curves(stopped)["test_loss"] == curves(longer)["test_loss"][: len(stopped.curves["step"])]
+    stable = longer.events.stable_at
+    assert stopped.steps < stable + 60 <= longer.steps < 400
+    assert longer.steps == min(step for step in longer.curves["step"] if step >= stable + 60), "not longer than needed"
+    watched = [step for step in longer.curves["step"] if step >= longer.events.generalized_first_at]
+    assert {after - before for before, after in pairwise(watched)} == {5}, "no dip between two steps of the grid"
+    assert stopped.events.stable_at is None, "nobody asked"

@@ -27,6 +27,7 @@ from grokkit.report.figures import (
     predictions_data,
     quality_chart,
     quality_data,
+    quick_checks_data,
     seed_curves_data,
     target_columns,
     times_chart,
@@ -59,6 +60,7 @@ def page_charts(
     methods, target = list(study["methods"]), target_of(study)
     points = max(30, min(120, SEED_POINTS // max(runs.height, 1)))
     seeds = seed_curves_data(runs, curves, points, target_columns(target.measure))
+    checks = quick_checks_data(curves, tables["quick_checks"], target.measure, points // 2)
     drawn: dict[str, alt.Chart | alt.LayerChart] = {
         f"{clock}:{split}": learning_chart(
             seeds,
@@ -67,6 +69,7 @@ def page_charts(
             split,
             clock,
             target=target,
+            checks=checks,
         ).properties(width="container", height=280)
         for clock in CLOCKS
         for split in ("train", "test")

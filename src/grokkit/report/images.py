@@ -28,6 +28,7 @@ from grokkit.report.figures import (
     predictions_data,
     quality_chart,
     quality_data,
+    quick_checks_data,
     seed_curves_data,
     target_columns,
     times_chart,
@@ -79,13 +80,21 @@ def images(
 
     methods, target = list(study["methods"]), target_of(study)
     seeds = seed_curves_data(runs, curves, columns=target_columns(target.measure))
+    checks = quick_checks_data(curves, tables["quick_checks"], target.measure)
 
     def medians(measure: str) -> pl.DataFrame:
         return median_curve_data(runs, curves, measure)
 
     def learning(split: Literal["train", "test"], words: str) -> alt.LayerChart:
         return learning_chart(
-            seeds, medians(f"{split}_{target.measure}"), methods, split, target=target, y_title=words, legend=True
+            seeds,
+            medians(f"{split}_{target.measure}"),
+            methods,
+            split,
+            target=target,
+            checks=checks,
+            y_title=words,
+            legend=True,
         ).properties(width=400, height=300)
 
     learned = alt.hconcat(
@@ -100,7 +109,7 @@ def images(
     weights = alt.hconcat(*(norm(*about, width=440) for about in WEIGHTS.items()), spacing=24)
     gradients = alt.hconcat(*(norm(*about, width=274) for about in GRADIENTS.items()), spacing=24)
     charts: dict[str, alt.TopLevelMixin] = {
-        "learning-curves.png": learned.properties(title=title("learning curves", _CURVES)),
+        "learning-curves.png": learned.properties(title=title("learning curves", f"{_CURVES}; dots: quick checks")),
         "fraction-generalized.png": fraction_chart(fraction_data(runs, methods), methods, legend=True).properties(
             width=620,
             height=320,

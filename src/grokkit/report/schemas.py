@@ -18,6 +18,14 @@ TABLES: dict[str, pl.Schema] = {
         "circle": {**_STEP, **_NUMBER, "frequency": pl.Int64()},
         "pca": {**_STEP, **_NUMBER, "explained_x": pl.Float64(), "explained_y": pl.Float64()},
         "ntk": {**_STEP, "kernel_distance": pl.Float64()},
+        "quick_checks": {
+            **_STEP,
+            "rows": pl.Int64(),
+            "train_loss": pl.Float64(),
+            "train_accuracy": pl.Float64(),
+            "test_loss": pl.Float64(),
+            "test_accuracy": pl.Float64(),
+        },
         "attempts": {
             "attempt": pl.Int64(),
             "weak": pl.String(),

@@ -7,7 +7,8 @@ losses were not finite, and scores those members whose histories ask for it, all
 is a passenger until it is worth while to go on without it.
 
 Seconds are wall-clock seconds of the program, in equal parts to the members that had a part in them: training to
-those not finished, an evaluation to those evaluated. Recording a CUDA graph counts as training.
+those not finished, to one that diverged for the steps before, an evaluation to those evaluated. Recording a CUDA graph
+counts as training.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from grokkit.probe.tensors import probe_tensors
 from grokkit.train.batches import Batches
 from grokkit.train.checkpoint import load_tensors, part, save_tensors
 from grokkit.train.config import RunConfig
+from grokkit.train.costs import Costs
 from grokkit.train.feed import Feed
 from grokkit.train.graph import Graphed
 from grokkit.train.history import History, Scores
@@ -160,21 +162,23 @@ class _Group:
                         member.history.took_outer_step()
                     member.history.took_step(rows)
                 member.history.diverged_at = None if at < 0 else at
+        seconds, stretch = (time.perf_counter() - start) / len(members), stop - self._step
+        for member in members:
+            # A member that diverged was stepped on to the end of the stretch, but those were no steps of its own: with
+            # them it would seem slower than it is, and so would what its budget is said to cost.
+            at = member.history.diverged_at
+            member.history.train_seconds += seconds if at is None else seconds * (at - self._step) / stretch
         self._step = stop
-        _charge(members, "train_seconds", start)
 
     def _is_outer_due(self, step: int) -> bool:
         return self._program.every is not None and step % self._program.every == 0
 
     def consider_evaluating(self) -> None:
         """Of every member: evaluate in full, or look and then perhaps evaluate, or neither."""
-        full, look = [], []
-        for place, member in enumerate(self._stack):
-            if not member.history.done():
-                if member.history.is_full_due():
-                    full.append(place)
-                elif member.history.may_look():
-                    look.append(place)
+        members = [(place, member.history) for place, member in enumerate(self._stack) if not member.history.done()]
+        due = {place: history.due() for place, history in members}
+        full = [place for place, what in due.items() if what == "full"]
+        look = [place for place, what in due.items() if what == "look"]
         full += self._look(look) if look else []
         if full:
             self._evaluate(sorted(full))
@@ -268,7 +272,7 @@ def _build_members(configs: Sequence[RunConfig], device: str) -> list[_Member]:
             config,
             problem,
             build_batches(config, problem),
-            History(config, problem, model.forward_flops, about=about),
+            History(config, problem, model.forward_flops, Costs(config.method, model), about=about),
         )
         for config, problem in zip(configs, problems, strict=True)
     ]

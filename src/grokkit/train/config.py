@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from grokkit.errors import InputError, unknown
+from grokkit.train.events import EVENTS_VERSION
 
 
 class Config(BaseModel):
@@ -132,6 +133,7 @@ class MethodConfig(Config):
     """A method of the catalogue with its settings; ``label`` is how results call it.
 
     ``init_scale``: of the model under this method, if another than the model's.
+    ``held_out``: share of the training rows that no batch has; at least one row, unless it is 0.
     """
 
     label: str
@@ -139,16 +141,17 @@ class MethodConfig(Config):
     settings: dict[str, Any]
     optimizer: OptimizerConfig
     init_scale: Annotated[float, Field(gt=0)] | None = None
+    held_out: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
 
 class EvaluationConfig(Config):
     """When and on what to evaluate; see :mod:`grokkit.train.watch`.
 
     The grid: ``every`` steps, and ``growth`` of the steps taken once that is more, so a resolution of ``every``
-    steps early and of 3 % later. Full evaluations see ``train_rows`` fixed random rows of the training part and
-    the validation and test parts whole; they take at most ``share`` of the training's floating-point operations,
-    plus one advance of sustain + 1 of them. Looks between them see ``look_rows`` rows of the training and of the
-    test part.
+    steps early and of 3 % later. Full evaluations see ``train_rows`` fixed random rows of the training part and the
+    validation and test parts whole, looks between them ``look_rows`` rows of the training and of the test part. Both
+    together take ``share`` of the training's floating-point operations, beside what a run must have to be read at all:
+    its first thirty steps of the grid, a bound on how late an event is seen, and the window after it.
     """
 
     every: Annotated[int, Field(ge=1)] = 10
@@ -167,6 +170,10 @@ _LATER = (
     ("method", "optimizer", "max_grad_norm"),
 )
 
+# What a method set apart before there was the setting ``held_out``, 0 where it is not named. A run that sets the same
+# apart is the same run, and keeps its hash.
+_HELD_OUT_BEFORE = {"neuralgrok": 0.02}
+
 # Methods whose updates are linear in the gradients, the only ones that can train a two-layer network in its span.
 _LINEAR = ("gd", "grokfast-ema", "grokfast-ma")
 
@@ -182,7 +189,8 @@ class RunConfig(Config):
         target_loss: the same in losses, at or below which they count; None for a target in accuracies. What has no
             accuracy needs it.
         sustain: following evaluations that must stay at the target for the generalization to count.
-        after: steps to go on after that, to see whether it collapses.
+        after: steps in which it may never fall more than a point below the target to be called stable; a run then goes
+            on until that is settled. 0 to stop as soon as the generalization counts.
         precision: of the matrix products, see :mod:`grokkit.models.matmul`.
     """
 
@@ -212,8 +220,8 @@ class RunConfig(Config):
         return self
 
     def hash(self) -> str:
-        """Twelve hexadecimal digits that change with anything that changes the run."""
-        settings = self.model_dump()
+        """Twelve hexadecimal digits that change with anything that changes the run, or what its events mean."""
+        settings = {**self.model_dump(), "events": EVENTS_VERSION}
         del settings["method"]["label"]
         for *parts, name in _LATER:
             within = settings
@@ -221,6 +229,8 @@ class RunConfig(Config):
                 within = within[part]
             if within[name] is None:
                 del within[name]
+        if self.method.held_out == _HELD_OUT_BEFORE.get(self.method.card, 0.0):
+            del settings["method"]["held_out"]
         return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
 
     def initial_model(self) -> ModelConfig:

@@ -1,15 +1,41 @@
-"""What happened in a run, read off its evaluations."""
+"""What happened in a run, read off its full evaluations.
+
+Four ways to say "it generalizes", from the weakest to the strongest, stand side by side, because they rank methods
+differently. With y(s) the held-out accuracy after s steps and T the target:
+
+- it *reaches* the target at the first evaluation with y ≥ T;
+- it *stays* there from the first evaluation with y ≥ T whose next ``sustain`` evaluations have y ≥ T too. All of them
+  must lie within the run: a window that the budget or a non-finite loss cuts short shows nothing;
+- it is *stable* from the first evaluation with y ≥ T after which y ≥ T − 0.01 for ``after`` steps, all within the run;
+- its *dips* are the maximal stretches of evaluations with y < T − 0.01 after the first with y ≥ T.
+
+Where the target is a loss, "at the target" means at or below it, and a dip is a loss above 1.1 times the target.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+EVENTS_VERSION = 3
+"""Part of a run's identity. It changes with what the events mean and when runs are evaluated, so that no run is found
+again whose events say something else. 1: a window that the end of the run cut short counted as staying. 2: at small
+batches an event could be seen at several times its step."""
 
 COLLAPSE_MARGIN = 0.10
 """How far test accuracy must fall below the target, after generalizing, to count as a collapse."""
 
 COLLAPSE_FACTOR = 2.0
 """How many times the target a test loss must exceed, after generalizing, to count as a collapse."""
+
+DIP_MARGIN = 0.01
+"""How far test accuracy must fall below the target, after reaching it, to count as a dip: more than one point."""
+
+DIP_FACTOR = 1.1
+"""How many times the target a test loss must exceed, after reaching it, to count as a dip."""
+
+_ROUNDING = 1e-9  # An accuracy of 0.94 is exactly one point below 0.95, and differences of floats do not know it.
 
 
 @dataclass(frozen=True)
@@ -19,13 +45,18 @@ class Events:
     memorized_at: int | None
     generalized_first_at: int | None
     generalized_at: int | None
+    stable_at: int | None
     collapsed_at: int | None
+    below_until: int | None
+    """The last evaluation below the target of a run that did not stay there, 0 without one; None if it stayed."""
+    dips: int | None
+    deepest_dip: float | None
+    """Number of dips, and how far below the target the deepest went; None for what never reached the target."""
     memorized_resolution_steps: int | None
     first_resolution_steps: int | None
     resolution_steps: int | None
-    """How finely each of the three is known: the distance to the last step at which it had surely not happened."""
-    confirmed: bool
-    """Whether ``sustain`` evaluations followed ``generalized_at``; False if the run ended before."""
+    """How finely memorized, first and generalized are known: the distance to the last step at which it had surely not
+    happened."""
 
     @property
     def delay_steps(self) -> int | None:
@@ -41,17 +72,28 @@ def find_events(
     *,
     target: float,
     sustain: int,
+    after: int = 0,
     certain: Sequence[int] | None = None,
-    margin: float = COLLAPSE_MARGIN,
+    collapse_margin: float = COLLAPSE_MARGIN,
+    dip_margin: float = DIP_MARGIN,
 ) -> Events:
     """Events from accuracies, or whatever is better the higher it is, at the evaluated ``steps``.
 
-    Generalization is sustained from the first evaluation at or above ``target`` of which the ``sustain``
-    following ones are too; at the end of a run, those that there are. ``certain`` holds for each evaluation the
-    last step before it for which the accuracies are known to lie on the side of the evaluation before; without
-    it, the step of the evaluation before. More than ``margin`` below ``target`` again is a collapse.
+    Args:
+        steps: optimizer steps taken before each evaluation, increasing.
+        train: what was found on training rows, and
+        test: on held-out rows. A value that is not a number is below any target.
+        target: at or above which an event has happened.
+        sustain: how many following evaluations must be at the target as well.
+        after: steps without a dip that make an evaluation stable; 0 if nobody asks, then none is.
+        certain: for each evaluation, the last step before it for which the accuracies are known to lie on the side of
+            the evaluation before; without it, the step of the evaluation before.
+        collapse_margin: how far below ``target`` is a collapse, from the end of the sustained window on.
+        dip_margin: how far below ``target`` is a dip, from the first touch on.
 
     >>> find_events([0, 10, 20, 30], [0, 1, 1, 1], [0, 0, 1, 1], target=0.95, sustain=1).generalized_at
+    20
+    >>> find_events([0, 10, 20, 30], [0, 1, 1, 1], [0, 0, 0, 1], target=0.95, sustain=1).below_until
     20
     """
     before = [0, *steps] if certain is None else certain
@@ -60,23 +102,24 @@ def find_events(
         return None if at is None else steps[at] - before[at]
 
     memorized, first = _first(train, target), _first(test, target)
-    at = next(
-        (i for i in range(len(test)) if all(value >= target for value in test[i : i + sustain + 1])),
-        None,
-    )
+    at = _first_sustained(test, target, sustain)
     collapsed = None
     if at is not None:
         later = range(at + sustain + 1, len(test))
-        collapsed = next((steps[i] for i in later if test[i] < target - margin), None)
+        collapsed = next((steps[i] for i in later if test[i] < target - collapse_margin), None)
+    dips, deepest = (None, None) if first is None else _dips(test[first:], target, dip_margin)
     return Events(
         memorized_at=None if memorized is None else steps[memorized],
         generalized_first_at=None if first is None else steps[first],
         generalized_at=None if at is None else steps[at],
+        stable_at=_stable_at(steps, test, target, after, dip_margin) if after > 0 else None,
         collapsed_at=collapsed,
+        below_until=_below_until(steps, test, target) if at is None else None,
+        dips=dips,
+        deepest_dip=deepest,
         memorized_resolution_steps=resolution(memorized),
         first_resolution_steps=resolution(first),
         resolution_steps=resolution(at),
-        confirmed=at is not None and len(test) > at + sustain,
     )
 
 
@@ -87,20 +130,74 @@ def find_loss_events(
     *,
     target: float,
     sustain: int,
+    after: int = 0,
     certain: Sequence[int] | None = None,
 ) -> Events:
-    """The same from losses: an event is the first at or below ``target``, a collapse more than twice the target.
+    """The same from losses: an event is the first at or below ``target``, a collapse more than twice the target, and
+    a dip more than 1.1 times the target.
 
     >>> find_loss_events([0, 10, 20, 30], [9, 0.1, 0, 0], [9, 5, 0.2, 0.1], target=0.2, sustain=1).delay_steps
     10
     """
-    lower = ([-loss for loss in losses] for losses in (train, test))
-    margin = target * (COLLAPSE_FACTOR - 1)
-    return find_events(steps, *lower, target=-target, sustain=sustain, certain=certain, margin=margin)
+    return find_events(
+        steps,
+        [-loss for loss in train],
+        [-loss for loss in test],
+        target=-target,
+        sustain=sustain,
+        after=after,
+        certain=certain,
+        collapse_margin=target * (COLLAPSE_FACTOR - 1),
+        dip_margin=target * (DIP_FACTOR - 1),
+    )
 
 
 def _first(values: Sequence[float], target: float) -> int | None:
     return next((i for i, value in enumerate(values) if value >= target), None)
+
+
+def _first_sustained(test: Sequence[float], target: float, sustain: int) -> int | None:
+    """The first evaluation at the target that ``sustain`` more at the target follow."""
+    found, held = None, 0
+    for i in reversed(range(len(test))):
+        held = held + 1 if test[i] >= target else 0
+        if held > sustain:
+            found = i
+    return found
+
+
+def _stable_at(steps: Sequence[int], test: Sequence[float], target: float, after: int, margin: float) -> int | None:
+    """The step of the first evaluation at the target without a dip in the ``after`` steps that follow."""
+    found, next_dip_at = None, math.inf
+    for step, value in zip(reversed(steps), reversed(test), strict=True):
+        if _is_dip(value, target, margin):
+            next_dip_at = step
+        # The run must have lasted as long as it is said to be stable, or nobody has seen it.
+        if value >= target and step + after <= steps[-1] and step + after < next_dip_at:
+            found = step
+    return found
+
+
+def _below_until(steps: Sequence[int], test: Sequence[float], target: float) -> int:
+    """The last evaluation below the target. What stays at the target stays from a later one, because a window that
+    holds this one is broken."""
+    return max((step for step, value in zip(steps, test, strict=True) if not value >= target), default=0)
+
+
+def _dips(test: Sequence[float], target: float, margin: float) -> tuple[int, float]:
+    """How many stretches of dips there are, and how far below ``target`` the deepest goes."""
+    count, deepest, within = 0, 0.0, False
+    for value in test:
+        is_dip = _is_dip(value, target, margin)
+        count += is_dip and not within
+        if is_dip:
+            deepest = max(deepest, math.inf if math.isnan(value) else target - value)
+        within = is_dip
+    return count, deepest
+
+
+def _is_dip(value: float, target: float, margin: float) -> bool:
+    return not target - value <= margin + _ROUNDING
 
 
 def evaluation_steps(budget: int, every: int, growth: float) -> list[int]:

@@ -13,10 +13,11 @@ import numpy as np
 from torch import Tensor
 
 from grokkit.train.config import RunConfig
+from grokkit.train.costs import Costs
 from grokkit.train.events import Events, find_events, find_loss_events
-from grokkit.train.run import CURVES, Run, provenance
+from grokkit.train.run import CURVES, QUICK_CHECKS, Run, provenance
 from grokkit.train.setup import Problem
-from grokkit.train.watch import EvaluationCost, Watch
+from grokkit.train.watch import Due, EvaluationCost, Watch
 
 _KEPT = (
     "curves",
@@ -51,12 +52,19 @@ class Scores:
 
 
 class History:
-    """One run's. ``forward_flops(rows, tokens)`` is the model's."""
+    """One run's. ``forward_flops(rows, tokens)`` is the model's; ``costs`` is what steps are charged by."""
 
     def __init__(
-        self, config: RunConfig, problem: Problem, forward_flops: Callable[[int, int], int], *, about: dict[str, Any]
+        self,
+        config: RunConfig,
+        problem: Problem,
+        forward_flops: Callable[[int, int], int],
+        costs: Costs,
+        *,
+        about: dict[str, Any],
     ) -> None:
         self.config = config
+        self.costs = costs
         self.curves: dict[str, list[Any]] = {name: [] for name in CURVES}
         self.tables: dict[str, dict[str, list[Any]]] = {}
         self.step = 0
@@ -72,7 +80,6 @@ class History:
         self.diverged_at: int | None = None
         self.provenance = {**provenance(), "precision": config.precision, **about}
         self._tokens = problem.task.inputs_NT.shape[1]
-        self._forward_flops = forward_flops
         look = problem.train_look, problem.test_look
         full = problem.train_sample, problem.split.validation, problem.split.test
         cost = EvaluationCost(
@@ -81,6 +88,7 @@ class History:
             train_rows=len(problem.train_look),
             test_rows=len(problem.test_look),
         )
+        self._look_rows = len(problem.test_look)
         self._watch = Watch(config, cost)
         self._last_look: tuple[Score, Score] | None = None
         self._events: Events | None = None
@@ -97,14 +105,14 @@ class History:
         self.tables |= {name: dict(columns) for name, columns in tables.items()}
 
     def took_step(self, rows: int) -> None:
-        """Count one optimizer step on a batch of ``rows``: forward and backward cost three forward passes."""
+        """Count one optimizer step on a batch of ``rows``."""
         self.step += 1
-        self.flops += 3 * self._forward_flops(rows, self._tokens)
+        self.flops += self.costs.step(rows, self._tokens)
 
     def took_outer_step(self) -> None:
-        """Count one outer step: a forward and a backward pass on all outer rows."""
+        """Count one outer step, on all outer rows."""
         self.outer_steps += 1
-        self.flops += 3 * self._forward_flops(self.outer_rows, self._tokens)
+        self.flops += self.costs.outer_step(self.outer_rows, self._tokens)
 
     def keep(self, tensors: Mapping[str, Tensor]) -> None:
         """Keep what the method has learned in the end."""
@@ -114,18 +122,26 @@ class History:
         """The next step after which to see whether to evaluate."""
         return 0 if not self.curves["step"] else self._watch.next(self.step)
 
-    def is_full_due(self) -> bool:
-        return self._watch.is_full_due(self.step, self.flops)
-
-    def may_look(self) -> bool:
-        return self._watch.may_look(self.flops)
+    def due(self) -> Due:
+        """What to do at this stop: evaluate in full, look, or neither."""
+        return self._watch.due(self.step, self.flops, self.events(), is_at_target=self._is_at_target())
 
     def looked(self, train: Score, test: Score) -> bool:
-        """Note what a look found; returns whether a full evaluation has to follow."""
+        """Keep what a look found; returns whether a full evaluation has to follow."""
         self._last_look = train, test
-        last = self.curves["test_loss"][-1], self.curves["test_accuracy"][-1]
-        in_train, in_test, in_last = (self._measure(score) for score in (train, test, last))
-        return self._watch.looked(self.step, self.flops, in_train, in_test, in_last, self.events())
+        row = self.step, self._look_rows, *train, *test
+        table = self.tables.setdefault("quick_checks", {column: [] for column in QUICK_CHECKS})
+        for column, value in zip(QUICK_CHECKS, row, strict=True):
+            table[column].append(value)
+        return self._watch.looked(self.step, self.flops, self._measure(train), self._measure(test), self.events())
+
+    def _is_at_target(self) -> bool:
+        """Whether the last full evaluation was."""
+        curves, loss = self.curves, self.config.target_loss
+        if not curves["step"]:
+            return False
+        found = self._measure((curves["test_loss"][-1], curves["test_accuracy"][-1]))
+        return found >= self.config.target if loss is None else found <= loss
 
     def _measure(self, score: Score) -> float:
         """What the target is a value of."""
@@ -171,19 +187,21 @@ class History:
                 curves[f"test_{measure}"],
                 target=self.config.target if loss is None else loss,
                 sustain=self.config.sustain,
+                after=self.config.after,
                 certain=curves["certain_step"],
             )
         return self._events
 
     def done(self) -> bool:
+        """Whether the run is over, or all that was asked for has happened: it stays and, if asked for, is stable."""
         if self.diverged_at is not None:
             return True
         if not self.curves["step"]:
             return False
+        if self.curves["step"][-1] == self.config.budget:
+            return True
         events = self.events()
-        if events.confirmed and events.generalized_at is not None:
-            return self.step >= events.generalized_at + self.config.after
-        return self.curves["step"][-1] == self.config.budget
+        return events.generalized_at is not None and (self.config.after == 0 or events.stable_at is not None)
 
     def progress(self) -> dict[str, Any]:
         """Where the run stands, for a display: losses and accuracies of the last look or evaluation."""

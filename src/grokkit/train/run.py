@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -40,6 +40,9 @@ CURVES = (
 )
 """Columns of the curves, one row an evaluation; docs/results-format.md says what each is."""
 
+QUICK_CHECKS = ("step", "rows", "train_loss", "train_accuracy", "test_loss", "test_accuracy")
+"""Columns of the table of the same name, one row a look."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
@@ -61,6 +64,15 @@ class Run:
     flops: int
     peak_memory_bytes: int
     provenance: dict[str, Any]
+
+    @property
+    def below_until(self) -> int | None:
+        """The step until which it is known that the run did not stay at the target; None if it does.
+
+        That is its last evaluation below the target, and not its budget: a window that would have shown it to stay may
+        have been cut short. Whatever has diverged does not come back, however many steps it is given.
+        """
+        return self.config.budget if self.status == "diverged" else self.events.below_until
 
     @property
     def status(self) -> str:
@@ -88,14 +100,20 @@ class Run:
             "memorized_at": events.memorized_at,
             "generalized_first_at": events.generalized_first_at,
             "generalized_at": events.generalized_at,
+            "below_until": self.below_until,
+            "stable_at": events.stable_at,
             "delay_steps": events.delay_steps,
             "collapsed_at": events.collapsed_at,
+            "dips": events.dips,
+            "deepest_dip": events.deepest_dip,
             "diverged_at": self.diverged_at,
             "memorized_resolution_steps": events.memorized_resolution_steps,
             "first_resolution_steps": events.first_resolution_steps,
             "resolution_steps": events.resolution_steps,
             "train_seconds_to_target": curves["train_seconds"][at] if at is not None else None,
             "flops_to_target": curves["flops"][at] if at is not None else None,
+            "train_seconds_below_until": self._spent_below("train_seconds", self.start_seconds),
+            "flops_below_until": self._spent_below("flops", self.start_flops),
             "train_seconds": self.train_seconds,
             "eval_seconds": self.eval_seconds,
             "flops": self.flops,
@@ -108,6 +126,16 @@ class Run:
             "best_test_accuracy": _best(max, curves["test_accuracy"]),
             "provenance": self.provenance,
         }
+
+    def _spent_below(self, account: Literal["train_seconds", "flops"], at_start: float) -> float | None:
+        """What ``below_until`` cost. A run that diverged would have gone on at its own pace; the start is paid once."""
+        if self.below_until is None:
+            return None
+        if self.status == "diverged":
+            # Without a finished step there is no pace, and what was spent is all that is known.
+            pace = (getattr(self, account) - at_start) / max(self.steps, 1)
+            return at_start + pace * self.below_until
+        return self.curves[account][self.curves["step"].index(self.below_until)]
 
 
 def _best(choose: Callable[[list[float]], float], values: list[float | None]) -> float | None:

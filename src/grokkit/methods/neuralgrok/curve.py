@@ -30,6 +30,7 @@ _NARROW = 1e-13  # A piece narrower than this share of the range would have a sl
 _FEW = 24  # Up to so many switches a pass over the entries for each is faster than a search for every entry.
 _LITTLE = 16.0  # How many times f's variation the switches' terms may add up to before rounding shows; see _adds_up.
 _ROUNDING = 1e-12  # The share of f by which it may jump between two pieces and still pass for continuous.
+_COUNTED = 64  # FLOPs are counted for so many pieces; runs of the lab had 3 to 40.
 CHUNK = 2**17  # Entries at once, so that temporaries are small and stay in the cache.
 
 
@@ -72,6 +73,27 @@ def most_pieces(hidden: tuple[int, ...]) -> int:
     for width in hidden:
         pieces += pieces * width
     return pieces
+
+
+def table_flops(hidden: tuple[int, ...]) -> int:
+    """Floating-point operations in the matrix products of :func:`tabulate`, for a table of 64 pieces.
+
+    How many there are depends on the gradients; a run's cost should not, so it is counted for more than runs had.
+    Entries are then looked up: no product, however many they are.
+    """
+    widths = (1, *hidden, 1)
+    layers = [i * o for i, o in pairwise(widths)]
+    switches = sum(2 * (_COUNTED + 1) * sum(layers[: index + 1]) for index in range(len(hidden)))
+    return switches + 2 * (2 * _COUNTED) * sum(layers)
+
+
+def gradient_flops(hidden: tuple[int, ...]) -> int:
+    """The same of :func:`amplifier_gradient`: a forward pass at two points a piece, and a backward pass that needs no
+    gradient of the points.
+    """
+    widths = (1, *hidden, 1)
+    layers = [i * o for i, o in pairwise(widths)]
+    return 2 * (2 * _COUNTED) * (3 * sum(layers) - layers[0])
 
 
 def evaluate(pieces: Pieces, x_N: Tensor) -> Tensor:

@@ -21,6 +21,7 @@ from grokkit.report.figures.embedding import (
 from grokkit.report.figures.fraction import fraction_chart, fraction_data
 from grokkit.report.figures.predictions import predictions_chart, predictions_data
 from grokkit.report.figures.quality import quality_chart, quality_data
+from grokkit.report.figures.quick_checks import quick_checks_data
 from grokkit.report.figures.times import times_chart, times_data, times_height
 
 __all__ = [
@@ -45,6 +46,7 @@ __all__ = [
     "predictions_data",
     "quality_chart",
     "quality_data",
+    "quick_checks_data",
     "seed_curves_data",
     "spectrum_chart",
     "spectrum_data",

@@ -16,6 +16,7 @@ import polars as pl
 
 from grokkit.analyse.target import Measure, Target
 from grokkit.report.figures.parts import drawn_of, layered, log_ticks, log_x, method_color, method_dash, span, spread
+from grokkit.report.figures.quick_checks import quick_checks_marks
 
 Clock = Literal["step", "train_seconds", "flops"]
 
@@ -107,15 +108,21 @@ def curve_chart(
     y_title: str | None = None,
     legend: bool = False,
     include: Sequence[float] = (),
+    checks: pl.DataFrame | None = None,
 ) -> alt.LayerChart:
-    """``measure`` against ``x``: thin lines from :func:`seed_curves_data`, bold ones from
-    :func:`median_curve_data`. The y axis is 0 to 100 % for an accuracy, starts at 0° for an angle, else is
-    logarithmic where all values are positive and span more than a factor 30, else linear; it reaches as far as
-    ``include``. A ``legend`` names the methods that are drawn."""
+    """``measure`` against ``x``: thin lines from :func:`seed_curves_data`, bold ones from :func:`median_curve_data`.
+
+    Behind them are dots from :func:`quick_checks_data`, if ``checks`` are given. The y axis is 0 to 100 % for an
+    accuracy, starts at 0° for an angle, else is logarithmic where all values are positive and span more than a factor
+    30, else linear; it reaches as far as ``include``. A ``legend`` names the methods that are drawn.
+    """
     clock = CLOCKS[x]
-    at = seeds.filter(pl.col(measure).is_not_null())[x].cast(pl.Float64)
+    points = seeds.select(pl.col(x).cast(pl.Float64), measure)
+    if checks is not None:
+        points = pl.concat([points, checks.select(pl.col(x).cast(pl.Float64), measure)])
+    at = points.filter(pl.col(measure).is_not_null())[x]
     low, high = span(at.filter(at > 0))
-    drawn = [*seeds[measure].drop_nulls(), *include]
+    drawn = [*points[measure].drop_nulls(), *include]
     y_scale, y_axis = _y(measure, pl.Series(drawn, dtype=pl.Float64))
     named = drawn_of(methods, medians) if legend else []
     color, dash = method_color(methods, named), method_dash(methods, named)
@@ -132,7 +139,9 @@ def curve_chart(
         .encode(x_of(x), y_of(measure), color, dash, alt.Detail("seed", type="nominal"))
     )
     bold = alt.Chart(medians).mark_line(strokeWidth=2.5, clip=True).encode(x_of("x"), y_of("value"), color, dash)
-    return layered(thin, bold)
+    if checks is None:
+        return layered(thin, bold)
+    return layered(quick_checks_marks(checks, color, x_of(x), y_of(measure)), thin, bold)
 
 
 def learning_chart(
@@ -143,10 +152,14 @@ def learning_chart(
     x: Clock = "step",
     *,
     target: Target,
+    checks: pl.DataFrame | None = None,
     y_title: str | None = None,
     legend: bool = False,
 ) -> alt.LayerChart:
-    """What the target is a value of, on the training or the held-out data, with a fine rule at the target."""
+    """What the target is a value of, on the training or the held-out data, with a fine rule at the target.
+
+    ``checks``: what quick checks found, from :func:`quick_checks_data`.
+    """
     lines = curve_chart(
         seeds,
         medians,
@@ -156,6 +169,7 @@ def learning_chart(
         y_title=y_title,
         legend=legend,
         include=[target.value],
+        checks=checks,
     )
     rule = (
         alt.Chart(pl.DataFrame({"target": [target.value]}))
