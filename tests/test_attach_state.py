@@ -167,9 +167,9 @@ def test_a_plain_checkpoint_loaded_into_a_running_filter_resets_it():
         (
             lambda: grokfast_ma(window_size=4),
             lambda: grokfast_ma(window_size=5),
-            r"saved 'window' has shape \(3, 5, 3\), this transform needs \(4, 5, 3\); attach it with the settings",
+            r"saved 'window' has shape \(5, 3, 3\), this transform needs \(5, 3, 4\); attach it with the settings",
         ),
-        (lambda: grokfast_ma(window_size=1), lambda: grokfast_ma(window_size=2), r"shape \(0, 5, 3\)"),
+        (lambda: grokfast_ma(window_size=1), lambda: grokfast_ma(window_size=2), r"shape \(5, 3, 0\)"),
     ],
 )
 def test_state_of_another_transform_is_refused(saved_with, loaded_into, message, attach_first):
@@ -200,7 +200,7 @@ def test_second_attach_is_refused_until_detached():
     second = attach(optimizer, grokfast_ma(window_size=2))
     handle.detach()  # an old handle does nothing
     run(model, optimizer, range(2))
-    assert optimizer.state[model[0].weight]["grokkit/window"].shape == (1, 5, 3)
+    assert optimizer.state[model[0].weight]["grokkit/window"].shape == (5, 3, 1)
     second.detach()
     second.detach()
 

@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import pytest
@@ -18,8 +19,10 @@ BLOCKS = [
 
 
 @pytest.mark.parametrize("text", [block for block in BLOCKS if "->" not in block.values[0]])
-def test_python_in_the_documents_runs(text):
-    exec(compile(text, "documentation", "exec"), {})
+def test_python_in_the_documents_runs(text, monkeypatch):
+    module = types.ModuleType("documentation")  # of which pickle finds the classes
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    exec(compile(text, "documentation", "exec"), vars(module))
 
 
 def test_there_is_python_in_the_documents():

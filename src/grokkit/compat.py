@@ -12,7 +12,10 @@ New code is better off with :func:`grokkit.attach`: there the state is saved wit
 for the step, that is for accumulation, unscaling and the scaler's verdict.
 
 What they return is a dict from parameter names to dicts of tensors and integers: ``torch.save`` and ``pickle`` keep it,
-and ``torch.load(weights_only=True)`` gives it back. It is changed in place and returned, as in the paper's code.
+and ``torch.load(weights_only=True)`` gives it back. It is changed in place and returned, as in the paper's code. Its
+tensors begin with the parameter's dimensions, so that whoever cuts a parameter can cut them alike; they follow the
+parameter to another device or dtype. The names are those without what DDP, ``torch.compile`` and the like put in front:
+what was saved of a wrapped model fits the bare one.
 
 They differ from the paper's code in this:
 
@@ -20,6 +23,7 @@ They differ from the paper's code in this:
 - a step whose gradients hold NaN or infinities is left alone, state and gradients, since it would stay in the average
   for good; ``GradScaler`` skips such a step. Call ``scaler.unscale_(optimizer)`` before;
 - ``trigger=True`` adds nothing, with ``warmup=False`` as well, where the paper's code forgets it;
+- a call that finds no gradient at all warns, and a ``grads`` that does not fit the model is refused;
 - the moving average costs the same whatever the window is.
 
 Reference: Lee, Kang, Kim, Lee, "Grokfast: Accelerated Grokking by Amplifying Slow Gradients", 2024,
@@ -28,17 +32,23 @@ arXiv 2405.20233.
 
 from __future__ import annotations
 
+import warnings
 from typing import Any, Literal, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
-from grokkit.errors import InputError, check_dense
+from grokkit.errors import InputError, check_dense, shown
 from grokkit.methods.grokfast import grokfast_ema, grokfast_ma
+from grokkit.methods.settings import flag, not_negative
+from grokkit.shards import is_distributed, largest, local
 from grokkit.state import counters_to_ints, leaves, map_leaves
 from grokkit.transform import GradientTransform, in_place
 
 Grads: TypeAlias = dict[str, dict[str, Any]]
+
+_WRAPPERS = frozenset({"module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"})
+"""What DDP, ``torch.compile``, FSDP and activation checkpointing put into the names of a model's parameters."""
 
 
 def gradfilter_ema(m: nn.Module, grads: Grads | None = None, alpha: float = 0.98, lamb: float = 2.0) -> Grads:
@@ -54,7 +64,8 @@ def gradfilter_ema(m: nn.Module, grads: Grads | None = None, alpha: float = 0.98
         the state to give to the next call.
 
     Raises:
-        InputError: for a value outside its range, a ``grads`` that another function has made, a sparse gradient.
+        InputError: for a value outside its range, a ``grads`` that another function has made or that does not fit the
+            model, a sparse gradient.
 
     >>> import torch
     >>> from grokkit.compat import gradfilter_ema
@@ -91,44 +102,99 @@ def gradfilter_ma(
         the state to give to the next call.
 
     Raises:
-        InputError: for a value outside its range, a ``grads`` of another function or window, a sparse gradient.
+        InputError: for a value outside its range, a ``grads`` of another function or window or that does not fit the
+            model, a sparse gradient.
     """
-    transform = grokfast_ma(window_size, 0.0 if trigger else lamb, filter_type, warmup)
+    lamb = not_negative("lamb", lamb, "5.0")
+    transform = grokfast_ma(window_size, 0.0 if flag("trigger", trigger, False) else lamb, filter_type, warmup)
     return _filter(m, grads, transform, "gradfilter_ma")
 
 
 @torch.no_grad()
 def _filter(m: nn.Module, grads: Grads | None, transform: GradientTransform, caller: str) -> Grads:
     if not isinstance(m, nn.Module):
-        raise InputError(f"{caller}() needs the model, a torch.nn.Module, got {type(m).__name__}")
+        raise InputError(f"{caller}() needs the model, a torch.nn.Module, got {type(m).__name__}; give it first")
+    if not isinstance(grads, dict | None):
+        raise InputError(f"grads={shown(grads)} is not possible: what {caller}() returned, or None to start")
     state = {} if grads is None else grads
-    params = {n: p.detach() for n, p in m.named_parameters() if p.requires_grad and p.grad is not None}
-    found = {n: g for n, p in m.named_parameters() if n in params and (g := p.grad) is not None}
+    everything = _named_parameters(m)
+    params = {name: p for name, p in everything.items() if p.requires_grad and p.grad is not None}
+    if not params:
+        warnings.warn(
+            f"{caller}() found no gradient, and did nothing; call it between backward() and step()",
+            stacklevel=4,  # the caller's line: between are no_grad's wrapper and the function that was called
+        )
+        return state
+    _match_names(state, everything, params)
+    found = {name: g for name, p in params.items() if (g := p.grad) is not None}
     for name, g in found.items():
         check_dense(name, g)
-    if not found or not _finite(found):
+    before = _taken_up(state, {name: p.detach() for name, p in params.items()}, transform, caller)
+    if not _finite(found):
         return state
-    fresh = counters_to_ints(transform.init(params))
-    for path, name, leaf in leaves(fresh):
-        if name in state:
-            _check(state[name], path, leaf, caller)
-
-    def kept(path: str, name: str | None, leaf: Any) -> Any:
-        return state[name].get(path, leaf) if name in state else leaf
-
-    new = in_place(transform)(found, map_leaves(kept, fresh), params)
-    for path, name, leaf in leaves(new):
+    for path, name, leaf in leaves(in_place(transform)(found, before, params)):
         state.setdefault(str(name), {})[path] = leaf
     return state
 
 
-def _finite(grads: dict[str, Tensor]) -> bool:
-    return bool(torch.stack([g.isfinite().all() for g in grads.values()]).all())
+def _named_parameters(m: nn.Module) -> dict[str, nn.Parameter]:
+    """By their names without wrappers', unless two would then be called the same."""
+    named = dict(m.named_parameters())
+    bare = {_bare(name): p for name, p in named.items()}
+    return bare if len(bare) == len(named) else named
 
 
-def _check(entry: Any, path: str, fresh: Any, caller: str) -> None:
-    old = entry.get(path) if isinstance(entry, dict) else None
-    if old is None or getattr(old, "shape", None) != getattr(fresh, "shape", None):
+def _bare(name: str) -> str:
+    return ".".join(part for part in name.split(".") if part not in _WRAPPERS)
+
+
+def _match_names(state: Grads, everything: dict[str, nn.Parameter], params: dict[str, nn.Parameter]) -> None:
+    """Take wrappers out of the names in ``state`` too; refuse what looks like parameters that were renamed."""
+    for name in [name for name in state if name not in everything and isinstance(name, str)]:
+        if _bare(name) in everything and _bare(name) not in state:
+            state[_bare(name)] = state.pop(name)
+    gone, new = ([name for name in a if name not in b] for a, b in ((state, everything), (params, state)))
+    if gone and new:
+        raise InputError(
+            f"grads holds the filter of {gone[0]!r}, which the model does not have, and none of {new[0]!r}; give the "
+            f"entry its new name, or del grads[{gone[0]!r}] for filters that start afresh"
+        )
+
+
+def _taken_up(state: Grads, params: dict[str, Tensor], transform: GradientTransform, caller: str) -> Any:
+    """The transform's state for ``params``: what ``state`` has of it, on the parameters' devices, else fresh."""
+    fresh = counters_to_ints(transform.init({name: p for name, p in params.items() if name not in state}))
+    started = {(path, name): leaf for path, name, leaf in leaves(fresh)}
+
+    def leaf_of(path: str, name: str | None, expected: Tensor) -> Any:
+        name = str(name)
+        if name not in state:
+            return started[path, name]
+        return _checked(state[name], path, name, expected, params[name], caller)
+
+    # On the meta device tensors have shapes and dtypes, but no memory: a window may be a hundred times the model.
+    shapes = {name: p if is_distributed(p) else p.to("meta") for name, p in params.items()}
+    return map_leaves(leaf_of, transform.init(shapes))
+
+
+def _checked(entry: Any, path: str, name: str, expected: Tensor, param: Tensor, caller: str) -> Any:
+    kept = entry.get(path) if isinstance(entry, dict) else None
+    if not expected.ndim and expected.dtype is torch.int64 and type(kept) is int:
+        return kept
+    if isinstance(kept, Tensor) and kept.shape[: param.ndim] != param.shape:
+        raise InputError(
+            f"grads[{name!r}][{path!r}] has shape {tuple(kept.shape)}, and the parameter has {tuple(param.shape)}; cut "
+            f"it as you cut the parameter, or del grads[{name!r}] for a filter that starts afresh"
+        )
+    if not isinstance(kept, Tensor) or kept.shape != expected.shape or kept.is_complex() > expected.is_complex():
         raise InputError(
             f"grads is not what {caller}() returned with these settings on this model; give it that, or None to start"
         )
+    return kept if is_distributed(kept) else kept.to(param.device, expected.dtype)
+
+
+def _finite(grads: dict[str, Tensor]) -> bool:
+    """The same for all processes that hold a shard: were it not, their filters would part."""
+    owners = list(grads.values())
+    bad = torch.stack([(~local(g).isfinite()).any().to(owners[0].device) for g in owners]).any().float()
+    return not largest(bad, owners)

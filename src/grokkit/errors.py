@@ -6,7 +6,7 @@ exits with status 2; in a program it is a ``ValueError``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from difflib import get_close_matches
 
 import torch
@@ -40,20 +40,10 @@ def unknown(what: str, value: str, allowed: Iterable[str]) -> InputError:
     return InputError(f"unknown {what} {value!r}; {hint}Allowed: {', '.join(names)}")
 
 
-def check_number(name: str, value: object, ok: Callable[[float], bool], allowed: str, published: str) -> None:
-    """Refuse ``value`` unless it is a number, not a truth value, for which ``ok`` holds.
-
-    A tensor is taken as checked already: it holds the values of many runs in one program, which cannot branch
-    on them.
-
-    >>> check_number("lamb", "high", lambda v: v >= 0, "a number >= 0", "2.0")
-    Traceback (most recent call last):
-    grokkit.errors.InputError: lamb='high' is not possible: a number >= 0; the paper uses 2.0
-    """
-    if isinstance(value, Tensor):
-        return
-    if isinstance(value, bool) or not isinstance(value, int | float) or not ok(value):
-        raise InputError(f"{name}={value!r} is not possible: {allowed}; the paper uses {published}")
+def shown(value: object) -> str:
+    """``value`` in a message of one line: a tensor's rows follow each other, and what is long is cut."""
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def check_dense(name: str, grad: Tensor) -> None:

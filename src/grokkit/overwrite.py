@@ -1,51 +1,42 @@
-"""Writing one slot of a ring without copying the ring.
+"""Writing one slot of a window without copying the window.
 
-A pure update says ``ring.index_put((slot,), g)``: a new ring, equal to the old one but for a slot. Over a window
-of a hundred gradients that copies a hundred gradients, every step. A program that never looks at the old state
-again may let the new ring be the old one, overwritten.
+A pure update must give a new window that is equal to the old one but for a slot. Of a hundred gradients that copies a
+hundred gradients, every step. A program that never looks at the old state again may let the new window be the old one,
+overwritten: it takes the step ``with Overwriting(state):``, and there :func:`put_slot` writes in place.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextvars import ContextVar, Token
 from typing import Any
 
-import torch
-from torch.overrides import TorchFunctionMode
+from torch import Tensor
 
 from grokkit.state import leaves
 
+_overwritable: ContextVar[frozenset[int]] = ContextVar("overwritable", default=frozenset())  # tensors, by their id()
 
-class Overwriting(TorchFunctionMode):
-    """Inside, ``index_put`` on a tensor of ``state`` writes into that tensor.
 
-    Nothing but the result may be read afterwards: to use the overwritten tensor itself again is an error, so that
-    an update which looks at its old state after writing fails instead of computing something else.
-    """
+class Overwriting:
+    """Inside, :func:`put_slot` on a tensor of ``state`` writes into that tensor."""
 
     def __init__(self, state: Any) -> None:
-        super().__init__()
-        self._state = {id(leaf): leaf for _, _, leaf in leaves(state)}
-        self._overwritten: set[int] = set()
+        self._tensors = {id(leaf): leaf for _, _, leaf in leaves(state)}  # alive, so that no other has their id
 
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Sequence[type],
-        args: tuple[Any, ...] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
-        if any(id(value) in self._overwritten for value in _flat(args)):
-            raise RuntimeError(f"{func.__name__} reads a tensor of the state that index_put has overwritten")
-        if func in (torch.Tensor.index_put, torch.index_put) and id(args[0]) in self._state:
-            self._overwritten.add(id(args[0]))
-            return args[0].index_put_(*args[1:], **(kwargs or {})).view_as(args[0])
-        return func(*args, **(kwargs or {}))
+    def __enter__(self) -> None:
+        self._token: Token[frozenset[int]] = _overwritable.set(frozenset(self._tensors))
+
+    def __exit__(self, *_error: object) -> None:
+        _overwritable.reset(self._token)
 
 
-def _flat(values: Iterable[Any]) -> Iterable[Any]:
-    for value in values:
-        if isinstance(value, list | tuple):
-            yield from _flat(value)
-        else:
-            yield value
+def put_slot(window: Tensor, slot: Tensor, entry: Tensor) -> Tensor:
+    """``window``, (*shape, slots), with ``entry``, (*shape), in its place ``slot``, a 0-d integer tensor.
+
+    For an ``update``. Read what you need of ``window`` before: it may be the tensor that is returned.
+    """
+    entries = window.movedim(-1, 0)
+    if id(window) in _overwritable.get():
+        entries.index_put_((slot,), entry)
+        return window
+    return entries.index_put((slot,), entry).movedim(0, -1)

@@ -115,13 +115,40 @@ def test_ma_amplifies_a_sinusoid_as_its_transfer_function_says(window, lamb, ome
 
 
 @FACES
-@pytest.mark.parametrize("start", [1, 5])
-@pytest.mark.parametrize("make", [grokfast_ema, lambda **kw: grokfast_ma(window_size=3, **kw)])
-def test_two_stages(make, start, face):
+@pytest.mark.parametrize("start", [1, 2, 5])
+@pytest.mark.parametrize(
+    "make",
+    [
+        grokfast_ema,
+        lambda **kw: grokfast_ma(window_size=3, **kw),
+        lambda **kw: grokfast_ma(window_size=3, warmup=False, **kw),
+        lambda **kw: grokfast_ma(window_size=1, **kw),
+    ],
+)
+def test_the_second_stage_is_the_filter_that_ran_from_the_first_step(make, start, face):
     gradients = torch.randn(20, 3, generator=stream(0, "g"))
     ours = face(make(start_step=start), gradients)
     assert torch.equal(ours[:start], gradients[:start])
-    assert torch.equal(ours[start:], face(make(), gradients[start:]))
+    assert torch.equal(ours[start:], face(make(), gradients)[start:])
+
+
+@FACES
+@pytest.mark.parametrize(
+    ("transform", "first"),
+    [
+        (lambda: grokfast_ma(window_size=100, lamb=5.0, start_step=500), 500),
+        (lambda: grokfast_ma(window_size=100, lamb=5.0, start_step=50), 99),
+        (lambda: grokfast_ma(window_size=100, lamb=5.0, start_step=50, warmup=False), 50),
+        (lambda: grokfast_ma(window_size=100, lamb=5.0), 99),
+        (lambda: grokfast_ema(start_step=500), 500),
+    ],
+)
+def test_the_first_step_that_is_filtered(transform, first, face):
+    """The paper's two-stage run: the window of 100 is full by the time, so the filter acts at step 500, not at 599."""
+    gradients = torch.randn(first + 2, 2, generator=stream(0, "g"))
+    ours = face(transform(), gradients)
+    changed = [t for t in range(first + 2) if not torch.equal(ours[t], gradients[t])]
+    assert changed == [first, first + 1]
 
 
 def test_the_running_sum_does_not_drift():
@@ -250,7 +277,7 @@ NAN, INF = float("nan"), float("inf")
         (lambda: grokfast_ema(alpha="0.9"), "alpha='0.9' is not possible: 0 <= alpha < 1; the paper uses"),
         (lambda: grokfast_ema(lamb=-1.0), "lamb=-1.0 is not possible: a finite number >= 0; the paper uses 2.0"),
         (lambda: grokfast_ema(lamb=INF), "lamb=inf is not possible: a finite number >= 0; the paper uses 2.0"),
-        (lambda: grokfast_ma(lamb=NAN), r"lamb=nan is not possible: a finite .* the paper uses .* 5.0 \(MA\)"),
+        (lambda: grokfast_ma(lamb=NAN), "lamb=nan is not possible: a finite number >= 0; the paper uses 5.0"),
         (lambda: grokfast_ma(lamb=None), "lamb=None is not possible: a finite number >= 0; the paper uses"),
         (lambda: grokfast_ma(window_size=0), "window_size=0 is not possible: a whole number >= 1; .* uses 100"),
         (lambda: grokfast_ma(window_size=1.5), "window_size=1.5 is not possible: a whole number >= 1; .* 100"),
@@ -401,9 +428,9 @@ def test_a_window_on_another_device_is_made_there():
     assert (state.window["w"].device.type, state.total["w"].device.type) == ("meta", "cpu")
 
 
-@pytest.mark.parametrize("dtype", ["bfloat16", torch.int32, 16])
+@pytest.mark.parametrize("dtype", ["bfloat16", torch.int32, 16, torch.complex64, torch.float8_e4m3fn])
 def test_a_window_s_dtype_is_floating_point(dtype):
     with pytest.raises(
-        InputError, match=r"window_dtype=.* is not possible: a floating-point dtype, e.g. torch.bfloat16"
+        InputError, match=r"window_dtype=.* is not possible: a floating-point dtype of at least 16 bits, e.g. torch.bf"
     ):
         grokfast_ma(window_dtype=dtype)

@@ -1,4 +1,4 @@
-"""Every gradient transform in plain float64 numpy, step by step from the equations; slow and obvious.
+"""Every gradient transform in plain float64 or complex128 numpy, step by step from the equations; slow and obvious.
 
 Each function maps the list of gradients to (list of results, final state as {slot: {parameter: array}}, or as
 {slot: array} where all parameters share it).
@@ -15,11 +15,8 @@ def grokfast_ema(steps, alpha=0.98, lamb=2.0, start_step=0):
     for t, grads in enumerate(steps):
         out = {}
         for name, g in grads.items():
-            if t < start_step:
-                out[name] = g
-                continue
-            slow[name] = g.copy() if t == start_step else alpha * slow[name] + (1 - alpha) * g
-            out[name] = g + lamb * slow[name]
+            slow[name] = g.copy() if t == 0 else alpha * slow[name] + (1 - alpha) * g
+            out[name] = g + lamb * slow[name] if t >= start_step else g
         results.append(out)
     return results, {"step": {name: np.array(len(steps)) for name in slow}, "slow": slow}
 
@@ -29,7 +26,7 @@ def grokfast_ma(steps, window_size=100, lamb=5.0, filter_type="mean", warmup=Tru
     for t, grads in enumerate(steps):
         out = {}
         for name, g in grads.items():
-            window = [s[name] for s in steps[max(start_step, t - window_size + 1) : t + 1]]
+            window = [s[name] for s in steps[max(0, t - window_size + 1) : t + 1]]
             if t < start_step or (warmup and len(window) < window_size):
                 out[name] = g
                 continue
@@ -38,20 +35,20 @@ def grokfast_ma(steps, window_size=100, lamb=5.0, filter_type="mean", warmup=Tru
         results.append(out)
     ring = window_size - 1
     names = steps[0].keys()
-    slots = {name: np.zeros((ring, *steps[0][name].shape)) for name in names}
-    for t in range(start_step, len(steps)):
+    slots = {name: np.zeros((*g.shape, ring), g.dtype) for name, g in steps[0].items()}
+    for t in range(len(steps)):
         for name in names if ring else ():
-            slots[name][(t - start_step) % ring] = steps[t][name]
+            slots[name][..., t % ring] = steps[t][name]
     return results, {
         "step": {name: np.array(len(steps)) for name in names},
         "window": slots,
-        "total": {name: slots[name].sum(0) for name in names},
+        "total": {name: slots[name].sum(-1) for name in names},
     }
 
 
 def grad_norm(steps, c=1.0):
     def rescale(g):
-        norm = np.sqrt((g**2).sum())
+        norm = np.sqrt((np.abs(g) ** 2).sum())
         return c * g / norm if norm > 0 else np.zeros_like(g)
 
     return [{name: rescale(g) for name, g in grads.items()} for grads in steps], {}
@@ -59,7 +56,7 @@ def grad_norm(steps, c=1.0):
 
 def clip_norm(steps, max_norm=1.0):
     def clip(grads):
-        norm = np.sqrt(sum((g**2).sum() for g in grads.values()))
+        norm = np.sqrt(sum((np.abs(g) ** 2).sum() for g in grads.values()))
         return {name: g * max_norm / norm if norm > max_norm else g for name, g in grads.items()}
 
     return [clip(grads) for grads in steps], {}

@@ -1,38 +1,67 @@
 """The suite itself is tested: each planted fault, several of them found in published packages, is caught."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
 import pytest
 import torch
 from reference.filters import REFERENCES
+from torch import Tensor
 
 from grokkit import GradientTransform, clip_norm, grokfast_ema, grokfast_ma
 from grokkit.methods.grokfast import EmaState
+from grokkit.overwrite import put_slot
 from grokkit.testing import CHECKS, check_off, check_reference, check_transform
 from grokkit.testing.excitation import STEPS
 
 ALPHA, LAMB = 0.9, 2.0
 
 
-def ema(*, first=lambda g: g.clone(), slow_of=None, amplify=LAMB, mutate=False, shared=None):
+@dataclass(frozen=True)
+class Ema:
     """An EMA with a hole for each fault; without arguments it is right."""
 
-    def init(params):
+    first: Callable[[Tensor], Tensor] = torch.clone
+    slow_of: Callable[[Tensor, Tensor], Tensor] | None = None
+    seen: Callable[[Tensor], Tensor] = torch.clone
+    added: Callable[[Tensor, Tensor], Tensor] = torch.add
+    amplify: float = LAMB
+    mutate: bool = False
+    shared: dict[str, Tensor] | None = None
+
+    def init(self, params):
         return EmaState(
             {n: torch.zeros((), dtype=torch.int64) for n in params},
-            {n: torch.zeros_like(p) for n, p in params.items()},
+            {n: torch.zeros_like(self.seen(p)) for n, p in params.items()},
         )
 
-    def update(grads, state, params):
-        out, step, slow = {}, dict(state.step), dict(state.slow)
+    def update(self, grads, state, params):
+        out, step, slow, shared = {}, dict(state.step), dict(state.slow), self.shared
         for name, g in grads.items():
-            new = torch.where(step[name] == 0, first(g), torch.lerp(slow[name], g, 1 - ALPHA))
-            slow[name] = slow_of(g, new) if slow_of else new
+            seen = self.seen(g)
+            new = torch.where(step[name] == 0, self.first(seen), torch.lerp(slow[name], seen, 1 - ALPHA))
+            slow[name] = self.slow_of(seen, new) if self.slow_of else new
             if shared is not None:
                 shared[name] = slow[name] = torch.lerp(shared.get(name, g), g, 1 - ALPHA).clone()
-            out[name] = g.add_(amplify * slow[name]) if mutate else g + amplify * slow[name]
+            added = self.amplify * slow[name]
+            out[name] = g.add_(added) if self.mutate else self.added(g, added)
             step[name] = step[name] + 1
         return out, EmaState(step, slow)
 
-    return GradientTransform(init, update)
+
+class LosesItsStrength(Ema):
+    """What is pickled of it lacks λ, so that a copy has the default."""
+
+    def __getstate__(self):
+        return {key: value for key, value in vars(self).items() if key != "amplify"}
+
+    def __setstate__(self, state):
+        vars(self).update(state)
+
+
+def ema(**holes):
+    return GradientTransform.of(Ema(**holes))
 
 
 def with_update_(update_):
@@ -109,12 +138,73 @@ def counts_missing_gradients():
     return GradientTransform(right.init, update, right.update_)
 
 
-def a_counter(*, advance):
+@dataclass(frozen=True)
+class Counter:
     """All parameters share one count of the steps; the in-place face adds ``advance`` to it."""
+
+    advance: int
+
+    def init(self, params):
+        return (torch.zeros((), dtype=torch.int64),)
+
+    def update(self, grads, state, params):
+        return {n: 2 * g for n, g in grads.items()}, (state[0] + 1,)
+
+    def update_(self, grads, state, params):
+        for g in grads.values():
+            g.mul_(2)
+        return (state[0] + self.advance,)
+
+
+def a_counter(*, advance):
+    return GradientTransform.of(Counter(advance))
+
+
+def holds_on_to_what_it_met_first():
+    """Its average is in the state, but the in-place face goes on with the tensors that it was given first."""
+    met = {}
+
+    def update_(grads, state, params):
+        for name in grads:
+            state.slow[name] = met.setdefault(name, state.slow[name])
+        return grokfast_ema(ALPHA, LAMB).update_(grads, state, params)
+
+    return with_update_(update_)
+
+
+class DifferenceState(NamedTuple):
+    step: dict[str, Tensor]
+    last: dict[str, Tensor]  # (*shape, 2): the last two gradients
+
+
+def adds_a_difference(*, reads_late):
+    """g' = g + (g − the gradient before the last), which is overwritten by g."""
+
+    def init(params):
+        return DifferenceState(
+            {n: torch.zeros((), dtype=torch.int64) for n in params},
+            {n: p.new_zeros((*p.shape, 2)) for n, p in params.items()},
+        )
+
+    def update(grads, state, params):
+        out, step, last = {}, dict(state.step), dict(state.last)
+        for name, g in grads.items():
+            slot, window = step[name] % 2, last[name]
+            before = window.movedim(-1, 0).index_select(0, slot.reshape(1)).squeeze(0)
+            last[name] = put_slot(window, slot, g)
+            if reads_late:
+                before = window.movedim(-1, 0).index_select(0, slot.reshape(1)).squeeze(0)
+            out[name], step[name] = 2 * g - before, step[name] + 1
+        return out, DifferenceState(step, last)
+
+    return GradientTransform(init, update)
+
+
+def a_row_in_front():
+    """Its average has one dimension more, and it comes first."""
+    right = grokfast_ema(ALPHA, LAMB)
     return GradientTransform(
-        lambda params: (torch.zeros((), dtype=torch.int64),),
-        lambda grads, state, params: ({n: 2 * g for n, g in grads.items()}, (state[0] + 1,)),
-        lambda grads, state, params: ([g.mul_(2) for g in grads.values()], (state[0] + advance,))[1],
+        lambda params: right.init({name: p.unsqueeze(0) for name, p in params.items()}), right.update
     )
 
 
@@ -159,6 +249,19 @@ FAULTS = {
         ema,
         lambda make: check_reference(make, lambda steps: (REFERENCES["grokfast-ema"](steps, ALPHA, LAMB)[0], {})),
     ),
+    "cannot be pickled": (
+        lambda: GradientTransform(*(lambda *args, f=f: f(*args) for f in ema()[:2])),
+        CHECKS["pickle"],
+    ),
+    "loses a setting when pickled": (
+        lambda: GradientTransform.of(LosesItsStrength(amplify=1.0)),
+        CHECKS["pickle"],
+    ),
+    "state with another dimension in front": (a_row_in_front, CHECKS["state layout"]),
+    "holds on to the state it met first": (holds_on_to_what_it_met_first, CHECKS["indexed state"]),
+    "reads what it has overwritten": (lambda: adds_a_difference(reads_late=True), CHECKS["overwriting"]),
+    "averages the real part only": (lambda: ema(seen=torch.real), CHECKS["complex gradients"]),
+    "complex becomes real": (lambda: ema(added=lambda g, slow: (g + slow).real), CHECKS["complex gradients"]),
     "grows its state": (
         lambda: GradientTransform(
             lambda p: {n: t.new_zeros(1) for n, t in p.items()},
@@ -179,6 +282,7 @@ def test_planted_fault_is_caught(fault):
 def test_the_template_without_a_fault_passes():
     check_transform(ema)
     reference_check(ema)
+    CHECKS["overwriting"](lambda: adds_a_difference(reads_late=False))
     check_transform(lambda: a_counter(advance=1))
     for state in ({"0": STEPS}, {}):
         check_reference(lambda: a_counter(advance=1), counter_reference(state))
@@ -210,7 +314,7 @@ def test_running_sum_without_its_oldest_gradient_is_caught():
         before = {name: state.window[name].clone() for name in grads}
         state = right.update_(grads, state, params)
         for name in grads:
-            state.total[name].add_(before[name][0])
+            state.total[name].add_(before[name][..., 0])
         return state
 
     with pytest.raises(AssertionError):

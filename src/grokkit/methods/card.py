@@ -18,19 +18,23 @@ Hook = Literal["start", "loss", "gradient", "step", "weights"]
 
 
 class Bilevel(ABC):
-    """What a method learns by, from data set apart from the training data: the *outer* data.
+    """How a method learns while the model trains, from rows set apart from the training data: the *outer* data.
 
-    At weights θ with gradients g, every ``every``-th step, before the inner one, the lab forms θ' = θ − η·direction(g)
-    with the learning rate η, and gives :meth:`learn` the cotangents −η·∇L_outer(θ'). A subclass's initializer takes the
-    settings of the method, those of its transform as well. ``direction`` and ``learn`` are pure, as a transform's
-    ``update``.
+    Every ``every`` steps, before the model's own step, the lab looks ahead: from the weights θ with the gradients g it
+    forms θ' = θ − η·direction(g), where η is the learning rate. It then takes the loss of θ' on the outer data, and
+    gives :meth:`learn` that loss's cotangents of the direction, −η·∇L_outer(θ'). A subclass's initializer takes the
+    settings of the method, and those of its transform as well. ``direction`` and ``learn`` are pure, as a transform's
+    ``update`` is.
     """
 
     every: int
 
     @abstractmethod
     def direction(self, state: State, grads: Grads) -> Grads:
-        """What the transform makes of ``grads``, as far as it depends on what is learned."""
+        """The direction of the look ahead: the transform's result on ``grads``, without the parts that do not learn.
+
+        NeuralGrok leaves out its clip, for one.
+        """
 
     def flops(self) -> int:
         """Matrix products of an outer step, beside the forward and the backward pass on the outer data."""
@@ -38,53 +42,53 @@ class Bilevel(ABC):
 
     @abstractmethod
     def learn(self, state: State, grads: Grads, cotangents: Grads) -> State:
-        """The transform's state after learning from Σ cotangents∘direction(grads) as the loss."""
+        """The transform's state after one step of learning that lowers Σ cotangents∘direction(grads)."""
 
     @staticmethod
     @abstractmethod
     def attach(model: nn.Module, optimizer: torch.optim.Optimizer, settings: Mapping[str, Any]) -> AttachedBilevel:
-        """The same for one run alone, attached to its optimizer."""
+        """Attach the method to the optimizer of a single run. The lab calls its outer steps there."""
 
 
 class AttachedBilevel(Protocol):
-    """What :meth:`Bilevel.attach` gives: :class:`grokkit.NeuralGrok`, for one."""
+    """What :meth:`Bilevel.attach` returns. :class:`grokkit.NeuralGrok` is one."""
 
     handle: Handle
 
     def outer_step(self, *, outer_loss: Callable[[], Tensor]) -> Tensor | None:
-        """To be called between ``backward()`` and ``step()``; returns the outer loss if a step was due."""
+        """Take an outer step if one is due, and return the outer loss then. Call it between backward() and step()."""
 
 
 class Found(NamedTuple):
-    """What a :class:`Start` has found before the first step, and what that cost."""
+    """The result of :meth:`Start.find`: what the model is to start from, and what it cost to find it."""
 
     embedding: Tensor
     seconds: float
     flops: int
     tables: Mapping[str, Mapping[str, list[Any]]]
-    """Kept with the run, as a probe's tables are, without a step."""
+    """These are kept with the run as a probe's tables are, but they have no column for the step."""
 
 
 class Start(ABC):
-    """How a method lets the model start, and what form the model then has.
+    """What a method does before the first step, and how the model gets its own form back later.
 
     A subclass's initializer takes the settings of the method, and checks them.
     """
 
     merge_at: int | None
-    """The step before which the model takes its own form again; None for never."""
+    """Before this step the model gets its own form back. None: it never does."""
 
     @abstractmethod
     def check(self, model: nn.Module) -> None:
-        """Raise an :class:`InputError` if ``model`` has nothing to start from."""
+        """Raise an :class:`InputError` if ``model`` has no part that this start could replace."""
 
     @abstractmethod
     def find(self, model: nn.Module, lesson: Lesson, seed: int) -> Found:
-        """Find what ``model`` starts from, without changing it. Everything it takes is charged to the method."""
+        """Find what ``model`` is to start from, without changing it. The run is charged for everything this takes."""
 
     @abstractmethod
     def apply(self, model: nn.Module, embedding: Tensor, seed: int) -> None:
-        """Let ``model`` start from ``embedding``. What is drawn at random depends on its shape and ``seed`` only."""
+        """Let ``model`` start from ``embedding``. Whatever is drawn at random depends only on shapes and ``seed``."""
 
     @abstractmethod
     def merge(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
@@ -95,8 +99,8 @@ class Start(ABC):
 class Recipe:
     """A method's settings on one task, and where they come from.
 
-    ``settings``: of the method, of the optimizer, ``init_scale`` and ``held_out``; what is not among them stays the
-    card's.
+    ``settings`` may hold those of the method and of the optimizer, ``init_scale`` and ``held_out``. The card has the
+    others.
     """
 
     settings: Mapping[str, Any]
@@ -128,13 +132,14 @@ class MethodCard:
         presets: settings whose default is another than the factory's, ``bilevel``'s or ``start``'s own.
         recipes: by the name of a task, without its sizes (``mnist``): the settings that are the defaults there.
         smallest: settings under which the test suite can see the method act within a few steps.
-        couples: whether a tensor's result depends on other tensors' gradients, as under a global clip: the suite
-            then leaves out what holds only tensor by tensor.
-        probe: what there is to see of the method in a run. From the transform's state and the raw gradients by
-            parameter name, tables by name, each a dict of equally long columns; kept at every full evaluation
-            as ``<name>.parquet``, with the step in front. None if there is nothing.
-        keep: what of the transform's state is worth keeping when a run has ended: tensors by name, written as
-            ``method.npz`` into the run's folder. None if nothing is.
+        couples: whether the result for one tensor depends on the gradients of other tensors, as it does under a global
+            clip. The test suite then leaves out the check that each tensor could as well be alone.
+        probe: makes tables of what the method does in a run, from the transform's state and the raw gradients by
+            parameter name. It returns tables by name, each a dict of equally long columns. The lab calls it at every
+            full evaluation, and keeps ``<name>.parquet`` with the step in front. None if there is nothing to see.
+        keep: picks from the transform's state what somebody may want when the run has ended, such as a trained
+            amplifier. It returns tensors by name, which are written as ``method.npz`` into the run's folder. None if
+            there is nothing to keep.
         off: settings under which it must leave the optimizer as it is, bit for bit; None if there are none.
         tuned: how its defaults were chosen, if we chose them.
         departures: where it differs from the authors' code, and why.

@@ -4,8 +4,8 @@ g' = g·min(1, max_norm/‖g‖₂), ‖g‖₂ over all tensors that have a gra
 
 The published code of NeuralGrok clips so after its transformation: this is the control that leaves out all but the
 clipping. max_norm is in the gradient's units. Cost a step: two passes over the gradients, no memory. The norm is
-accumulated in float64, so that no float32 gradient over- or underflows in it. max_norm may be a 0-d tensor: in a
-vmapped program every member has its own.
+accumulated in float64, so that no float32 gradient over- or underflows in it; that of complex gradients is over their
+real and imaginary parts. max_norm may be a 0-d tensor: in a vmapped program every member has its own.
 
 Tensors are coupled: what one becomes depends on all the others. All of them must be on one device.
 
@@ -18,13 +18,16 @@ arXiv 2504.17243.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
-from grokkit.errors import check_number
 from grokkit.methods.baselines import ADAM_L2, ADAM_PAPER
 from grokkit.methods.card import MethodCard
 from grokkit.methods.gradnorm import GRAD_NORM
+from grokkit.methods.precision import norm
+from grokkit.methods.settings import Setting, positive
 from grokkit.shards import local, norms_over_shards
 from grokkit.transform import GradientTransform, Grads, Params
 
@@ -43,28 +46,36 @@ def clip_norm(max_norm: float = 1.0) -> GradientTransform:
     >>> t.update({"w": torch.tensor([3.0, 0.0]), "b": torch.tensor([4.0])}, t.init({}), {})[0]
     {'w': tensor([0.6000, 0.0000]), 'b': tensor([0.8000])}
     """
-    check_number("max_norm", max_norm, lambda v: 0.0 < v < float("inf"), "a finite number > 0", "1.0")
+    return GradientTransform.of(_ClipNorm(positive("max_norm", max_norm, "1.0")))
 
-    def init(params: Params) -> tuple[()]:
+
+@dataclass(frozen=True)
+class _ClipNorm:
+    max_norm: Setting
+
+    def init(self, params: Params) -> tuple[()]:
         return ()
 
-    def update(grads: Grads, state: tuple[()], params: Params) -> tuple[Grads, tuple[()]]:
+    def update(self, grads: Grads, state: tuple[()], params: Params) -> tuple[Grads, tuple[()]]:
         if not grads:  # e.g. masked() lets none of this step's through
             return grads, state
-        scale = _scale(grads, max_norm)
+        scale = _scale(grads, self.max_norm)
         return {name: (g * scale).to(g.dtype) for name, g in grads.items()}, state
 
-    def update_(grads: Grads, state: tuple[()], params: Params) -> tuple[()]:
+    def update_(self, grads: Grads, state: tuple[()], params: Params) -> tuple[()]:
         if grads:
-            torch._foreach_mul_([local(g) for g in grads.values()], _scale(grads, max_norm))
+            torch._foreach_mul_([_in_memory(local(g)) for g in grads.values()], _scale(grads, self.max_norm))
         return state
 
-    return GradientTransform(init, update, update_)
+
+def _in_memory(g: Tensor) -> Tensor:
+    """What can be scaled in its place: autograd leaves conjugate views, which _foreach_ cannot write into."""
+    return g.conj() if g.is_conj() else g
 
 
-def _scale(grads: Grads, max_norm: float | Tensor) -> Tensor:
+def _scale(grads: Grads, max_norm: Setting) -> Tensor:
     """min(1, max_norm/‖g‖) over all of ``grads``: a 0-d float64 tensor, 1 where the norm is 0."""
-    norms = [torch.linalg.vector_norm(local(g), dtype=torch.float64) for g in grads.values()]
+    norms = [norm(local(g)) for g in grads.values()]
     norms = norms_over_shards(norms, list(grads.values()))
     return (max_norm / torch.linalg.vector_norm(torch.stack(norms))).clamp(max=1.0)
 

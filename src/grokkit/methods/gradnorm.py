@@ -4,8 +4,9 @@ g' = c·g / ‖g‖₂, each parameter tensor by itself; a gradient that is all 
 
 This is the ablation of NeuralGrok that leaves out the learned part, and the simplest control for any method
 that normalizes. c is the ℓ₂ norm, in the gradient's units, that each tensor's gradient gets. Cost a step: two
-passes over the gradients, no memory. The norm is accumulated in float32 or better. c may be a 0-d tensor: in a
-vmapped program every member has its own.
+passes over the gradients, no memory. The norm is accumulated in float64, so that no float32 gradient over- or
+underflows in it; that of a complex gradient is over its real and imaginary parts. c may be a 0-d tensor: in a vmapped
+program every member has its own.
 
 Reference: Zhou et al., "NeuralGrok: Accelerate Grokking by Neural Gradient Transformation", 2025,
 arXiv 2504.17243.
@@ -13,12 +14,15 @@ arXiv 2504.17243.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
-from grokkit.errors import check_number
 from grokkit.methods.baselines import ADAMW
 from grokkit.methods.card import MethodCard
+from grokkit.methods.precision import accumulator, norm, quick_norm
+from grokkit.methods.settings import Setting, positive
 from grokkit.shards import local, norms_over_shards
 from grokkit.transform import GradientTransform, Grads, Params
 
@@ -37,35 +41,42 @@ def grad_norm(c: float = 1.0) -> GradientTransform:
     >>> t.update({"w": torch.tensor([3.0, 4.0])}, t.init({}), {})[0]["w"]
     tensor([0.6000, 0.8000])
     """
-    check_number("c", c, lambda v: 0.0 < v < float("inf"), "a finite number > 0", "1.0")
+    return GradientTransform.of(_GradNorm(positive("c", c, "1.0")))
 
-    def init(params: Params) -> tuple[()]:
+
+@dataclass(frozen=True)
+class _GradNorm:
+    c: Setting
+
+    def init(self, params: Params) -> tuple[()]:
         return ()
 
-    def update(grads: Grads, state: tuple[()], params: Params) -> tuple[Grads, tuple[()]]:
-        return {name: (g * _scale(_norm(g), c)).to(g.dtype) for name, g in grads.items()}, state
+    def update(self, grads: Grads, state: tuple[()], params: Params) -> tuple[Grads, tuple[()]]:
+        return {name: _divided(g, _divisor(norm(g), self.c)) for name, g in grads.items()}, state
 
-    def update_(grads: Grads, state: tuple[()], params: Params) -> tuple[()]:
+    def update_(self, grads: Grads, state: tuple[()], params: Params) -> tuple[()]:
         tensors = list(grads.values())
         if tensors:
             shards = [local(g) for g in tensors]
-            norms = norms_over_shards([_norm(shard) for shard in shards], tensors)
-            for shard, norm in zip(shards, norms, strict=True):
-                shard.mul_(_scale(norm, c))
+            norms = norms_over_shards([quick_norm(shard) for shard in shards], tensors)
+            for shard, length in zip(shards, norms, strict=True):
+                divisor = _divisor(length, self.c)
+                if shard.dtype is torch.complex32:
+                    shard.copy_(_divided(shard, divisor))
+                else:
+                    shard.div_(divisor)
         return state
 
-    return GradientTransform(init, update, update_)
+
+def _divided(g: Tensor, divisor: Tensor) -> Tensor:
+    """In a precision that PyTorch divides in, which complex32 is not."""
+    return (g.to(accumulator(g.dtype)) / divisor).to(g.dtype)
 
 
-def _norm(g: Tensor) -> Tensor:
-    half = g.dtype in (torch.bfloat16, torch.float16)
-    return torch.linalg.vector_norm(g, dtype=torch.float32 if half else None)
-
-
-def _scale(norm: Tensor, c: float | Tensor) -> Tensor:
-    """c / ‖g‖, and 0 where the norm is 0: a 0-d tensor on g's device."""
-    c = c.to(norm.dtype) if isinstance(c, Tensor) else c
-    return torch.where(norm > 0, c / norm, torch.zeros_like(norm))
+def _divisor(length: Tensor, c: Setting) -> Tensor:
+    """‖g‖ / c, and 1 where the norm is 0: a 0-d tensor. Its inverse would leave float32 where a gradient is tiny."""
+    divisor = length / c
+    return divisor + (divisor == 0)
 
 
 GRAD_NORM = MethodCard(

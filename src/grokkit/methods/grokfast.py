@@ -12,16 +12,14 @@ Under Adam-like optimizers, which are invariant to the gradient's scale, the amp
 gradient has no effect by itself: what remains is a change of direction towards the slow part. Under SGD it is
 a learning rate (1+λ) times larger for the steady part. Compare with those controls before believing in it.
 
-Cost a step: EMA two passes over the gradients and one copy of them in memory. MA five passes whatever the
-window, and w copies: the last w−1 gradients in a ring and their running sum, which is summed afresh each time
-the ring closes, so that rounding does not drift. Half-precision gradients keep their dtype; the EMA and the
-running sum are float32 then. The pure face, which cannot branch on where the ring stands, sums one part of the
-entries afresh each step instead: after a turn of the ring every entry has had its turn, at the same cost.
+Cost a step: EMA two passes over the gradients and one copy of them in memory; MA five passes whatever the window, and
+w copies (:mod:`grokkit.methods.grokfast_ma`). Half-precision gradients keep their dtype, and their average or sum is
+kept in float32. Complex gradients are filtered as they are, since both filters are linear.
 
 In the pure face α and λ may be 0-d tensors: in a vmapped program every member has its own.
 
-Differs from the authors' code in cost, and in that a missing gradient leaves a parameter's filter untouched
-and a parameter that gets its first gradient late starts its filter there. Steps are counted per parameter.
+Our filters differ from the authors' code in cost. A missing gradient leaves a parameter's filter untouched, and a
+parameter that gets its first gradient late starts its filter there: steps are counted for each parameter by itself.
 
 Reference: Lee, Kang, Kim, Lee, "Grokfast: Accelerated Grokking by Amplifying Slow Gradients", 2024,
 arXiv 2405.20233.
@@ -29,15 +27,18 @@ arXiv 2405.20233.
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from grokkit.errors import InputError, check_number, unknown
 from grokkit.methods.baselines import ADAM_PAPER, grokfast_recipes, scaled
 from grokkit.methods.card import MethodCard
-from grokkit.shards import local, stacked_zeros
+from grokkit.methods.grokfast_ma import grokfast_ma
+from grokkit.methods.precision import accumulator
+from grokkit.methods.settings import like, not_negative, number, whole
+from grokkit.shards import local
 from grokkit.transform import GradientTransform, Grads, Params
 
 
@@ -46,19 +47,14 @@ class EmaState(NamedTuple):
     slow: dict[str, Tensor]
 
 
-class MaState(NamedTuple):
-    step: dict[str, Tensor]  # gradients seen
-    window: dict[str, Tensor]  # (w−1, *shape): a ring of the gradients before the current one
-    total: dict[str, Tensor]  # their sum
-
-
 def grokfast_ema(alpha: float = 0.98, lamb: float = 2.0, start_step: int = 0) -> GradientTransform:
     """Grokfast with an exponential moving average.
 
     Args:
         alpha: decay α a step, in [0, 1). Default 0.98 (paper, modular arithmetic).
         lamb: amplification λ ≥ 0 of the slow part. Default 2.0 (paper, modular arithmetic). 0 adds nothing.
-        start_step: the filter begins at this step, counted from 0 (the paper's two-stage ablation: 500).
+        start_step: nothing is added before this step, counted from 0; the average is taken from the first step on,
+            so that it is there when the filter begins to act (the paper's two-stage ablation: 500).
 
     Raises:
         InputError: for a value outside these ranges.
@@ -70,170 +66,54 @@ def grokfast_ema(alpha: float = 0.98, lamb: float = 2.0, start_step: int = 0) ->
     >>> grads["w"]
     tensor([ 3., -3.])
     """
-    check_number("alpha", alpha, lambda v: 0.0 <= v < 1.0, "0 <= alpha < 1", "0.98")
-    _check_common(lamb, start_step)
+    alpha = number("alpha", alpha, lambda v: 0.0 <= v < 1.0, "0 <= alpha < 1", "0.98")
+    lamb = not_negative("lamb", lamb, "2.0")
+    return GradientTransform.of(_ExponentialAverage(alpha, lamb, whole("start_step", start_step, 0, "0 or 500")))
 
-    def init(params: Params) -> EmaState:
+
+@dataclass(frozen=True)
+class _ExponentialAverage:
+    alpha: float  # in the pure face this and λ may be 0-d tensors
+    lamb: float
+    start_step: int
+
+    def init(self, params: Params) -> EmaState:
         return EmaState(
-            step={name: _counter(p) for name, p in params.items()},
-            slow={name: torch.zeros_like(p, dtype=_accumulator(p)) for name, p in params.items()},
+            step={name: torch.zeros((), dtype=torch.int64, device=p.device) for name, p in params.items()},
+            slow={name: torch.zeros_like(p, dtype=accumulator(p.dtype)) for name, p in params.items()},
         )
 
-    def update(grads: Grads, state: EmaState, params: Params) -> tuple[Grads, EmaState]:
+    def update(self, grads: Grads, state: EmaState, params: Params) -> tuple[Grads, EmaState]:
         out, step, slow = dict(grads), dict(state.step), dict(state.slow)
         for name, g in grads.items():
             t, wide = step[name], g.to(slow[name].dtype)
-            new = torch.where(t <= start_step, wide, torch.lerp(slow[name], wide, _setting(1.0 - alpha, wide)))
-            out[name] = torch.where(t >= start_step, (wide + _setting(lamb, wide) * new).to(g.dtype), g)
-            slow[name] = torch.where(t >= start_step, new, slow[name])
+            faded = torch.lerp(slow[name], wide, like(wide, 1.0 - self.alpha))
+            slow[name] = torch.where(t == 0, wide, faded)  # The average begins as the first gradient, not as zero.
+            added = (wide + like(wide, self.lamb) * slow[name]).to(g.dtype)
+            out[name] = torch.where(t >= self.start_step, added, g)
             step[name] = t + 1
         return out, EmaState(step, slow)
 
-    def update_(grads: Grads, state: EmaState, params: Params) -> EmaState:
-        active = [name for name in grads if state.step[name] >= start_step]
-        first = [name for name in active if state.step[name] == start_step]
-        later = [name for name in active if state.step[name] > start_step]
+    def update_(self, grads: Grads, state: EmaState, params: Params) -> EmaState:
+        first, later, acting = [], [], []
         for name in grads:
-            state.step[name] += 1
-        slow, here = ({name: local(tensors[name]) for name in active} for tensors in (state.slow, grads))
+            t = state.step[name]
+            state.step[name] = t + 1
+            (later if t > 0 else first).append(name)
+            if t >= self.start_step:
+                acting.append(name)
+        slow, here = ({name: local(tensors[name]) for name in grads} for tensors in (state.slow, grads))
         if first:
             torch._foreach_copy_([slow[n] for n in first], [here[n] for n in first])
         if later:
             wide = [here[n].to(slow[n].dtype) for n in later]
-            torch._foreach_lerp_([slow[n] for n in later], wide, 1.0 - alpha)
-        if active:
-            torch._foreach_add_(list(here.values()), list(slow.values()), alpha=lamb)
+            torch._foreach_lerp_([slow[n] for n in later], wide, 1.0 - self.alpha)
+        if any(g.is_conj() for g in here.values()):  # autograd leaves such views, and _foreach_ cannot write into one
+            for name in acting:
+                here[name].add_(slow[name], alpha=self.lamb)
+        elif acting:
+            torch._foreach_add_([here[n] for n in acting], [slow[n] for n in acting], alpha=self.lamb)
         return state
-
-    return GradientTransform(init, update, update_)
-
-
-def grokfast_ma(
-    window_size: int = 100,
-    lamb: float = 5.0,
-    filter_type: Literal["mean", "sum"] = "mean",
-    warmup: bool = True,
-    start_step: int = 0,
-    *,
-    window_dtype: torch.dtype | None = None,
-    window_device: torch.device | str | None = None,
-) -> GradientTransform:
-    """Grokfast with a moving average over a window, in constant time a step.
-
-    Args:
-        window_size: gradients w ≥ 1 in the window, the current one included. Default 100 (paper).
-        lamb: amplification λ ≥ 0 of the slow part. Default 5.0 (paper).
-        filter_type: ``"mean"`` or ``"sum"`` of the window. Default mean (paper).
-        warmup: add nothing until the window is full. Default True (paper). False: from the first step, over
-            the gradients there are.
-        start_step: the window begins to fill at this step, counted from 0 (two-stage ablation: 500).
-        window_dtype: of the past gradients that are kept. Default None: the parameter's. ``torch.bfloat16`` rounds each
-            to 8 bits, by a relative 2⁻⁸ at most, which their average then has; the current one and the sum are not
-            rounded.
-        window_device: where they are kept. Default None: with the parameter. ``"cpu"`` takes them off a GPU, at two
-            copies of the gradients over the bus each step.
-
-    Memory: w copies of the gradients; of these, w−1 in ``window_dtype`` on ``window_device``.
-
-    Raises:
-        InputError: for a value outside these ranges.
-    """
-    whole = isinstance(window_size, int)
-    check_number("window_size", window_size, lambda v: whole and v >= 1, "a whole number >= 1", "100")
-    if filter_type not in ("mean", "sum"):
-        raise unknown("filter_type", str(filter_type), ("mean", "sum"))
-    _check_common(lamb, start_step)
-    if window_dtype is not None and not (isinstance(window_dtype, torch.dtype) and window_dtype.is_floating_point):
-        raise InputError(f"window_dtype={window_dtype!r} is not possible: a floating-point dtype, e.g. torch.bfloat16")
-    ring = window_size - 1
-
-    def init(params: Params) -> MaState:
-        return MaState(
-            step={name: _counter(p) for name, p in params.items()},
-            window={name: stacked_zeros(p, ring, window_dtype, window_device) for name, p in params.items()},
-            total={name: torch.zeros_like(p, dtype=_accumulator(p)) for name, p in params.items()},
-        )
-
-    def update(grads: Grads, state: MaState, params: Params) -> tuple[Grads, MaState]:
-        out, step = dict(grads), dict(state.step)
-        window, total = dict(state.window), dict(state.total)
-        for name, g in grads.items():
-            k = step[name] - start_step  # gradients in the filter before this one
-            total_now = total[name] + g
-            count = torch.clamp(k + 1, 1, window_size) if filter_type == "mean" else torch.ones_like(k)
-            adds = (k + 1 >= window_size) if warmup else (k >= 0)
-            out[name] = torch.where(adds, (g + _setting(lamb, total_now) * total_now / count).to(g.dtype), g)
-            if ring:
-                active, slot = k >= 0, (torch.clamp(k, min=0) % ring).to(window[name].device)
-                oldest = window[name].index_select(0, slot.reshape(1)).squeeze(0)
-                kept = torch.where(active.to(oldest.device), g.to(oldest.device, oldest.dtype), oldest)
-                window[name] = window[name].index_put((slot,), kept)
-                evicted, entered = (tensor.to(g.device, total_now.dtype) for tensor in (oldest, kept))
-                new = _refreshed(total[name] + entered - evicted, window[name], slot)
-                total[name] = torch.where(active, new, total[name])
-            step[name] = step[name] + 1
-        return out, MaState(step, window, total)
-
-    def update_(grads: Grads, state: MaState, params: Params) -> MaState:
-        for name, g in ((name, local(g)) for name, g in grads.items()):
-            k = int(state.step[name]) - start_step
-            state.step[name] += 1
-            if k < 0:
-                continue
-            count = min(k + 1, window_size) if filter_type == "mean" else 1
-            weight = lamb / count if k + 1 >= window_size or not warmup else 0.0
-            if not ring:
-                g.add_(g, alpha=weight)
-                continue
-            slot, window, total = k % ring, local(state.window[name]), local(state.total[name])
-            oldest = window[slot]
-            evicted = oldest.to(total.device, copy=True)  # the one temporary: a single parameter's gradient
-            oldest.copy_(g)
-            if window.dtype == g.dtype:
-                now = total.add_(g)
-            else:  # the sum is of what is kept, rounded
-                now = total + g
-                total.add_(oldest.to(total.device))
-            if weight:
-                g.add_(now, alpha=weight)
-            if slot == ring - 1 and window.device == total.device:
-                torch.sum(window, 0, dtype=total.dtype, out=total)
-            elif slot == ring - 1:
-                total.copy_(window.sum(0, dtype=total.dtype))
-            else:
-                total.sub_(evicted)
-        return state
-
-    return GradientTransform(init, update, update_)
-
-
-def _refreshed(total: Tensor, window: Tensor, slot: Tensor) -> Tensor:
-    """``total`` with one part of its entries summed afresh from the ring: the first at the first slot, and so on."""
-    ring = window.reshape(len(window), total.numel())
-    share = -(-total.numel() // len(ring))
-    entries = (slot * share + torch.arange(share, device=window.device)).clamp(max=total.numel() - 1)
-    fresh = ring.index_select(1, entries).sum(0, dtype=total.dtype)
-    return total.flatten().index_put((entries.to(total.device),), fresh.to(total.device)).reshape(total.shape)
-
-
-def _setting(value: float | Tensor, like: Tensor) -> float | Tensor:
-    """A tensor takes the dtype of what it is combined with, as a number does."""
-    return value.to(like.dtype) if isinstance(value, Tensor) else value
-
-
-def _counter(param: Tensor) -> Tensor:
-    return torch.zeros((), dtype=torch.int64, device=param.device)
-
-
-def _accumulator(param: Tensor) -> torch.dtype:
-    """Half precision cannot hold a running average: 0.02 of a difference is lost in 8 bits."""
-    return torch.float32 if param.dtype in (torch.bfloat16, torch.float16) else param.dtype
-
-
-def _check_common(lamb: float, start_step: int) -> None:
-    check_number("lamb", lamb, lambda v: 0.0 <= v < float("inf"), "a finite number >= 0", "2.0 (EMA) or 5.0 (MA)")
-    whole = isinstance(start_step, int)
-    check_number("start_step", start_step, lambda v: whole and v >= 0, "a whole number >= 0", "0 or 500")
 
 
 _CITATION = """@article{lee2024grokfast,

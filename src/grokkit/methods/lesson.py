@@ -10,6 +10,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
+def _is_largest(outputs: Tensor, targets: Tensor) -> Tensor:
+    return outputs.argmax(-1) == targets
+
+
 class Examples(NamedTuple):
     """Rows to learn from, whole: weak models train on full batches."""
 
@@ -35,4 +39,4 @@ class Lesson:
     vocabulary: int | None
     outputs: int
     loss: Callable[[Tensor, Tensor], Tensor] = F.cross_entropy
-    correct: Callable[[Tensor, Tensor], Tensor] = lambda outputs, targets: outputs.argmax(-1) == targets
+    correct: Callable[[Tensor, Tensor], Tensor] = _is_largest

@@ -22,6 +22,13 @@ from grokkit.testing.harness import (
     take_steps,
     train_with,
 )
+from grokkit.testing.state_checks import (
+    check_indexed_state,
+    check_overwriting,
+    check_pickle,
+    check_state_layout,
+    check_state_shapes,
+)
 from grokkit.transform import GradientTransform
 
 Make = Callable[[], GradientTransform]
@@ -261,15 +268,40 @@ def check_degenerate_gradients(make: Make) -> None:
                 assert not value.any(), f"a zero gradient became {value}"
 
 
-def check_state_shapes(make: Make) -> None:
-    """The state keeps its structure, shapes and dtypes: it can be stacked, captured and saved."""
-    transform, params = make(), parameters()
-    state = transform.init(params)
-    before = {key: (leaf.shape, leaf.dtype) for key, leaf in flat(state).items()}
-    for grads in gradients():
-        _, state = transform.update(grads, state, params)
-    after = {key: (leaf.shape, leaf.dtype) for key, leaf in flat(state).items()}
-    assert before == after, f"the state changed from {before} to {after}"
+def check_complex(make: Make) -> None:
+    """Complex gradients are handled, or raise an error at once; nothing drops an imaginary part.
+
+    A real gradient in complex dress gives the real result; one that is imaginary throughout, i times the real result;
+    and both faces agree on a gradient that is neither.
+    """
+    real, _ = run_pure(make(), gradients())
+    parts = zip(gradients(), gradients(seed=1), strict=True)
+    general = [{name: torch.complex(g[name], h[name]) for name in SHAPES} for g, h in parts]
+    try:
+        make().update(general[0], make().init(parameters(torch.complex64)), parameters(torch.complex64))
+    except Exception:  # what cannot be right is refused, in whatever words
+        return
+    for factor in (1.0, 1.0j):
+        steps = [{name: factor * g.to(torch.complex64) for name, g in grads.items()} for grads in gradients()]
+        for step, out in enumerate(run_pure(make(), steps, torch.complex64)[0]):
+            for name in SHAPES:
+                assert out[name].is_complex(), f"step {step}, {name}: complex became {out[name].dtype}"
+                expected = factor * real[step][name].to(torch.complex64)
+                _assert_close_complex(out[name], expected, f"step {step}, {name}, the real gradient times {factor}")
+    expected, _ = run_pure(make(), general, torch.complex64)
+    params, optimizer = make_optimizer(torch.complex64)
+    attach(optimizer, make())
+    for step, grads in enumerate(general):
+        give(params, grads)
+        optimizer.step()
+        for name, p in params.items():
+            _assert_close_complex(p.grad, expected[step][name], f"complex, attached, step {step}, {name}")
+
+
+def _assert_close_complex(got: Any, expected: Tensor, where: str) -> None:
+    for part in ("real", "imag"):
+        ours, theirs = getattr(got, part), getattr(expected, part)
+        assert_close(ours, theirs, 2e-6, f"{where}, {part}", float(expected.abs().max()))
 
 
 def _without_vector(missing: range) -> list[dict[str, Tensor]]:
@@ -295,7 +327,12 @@ CHECKS: Mapping[str, Callable[[Make], None]] = {
     "missing gradients": check_missing_gradients,
     "frozen parameters": check_frozen_parameters,
     "degenerate gradients": check_degenerate_gradients,
+    "complex gradients": check_complex,
     "state shapes": check_state_shapes,
+    "state layout": check_state_layout,
+    "indexed state": check_indexed_state,
+    "overwriting": check_overwriting,
+    "pickle": check_pickle,
     "tensor by tensor": check_tensor_by_tensor,
 }
 

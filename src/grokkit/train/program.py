@@ -86,7 +86,7 @@ class Program:
 
         members = (start(config, model) for config, model in zip(configs, models, strict=True))
         first = next(members)
-        stacked = map_leaves(lambda _path, _name, leaf: leaf.new_empty((len(configs), *leaf.shape)), first)
+        stacked = map_leaves(lambda _path, _name, leaf: _empty_stack(leaf, len(configs)), first)
         for place, member in enumerate(chain([first], members)):  # one at a time: they may be large
             for (_, _, leaf), (_, _, own) in zip(leaves(stacked), leaves(member), strict=True):
                 leaf[place] = own
@@ -208,7 +208,8 @@ class Program:
         """Drop all other members."""
         index = torch.tensor(members, device=self.state.step.device)
         for _, _, leaf in leaves((self.state, *self._scalars.values())):
-            leaf.data = leaf.index_select(0, index)  # one at a time, so that the state is never there twice
+            kept = _empty_stack(leaf[0], len(members))  # one at a time, so that the state is never there twice
+            leaf.data = torch.index_select(leaf, 0, index, out=kept)
         for table in (self._inputs, self._targets):
             table.keep(index)
 
@@ -243,6 +244,12 @@ class _Table:
         if not self._is_shared:
             self._entries = self._entries.index_select(0, index)
         self._all = torch.arange(len(index), device=self._all.device)
+
+
+def _empty_stack(leaf: Tensor, members: int) -> Tensor:
+    """Room for ``members`` tensors like ``leaf``, each in its order in memory, in which a window's slots come first."""
+    strides = torch.empty_like(leaf, device="meta").stride()
+    return leaf.new_empty_strided((members, *leaf.shape), (leaf.numel(), *strides))
 
 
 def _stack_scalars(configs: Sequence[RunConfig], device: torch.device) -> Scalars:

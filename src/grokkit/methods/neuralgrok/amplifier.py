@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from grokkit.errors import InputError
+from grokkit.errors import InputError, shown
 from grokkit.files import atomic_write, npz, read_pinned
 from grokkit.rng import stream
 
@@ -53,14 +53,40 @@ class Amplifier(NamedTuple):
         atomic_write(Path(path), npz({name: tensor.detach().cpu().numpy() for name, tensor in self.named().items()}))
 
 
-def check_hidden(hidden: Sequence[int]) -> None:
-    """Refuse ``hidden`` if it is empty or holds anything but whole numbers of at least 1."""
-    widths = tuple(hidden) if isinstance(hidden, Sequence) and not isinstance(hidden, str) else ()
+def checked_hidden(hidden: Sequence[int]) -> tuple[int, ...]:
+    """``hidden`` as a tuple of Python integers.
+
+    Raises:
+        InputError: if it is empty or holds anything but whole numbers of at least 1.
+    """
+    given = tuple(hidden) if isinstance(hidden, Sequence) and not isinstance(hidden, str) else ()
+    widths = tuple(width.item() if isinstance(width, np.generic) else width for width in given)
     if not widths or not all(type(width) is int and width >= 1 for width in widths):
         raise InputError(
-            f"hidden={hidden!r} is not possible: the widths of the hidden layers, at least one, each a whole number "
-            ">= 1; the paper's code uses (128, 128)"
+            f"hidden={shown(hidden)} is not possible: the widths of the hidden layers, at least one, each a whole "
+            "number >= 1; the paper's code uses (128, 128)"
         )
+    return widths
+
+
+def check_amplifier(amplifier: object) -> None:
+    """Refuse what is no amplifier, or one whose layers do not fit together or hold what is not finite."""
+    if not isinstance(amplifier, Amplifier):
+        raise InputError(
+            f"amplifier={shown(amplifier)} is not possible: an Amplifier, a file that Amplifier.save wrote, or None "
+            "for a fresh one"
+        )
+    _check_layers(amplifier, "the amplifier given")
+
+
+def _check_layers(found: Amplifier, where: str) -> None:
+    widths = (1, *(bias.numel() for bias in found.biases))
+    shapes = [((out, fan_in), (out,)) for fan_in, out in pairwise(widths)]
+    layers = [(tuple(w.shape), tuple(b.shape)) for w, b in zip(*found, strict=False)]
+    if len(found.weights) != len(found.biases) or widths[-1] != 1 or 0 in widths or shapes != layers:
+        raise InputError(f"{where}: the layers do not fit together; give a file that Amplifier.save wrote")
+    if not all(tensor.isfinite().all() for tensor in (*found.weights, *found.biases)):
+        raise InputError(f"{where} holds weights that are not finite; give a file that Amplifier.save wrote")
 
 
 def fresh_amplifier(hidden: Sequence[int], seed: int = 0) -> Amplifier:
@@ -100,12 +126,7 @@ def load_amplifier(path: Path | str) -> Amplifier:
         tuple(arrays[f"weight{layer}"] for layer in range(layers)),
         tuple(arrays[f"bias{layer}"] for layer in range(layers)),
     )
-    widths = (1, *(bias.numel() for bias in found.biases))
-    shapes = [((out, fan_in), (out,)) for fan_in, out in pairwise(widths)]
-    if widths[-1] != 1 or 0 in widths or shapes != [(w.shape, b.shape) for w, b in zip(*found, strict=True)]:
-        raise InputError(f"{path}: the layers do not fit together; give a file that Amplifier.save wrote")
-    if not all(tensor.isfinite().all() for tensor in arrays.values()):
-        raise InputError(f"{path} holds weights that are not finite; give a file that Amplifier.save wrote")
+    _check_layers(found, str(path))
     return found
 
 

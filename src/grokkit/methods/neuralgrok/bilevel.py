@@ -17,21 +17,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from grokkit.attach import attach
-from grokkit.errors import InputError, NonFiniteError, check_number
+from grokkit.errors import InputError, NonFiniteError
 from grokkit.methods.neuralgrok.amplifier import Amplifier, map_amplifier
-from grokkit.methods.neuralgrok.transform import (
-    NeuralGrokState,
-    Setting,
-    amplified,
-    hypergradient,
-    neuralgrok,
-)
+from grokkit.methods.neuralgrok.transform import NeuralGrokState, amplified, hypergradient, neuralgrok
+from grokkit.methods.settings import Setting, not_negative, positive, whole
 from grokkit.shards import is_distributed, local, mean_over_processes
 
 Loss = Callable[[], Tensor]
@@ -75,13 +71,16 @@ class NeuralGrok:
         weight_decay: float = 1e-3,
         c: float = 1.0,
         clip: float | None = 1.0,
-        amplifier: Amplifier | str | None = None,
+        amplifier: Amplifier | str | Path | None = None,
         seed: int = 0,
     ) -> None:
-        check_learning(every, lr, weight_decay)
+        if not isinstance(model, nn.Module):
+            raise InputError(
+                f"NeuralGrok() needs the model, a torch.nn.Module, got {type(model).__name__}; pass it first"
+            )
         self._model, self._optimizer = model, optimizer
-        self.every, self._lr, self._weight_decay = every, lr, weight_decay
-        self._c = c
+        self.every, self._lr, self._weight_decay = checked_learning(every, lr, weight_decay)
+        self._c = positive("c", c, "1.0")
         self.handle = attach(optimizer, neuralgrok(hidden, c, clip, amplifier, seed))
 
     def detach(self) -> None:
@@ -169,14 +168,15 @@ def _move(params: dict[str, Tensor], directions: dict[str, Tensor], rates: dict[
         local(params[name]).sub_(direction, alpha=rates[id(params[name])])
 
 
-def check_learning(
+def checked_learning(
     every: int, lr: Setting, weight_decay: Setting, names: tuple[str, str] = ("lr", "weight_decay")
-) -> None:
-    """Refuse what the amplifier cannot learn with; ``names`` is what the two numbers are called."""
-    whole = isinstance(every, int)
-    check_number("every", every, lambda v: whole and v >= 1, "a whole number >= 1", "4, and 1 on its hardest task")
-    check_number(names[0], lr, lambda v: 0.0 < v < float("inf"), "a finite number > 0", "1e-4")
-    check_number(names[1], weight_decay, lambda v: 0.0 <= v < float("inf"), "a finite number >= 0", "1e-3")
+) -> tuple[int, Any, Any]:
+    """What the amplifier learns with, checked; ``names`` is what the two numbers are called."""
+    return (
+        whole("every", every, 1, "4, and 1 on its hardest task"),
+        positive(names[0], lr, "1e-4"),
+        not_negative(names[1], weight_decay, "1e-3"),
+    )
 
 
 def learned(state: NeuralGrokState, gradient: Amplifier, lr: Setting, weight_decay: Setting) -> NeuralGrokState:

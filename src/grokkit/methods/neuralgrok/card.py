@@ -13,16 +13,16 @@ from grokkit.methods.baselines import ADAM_L2, ADAM_PAPER
 from grokkit.methods.card import Bilevel, MethodCard
 from grokkit.methods.gradnorm import GRAD_NORM
 from grokkit.methods.neuralgrok.amplifier import load_amplifier
-from grokkit.methods.neuralgrok.bilevel import NeuralGrok, check_learning, learned
+from grokkit.methods.neuralgrok.bilevel import NeuralGrok, checked_learning, learned
 from grokkit.methods.neuralgrok.curve import gradient_flops, table_flops
 from grokkit.methods.neuralgrok.transform import (
     NeuralGrokState,
-    Setting,
     divergence_from_uniform,
     hypergradient,
     neuralgrok,
     transformed,
 )
+from grokkit.methods.settings import Setting
 from grokkit.transform import Grads
 
 _POINTS = 65  # at which the amplifier's curve is kept
@@ -40,9 +40,9 @@ class _Bilevel(Bilevel):
         amplifier: str | None,
         **_: Any,
     ) -> None:
-        check_learning(every, amplifier_lr, amplifier_wd, ("amplifier_lr", "amplifier_wd"))
-        self.every = every
-        self._lr, self._wd, self._c = amplifier_lr, amplifier_wd, c
+        names = ("amplifier_lr", "amplifier_wd")
+        self.every, self._lr, self._wd = checked_learning(every, amplifier_lr, amplifier_wd, names)
+        self._c = c
         self._hidden, self._amplifier = hidden, amplifier
 
     def direction(self, state: NeuralGrokState, grads: Grads) -> Grads:

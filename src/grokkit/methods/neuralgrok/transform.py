@@ -14,13 +14,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple, TypeAlias
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from grokkit.errors import NonFiniteError, check_number
-from grokkit.methods.neuralgrok.amplifier import Amplifier, check_hidden, fresh_amplifier, load_amplifier, map_amplifier
+from grokkit.errors import InputError, NonFiniteError
+from grokkit.methods.neuralgrok.amplifier import (
+    Amplifier,
+    check_amplifier,
+    checked_hidden,
+    fresh_amplifier,
+    load_amplifier,
+    map_amplifier,
+)
 from grokkit.methods.neuralgrok.curve import (
     CHUNK,
     Pieces,
@@ -30,10 +39,9 @@ from grokkit.methods.neuralgrok.curve import (
     pull_back,
     tabulate,
 )
+from grokkit.methods.settings import Setting, positive, whole
 from grokkit.shards import largest, local, over_shards
 from grokkit.transform import GradientTransform, Grads, Params
-
-Setting: TypeAlias = float | Tensor
 
 _FAR = 1e30  # norms beyond this, or below its inverse, come too near to where float32 ends
 
@@ -52,7 +60,7 @@ def neuralgrok(
     hidden: tuple[int, ...] = (128, 128),
     c: float = 1.0,
     clip: float | None = 1.0,
-    amplifier: Amplifier | str | None = None,
+    amplifier: Amplifier | str | Path | None = None,
     seed: int = 0,
 ) -> GradientTransform:
     """NeuralGrok's gradient transformation. By itself it leaves the amplifier as it is.
@@ -67,8 +75,9 @@ def neuralgrok(
         seed: of a fresh amplifier's weights. Default 0.
 
     Raises:
-        InputError: for a value outside its range, or a file that holds no amplifier. NonFiniteError, one of
-            them, from the attached optimizer's ``step()``: if a gradient is not finite.
+        InputError: for a value outside its range, or a file that holds no amplifier. From the attached optimizer's
+            ``step()``: for a complex parameter, since an amplifier is of one real number; NonFiniteError, one of
+            them, if a gradient is not finite.
 
     >>> import torch, grokkit
     >>> t = grokkit.neuralgrok()
@@ -77,30 +86,46 @@ def neuralgrok(
     >>> round(float(grads["w"].norm()), 6)
     1.0
     """
-    check_number("c", c, lambda v: 0.0 < v < float("inf"), "a finite number > 0", "1.0")
+    c = positive("c", c, "1.0")
     if clip is not None:
-        check_number("clip", clip, lambda v: 0.0 < v < float("inf"), "a finite number > 0, or None", "1.0")
-    given = load_amplifier(amplifier) if isinstance(amplifier, str) else amplifier
-    check_hidden(hidden)
+        clip = positive("clip", clip, "1.0", "a finite number > 0, or None")
+    given = load_amplifier(amplifier) if isinstance(amplifier, str | Path) else amplifier
+    if given is not None:
+        check_amplifier(given)
+    return GradientTransform.of(_NeuralGrok(checked_hidden(hidden), c, clip, given, whole("seed", seed, 0, "0")))
 
-    def init(params: Params) -> NeuralGrokState:
+
+@dataclass(frozen=True)
+class _NeuralGrok:
+    hidden: tuple[int, ...]
+    c: Setting
+    clip: Setting | None
+    given: Amplifier | None
+    seed: int
+
+    def init(self, params: Params) -> NeuralGrokState:
+        for name, p in params.items():
+            if p.is_complex():
+                raise InputError(
+                    f"{name} is {p.dtype}, and NeuralGrok's amplifier is a function of one real number; make it real, "
+                    "seen through torch.view_as_complex, or leave it out: masked(neuralgrok(), lambda name, p: "
+                    "not p.is_complex())"
+                )
         device = next((p.device for p in params.values()), torch.device("cpu"))
-        start = fresh_amplifier(hidden, seed) if given is None else given
+        start = fresh_amplifier(self.hidden, self.seed) if self.given is None else self.given
         here = map_amplifier(lambda tensor: tensor.to(device, torch.float64, copy=True), start)
         counter = torch.zeros((), dtype=torch.int64, device=device)
         mean, square = (map_amplifier(torch.zeros_like, here) for _ in range(2))
         return NeuralGrokState(counter, here, counter.clone(), mean, square)
 
-    def update(grads: Grads, state: NeuralGrokState, params: Params) -> tuple[Grads, NeuralGrokState]:
-        new = transformed(state.amplifier, grads, c, clip)
+    def update(self, grads: Grads, state: NeuralGrokState, params: Params) -> tuple[Grads, NeuralGrokState]:
+        new = transformed(state.amplifier, grads, self.c, self.clip)
         return new, state._replace(step=state.step + 1)
 
-    def update_(grads: Grads, state: NeuralGrokState, params: Params) -> NeuralGrokState:
-        for name, g in amplified(state.amplifier, grads, c, clip).items():
+    def update_(self, grads: Grads, state: NeuralGrokState, params: Params) -> NeuralGrokState:
+        for name, g in amplified(state.amplifier, grads, self.c, self.clip).items():
             local(grads[name]).copy_(g)
         return state._replace(step=state.step + 1)
-
-    return GradientTransform(init, update, update_)
 
 
 def transformed(amplifier: Amplifier, grads: Grads, c: Setting, clip: Setting | None) -> Grads:
@@ -114,7 +139,7 @@ def transformed(amplifier: Amplifier, grads: Grads, c: Setting, clip: Setting | 
     return {name: (size * unit).reshape(grads[name].shape).to(grads[name].dtype) for name, unit in units.items()}
 
 
-def amplified(amplifier: Amplifier, grads: Grads, c: float, clip: float | None) -> Grads:
+def amplified(amplifier: Amplifier, grads: Grads, c: Setting, clip: Setting | None) -> Grads:
     """The same, fast: over the pieces that there are, in the gradients' precision. Tensors without entries are absent.
 
     Of a sharded gradient it gives this process's shard.
