@@ -4,6 +4,7 @@ NOT_MEASURED = {
     "docs/library.md",  # how to use the library
     "docs/results-format.md",  # what files hold
     "docs/migration.md",  # calls of other packages and ours
+    "docs/verdict.md",  # how verdicts are made
 }
 """Pages that carry no results: they are not searched."""
 
