@@ -22,7 +22,9 @@ from grokkit.analyse.target import target_of
 from grokkit.analyse.words import count, whole
 from grokkit.report import sections
 from grokkit.report.charts import page_charts
+from grokkit.report.definitions import definitions
 from grokkit.report.images import vega_lite_version
+from grokkit.report.leaderboard_section import leaderboard_table
 from grokkit.report.schemas import completed
 from grokkit.report.slots import figure_sections, section
 from grokkit.report.table import CLAIMED
@@ -47,10 +49,10 @@ def build_page(
     title, tables = escape(study["title"]), completed(tables)
     charts = page_charts(study, runs, curves, tables)
     parts = [
-        section("Leaderboard", _leaderboard_note(study), sections.leaderboard_table(leaderboard_rows, study)),
+        section("Leaderboard", _leaderboard_note(study), leaderboard_table(leaderboard_rows, study)),
         *figure_sections(study, charts["charts"].keys(), tables),
         section("Every run", "", sections.runs_table(runs, study["methods"])),
-        section("What the words mean", "", sections.definitions(study, claimed_cost(leaderboard_rows, study))),
+        section("What the words mean", "", definitions(study, claimed_cost(leaderboard_rows, study))),
         section("How this was made", "", sections.provenance(study, runs) + _METHODS + sections.methods_table(study)),
     ]
     body = _unbroken("\n".join(parts))

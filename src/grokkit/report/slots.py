@@ -12,7 +12,7 @@ from typing import Any
 import polars as pl
 
 from grokkit.analyse.target import Measure, target_of
-from grokkit.report import examples, sections
+from grokkit.report import examples, html, sections
 
 _CLOCKS = {"step": "steps", "train_seconds": "seconds", "flops": "FLOPs"}
 
@@ -60,7 +60,7 @@ _PREDICTIONS_NOTE = (
 def figure_sections(study: Mapping[str, Any], drawn: Collection[str], tables: Mapping[str, pl.DataFrame]) -> list[str]:
     """The sections, as HTML, of the charts ``drawn`` (their names in :func:`grokkit.report.charts.page_charts`)."""
     methods = list(study["methods"])
-    key = sections.key(methods)
+    key = html.key(methods)
     attempts, target = tables["attempts"], target_of(study)
     return [
         section("Learning curves", _LEARNING_NOTE, _learning(key, target.measure)),
@@ -154,7 +154,7 @@ def _weak_models(attempts: pl.DataFrame, methods: Sequence[str], drawn: Collecti
         ("quality:seconds", "Weak accuracy and seconds", "what the weak models took is part of them"),
     ]
     pair = "".join(_figure(*figure, f"{figure[1]} to the target.") for figure in figures)
-    return f'{sections.key(methods, set(attempts["method"]))}<div class="pair">{pair}</div>{table}'
+    return f'{html.key(methods, set(attempts["method"]))}<div class="pair">{pair}</div>{table}'
 
 
 def _amplifier(methods: Sequence[str], drawn: Collection[str]) -> list[str]:
@@ -178,7 +178,7 @@ def _amplifier(methods: Sequence[str], drawn: Collection[str]) -> list[str]:
             ("largest", "most unequal tensor", "KL of the weights of a tensor's entries from uniform, in nats"),
         )
     )
-    key = sections.key(methods, with_one)
+    key = html.key(methods, with_one)
     content = f'<div class="pair">{curves}</div>{key}<div class="pair">{divergences}</div>'
     return [section("The learned amplifier", _AMPLIFIER_NOTE, content)]
 
@@ -207,7 +207,7 @@ def _kernel(methods: Sequence[str], drawn: Collection[str], table: pl.DataFrame)
     if "kernel" not in drawn:
         return []
     figure = _figure("kernel", "Change of the kernel", "since the evaluation before", "Kernel distance over steps.")
-    return [section("The tangent kernel", _KERNEL_NOTE, sections.key(methods, set(table["method"])) + figure)]
+    return [section("The tangent kernel", _KERNEL_NOTE, html.key(methods, set(table["method"])) + figure)]
 
 
 def _examples(methods: Sequence[str], drawn: Collection[str], tables: Mapping[str, pl.DataFrame]) -> list[str]:
