@@ -5,12 +5,13 @@ BIN := $(VENV)/bin
 OUT ?= demo
 ARGS ?=
 
-.PHONY: demo test check bench help
+.PHONY: demo test check bench docs-numbers help
 
 help:
 	@echo "make demo    compare four methods on modular multiplication, in minutes, and write $(OUT)/report.html"
 	@echo "make test    run the tests (slow ones too: make test ARGS='-m \"\"')"
 	@echo "make check   format, lint and types"
+	@echo "make docs-numbers  write the numbers of README.md and docs/*.md from docs/results"
 	@echo "make bench   time our implementation against plain PyTorch (some rows: make bench ARGS='--rows decoder-eval')"
 
 demo: $(VENV)/installed
@@ -28,6 +29,9 @@ check: $(VENV)/installed
 bench: $(VENV)/installed
 	$(BIN)/grokkit bench $(ARGS)
 	$(BIN)/python benchmarks/import_time.py
+
+docs-numbers: $(VENV)/installed
+	$(BIN)/python docs/build.py
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "grokkit needs Python 3.11 or newer, and $(PYTHON) is %d.%d; try: make PYTHON=python3.12" % sys.version_info[:2])'

@@ -53,6 +53,9 @@ BAD = {
     "budget": (["mul:7", "--budget", "0"], "budget=0 .*greater than or equal to 1"),
     "batch size": (["mul:7", "--batch-size", "many"], "--batch-size 'many' .*full"),
     "baseline": (["mul:7", "--methods", "adamw", "--baseline", "grad-norm"], "unknown baseline 'grad-norm'"),
+    "claim": (["mul:7", "--claim", "hours"], "--claim hours .*flops, steps or seconds"),
+    "primary": (["mul:7", "--methods", "adamw,grad-norm", "--primary", "grokfast-ma"], "unknown primary 'grokfast-ma'"),
+    "primary baseline": (["mul:7", "--methods", "adamw,grad-norm", "--primary", "adamw"], "adamw is the baseline"),
     "target": (["mul:7", "--target", "95"], "target=95.0 .*less than or equal to 1"),
     "target loss": (["mul:7", "--target-loss", "0"], "target_loss=0.0 .*greater than 0"),
     "no accuracy": (

@@ -6,6 +6,7 @@ import os
 import shlex
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -81,6 +82,12 @@ def compare(
     baseline: Annotated[
         str | None, typer.Option(help="method the ratios refer to [default: adamw, else the first]")
     ] = None,
+    claim: Annotated[
+        str | None, typer.Option(help="the cost that claims are made in: flops, steps or seconds [default: flops]")
+    ] = None,
+    primary: Annotated[
+        str | None, typer.Option(help="the method to test first and alone, named before the first run")
+    ] = None,
     target: Annotated[
         float | None, typer.Option(help="test accuracy that counts as generalized [default: 0.95]")
     ] = None,
@@ -98,6 +105,7 @@ def compare(
 
     The same command again continues where it stopped.
     """
+    from grokkit.analyse.survival import COSTS
     from grokkit.study.plan import make_plan
     from grokkit.study.pool import cores
     from grokkit.study.store import Store
@@ -107,7 +115,11 @@ def compare(
     from grokkit.train.plan import choose_device
     from grokkit.train.spec import split_list
 
+    if claim not in (None, *COSTS):
+        raise InputError(f"--claim {claim} is not possible: flops, steps or seconds; the default is flops")
     where = choose_device(device)
+    if claim == "seconds" and where != "cpu":
+        raise InputError(f"--claim seconds is measured on a processor, and --device is {where}; claim flops or steps")
     usual = make_task(task, data_dir=data_dir)  # for the defaults that it has
     if target is not None and not usual.has_accuracy:
         raise InputError(
@@ -145,6 +157,8 @@ def compare(
         methods=split_list(methods),
         seeds=seeds,
         baseline=baseline,
+        claim=claim,
+        primary=primary,
         command=shlex.join(["grokkit", *sys.argv[1:]]),
         **shared,
     )
@@ -158,12 +172,14 @@ def compare(
 def _compare(plan: Plan, store: Store, workers: int, device: str) -> None:
     from grokkit.live import Progress
     from grokkit.study.execute import execute
+    from grokkit.study.looks import continued
+    from grokkit.study.pace import study_pace
     from grokkit.train.plan import plan_groups
 
     console = Console(highlight=False)
     methods, seeds = plan.study["methods"], plan.study["seeds"]
     with store.lock():
-        _refuse_other_task(store, plan)
+        plan = replace(plan, study=continued(_study_before(store, plan), plan.study, has_runs=bool(store.finished())))
         done = store.finished(plan.study["run_ids"])
         kept = f", {len(done)} of them done before" if done else ""
         at_once = workers if device == "cpu" else max(map(len, plan_groups(plan.runs, device)))
@@ -181,6 +197,9 @@ def _compare(plan: Plan, store: Store, workers: int, device: str) -> None:
                 "the same command goes on from there"
             )
             raise typer.Exit(130) from None
+        if plan.study["claim"] == "seconds":
+            with console.status("measuring the seconds of a step, all methods in turns"):
+                study_pace(store.folder, plan.runs)
         _report(store, console)
     if failures:
         raise typer.Exit(1)
@@ -200,6 +219,8 @@ def report(folder: Annotated[Path, typer.Argument(help="a folder that `grokkit c
 def _report(store: Store, console: Console) -> None:
     from grokkit.analyse import leaderboard, verdict
     from grokkit.report import TABLES, leaderboard_table, write_report
+    from grokkit.study.looks import DEFAULT_CLAIM, looked
+    from grokkit.study.pace import at_pace, read_pace
 
     study = store.read_study()
     done = store.finished(study["run_ids"])
@@ -210,12 +231,17 @@ def _report(store: Store, console: Console) -> None:
         console.print(f"only {len(done)} of {len(study['run_ids'])} runs are finished; the report is of those")
     if not done:
         return
-    rows = leaderboard(runs, study["methods"], study["baseline"])
+    study = looked(study, runs)
+    store.write_study(study)
+    claim = study.get("claim") or DEFAULT_CLAIM
+    pace = read_pace(store.folder) if claim == "seconds" else None
+    counted = runs if pace is None else at_pace(runs, pace)
+    rows = leaderboard(counted, study["methods"], study["baseline"], claim)
     verdict_text = verdict(rows, study)
     with console.status("drawing the report"):
         paths = write_report(store.folder, study, runs, curves, tables, rows, verdict_text)
     console.print()
-    console.print(leaderboard_table(rows, study))
+    console.print(leaderboard_table(rows, study, console.width))
     console.print()
     console.print(verdict_text, style="bold")
     console.print(f"\nreport: {paths['report.html']}", soft_wrap=True)
@@ -280,8 +306,10 @@ def card(name: Annotated[str, typer.Argument(help="a method; see `grokkit method
         ("hooks into", ", ".join(found.hooks) or "nothing: a bare optimizer"),
         ("equations", found.equations),
         ("cost", found.cost),
+        ("FLOPs", "none but the model's: entry by entry" if found.flops is None else "products of its own are counted"),
         ("settings", _shown(default_settings(found)) or "none of its own"),
         ("optimizer", _shown(found.optimizer)),
+        ("rows apart", f"held_out={found.held_out}, a share of the training rows; any method takes it"),
         ("source", found.optimizer_source),
         *((f"on {task}", f"{_shown(recipe.settings)}; {recipe.source}") for task, recipe in found.recipes.items()),
         ("tuned", found.tuned),
@@ -319,14 +347,16 @@ def _list(rows: list[tuple[str, str]]) -> None:
     Console(highlight=False).print(table)
 
 
-def _refuse_other_task(store: Store, plan: Plan) -> None:
+def _study_before(store: Store, plan: Plan) -> dict[str, Any] | None:
+    """What the folder's study.json says, if there is one; of another task it is refused."""
     if not (store.folder / "study.json").exists():
-        return
+        return None
     before = store.read_study()
     if before["title"] != plan.study["title"]:
         raise InputError(
             f"{store.folder} holds a study of {before['title']!r}, not of {plan.study['title']!r}; choose another --out"
         )
+    return before
 
 
 def _starts(text: str) -> dict[str, int]:

@@ -4,8 +4,10 @@ import json
 import re
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
+from scipy import stats
 
 from grokkit.analyse import leaderboard
 from grokkit.errors import InputError
@@ -44,18 +46,69 @@ def test_values_worked_out_by_hand() -> None:
     assert base["median_steps"] == 400
     assert base["median_delay_steps"] == 350
     assert base["median_train_seconds"] == pytest.approx(4)
-    assert (slow["runs"], slow["successes"], slow["pairs"]) == (3, 2, 2)
+    assert (slow["runs"], slow["successes"], slow["pairs"], slow["complete_pairs"]) == (3, 2, 3, 2)
     assert slow["success_rate"] == pytest.approx(2 / 3)
-    assert slow["ratio_steps_vs_baseline"] == pytest.approx(2**0.5)  # √(2 · 1)
-    assert slow["ratio_seconds_vs_baseline"] == pytest.approx(2**0.5)
+    logs = np.log([800 / 400, 400 / 400, 1000 / 200])  # the third run took longer than its 1,000 steps
+    bound = np.exp(logs.mean() - stats.t.ppf(0.975, 2) * stats.sem(logs))
+    assert (slow["ratio_steps_vs_baseline"], slow["ratio_ci_low"]) == (None, None)
+    assert (slow["ratio_bound"], slow["ratio_bound_side"]) == (pytest.approx(bound), "at least")
+    assert slow["ratio_seconds_bound"] == pytest.approx(bound)
+    assert slow["ratio_flops_bound"] is None  # nobody counted any
     assert slow["median_steps"] == 800
     assert never["success_rate"] == 0
     assert never["median_steps"] is None
     assert never["ratio_steps_vs_baseline"] is None
-    assert never["logrank_p"] is not None
+    assert (never["logrank_p"], never["logrank_direction"]) == (pytest.approx(0.1), "later")  # 2 of 20 labellings
+    assert never["p"] == never["p_success"] == pytest.approx(stats.fisher_exact([[0, 3], [3, 0]]).pvalue)
     best = [[row[f"best_accuracy{end}"] for end in ("", "_low", "_high")] for row in (base, slow, never)]
     assert best == [pytest.approx([0.97, 0.96, 0.98]), pytest.approx([0.96, 0.5, 0.97]), [0.5, 0.5, 0.5]]
     assert base["best_loss"] == pytest.approx(0.19)
+
+
+def test_three_pairs_have_the_paired_t_test_in_every_cost_that_is_known() -> None:
+    runs = table({"base": [400, 300, 500], "fast": [200, 180, 300]})
+    fast = leaderboard(runs, ["base", "fast"], "base")[1]
+    expected = stats.ttest_rel(np.log([200, 180, 300]), np.log([400, 300, 500])).pvalue
+    assert [fast["p_steps"], fast["p_seconds"], fast["p"]] == pytest.approx([expected] * 3)
+    assert fast["p_flops"] is None
+    counted = runs.with_columns(flops=pl.col("steps") * 1e6, flops_to_target=pl.col("generalized_at") ** 2 * 1.0)
+    fast = leaderboard(counted, ["base", "fast"], "base")[1]
+    assert fast["p"] == fast["p_flops"]
+    assert fast["ratio_flops_vs_baseline"] == pytest.approx(fast["ratio_steps_vs_baseline"] ** 2)
+    assert fast["median_flops"] == pytest.approx(200.0**2)
+    assert leaderboard(counted, ["base", "fast"], "base", "steps")[1]["p"] == fast["p_steps"]
+
+
+def test_seconds_of_two_processors_make_no_ratio() -> None:
+    runs = table({"base": [400, 300, 500, 450], "fast": [200, 180, 300, 250]})
+    ran_on = ["a"] * 4 + ["a", "a", "b", "a"]
+    runs = runs.with_columns(pl.Series("provenance", [json.dumps({"processor": name}) for name in ran_on]))
+    fast = leaderboard(runs, ["base", "fast"], "base")[1]
+    logs = np.log([200 / 400, 180 / 300, 250 / 450])
+    assert fast["ratio_seconds_vs_baseline"] == pytest.approx(np.exp(logs.mean()))
+    assert fast["p_seconds"] == pytest.approx(stats.ttest_1samp(logs, 0).pvalue)
+    assert fast["pairs"] == 4  # in steps all count
+
+
+def test_events_beside_each_other() -> None:
+    runs = table({"base": [400, 300, None], "none": [None, None, None]}).with_columns(
+        generalized_first_at=pl.Series([350, 300, 800, None, None, None]),
+        stable_at=pl.Series([500, None, None, None, None, None]),
+        dips=pl.Series([2, 0, 5, None, None, None]),
+        deepest_dip=pl.Series([0.02, 0.0, 0.31, None, None, None]),
+    )
+    base, none = leaderboard(runs, ["base", "none"], "base")
+    assert (base["median_first_steps"], base["median_steps"], base["median_stable_steps"]) == (350, 400, None)
+    assert (base["stable"], base["dips"], base["deepest_dip"]) == (1, 5, 0.31)
+    assert (none["median_first_steps"], none["stable"], none["dips"], none["deepest_dip"]) == (None, None, None, None)
+
+
+def test_twenty_arms_of_twenty_seeds_have_their_numbers() -> None:
+    rng = np.random.default_rng(0)
+    times = np.exp(6 + 0.3 * rng.standard_normal((20, 20)))
+    found = {f"m{arm}": [int(t) if t < 500 else None for t in row] for arm, row in enumerate(times)}
+    rows = leaderboard(table(found, budget=500), list(found), "m0")
+    assert all(row["ratio_ci_low"] < row["ratio_steps_vs_baseline"] < row["ratio_ci_high"] for row in rows[1:])
 
 
 def test_what_has_no_accuracy_has_no_best_one() -> None:

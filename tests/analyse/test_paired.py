@@ -1,51 +1,106 @@
-"""Paired ratios: closed forms, and what the bootstrap interval must do."""
+"""Paired ratios: the t interval without censoring, bounds where there is no interval, and how finely events are
+known."""
 
 import numpy as np
 import pytest
+from scipy import stats
 
-from grokkit.analyse.paired import PairedRatio, paired_ratio
-
-
-def test_geometric_mean_over_shared_seeds_only() -> None:
-    found = paired_ratio({0: 50, 1: 200, 7: 1}, {0: 100, 1: 100, 2: 9})
-    assert found.value == pytest.approx(1.0)  # √(0.5 · 2)
-    assert found.pairs == 2
+from grokkit.analyse.paired import PairedRatio, Time, paired_ratio
 
 
-def test_swapping_method_and_baseline_inverts_value_and_interval() -> None:
-    a, b = {0: 10, 1: 30, 2: 25, 3: 9}, {0: 20, 1: 31, 2: 44, 3: 33}
+def events(*times: float) -> dict[int, Time]:
+    """Negative: censored there."""
+    return {seed: Time(abs(time), time > 0) for seed, time in enumerate(times)}
+
+
+def test_without_censoring_it_is_the_t_interval_on_logarithms_and_the_paired_t_test() -> None:
+    own, base = np.array([552.0, 331, 353, 500, 511]), np.array([521.0, 381, 430, 610, 700])
+    found = paired_ratio(events(*own), events(*base))
+    logs = np.log(own / base)
+    low, high = np.exp(stats.t.interval(0.95, 4, logs.mean(), stats.sem(logs)))
+    assert (found.value, found.low, found.high) == pytest.approx((np.exp(logs.mean()), low, high), rel=1e-12)
+    assert found.p == pytest.approx(stats.ttest_rel(np.log(own), np.log(base)).pvalue, rel=1e-12)
+    assert (found.pairs, found.complete, found.bound) == (5, 5, None)
+    assert found.spread == pytest.approx(logs.std(ddof=1))
+
+
+@pytest.mark.parametrize("own", [(10, 30, 25, 9), (10, 30, -50, 9), (10, -40, 25, 9, 7)], ids=str)
+def test_swapping_method_and_baseline_inverts_value_and_interval(own: tuple[float, ...]) -> None:
+    a, b = events(*own), events(20, 31, 44, 33, 28)
     there, back = paired_ratio(a, b), paired_ratio(b, a)
     assert there.value is not None
-    assert back.value == pytest.approx(1 / there.value)
     assert there.low is not None
-    assert back.high == pytest.approx(1 / there.low)
+    assert there.high is not None
+    assert (back.value, back.low, back.high) == pytest.approx(
+        (1 / there.value, 1 / there.high, 1 / there.low), rel=1e-5
+    )
+    assert back.p == pytest.approx(there.p, rel=1e-5)
+
+
+def test_only_seeds_of_both_and_in_which_one_arrived_say_something() -> None:
+    own = {0: Time(50, True), 1: Time(200, True), 2: Time(90, False), 7: Time(1, True)}
+    base = {0: Time(100, True), 1: Time(100, True), 2: Time(90, False), 8: Time(9, True)}
+    found = paired_ratio(own, base)
+    assert (found.pairs, found.complete) == (2, 2)
+    assert found.value == pytest.approx(1.0)  # √(0.5 · 2)
+    assert (found.low, found.p) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("own", "base", "value"),
+    [((40, 40), (50, 50), 0.8), ((80,), (100,), 0.8), ((), (), None), ((-80,), (-100,), None)],
+    ids=["two pairs", "one pair", "none", "both censored"],
+)
+def test_below_three_pairs_there_is_no_interval_and_no_p(own, base, value) -> None:
+    found = paired_ratio(events(*own), events(*base))
+    assert found == PairedRatio(
+        value if value is None else pytest.approx(value), pairs=found.pairs, complete=len(own) if value else 0
+    )
+
+
+def test_a_time_of_zero_makes_no_pair() -> None:
+    assert paired_ratio({0: Time(0, True)}, {0: Time(5, True)}).pairs == 0
+    assert paired_ratio({0: Time(0, False)}, {0: Time(5, True)}).pairs == 0
+
+
+def test_with_too_few_complete_pairs_the_bound_is_the_near_end_of_the_t_interval() -> None:
+    base = np.array([100.0, 120, 90, 110])
+    found = paired_ratio(events(-1000, -1000, -1000, 600), events(*base))
+    logs = np.log([1000, 1000, 1000, 600] / base)
+    low = np.exp(stats.t.interval(0.95, 3, logs.mean(), stats.sem(logs))[0])
+    assert (found.bound, found.side) == (pytest.approx(low), "at least")
+    assert (found.value, found.low, found.p) == (None, None, None)
+    back = paired_ratio(events(*base), events(-1000, -1000, -1000, 600))
+    assert (back.bound, back.side) == (pytest.approx(1 / low), "at most")
+
+
+def test_where_runs_of_both_arms_are_censored_nothing_bounds_the_ratio() -> None:
+    found = paired_ratio(events(-1000, 500, -1000), events(100, -1000, 300))
+    assert (found.value, found.bound, found.side, found.pairs) == (None, None, None, 3)
 
 
 def test_a_constant_ratio_has_an_interval_of_no_width() -> None:
-    base = {seed: 100.0 + 13 * seed for seed in range(6)}
-    found = paired_ratio({seed: 0.8 * time for seed, time in base.items()}, base)
+    base = {seed: Time(100.0 + 13 * seed, True) for seed in range(6)}
+    found = paired_ratio({seed: time._replace(value=0.8 * time.value) for seed, time in base.items()}, base)
     assert (found.value, found.low, found.high) == pytest.approx((0.8, 0.8, 0.8))
+    assert found.p == pytest.approx(0.0, abs=1e-12)
 
 
-def test_one_seed_has_no_interval_and_none_no_ratio() -> None:
-    assert paired_ratio({3: 80}, {3: 100}) == PairedRatio(pytest.approx(0.8), None, None, 1)
-    assert paired_ratio({1: 80}, {3: 100}) == PairedRatio(None, None, None, 0)
-    assert paired_ratio({}, {}) == PairedRatio(None, None, None, 0)
-    assert paired_ratio({0: 0.0}, {0: 5.0}).pairs == 0
+def test_a_difference_within_the_resolution_does_not_survive_the_unfavourable_ends() -> None:
+    base = {seed: Time(time, True, 0.8 * time) for seed, time in enumerate([100, 140, 90, 120, 70])}
+    own = {seed: Time(0.85 * time.value, True, 0.85 * time.value) for seed, time in base.items()}
+    found = paired_ratio(own, base)
+    assert found.p is not None
+    assert found.p < 0.001
+    assert found.p_unfavourable == 1.0  # at 0.8 times the baseline's time the method would be the slower one
+    fine = {seed: time._replace(early=0.96 * time.value) for seed, time in base.items()}
+    assert paired_ratio(own, fine).p_unfavourable is None
 
 
-def test_the_interval_is_the_same_every_time_and_inside_the_extremes() -> None:
-    a, b = {0: 90, 1: 60, 2: 130}, {0: 100, 1: 100, 2: 100}
-    first = paired_ratio(a, b)
-    assert first == paired_ratio(dict(reversed(a.items())), b)
-    assert first.low is not None
-    assert first.high is not None
-    assert 0.6 - 1e-9 <= first.low <= first.value <= first.high <= 1.3 + 1e-9
-
-
-def test_the_interval_agrees_with_the_normal_one_for_many_seeds() -> None:
-    logs = np.random.default_rng(0).normal(-0.2, 0.3, 200)
-    found = paired_ratio(dict(enumerate(np.exp(logs))), dict.fromkeys(range(200), 1.0))
-    half = 1.96 * logs.std() / np.sqrt(200)
-    assert found.low == pytest.approx(np.exp(logs.mean() - half), rel=0.01)
-    assert found.high == pytest.approx(np.exp(logs.mean() + half), rel=0.01)
+def test_a_large_difference_survives_the_unfavourable_ends() -> None:
+    base = {seed: Time(time, True, 0.8 * time) for seed, time in enumerate([100, 140, 90, 120, 70])}
+    own = {seed: Time(factor * base[seed].value, True) for seed, factor in enumerate([0.3, 0.35, 0.33, 0.28, 0.31])}
+    found = paired_ratio(own, base)
+    assert found.p is not None
+    assert found.p_unfavourable is not None
+    assert found.p < found.p_unfavourable < 0.001

@@ -1,4 +1,4 @@
-"""Kaplan–Meier, its median and the log-rank test, against hand-computed values and other derivations."""
+"""Kaplan–Meier and its median, against hand-computed values, other derivations and lifelines."""
 
 import math
 
@@ -7,14 +7,13 @@ import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy import stats
+from lifelines import KaplanMeierFitter
 
 from grokkit.analyse.survival import (
     Median,
     Times,
     delays,
     fraction_reached,
-    logrank_p,
     median_time,
     times_to_target,
 )
@@ -64,7 +63,7 @@ def test_without_censoring_the_median_is_the_ordinary_one(values: list[int]) -> 
     [
         ((100, 200, -1000), 200),
         ((100, -1000, -1000), None),  # S never falls to 1/2
-        ((100, 200, -1000, -1000), 200),  # S = 1/2 from 200 on and nothing after: the first such time
+        ((100, 200, -1000, -1000), None),  # S = 1/2 from 200 on: half of the runs come later, nobody knows when
         ((100, 300, 500, -1000), 400),  # S = 1/2 between 300 and 500
         ((-1000, -1000), None),
         ((700,), 700),
@@ -120,47 +119,37 @@ def test_interval_of_the_median_covers_the_truth_about_as_often_as_it_says() -> 
     assert 0.91 <= hits / 300 <= 0.985
 
 
-def test_logrank_equals_the_sum_of_observed_minus_expected() -> None:
-    a, b = times(1, 4, 6, -9), times(3, 7, 8, 9, -10)
-    time = np.concatenate([a.time, b.time])
-    reached = np.concatenate([a.reached, b.reached])
-    in_a = np.arange(9) < 4
-    difference = variance = 0.0
-    for t in np.unique(time[reached]):
-        risk, risk_a = (time >= t).sum(), ((time >= t) & in_a).sum()
-        dead, dead_a = ((time == t) & reached).sum(), ((time == t) & reached & in_a).sum()
-        difference += dead_a - dead * risk_a / risk
-        if risk > 1:
-            variance += dead * risk_a / risk * (1 - risk_a / risk) * (risk - dead) / (risk - 1)
-    expected = stats.chi2.sf(difference**2 / variance, 1)
-    assert logrank_p(a, b) == pytest.approx(expected)
+@pytest.mark.parametrize("seed", range(4))
+def test_curve_and_median_are_lifelines(seed: int) -> None:
+    draw = np.random.default_rng(seed).exponential(1.0, 15)
+    sample = Times(np.minimum(draw, 1.5), draw < 1.5)
+    fitter = KaplanMeierFitter().fit(sample.time, sample.reached)
+    at, fraction = fraction_reached(sample)
+    np.testing.assert_allclose(1 - fraction, fitter.survival_function_at_times(at).to_numpy(), rtol=1e-12)
+    assert median_time(sample).value == fitter.median_survival_time_  # of an odd number, S is never exactly 1/2
 
 
-@pytest.mark.parametrize(
-    ("a", "b"),
-    [((-9, -9), (-9, -9)), ((1,), (2, 3, 4)), ((), (1, 2)), ((5, 5), (5, 5))],
-    ids=["all censored", "one run", "no run", "all tied: zero variance"],
-)
-def test_logrank_is_none_where_it_says_nothing(a: tuple[float, ...], b: tuple[float, ...]) -> None:
-    assert logrank_p(times(*a), times(*b)) is None
-
-
-def test_a_run_that_never_generalized_is_censored_at_its_budget_even_if_it_diverged_early() -> None:
-    frame = runs(generalized_at=[400, None, None], steps=[600, 1000, 50])
+def test_a_run_that_did_not_stay_is_censored_at_its_last_evaluation_below_the_target() -> None:
+    frame = runs(generalized_at=[400, None, None], steps=[600, 1000, 50], below_until=[None, 970, 1000])
     found = times_to_target(frame)
-    np.testing.assert_array_equal(found.time, [400, 1000, 1000])
+    np.testing.assert_array_equal(found.time, [400, 970, 1000])
     np.testing.assert_array_equal(found.reached, [True, False, False])
 
 
-def test_seconds_of_a_diverged_run_are_censored_at_its_own_pace_times_the_budget() -> None:
+def test_where_a_record_has_no_bound_the_budget_is_taken_at_the_run_s_own_pace() -> None:
     frame = runs(
         generalized_at=[400, None, None],
         steps=[600, 1000, 50],
         train_seconds=[6.0, 10.0, 0.5],
         train_seconds_to_target=[4.0, None, None],
+        flops=[6e9, 1e10, 5e8],
+        flops_to_target=[4e9, None, None],
     )
-    found = times_to_target(frame, "seconds")
-    np.testing.assert_allclose(found.time, [4, 10, 10])
+    np.testing.assert_allclose(times_to_target(frame).time, [400, 1000, 1000])
+    np.testing.assert_allclose(times_to_target(frame, "seconds").time, [4, 10, 10])
+    np.testing.assert_allclose(times_to_target(frame, "flops").time, [4e9, 1e10, 1e10])
+    bounded = frame.with_columns(pl.Series("train_seconds_below_until", [None, 9.7, 10.0]))
+    np.testing.assert_allclose(times_to_target(bounded, "seconds").time, [4, 9.7, 10])
 
 
 def test_a_run_that_never_memorized_does_not_shorten_the_delay() -> None:
@@ -169,6 +158,13 @@ def test_a_run_that_never_memorized_does_not_shorten_the_delay() -> None:
     np.testing.assert_array_equal(found.time, [400, 800, 1000])
     np.testing.assert_array_equal(found.reached, [True, False, False])
     assert median_time(found).value is None
+
+
+def test_the_delay_of_a_run_that_did_not_stay_is_longer_than_until_its_last_evaluation_below() -> None:
+    frame = runs(
+        generalized_at=[None, None], memorized_at=[200, None], delay_steps=[None, None], below_until=[970, 980]
+    )
+    np.testing.assert_array_equal(delays(frame).time, [770, 980])
 
 
 def test_columns_that_are_null_throughout_are_no_trouble() -> None:

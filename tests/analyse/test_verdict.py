@@ -6,7 +6,7 @@ import pytest
 
 from grokkit.analyse import verdict
 
-STUDY = {"title": "a*b mod 97", "target": 0.95, "budget": 20_000}
+STUDY = {"title": "a*b mod 97", "target": 0.95, "budget": 20_000, "claim": "flops"}
 
 
 def row(method: str, **changes: Any) -> dict[str, Any]:
@@ -16,15 +16,16 @@ def row(method: str, **changes: Any) -> dict[str, Any]:
         "successes": 6,
         "success_rate": 1.0,
         "median_steps": 5000.0,
-        "median_train_seconds": 10.0,
-        "ratio_steps_vs_baseline": 1.0,
-        "ratio_ci_low": None,
-        "ratio_ci_high": None,
-        "ratio_seconds_vs_baseline": 1.0,
-        "ratio_seconds_ci_low": None,
-        "ratio_seconds_ci_high": None,
+        "ratio_flops_vs_baseline": 1.0,
+        "ratio_flops_ci_low": None,
+        "ratio_flops_ci_high": None,
+        "ratio_flops_bound": None,
+        "ratio_flops_bound_side": None,
+        "ratio_flops_spread": None,
+        "p_flops": None,
+        "p_flops_unfavourable": None,
         "pairs": 6,
-        "logrank_p": None,
+        "p_success": None,
         "best_accuracy": 0.97,
         "best_loss": 0.1,
     }
@@ -34,112 +35,134 @@ def row(method: str, **changes: Any) -> dict[str, Any]:
 
 
 def other(method: str, ratio: float, low: float, high: float, **changes: Any) -> dict[str, Any]:
-    numbers = {"ratio_steps_vs_baseline": ratio, "ratio_ci_low": low, "ratio_ci_high": high}
-    seconds = {"ratio_seconds_vs_baseline": ratio, "ratio_seconds_ci_low": low, "ratio_seconds_ci_high": high}
-    return row(method, **{**numbers, **seconds, "logrank_p": 0.01, **changes})
+    """An arm with an interval; claimed if that excludes 1, unless ``p_flops`` says otherwise."""
+    numbers = {"ratio_flops_vs_baseline": ratio, "ratio_flops_ci_low": low, "ratio_flops_ci_high": high}
+    p = 0.5 if low <= 1 <= high else 0.0001
+    return row(method, **{**numbers, "p_flops": p, "ratio_flops_spread": 0.1, **changes})
 
 
-def never(method: str, runs: int = 6) -> dict[str, Any]:
-    nothing = dict.fromkeys(
-        ["median_steps", "median_train_seconds", "ratio_steps_vs_baseline", "ratio_seconds_vs_baseline"]
-    )
-    return row(method, runs=runs, successes=0, pairs=0, **nothing)
+def never(method: str, runs: int = 6, **changes: Any) -> dict[str, Any]:
+    nothing = {"median_steps": None, "ratio_flops_vs_baseline": None}
+    return row(method, **{"runs": runs, "successes": 0, "pairs": 0, **nothing, **changes})
 
 
-def test_faster_is_said_with_its_interval_and_its_seeds() -> None:
+def test_less_is_said_with_its_cost_its_interval_and_its_seeds() -> None:
     text = verdict([row("adamw"), other("grad-norm", 0.8, 0.71, 0.93)], STUDY)
-    assert text == ("On a*b mod 97, grad-norm needs 0.80× the steps of adamw (95 % interval 0.71–0.93, 6 seeds).")
+    assert text == "On a*b mod 97, grad-norm needs 0.80× the FLOPs of adamw (95 % interval 0.71–0.93, 6 seeds)."
 
 
-def test_slower_is_named_as_plainly() -> None:
+def test_more_is_named_as_plainly() -> None:
     text = verdict([row("adamw"), other("grad-norm", 1.5, 1.2, 1.9)], STUDY)
-    assert text == ("On a*b mod 97, nothing tried beats adamw. Slower: grad-norm 1.50× (1.20–1.90, 6 seeds).")
+    assert text == ("On a*b mod 97, nothing tried was shown to beat adamw. More: grad-norm 1.50× (1.20–1.90, 6 seeds).")
 
 
-def test_an_interval_that_contains_one_is_no_clear_difference() -> None:
-    text = verdict([row("adamw"), other("grad-norm", 0.9, 0.7, 1.0)], STUDY)
-    assert "nothing tried clearly beats adamw. No clear difference: grad-norm 0.90× (0.70–1.00, 6 seeds)." in text
+def test_no_clear_difference_says_what_could_have_been_shown() -> None:
+    text = verdict([row("adamw"), other("grad-norm", 0.9, 0.7, 1.01)], STUDY)
+    # A spread of 0.1 over six pairs: exp(2.571 · 0.1/√6) = 1.11; 1.2× takes five pairs at a power of 0.8.
+    assert text == (
+        "On a*b mod 97, nothing tried was shown to beat adamw. "
+        "No clear difference: grad-norm 0.90× (0.70–1.01, 6 seeds). "
+        "This study could have shown a ratio of 1.11×; to show 1.20× would take 5 seeds."
+    )
+
+
+def test_an_interval_that_excludes_one_is_no_claim_where_the_family_does_not_allow_it() -> None:
+    rows = [row("adamw"), *(other(name, 0.8, 0.65, 0.99, p_flops=0.04) for name in "abc")]
+    text = verdict(rows, STUDY)
+    assert "nothing tried was shown to beat adamw. No clear difference: a 0.80× (0.65–0.99, 6 seeds), b" in text
+
+
+def test_what_evaluations_cannot_tell_apart_is_marked() -> None:
+    text = verdict([row("adamw"), other("a", 0.9, 0.8, 0.95, p_flops_unfavourable=0.4)], STUDY)
+    assert "No clear difference: a 0.90× (0.80–0.95, within the resolution of its evaluations, 6 seeds)" in text
 
 
 def test_one_seed_is_an_anecdote() -> None:
     single = {"runs": 1, "successes": 1, "pairs": 1}
-    fast = row("fast", **single, ratio_steps_vs_baseline=0.5, ratio_seconds_vs_baseline=0.6)
+    fast = row("fast", **single, ratio_flops_vs_baseline=0.5)
     text = verdict([row("adamw", **single), fast, never("lost", runs=1)], STUDY)
-    assert "in one seed, which is an anecdote and not evidence: fast took 0.50× the steps of adamw" in text
-    assert "lost: 1 of 1 run never reached 95 % within 20,000 steps" in text
-    assert "few" not in text
-    assert "interval" not in text
-
-
-def test_one_seed_where_steps_and_seconds_disagree_says_both() -> None:
-    single = {"runs": 1, "successes": 1, "pairs": 1}
-    fast = row("fast", **single, ratio_steps_vs_baseline=0.5, ratio_seconds_vs_baseline=1.2)
-    text = verdict([row("adamw", **single), fast], STUDY)
-    assert "0.50× the steps of adamw but 1.20× its training time" in text
-
-
-@pytest.mark.parametrize(("pairs", "warned"), [(2, True), (4, True), (5, False)])
-def test_fewer_than_five_pairs_are_called_few(pairs: int, warned: bool) -> None:
-    text = verdict([row("adamw"), other("fast", 0.5, 0.4, 0.6, pairs=pairs)], STUDY)
-    assert (f"only {pairs} seeds: few" in text.lower()) == warned
-
-
-def test_a_method_that_never_generalizes_is_named_with_the_budget() -> None:
-    text = verdict([row("adamw"), never("adam-paper")], STUDY)
-    assert "nothing tried beats adamw" in text
-    assert "adam-paper: 6 of 6 runs never reached 95 % within 20,000 steps" in text
-
-
-def test_faster_but_less_reliable_does_not_win() -> None:
-    fragile = other("risky", 0.5, 0.4, 0.6, successes=3, pairs=3)
-    text = verdict([row("adamw"), fragile], STUDY)
-    assert "nothing tried clearly beats adamw" in text
-    assert "Faster, but gets there less often: risky 0.50× (0.40–0.60, 3 seeds, 3 of 6 runs got there)" in text
-
-
-def test_reaching_the_target_more_often_counts() -> None:
-    sure = row("sure", pairs=1, ratio_steps_vs_baseline=0.9, logrank_p=0.004)
-    text = verdict([row("adamw", successes=1), sure], STUDY)
-    assert text.startswith(
-        "On a*b mod 97, sure reached 95 % in 6 of 6 runs against 1 of 6 for adamw (log-rank p 0.004)."
+    assert text == (
+        "On a*b mod 97, in one seed, which is an anecdote and not evidence: fast took 0.50× the FLOPs of adamw; "
+        "lost: 1 of 1 run never reached 95 % within 20,000 steps."
     )
+
+
+def test_two_seeds_make_no_interval_and_no_claim() -> None:
+    double = {"runs": 2, "successes": 2, "pairs": 2}
+    text = verdict([row("adamw", **double), row("fast", **double, ratio_flops_vs_baseline=0.8)], STUDY)
+    assert (
+        "nothing tried was shown to beat adamw. fast took 0.80× the FLOPs (of 2 seeds: no interval, no claim)." in text
+    )
+    assert text.endswith("Only 2 seeds: an interval, and so a claim, takes at least 3.")
+
+
+def test_a_method_that_never_generalizes_is_named_with_the_budget_and_its_bound() -> None:
+    bound = {"ratio_flops_bound": 3.14, "ratio_flops_bound_side": "at least", "pairs": 6}
+    text = verdict([row("adamw"), never("adam-paper", **bound), never("other")], STUDY)
+    assert "nothing tried was shown to beat adamw" in text
+    assert "adam-paper: 6 of 6 runs never reached 95 % within 20,000 steps (at least 3.14× the FLOPs)" in text
+    assert "other: 6 of 6 runs never reached 95 % within 20,000 steps." in text
+
+
+def test_cheaper_but_less_often_says_both() -> None:
+    text = verdict([row("adamw"), other("risky", 0.5, 0.4, 0.6, successes=4)], STUDY)
+    assert (
+        "risky needs 0.50× the FLOPs of adamw (95 % interval 0.40–0.60, but gets there less often than 6 of 6 for adamw"
+        in text
+    )
+    assert "4 of 6 runs got there" in text
+
+
+def test_dearer_but_more_often_says_both() -> None:
+    text = verdict([row("adamw", successes=4), other("sure", 1.5, 1.2, 1.9)], STUDY)
+    assert "More: sure 1.50× (1.20–1.90, but gets there more often than 4 of 6 for adamw, 6 seeds)." in text
+
+
+@pytest.mark.parametrize(("p", "claimed"), [(0.004, True), (0.2, False)])
+def test_reaching_the_target_more_often_counts_where_it_may_be_claimed(p: float, claimed: bool) -> None:
+    bound = {"ratio_flops_vs_baseline": None, "ratio_flops_bound": 0.9, "ratio_flops_bound_side": "at most"}
+    text = verdict([row("adamw", successes=1), row("sure", **bound, p_success=p)], STUDY)
+    said = f"sure reached 95 % in 6 of 6 runs against 1 of 6 for adamw (p {'0.004' if claimed else '0.20'})"
+    if claimed:
+        assert text.startswith(f"On a*b mod 97, {said}.")
+    else:
+        assert text.startswith(
+            "On a*b mod 97, nothing tried was shown to beat adamw. Too few complete pairs for an interval: "
+        )
+        assert f"{said}, at most 0.90× the FLOPs" in text
+    assert "more:" not in text.lower()
     assert "adamw itself missed 95 % in 5 of 6 runs" in text
-    assert "Only 1 seed: an anecdote" in text
 
 
-def test_steps_and_seconds_in_another_order_are_both_told() -> None:
-    dear = other(
-        "dear",
-        0.8,
-        0.7,
-        0.9,
-        ratio_seconds_vs_baseline=1.4,
-        ratio_seconds_ci_low=1.3,
-        ratio_seconds_ci_high=1.6,
-    )
-    text = verdict([row("adamw"), dear], STUDY)
-    assert "dear needs 0.80× the steps" in text
-    assert "In seconds of training the order is another: adamw 1.00×, dear 1.40×." in text
+def test_getting_there_less_often_is_said() -> None:
+    text = verdict([row("adamw"), row("lost", successes=1, ratio_flops_vs_baseline=None, p_success=0.015)], STUDY)
+    assert "Less often: lost reached 95 % in 1 of 6 runs against 6 of 6 for adamw (p 0.015)." in text
+
+
+def test_other_costs_that_do_not_agree_are_told_with_their_intervals() -> None:
+    seconds = {"ratio_seconds_vs_baseline": 1.4, "ratio_seconds_ci_low": 1.3, "ratio_seconds_ci_high": 1.6}
+    steps = {"ratio_steps_vs_baseline": 0.8, "ratio_ci_low": 0.7, "ratio_ci_high": 0.9}
+    text = verdict([row("adamw"), other("dear", 0.8, 0.7, 0.9, **seconds, **steps)], STUDY)
+    assert text.endswith("In seconds of training dear is at 1.40× (1.30–1.60).")
+    assert "in steps" not in text
+
+
+def test_a_study_claims_in_its_own_cost() -> None:
+    steps = {"ratio_steps_vs_baseline": 0.8, "ratio_ci_low": 0.7, "ratio_ci_high": 0.9, "p_steps": 0.001}
+    text = verdict([row("adamw"), row("x", ratio_flops_vs_baseline=None, **steps)], STUDY | {"claim": "steps"})
+    assert text == "On a*b mod 97, x needs 0.80× the steps of adamw (95 % interval 0.70–0.90, 6 seeds)."
 
 
 def test_a_baseline_that_never_generalizes_leaves_no_ratio() -> None:
-    best = row("best", ratio_steps_vs_baseline=None, ratio_seconds_vs_baseline=None, pairs=0)
+    best = row("best", ratio_flops_vs_baseline=None, pairs=0, p_success=0.3)
     text = verdict([never("adamw"), best, never("lost")], STUDY)
     assert "the baseline adamw itself never reached 95 % within 20,000 steps (0 of 6 runs)" in text
-    assert "best reached 95 % in 6 of 6 runs, at a median of 5,000 steps" in text
+    assert "best reached 95 % in 6 of 6 runs against 0 of 6 for adamw (p 0.30)" in text
     assert "lost: 6 of 6 runs never reached" in text
-    assert "beats" not in text
+    assert "beat" not in text
 
 
-def test_a_baseline_that_sometimes_fails_is_said() -> None:
-    text = verdict([row("adamw", successes=5), other("fast", 0.5, 0.4, 0.6, pairs=5)], STUDY)
-    assert "Adamw" not in text
-    assert "adamw itself missed 95 % in 1 of 6 runs" in text
-
-
-def test_no_common_seed_no_runs_and_no_rivals() -> None:
-    apart = row("apart", successes=3, pairs=0, ratio_steps_vs_baseline=None, ratio_seconds_vs_baseline=None)
-    assert "but in no seed together with adamw" in verdict([row("adamw", successes=3), apart], STUDY)
+def test_no_runs_and_no_rivals() -> None:
     empty = never("empty", runs=0)
     assert "empty has no finished run" in verdict([row("adamw"), empty], STUDY)
     assert verdict([never("adamw", runs=0), empty], STUDY) == "On a*b mod 97, no run has finished yet."
@@ -148,27 +171,24 @@ def test_no_common_seed_no_runs_and_no_rivals() -> None:
     )
 
 
-def test_the_fastest_comes_first() -> None:
+def test_the_cheapest_comes_first() -> None:
     rows = [row("adamw"), other("good", 0.8, 0.7, 0.9), other("best", 0.5, 0.4, 0.6)]
     text = verdict(rows, STUDY)
     assert text.startswith("On a*b mod 97, best needs 0.50×")
-    assert "Also faster: good 0.80× (0.70–0.90, 6 seeds)." in text
+    assert "Also less: good 0.80× (0.70–0.90, 6 seeds)." in text
 
 
-def test_never_more_than_three_sentences() -> None:
-    rows = [
-        row("adamw", successes=5),
-        other("best", 0.5, 0.4, 0.6, pairs=3, ratio_seconds_vs_baseline=1.2),
-        other("slow", 1.5, 1.4, 1.6, pairs=3),
-        other("same", 1.0, 0.9, 1.1, pairs=3),
-        never("lost"),
-    ]
-    assert verdict(rows, STUDY).count(". ") == 2
+def test_looks_and_a_primary_arm_without_its_claim_are_said() -> None:
+    rows = [row("adamw"), other("a", 0.8, 0.7, 0.9), other("b", 0.9, 0.7, 1.1)]
+    text = verdict(rows, STUDY | {"looks": [{}, {}], "primary": "b"})
+    assert (
+        "After 2 looks at this study, claims are tested at 0.013; b was named to be tested first, and without" in text
+    )
+    assert "nothing tried was shown to beat adamw" in text
 
 
 def test_a_target_that_is_a_loss_is_called_one() -> None:
-    study = STUDY | {"target_loss": 0.05}
-    text = verdict([row("adamw"), never("slow")], study)
+    text = verdict([row("adamw"), never("slow")], STUDY | {"target_loss": 0.05})
     assert "slow: 6 of 6 runs never reached a loss of 0.05 within 20,000 steps" in text
 
 

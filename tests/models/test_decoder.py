@@ -74,7 +74,7 @@ def test_flops_formula_equals_the_counter(depth):
     assert counter.get_total_flops() == model.forward_flops(7, 4)
     with FlopCounterMode(display=False) as counter:
         model(tokens).sum().backward()
-    assert counter.get_total_flops() == 3 * model.forward_flops(7, 4)
+    assert counter.get_total_flops() == model.step_flops(7, 4) == 3 * model.forward_flops(7, 4)
     assert out.shape == (7, 13)
 
 

@@ -136,12 +136,17 @@ def test_init_scale_multiplies_every_parameter():
         torch.testing.assert_close(after, 3.0 * before)
 
 
+@pytest.mark.parametrize("pooled", [2, 9])
 @pytest.mark.parametrize("width", [7, 3])
-def test_flops_formula_equals_the_counter(width):
-    model, (packed, *_) = build(width=width), molecules()
+def test_flops_formula_equals_the_counter(width, pooled):
+    """Both orders of the products, in both layers."""
+    model, (packed, *_) = build(width=width, pooled=pooled), molecules()
     with FlopCounterMode(display=False) as counter:
-        model(packed)
+        out = model(packed)
     assert counter.get_total_flops() == model.forward_flops(len(packed), PLACES)
+    with FlopCounterMode(display=False) as counter:
+        out.sum().backward()
+    assert counter.get_total_flops() == model.step_flops(len(packed), PLACES) - model.forward_flops(len(packed), PLACES)
 
 
 @pytest.mark.parametrize("setting", ["width", "pooled", "hidden", "edge_hidden"])

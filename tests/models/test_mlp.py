@@ -43,10 +43,18 @@ def _seeded(init_scale):
 @pytest.mark.parametrize("depth", [1, 2, 4])
 def test_flops_formula_equals_the_counter(depth):
     model = MLP(features=6, classes=3, depth=depth, width=5)
-    x = torch.randn(11, 6, requires_grad=True)  # so that the first layer has both backward products, as is counted
     with FlopCounterMode(display=False) as counter:
-        model(x).sum().backward()
-    assert counter.get_total_flops() == 3 * model.forward_flops(11, 6)
+        out = model(torch.randn(11, 6))
+    assert counter.get_total_flops() == model.forward_flops(11, 6)
+    with FlopCounterMode(display=False) as counter:
+        out.sum().backward()
+    assert counter.get_total_flops() == model.step_flops(11, 6) - model.forward_flops(11, 6)
+
+
+def test_a_step_of_the_published_size_costs_less_than_three_forward_passes():
+    """784 → 200 → 200 → 10: the first layer has most of the weights, and its inputs need no gradient."""
+    model = MLP(features=784, classes=10)
+    assert 3 * model.forward_flops(64, 784) / model.step_flops(64, 784) == pytest.approx(1.357, abs=1e-3)
 
 
 @pytest.mark.parametrize("setting", ["depth", "width"])

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from grokkit.errors import InputError
 from grokkit.models.span import TwoLayer, build_two_layer, start_products
@@ -136,6 +137,21 @@ def test_initial_weights_have_the_size_of_pytorch_s_default():
     assert model.output.tolist() == pytest.approx([(-1) ** j / math.sqrt(50) for j in range(50)])
     assert "gram_PN" not in model.state_dict(), "a checkpoint need not hold the data"
     assert model.forward_flops(7, 1) == 2 * 7 * 50 * 20_001
+
+
+@pytest.mark.parametrize("outputs_are_trained", [False, True])
+def test_flops_equal_the_counter_on_the_network_written_plainly(outputs_are_trained):
+    task = xor_task(9, rows=4)
+    output_M = torch.randn(5) if outputs_are_trained else None
+    products = start_products(task.columns(), 4, neurons=5, std=0.1, generator=torch.Generator())
+    model = TwoLayer(products, dim=9, output_M=output_M)
+    w_Mp, a_M1 = torch.randn(5, 9, requires_grad=True), torch.randn(5, 1, requires_grad=outputs_are_trained)
+    with FlopCounterMode(display=False) as counter:
+        out = torch.relu(torch.randn(7, 9) @ w_Mp.T) @ a_M1
+    assert counter.get_total_flops() == model.forward_flops(7, 1)
+    with FlopCounterMode(display=False) as counter:
+        out.sum().backward()
+    assert counter.get_total_flops() == model.step_flops(7, 1) - model.forward_flops(7, 1)
 
 
 @pytest.mark.parametrize("settings", [{"width": 0}, {"init_scale": 0.0}, {"init_scale": math.inf}])

@@ -107,7 +107,7 @@ def test_the_page_loads_nothing(page) -> None:
 def test_the_page_says_what_matters_in_order(page) -> None:
     text = Document(page).text
     words = [
-        "grokfast-ema needs 0.32× the steps of adamw",
+        "grokfast-ema needs 0.32× the FLOPs of adamw",
         "Leaderboard",
         "not reached",
         "Learning curves",

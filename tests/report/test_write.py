@@ -58,19 +58,22 @@ def test_everything_is_written_and_nothing_else(synthetic, tmp_path, what, table
             assert height > 400
 
 
-@pytest.mark.parametrize("width", [80, 100])
+@pytest.mark.parametrize("width", [60, 80, 100, 160])
 def test_the_terminal_table_fits_and_loses_nothing(synthetic, width) -> None:
     long = "grokfast-ema(alpha=0.9,lamb=1,wd=0.01)[red]"  # brackets are markup to rich
     crossings = {**synthetic.CROSSINGS, long: [15_000, 19_000, None]}
     runs, _ = synthetic.tables(crossings)
     study = synthetic.study(crossings)
     screen = io.StringIO()
-    Console(width=width, file=screen).print(leaderboard_table(leaderboard(runs, study["methods"], "adamw"), study))
+    rows = leaderboard(runs, study["methods"], "adamw")
+    Console(width=width, file=screen).print(leaderboard_table(rows, study, width))
     text = screen.getvalue()
     assert max(len(line) for line in text.splitlines()) <= width
     assert "…" not in text
-    for expected in ("3/3", "0/3", "not reached", "0.32×", "0.31–0.33", "6,000–∞", "2/3 pairs", "baseline", "0.025"):
+    everywhere = ("3/3", "0/3", "not reached", "0.32×*", "0.30–0.35", "≥ 6,000", "≥ 2.01×", "FLOPs vs", "baseline")
+    for expected in (*everywhere, *(["first", "dips"] if width >= 80 else []), *(["secs vs"] if width >= 100 else [])):
         assert expected in text
+    assert "claimed" in text
     names = "".join(line.split("  ")[0].strip() for line in text.splitlines())
     assert long in names
 

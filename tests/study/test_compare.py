@@ -82,6 +82,12 @@ def test_whole_study_and_the_same_command_again(tmp_path):
     after = records(tmp_path)
     assert before.items() <= after.items()
     assert len(after) == 6
+    study = json.loads((tmp_path / "study.json").read_text())
+    assert (study["claim"], study["primary"]) == ("flops", None)
+    assert [look["seeds"] for look in study["looks"]] == [[0, 1], [0, 1, 2]]
+    status, _, err = finish(start(tmp_path, "--seeds", "3", "--budget", "20", "--claim", "seconds"))
+    assert (status, err.count("\n")) == (2, 1)
+    assert "--claim seconds comes too late" in err
 
 
 @pytest.mark.slow

@@ -276,7 +276,8 @@ def test_a_step_stays_on_its_device_and_reads_no_value(method, model):
     (length,) = feed.fill(1)
     outer_rows_SO = torch.stack([problem.outer for problem in problems]).to(meta)
     with OneDevice(meta):
-        batches = [program._examples(rows) for rows in (feed.take(length), outer_rows_SO) if rows.numel()]
+        learns = program.every is not None
+        batches = [program._examples(rows) for rows in (feed.take(length), *([outer_rows_SO] if learns else []))]
         state, gradients = torch.vmap(program._step)(program.state, program._scalars, *batches)
     assert [leaf.shape for _, _, leaf in leaves(state)] == [leaf.shape for _, _, leaf in leaves(program.state)]
     assert gradients.raw.keys() == gradients.filtered.keys() == program.state.params.keys()

@@ -8,6 +8,7 @@ from groups import group_of
 from grokkit.errors import InputError
 from grokkit.files import pinned
 from grokkit.methods.neuralgrok import load_amplifier
+from grokkit.methods.neuralgrok.curve import gradient_flops, table_flops
 from grokkit.train.catalogue import method_config
 from grokkit.train.config import RunConfig, TaskConfig
 from grokkit.train.setup import build_batches, build_problem
@@ -31,8 +32,8 @@ def test_outer_rows_are_a_fiftieth_of_the_training_part_and_nobody_elses():
     assert seen == sets[0]
 
 
-@pytest.mark.parametrize("method", ["adamw", "neuralgrok-random"])
-def test_a_method_that_does_not_learn_trains_on_all(method):
+@pytest.mark.parametrize("method", ["adamw", "grad-norm", "neuralgrok-random(held_out=0)"])
+def test_a_method_that_sets_nothing_apart_trains_on_all(method):
     problem = build_problem(config(method))
     assert problem.inner.tolist() == problem.split.train.tolist()
     assert len(problem.outer) == 0
@@ -48,7 +49,9 @@ def test_outer_rows_depend_on_the_seed_alone():
 
 
 def test_a_training_part_too_small_is_refused():
-    with pytest.raises(InputError, match=r"neuralgrok sets a row in 50 .* apart, and this one has 1; take a larger"):
+    with pytest.raises(
+        InputError, match=r"neuralgrok sets 1 of the training rows apart .*, and there are 1; take a smaller"
+    ):
         build_problem(config(task=TaskConfig(spec="add:5", train_fraction=0.04, validation_fraction=0.0)))
 
 
@@ -64,7 +67,9 @@ def test_outer_steps_are_counted_and_charged():
     assert run.outer_steps == 6, "at steps 3, 6, ..., 18: at step 0 the learning rate is 0"
     assert run.outer_rows == 1
     assert (bare.outer_steps, bare.outer_rows, bare.kept) == (0, 0, {})
-    assert run.flops / bare.flops == (5 * 59 + 6) / (5 * 60), "five passes over one row less, and six over that one"
+    amplifiers = 20 * table_flops((4,)) + 6 * (2 * table_flops((4,)) + gradient_flops((4,)))
+    models = run.flops - amplifiers
+    assert models * 5 * 60 == bare.flops * (5 * 59 + 6), "five passes over one row less, and six over that one"
     assert run.record()["outer_steps"] == 6
 
 

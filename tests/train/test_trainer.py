@@ -164,7 +164,7 @@ def test_costs_are_counted_apart(tiny):
     flops = run.curves["flops"]
     model = build_model(tiny().model, build_problem(tiny()).task, 0)
     assert len(build_problem(tiny()).split.train) == 60
-    assert flops[-1] == run.flops == 20 * 3 * model.forward_flops(15, 4)
+    assert flops[-1] == run.flops == 20 * model.step_flops(15, 4)
     assert run.train_seconds > 0
     assert run.eval_seconds > 0
     assert run.curves["train_seconds"][-1] == pytest.approx(run.train_seconds)

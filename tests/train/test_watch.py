@@ -1,6 +1,7 @@
 """Evaluations stay within what they may cost, and events are bracketed by what was looked at."""
 
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -46,7 +47,8 @@ def new_history(*, budget=3000, batch_size=512, evaluation=USUAL, **changes):
         evaluation=evaluation,
         **changes,
     )
-    return History(config, PROBLEM, lambda rows, tokens: 100 * rows, about={})
+    costs = SimpleNamespace(step=lambda rows, tokens: 300 * rows)
+    return History(config, PROBLEM, lambda rows, tokens: 100 * rows, costs, about={})
 
 
 PROBLEM = build_problem(

@@ -2,71 +2,173 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import numpy as np
 import polars as pl
+from scipy import stats
 
-from grokkit.analyse.paired import paired_ratio
-from grokkit.analyse.survival import delays, logrank_p, median_time, times_to_target
+from grokkit.analyse.logrank import logrank
+from grokkit.analyse.paired import PairedRatio, Time, paired_ratio
+from grokkit.analyse.survival import (
+    COLUMNS,
+    COSTS,
+    Cost,
+    Median,
+    Times,
+    column,
+    delays,
+    median_time,
+    times_to_target,
+)
 from grokkit.errors import unknown
 
 
-def leaderboard(runs: pl.DataFrame, methods: list[str], baseline: str) -> list[dict[str, Any]]:
+def leaderboard(runs: pl.DataFrame, methods: list[str], baseline: str, claim: Cost = "flops") -> list[dict[str, Any]]:
     """The rows of leaderboard.json, baseline first, then ``methods`` in their order.
 
-    ``runs`` has one row per run with the keys of run.json. Every value is a plain Python one, None where a
-    number does not exist (a median not reached, a ratio without a pair), so that the rows are valid JSON.
+    ``runs`` has one row per run with the keys of run.json; a column that it lacks counts as null. ``claim`` is the cost
+    that ``p`` is about, as in study.json; steps in its place where no run says what it cost. Every value is a plain
+    Python one, None where a number does not exist (a median not reached, a ratio without a pair), so that the rows are
+    valid JSON.
+
+    Raises:
+        InputError: if ``baseline`` is not one of ``methods``.
     """
     if baseline not in methods:
         raise unknown("baseline", baseline, methods)
     order = [baseline, *(method for method in methods if method != baseline)]
     base = runs.filter(pl.col("method") == baseline)
-    return [_row(runs.filter(pl.col("method") == method), method, base, baseline) for method in order]
+    if column(runs, COLUMNS[claim].spent).is_null().all():
+        claim = "steps"
+    return [_row(runs.filter(pl.col("method") == method), method, base, baseline, claim) for method in order]
 
 
-def _row(own: pl.DataFrame, method: str, base: pl.DataFrame, baseline: str) -> dict[str, Any]:
-    steps = times_to_target(own, "steps")
-    median_steps = median_time(steps)
-    median_seconds = median_time(times_to_target(own, "seconds"))
+def _row(own: pl.DataFrame, method: str, base: pl.DataFrame, baseline: str, claim: Cost) -> dict[str, Any]:
+    steps = times_to_target(own)
     successes = int(steps.reached.sum())
-    in_steps = paired_ratio(_by_seed(own, "generalized_at"), _by_seed(base, "generalized_at"))
-    in_seconds = paired_ratio(_by_seed(own, "train_seconds_to_target"), _by_seed(base, "train_seconds_to_target"))
-    itself = method == baseline  # its ratio is 1 by definition, which no interval or test is about
+    itself = method == baseline
+    ratios = {cost: paired_ratio(_by_seed(own, base, cost), _by_seed(base, own, cost)) for cost in COSTS}
+    if itself:  # its ratio is 1 by definition, which no interval or test is about
+        ratios = {
+            cost: PairedRatio(ratio.value, pairs=ratio.pairs, complete=ratio.complete) for cost, ratio in ratios.items()
+        }
+    rank = None if itself else logrank(steps, times_to_target(base))
+    p_success = None if itself else _p_success(successes, own.height, column(base, "generalized_at"))
+    claimed = ratios[claim]
     return {
         "method": method,
         "runs": own.height,
         "successes": successes,
         "success_rate": successes / own.height if own.height else None,
-        "median_steps": median_steps.value,
-        "median_steps_low": median_steps.low,
-        "median_steps_high": median_steps.high,
-        "median_train_seconds": median_seconds.value,
-        "median_train_seconds_low": median_seconds.low,
-        "median_train_seconds_high": median_seconds.high,
+        **_median("steps", median_time(steps)),
+        **_median("train_seconds", _median_cost(own, "seconds")),
+        **_median("flops", _median_cost(own, "flops")),
         "median_delay_steps": median_time(delays(own)).value,
-        "ratio_steps_vs_baseline": in_steps.value,
-        "ratio_ci_low": None if itself else in_steps.low,
-        "ratio_ci_high": None if itself else in_steps.high,
-        "ratio_seconds_vs_baseline": in_seconds.value,
-        "ratio_seconds_ci_low": None if itself else in_seconds.low,
-        "ratio_seconds_ci_high": None if itself else in_seconds.high,
-        "pairs": in_steps.pairs,
-        "logrank_p": None if itself else logrank_p(steps, times_to_target(base, "steps")),
-        **_best("accuracy", own["best_test_accuracy"]),
-        **_best("loss", own["best_test_loss"]),
+        "median_first_steps": _median_event(own, "generalized_first_at"),
+        "median_stable_steps": _median_event(own, "stable_at"),
+        "stable": None if column(own, "stable_at").is_null().all() else int(column(own, "stable_at").count()),
+        "dips": _largest(own, "dips", whole=True),
+        "deepest_dip": _largest(own, "deepest_dip"),
+        **_ratio("steps", ratios["steps"]),
+        **_ratio("seconds", ratios["seconds"]),
+        **_ratio("flops", ratios["flops"]),
+        "pairs": claimed.pairs,
+        "complete_pairs": claimed.complete,
+        "p": claimed.p if claimed.p is not None else p_success,
+        "p_success": p_success,
+        "logrank_p": rank.p if rank else None,
+        "logrank_direction": rank.direction if rank else None,
+        "logrank_least_p": rank.least if rank else None,
+        **_best("accuracy", column(own, "best_test_accuracy")),
+        **_best("loss", column(own, "best_test_loss")),
     }
+
+
+def ratio_keys(cost: Cost) -> dict[str, str]:
+    """What a row calls the parts of the ratio in ``cost``; those of steps have the short names."""
+    short = "" if cost == "steps" else f"{cost}_"
+    return {
+        "value": f"ratio_{cost}_vs_baseline",
+        "low": f"ratio_{short}ci_low",
+        "high": f"ratio_{short}ci_high",
+        "bound": f"ratio_{short}bound",
+        "side": f"ratio_{short}bound_side",
+        "p": f"p_{cost}",
+        "p_unfavourable": f"p_{cost}_unfavourable",
+        "spread": f"ratio_{short}spread",
+    }
+
+
+def _ratio(cost: Cost, found: PairedRatio) -> dict[str, Any]:
+    return {key: getattr(found, part) for part, key in ratio_keys(cost).items()}
+
+
+def _median(name: str, median: Median) -> dict[str, float | None]:
+    return {f"median_{name}": median.value, f"median_{name}_low": median.low, f"median_{name}_high": median.high}
+
+
+def _median_cost(own: pl.DataFrame, cost: Cost) -> Median:
+    """None where what some run spent is unknown: records of before have no FLOPs."""
+    times = times_to_target(own, cost)
+    return median_time(times) if np.isfinite(times.time).all() else Median(None, None, None)
+
+
+def _median_event(own: pl.DataFrame, name: str) -> float | None:
+    """The median step of an event that has no bound of its own: a run without it is as late as its budget."""
+    event = column(own, name)
+    time = event.fill_null(column(own, "budget")).to_numpy().astype(np.float64)
+    return median_time(Times(time, event.is_not_null().to_numpy())).value
+
+
+def _largest(own: pl.DataFrame, name: str, *, whole: bool = False) -> float | int | None:
+    largest: Any = column(own, name).max()
+    return None if largest is None else int(largest) if whole else float(largest)
 
 
 def _best(measure: str, values: pl.Series) -> dict[str, float | None]:
     """The median over runs of the best that each evaluated, and the least and the greatest of them."""
-    found = values.drop_nulls().cast(pl.Float64)
+    found = values.drop_nulls()
     names = f"best_{measure}", f"best_{measure}_low", f"best_{measure}_high"
     if found.is_empty():
         return dict.fromkeys(names)
     return dict(zip(names, np.quantile(found.to_numpy(), [0.5, 0.0, 1.0]).tolist(), strict=True))
 
 
-def _by_seed(runs: pl.DataFrame, column: str) -> dict[int, float]:
-    reached = runs.filter(pl.col("generalized_at").is_not_null() & pl.col(column).is_not_null())
-    return dict(zip(reached["seed"].to_list(), reached[column].cast(pl.Float64).to_list(), strict=True))
+def _by_seed(runs: pl.DataFrame, others: pl.DataFrame, cost: Cost) -> dict[int, Time]:
+    """Seed → what is known of its cost; without the seeds whose cost is not known at all.
+
+    Seconds of two processors make no ratio, so they leave out seeds in which ``others`` ran on another one.
+    """
+    times = times_to_target(runs, cost)
+    share = column(runs, "resolution_steps") / column(runs, "generalized_at")
+    elsewhere = _processors(others) if cost == "seconds" else {}
+    here = _processors(runs) if cost == "seconds" else {}
+    known: dict[int, Time] = {}
+    for seed, value, reached, coarse in zip(
+        runs["seed"].to_list(), times.time.tolist(), times.reached.tolist(), share.to_list(), strict=True
+    ):
+        if not np.isfinite(value) or here.get(seed) != elsewhere.get(seed, here.get(seed)):
+            continue
+        early = value * (1 - coarse) if reached and coarse is not None else None
+        known[seed] = Time(value, reached, early)
+    return known
+
+
+def _processors(runs: pl.DataFrame) -> dict[int, str | None]:
+    if "provenance" not in runs.columns:
+        return {}
+    origins = [json.loads(text) if text else None for text in runs["provenance"].to_list()]
+    named = [(origin or {}).get("processor") for origin in origins]
+    return dict(zip(runs["seed"].to_list(), named, strict=True))
+
+
+def _p_success(successes: int, runs: int, base_events: pl.Series) -> float | None:
+    """Fisher's exact test of "both arms get there equally often"; None where all runs did, or none."""
+    base_successes = int(base_events.count())
+    table = [[successes, runs - successes], [base_successes, len(base_events) - base_successes]]
+    if not runs or not len(base_events) or 0 in np.sum(table, axis=0):
+        return None
+    found: Any = stats.fisher_exact(table)
+    return float(found.pvalue)

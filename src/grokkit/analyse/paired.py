@@ -1,49 +1,144 @@
-"""How many times the baseline's time a method needs, seed by seed.
+"""How many times the baseline's cost a method needs, seed by seed: an estimate, an interval, or only a bound.
 
-    ratio = exp( mean_s ln( t_method(s) / t_baseline(s) ) )          over the seeds s in which both generalized
+A seed enters as what is known of it: both times, or one time and that the other is longer than some bound. A seed in
+which neither run arrived tells nothing, and one with a time of zero (at the target before the first step) has no ratio.
 
-The geometric mean rather than the median of the ratios: swapping method and baseline gives exactly the inverse,
-every seed counts, and its bootstrap moves smoothly where that of a median of three values knows three values.
-The logarithm keeps one slow seed from ruling it.
-
-The interval is the 2.5 % to 97.5 % percentile of 10,000 resamples of the seeds with replacement. Below about
-five pairs it can reach no further than the extremes seen, and is then narrower than 95 % deserves. Seeds in
-which one of the two never generalized have no ratio; `pairs` says how many are left, and the success rates
-beside it say what is missing.
+- With three complete pairs or more, the ratio and its 95 % interval: the t interval on the logarithms of the ratios,
+  and where a time is censored that of the model in :mod:`grokkit.analyse.censored_pairs`, which is the same without
+  censoring. p is of the test that belongs to the interval: it is below 0.05 if and only if the interval excludes 1.
+- With fewer, no interval and no p. If all pairs are complete, the geometric mean of their ratios still describes them.
+  If runs of one arm only are censored, there is a bound, the near end of the t interval with the censored times set to
+  their bounds: "at least" where the method's are, "at most" where the baseline's are.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
 
-RESAMPLES = 10_000
+from grokkit.analyse.censored_pairs import Pairs, estimate
+
+ENOUGH = 3
+"""Complete pairs that an interval takes."""
+
+COARSE = 0.05
+"""Share of a time beyond which not knowing it more finely may decide about a claim."""
+
+Side = Literal["at least", "at most"]
+
+
+class Time(NamedTuple):
+    """A cost to the target: an event, or if not ``reached`` a bound that it exceeds. ``early``: an event may have
+    happened as early as at this cost; it was only seen at ``value``."""
+
+    value: float
+    reached: bool
+    early: float | None = None
 
 
 class PairedRatio(NamedTuple):
-    """``value`` < 1: the method needs less than the baseline. ``low``, ``high``: 95 % interval."""
+    """``value`` < 1: the method needs less than the baseline. None for what the pairs do not say.
 
-    value: float | None
-    low: float | None
-    high: float | None
-    pairs: int
-
-
-def paired_ratio(method: Mapping[int, float], baseline: Mapping[int, float], seed: int = 0) -> PairedRatio:
-    """The paired ratio of two maps seed → time to target that hold only the runs that got there.
-
-    ``seed`` is the bootstrap's own, so that the same runs always give the same interval. A time of zero
-    (at the target before the first step) has no ratio and makes no pair.
+    Attributes:
+        value, low, high: the ratio and its 95 % interval.
+        bound, side: where there is no interval, what the ratio surely (at 95 %) is at least, or at most.
+        p: two-sided, of "the ratio is 1".
+        p_unfavourable: the same with every event moved to the end of its resolution that speaks against the difference,
+            if some resolution exceeds 5 % of its time; else None.
+        pairs: seeds that say something, and ``complete``: those with both times.
+        spread: standard deviation of the logarithm of one pair's ratio, as far as the interval's width tells it.
     """
-    shared = sorted(s for s in method.keys() & baseline.keys() if method[s] > 0 and baseline[s] > 0)
-    if not shared:
-        return PairedRatio(None, None, None, 0)
-    logs = np.log([method[s] for s in shared]) - np.log([baseline[s] for s in shared])
-    value = float(np.exp(logs.mean()))
-    if len(shared) == 1:
-        return PairedRatio(value, None, None, 1)
-    draws = np.random.default_rng(seed).integers(len(shared), size=(RESAMPLES, len(shared)))
-    low, high = np.exp(np.quantile(logs[draws].mean(axis=1), [0.025, 0.975]))
-    return PairedRatio(value, float(low), float(high), len(shared))
+
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    bound: float | None = None
+    side: Side | None = None
+    p: float | None = None
+    p_unfavourable: float | None = None
+    pairs: int = 0
+    complete: int = 0
+    spread: float | None = None
+
+
+def paired_ratio(method: Mapping[int, Time], baseline: Mapping[int, Time]) -> PairedRatio:
+    """The paired ratio of two maps seed → time to target."""
+    told = [
+        (baseline[seed], method[seed])
+        for seed in sorted(method.keys() & baseline.keys())
+        if (method[seed].reached or baseline[seed].reached) and method[seed].value > 0 and baseline[seed].value > 0
+    ]
+    if not told:
+        return PairedRatio()
+    pairs = _pairs(told)
+    n, complete = len(told), int(pairs.complete.sum())
+    if complete < ENOUGH:
+        value = float(np.exp((pairs.y - pairs.x).mean())) if complete == n else None
+        bound, side = _bound(pairs)
+        return PairedRatio(value=value, bound=bound, side=side, pairs=n, complete=complete)
+    found = estimate(pairs)
+    quantile = float(stats.t.ppf(0.975, n - 1))
+    return PairedRatio(
+        value=float(np.exp(found.value)),
+        low=float(np.exp(found.low)),
+        high=float(np.exp(found.high)),
+        p=found.p,
+        p_unfavourable=_p_unfavourable(told, found.value),
+        pairs=n,
+        complete=complete,
+        spread=(found.high - found.low) / 2 / quantile * float(np.sqrt(n)),
+    )
+
+
+def _pairs(told: list[tuple[Time, Time]]) -> Pairs:
+    base, own = zip(*told, strict=True)
+
+    def logs(times: tuple[Time, ...]) -> NDArray[np.float64]:
+        return np.log([time.value for time in times])
+
+    def known(times: tuple[Time, ...]) -> NDArray[np.bool_]:
+        return np.array([time.reached for time in times])
+
+    return Pairs(logs(base), logs(own), known(base), known(own))
+
+
+def _bound(pairs: Pairs) -> tuple[float | None, Side | None]:
+    """Censored times set to their bounds make every ratio too small if they are the method's, and too large if they
+    are the baseline's; where both occur, nothing follows."""
+    n = len(pairs.x)
+    if n < 2 or pairs.complete.all() or not (pairs.x_known.all() or pairs.y_known.all()):
+        return None, None
+    differences = pairs.y - pairs.x
+    reach = float(stats.t.ppf(0.975, n - 1) * differences.std(ddof=1) / np.sqrt(n))
+    if pairs.x_known.all():
+        return float(np.exp(differences.mean() - reach)), "at least"
+    return float(np.exp(differences.mean() + reach)), "at most"
+
+
+def _p_unfavourable(told: list[tuple[Time, Time]], log_ratio: float) -> float | None:
+    """p where each arm's events lie as the difference would least have it, None if all are known finely enough.
+
+    An arm that seems faster keeps the costs at which its events were seen; the other's may have been earlier.
+    """
+    if not any(_is_coarse(time) for pair in told for time in pair):
+        return None
+    if log_ratio < 0:
+        moved = [(_earliest(base), own) for base, own in told]
+    else:
+        moved = [(base, _earliest(own)) for base, own in told]
+    if any(time.value <= 0 for pair in moved for time in pair):
+        return 1.0
+    found = estimate(_pairs(moved))
+    return found.p if found.value * log_ratio > 0 else 1.0
+
+
+def _is_coarse(time: Time) -> bool:
+    return time.reached and time.early is not None and time.value - time.early > COARSE * time.value
+
+
+def _earliest(time: Time) -> Time:
+    return time if time.early is None or not time.reached else time._replace(value=time.early)

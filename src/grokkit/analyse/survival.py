@@ -1,4 +1,4 @@
-"""Times to target with the runs that never got there: Kaplan–Meier, its median, and the log-rank test.
+"""Times to target with the runs that never got there: Kaplan–Meier and its median.
 
 A run that reached the target at t is an event at t. A run that did not is *right-censored*: all that is known
 is that its time is later than what it was given. With d_i events among n_i runs still at risk at t_i:
@@ -8,22 +8,40 @@ is that its time is later than what it was given. With d_i events among n_i runs
 The median is where S crosses 1/2. Its 95 % interval holds the times t at which the log-log (Greenwood) interval
 of S(t) contains 1/2 (Brookmeyer & Crowley 1982). Few seeds set no upper limit; then it is None, not a guess.
 
-Censoring times. A step budget is the same for all runs, so a run that did not generalize is censored at its
-budget. That includes a diverged run: it cannot come back, so it is as late as the budget, and letting it leave
-at the step where it broke would flatter its method. In seconds it is censored at its own pace times the budget.
+Censoring. A run that did not stay at the target is censored at its last evaluation below it, not at its budget: the
+last window that fits into the run begins before the budget ends. A diverged run cannot come back, so it is as late as
+the budget; letting it leave at the step where it broke would flatter its method. In seconds and FLOPs a run is
+censored at what it had spent by then.
 """
 
 from __future__ import annotations
 
 import warnings
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 from scipy import stats
 
-Clock = Literal["steps", "seconds"]
+Cost = Literal["steps", "seconds", "flops"]
+COSTS: tuple[Cost, ...] = get_args(Cost)
+
+
+class CostColumns(NamedTuple):
+    """Columns of a run: the cost at which it generalized, that of its last evaluation below the target if it did not,
+    and what it spent in all."""
+
+    to_target: str
+    below_until: str
+    spent: str
+
+
+COLUMNS: dict[Cost, CostColumns] = {
+    "steps": CostColumns("generalized_at", "below_until", "steps"),
+    "seconds": CostColumns("train_seconds_to_target", "train_seconds_below_until", "train_seconds"),
+    "flops": CostColumns("flops_to_target", "flops_below_until", "flops"),
+}
 
 _TOLERANCE = 1e-9  # S is a product of fractions: 1/2 is rarely hit to the last bit
 
@@ -46,32 +64,42 @@ class Median(NamedTuple):
     high: float | None
 
 
-def times_to_target(runs: pl.DataFrame, clock: Clock = "steps") -> Times:
-    """The times of ``runs`` (rows as in run.json), in optimizer steps or in seconds of training."""
-    steps = runs["generalized_at"].cast(pl.Float64)
-    reached = steps.is_not_null().to_numpy()
-    if clock == "steps":
-        events, bounds = steps, runs["budget"].cast(pl.Float64)
-    else:
-        events = runs["train_seconds_to_target"].cast(pl.Float64)
-        pace = runs["train_seconds"].cast(pl.Float64) / runs["steps"].clip(lower_bound=1)
-        # A run of full length costs exactly its train_seconds; only a diverged one is extended.
-        bounds = pace * runs["budget"].clip(lower_bound=1)
-    time = np.where(reached, events.fill_null(0.0).to_numpy(), bounds.to_numpy())
-    return Times(time.astype(np.float64), reached.astype(np.bool_))
+def times_to_target(runs: pl.DataFrame, cost: Cost = "steps") -> Times:
+    """The times of ``runs`` (rows as in run.json), in steps, seconds of training or FLOPs.
+
+    Columns that ``runs`` lacks count as null. A bound that is null is taken to be the budget, at the run's own pace.
+    """
+    columns = COLUMNS[cost]
+    steps, budget = column(runs, "steps"), column(runs, "budget")
+    reached = column(runs, "generalized_at").is_not_null()
+    if cost == "steps":
+        at_budget = budget
+    else:  # a run of full length costs exactly what it spent; only a diverged one is extended
+        at_budget = column(runs, columns.spent) / steps.clip(lower_bound=1) * budget.clip(lower_bound=1)
+    bounds = column(runs, columns.below_until).fill_null(at_budget)
+    time = np.where(reached, column(runs, columns.to_target).to_numpy(), bounds.to_numpy())
+    return Times(time.astype(np.float64), reached.to_numpy().astype(np.bool_))
+
+
+def column(runs: pl.DataFrame, name: str) -> pl.Series:
+    """The column as floating-point numbers, null throughout if ``runs`` lacks it."""
+    if name not in runs.columns:
+        return pl.Series(name, [None] * runs.height, dtype=pl.Float64)
+    return runs[name].cast(pl.Float64)
 
 
 def delays(runs: pl.DataFrame) -> Times:
     """The delay between memorizing and generalizing, in steps.
 
-    A run without one is censored at what was left of its budget after it memorized, or at the whole budget if
-    it never memorized, so that failing to memorize cannot shorten a method's median delay.
+    A run without one is censored at what was left after it memorized until its last evaluation below the target, or at
+    all of it if it never memorized, so that failing to memorize cannot shorten a method's median delay.
     """
-    delay = runs["delay_steps"].cast(pl.Float64)
-    reached = delay.is_not_null().to_numpy()
-    left = runs["budget"].cast(pl.Float64) - runs["memorized_at"].cast(pl.Float64).fill_null(0.0)
+    delay = column(runs, "delay_steps")
+    reached = delay.is_not_null()
+    bound = column(runs, "below_until").fill_null(column(runs, "budget"))
+    left = (bound - column(runs, "memorized_at").fill_null(0.0)).clip(lower_bound=0.0)
     time = np.where(reached, delay.fill_null(0.0).to_numpy(), left.to_numpy())
-    return Times(time.astype(np.float64), reached.astype(np.bool_))
+    return Times(time.astype(np.float64), reached.to_numpy().astype(np.bool_))
 
 
 def fraction_reached(times: Times) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -86,7 +114,8 @@ def median_time(times: Times) -> Median:
     """The Kaplan–Meier median with its 95 % interval.
 
     Where S is exactly 1/2 between two events the median is the middle between them, so that without
-    censoring it is the ordinary median. One run has a median but no interval.
+    censoring it is the ordinary median. If no event follows, half of the runs are censored later, and the median is
+    not reached. One run has a median but no interval.
     """
     if not times.reached.any():
         return Median(None, None, None)
@@ -97,32 +126,24 @@ def median_time(times: Times) -> Median:
         band = survival.confidence_interval(confidence_level=0.95, method="log-log")
     at = survival.quantiles
     return Median(
-        _crossing(at, survival.probabilities),
+        _middle(at, survival.probabilities),
         _crossing(at, band.low.probabilities),
         _crossing(at, band.high.probabilities),
     )
 
 
+def _middle(at: NDArray[np.float64], level: NDArray[np.float64]) -> float | None:
+    """Where a falling step function is 1/2: halfway along its step there, or where it first lies below; None if it ends
+    at 1/2 or above."""
+    lower = np.flatnonzero(level < 0.5 - _TOLERANCE)
+    if lower.size == 0:
+        return None
+    first = _crossing(at, level)
+    is_half = np.abs(level - 0.5) <= _TOLERANCE
+    return float((first + at[lower[0]]) / 2) if is_half.any() and first is not None else first
+
+
 def _crossing(at: NDArray[np.float64], level: NDArray[np.float64]) -> float | None:
-    """The first time a falling step function is ≤ 1/2 (the middle of the step where it is exactly 1/2)."""
+    """The first time at which a falling step function is at most 1/2; None if it never is."""
     below = np.flatnonzero(level <= 0.5 + _TOLERANCE)  # NaN compares false
-    if below.size == 0:
-        return None
-    first = below[0]
-    lower = below[level[below] < 0.5 - _TOLERANCE]
-    if abs(level[first] - 0.5) <= _TOLERANCE and lower.size:
-        return float((at[first] + at[lower[0]]) / 2)
-    return float(at[first])
-
-
-def logrank_p(a: Times, b: Times) -> float | None:
-    """Two-sided log-rank p-value for "both groups reach the target equally fast"; pairing is not used.
-
-    None where the test says nothing: fewer than two runs in a group, or nothing reached the target in either.
-    It is a large-sample test: with a handful of seeds read it as a hint.
-    """
-    if min(a.time.size, b.time.size) < 2 or not (a.reached.any() or b.reached.any()):
-        return None
-    with np.errstate(divide="ignore", invalid="ignore"):
-        p = float(stats.logrank(a.censored_data(), b.censored_data()).pvalue)
-    return p if np.isfinite(p) else None
+    return float(at[below[0]]) if below.size else None

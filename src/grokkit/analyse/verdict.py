@@ -1,8 +1,8 @@
-"""The leaderboard in one to three plain sentences: what helps, by how much, and how far to believe it.
+"""The leaderboard in a few plain sentences: what helps, by how much, and how far to believe it.
 
-An interval that contains 1 is "no clear difference". A method that is faster where it succeeds but succeeds
-less often than the baseline does not count as better. What is slower, or never gets there, is named as plainly
-as what is faster. One seed is an anecdote, fewer than five pairs are few, and the text says so.
+Only what :mod:`grokkit.analyse.claims` allows is said to be less or more than the baseline. Everything else is "no
+clear difference", with what the study could have shown; a bound where there is only one; or that runs never got there.
+What costs more, or gets there less often, is named as plainly as what costs less.
 """
 
 from __future__ import annotations
@@ -10,8 +10,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
+from grokkit.analyse.claims import Claim, claimed_cost, claims, level_of, sensitivity
+from grokkit.analyse.leaderboard import ratio_keys
+from grokkit.analyse.paired import ENOUGH
+from grokkit.analyse.survival import COSTS, Cost
 from grokkit.analyse.target import best_shown, best_text, target_of
 from grokkit.analyse.words import (
+    COST_WORDS,
+    bound,
     count,
     listed,
     number,
@@ -21,11 +27,8 @@ from grokkit.analyse.words import (
     whole,
 )
 
-FEW_PAIRS = 5
-"""Below this a percentile bootstrap reaches no further than the extremes it saw."""
-
 Row = Mapping[str, Any]
-Standing = Literal["baseline", "no runs", "never", "no pair", "faster", "fragile", "surer", "slower", "unclear"]
+Standing = Literal["no runs", "less", "more", "more often", "less often", "never", "unclear", "bound", "few", "apart"]
 
 
 def verdict(rows: Sequence[Row], study: Mapping[str, Any]) -> str:
@@ -36,29 +39,32 @@ def verdict(rows: Sequence[Row], study: Mapping[str, Any]) -> str:
         return f"On {study['title']}, no run has finished yet."
     if not others:
         return f"On {study['title']}, {words.reached(rows[0])}; nothing was compared with it."
-    cautions = _cautions(rows, words)
+    if _seeds(rows) == 1:
+        return f"On {study['title']}, in one seed, which is an anecdote and not evidence: {_anecdotes(rows, words)}."
+    found = dict(zip([row["method"] for row in others], claims(rows, study), strict=True))
+    sentences = _comparison(others, found, words)
     if not rows[0]["successes"]:
-        sentences = [_without_baseline(others, words), *_best(rows, words)]
-    elif _seeds(rows) == 1:
-        sentences = [_anecdote(others, words)]
-    else:
-        sentences = _comparison(others, words)
-        if order := _by_seconds(rows):
-            cautions = [order, *cautions]
-    return " ".join([*sentences, *_sentence(cautions)])
+        sentences += _best(rows, words)
+    return " ".join([*sentences, *_cautions(rows, found, words, study)])
 
 
 class _Words:
-    """Phrases that need the study: its target, its budget, its baseline."""
+    """Phrases that need the study: its target, its budget, its baseline, and the cost that it claims in."""
 
     def __init__(self, study: Mapping[str, Any], rows: Sequence[Row]) -> None:
-        baseline = rows[0]
         self.title = study["title"]
         self.target = target_of(study).phrase
         self.best = best_shown(rows, study)[:1]
         self.budget = f"{whole(study['budget'])} steps"
-        self.baseline = baseline
-        self.base = baseline["method"]
+        self.baseline = rows[0]
+        self.base = rows[0]["method"]
+        self.cost: Cost = claimed_cost(rows, study)
+        self.unit = COST_WORDS[self.cost]
+        self._keys = ratio_keys(self.cost)
+
+    def part(self, row: Row, name: str) -> Any:
+        """A part of the ratio in the claimed cost: its value, low, high, bound or side."""
+        return row.get(self._keys[name])
 
     def reached(self, row: Row) -> str:
         if not row["successes"]:
@@ -69,116 +75,125 @@ class _Words:
 
     def never(self, row: Row) -> str:
         missed = row["runs"] - row["successes"]
-        return (
+        text = (
             f"{row['method']}: {missed} of {count(row['runs'], 'run')} never reached {self.target} within {self.budget}"
         )
+        limit = bound(self.part(row, "bound"), self.part(row, "side"))
+        return f"{text} ({limit} the {self.unit})" if limit and self.part(row, "side") == "at least" else text
 
-    def full(self, row: Row) -> str:
-        """``0.80× the steps of adamw (95 % interval 0.71–0.93, 3 seeds)``."""
-        value, interval = ratio(row["ratio_steps_vs_baseline"]), _interval(row)
-        evidence = [f"95 % interval {interval}" if interval else "", count(row["pairs"], "seed"), self.misses(row)]
-        return f"{value} the steps of {self.base} ({', '.join(part for part in evidence if part)})"
+    def needs(self, row: Row) -> str:
+        """``grad-norm needs 0.80× the FLOPs of adamw (95 % interval 0.71–0.93, 6 seeds)``."""
+        evidence = self._evidence(row, f"95 % interval {self.interval(row)}", self.trade(row))
+        return f"{row['method']} needs {ratio(self.part(row, 'value'))} the {self.unit} of {self.base} ({evidence})"
 
-    def short(self, row: Row) -> str:
-        """``grad-norm 0.80× (0.71–0.93, 3 seeds)``, for all but the first ratio named."""
-        evidence = [_interval(row), count(row["pairs"], "seed"), self.misses(row)]
-        value = ratio(row["ratio_steps_vs_baseline"])
-        return f"{row['method']} {value} ({', '.join(part for part in evidence if part)})"
+    def short(self, row: Row, *notes: str) -> str:
+        """``grad-norm 0.80× (0.71–0.93, 6 seeds)``, for all but the first ratio named."""
+        return f"{row['method']} {ratio(self.part(row, 'value'))} ({self._evidence(row, self.interval(row), *notes)})"
+
+    def _evidence(self, row: Row, *parts: str) -> str:
+        return ", ".join(part for part in (*parts, count(row["pairs"], "seed"), self.misses(row)) if part)
+
+    def interval(self, row: Row) -> str:
+        return ratio_interval(self.part(row, "low"), self.part(row, "high"))
 
     def misses(self, row: Row) -> str:
-        """A ratio covers only the runs that got there; where some did not, it may not stand alone."""
+        """Where some run did not get there a ratio may not stand alone."""
         return "" if row["success_rate"] == 1 else f"{row['successes']} of {count(row['runs'], 'run')} got there"
 
-    def surer(self, row: Row) -> str:
+    def trade(self, row: Row) -> str:
+        """Where an arm that needs less gets there less often, or one that needs more does so more often."""
+        own, base = row["success_rate"], self.baseline["success_rate"]
+        is_less = self.part(row, "value") < 1
+        if own == base or (own > base) == is_less:
+            return ""
+        often = f"{self.baseline['successes']} of {self.baseline['runs']} for {self.base}"
+        return f"but gets there {'less' if is_less else 'more'} often than {often}"
+
+    def rates(self, row: Row, claim: Claim) -> str:
+        """How often both got there, where that is what is claimed, or all there is to say."""
+        p = f" (p {p_value(claim.p)})" if claim.p is not None else ""
         return (
             f"{row['method']} reached {self.target} in {row['successes']} of {count(row['runs'], 'run')} against "
-            f"{self.baseline['successes']} of {self.baseline['runs']} for {self.base} "
-            f"(log-rank p {p_value(row['logrank_p'])})"
+            f"{self.baseline['successes']} of {self.baseline['runs']} for {self.base}{p}"
         )
 
+    def bounded(self, row: Row, claim: Claim) -> str:
+        limit = bound(self.part(row, "bound"), self.part(row, "side"))
+        return f"{self.rates(row, claim)}, {limit} the {self.unit}"
 
-def _interval(row: Row) -> str:
-    return ratio_interval(row["ratio_ci_low"], row["ratio_ci_high"])
 
-
-def _standing(row: Row, baseline: Row) -> Standing:
+def _standing(row: Row, claim: Claim, words: _Words) -> Standing:
     if not row["runs"]:
         return "no runs"
+    if claim.claimed and claim.direction is not None:
+        return claim.direction
     if not row["successes"]:
         return "never"
-    side = _side(row["ratio_ci_low"], row["ratio_ci_high"])
-    if side == "faster" and row["success_rate"] < baseline["success_rate"]:
-        return "fragile"
-    more_often = row["success_rate"] > baseline["success_rate"]
-    if side == "unclear" and more_often and row["logrank_p"] is not None and row["logrank_p"] < 0.05:
-        return "surer"
-    return side if row["pairs"] else "no pair"
-
-
-def _side(low: float | None, high: float | None) -> Literal["faster", "slower", "unclear"]:
-    if low is None or high is None or low <= 1 <= high:
+    if words.part(row, "low") is not None:
         return "unclear"
-    return "faster" if high < 1 else "slower"
+    if words.part(row, "bound") is not None:
+        return "bound"
+    return "few" if words.part(row, "value") is not None else "apart"
 
 
-def _comparison(others: Sequence[Row], words: _Words) -> list[str]:
+def _comparison(others: Sequence[Row], found: Mapping[str, Claim], words: _Words) -> list[str]:
     """The best, or that there is none, in one sentence; all the others in a second."""
     groups: dict[Standing, list[Row]] = {}
-    for row in sorted(others, key=lambda row: row["ratio_steps_vs_baseline"] or 0.0):
-        groups.setdefault(_standing(row, words.baseline), []).append(row)
-    faster, fragile, surer, unclear, no_pair, slower = (
-        groups.get(kind, []) for kind in ("faster", "fragile", "surer", "unclear", "no pair", "slower")
-    )
-    if faster:
-        head, faster = f"{faster[0]['method']} needs {words.full(faster[0])}", faster[1:]
-    elif surer:
-        head, surer = words.surer(surer[0]), surer[1:]
+    for row in sorted(others, key=lambda row: words.part(row, "value") or 0.0):
+        groups.setdefault(_standing(row, found[row["method"]], words), []).append(row)
+
+    def rates(kind: Standing) -> list[str]:
+        return [words.rates(row, found[row["method"]]) for row in groups.get(kind, [])]
+
+    less, more_often = groups.get("less", []), rates("more often")
+    if less:
+        head, less = words.needs(less[0]), less[1:]
+    elif more_often:
+        head, more_often = more_often[0], more_often[1:]
+    elif not words.baseline["successes"]:
+        head = (
+            f"the baseline {words.base} itself never reached {words.target} within {words.budget} "
+            f"(0 of {count(words.baseline['runs'], 'run')}), so no ratio to it exists"
+        )
     else:
-        head = f"nothing tried {'clearly ' if fragile or unclear or no_pair else ''}beats {words.base}"
-    parts = []
-    if faster:
-        parts.append("also faster: " + listed([words.short(row) for row in faster]))
-    parts += [words.surer(row) for row in surer]
-    if fragile:
-        parts.append("faster, but gets there less often: " + listed([words.short(row) for row in fragile]))
-    if unclear:
-        parts.append("no clear difference: " + listed([words.short(row) for row in unclear]))
-    parts += [f"{words.reached(row)}, but in no seed together with {words.base}" for row in no_pair]
-    if slower:
-        parts.append("slower: " + listed([words.short(row) for row in slower]))
+        head = f"nothing tried was shown to beat {words.base}"
+    parts = ["also less: " + listed([words.short(row, words.trade(row)) for row in less])] if less else []
+    parts += more_often
+    if unclear := groups.get("unclear"):
+        shown = [words.short(row, *_resolution(found[row["method"]])) for row in unclear]
+        parts.append("no clear difference: " + listed(shown))
+    if more := groups.get("more"):
+        parts.append("more: " + listed([words.short(row, words.trade(row)) for row in more]))
+    parts += [f"less often: {text}" for text in rates("less often")]
+    if bounded := groups.get("bound"):
+        shown = [words.bounded(row, found[row["method"]]) for row in bounded]
+        parts.append("too few complete pairs for an interval: " + "; ".join(shown))
+    for row in groups.get("few", []):
+        seeds = f"of {count(row['pairs'], 'seed')}: no interval, no claim"
+        parts.append(f"{row['method']} took {ratio(words.part(row, 'value'))} the {words.unit} ({seeds})")
+    parts += rates("apart")
     parts += [words.never(row) for row in groups.get("never", [])]
     parts += [f"{row['method']} has no finished run" for row in groups.get("no runs", [])]
     return [f"On {words.title}, {head}.", *_sentence(parts)]
 
 
-def _anecdote(others: Sequence[Row], words: _Words) -> str:
+def _resolution(claim: Claim) -> tuple[str, ...]:
+    return ("within the resolution of its evaluations",) if claim.within_resolution else ()
+
+
+def _anecdotes(rows: Sequence[Row], words: _Words) -> str:
     parts = []
-    for row in others:
-        value = row["ratio_steps_vs_baseline"]
+    for row in rows[1:]:
+        value = words.part(row, "value")
         if not row["runs"]:
             parts.append(f"{row['method']} has no finished run")
         elif value is None:
-            parts.append(words.never(row) if not row["successes"] else words.reached(row))
+            parts.append(words.reached(row))
         else:
-            seconds = row["ratio_seconds_vs_baseline"]
-            crossed = seconds is not None and (value < 1) != (seconds < 1)
-            extra = f" but {ratio(seconds)} its training time" if crossed else ""
-            parts.append(f"{row['method']} took {ratio(value)} the steps of {words.base}{extra}")
-    return f"On {words.title}, in one seed, which is an anecdote and not evidence: {'; '.join(parts)}."
-
-
-def _without_baseline(others: Sequence[Row], words: _Words) -> str:
-    """The baseline is censored altogether: no ratio exists, only who got there and who did not."""
-    parts = []
-    if reached := [row for row in others if row["successes"]]:
-        parts += [words.reached(row) for row in reached]
-    parts += [words.never(row) for row in others if row["runs"] and not row["successes"]]
-    parts += [f"{row['method']} has no finished run" for row in others if not row["runs"]]
-    head = (
-        f"the baseline {words.base} itself never reached {words.target} within {words.budget} "
-        f"(0 of {count(words.baseline['runs'], 'run')}), so no ratio to it exists"
-    )
-    return f"On {words.title}, {head}: {'; '.join(parts)}."
+            parts.append(f"{row['method']} took {ratio(value)} the {words.unit} of {words.base}")
+    if not words.baseline["successes"]:
+        parts.insert(0, words.never(words.baseline))
+    return "; ".join(parts)
 
 
 def _best(rows: Sequence[Row], words: _Words) -> list[str]:
@@ -192,49 +207,77 @@ def _best(rows: Sequence[Row], words: _Words) -> list[str]:
     return sentences
 
 
-def _by_seconds(rows: Sequence[Row]) -> str | None:
-    """Steps and seconds may disagree: a clause where they order the methods differently.
-
-    Ratios that read the same count as equal, so that a difference nobody can see changes no order.
-    """
-    timed = [
-        row
-        for row in rows
-        if row["ratio_steps_vs_baseline"] is not None and row["ratio_seconds_vs_baseline"] is not None
-    ]
-    by_steps = sorted(timed, key=lambda row: row["ratio_steps_vs_baseline"])
-    by_seconds = sorted(by_steps, key=lambda row: round(row["ratio_seconds_vs_baseline"], 2))
-    if by_seconds == by_steps:
-        return None
-    parts = [f"{row['method']} {ratio(row['ratio_seconds_vs_baseline'])}" for row in by_seconds]
-    return f"in seconds of training the order is another: {', '.join(parts)}"
-
-
-def _cautions(rows: Sequence[Row], words: _Words) -> list[str]:
-    cautions = []
-    if pairs := [row["pairs"] for row in rows[1:] if row["pairs"]]:
-        fewest = min(pairs)
-        if fewest < FEW_PAIRS and _seeds(rows) > 1:
-            most = max(pairs)
-            if most >= FEW_PAIRS:
-                seeds = f"some comparisons rest on only {count(fewest, 'seed')}"
-            else:
-                seeds = f"only {count(fewest, 'seed')}" if most == fewest else f"only {fewest} to {most} seeds"
-            hint = "few, so the intervals are likely too narrow, and this is a hint rather than a proof"
-            cautions.append(f"{seeds}: {'an anecdote' if fewest == most == 1 else hint}")
-    elif 1 < _seeds(rows) < FEW_PAIRS:
-        cautions.append(f"only {count(_seeds(rows), 'seed')}: few")
-    baseline = words.baseline
-    if 0 < baseline["successes"] < baseline["runs"]:
-        missed = baseline["runs"] - baseline["successes"]
-        cautions.append(
-            f"{words.base} itself missed {words.target} in {missed} of {count(baseline['runs'], 'run')}, "
-            "and ratios cover only seeds in which both got there"
+def _cautions(rows: Sequence[Row], found: Mapping[str, Claim], words: _Words, study: Mapping[str, Any]) -> list[str]:
+    """What else a reader has to know: other costs that say otherwise, few seeds, looks, what could have been shown."""
+    parts = _other_costs(rows, found, words)
+    seeds = _seeds(rows)
+    if seeds < ENOUGH:
+        parts.append(f"only {count(seeds, 'seed')}: an interval, and so a claim, takes at least {ENOUGH}")
+    if words.baseline["successes"] and words.baseline["successes"] < words.baseline["runs"]:
+        missed = words.baseline["runs"] - words.baseline["successes"]
+        parts.append(
+            f"{words.base} itself missed {words.target} in {missed} of {count(words.baseline['runs'], 'run')}; "
+            "such runs count as longer than what they were given"
         )
-    return cautions
+    looks = len(study.get("looks") or ())
+    if looks > 1:
+        parts.append(f"after {looks} looks at this study, claims are tested at {level_of(study):.2g}")
+    primary = study.get("primary")
+    if primary is not None and primary in found and not found[primary].claimed and len(found) > 1:
+        parts.append(f"{primary} was named to be tested first, and without its claim there is none of the others")
+    return [*_sentence(parts), *_sentence(_missed(rows, found, words, study))]
 
 
-_OPENINGS = ("also ", "faster, ", "in seconds ", "no clear ", "only ", "slower: ", "some ")
+def _other_costs(rows: Sequence[Row], found: Mapping[str, Claim], words: _Words) -> list[str]:
+    """Other costs in which a claimed difference cannot be seen, or is the other way round; no order without
+    intervals."""
+    parts = []
+    for row in rows[1:]:
+        claim = found[row["method"]]
+        if not claim.claimed or claim.test != "ratio":
+            continue
+        for cost in COSTS:
+            keys = ratio_keys(cost)
+            low, high = row.get(keys["low"]), row.get(keys["high"])
+            if cost == words.cost or low is None or high is None:
+                continue
+            agrees = high < 1 if claim.direction == "less" else low > 1
+            if not agrees:
+                value = ratio(row[keys["value"]])
+                parts.append(f"in {COST_WORDS[cost]} {row['method']} is at {value} ({ratio_interval(low, high)})")
+    return parts
+
+
+def _missed(rows: Sequence[Row], found: Mapping[str, Claim], words: _Words, study: Mapping[str, Any]) -> list[str]:
+    """What the study could have shown of the arms without a clear difference, and what it would take."""
+    unclear = [row for row in rows[1:] if _standing(row, found[row["method"]], words) == "unclear"]
+    powers = [power for row in unclear if (power := sensitivity(row, rows, study)) is not None]
+    if not powers:
+        return []
+    low, high = (f"{f([power.shown for power in powers]):.2f}×" for f in (min, max))
+    shown = low if low == high else f"{low} to {high}, by arm"
+    seeds = [power.seeds for power in powers]
+    if None in seeds:
+        needed = "more than 1,000 seeds"
+    else:
+        fewest, most = min(map(int, filter(None, seeds))), max(map(int, filter(None, seeds)))
+        needed = count(most, "seed") if fewest == most else f"{whole(fewest)} to {count(most, 'seed')}"
+    return [f"this study could have shown a ratio of {shown}; to show 1.20× would take {needed}"]
+
+
+_OPENINGS = (
+    "after ",
+    "also ",
+    "in FLOPs",
+    "in seconds ",
+    "in steps",
+    "less ",
+    "more:",
+    "no clear ",
+    "only ",
+    "this ",
+    "too few ",
+)
 
 
 def _sentence(parts: list[str]) -> list[str]:

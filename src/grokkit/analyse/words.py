@@ -8,6 +8,10 @@ NOT_REACHED = "not reached"
 """What stands where a time to target does not exist, because the run or the median was censored."""
 
 
+COST_WORDS = {"steps": "steps", "seconds": "seconds of training", "flops": "FLOPs"}
+"""The costs of a run as sentences call them."""
+
+
 def number(value: float | None, missing: str = "–") -> str:
     """Three significant digits with thousands separators.
 
@@ -51,14 +55,14 @@ def _ratio_digits(value: float) -> str:
 
 
 def number_interval(low: float | None, high: float | None) -> str:
-    """An interval of times; an upper limit the data do not set is written ∞, no interval is empty.
+    """An interval of times; where the data set no upper limit, only the lower one; no interval is empty.
 
     >>> number_interval(1234, 2345), number_interval(1234, None), number_interval(None, None)
-    ('1,230–2,340', '1,230–∞', '')
+    ('1,230–2,340', '≥ 1,230', '')
     """
     if low is None and high is None:
         return ""
-    return f"{number(low, '0')}–{number(high, '∞')}"
+    return f"≥ {number(low)}" if high is None else f"{number(low, '0')}–{number(high)}"
 
 
 def ratio_interval(low: float | None, high: float | None) -> str:
@@ -68,6 +72,24 @@ def ratio_interval(low: float | None, high: float | None) -> str:
     '0.71–0.93'
     """
     return "" if low is None or high is None else f"{_ratio_digits(low)}–{_ratio_digits(high)}"
+
+
+def bound(value: float | None, side: str | None) -> str:
+    """A ratio of which only a limit is known.
+
+    >>> bound(3.14159, "at least"), bound(None, None)
+    ('at least 3.14×', '')
+    """
+    return "" if value is None else f"{side} {ratio(value)}"
+
+
+def short_bound(value: float | None, side: str | None) -> str:
+    """The same for the cell of a table.
+
+    >>> short_bound(3.14159, "at least"), short_bound(0.5, "at most"), short_bound(None, None)
+    ('≥ 3.14×', '≤ 0.50×', '')
+    """
+    return "" if value is None else f"{'≥' if side == 'at least' else '≤'} {ratio(value)}"
 
 
 def p_value(p: float | None) -> str:

@@ -14,6 +14,7 @@ import torch
 from grokkit.bench.measure import Comparison, Duel, alternate, compare
 from grokkit.errors import InputError, unknown
 from grokkit.files import atomic_write
+from grokkit.train.run import provenance
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +53,8 @@ class Result:
     note: str
 
     def record(self) -> dict[str, Any]:
-        """What the JSON file says of it."""
+        """What the JSON file says of it, and of where it was measured."""
+        origin = provenance()
         return {
             "id": self.row.id,
             "about": self.row.about,
@@ -61,6 +63,7 @@ class Result:
             "rounds": self.rounds,
             "threads": self.threads,
             "note": self.note,
+            **{name: origin[name] for name in ("processor", "torch")},
         }
 
 

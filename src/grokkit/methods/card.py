@@ -22,7 +22,8 @@ class Bilevel(ABC):
 
     At weights θ with gradients g, every ``every``-th step, before the inner one, the lab forms θ' = θ − η·direction(g)
     with the learning rate η, and gives :meth:`learn` the cotangents −η·∇L_outer(θ'). A subclass's initializer takes the
-    settings of the method, those of its transform as well. Both methods are pure, as a transform's ``update``.
+    settings of the method, those of its transform as well. ``direction`` and ``learn`` are pure, as a transform's
+    ``update``.
     """
 
     every: int
@@ -30,6 +31,10 @@ class Bilevel(ABC):
     @abstractmethod
     def direction(self, state: State, grads: Grads) -> Grads:
         """What the transform makes of ``grads``, as far as it depends on what is learned."""
+
+    def flops(self) -> int:
+        """Matrix products of an outer step, beside the forward and the backward pass on the outer data."""
+        return 0
 
     @abstractmethod
     def learn(self, state: State, grads: Grads, cotangents: Grads) -> State:
@@ -90,7 +95,8 @@ class Start(ABC):
 class Recipe:
     """A method's settings on one task, and where they come from.
 
-    ``settings``: of the method, of the optimizer, and ``init_scale``; what is not among them stays the card's.
+    ``settings``: of the method, of the optimizer, ``init_scale`` and ``held_out``; what is not among them stays the
+    card's.
     """
 
     settings: Mapping[str, Any]
@@ -115,6 +121,10 @@ class MethodCard:
             None if it does not.
         start: what the method does before the first step; the initializer's arguments with a default are settings, too.
             None if it does nothing.
+        flops: floating-point operations in the matrix products that the method, or an optimizer of its own, adds to a
+            step: from the shapes of the parameters by name, in the form in which they are trained, and the method's
+            settings. None if it works entry by entry, which counts as no product, as an optimizer's moments do.
+        held_out: the default of the setting of that name: the share of the training rows that no batch has.
         presets: settings whose default is another than the factory's, ``bilevel``'s or ``start``'s own.
         recipes: by the name of a task, without its sizes (``mnist``): the settings that are the defaults there.
         smallest: settings under which the test suite can see the method act within a few steps.
@@ -142,6 +152,8 @@ class MethodCard:
     factory: Callable[..., GradientTransform] | None = None
     bilevel: type[Bilevel] | None = None
     start: type[Start] | None = None
+    flops: Callable[[Mapping[str, torch.Size], Mapping[str, Any]], int] | None = None
+    held_out: float = 0.0
     presets: Mapping[str, Any] = field(default_factory=dict)
     recipes: Mapping[str, Recipe] = field(default_factory=dict)
     smallest: Mapping[str, Any] = field(default_factory=dict)

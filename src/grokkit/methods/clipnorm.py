@@ -76,6 +76,7 @@ CLIP_ONLY = MethodCard(
     equations="g' = g·min(1, max_norm/‖g‖₂), over all tensors",
     cost="two passes over the gradients a step; no memory",
     factory=clip_norm,
+    held_out=0.02,  # NeuralGrok's, so that both train on the same rows
     optimizer=ADAM_L2.optimizer,
     optimizer_source="the adam-l2 arm's, so that the clipping is the only difference",
     recipes=ADAM_PAPER.recipes,

@@ -103,13 +103,20 @@ class Decoder(nn.Module):
         """Floating-point operations in the matrix products of one forward pass, two per multiply-add.
 
         Layers but the last: 24·B·T·W² + 4·B·T²·W; the last, at the answer position only:
-        (20 + 4·T)·B·W² + 4·B·T·W; the head: 2·B·W·V. A training step costs three times as much. What prefix
-        sharing saves is not subtracted: it depends on the batch.
+        (20 + 4·T)·B·W² + 4·B·T·W; the head: 2·B·W·V. Looking up embeddings is no product. What prefix sharing saves is
+        not subtracted: it depends on the batch.
         """
         b, t, w = batch, tokens, self.width
         full = 24 * b * t * w * w + 4 * b * t * t * w
         last = (20 + 4 * t) * b * w * w + 4 * b * t * w
         return (self.depth - 1) * full + last + 2 * b * w * self.vocabulary
+
+    def step_flops(self, batch: int, tokens: int) -> int:
+        """The same of a forward and a backward pass: three times a forward pass.
+
+        Every product has a gradient with respect to both factors. The first one's inputs are trained embeddings.
+        """
+        return 3 * self.forward_flops(batch, tokens)
 
 
 class Block(nn.Module):

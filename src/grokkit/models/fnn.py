@@ -61,15 +61,15 @@ class FNN(nn.Module):
         check_sizes("fnn", "the paper uses 3, 128 and 512", depth=depth, dim=dim, width=width)
         self.reads_tokens = features is None
         if features is not None and vocabulary is None and tokens is None:
-            embedded, embedding_weights = dim, features * dim
+            embedded, self._embedding_weights = dim, features * dim
             self.input_embedding = Linear(features, dim, bias=False)
         elif features is None and vocabulary is not None and tokens is not None:
-            embedded, embedding_weights = tokens * dim, 0  # looking up is no product
+            embedded, self._embedding_weights = tokens * dim, 0  # looking up is no product
             self.token_embeddings = nn.Embedding(vocabulary, dim)
         else:
             raise InputError("an fnn reads tokens or features: give vocabulary and tokens, or features alone")
         sizes = [embedded, *[width] * (depth - 1), classes]
-        self._weights = embedding_weights + weights(sizes)
+        self._weights = self._embedding_weights + weights(sizes)
         self.layers = relu_layers(sizes, bias=bias)
         self.use_tables = True
         if init_scale != 1.0:
@@ -78,7 +78,7 @@ class FNN(nn.Module):
     def forward(self, inputs: Tensor) -> Tensor:
         """Logits of tokens (B, T) or features (B, F)."""
         if self.reads_tokens:
-            few = len(inputs) <= len(self.token_embeddings.weight)
+            few = len(inputs) <= self.token_embeddings.num_embeddings
             if self.use_tables and not few and inputs.device.type == "cpu" and is_float32() and not transformed():
                 layers = [tensor for layer in self.layers for tensor in (layer.weight, layer.bias)]
                 return _Network.apply(inputs, self.token_embeddings.weight, *layers)
@@ -90,9 +90,16 @@ class FNN(nn.Module):
     def forward_flops(self, batch: int, tokens: int) -> int:
         """Floating-point operations in the matrix products of one forward pass: 2·B per weight.
 
-        A training step costs three times as much.
+        Looking up tokens is no product. What tables save is not subtracted: it depends on the batch.
         """
         return 2 * batch * self._weights
+
+    def step_flops(self, batch: int, tokens: int) -> int:
+        """The same of a forward and a backward pass: 6·B per weight, and 4·B where the inputs are features.
+
+        Features need no gradient, so their layer has one product less.
+        """
+        return 3 * self.forward_flops(batch, tokens) - 2 * batch * self._embedding_weights
 
 
 class _Network(torch.autograd.Function):

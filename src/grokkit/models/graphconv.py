@@ -85,12 +85,23 @@ class GraphConv(nn.Module):
     def forward_flops(self, batch: int, tokens: int) -> int:
         """Floating-point operations in the matrix products of one forward pass, with ``tokens`` places for atoms.
 
-        Of a layer 2·K·(E·(1 + I·O) + …) for the four Θ of E hidden units, 2·B·A·(1 + K)·I·O for the root and the
-        products with Θ, 2·K·B·A²·min(I, O) for the sums over neighbours; then 2·B a weight of the linear layers. A
-        training step costs three times as much.
+        Of a layer 2·K·E·(K + I·O) for the four Θ of E hidden units, 2·B·A·(1 + K)·I·O for the root and the products
+        with Θ, 2·K·B·A²·min(I, O) for the sums over neighbours; then 2·B a weight of the linear layers.
         """
-        linear = self.fc.in_features * self.fc.out_features + self.head.in_features * self.head.out_features
-        return sum(conv.flops(batch, tokens) for conv in (self.conv_1, self.conv_2)) + 2 * batch * linear
+        return sum(conv.flops(batch, tokens) for conv in (self.conv_1, self.conv_2)) + self._linear_flops(batch)
+
+    def step_flops(self, batch: int, tokens: int) -> int:
+        """The same of a forward and a backward pass: three times a forward pass, less what needs no gradient.
+
+        That is the kinds of bond, which Θ is made from, the adjacency matrices, and the features of the atoms.
+        """
+        first = self.conv_1.step_flops(batch, tokens, reads_features=True)
+        second = self.conv_2.step_flops(batch, tokens, reads_features=False)
+        return first + second + 3 * self._linear_flops(batch)
+
+    def _linear_flops(self, batch: int) -> int:
+        layers = (self.fc, self.head)
+        return 2 * batch * sum(layer.in_features * layer.out_features for layer in layers)
 
 
 class EdgeConv(nn.Module):
@@ -124,9 +135,23 @@ class EdgeConv(nn.Module):
 
     def flops(self, batch: int, atoms: int) -> int:
         """See :meth:`GraphConv.forward_flops`."""
+        return sum(self._products(batch, atoms))
+
+    def step_flops(self, batch: int, atoms: int, *, reads_features: bool) -> int:
+        """See :meth:`GraphConv.step_flops`; ``reads_features``: whether its inputs need no gradient."""
+        hidden, theta, weighted, neighbours = self._products(batch, atoms)
+        if not reads_features:
+            return 2 * hidden + 3 * theta + 3 * weighted + 2 * neighbours
+        # The sum over neighbours has a gradient only where it comes after the product with Θ.
+        summed_first = self.inputs < self.outputs
+        return 2 * hidden + 3 * theta + 2 * weighted + (1 if summed_first else 2) * neighbours
+
+    def _products(self, batch: int, atoms: int) -> tuple[int, int, int, int]:
+        """A forward pass's: the hidden layer of Θ, its second, root and Θ with the atoms, and sums over neighbours."""
         weights, first = self.inputs * self.outputs, self.nn[0]
         assert isinstance(first, nn.Linear)
-        theta = 2 * BOND_KINDS * first.out_features * (BOND_KINDS + weights)
-        products = 2 * batch * atoms * (1 + BOND_KINDS) * weights
+        hidden = 2 * BOND_KINDS * first.out_features * BOND_KINDS
+        theta = 2 * BOND_KINDS * first.out_features * weights
+        weighted = 2 * batch * atoms * (1 + BOND_KINDS) * weights
         neighbours = 2 * BOND_KINDS * batch * atoms * atoms * min(self.inputs, self.outputs)
-        return theta + products + neighbours
+        return hidden, theta, weighted, neighbours

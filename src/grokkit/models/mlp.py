@@ -37,7 +37,7 @@ class MLP(nn.Module):
         super().__init__()
         check_sizes("mlp", "the paper uses 3 and 200", depth=depth, width=width)
         sizes = [features, *[width] * (depth - 1), classes]
-        self._weights = weights(sizes)
+        self._weights, self._first_weights = weights(sizes), weights(sizes[:2])
         self.layers = relu_layers(sizes)
         if init_scale != 1.0:
             scale_weights(self, init_scale)
@@ -46,8 +46,11 @@ class MLP(nn.Module):
         return through(self.layers, x_BF)
 
     def forward_flops(self, batch: int, tokens: int) -> int:
-        """Floating-point operations in the matrix products of one forward pass: 2·B per weight.
-
-        A training step costs three times as much.
-        """
+        """Floating-point operations in the matrix products of one forward pass: 2·B per weight."""
         return 2 * batch * self._weights
+
+    def step_flops(self, batch: int, tokens: int) -> int:
+        """The same of a forward and a backward pass: 6·B per weight, 4·B in the first layer, whose inputs need no
+        gradient.
+        """
+        return 3 * self.forward_flops(batch, tokens) - 2 * batch * self._first_weights

@@ -102,9 +102,17 @@ class TwoLayer(nn.Module):
     def forward_flops(self, batch: int, tokens: int) -> int:
         """Floating-point operations in the matrix products of one forward pass with W as a matrix: 2·B·M·(p + 1).
 
-        A training step counts three times as much, as everywhere. What inner products save is not subtracted.
+        What inner products save is not subtracted.
         """
         return 2 * batch * len(self.output) * (self.dim + 1)
+
+    def step_flops(self, batch: int, tokens: int) -> int:
+        """The same of a forward and a backward pass: 4·B·M·(p + 1), and 2·B·M more if the outputs are trained.
+
+        The data need no gradient, and fixed outputs none.
+        """
+        trained = isinstance(self.output, nn.Parameter)
+        return 2 * self.forward_flops(batch, tokens) + (2 * batch * len(self.output) if trained else 0)
 
 
 class _Preactivations(torch.autograd.Function):

@@ -7,6 +7,7 @@ bundles it.
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Mapping, Sequence
 from html import escape
@@ -16,6 +17,7 @@ from typing import Any
 import polars as pl
 import vl_convert
 
+from grokkit.analyse.claims import claimed_cost
 from grokkit.analyse.target import target_of
 from grokkit.analyse.words import count, whole
 from grokkit.report import sections
@@ -23,6 +25,7 @@ from grokkit.report.charts import page_charts
 from grokkit.report.images import vega_lite_version
 from grokkit.report.schemas import completed
 from grokkit.report.slots import figure_sections, section
+from grokkit.report.table import CLAIMED
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline' 'unsafe-eval'; img-src data:"
 """Nothing is loaded from anywhere; 'unsafe-eval' because Vega compiles its expressions."""
@@ -47,7 +50,7 @@ def build_page(
         section("Leaderboard", _leaderboard_note(study), sections.leaderboard_table(leaderboard_rows, study)),
         *figure_sections(study, charts["charts"].keys(), tables),
         section("Every run", "", sections.runs_table(runs, study["methods"])),
-        section("What the words mean", "", sections.definitions(study)),
+        section("What the words mean", "", sections.definitions(study, claimed_cost(leaderboard_rows, study))),
         section("How this was made", "", sections.provenance(study, runs) + _METHODS + sections.methods_table(study)),
     ]
     body = _unbroken("\n".join(parts))
@@ -112,7 +115,10 @@ def _counted(n: int, noun: str) -> str:
 
 def _leaderboard_note(study: Mapping[str, Any]) -> str:
     seeds, base = count(len(study["seeds"]), "seed"), escape(study["baseline"])
-    return f"Medians over {seeds} with 95 % intervals. Ratios are paired by seed; below 1 is less than {base}."
+    return (
+        f"Medians over {seeds} with 95 % intervals. Ratios are paired by seed; below 1 is less than {base}. "
+        f"{CLAIMED} is claimed, all arms taken together; intervals are for each arm alone."
+    )
 
 
 def _unbroken(text: str) -> str:
@@ -129,6 +135,7 @@ def _json(value: Any) -> str:
 _GLOBALS = "window.vegaEmbed = vegaEmbed; window.vega = vega; window.vegaLite = vegaLite;"
 
 
+@functools.cache
 def _vega() -> str:
     """Vega's script without the sequences HTML would take for the end of a script; only strings can hold them."""
     bundle = vl_convert.javascript_bundle(_GLOBALS, vega_lite_version())

@@ -9,17 +9,23 @@ from typing import Any
 
 import polars as pl
 
+from grokkit.analyse.claims import Claim, claimed_cost, claims, level_of
+from grokkit.analyse.leaderboard import ratio_keys
+from grokkit.analyse.survival import Cost
 from grokkit.analyse.target import MEASURES, Measure, best_shown, best_text, target_of
 from grokkit.analyse.words import (
+    COST_WORDS,
     NOT_REACHED,
     number,
     number_interval,
     p_value,
     ratio,
-    ratio_interval,
     whole,
 )
 from grokkit.report.looks import Look, looks
+from grokkit.report.table import CLAIMED, costs_in_order, ratio_cell
+
+_COST_HEADS: dict[Cost, str] = {"steps": "steps", "seconds": "seconds", "flops": "FLOPs"}
 
 _MARKS = {
     "circle": '<circle cx="20" cy="6" r="4"/>',
@@ -55,14 +61,20 @@ def key(methods: Sequence[str], shown: Collection[str] | None = None) -> str:
 def leaderboard_table(rows: Sequence[Mapping[str, Any]], study: Mapping[str, Any]) -> str:
     target, base = target_of(study).short, escape(study["baseline"])
     best = best_shown(rows, study)
+    costs = costs_in_order(claimed_cost(rows, study))
+    found = {claim.method: claim for claim in claims(rows, study)}
+    is_stable_asked = any(row["stable"] is not None for row in rows)
     head = [
         "method",
         f"runs that<br>reached {target}",
-        f"steps<br>to {target}",
-        f"seconds of training<br>to {target}",
+        f"first touch<br>of {target}",
+        "steps until<br>it stays",
+        *(["stable<br>from step"] if is_stable_asked else []),
+        "dips,<br>deepest",
         "delay<br>in steps",
-        f"steps<br>vs {base}",
-        f"seconds<br>vs {base}",
+        "seconds of<br>training",
+        *(f"{_COST_HEADS[cost]}<br>vs {base}" for cost in costs),
+        "p,<br>adjusted",
         "log-rank<br>p",
         *(f"best held-out<br>{measure}" for measure in best),
     ]
@@ -71,36 +83,71 @@ def leaderboard_table(rows: Sequence[Mapping[str, Any]], study: Mapping[str, Any
     for row in rows:
         missing = NOT_REACHED if row["runs"] else "no runs"
         itself = row["method"] == study["baseline"]
-        # Where a seed is missing from the ratio, the ratio alone would flatter or blame: say how many are in it.
-        partial = row["pairs"] < len(study["seeds"])
-        pairs = "baseline" if itself else f"{row['pairs']} of {len(study['seeds'])} seeds" if partial else ""
+        claim = found.get(row["method"])
         body.append(
             [
                 swatch(styles[row["method"]]) + escape(row["method"]),
                 _cell(f"{row['successes']}/{row['runs']}", ""),
+                _cell(number(row["median_first_steps"], missing)),
                 _cell(
                     number(row["median_steps"], missing),
                     number_interval(row["median_steps_low"], row["median_steps_high"]),
                 ),
+                *([_stable_cell(row)] if is_stable_asked else []),
+                _cell(whole(row["dips"]), _dip(row, target_of(study).measure)),
+                _cell(number(row["median_delay_steps"], missing)),
                 _cell(
                     number(row["median_train_seconds"], missing),
                     number_interval(row["median_train_seconds_low"], row["median_train_seconds_high"]),
                 ),
-                _cell(number(row["median_delay_steps"], missing), ""),
-                _cell(
-                    ratio(row["ratio_steps_vs_baseline"]),
-                    ratio_interval(row["ratio_ci_low"], row["ratio_ci_high"]),
-                    pairs,
+                *(
+                    _cell("–") if itself and place else _ratio_cell(row, cost, claim, place == 0, study)
+                    for place, cost in enumerate(costs)
                 ),
-                _cell(
-                    ratio(row["ratio_seconds_vs_baseline"]),
-                    ratio_interval(row["ratio_seconds_ci_low"], row["ratio_seconds_ci_high"]),
-                ),
-                _cell(p_value(row["logrank_p"]), ""),
+                _cell(p_value(claim.p_adjusted), _test_note(claim)) if claim else _cell("–"),
+                _cell(p_value(row["logrank_p"]), _rank_note(row)),
                 *(_best_cell(measure, row) for measure in best),
             ]
         )
     return _table("Leaderboard: one row per method", head, body)
+
+
+def _ratio_cell(
+    row: Mapping[str, Any], cost: Cost, claim: Claim | None, is_claimed_cost: bool, study: Mapping[str, Any]
+) -> tuple[str, str]:
+    if claim is None:
+        return _cell(ratio(row[ratio_keys(cost)["value"]]), "baseline")
+    value, interval = ratio_cell(row, cost, claim if is_claimed_cost else None)
+    seeds = len(study["seeds"])
+    # Where a seed says nothing, the ratio alone would flatter or blame: say how many are in it.
+    partial = is_claimed_cost and 0 < row["pairs"] < seeds
+    return _cell(value, interval, f"{row['pairs']} of {seeds} seeds" if partial else "")
+
+
+def _stable_cell(row: Mapping[str, Any]) -> tuple[str, str]:
+    return _cell(number(row["median_stable_steps"], NOT_REACHED), f"{row['stable'] or 0}/{row['runs']}")
+
+
+def _dip(row: Mapping[str, Any], measure: Measure) -> str:
+    depth = row["deepest_dip"]
+    if not depth:
+        return ""
+    return f"{100 * depth:.1f} points" if measure == "accuracy" else f"+{number(depth)}"
+
+
+def _test_note(claim: Claim) -> str:
+    """What the p value beside it is of, where that is not the ratio, and whether it makes a claim."""
+    said = {"ratio": "", "successes": "of how often", None: ""}[claim.test]
+    mark = "claimed" if claim.claimed else "within the resolution" if claim.within_resolution else ""
+    return ", ".join(part for part in (said, mark) if part)
+
+
+def _rank_note(row: Mapping[str, Any]) -> str:
+    """Which side is earlier, and the least p that so few runs could have had, if that is large enough to matter."""
+    if row["logrank_p"] is None:
+        return ""
+    least = row["logrank_least_p"]
+    return ", ".join([row["logrank_direction"], *([f"least {p_value(least)}"] if least >= 0.001 else [])])
 
 
 def _best_cell(measure: Measure, row: Mapping[str, Any]) -> tuple[str, str]:
@@ -188,7 +235,8 @@ def methods_table(study: Mapping[str, Any]) -> str:
     return _table("Methods and their settings", ["method", "what it is", "optimizer", "settings"], body, text=True)
 
 
-def definitions(study: Mapping[str, Any]) -> str:
+def definitions(study: Mapping[str, Any], cost: Cost) -> str:
+    """``cost``: the one that the study claims in."""
     target, base = target_of(study).at_least, escape(study["baseline"])
     budget = whole(study["budget"])
     terms = {
@@ -201,18 +249,27 @@ def definitions(study: Mapping[str, Any]) -> str:
         "above 1.1 times a target that is a loss, for as many steps as <code>--after</code> says, all within the run.",
         "dips": "How often the run falls more than one point below the target, or above 1.1 times a target that is a "
         "loss, after first reaching it, and how far below the target the deepest goes: in points of accuracy, or in "
-        "the loss's unit. The four stand side by side because they may rank methods differently.",
+        "the loss's unit. In the leaderboard the most and the deepest of a method's runs. "
+        "First touch, stays, stable and dips stand side by side because they may rank methods differently.",
         "delay": "Steps from memorized to generalized.",
-        "not reached": f"A run that did not generalize within its budget of {budget} steps is censored: its time "
-        "counts as later than the budget. It is never dropped. A diverged run counts the same.",
-        "median": "Kaplan–Meier median over runs, which takes censored runs into account, with a 95 % interval "
-        "(log-log, inverted). ∞: so few or so late runs set no upper limit. With more than half of the runs censored "
-        "there may be no median.",
-        "ratio": f"A method's time over {base}'s for the same seed: same split, same start where shapes allow, same "
-        "batches. Geometric mean over the seeds in which both generalized; 95 % interval by 10,000 bootstrap "
-        "resamples of seeds. Below 1 is less than the baseline; an interval that contains 1 is no clear difference.",
-        "log-rank p": "How often times to target would differ this much if method and baseline were equally fast, "
-        "censored runs included. For large samples; with a handful of seeds, a hint.",
+        "not reached": "A run that did not stay at the target within its budget of "
+        f"{budget} steps counts as longer than its last evaluation below the target. It is never dropped. A diverged "
+        "run cannot come back, and counts as longer than the budget.",
+        "median": "Kaplan–Meier median over runs, which takes runs that did not get there into account, with a 95 % "
+        "interval (log-log, inverted). “≥”: so few runs, or so late ones, set no upper limit.",
+        "ratio": f"A method's cost over {base}'s for the same seed: same split, same start where shapes allow, same "
+        "batches. With all times known, the geometric mean and the t interval on logarithms. A run that did not get "
+        "there enters as longer than it was seen to be, in a model of normally distributed logarithms with one "
+        "variance for both arms, and the interval is by profile likelihood. Below three pairs with both times there "
+        "is none, only a bound (≥, ≤). Intervals are 95 % each, not adjusted for the number of arms: one that "
+        "excludes 1 may stand without a claim.",
+        "claimed": f"{CLAIMED} marks what this study may claim. The p values of its ratios in {COST_WORDS[cost]}, or "
+        "where a ratio has no interval those of how often runs got there (Fisher's exact test), are adjusted "
+        f"together by Holm's procedure, and claimed at {level_of(study):.3g}. The other costs stand beside and claim "
+        "nothing.",
+        "log-rank p": "How often times to target would differ this much if method and baseline were equally fast, not "
+        "paired, runs that did not get there included. Below ten runs each it is counted over all ways to label the "
+        "runs, of which few runs have few: “least” is the smallest p that there could have been.",
         "best": "The best that a run's evaluations found, which flatters a little; in the leaderboard the median over "
         "runs, and the least and the greatest. Runs that stop at the target are not to be compared by it.",
         "seconds": "Time spent in training steps, evaluations not counted. Holds for the machine below only.",

@@ -24,7 +24,10 @@ _COST_NOTE = (
     "Mean over the runs that reached the target, up to there. Paler: over those that did not, all that they spent. "
     "Weak models are what a method trains before its first step, every attempt counted."
 )
-_ATTEMPTS_NOTE = "In the order tried, cheapest first, until one generalizes a little; all are charged to the run."
+_ATTEMPTS_NOTE = (
+    "In the order tried, cheapest first, until one generalizes a little. All are part of the run's seconds and FLOPs, "
+    "none of its steps."
+)
 _AMPLIFIER_NOTE = (
     "Each entry g of a gradient tensor is weighted by exp f(g), normalized over the tensor; f is the amplifier. "
     "At 0.69 a weight is twice a zero entry's. First seed."
@@ -136,7 +139,7 @@ def _norms() -> str:
 def _costs(target: str) -> str:
     figures = [
         ("cost:seconds", f"Seconds to {target}", "of training, on one machine"),
-        ("cost:flops", f"FLOPs to {target}", "training FLOPs, whatever the machine"),
+        ("cost:flops", f"FLOPs to {target}", "of matrix products, whatever the machine"),
     ]
     return f'<div class="pair">{"".join(_figure(*figure, f"{figure[1]}, by method.") for figure in figures)}</div>'
 

@@ -1,67 +1,110 @@
-"""The leaderboard as a table for the terminal: made for 100 columns, whole at 80."""
+"""The leaderboard as a table for the terminal: all of it from 96 columns on, the most important from 60."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from grokkit.analyse.claims import Claim, claimed_cost, claims
+from grokkit.analyse.leaderboard import ratio_keys
+from grokkit.analyse.survival import COSTS, Cost
 from grokkit.analyse.target import Measure, best_shown, best_text, target_of
-from grokkit.analyse.words import (
-    NOT_REACHED,
-    number,
-    number_interval,
-    p_value,
-    ratio,
-    ratio_interval,
-)
+from grokkit.analyse.words import NOT_REACHED, number, number_interval, ratio, ratio_interval, short_bound, whole
 
 if TYPE_CHECKING:
     from rich.table import Table
 
+CLAIMED = "*"
+"""Stands after a ratio that the study may claim."""
 
-def leaderboard_table(rows: Sequence[Mapping[str, Any]], study: Mapping[str, Any]) -> Table:
-    """A rich table of ``rows`` (of leaderboard.json), intervals under the values they belong to."""
+_HEADS: dict[Cost, str] = {"steps": "steps", "seconds": "secs", "flops": "FLOPs"}
+
+
+_EVENTS_FROM = 76
+_ALL_COSTS_FROM = 96
+"""Columns of the terminal from which on first touch and dips are shown, and the costs that the study claims nothing
+in."""
+
+
+def leaderboard_table(rows: Sequence[Mapping[str, Any]], study: Mapping[str, Any], width: int = 100) -> Table:
+    """A rich table of ``rows`` (of leaderboard.json), intervals under the values they belong to.
+
+    A terminal of less than ``width`` = 96 columns gets fewer of them, and no cell that is cut.
+    """
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
     target, best = target_of(study).short.replace(" ", "\u00a0"), best_shown(rows, study)[:1]
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, header_style="bold", pad_edge=False, padding=(0, 1, 0, 0))
+    found = {claim.method: claim for claim in claims(rows, study)}
+    costs = costs_in_order(claimed_cost(rows, study))[: 3 if width >= _ALL_COSTS_FROM else 1]
+    has_events = width >= _EVENTS_FROM
+    table = Table(
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        header_style="bold",
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
+        caption=_legend(found.values()),
+        caption_justify="left",
+    )
     table.add_column("method", overflow="fold", min_width=12)
-    for header in (
-        f"reached\n{target}",
-        f"steps\nto {target}",
-        f"train secs\nto {target}",
-        "delay,\nsteps",
-        "steps vs\nbaseline",
-        "log-rank\np",
-    ):
+    events = ["first\ntouch", "dips"] if has_events else []
+    for header in (f"reached\n{target}", *events[:1], f"steps\nto {target}", *events[1:]):
         table.add_column(header, justify="right", no_wrap=True)
+    for cost in costs:
+        table.add_column(f"{_HEADS[cost]} vs\nbaseline", justify="right", no_wrap=True)
     for row in rows:
-        baseline = row["method"] == study["baseline"]
+        is_baseline = row["method"] == study["baseline"]
         missing = NOT_REACHED if row["runs"] else "no runs"
-        ratio_note = "baseline" if baseline else ratio_interval(row["ratio_ci_low"], row["ratio_ci_high"])
-        if not baseline and 0 < row["pairs"] < row["runs"]:
-            ratio_note = f"{ratio_note}\n{row['pairs']}/{row['runs']} pairs".lstrip("\n")
+        touch = [number(row["median_first_steps"], "–")] if has_events else []
+        dips = [whole(row["dips"], "–")] if has_events else []
+        ratios = [
+            _stacked(
+                Text, *ratio_cell(row, cost, found.get(row["method"]) if not place else None), _partial(row, place)
+            )
+            for place, cost in enumerate(costs)
+        ]
         table.add_row(
             # Text, not str: a name from the command line may hold [brackets], which rich would read as markup.
-            Text(row["method"], style="bold" if baseline else ""),
+            Text(row["method"], style="bold" if is_baseline else ""),
             _stacked(Text, f"{row['successes']}/{row['runs']}", _best(row, best)),
+            *touch,
             _stacked(
                 Text,
                 number(row["median_steps"], missing),
                 number_interval(row["median_steps_low"], row["median_steps_high"]),
             ),
-            _stacked(
-                Text,
-                number(row["median_train_seconds"], missing),
-                number_interval(row["median_train_seconds_low"], row["median_train_seconds_high"]),
-            ),
-            number(row["median_delay_steps"], "–"),
-            _stacked(Text, ratio(row["ratio_steps_vs_baseline"]), ratio_note),
-            p_value(row["logrank_p"]),
+            *dips,
+            *(["baseline", *[""] * (len(costs) - 1)] if is_baseline else ratios),
         )
     return table
+
+
+def _partial(row: Mapping[str, Any], place: int) -> str:
+    """How many seeds are in the ratio that the study claims in, if not all."""
+    return f"{row['pairs']}/{row['runs']} seeds" if not place and 0 < row["pairs"] < row["runs"] else ""
+
+
+def costs_in_order(claimed: Cost) -> list[Cost]:
+    """The cost that the study claims in, and the others beside it."""
+    return [claimed, *(cost for cost in COSTS if cost != claimed)]
+
+
+def ratio_cell(row: Mapping[str, Any], cost: Cost, claim: Claim | None) -> tuple[str, str]:
+    """The ratio in ``cost``, marked if it is what ``claim`` claims, or its bound; and the interval."""
+    keys = ratio_keys(cost)
+    value = row.get(keys["value"])
+    mark = CLAIMED if claim is not None and claim.claimed and claim.test == "ratio" else ""
+    limit = short_bound(row.get(keys["bound"]), row.get(keys["side"]))
+    shown = f"{ratio(value)}{mark}" if value is not None else limit or "–"
+    return shown, ratio_interval(row.get(keys["low"]), row.get(keys["high"]))
+
+
+def _legend(found: Any) -> str:
+    claimed = any(claim.claimed and claim.test == "ratio" for claim in found)
+    mark = f"{CLAIMED} claimed, all arms taken together (Holm). " if claimed else ""
+    return f"{mark}Intervals are 95 % each, not adjusted for the number of arms."
 
 
 def _best(row: Mapping[str, Any], measures: Sequence[Measure]) -> str:
@@ -69,5 +112,5 @@ def _best(row: Mapping[str, Any], measures: Sequence[Measure]) -> str:
     return "".join(f"best\u00a0{best_text(measure, row[f'best_{measure}'])}" for measure in measures if row["runs"])
 
 
-def _stacked(text: Any, value: str, note: str) -> Any:
-    return text.assemble(value, ("\n" + note if note else "", "dim"))
+def _stacked(text: Any, value: str, *notes: str) -> Any:
+    return text.assemble(value, ("".join(f"\n{note}" for note in notes if note), "dim"))

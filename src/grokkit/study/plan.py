@@ -10,7 +10,7 @@ from grokkit.errors import InputError, unknown
 from grokkit.methods import CARDS
 from grokkit.train.catalogue import method_config
 from grokkit.train.config import MethodConfig, RunConfig, checked
-from grokkit.train.setup import build_model, build_problem, build_start
+from grokkit.train.setup import build_model, build_problem, build_start, set_apart
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,16 @@ class Plan:
     study: dict[str, Any]
 
 
-def make_plan(*, methods: Sequence[str], seeds: int, baseline: str | None, command: str, **settings: Any) -> Plan:
+def make_plan(
+    *,
+    methods: Sequence[str],
+    seeds: int,
+    baseline: str | None,
+    command: str,
+    claim: str | None = None,
+    primary: str | None = None,
+    **settings: Any,
+) -> Plan:
     """Plan every method on seeds 0 to ``seeds`` − 1.
 
     Runs go seed by seed, so that a study stopped early holds whole pairs.
@@ -31,6 +40,8 @@ def make_plan(*, methods: Sequence[str], seeds: int, baseline: str | None, comma
         seeds: how many, at least 1.
         baseline: the method every ratio refers to; None for ``adamw`` if it is there, else the first.
         command: the command line, for the record.
+        claim: the cost to claim in; None for what the folder says, or FLOPs.
+        primary: the method to test first and alone; None for what the folder says, or none.
         settings: the fields of :class:`RunConfig` that all runs share.
 
     Raises:
@@ -49,14 +60,24 @@ def make_plan(*, methods: Sequence[str], seeds: int, baseline: str | None, comma
     problem = build_problem(first)
     model = build_model(first.model, problem.task, first.seed)
     for config in configs.values():
+        set_apart(config, problem.split.train, first.seed)
         if (start := build_start(config)) is not None:
             start.check(model)
+    labels = list(configs)
+    reference = labels[0] if baseline is None else _label(baseline, "baseline", configs, spec)
+    if baseline is None and "adamw" in configs:
+        reference = "adamw"
+    first_tested = None if primary is None else _label(primary, "primary", configs, spec)
+    if first_tested == reference:
+        raise InputError(f"--primary {primary} is the baseline; name the method that is to be compared with it first")
     study = {
         "title": problem.task.name,
         "task": first.task.model_dump(),
         "model": first.model.model_dump(),
-        "methods": list(configs),
-        "baseline": _baseline(baseline, configs, spec),
+        "methods": labels,
+        "baseline": reference,
+        "claim": claim,
+        "primary": first_tested,
         "seeds": list(range(seeds)),
         "budget": first.budget,
         "target": first.target,
@@ -78,12 +99,10 @@ def _methods(texts: Sequence[str], task: str) -> dict[str, MethodConfig]:
     return configs
 
 
-def _baseline(asked: str | None, configs: dict[str, MethodConfig], task: str) -> str:
-    if asked is None:
-        return "adamw" if "adamw" in configs else next(iter(configs))
+def _label(asked: str, option: str, configs: dict[str, MethodConfig], task: str) -> str:
     label = method_config(asked, task).label
     if label not in configs:
-        raise unknown("baseline", label, configs)
+        raise unknown(option, label, configs)
     return label
 
 
@@ -92,5 +111,5 @@ def _detail(config: MethodConfig) -> dict[str, Any]:
         "title": config.card,
         "summary": CARDS[config.card].summary,
         "optimizer": config.optimizer.model_dump(),
-        "settings": config.settings,
+        "settings": {**config.settings, "held_out": config.held_out},
     }

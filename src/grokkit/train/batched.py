@@ -32,6 +32,7 @@ from grokkit.probe.tensors import probe_tensors
 from grokkit.train.batches import Batches
 from grokkit.train.checkpoint import load_tensors, part, save_tensors
 from grokkit.train.config import RunConfig
+from grokkit.train.costs import Costs
 from grokkit.train.feed import Feed
 from grokkit.train.graph import Graphed
 from grokkit.train.history import History, Scores
@@ -271,7 +272,7 @@ def _build_members(configs: Sequence[RunConfig], device: str) -> list[_Member]:
             config,
             problem,
             build_batches(config, problem),
-            History(config, problem, model.forward_flops, about=about),
+            History(config, problem, model.forward_flops, Costs(config.method, model), about=about),
         )
         for config, problem in zip(configs, problems, strict=True)
     ]

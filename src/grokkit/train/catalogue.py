@@ -13,6 +13,8 @@ from grokkit.methods import CARDS, MethodCard
 from grokkit.train.config import MODELS, MethodConfig, ModelConfig, OptimizerConfig, checked
 from grokkit.train.spec import parse_call, show_call
 
+_OF_ANY = ("init_scale", "held_out")  # settings that any method takes, and that are not of its optimizer
+
 
 def find_card(name: str) -> MethodCard:
     """The card called ``name``, or the card of which it is an alias."""
@@ -26,8 +28,9 @@ def method_config(text: str, task: str = "") -> MethodConfig:
     """A method with settings, ``name`` or ``name(key=value,...)``; settings not given have the card's values.
 
     Keys are the method's own (the arguments of its factory), the optimizer's (``optimizer``, ``lr``, ``wd``,
-    ``beta1``, ``beta2``, ``lr_warmup``, ``max_grad_norm``), and ``init_scale`` for one of the model's that is another
-    than the study's. ``name@k`` is short for ``name(merge=k)``.
+    ``beta1``, ``beta2``, ``lr_warmup``, ``max_grad_norm``), ``init_scale`` for one of the model's that is another
+    than the study's, and ``held_out`` for the share of the training rows set apart. ``name@k`` is short for
+    ``name(merge=k)``.
 
     Args:
         text: what was typed.
@@ -50,7 +53,7 @@ def method_config(text: str, task: str = "") -> MethodConfig:
     defaults = default_settings(card)
     if at:
         given = {"merge": int(step) if step.isdecimal() else step, **given}
-    known = [*defaults, *OptimizerConfig.model_fields, "init_scale"]
+    known = [*defaults, *OptimizerConfig.model_fields, *_OF_ANY]
     for key in given:
         if key not in known:
             raise unknown(f"setting of {card.name}", key, known)
@@ -60,7 +63,7 @@ def method_config(text: str, task: str = "") -> MethodConfig:
     _check(card, own)
     own = {key: pinned(value) if _is_file(value) else value for key, value in own.items()}
     optimizer = {key: chosen.get(key, card.optimizer.get(key)) for key in {**card.optimizer, **chosen}}
-    optimizer = {key: value for key, value in optimizer.items() if key not in defaults and key != "init_scale"}
+    optimizer = {key: value for key, value in optimizer.items() if key not in defaults and key not in _OF_ANY}
     return checked(
         MethodConfig,
         card.name,
@@ -69,6 +72,7 @@ def method_config(text: str, task: str = "") -> MethodConfig:
         settings=own,
         optimizer=checked(OptimizerConfig, card.name, **optimizer),
         init_scale=chosen.get("init_scale"),
+        held_out=chosen.get("held_out", card.held_out),
     )
 
 

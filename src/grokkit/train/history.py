@@ -13,6 +13,7 @@ import numpy as np
 from torch import Tensor
 
 from grokkit.train.config import RunConfig
+from grokkit.train.costs import Costs
 from grokkit.train.events import Events, find_events, find_loss_events
 from grokkit.train.run import CURVES, QUICK_CHECKS, Run, provenance
 from grokkit.train.setup import Problem
@@ -51,12 +52,19 @@ class Scores:
 
 
 class History:
-    """One run's. ``forward_flops(rows, tokens)`` is the model's."""
+    """One run's. ``forward_flops(rows, tokens)`` is the model's; ``costs`` is what steps are charged by."""
 
     def __init__(
-        self, config: RunConfig, problem: Problem, forward_flops: Callable[[int, int], int], *, about: dict[str, Any]
+        self,
+        config: RunConfig,
+        problem: Problem,
+        forward_flops: Callable[[int, int], int],
+        costs: Costs,
+        *,
+        about: dict[str, Any],
     ) -> None:
         self.config = config
+        self.costs = costs
         self.curves: dict[str, list[Any]] = {name: [] for name in CURVES}
         self.tables: dict[str, dict[str, list[Any]]] = {}
         self.step = 0
@@ -72,7 +80,6 @@ class History:
         self.diverged_at: int | None = None
         self.provenance = {**provenance(), "precision": config.precision, **about}
         self._tokens = problem.task.inputs_NT.shape[1]
-        self._forward_flops = forward_flops
         look = problem.train_look, problem.test_look
         full = problem.train_sample, problem.split.validation, problem.split.test
         cost = EvaluationCost(
@@ -98,14 +105,14 @@ class History:
         self.tables |= {name: dict(columns) for name, columns in tables.items()}
 
     def took_step(self, rows: int) -> None:
-        """Count one optimizer step on a batch of ``rows``: forward and backward cost three forward passes."""
+        """Count one optimizer step on a batch of ``rows``."""
         self.step += 1
-        self.flops += 3 * self._forward_flops(rows, self._tokens)
+        self.flops += self.costs.step(rows, self._tokens)
 
     def took_outer_step(self) -> None:
-        """Count one outer step: a forward and a backward pass on all outer rows."""
+        """Count one outer step, on all outer rows."""
         self.outer_steps += 1
-        self.flops += 3 * self._forward_flops(self.outer_rows, self._tokens)
+        self.flops += self.costs.outer_step(self.outer_rows, self._tokens)
 
     def keep(self, tensors: Mapping[str, Tensor]) -> None:
         """Keep what the method has learned in the end."""

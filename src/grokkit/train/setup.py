@@ -39,7 +39,7 @@ class Problem:
 
     Attributes:
         inner: the training rows that batches are drawn from, and
-        outer: those set apart for a method that learns from them, else none.
+        outer: those that the method's ``held_out`` sets apart; NeuralGrok learns from them.
         train_sample: those on which training accuracy is measured, inner and outer alike.
         train_look, test_look: those that a look sees.
     """
@@ -60,9 +60,11 @@ def build_task(config: TaskConfig) -> Task:
 def build_problem(config: RunConfig) -> Problem:
     """Task and split; they depend on the seed and the task's settings only, never on model or method.
 
+    Only which training rows are set apart from the batches is the method's to say.
+
     Raises:
-        InputError: for a task that does not exist, a split that is not possible, or a target in accuracies where there
-            are none.
+        InputError: for a task that does not exist, a split that is not possible, a target in accuracies where there
+            are none, or rows set apart as in :func:`set_apart`.
     """
     task = build_task(config.task)
     if config.target_loss is None and not task.has_accuracy:
@@ -83,21 +85,34 @@ def build_problem(config: RunConfig) -> Problem:
     train = parts.train[torch.randperm(len(parts.train), generator=stream(config.seed, "train sample"))]
     test = parts.test[torch.randperm(len(parts.test), generator=stream(config.seed, "test look"))]
     look = settings.look_rows
-    inner, outer = _inner_and_outer(config, parts.train)
+    inner, outer = set_apart(config.method, parts.train, config.seed)
     return Problem(task, parts, inner, outer, train[: settings.train_rows], train[:look], test[:look])
 
 
-def _inner_and_outer(config: RunConfig, train: Tensor) -> tuple[Tensor, Tensor]:
-    """One in 50 of the training rows, at random, is outer data, if the method learns from any (NeuralGrok)."""
-    if CARDS[config.method.card].bilevel is None:
+def set_apart(method: MethodConfig, train: Tensor, seed: int) -> tuple[Tensor, Tensor]:
+    """The training rows that batches are drawn from, and those that the method's ``held_out`` keeps from them.
+
+    Which these are depends on seed and share alone, so that a method and its control see the same rows. A method that
+    learns from outer data (NeuralGrok) has them for that; to any other they are lost.
+
+    Raises:
+        InputError: if the share leaves no row for the batches, or is 0 for a method that learns from those rows.
+    """
+    if not method.held_out:
+        card = CARDS[method.card]
+        if card.bilevel is not None:
+            raise InputError(
+                f"{card.name}: held_out=0 is not possible: it learns from the rows set apart; "
+                f"the default is {card.held_out}"
+            )
         return train, train[:0]
-    if len(train) < 2:
+    count = max(1, round(method.held_out * len(train)))
+    if count >= len(train):
         raise InputError(
-            f"{config.method.card} sets a row in 50 of the training part apart, and this one has {len(train)}; "
-            "take a larger training fraction"
+            f"{method.label} sets {count} of the training rows apart (held_out={method.held_out}), and there are "
+            f"{len(train)}; take a smaller held_out, or a larger training fraction"
         )
-    order = torch.randperm(len(train), generator=stream(config.seed, "outer"))
-    count = max(1, round(len(train) / 50))
+    order = torch.randperm(len(train), generator=stream(seed, "outer"))
     return train[order[count:].sort().values], train[order[:count].sort().values]
 
 

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from grokkit.attach import Handle
 from grokkit.errors import NonFiniteError
-from grokkit.methods import CARDS, AttachedBilevel
+from grokkit.methods import CARDS, AttachedBilevel, Start
 from grokkit.methods.groktransfer.factorized import embedding_of
 from grokkit.models import TwoLayer
 from grokkit.models.matmul import precision
@@ -27,6 +27,7 @@ from grokkit.probe.ntk import kernel_distance, pseudo_ntk
 from grokkit.probe.tensors import probe_tensors
 from grokkit.train.checkpoint import load_checkpoint, save_checkpoint
 from grokkit.train.config import RunConfig
+from grokkit.train.costs import Costs
 from grokkit.train.history import History, Score, Scores
 from grokkit.train.run import Run
 from grokkit.train.setup import (
@@ -66,7 +67,7 @@ def train(
     Returns:
         the finished run.
     """
-    session = _Session(config)
+    session = Session(config)
     if checkpoint is None or not session.resume(checkpoint):
         session.begin()
     history = session.history
@@ -88,8 +89,8 @@ def train(
     return history.run(peak_bytes())
 
 
-class _Session:
-    """A run in the making: to be begun or resumed."""
+class Session:
+    """A run in the making: to be begun or resumed, then trained from stop to stop."""
 
     optimizer: torch.optim.Optimizer
     handle: Handle | None
@@ -109,7 +110,8 @@ class _Session:
         self.gradients: dict[str, Tensor] = {}  # raw, of the last step before a stop
         parameters = sum(p.numel() for p in self.model.parameters())
         about = {"parameters": parameters, "plan": "alone", "members": 1, "device": "cpu"}
-        self.history = History(config, self.problem, self.model.forward_flops, about=about)
+        costs = Costs(config.method, self.model)
+        self.history = History(config, self.problem, self.model.forward_flops, costs, about=about)
 
     def begin(self) -> None:
         """Do what the method does before the first step; then there is an optimizer."""
@@ -123,6 +125,7 @@ class _Session:
         """Give the model the form that it starts with, and make its optimizer."""
         if self.start is not None and self.embedding is not None:
             self.start.apply(self.model, self.embedding, self.config.seed)
+            self.history.costs.reformed(self.model)
             self.history.keep({"embedding": self.embedding})
         self.optimizer = build_optimizer(self.config.method.optimizer, self.model)
         self.handle, self.bilevel = attach_method(self.config.method, self.model, self.optimizer, self.config.seed)
@@ -130,7 +133,11 @@ class _Session:
     def _merge_if_due(self) -> None:
         if self.start is not None and self.history.step == self.start.merge_at:
             self.optimizer.zero_grad()
-            self.start.merge(self.model, self.optimizer)
+            self._merge(self.start)
+
+    def _merge(self, start: Start) -> None:
+        start.merge(self.model, self.optimizer)
+        self.history.costs.reformed(self.model)
 
     def train_to(self, stop: int) -> None:
         """Take steps until ``stop`` have been taken, or the loss is not finite."""
@@ -272,7 +279,7 @@ class _Session:
         self.embedding = found.embedding
         self._assemble()
         if self.start is not None and self.start.merge_at is not None and self.history.step > self.start.merge_at:
-            self.start.merge(self.model, self.optimizer)
+            self._merge(self.start)
         found.load_into(self.model, self.optimizer)
         self.batches.restore(found.batches)
         return True

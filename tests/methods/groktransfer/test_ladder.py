@@ -165,7 +165,7 @@ def test_a_trial_learns_and_counts_what_it_costs():
         trial.advance(10)
     assert trial.train_accuracy == 1.0
     model = FNN(vocabulary=5, tokens=2, classes=5, depth=2, dim=8, width=32)
-    assert trial.flops == 3 * 200 * model.forward_flops(20, 2) + 20 * model.forward_flops(5, 2)
+    assert trial.flops == 200 * model.step_flops(20, 2) + 20 * model.forward_flops(5, 2)
     assert trial.seconds > 0
     again = Trial(parse_weak("fnn-d8-w32"), own, lr=0.03, wd=0.0, seed=0)
     again.advance(200)

@@ -79,7 +79,7 @@ def test_a_weak_model_learns_and_its_cost_is_counted(weak, lesson):
     assert min(trial.train_accuracy, trial.validation_accuracy) > 0.8
     rows, places = own.train.inputs.shape  # all places: the last ones, padding in every row, too
     model = parse_weak(weak).build(own, own.train.inputs, 0)
-    assert trial.flops == 3 * 60 * model.forward_flops(rows, places) + model.forward_flops(rows, places)
+    assert trial.flops == 60 * model.step_flops(rows, places) + model.forward_flops(rows, places)
     assert trial.embedding().shape == (
         9 if lesson is texts else 6,
         model.layers[0].out_features if lesson is images else 4,
@@ -151,8 +151,12 @@ def test_a_bag_is_the_mean_of_its_words():
     e, head = bag.token_embeddings.weight, bag.head
     means = torch.stack([(e[3] + 2 * e[5]) / 3, e[8], torch.zeros(4)])
     torch.testing.assert_close(bag(tokens), means @ head.weight.T + head.bias)
+    sums = 2 * 3 * 5 * 4  # which are no product to the counter, forward or backward
     with FlopCounterMode(display=False) as counter:
-        bag(tokens)
-    assert counter.get_total_flops() == bag.forward_flops(3, 5) - 2 * 3 * 5 * 4  # the sum is no product to the counter
+        out = bag(tokens)
+    assert counter.get_total_flops() == bag.forward_flops(3, 5) - sums
+    with FlopCounterMode(display=False) as counter:
+        out.sum().backward()
+    assert counter.get_total_flops() == bag.step_flops(3, 5) - bag.forward_flops(3, 5) - sums
     with pytest.raises(InputError, match="bag dim=0 is not possible"):
         Bag(vocabulary=9, classes=2, dim=0)

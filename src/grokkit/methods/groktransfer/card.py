@@ -13,7 +13,7 @@ from grokkit.errors import InputError
 from grokkit.methods.baselines import ADAMW
 from grokkit.methods.card import Found, MethodCard, Recipe, Start
 from grokkit.methods.groktransfer.begin import check_source, find_embedding
-from grokkit.methods.groktransfer.factorized import embedding_of, merge_embedding, transfer_embedding
+from grokkit.methods.groktransfer.factorized import embedding_of, merge_embedding, product_flops, transfer_embedding
 from grokkit.methods.groktransfer.ladder import Rule, WeakStage, ladder_for
 from grokkit.methods.lesson import Lesson
 from grokkit.models import GraphConv
@@ -94,6 +94,12 @@ _PARITY = Recipe(
     "about one in three does; docs/groktransfer.md",
 )
 
+
+def _flops(shapes: Mapping[str, torch.Size], settings: Mapping[str, Any]) -> int:
+    """Of a step: the product of A and B; none once they are merged."""
+    return product_flops(shapes, trainable=settings["trainable"])
+
+
 _SMALLEST = {"weak": "fnn-d4-w8", "weak_steps": 20}
 
 GROKTRANSFER = MethodCard(
@@ -103,6 +109,7 @@ GROKTRANSFER = MethodCard(
     equations="A ← embedding of the weak model,  B ~ N(0, σ²),  E = A·B; A and B are trained",
     cost="the weak models before the first step; a product of A and B a step",
     start=_GrokTransfer,
+    flops=_flops,
     smallest=_SMALLEST,
     optimizer=ADAMW.optimizer,
     optimizer_source="the adamw arm's",

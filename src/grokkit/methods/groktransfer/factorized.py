@@ -11,7 +11,7 @@ Shapes: V tokens (or inputs), d width of A, D width of the target's embedding.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -141,6 +141,26 @@ def embedding_of(model: nn.Module) -> Tensor:
         return model.weight.detach().T.clone()
     _, place = _find(model, None, None)
     return embedding_of(place)
+
+
+def product_flops(shapes: Mapping[str, torch.Size], *, trainable: bool) -> int:
+    """Floating-point operations of the products in a step: A·B forward, the gradient of B and, if A is trained, its.
+
+    Args:
+        shapes: of the model's parameters, by name: A is ``original0`` of a parametrization, B is ``original1``.
+        trainable: whether A is trained.
+
+    >>> a, b = ("layer.parametrizations.weight.original0", "layer.parametrizations.weight.original1")
+    >>> product_flops({a: torch.Size([10, 4]), b: torch.Size([4, 64])}, trainable=True)
+    15360
+    """
+    total = 0
+    for name, shape in shapes.items():
+        if name.endswith("weight.original0"):
+            rows, dim = shape
+            width = shapes[name.removesuffix("0") + "1"][1]
+            total += (3 if trainable else 2) * 2 * rows * dim * width
+    return total
 
 
 def is_factorized(model: nn.Module) -> bool:

@@ -157,7 +157,7 @@ class Trial:
             self.validation_accuracy = self._accuracy(self._model(self._validation.inputs), self._validation.targets)
             self.is_finite = bool(loss.isfinite())
         self.steps += steps
-        self.flops += 3 * steps * self._model.forward_flops(len(inputs), places)
+        self.flops += steps * self._model.step_flops(len(inputs), places)
         self.flops += self._model.forward_flops(len(self._validation.inputs), places)
         self.seconds += time.perf_counter() - start
 

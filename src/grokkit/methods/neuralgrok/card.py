@@ -12,7 +12,9 @@ from torch import Tensor, nn
 from grokkit.methods.baselines import ADAM_L2, ADAM_PAPER
 from grokkit.methods.card import Bilevel, MethodCard
 from grokkit.methods.gradnorm import GRAD_NORM
+from grokkit.methods.neuralgrok.amplifier import load_amplifier
 from grokkit.methods.neuralgrok.bilevel import NeuralGrok, check_learning, learned
+from grokkit.methods.neuralgrok.curve import gradient_flops, table_flops
 from grokkit.methods.neuralgrok.transform import (
     NeuralGrokState,
     Setting,
@@ -28,14 +30,28 @@ _POINTS = 65  # at which the amplifier's curve is kept
 
 class _Bilevel(Bilevel):
     def __init__(
-        self, every: int = 4, amplifier_lr: Setting = 1e-4, amplifier_wd: Setting = 1e-3, *, c: Setting, **_: Any
+        self,
+        every: int = 4,
+        amplifier_lr: Setting = 1e-4,
+        amplifier_wd: Setting = 1e-3,
+        *,
+        c: Setting,
+        hidden: tuple[int, ...],
+        amplifier: str | None,
+        **_: Any,
     ) -> None:
         check_learning(every, amplifier_lr, amplifier_wd, ("amplifier_lr", "amplifier_wd"))
         self.every = every
         self._lr, self._wd, self._c = amplifier_lr, amplifier_wd, c
+        self._hidden, self._amplifier = hidden, amplifier
 
     def direction(self, state: NeuralGrokState, grads: Grads) -> Grads:
         return transformed(state.amplifier, grads, self._c, None)
+
+    def flops(self) -> int:
+        """The table is made for θ' and again for the hypergradient, which then goes through the amplifier."""
+        hidden = _widths(self._hidden, self._amplifier)
+        return 2 * table_flops(hidden) + gradient_flops(hidden)
 
     def learn(self, state: NeuralGrokState, grads: Grads, cotangents: Grads) -> NeuralGrokState:
         gradient = hypergradient(state.amplifier, grads, cotangents, self._c, compact=False)
@@ -46,6 +62,16 @@ class _Bilevel(Bilevel):
         others = dict(settings)
         lr, weight_decay = others.pop("amplifier_lr"), others.pop("amplifier_wd")
         return NeuralGrok(model, optimizer, lr=lr, weight_decay=weight_decay, **others)
+
+
+def flops(shapes: Mapping[str, torch.Size], settings: Mapping[str, Any]) -> int:
+    """Of a step: those of the amplifier's table, whatever the sizes of the tensors."""
+    return table_flops(_widths(settings["hidden"], settings["amplifier"]))
+
+
+def _widths(hidden: tuple[int, ...], amplifier: str | None) -> tuple[int, ...]:
+    """Of the amplifier: a given one has its own."""
+    return tuple(hidden) if amplifier is None else load_amplifier(amplifier).hidden
 
 
 @torch.no_grad()
@@ -81,7 +107,9 @@ NEURALGROK = MethodCard(
     cost="a table lookup and some ten passes over the gradients a step, one copy of them in memory; every T steps a "
     "pass over the outer data and some thirty over the gradients, three copies",
     factory=neuralgrok,
+    flops=flops,
     bilevel=_Bilevel,
+    held_out=0.02,  # the paper's: 49 rows for batches, one for the outer step
     probe=probe,
     keep=keep,
     optimizer=ADAM_L2.optimizer,

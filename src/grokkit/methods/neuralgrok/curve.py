@@ -30,6 +30,7 @@ _NARROW = 1e-13  # of the range: a piece less wide would have no slope but round
 _FEW = 24  # switches: up to here a pass over the entries for each is faster than a search for every entry
 _LITTLE = 16.0  # times f's variation: switches' shares that add up to more cancel so much that rounding shows
 _ROUNDING = 1e-12  # of f: what it may jump by between two pieces
+_COUNTED = 64  # pieces that FLOPs are counted for; runs of the lab had 3 to 40
 CHUNK = 2**17  # entries at once: temporaries stay small, and in the cache
 
 
@@ -70,6 +71,27 @@ def most_pieces(hidden: tuple[int, ...]) -> int:
     for width in hidden:
         pieces += pieces * width
     return pieces
+
+
+def table_flops(hidden: tuple[int, ...]) -> int:
+    """Floating-point operations in the matrix products of :func:`tabulate`, for a table of 64 pieces.
+
+    How many there are depends on the gradients; a run's cost should not, so it is counted for more than runs had.
+    Entries are then looked up: no product, however many they are.
+    """
+    widths = (1, *hidden, 1)
+    layers = [i * o for i, o in pairwise(widths)]
+    switches = sum(2 * (_COUNTED + 1) * sum(layers[: index + 1]) for index in range(len(hidden)))
+    return switches + 2 * (2 * _COUNTED) * sum(layers)
+
+
+def gradient_flops(hidden: tuple[int, ...]) -> int:
+    """The same of :func:`amplifier_gradient`: a forward pass at two points a piece, and a backward pass that needs no
+    gradient of the points.
+    """
+    widths = (1, *hidden, 1)
+    layers = [i * o for i, o in pairwise(widths)]
+    return 2 * (2 * _COUNTED) * (3 * sum(layers) - layers[0])
 
 
 def evaluate(pieces: Pieces, x_N: Tensor) -> Tensor:

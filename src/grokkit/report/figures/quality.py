@@ -13,7 +13,10 @@ from grokkit.report.looks import NOT_REACHED_SHAPE
 
 Clock = Literal["steps", "seconds"]
 
-_TITLES: dict[Clock, str] = {"steps": "optimizer steps to the target", "seconds": "seconds, weak models included"}
+_TITLES: dict[Clock, str] = {
+    "steps": "steps to the target, weak models left out",
+    "seconds": "seconds, weak models included",
+}
 _FEWEST = 3  # weak models of different accuracy that make a picture
 
 
@@ -21,8 +24,8 @@ def quality_data(runs: pl.DataFrame, attempts: pl.DataFrame) -> pl.DataFrame:
     """One row per run that has taken a weak model, in the order of ``runs``.
 
     Columns ``method``, ``seed``, ``weak`` (which), ``validation_accuracy`` (the weak one's, %), ``reached``,
-    ``steps`` and ``seconds`` (to the target; of a run that did not get there all it had, weak models included in both
-    cases). Empty unless at least three accuracies differ.
+    ``steps`` and ``seconds`` (to the target; of a run that did not get there all it had). Weak models are part of the
+    seconds, never of the steps. Empty unless at least three accuracies differ.
     """
     chosen = attempts.filter("chosen").select("run_id", "weak", pl.col("validation_accuracy") * 100)
     reached = pl.col("generalized_at").is_not_null()

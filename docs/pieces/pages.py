@@ -1,0 +1,73 @@
+"""All pages: rewritten from docs/results, or compared with it."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from pieces.inline import Inline
+from pieces.lint import Finding, unmarked
+from pieces.markers import Difference, PageError, rebuilt
+from pieces.studies import Results
+from pieces.tables import Blocks
+
+USAGE = """Write the generated pieces of README.md and docs/*.md from docs/results.
+
+    python docs/build.py             rewrite the pages
+    python docs/build.py --check     change nothing; say what differs
+"""
+
+
+def pages(root: Path) -> list[Path]:
+    return [root / "README.md", *sorted((root / "docs").glob("*.md"))]
+
+
+@dataclass
+class Report:
+    """What differs, measured numbers outside pieces, and what is wrong with pieces."""
+
+    differences: list[Difference]
+    findings: list[Finding]
+    errors: list[str]
+
+
+def build(root: Path, *, write: bool) -> Report:
+    """Rewrite all pages of ``root``, or only look. Where some piece is wrong nothing is written."""
+    results = Results(root / "docs" / "results")
+    blocks = Blocks(results).table()
+    report = Report([], [], [])
+    changed: dict[Path, str] = {}
+    for path in pages(root):
+        name, source = str(path.relative_to(root)), path.read_text(encoding="utf-8")
+        new = rebuilt(name, source, Inline(results, path).table(), blocks)
+        if new.differences:
+            changed[path] = new.text
+        report.differences += new.differences
+        report.errors += new.errors
+        report.findings += unmarked(name, new.text)
+    if write and not report.errors:
+        for path, text in changed.items():
+            path.write_text(text, encoding="utf-8")
+    return report
+
+
+def main(arguments: list[str], root: Path) -> int:
+    """The command; 1 if with --check something differs, and in any case if a piece is wrong or a number outside one."""
+    if arguments not in ([], ["--check"]):
+        print(USAGE, file=sys.stderr)
+        return 2
+    try:
+        report = build(root, write=not arguments)
+    except PageError as error:
+        print(error, file=sys.stderr)
+        return 1
+    for problem in [*report.errors, *report.findings]:
+        print(problem, file=sys.stderr)
+    wrong = bool(report.errors or report.findings)
+    if arguments:
+        for difference in report.differences:
+            print(difference)
+        return 1 if wrong or report.differences else 0
+    print("nothing written" if report.errors else f"{len(report.differences)} pieces rewritten")
+    return 1 if wrong else 0

@@ -1,0 +1,180 @@
+"""Which differences a study may claim, with what probability of claiming one that is not there.
+
+A study asks several questions at once, one an arm: does it need less, or more, than the baseline? Each has one p value:
+that of the paired ratio in the one cost that the study claims in (FLOPs unless said), or where fewer than three pairs
+are complete, and so no ratio has an interval, that of Fisher's exact test on how often both arms got there. All of them
+together are the family, arms that a report leaves out included. Holm's procedure (Holm 1979) keeps the probability that
+any claim of the family is false at α:
+
+    with p_(1) ≤ p_(2) ≤ … of m arms, claim arm after arm as long as p_(i) ≤ α/(m − i + 1).
+
+A study with a primary arm, named before its first run, tests that one first and alone at α; only if it may be claimed
+do the others follow, among themselves. Looking again after more seeds is another chance to be deceived: look k, from
+the second on, is tested at α = 0.05/2^k. The sum over all looks stays below 0.075.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from scipy import stats
+
+from grokkit.analyse.leaderboard import ratio_keys
+from grokkit.analyse.survival import Cost
+
+LEVEL = 0.05
+WORTH_SHOWING = 1.2
+"""The ratio for which a study that shows nothing says how many seeds it would take."""
+
+POWER = 0.8
+
+Row = Mapping[str, Any]
+Test = Literal["ratio", "successes"]
+Direction = Literal["less", "more", "more often", "less often"]
+
+
+class Claim(NamedTuple):
+    """What may be said of one arm beside the baseline.
+
+    Attributes:
+        method: the arm.
+        test: what p is of, None if there is no p.
+        p: unadjusted.
+        p_adjusted: Holm's, to be compared with ``level``; 1 for an arm that a primary one without a claim keeps from
+            being tested.
+        level: α of this look.
+        direction: what the test points to, claimed or not: "less" or "more" of the cost, or "more often" or "less
+        often". claimed: whether it may be said.
+        within_resolution: whether it may not only because evaluations were too far apart.
+    """
+
+    method: str
+    test: Test | None
+    p: float | None
+    p_adjusted: float | None
+    level: float
+    direction: Direction | None
+    claimed: bool
+    within_resolution: bool
+
+
+def claims(rows: Sequence[Row], study: Mapping[str, Any]) -> list[Claim]:
+    """The claims on the arms of ``rows`` (of leaderboard.json, baseline first), in their order, without the baseline.
+
+    ``study`` as in study.json: ``claim`` is the cost, ``primary`` the arm that is tested first, ``family`` all arms of
+    the folder, ``looks`` one entry for each look.
+    """
+    cost, level = claimed_cost(rows, study), level_of(study)
+    tests = {row["method"]: _test(row, rows[0], cost) for row in rows[1:]}
+    p = {method: test.p for method, test in tests.items() if test.p is not None}
+    worst = {method: max(test.p, test.p_unfavourable) for method, test in tests.items() if test.p is not None}
+    adjusted, adjusted_worst = (_adjusted(values, rows, study, level) for values in (p, worst))
+    found = []
+    for method, test in tests.items():
+        fine, coarse = adjusted.get(method), adjusted_worst.get(method)
+        claimed = coarse is not None and coarse <= level
+        within = not claimed and fine is not None and fine <= level
+        found.append(Claim(method, test.kind, test.p, fine, level, test.direction, claimed, within))
+    return found
+
+
+def claimed_cost(rows: Sequence[Row], study: Mapping[str, Any]) -> Cost:
+    """The cost that the study claims in. One of before says none: FLOPs, where its runs say what they cost."""
+    if study.get("claim"):
+        return study["claim"]
+    value = ratio_keys("flops")["value"]
+    return "flops" if any(row.get(value) is not None for row in rows) else "steps"
+
+
+def level_of(study: Mapping[str, Any]) -> float:
+    """α of the present look: 0.05 at the first, 0.05/2^k at the k-th after it."""
+    looks = len(study.get("looks") or ())
+    return LEVEL if looks <= 1 else LEVEL / 2**looks
+
+
+class _Test(NamedTuple):
+    kind: Test | None = None
+    p: float | None = None
+    p_unfavourable: float = 0.0
+    direction: Direction | None = None
+
+
+def _test(row: Row, baseline: Row, cost: Cost) -> _Test:
+    keys = ratio_keys(cost)
+    p, value = row.get(keys["p"]), row.get(keys["value"])
+    if p is not None and value is not None:
+        return _Test("ratio", p, row.get(keys["p_unfavourable"]) or 0.0, "less" if value < 1 else "more")
+    p = row.get("p_success")
+    if p is None:
+        return _Test()
+    more = (row["success_rate"] or 0.0) > (baseline["success_rate"] or 0.0)
+    return _Test("successes", p, 0.0, "more often" if more else "less often")
+
+
+def _adjusted(p: Mapping[str, float], rows: Sequence[Row], study: Mapping[str, Any], level: float) -> dict[str, float]:
+    """p values after the primary arm's precedence and Holm's procedure."""
+    shown = {row["method"] for row in rows}
+    hidden = len([method for method in study.get("family") or () if method not in shown])
+    primary: str | None = study.get("primary")
+    if primary is None:
+        return _holm(p, hidden)
+    if primary not in p:  # a primary arm without a test claims nothing, and so nothing follows it
+        return dict.fromkeys(p, 1.0)
+    others = {method: value for method, value in p.items() if method != primary}
+    if p[primary] > level:
+        return {**dict.fromkeys(others, 1.0), primary: p[primary]}
+    return {**_holm(others, hidden), primary: p[primary]}
+
+
+def _holm(p: Mapping[str, float], hidden: int) -> dict[str, float]:
+    """Adjusted p values; ``hidden`` members of the family have unknown ones, and are taken for the largest."""
+    adjusted: dict[str, float] = {}
+    largest = 0.0
+    for place, method in enumerate(sorted(p, key=lambda method: p[method])):
+        largest = max(largest, min(1.0, p[method] * (len(p) + hidden - place)))
+        adjusted[method] = largest
+    return adjusted
+
+
+class Sensitivity(NamedTuple):
+    """``shown``: the ratio above 1 from which on the study, with the spread that it saw, would have claimed a
+    difference (and its inverse below 1). ``seeds``: how many it would take to show 1.2× four times in five; None
+    beyond 1,000."""
+
+    shown: float
+    seeds: int | None
+
+
+def sensitivity(row: Row, rows: Sequence[Row], study: Mapping[str, Any]) -> Sensitivity | None:
+    """What the study could have shown of an arm, and what more seeds would; None without an interval."""
+    cost = claimed_cost(rows, study)
+    spread = row.get(ratio_keys(cost)["spread"])
+    if spread is None:
+        return None
+    # Alone at its part of α, as if no other arm could be claimed before it.
+    level = level_of(study) / max(1, len({*(study.get("family") or ()), *(row["method"] for row in rows)}) - 1)
+    n = row["pairs"]
+    shown = float(np.exp(stats.t.ppf(1 - level / 2, n - 1) * spread / np.sqrt(n)))
+    return Sensitivity(shown, _seeds_for(float(np.log(WORTH_SHOWING)), spread, level))
+
+
+def _seeds_for(difference: float, spread: float, level: float) -> int | None:
+    """The least number of pairs whose t test at ``level`` finds ``difference`` in four cases of five."""
+
+    def power(n: int) -> float:
+        if spread == 0:
+            return 1.0
+        limit = stats.t.ppf(1 - level / 2, n - 1)
+        return float(stats.nct.sf(limit, n - 1, difference / spread * np.sqrt(n)))
+
+    few, many = 2, 3
+    while power(many) < POWER:
+        few, many = many, 2 * many
+        if many > 2_000:
+            return None
+    while many - few > 1:
+        middle = (few + many) // 2
+        few, many = (few, middle) if power(middle) >= POWER else (middle, many)
+    return many if many <= 1_000 else None

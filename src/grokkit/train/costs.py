@@ -1,0 +1,52 @@
+"""What a step of a run costs: floating-point operations in the matrix products of model and method, by formula.
+
+    step        model's forward and backward pass on the batch  +  the method's own products
+    outer step  the same passes on the outer rows               +  the products of the learning
+
+Two a multiply-add. What works entry by entry counts as no product: activations, norms, softmax, the loss, looking up
+embeddings, the moments of an optimizer, a filter of gradients. The numbers describe the method and are the same on
+every machine: what tables and shared prefixes save in the models is not subtracted. Evaluations are no part of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol
+
+from torch import Tensor
+
+from grokkit.methods import CARDS
+from grokkit.train.config import MethodConfig
+
+
+class Counted(Protocol):
+    """A model that knows what a forward and a backward pass on so many rows of so many tokens cost."""
+
+    def step_flops(self, batch: int, tokens: int) -> int: ...
+
+    def named_parameters(self) -> Iterator[tuple[str, Tensor]]: ...
+
+
+class Costs:
+    """Of the steps of one run. ``model`` is its model, in the form that it has before the method's start."""
+
+    def __init__(self, method: MethodConfig, model: Counted) -> None:
+        card = CARDS[method.card]
+        self._method = method
+        self._of_learning = 0 if card.bilevel is None else card.bilevel(**method.settings).flops()
+        self.reformed(model)
+
+    def reformed(self, model: Counted) -> None:
+        """Count for ``model`` in the form that it has now: a start gives it other tensors, and merging takes them."""
+        card = CARDS[self._method.card]
+        shapes = {name: parameter.shape for name, parameter in model.named_parameters()}
+        self._of_method = 0 if card.flops is None else card.flops(shapes, self._method.settings)
+        self._model = model
+
+    def step(self, rows: int, tokens: int) -> int:
+        """Of an optimizer step on a batch of ``rows``."""
+        return self._model.step_flops(rows, tokens) + self._of_method
+
+    def outer_step(self, rows: int, tokens: int) -> int:
+        """Of an outer step on ``rows`` set apart, beside the optimizer step that it comes with."""
+        return self._model.step_flops(rows, tokens) + self._of_learning

@@ -1,0 +1,120 @@
+"""What a study may claim: one family, one cost, a primary arm first, and every look counted."""
+
+from typing import Any
+
+import pytest
+from scipy import stats
+
+from grokkit.analyse import claims
+from grokkit.analyse.claims import claimed_cost, level_of, sensitivity
+
+STUDY: dict[str, Any] = {"claim": "flops"}
+
+
+def row(method: str, p: float | None = None, ratio: float | None = 0.8, **changes: Any) -> dict[str, Any]:
+    made = {
+        "method": method,
+        "runs": 6,
+        "successes": 6,
+        "success_rate": 1.0,
+        "ratio_flops_vs_baseline": ratio,
+        "p_flops": p,
+        "p_flops_unfavourable": None,
+        "ratio_flops_spread": 0.2,
+        "pairs": 6,
+        "p_success": None,
+    }
+    return made | changes
+
+
+def claimed(rows: list[dict[str, Any]], study: dict[str, Any] = STUDY) -> list[str]:
+    return [claim.method for claim in claims(rows, study) if claim.claimed]
+
+
+def test_holm_by_hand() -> None:
+    rows = [row("base"), row("a", 0.012), row("b", 0.02), row("c", 0.004), row("d", 0.9)]
+    found = {claim.method: claim.p_adjusted for claim in claims(rows, STUDY)}
+    assert found == {"c": pytest.approx(0.016), "a": pytest.approx(0.036), "b": pytest.approx(0.04), "d": 0.9}
+    assert claimed(rows) == ["a", "b", "c"]
+
+
+def test_an_arm_after_one_that_fails_is_not_claimed() -> None:
+    assert claimed([row("base"), row("a", 0.03), row("b", 0.04)]) == []  # 0.03 > 0.05/2
+    assert claimed([row("base"), row("a", 0.02), row("b", 0.04)]) == ["a", "b"]
+
+
+def test_arms_that_the_report_leaves_out_count() -> None:
+    rows = [row("base"), row("a", 0.02)]
+    assert claimed(rows) == ["a"]
+    assert claimed(rows, STUDY | {"family": ["base", "a", "b", "c"]}) == []
+
+
+def test_the_primary_arm_is_tested_alone_and_before_the_others() -> None:
+    rows = [row("base"), row("a", 0.001), row("b", 0.04), row("c", 0.02)]
+    assert claimed(rows, STUDY | {"primary": "b"}) == ["a", "b", "c"]
+    assert claimed(rows, STUDY | {"primary": "a"}) == ["a", "b", "c"]
+    rows[2] = row("b", 0.06)
+    assert claimed(rows, STUDY | {"primary": "b"}) == []
+    assert claimed([row("base"), row("a", 0.001), row("b", None, None)], STUDY | {"primary": "b"}) == []
+
+
+@pytest.mark.parametrize(("looks", "level"), [(0, 0.05), (1, 0.05), (2, 0.0125), (3, 0.00625)])
+def test_every_further_look_is_tested_at_half_of_the_level_before(looks: int, level: float) -> None:
+    study = STUDY | {"looks": [{"seeds": [0]}] * looks}
+    assert level_of(study) == pytest.approx(level)
+    rows = [row("base"), row("a", 0.99 * level)]
+    assert claimed(rows, study) == ["a"]
+    assert claimed([row("base"), row("a", 1.01 * level)], study) == []
+
+
+def test_the_claim_is_in_one_cost() -> None:
+    rows = [row("base"), row("a", 0.5, p_steps=0.001, ratio_steps_vs_baseline=0.5)]
+    assert claimed(rows) == []
+    assert claimed(rows, {"claim": "steps"}) == ["a"]
+    assert claimed_cost(rows, {}) == "flops"
+    assert claimed_cost([row("base", ratio=None), row("a", ratio=None)], {}) == "steps"
+
+
+def test_where_no_ratio_has_an_interval_success_rates_are_tested_in_the_same_family() -> None:
+    often = {"p_success": 0.008, "success_rate": 1.0}
+    base = row("base", successes=0, success_rate=0.0)
+    rows = [base, row("a", None, None, **often), row("b", None, None, p_success=0.03)]
+    first, second = claims(rows, STUDY)
+    assert (first.test, first.direction, first.claimed, first.p_adjusted) == ("successes", "more often", True, 0.016)
+    assert second.claimed
+    assert (
+        claims([row("base"), row("a", None, None, p_success=0.01, success_rate=0.0)], STUDY)[0].direction
+        == "less often"
+    )
+
+
+def test_a_claim_that_the_resolution_may_have_made_is_none() -> None:
+    (found,) = claims([row("base"), row("a", 0.01, p_flops_unfavourable=0.3)], STUDY)
+    assert (found.claimed, found.within_resolution, found.p) == (False, True, 0.01)
+    (found,) = claims([row("base"), row("a", 0.01, p_flops_unfavourable=0.04)], STUDY)
+    assert (found.claimed, found.within_resolution) == (True, False)
+    (found,) = claims([row("base"), row("a", 0.3, p_flops_unfavourable=0.4)], STUDY)
+    assert (found.claimed, found.within_resolution) == (False, False)
+
+
+def test_direction_is_that_of_the_ratio() -> None:
+    found = claims([row("base"), row("a", 0.01, 0.8), row("b", 0.01, 1.3), row("c", None, None)], STUDY)
+    assert [claim.direction for claim in found] == ["less", "more", None]
+
+
+def test_what_the_study_could_have_shown_and_what_it_takes() -> None:
+    rows = [row("base"), row("a", 0.5, pairs=5, ratio_flops_spread=0.15)]
+    power = sensitivity(rows[1], rows, STUDY)
+    assert power is not None
+    limit = stats.t.ppf(0.975, 4) * 0.15 / 5**0.5
+    assert power.shown == pytest.approx(2.718281828**limit)
+    assert power.seeds is not None
+
+    def found_with(n: int) -> float:
+        return float(stats.nct.sf(stats.t.ppf(0.975, n - 1), n - 1, 0.182321557 / 0.15 * n**0.5))
+
+    assert found_with(power.seeds) >= 0.8 > found_with(power.seeds - 1)
+    wide = sensitivity(row("a", 0.5, ratio_flops_spread=9.0), rows, STUDY)
+    assert wide is not None
+    assert wide.seeds is None
+    assert sensitivity(row("a", None, None, ratio_flops_spread=None), rows, STUDY) is None

@@ -1,0 +1,283 @@
+"""Seconds a step, measured in turns: whose turn it is, what is counted, what a claim makes of it. Never real speed."""
+
+import itertools
+import json
+import time
+from types import SimpleNamespace
+
+import polars as pl
+import pytest
+
+from grokkit.errors import InputError
+from grokkit.study import pace as module
+from grokkit.study.pace import ArmPace, Pace, claimed_seconds, measure_pace, read_pace, study_pace, take_turns
+from grokkit.train import trainer
+from grokkit.train.catalogue import method_config, model_config
+from grokkit.train.config import EvaluationConfig, RunConfig, TaskConfig
+
+FNN = "fnn(dim=4,width=8,depth=2)"
+
+
+def run_of(method, **changes):
+    settings = {
+        "task": TaskConfig(spec="add:7", layout="operands"),
+        "model": model_config(FNN),
+        "method": method_config(method),
+        "seed": 0,
+        "budget": 40,
+        "batch_size": 8,
+        "evaluation": EvaluationConfig(every=5),
+    }
+    return RunConfig(**{**settings, **changes})
+
+
+def measured_here(runs, rounds, block, warm_up):
+    """What the worker reports, without one: rounds done, and the pace."""
+    told = []
+    arms = {run.method.label: run.model_dump() for run in runs}
+    module._measure_arms((arms, rounds, block, warm_up), told.append)
+    *progress, (_, found) = told
+    return [done for done, _ in progress], module._pace(found)
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock that the trainer reads at the beginning and at the end of a stretch; ``clock.lengths`` says how long."""
+    fake = SimpleNamespace(now=0.0, reads=0, lengths=itertools.repeat(1.0))
+
+    def read():
+        if fake.reads % 2:
+            fake.now += next(fake.lengths)
+        fake.reads += 1
+        return fake.now
+
+    monkeypatch.setattr(trainer, "time", SimpleNamespace(perf_counter=read, monotonic=time.monotonic))
+    return fake
+
+
+def test_every_round_another_side_is_first_and_nobody_is_left_out():
+    order = []
+
+    def side(label):
+        return lambda: order.append(label) or len(order)
+
+    done = []
+    taken = take_turns({label: side(label) for label in "abc"}, 4, done.append)
+    assert "".join(order) == "abcbcacababc"
+    assert taken == {"a": [1, 6, 8, 10], "b": [2, 4, 9, 11], "c": [3, 5, 7, 12]}
+    assert done == [1, 2, 3, 4]
+
+
+def test_the_pace_is_the_median_over_rounds_of_a_block_s_seconds_a_step(clock):
+    # Warm-up of both, then rounds a b, b a, a b: of blocks of 4 steps.
+    clock.lengths = iter([100.0, 100.0, 4.0, 40.0, 44.0, 16.0, 8.0, 60.0])
+    progress, pace = measured_here([run_of("adamw"), run_of("grokfast-ema")], rounds=3, block=4, warm_up=5)
+    assert progress == [1, 2, 3]
+    adamw, ema = pace.arms["adamw"], pace.arms["grokfast-ema"]
+    assert (adamw.seconds, adamw.least, adamw.most, adamw.steps) == (2.0, 1.0, 4.0, 4)
+    assert (ema.seconds, ema.least, ema.most, ema.steps) == (11.0, 10.0, 15.0, 4)
+    assert (pace.rounds, pace.warm_up) == (3, 5)
+    assert pace.machine["processor"]
+
+
+def test_a_block_is_so_many_steps_of_the_trainer_and_no_evaluation(monkeypatch):
+    stops = []
+
+    class Noting(trainer.Session):
+        def train_to(self, stop):
+            stops.append((self.config.method.label, stop))
+            super().train_to(stop)
+
+        def consider_evaluating(self):
+            raise AssertionError("an evaluation")
+
+    monkeypatch.setattr(module, "Session", Noting)
+    measured_here([run_of("adamw"), run_of("adam-l2")], rounds=2, block=3, warm_up=4)
+    adamw = [stop for label, stop in stops if label == "adamw"]
+    assert adamw == [4, 7, 10]
+    assert [label for label, _ in stops] == ["adamw", "adam-l2", "adamw", "adam-l2", "adam-l2", "adamw"]
+
+
+@pytest.mark.parametrize(("every", "steps"), [(1, 10), (4, 12), (5, 10), (30, 30)])
+def test_a_block_has_whole_periods_of_outer_steps(monkeypatch, every, steps):
+    sessions = []
+
+    class Noting(trainer.Session):
+        def begin(self):
+            sessions.append(self)
+            super().begin()
+
+    monkeypatch.setattr(module, "Session", Noting)
+    label = f"neuralgrok(hidden=(4,),every={every},lr_warmup=0)"
+    _, pace = measured_here([run_of(label)], rounds=2, block=10, warm_up=0)
+    assert [arm.steps for arm in pace.arms.values()] == [steps]
+    assert sessions[0].history.step == 2 * steps
+    assert sessions[0].history.outer_steps == 2 * steps // every
+
+
+def test_what_a_start_takes_is_not_part_of_a_step(clock):
+    clock.lengths = itertools.repeat(6.0)
+    label = "groktransfer(weak=fnn-d4-w8,weak_steps=10,weak_seeds=1)"
+    _, pace = measured_here([run_of(label)], rounds=3, block=3, warm_up=1)
+    assert [arm.seconds for arm in pace.arms.values()] == [2.0]
+
+
+def test_an_arm_that_diverges_has_no_pace_and_the_others_have():
+    _, pace = measured_here(
+        [run_of("adamw(optimizer=sgd,lr=1e30,lr_warmup=0)"), run_of("adamw")], rounds=2, block=4, warm_up=0
+    )
+    diverged, other = pace.arms.values()
+    assert (diverged.seconds, diverged.least, diverged.most) == (None, None, None)
+    assert other.least <= other.seconds <= other.most
+
+
+def test_a_study_is_measured_in_a_worker_once_an_arm_and_kept(tmp_path):
+    runs = [run_of(method, seed=seed) for seed in (0, 1) for method in ("adamw", "grad-norm")]
+    done = []
+    found = measure_pace(runs, rounds=2, block=2, warm_up=1, on_round=lambda *at: done.append(at))
+    assert done == [(1, 2), (2, 2)]
+    assert list(found.arms) == ["adamw", "grad-norm"]
+    assert found.machine["threads"] == 1
+    assert all(0 < arm.least <= arm.seconds <= arm.most for arm in found.arms.values())
+
+
+@pytest.fixture
+def counted(monkeypatch):
+    """``measure_pace`` as something that is counted, and takes no time."""
+    calls = []
+
+    def measure(runs, **_):
+        calls.append(runs)
+        return measured_here(list(module._arms(runs).values()), rounds=1, block=1, warm_up=0)[1]
+
+    monkeypatch.setattr(module, "measure_pace", measure)
+    return calls
+
+
+def test_a_pace_is_kept_and_holds_for_the_same_arms(tmp_path, counted):
+    runs = [run_of("adamw"), run_of("grad-norm")]
+    first = study_pace(tmp_path, runs)
+    assert json.loads((tmp_path / "pace.json").read_text())["format"] == 1
+    assert read_pace(tmp_path) == first
+    longer = [run.model_copy(update={"seed": 7, "budget": 90, "sustain": 2}) for run in reversed(runs)]
+    assert study_pace(tmp_path, longer) == first
+    assert len(counted) == 1
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        [run_of("adamw")],
+        [run_of("adamw"), run_of("grad-norm"), run_of("adam-l2")],
+        [run_of("adamw"), run_of("grad-norm", batch_size=4)],
+        [run_of("adamw"), run_of("grad-norm", model=model_config("fnn(dim=4,width=9,depth=2)"))],
+    ],
+)
+def test_a_pace_of_other_steps_is_measured_again(tmp_path, counted, changed):
+    study_pace(tmp_path, [run_of("adamw"), run_of("grad-norm")])
+    assert list(study_pace(tmp_path, changed).arms) == [run.method.label for run in changed]
+    assert len(counted) == 2
+
+
+@pytest.mark.parametrize("name", ["processor", "torch", "grokkit", "matmul", "platform"])
+def test_a_pace_of_another_machine_or_version_is_measured_again(tmp_path, counted, monkeypatch, name):
+    runs = [run_of("adamw")]
+    study_pace(tmp_path, runs)
+    here = module.provenance()
+    monkeypatch.setattr(module, "provenance", lambda: {**here, name: "another"})
+    assert study_pace(tmp_path, runs).machine[name] == "another"
+    assert len(counted) == 2
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"format": 2}', '{"format": 1}', '{"format": 1, "arms": 3}'])
+def test_what_is_no_pace_is_measured_again(tmp_path, counted, text):
+    (tmp_path / "pace.json").write_text(text)
+    assert read_pace(tmp_path) is None
+    study_pace(tmp_path, [run_of("adamw")])
+    assert read_pace(tmp_path) is not None
+
+
+@pytest.mark.parametrize("settings", [{"rounds": 0}, {"block": 0}, {"warm_up": -1}])
+def test_impossible_counts_are_refused(settings):
+    ((name, value),) = settings.items()
+    with pytest.raises(InputError, match=f"{name}={value} is not possible: at least"):
+        measure_pace([run_of("adamw")], **settings)
+
+
+def test_a_worker_s_failure_is_one_line_with_its_cause():
+    with pytest.raises(
+        InputError, match=r"seconds of a step cannot be measured \(InputError: .*; claim FLOPs or steps"
+    ) as caught:
+        measure_pace([run_of("adamw", task=TaskConfig(spec="nonesuch:7"))], rounds=1)
+    assert "nonesuch" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def pace_of(**seconds):
+    arms = {
+        label: ArmPace(step="", steps=1, seconds=value, least=value, most=value) for label, value in seconds.items()
+    }
+    return Pace(arms=arms, rounds=1, warm_up=0, load=0.0, machine={"processor": "here"})
+
+
+def records(**columns):
+    """Runs of which every column has a default."""
+    rows = len(next(iter(columns.values())))
+    defaults = {
+        "run_id": [f"run{number}" for number in range(rows)],
+        "method": ["slow"] * rows,
+        "seed": list(range(rows)),
+        "generalized_at": [None] * rows,
+        "steps": [90] * rows,
+        "budget": [90] * rows,
+        "start_seconds": [0.0] * rows,
+        "provenance": ['{"processor": "here"}'] * rows,
+    }
+    types = {"generalized_at": pl.Int64, "below_until": pl.Int64}
+    return pl.DataFrame(
+        {**defaults, **columns}, schema_overrides={k: t for k, t in types.items() if k in {*defaults, *columns}}
+    )
+
+
+CLAIMED = ("claimed_seconds_to_target", "claimed_seconds_below_until")
+
+
+def claimed(runs, **seconds):
+    found = claimed_seconds(runs, pace_of(**seconds))
+    assert found.columns == ["run_id", "method", "seed", *CLAIMED]
+    return tuple(found[name].to_list() for name in CLAIMED)
+
+
+def test_a_run_s_seconds_are_its_start_and_its_steps_at_its_arm_s_pace():
+    runs = records(method=["slow", "fast", "fast"], generalized_at=[100, 100, 20], start_seconds=[0.0, 3.0, None])
+    assert claimed(runs, slow=0.5, fast=0.25) == ([50.0, 28.0, 5.0], [None, None, None])
+
+
+def test_a_run_that_did_not_arrive_has_a_bound_at_its_last_evaluation_below_the_target():
+    runs = records(generalized_at=[None, 40, None], start_seconds=[2.0, 2.0, 0.0], below_until=[80, 30, None])
+    assert claimed(runs, slow=0.5) == ([None, 22.0, None], [42.0, None, 45.0])
+
+
+def test_without_that_column_the_bound_is_the_budget_also_of_a_run_that_broke_off():
+    runs = records(generalized_at=[None, 40, None], steps=[90, 50, 10])
+    assert claimed(runs, slow=0.5) == ([None, 20.0, None], [45.0, None, 45.0])
+
+
+def test_seconds_of_another_processor_are_not_added_to_those_of_this_one():
+    runs = records(
+        generalized_at=[40, 40, None, 40],
+        start_seconds=[2.0, 0.0, 2.0, 2.0],
+        provenance=['{"processor": "there"}'] * 3 + [None],
+    )
+    assert claimed(runs, slow=0.5) == ([None, 20.0, None, None], [None, None, None, None])
+
+
+def test_an_arm_without_a_pace_has_no_seconds_and_one_not_measured_is_refused():
+    runs = records(method=["slow", "fast"], generalized_at=[40, None])
+    assert claimed(runs, slow=None, fast=1.0) == ([None, None], [None, 90.0])
+    with pytest.raises(InputError, match="the pace of fast was not measured with the other arms'; measure all"):
+        claimed_seconds(runs, pace_of(slow=1.0))
+
+
+def test_no_runs_have_no_seconds():
+    assert claimed(records(generalized_at=[40]).clear(), slow=1.0) == ([], [])

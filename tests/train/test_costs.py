@@ -1,0 +1,165 @@
+"""What a step is charged for: what PyTorch's counter sees in the products of a plain one, model and method alike."""
+
+import pytest
+from torch.utils.flop_counter import FlopCounterMode
+
+from grokkit.methods.neuralgrok.amplifier import fresh_amplifier
+from grokkit.methods.neuralgrok.curve import gradient_flops, table_flops
+from grokkit.models import FNN, Decoder
+from grokkit.train.config import EvaluationConfig, TaskConfig
+from grokkit.train.costs import Costs
+from grokkit.train.setup import build_model, build_problem
+from grokkit.train.trainer import Session, train
+
+DECODER = {"model": "decoder(width=8,depth=2,heads=2)"}
+FNN_OF_TOKENS = {
+    "model": "fnn(width=16,dim=8,depth=2)",
+    "task": TaskConfig(spec="add:11", layout="operands"),
+    "batch_size": None,
+}
+FNN_OF_FEATURES = {
+    "model": "fnn(width=16,dim=8,depth=2)",
+    "task": TaskConfig(spec="parity:9,3", train_size=40),
+}
+PROBLEMS = {"decoder": DECODER, "fnn of tokens": FNN_OF_TOKENS, "fnn of features": FNN_OF_FEATURES}
+
+
+@pytest.fixture
+def session(tiny, monkeypatch):
+    """A run before its first step, computed plainly: without the tables and shared prefixes that save products."""
+    build = build_model
+
+    def plainly(*args):
+        model = build(*args)
+        if isinstance(model, FNN):
+            model.use_tables = False
+        if isinstance(model, Decoder):
+            model.share_prefixes = False
+        return model
+
+    monkeypatch.setattr("grokkit.train.trainer.build_model", plainly)
+
+    def make(method, problem="decoder", **changes):
+        begun = Session(tiny(method, **{**PROBLEMS[problem], **changes}))
+        begun.begin()
+        return begun
+
+    return make
+
+
+def counted_and_charged(session, stop):
+    """Of the steps up to ``stop``: FLOPs that the counter saw, and those that the history took."""
+    before = session.history.flops
+    with FlopCounterMode(display=False) as counter:
+        session.train_to(stop)
+    return counter.get_total_flops(), session.history.flops - before
+
+
+@pytest.mark.parametrize("problem", PROBLEMS)
+@pytest.mark.parametrize("method", ["adamw", "adam-l2", "grokfast-ema", "grokfast-ma", "grad-norm", "clip-only"])
+def test_a_method_that_works_entry_by_entry_is_charged_the_model_s_products(session, method, problem):
+    own = session(method, problem)
+    counted, charged = counted_and_charged(own, 3)
+    assert counted == charged > 0
+    assert own.history.costs.step(10, 4) == own.model.step_flops(10, 4)
+
+
+@pytest.mark.parametrize("problem", PROBLEMS)
+@pytest.mark.parametrize("trainable", ["true", "false"])
+def test_a_factorized_embedding_is_charged_with_its_product(session, problem, trainable):
+    own = session(f"lowrank-random(weak=random-d3,trainable={trainable})", problem)
+    counted, charged = counted_and_charged(own, 2)
+    assert counted == charged
+    vocabulary = {"decoder": 13, "fnn of tokens": 11, "fnn of features": 9}[problem]
+    products = 3 if trainable == "true" else 2
+    added = own.history.costs.step(10, 4) - own.model.step_flops(10, 4)
+    assert added == products * 2 * vocabulary * 3 * 8
+
+
+def test_a_merged_embedding_is_charged_no_product(session):
+    own, never, bare = (
+        session(method, "fnn of tokens")
+        for method in ("lowrank-random(weak=random-d3,merge=2)", "lowrank-random(weak=random-d3)", "adamw")
+    )
+    assert counted_and_charged(own, 2) == counted_and_charged(never, 2)
+    counted, charged = counted_and_charged(own, 4)
+    assert charged == counted_and_charged(bare, 2)[1]
+    assert counted == charged + 2 * 11 * 3 * 8, "merging itself takes one product, once, and is not charged"
+
+
+def test_a_run_resumed_after_merging_is_charged_no_product(tiny, tmp_path):
+    config = tiny("lowrank-random(weak=random-d3,merge=2)", **FNN_OF_TOKENS)
+    first, second = Session(config), Session(config)
+    first.begin()
+    first.train_to(3)
+    first.consider_evaluating()
+    first.save(tmp_path / "checkpoint")
+    assert second.resume(tmp_path / "checkpoint")
+    first.train_to(5)
+    second.train_to(5)
+    assert second.history.flops == first.history.flops
+
+
+@pytest.mark.parametrize("hidden", [(6,), (128, 128), (5, 4, 3)])
+def test_an_amplifier_s_table_is_charged_at_least_what_it_takes(session, hidden):
+    """How many pieces it has depends on the gradients; it is charged for 64, more than there are."""
+    own = session(f"neuralgrok-random(hidden={hidden})", batch_size=None)
+    counted, charged = counted_and_charged(own, 2)
+    model = 2 * own.model.step_flops(len(own.problem.inner), 4)
+    assert charged - model == 2 * table_flops(hidden)
+    assert 0 < counted - model <= charged - model
+
+
+def test_an_outer_step_is_charged_its_passes_and_the_learning(session):
+    own = session("neuralgrok(hidden=(6,),every=2,lr_warmup=0)", batch_size=None)
+    inner, outer = (own.model.step_flops(len(rows), 4) for rows in (own.problem.inner, own.problem.outer))
+    learning = 2 * table_flops((6,)) + gradient_flops((6,))
+    (counted, charged), (_, without) = (counted_and_charged(own, stop) for stop in (1, 2))
+    assert own.history.outer_steps == 1, "at the second step none is due"
+    assert charged == inner + table_flops((6,)) + outer + learning
+    assert without == inner + table_flops((6,))
+    assert inner + outer < counted <= charged
+
+
+def test_an_amplifier_that_is_given_is_charged_by_its_own_size(session, tmp_path):
+    fresh_amplifier((3,)).save(tmp_path / "given.npz")
+    given = session(f"neuralgrok-random(amplifier={tmp_path / 'given.npz'})").history.costs
+    assert given.step(16, 4) == session("neuralgrok-random(hidden=(3,))").history.costs.step(16, 4)
+
+
+def test_the_table_s_formula_is_that_of_its_products():
+    """1 → 3 → 2 → 1 at 64 pieces: 65 edges through the first layer, then through two; twice 64 points through all."""
+    assert table_flops((3, 2)) == 2 * 65 * 3 + 2 * 65 * (3 + 6) + 2 * 128 * (3 + 6 + 2)
+    assert gradient_flops((3, 2)) == 2 * 128 * (3 * (3 + 6 + 2) - 3)
+
+
+def test_what_was_spent_before_the_first_step_is_part_of_all_that_follows(tiny):
+    """Weak models in FLOPs and seconds, to the target and in all; never in steps."""
+    config = tiny(
+        "groktransfer(weak=fnn-d4-w8,weak_steps=30,weak_seeds=1)",
+        **FNN_OF_TOKENS | {"budget": 200, "target": 0.02, "sustain": 0, "evaluation": EvaluationConfig(every=5)},
+    )
+    record = (run := train(config)).record()
+    attempts = run.tables["attempts"]
+    assert run.start_flops == sum(attempts["flops"]) > 0
+    assert run.start_seconds == pytest.approx(sum(attempts["seconds"]))
+    model = FNN(vocabulary=11, tokens=2, classes=11, depth=2, dim=8, width=16)
+    product = 3 * 2 * 11 * 4 * 8
+    a_step = model.step_flops(len(build_problem(config).inner), 2) + product
+    assert run.curves["flops"][0] == run.start_flops
+    assert record["flops"] == run.start_flops + run.steps * a_step
+    at = run.events.generalized_at
+    assert at is not None
+    assert record["flops_to_target"] == run.start_flops + at * a_step
+    assert record["train_seconds_to_target"] >= run.start_seconds
+    assert attempts["steps"][0] > 0
+    assert record["steps"] == run.curves["step"][-1]
+
+
+@pytest.mark.parametrize("method", ["adamw", "neuralgrok(hidden=(4,))", "lowrank-random(weak=random-d2)"])
+def test_costs_are_of_the_batch_not_of_the_run(tiny, method):
+    """Twice the rows are twice the model's products, and the method's own are as many."""
+    config = tiny(method)
+    costs = Costs(config.method, build_model(config.model, build_problem(config).task, 0))
+    one, two, three = (costs.step(rows, 4) for rows in (10, 20, 30))
+    assert three - two == two - one > 0
