@@ -78,6 +78,10 @@ class NeuralGrok:
         amplifier: Amplifier | str | None = None,
         seed: int = 0,
     ) -> None:
+        if not isinstance(model, nn.Module):
+            raise InputError(
+                f"NeuralGrok() needs the model, a torch.nn.Module, got {type(model).__name__}; pass it first"
+            )
         check_learning(every, lr, weight_decay)
         self._model, self._optimizer = model, optimizer
         self.every, self._lr, self._weight_decay = every, lr, weight_decay
@@ -209,6 +213,10 @@ def _gradients(compute: Loss, params: dict[str, Tensor], which: str) -> tuple[Te
         raise InputError(
             f"{which}_loss() gave {type(loss).__name__} without a graph; return the loss as a tensor, computed with "
             "the model's parameters, without calling backward()"
+        )
+    if loss.numel() != 1:
+        raise InputError(
+            f"{which}_loss() gave {loss.numel()} numbers, of shape {tuple(loss.shape)}; return one, e.g. their mean()"
         )
     found = _backward(loss, params)
     if not found:
