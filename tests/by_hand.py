@@ -68,6 +68,14 @@ def same(one, other):
     return all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
 
 
+def counted(optimizer, p, path="step"):
+    """How many steps of ``p`` its entry in ``optimizer.state`` says were filtered."""
+    rows = optimizer.state[p][f"grokkit/{path}"]
+    assert rows.shape == p.shape[:1]
+    (count,) = set(rows.flatten().tolist())
+    return count
+
+
 def pure_only(transform):
     return GradientTransform(transform.init, transform.update)
 

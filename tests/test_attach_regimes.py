@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from by_hand import TRANSFORMS, ByHand, loss, make, network, run, same, values
+from by_hand import TRANSFORMS, ByHand, counted, loss, make, network, run, same, values
 from torch.distributed.checkpoint.state_dict import (
     StateDictOptions,
     get_optimizer_state_dict,
@@ -173,7 +173,7 @@ def test_zeros_alone_are_a_step():
     for p in model.parameters():
         p.grad = torch.zeros_like(p)
     optimizer.step()
-    assert optimizer.state[model[0].weight]["grokkit/step"] == 1
+    assert counted(optimizer, model[0].weight) == 1
 
 
 def test_an_amplifier_is_exact_whatever_the_weights_are():

@@ -9,7 +9,7 @@ from torch import Tensor
 import grokkit
 from grokkit import GradientTransform, InputError, chain, grad_norm, grokfast_ema, grokfast_ma, masked
 from grokkit.rng import stream
-from grokkit.state import counters_to_ints, ints_to_counters, leaves, map_leaves, merge
+from grokkit.state import columns, counters_to_ints, ints_to_counters, leaves, map_leaves, with_columns
 from grokkit.transform import in_place
 
 
@@ -155,13 +155,13 @@ def test_map_leaves_keeps_the_structure():
     assert state[2] == (("2/0", None, ()), {"w": ("2/1", "w", ()), "b": ("2/1", "b", ())})
 
 
-def test_merge_adds_parameters_and_keeps_what_is_shared():
-    old, new = Pair(3, {"w": torch.zeros(1)}), Pair(0, {"b": torch.ones(1)})
-    merged = merge((old, 7), (new, 8))
-    assert isinstance(merged[0], Pair)
-    assert (merged[0].count, merged[1]) == (3, 7)
-    assert merged[0].value.keys() == {"w", "b"}
-    assert old.value.keys() == {"w"}
+def test_columns_are_taken_out_and_others_put_in_their_place():
+    state = (Pair(3, {"w": 1.0}), (7, {}))
+    found = dict(columns(state))
+    assert found == {"0/count": 3, "0/value": {"w": 1.0}, "1/0": 7, "1/1": {}}
+    again = with_columns(state, {**found, "0/count": 4, "1/1": {"b": 2.0}})
+    assert again == (Pair(4, {"w": 1.0}), (7, {"b": 2.0}))
+    assert isinstance(again[0], Pair)
 
 
 def test_counters_become_integers_and_back():

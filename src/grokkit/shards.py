@@ -21,13 +21,15 @@ from grokkit.errors import InputError
 
 def is_distributed(tensor: Tensor) -> bool:
     """Whether it is a ``DTensor``. Nobody has one before its module is imported, which takes a while."""
+    if type(tensor) is Tensor:
+        return False
     module: Any = sys.modules.get("torch.distributed.tensor")
     return module is not None and isinstance(tensor, module.DTensor)
 
 
 def local(tensor: Any) -> Tensor:
     """What this process holds of ``tensor``: the same memory, so that changes in place are changes of ``tensor``."""
-    return tensor.to_local() if is_distributed(tensor) else tensor
+    return tensor if type(tensor) is Tensor or not is_distributed(tensor) else tensor.to_local()
 
 
 def stacked_zeros(

@@ -2,23 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
 
-def leaves(state: Any, path: str = "") -> Iterator[tuple[str, str | None, Any]]:
+def leaves(state: Any) -> Iterator[tuple[str, str | None, Any]]:
     """Yield ``(path, parameter name or None, leaf)``; the path does not contain the parameter's name."""
-    if isinstance(state, dict):
-        for name, leaf in state.items():
-            yield path, name, leaf
-    elif isinstance(state, tuple):
+    for path, column in columns(state):
+        if isinstance(column, dict):
+            for name, leaf in column.items():
+                yield path, name, leaf
+        else:
+            yield path, None, column
+
+
+def columns(state: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield ``(path, dict of one leaf per parameter)``, and ``(path, leaf)`` for what the parameters share."""
+    if isinstance(state, tuple):
         for key, child in _children(state):
-            yield from leaves(child, _join(path, key))
+            yield from columns(child, _join(path, key))
     else:
-        yield path, None, state
+        yield path, state
+
+
+def with_columns(state: Any, found: Mapping[str, Any], path: str = "") -> Any:
+    """The same structure with the columns of ``found``, by their paths."""
+    if isinstance(state, tuple):
+        return _like(state, [with_columns(child, found, _join(path, key)) for key, child in _children(state)])
+    return found[path]
 
 
 def map_leaves(function: Callable[[str, str | None, Any], Any], state: Any, path: str = "") -> Any:
@@ -28,15 +42,6 @@ def map_leaves(function: Callable[[str, str | None, Any], Any], state: Any, path
     if isinstance(state, tuple):
         return _like(state, [map_leaves(function, child, _join(path, key)) for key, child in _children(state)])
     return function(path, None, state)
-
-
-def merge(old: Any, new: Any) -> Any:
-    """``old`` with the per-parameter entries of ``new`` added; what is shared stays as in ``old``."""
-    if isinstance(old, dict):
-        return {**old, **new}
-    if isinstance(old, tuple):
-        return _like(old, [merge(a, b) for a, b in zip(old, new, strict=True)])
-    return old
 
 
 def counters_to_ints(state: Any) -> Any:

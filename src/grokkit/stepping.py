@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from grokkit.errors import check_dense
 from grokkit.shards import is_distributed, local
 
 
@@ -55,9 +56,32 @@ def only_creates_state(optimizer: Any) -> bool:
     return frame is not None
 
 
-def summed(param: Any) -> Any:
-    """The gradient of ``param``; where every process holds a summand of it, as in tensor parallelism, their sum."""
-    grad = param.grad
-    if is_distributed(grad) and any(place.is_partial() for place in grad.placements):
-        param.grad = grad.redistribute(placements=param.placements)
-    return param.grad
+def checkpoint_being_loaded() -> dict[str, Any]:
+    """What PyTorch's distributed checkpoints are loading; nothing if it is not they who load.
+
+    Of a flat one they give the optimizer only what it has names for in its state already, so not what is shared.
+    """
+    frame = sys._getframe(1)
+    while frame is not None and frame.f_code.co_name != "_load_optim_state_dict":
+        frame = frame.f_back
+    return {} if frame is None else frame.f_locals["state_dict"]
+
+
+def gradients(named: dict[str, Tensor]) -> dict[str, Any]:
+    """The gradients of those parameters that have one; of which every process holds a summand, as in tensor
+    parallelism, their sum.
+
+    Raises:
+        InputError: if one is sparse.
+    """
+    found = {}
+    for name, p in named.items():
+        grad: Any = p.grad
+        if grad is None:
+            continue
+        if grad.layout is not torch.strided:
+            check_dense(name, grad)
+        if type(grad) is not Tensor and is_distributed(grad) and any(place.is_partial() for place in grad.placements):
+            p.grad = grad = grad.redistribute(placements=p.placements)  # pyright: ignore[reportAttributeAccessIssue]
+        found[name] = grad
+    return found

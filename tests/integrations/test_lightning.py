@@ -4,7 +4,7 @@ import pytest
 import torch
 from by_hand import TRANSFORMS, ByHand, network, same, values
 
-from grokkit import InputError, NeuralGrok, attach, grokfast_ema
+from grokkit import InputError, NeuralGrok, grokfast_ema
 from grokkit.attach import attached
 from grokkit.rng import stream
 
@@ -154,10 +154,12 @@ def test_one_of_two_optimizers(tmp_path):
 def test_fitting_again_goes_on_with_the_same_optimizer_s_filter(tmp_path):
     module, callback = Module(), GrokkitCallback(grokfast_ema())
     optimizer = torch.optim.AdamW(module.parameters(), lr=0.05)
-    handle = attach(optimizer, grokfast_ema())
     module.configure_optimizers = lambda: optimizer
-    fit(tmp_path, module, callback)
-    assert callback.handles == [handle]
+    fit(tmp_path, module, callback, epochs=1)
+    handles = callback.handles
+    fit(tmp_path, module, callback, epochs=1)
+    assert callback.handles == handles
+    assert set(handles[0].state.step.values()) == {2 * len(BATCHES) // ACCUMULATED}
 
 
 def test_what_the_callbacks_refuse(tmp_path):

@@ -17,7 +17,7 @@ from typing import Any
 from torch import Tensor
 
 from grokkit import GradientTransform, Handle, InputError, NeuralGrok, attach
-from grokkit.attach import attached, unwrapped
+from grokkit.attach import attached
 from grokkit.errors import MissingExtraError
 from grokkit.integrations.outer import OuterData
 
@@ -65,7 +65,7 @@ class NeuralGrokCallback(TrainerCallback):
                 "with fp16 the gradient is scaled where the outer step needs it; use bf16 or full precision"
             )
         if self.neuralgrok is None or attached(now["optimizer"]) is not self.neuralgrok.handle:
-            self.neuralgrok = NeuralGrok(now["model"], unwrapped(now["optimizer"]), **self._settings)
+            self.neuralgrok = NeuralGrok(now["model"], now["optimizer"], **self._settings)
 
     def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **now: Any) -> None:
         assert self.neuralgrok is not None

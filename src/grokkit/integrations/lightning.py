@@ -33,8 +33,12 @@ class GrokkitCallback(Callback):
 
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
         places = range(len(trainer.optimizers)) if self._places is None else self._places
-        chosen = [_optimizer(trainer, place) for place in places]
-        self.handles = [attached(optimizer) or attach(optimizer, self._transform) for optimizer in chosen]
+        self.handles = [self._attach(_optimizer(trainer, place)) for place in places]
+
+    def _attach(self, optimizer: Any) -> Handle:
+        """Go on with what this callback attached in an earlier fit; what others have attached is in its way."""
+        handle = attached(optimizer)
+        return handle if handle in self.handles else attach(optimizer, self._transform)
 
 
 class NeuralGrokCallback(Callback):

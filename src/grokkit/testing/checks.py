@@ -111,7 +111,7 @@ def check_attached_equals_pure(make: Make) -> None:
     pure, pure_state = run_pure(make(), gradients())
     for set_to_none in (True, False):
         params, optimizer = make_optimizer()
-        attach(optimizer, make())
+        handle = attach(optimizer, make())
         for step, grads in enumerate(gradients()):
             optimizer.zero_grad(set_to_none=set_to_none)
             give(params, grads)
@@ -124,10 +124,11 @@ def check_attached_equals_pure(make: Make) -> None:
                     f"step {step}, {name}, set_to_none={set_to_none}",
                     _SCALE[name],
                 )
+        places = dict(zip(SHAPES, handle.parameters, strict=True))
+        found = {(path, name): leaf for path, name, leaf in leaves(handle.state)}
         for path, name, leaf in leaves(counters_to_ints(pure_state)):
-            entry: Any = optimizer.state["grokkit" if name is None else params[name]]  # pyright: ignore[reportArgumentType]
-            scale = None if name is None else _SCALE[name]
-            assert_close(entry[f"grokkit/{path}"], leaf, 2e-6, f"state {path} of {name or 'all'}", scale)
+            place, scale = (None, None) if name is None else (places[name], _SCALE[name])
+            assert_close(found[path, place], leaf, 2e-6, f"state {path} of {name or 'all'}", scale)
 
 
 def check_no_aliasing(make: Make) -> None:

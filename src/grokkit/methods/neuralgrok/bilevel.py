@@ -210,6 +210,10 @@ def _gradients(compute: Loss, params: dict[str, Tensor], which: str) -> tuple[Te
             f"{which}_loss() gave {type(loss).__name__} without a graph; return the loss as a tensor, computed with "
             "the model's parameters, without calling backward()"
         )
+    if loss.numel() != 1:
+        raise InputError(
+            f"{which}_loss() gave {loss.numel()} numbers, of shape {tuple(loss.shape)}; return one, e.g. their mean()"
+        )
     found = _backward(loss, params)
     if not found:
         raise InputError(

@@ -1,0 +1,105 @@
+"""The functions that PyTorch calls when an optimizer steps, saves and loads.
+
+They belong to nobody: each finds the handle on the optimizer that calls it. So an optimizer holds its handle, the
+handle need not hold the optimizer, and both go when the last other reference to the optimizer does.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+from weakref import ref
+
+import torch
+
+from grokkit.kept import Loading
+from grokkit.stepping import checkpoint_being_loaded
+from grokkit.wrapped import loads_itself
+
+MARK = "_grokkit_handle"
+
+
+def handle_of(optimizer: Any) -> Any:
+    """What is attached to this very optimizer, or None."""
+    return getattr(optimizer, "__dict__", {}).get(MARK)
+
+
+def hook(optimizer: Any, layers: list[Any], handle: Any) -> list[Any]:
+    """Have the steps of ``optimizer`` filtered, and the transform's state saved and loaded with that of all ``layers``.
+
+    Those are the optimizer and its wrappers: some of these save, but not what they wrap.
+    """
+    before, after = _step_hooks()
+    hooks = [optimizer.register_step_pre_hook(before), optimizer.register_step_post_hook(after)]
+    for each in layers:
+        hooks.append(each.register_state_dict_post_hook(_after_save))
+        hooks.append(each.register_load_state_dict_pre_hook(_before_load))
+        hooks.append(each.register_load_state_dict_post_hook(_after_load))
+        setattr(each, MARK, handle)
+    if loads_itself(optimizer):
+        optimizer.load_state_dict = functools.partial(_load, ref(optimizer))
+    return hooks
+
+
+def unhook(optimizer: Any, layers: list[Any], hooks: list[Any]) -> None:
+    """Undo what :func:`hook` has done."""
+    for each in hooks:
+        each.remove()
+    for each in layers:
+        delattr(each, MARK)
+    vars(optimizer).pop("load_state_dict", None)
+
+
+def forget_copied(optimizer: Any) -> None:
+    """Take off a copy what its class has copied of :func:`hook`, where PyTorch's own would not."""
+    ours = {*_step_hooks(), _after_save, _before_load, _after_load}
+    for value in vars(optimizer).values():
+        if isinstance(value, dict):
+            for key in [key for key, function in value.items() if callable(function) and function in ours]:
+                del value[key]
+
+
+@functools.cache
+def _step_hooks() -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """A compiled step leaves what is compiled for these, and comes back."""
+    return torch.compiler.disable(_before_step), torch.compiler.disable(_after_step)  # pyright: ignore[reportReturnType]
+
+
+def _before_step(optimizer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    return vars(optimizer)[MARK].before_step(optimizer, args, kwargs)
+
+
+def _after_step(optimizer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    vars(optimizer)[MARK].after_step(optimizer)
+
+
+def _after_save(optimizer: Any, state_dict: dict[str, Any]) -> dict[str, Any]:
+    return vars(optimizer)[MARK].export(optimizer, state_dict)
+
+
+def _before_load(optimizer: Any, state_dict: dict[str, Any]) -> dict[str, Any] | None:
+    handle = vars(optimizer)[MARK]
+    if handle.loads_itself:  # _load() does it
+        return None
+    handle.loading = Loading(state_dict, checkpoint_being_loaded())
+    return handle.loading.rest
+
+
+def _after_load(optimizer: Any) -> None:
+    handle = vars(optimizer)[MARK]
+    if not handle.loads_itself:
+        handle.take_over(handle.loading, optimizer)
+
+
+def _load(optimizer: ref[Any], state_dict: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+    """In the place of a ``load_state_dict`` that may pass by PyTorch's hooks, or drop what it does not know."""
+    inner: Any = optimizer()
+    handle, loading = vars(inner)[MARK], Loading(state_dict, {})
+    handle.loads_itself = True
+    try:
+        result = type(inner).load_state_dict(inner, loading.rest, *args, **kwargs)
+    finally:
+        handle.loads_itself = False
+    handle.take_over(loading, inner)
+    return result

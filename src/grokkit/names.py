@@ -1,0 +1,43 @@
+"""The names that a transform knows an optimizer's parameters by."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+
+class Names:
+    """Looked up at every step, so that groups and parameters can come, go and be replaced; made anew only then."""
+
+    def __init__(self) -> None:
+        self._parameters: list[int] = []  # how many there are in each group, and their ids
+        self._names: list[str | None] = []
+
+    def of(self, optimizer: Any) -> dict[str, Tensor]:
+        """Every parameter once, under its own name if the optimizer was given names."""
+        groups = [group["params"] for group in optimizer.param_groups]
+        listed = [p for group in groups for p in group]
+        now = [*map(len, groups), *map(id, listed)]
+        if now != self._parameters:
+            self._parameters, self._names = now, _names(optimizer.param_groups)
+        return {name: p for name, p in zip(self._names, listed, strict=True) if name is not None}
+
+
+def _names(groups: list[dict[str, Any]]) -> list[str | None]:
+    """None for a parameter that is listed again.
+
+    Two groups may both have, say, a ``weight``: the later one is then qualified by its place.
+    """
+    found: list[str | None] = []
+    seen: set[int] = set()
+    for g, group in enumerate(groups):
+        places = [f"group {g} parameter {i}" for i in range(len(group["params"]))]
+        names = group.get("param_names") or places
+        for name, place, p in zip(names, places, group["params"], strict=True):
+            if id(p) in seen:
+                found.append(None)
+                continue
+            seen.add(id(p))
+            found.append(f"{name} ({place})" if name in found else name)
+    return found
