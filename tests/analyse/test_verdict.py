@@ -137,7 +137,7 @@ def test_reaching_the_target_more_often_counts_where_it_may_be_claimed(p: float,
 
 def test_getting_there_less_often_is_said() -> None:
     text = verdict([row("adamw"), row("lost", successes=1, ratio_flops_vs_baseline=None, p_success=0.015)], STUDY)
-    assert "Less often: lost reached 95 % in 1 of 6 runs against 6 of 6 for adamw (p 0.015)." in text
+    assert "Reached 95 % less often than the 6 of 6 runs for adamw: lost 1 of 6 (p 0.015)." in text
 
 
 def test_other_costs_that_do_not_agree_are_told_with_their_intervals() -> None:

@@ -121,6 +121,12 @@ class _Words:
             f"{self.baseline['successes']} of {self.baseline['runs']} for {self.base}{p}"
         )
 
+    def rate(self, row: Row, claim: Claim) -> str:
+        """``adam-paper 0 of 5 (p 0.008, at least 4.51× the FLOPs)``."""
+        limit = bound(self.part(row, "bound"), self.part(row, "side"))
+        more = f", {limit} the {self.unit}" if self.part(row, "side") == "at least" else ""
+        return f"{row['method']} {row['successes']} of {row['runs']} (p {p_value(claim.p)}{more})"
+
     def bounded(self, row: Row, claim: Claim) -> str:
         limit = bound(self.part(row, "bound"), self.part(row, "side"))
         return f"{self.rates(row, claim)}, {limit} the {self.unit}"
@@ -168,7 +174,10 @@ def _comparison(others: Sequence[Row], found: Mapping[str, Claim], words: _Words
         parts.append("no clear difference: " + listed(shown))
     if more := groups.get("more"):
         parts.append("more: " + listed([words.short(row, words.trade(row)) for row in more]))
-    parts += [f"less often: {text}" for text in rates("less often")]
+    if less_often := groups.get("less often"):
+        base = f"{words.baseline['successes']} of {count(words.baseline['runs'], 'run')} for {words.base}"
+        shown = [words.rate(row, found[row["method"]]) for row in less_often]
+        parts.append(f"reached {words.target} less often than the {base}: {listed(shown)}")
     short = [f"{row['method']} {ratio(words.part(row, 'value'))} ({count(row['pairs'], 'seed')})" for row in few]
     short += [words.bounded(row, found[row["method"]]) for row in groups.get("bound", [])]
     if short:
@@ -275,7 +284,7 @@ _OPENINGS = (
     "in FLOPs",
     "in seconds ",
     "in steps",
-    "less ",
+    "reached ",
     "more:",
     "never reached ",
     "no clear ",
