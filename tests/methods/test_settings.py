@@ -8,7 +8,21 @@ import torch
 from torch import nn
 
 import grokkit
-from grokkit import InputError, NeuralGrok, chain, clip_norm, grad_norm, grokfast_ema, grokfast_ma, masked, neuralgrok
+from grokkit import (
+    InputError,
+    NeuralGrok,
+    Rule,
+    chain,
+    clip_norm,
+    grad_norm,
+    grokfast_ema,
+    grokfast_ma,
+    groktransfer,
+    masked,
+    merge_embedding,
+    neuralgrok,
+    transfer_embedding,
+)
 from grokkit.compat import gradfilter_ema, gradfilter_ma
 from grokkit.methods import CARDS
 from grokkit.methods.neuralgrok.amplifier import Amplifier, fresh_amplifier
@@ -84,6 +98,36 @@ HOSTILE = {
     "model": [None, 3, torch.zeros(2)],
     "optimizer": [None, 3, torch.zeros(2)],
 }
+NO_MODEL = [None, 3, "model", torch.zeros(2, 2)]
+HOSTILE_TRANSFER = {
+    transfer_embedding: {
+        "target": NO_MODEL,
+        "embedding": [None, 3, "auto", np.zeros((2, 2)), [[1.0]], torch.zeros(2), torch.ones(2, 2, dtype=torch.int64)],
+        "module": [3, True, ["0"], "nowhere"],
+        "trainable": NO_FLAG,
+        "generator": [3, "seed", np.random.default_rng(0)],
+    },
+    merge_embedding: {"target": NO_MODEL, "optimizer": [3, "adam", torch.zeros(2)]},
+    groktransfer: {
+        "target": NO_MODEL,
+        "train": [None, 3, (), torch.zeros(3, 2), (torch.zeros(3, 2),), (1, 2), (torch.zeros(3), torch.zeros(2))],
+        "validation": [None, 3, (), torch.zeros(3, 2), (torch.zeros(3, 2),), (np.zeros(3), np.zeros(3))],
+        "weak": [None, 3, True, "", "fnn", "no-such.npz", np.zeros((2, 2))],
+        "module": [3, True, ["0"], "nowhere"],
+        "trainable": NO_FLAG,
+        "rule": [3, "auto", {"stop": 0.5}, Rule],
+        "loss": [None, "mse", 3],
+        "seed": NO_WHOLE,
+    },
+    Rule: {
+        "stop": [*NO_NUMBER, None, 0, -1, 1.5],
+        "steps": [*NO_WHOLE, 0],
+        "patience": [*NO_WHOLE, 0],
+        "seeds": [*NO_WHOLE, 0],
+        "lr": [*NO_NUMBER, None, 0, -1],
+        "wd": [*NO_NUMBER, None, -1],
+    },
+}
 
 
 def linear():
@@ -136,6 +180,35 @@ def test_a_chain_is_of_transforms_only(value):
     for transforms in ((value,), (grokfast_ema(), value)):
         with pytest.raises(InputError, match=r"chain\(\) needs a GradientTransform, got "):
             chain(*transforms)
+
+
+def transfer_of(function):
+    """Arguments that ``function`` takes, but for the one that is not possible."""
+    target = nn.Sequential(nn.Embedding(5, 4), nn.Linear(4, 5))
+    rows = torch.arange(5).unsqueeze(1), torch.arange(5)
+    return {
+        transfer_embedding: {"target": target, "embedding": torch.ones(5, 2)},
+        merge_embedding: {"target": target},
+        groktransfer: {"target": target, "train": rows, "validation": rows, "weak": "random-d2"},
+        Rule: {},
+    }[function]
+
+
+@pytest.mark.parametrize(
+    ("function", "keyword", "value"),
+    [
+        pytest.param(function, keyword, value, id=f"{function.__name__}-{keyword}-{place}")
+        for function, keywords in HOSTILE_TRANSFER.items()
+        for keyword, values in keywords.items()
+        for place, value in enumerate(values)
+    ],
+)
+def test_so_is_what_an_embedding_cannot_be_transferred_with(function, keyword, value):
+    assert HOSTILE_TRANSFER[function].keys() == inspect.signature(function).parameters.keys()
+    with pytest.raises(InputError) as caught:
+        function(**{**transfer_of(function), keyword: value})
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 350
 
 
 def test_every_public_factory_is_in_the_table():

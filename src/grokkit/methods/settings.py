@@ -8,6 +8,7 @@ each has its own value and no function may branch on it, and what requires a gra
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import UnionType
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -33,7 +34,7 @@ def number(name: str, value: object, ok: Callable[[float], bool], allowed: str, 
     Traceback (most recent call last):
     grokkit.errors.InputError: lamb='high' is not possible: a number >= 0; the paper uses 2.0
     """
-    found = _plain(value)
+    found = plain(value)
     if _is_stacked(found):
         return found
     readable = found.detach().item() if isinstance(found, Tensor) and not found.ndim else found
@@ -54,7 +55,7 @@ def not_negative(name: str, value: object, published: str) -> Any:
 
 def whole(name: str, value: object, least: int, published: str) -> int:
     """``value`` as a Python integer of at least ``least``: a setting of this kind cannot differ within one program."""
-    found = _plain(value)
+    found = plain(value)
     if type(found) is not int or found < least:
         raise InputError(
             f"{name}={shown(value)} is not possible: a whole number >= {least}; the paper uses {published}"
@@ -64,24 +65,30 @@ def whole(name: str, value: object, least: int, published: str) -> int:
 
 def flag(name: str, value: object, published: bool) -> bool:
     """``value`` as True or False: other things are true as well, ``"no"`` for one."""
-    found = _plain(value)
+    found = plain(value)
     if not isinstance(found, bool):
         raise InputError(f"{name}={shown(value)} is not possible: True or False; the paper uses {published}")
     return found
 
 
-def like(tensor: Tensor, setting: Setting) -> Setting:
-    """``setting`` in the dtype of the ``tensor`` that it is combined with, which a number takes by itself."""
-    return setting.to(tensor.dtype) if isinstance(setting, Tensor) else setting
+def check_kind(name: str, value: object, kinds: type | UnionType, allowed: str) -> None:
+    """Refuse ``value`` unless it is an instance of ``kinds``; ``allowed`` says in words what that is."""
+    if not isinstance(value, kinds):
+        raise InputError(f"{name}={shown(value)} is not possible: {allowed}")
 
 
-def _plain(value: object) -> object:
-    """numpy's scalars, and 0-d tensors that hold one number each, as Python's."""
+def plain(value: object) -> Any:
+    """numpy's scalars, and 0-d tensors that hold one number each, as Python's; anything else as it is."""
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, Tensor) and value.ndim == 0 and not value.requires_grad and not _is_stacked(value):
         return value.item()
     return value
+
+
+def like(tensor: Tensor, setting: Setting) -> Setting:
+    """``setting`` in the dtype of the ``tensor`` that it is combined with, which a number takes by itself."""
+    return setting.to(tensor.dtype) if isinstance(setting, Tensor) else setting
 
 
 def _is_stacked(value: object) -> bool:

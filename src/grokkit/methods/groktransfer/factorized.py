@@ -18,7 +18,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from grokkit.errors import InputError, unknown
+from grokkit.errors import InputError, shown, unknown
+from grokkit.methods.settings import check_kind, flag
 
 
 class Product(nn.Module):
@@ -72,6 +73,11 @@ def transfer_embedding(
     >>> type(model[0].weight).__name__, tuple(model[0].weight.shape)
     ('Parameter', (10, 64))
     """
+    check_kind("target", target, nn.Module, "the model that is to start from the embedding, a torch.nn.Module")
+    check_kind("embedding", embedding, Tensor | nn.Module, "a matrix with a row a token, or the model whose it is")
+    check_kind("module", module, str | None, "the name of a module of the target, or None to find it")
+    check_kind("generator", generator, torch.Generator | None, "a torch.Generator, or None for PyTorch's own")
+    trainable = flag("trainable", trainable, True)
     given = embedding_of(embedding) if isinstance(embedding, nn.Module) else embedding
     if given.ndim != 2 or not given.is_floating_point():
         raise InputError(
@@ -121,6 +127,9 @@ def merge_embedding(target: nn.Module, optimizer: torch.optim.Optimizer | None =
     Raises:
         InputError: there is nothing to merge, or the optimizer trains neither A nor B.
     """
+    check_kind("target", target, nn.Module, "the model that transfer_embedding() has changed")
+    if optimizer is not None and not hasattr(optimizer, "param_groups"):
+        raise InputError(f"optimizer={shown(optimizer)} is not possible: the one that trains the model, or None")
     products = [(name, module) for name, module in target.named_modules() if _is_product(module)]
     if not products:
         raise InputError("nothing to merge in this model: transfer_embedding() has not changed it, or it is merged")

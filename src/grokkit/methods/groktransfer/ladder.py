@@ -8,6 +8,7 @@ more than that. Every attempt's cost counts.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -15,9 +16,10 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from grokkit.errors import InputError
+from grokkit.errors import InputError, shown
 from grokkit.methods.groktransfer.weak import Trial, WeakModel, parse_weak
 from grokkit.methods.lesson import Lesson
+from grokkit.methods.settings import plain
 from grokkit.models import FNN, LSTM
 
 LADDER = ("fnn-d8-w32", "fnn-d16-w64", "fnn-d32-w128", "decoder-d32-l1-h4")
@@ -61,11 +63,13 @@ class Rule:
             ("lr", positive, lambda v: 0.0 < v < float("inf")),
             ("wd", "a finite number >= 0", lambda v: 0.0 <= v < float("inf")),
         ):
-            value, default = getattr(self, name), getattr(Rule, name)
-            if isinstance(value, bool) or not isinstance(value, int | float) or not ok(value):
+            value, default = plain(getattr(self, name)), getattr(Rule, name)
+            is_number = isinstance(value, int | float) and not isinstance(value, bool)
+            if not is_number or abs(value) > sys.float_info.max or not ok(value):
                 raise InputError(
-                    f"weak models: {name}={value!r} is not possible: {allowed}; the default is {default:g}"
+                    f"weak models: {name}={shown(value)} is not possible: {allowed}; the default is {default:g}"
                 )
+            object.__setattr__(self, name, value)  # as a Python number
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,11 +8,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from grokkit.errors import InputError
+from grokkit.errors import InputError, shown, unknown
 from grokkit.methods.groktransfer.begin import find_embedding
 from grokkit.methods.groktransfer.factorized import embedding_of, transfer_embedding
 from grokkit.methods.groktransfer.ladder import Rule, WeakStage, ladder_for
 from grokkit.methods.lesson import Examples, Lesson
+from grokkit.methods.settings import check_kind, whole
 from grokkit.rng import stream
 
 
@@ -51,8 +52,20 @@ def groktransfer(
     Raises:
         InputError: as :func:`grokkit.transfer_embedding`; unknown ``weak``; no validation rows.
     """
+    check_kind("target", target, nn.Module, "the model that is to start from the embedding, a torch.nn.Module")
+    check_kind("weak", weak, str | Tensor | nn.Module, "'auto', a weak model such as 'fnn-d8-w32', a model, a matrix")
+    check_kind("module", module, str | None, "the name of a module of the target, or None to find it")
+    check_kind("rule", rule, Rule | None, "a grokkit.Rule, or None for its defaults")
+    if not callable(loss):
+        raise InputError(f"loss={shown(loss)} is not possible: a function of outputs and targets")
+    seed = whole("seed", seed, 0, "0")
     if isinstance(weak, str):
-        before = embedding_of(target if module is None else target.get_submodule(module))
+        _check_pair("train", train)
+        _check_pair("validation", validation)
+        modules = dict(target.named_modules())
+        if module is not None and module not in modules:
+            raise unknown("module", module, [n for n, m in modules.items() if isinstance(m, nn.Embedding | nn.Linear)])
+        before = embedding_of(target if module is None else modules[module])
         lesson = _lesson(Examples(*train), Examples(*validation), len(before), loss)
         ladder = ladder_for(target, lesson)
         stage = find_embedding(weak, lesson, width=before.shape[1], rule=rule or Rule(), seed=seed, ladder=ladder)
@@ -61,6 +74,11 @@ def groktransfer(
     generator = stream(seed, "transfer")
     transfer_embedding(target, stage.embedding, module, trainable=trainable, generator=generator)
     return stage
+
+
+def _check_pair(name: str, pair: object) -> None:
+    if not (isinstance(pair, tuple | list) and len(pair) == 2 and all(isinstance(part, Tensor) for part in pair)):
+        raise InputError(f"{name}={shown(pair)} is not possible: inputs and targets, two tensors")
 
 
 def _lesson(train: Examples, validation: Examples, rows: int, loss: Callable[[Tensor, Tensor], Tensor]) -> Lesson:

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from grokkit.errors import InputError, shown
 from grokkit.files import atomic_write, npz, read_pinned
+from grokkit.methods.settings import plain
 from grokkit.rng import stream
 
 
@@ -60,7 +61,7 @@ def checked_hidden(hidden: Sequence[int]) -> tuple[int, ...]:
         InputError: if it is empty or holds anything but whole numbers of at least 1.
     """
     given = tuple(hidden) if isinstance(hidden, Sequence) and not isinstance(hidden, str) else ()
-    widths = tuple(width.item() if isinstance(width, np.generic) else width for width in given)
+    widths = tuple(plain(width) for width in given)
     if not widths or not all(type(width) is int and width >= 1 for width in widths):
         raise InputError(
             f"hidden={shown(hidden)} is not possible: the widths of the hidden layers, at least one, each a whole "
