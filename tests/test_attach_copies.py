@@ -196,3 +196,15 @@ def test_a_copied_model_leaves_the_optimizer_attached():
     assert weakref.ref(optimizer)() is optimizer
     run(model, optimizer, range(2))
     assert set(attached(optimizer).state.step.values()) == {2}
+
+
+def test_a_copy_s_state_is_not_seen_before_it_is_taken_up():
+    _, optimizer = make(*ADAM)
+    handle = attach(optimizer, grokfast_ema())
+    for p in handle.parameters.values():
+        p.grad = torch.ones_like(p)
+    optimizer.step()
+    _, copied = copy.deepcopy((optimizer, handle))
+    assert copied.state is None
+    copied.revise(lambda state: state, copied.parameters)
+    assert set(copied.state.step.values()) == {1}

@@ -310,3 +310,28 @@ def test_a_loaded_state_is_not_seen_before_it_is_taken_up():
     assert handle.state is None
     handle.revise(lambda state: state, handle.parameters)
     assert handle.state.step == {"weight": 1, "bias": 1}
+
+
+WIDER = [(torch.bfloat16, torch.float32), (torch.float32, torch.float64), (torch.bfloat16, torch.float64)]
+
+
+@pytest.mark.parametrize(("before", "after"), WIDER, ids=str)
+@pytest.mark.parametrize("way", ["model.to", "load"])
+def test_a_filter_goes_on_where_the_model_becomes_more_precise(before, after, way):
+    """Nothing was rounded: 1 + (0.5·8 + 0.5·1) of the average of 8 and 1; the mean of a window of 2 is the same."""
+    for transform in (grokfast_ema(alpha=0.5, lamb=1.0), grokfast_ma(2, 1.0)):
+        model = torch.nn.Linear(2, 1, bias=False, dtype=before)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        attach(optimizer, transform)
+        model.weight.grad = torch.full((1, 2), 8.0, dtype=before)
+        optimizer.step()
+        if way == "load":
+            saved = optimizer.state_dict()
+            model = torch.nn.Linear(2, 1, bias=False, dtype=after)
+            optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+            attach(optimizer, transform)
+            optimizer.load_state_dict(saved)
+        model.to(after)
+        model.weight.grad = torch.ones(1, 2, dtype=after)
+        optimizer.step()
+        assert model.weight.grad.tolist() == [[5.5, 5.5]]

@@ -173,3 +173,52 @@ def test_counters_become_integers_and_back():
     assert back[0].count.dtype is torch.int64
     assert back[2][1]["b"].ndim == 0
     assert ints_to_counters((True, 2.0, None), torch.device("cpu")) == (True, 2.0, None)
+
+
+def stepped(transform, named=False):
+    model = torch.nn.Linear(3, 2)
+    params = model.named_parameters() if named else model.parameters()
+    optimizer = torch.optim.SGD(params, lr=0.1)
+    grokkit.attach(optimizer, transform)
+    model(torch.ones(1, 3)).sum().backward()
+    optimizer.step()
+    return model.weight.grad.norm().item()
+
+
+@pytest.mark.parametrize("where", [lambda p: True, lambda: True, lambda a, b, c: True, lambda *, name, p: True])
+def test_a_mask_that_does_not_take_a_name_and_a_parameter_is_refused(where):
+    with pytest.raises(InputError, match=r"masked\(\) calls where\(name, parameter\), and .* does not take these two"):
+        masked(grad_norm(), where)
+
+
+def test_a_mask_that_answers_for_every_entry_is_refused():
+    with pytest.raises(InputError, match=r"where\(\) gave 6 numbers for weight; .* give one truth value"):
+        stepped(masked(grad_norm(), lambda _name, p: p > 0), named=True)
+
+
+def test_a_mask_may_answer_with_a_number_or_a_tensor_of_one():
+    for where in (lambda _name, p: p.ndim, lambda _name, p: p.isfinite().all(), lambda _name, *rest: rest):
+        assert stepped(masked(grad_norm(), where)) == pytest.approx(1.0, abs=1e-6)
+
+
+@pytest.mark.parametrize("within", [lambda t: t, lambda t: chain(grad_norm(), t), lambda t: masked(t, lambda *_: True)])
+def test_a_mask_that_lets_nothing_through_is_warned_of(within):
+    transform = within(masked(grokfast_ema(), lambda name, _p: "weight" in name))
+    with pytest.warns(UserWarning, match="lets none of the optimizer's 2 parameters through.*'group 0 parameter 0'"):
+        stepped(transform)
+    stepped(transform, named=True)  # no warning: these are the model's names
+
+
+@pytest.mark.parametrize(
+    ("gives", "message"),
+    [
+        (lambda grads, state: grads, "return the gradients, a dict by name, and the state"),
+        (lambda grads, state: None, r"update\(\) gave None; return"),
+        (lambda grads, state: ({name: g.sum() for name, g in grads.items()}, state), r"of shape \(\), where the one"),
+        (lambda grads, state: (dict.fromkeys(grads, 1.0), state), "that is 1.0, where the one that it got is of shape"),
+        (lambda grads, state: ({**grads, "other": torch.ones(1)}, state), "of 'other' that .* it got is absent"),
+    ],
+)
+def test_an_update_that_gives_no_gradients_is_refused(gives, message):
+    with pytest.raises(InputError, match=message):
+        stepped(GradientTransform(lambda _params: (), lambda grads, state, _params: gives(grads, state)))

@@ -29,7 +29,7 @@ from grokkit.names import Names
 from grokkit.overwrite import Overwriting
 from grokkit.state import leaves
 from grokkit.stepping import gradients, only_creates_state, skipped_by_scaler, within_own_step
-from grokkit.transform import GradientTransform, check_transform_type, in_place
+from grokkit.transform import GradientTransform, check_transform_type, in_place, warn_of_idle_masks
 from grokkit.unapplied import Unapplied
 from grokkit.wrapped import check_optimizer, check_saving, has_hooks, unwrapped
 
@@ -66,6 +66,7 @@ def attach(optimizer: torch.optim.Optimizer, transform: GradientTransform, *, ca
         raise InputError("this optimizer has a transform attached; detach() it, or attach chain(first, second) at once")
     capturable = capturable or any(group.get("capturable", False) for group in inner.param_groups)
     check_saving(inner, transform)
+    warn_of_idle_masks(transform, Names().of(inner))
     return Handle(inner, wrappers, transform, capturable)
 
 

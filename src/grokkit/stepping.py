@@ -71,10 +71,13 @@ def gradients(named: dict[str, Tensor]) -> dict[str, Any]:
     """The gradients of those parameters that have one; of which every process holds a summand, as in tensor
     parallelism, their sum.
 
+    They are going to be filtered in place. So one whose entries share memory with each other, as ``expand()`` leaves
+    them, with another gradient or with its parameter, is put on memory of its own first.
+
     Raises:
         InputError: if one is sparse.
     """
-    found = {}
+    found, memory = {}, set()
     for name, p in named.items():
         grad: Any = p.grad
         if grad is None:
@@ -83,5 +86,18 @@ def gradients(named: dict[str, Tensor]) -> dict[str, Any]:
             check_dense(name, grad)
         if type(grad) is not Tensor and is_distributed(grad) and any(place.is_partial() for place in grad.placements):
             p.grad = grad = grad.redistribute(placements=p.placements)  # pyright: ignore[reportAttributeAccessIssue]
+        place = local(grad).data_ptr()
+        if place in memory or place == local(p).data_ptr() != 0 or _overlaps_itself(grad):
+            p.grad = grad = grad.clone(memory_format=torch.contiguous_format)
+            place = local(grad).data_ptr()
+        if place:  # what has no entries has no memory
+            memory.add(place)
         found[name] = grad
     return found
+
+
+def _overlaps_itself(grad: Tensor) -> bool:
+    """Whether several entries lie in one place, because a dimension was expanded."""
+    if grad.is_contiguous():
+        return False
+    return any(step == 0 and size > 1 for step, size in zip(grad.stride(), grad.shape, strict=True))

@@ -26,6 +26,8 @@ tensors that they stand for; one that reads shards, as the in-place faces here d
 
 from __future__ import annotations
 
+import inspect
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -79,13 +81,30 @@ def _update_and_copy(
     if not grads:  # e.g. masked() lets none of this step's through
         return state
     device = next(iter(grads.values())).device
-    new, state = update(grads, ints_to_counters(state, device), params)
+    new, state = _checked_update(update(grads, ints_to_counters(state, device), params), grads)
     whole = [name for name, g in grads.items() if name in new and not is_distributed(g)]
     if whole:
         torch._foreach_copy_([grads[name] for name in whole], [new[name] for name in whole])
     for name in sorted(new.keys() - set(whole)):  # all processes in one order
         grads[name].copy_(new[name])
     return counters_to_ints(state)
+
+
+def _checked_update(result: Any, grads: Grads) -> tuple[Grads, State]:
+    """What a transform's ``update`` gave for ``grads``; copied as it is, a scalar would fill a whole gradient."""
+    if not isinstance(result, tuple) or len(result) != 2 or not isinstance(result[0], dict):
+        raise InputError(
+            f"the transform's update() gave {shown(result)}; return the gradients, a dict by name, and the state"
+        )
+    for name, g in result[0].items():
+        given = f"of shape {tuple(grads[name].shape)}" if name in grads else "absent"
+        found = f"of shape {tuple(g.shape)}" if isinstance(g, Tensor) else shown(g)
+        if found != given:
+            raise InputError(
+                f"the transform's update() gave a gradient of {name!r} that is {found}, where the one that it got is "
+                f"{given}; return those that it gets, each in its shape"
+            )
+    return result
 
 
 def chain(*transforms: GradientTransform) -> GradientTransform:
@@ -133,7 +152,8 @@ def masked(transform: GradientTransform, where: Callable[[str, Tensor], bool]) -
             lambda cannot be pickled: for a transform that is sent to other processes, give a function of a module.
 
     Raises:
-        InputError: if ``transform`` is no transform, or ``where`` cannot be called.
+        InputError: if ``transform`` is no transform, or ``where`` cannot be called with a name and a parameter. Later,
+            from ``step()``: if it gives several numbers.
 
     >>> import grokkit
     >>> matrices_only = grokkit.masked(grokkit.grokfast_ema(), lambda name, p: p.ndim >= 2)
@@ -144,6 +164,15 @@ def masked(transform: GradientTransform, where: Callable[[str, Tensor], bool]) -
             f"masked(where={shown(where)}) is not possible: a function of a parameter's name and the parameter, e.g. "
             "lambda name, p: p.ndim >= 2"
         )
+    try:
+        inspect.signature(where).bind("name", None)
+    except TypeError:
+        raise InputError(
+            f"masked() calls where(name, parameter), and {shown(where)} does not take these two; give e.g. "
+            "lambda name, p: p.ndim >= 2"
+        ) from None
+    except ValueError:  # some built-in functions do not say what they take
+        pass
     return GradientTransform.of(_Masked(transform, where))
 
 
@@ -163,7 +192,35 @@ class _Masked:
         return in_place(self.transform)(self._pick(grads, params), state, self._pick(params, params))
 
     def _pick(self, tensors: Mapping[str, Tensor], params: Params) -> dict[str, Tensor]:
-        return {name: tensor for name, tensor in tensors.items() if self.where(name, params[name])}
+        return {name: tensor for name, tensor in tensors.items() if self._lets_through(name, params[name])}
+
+    def _lets_through(self, name: str, param: Tensor) -> bool:
+        answer = self.where(name, param)
+        if isinstance(answer, Tensor) and answer.numel() != 1:
+            raise InputError(
+                f"masked()'s where() gave {answer.numel()} numbers for {name}; a parameter is filtered as a whole: "
+                "give one truth value, e.g. p.ndim >= 2"
+            )
+        return bool(answer)
+
+
+def warn_of_idle_masks(transform: GradientTransform, params: Params) -> None:
+    """Warn of a mask that lets none of ``params`` through: most often their names are others than it expects."""
+    faces = getattr(transform.init, "__self__", None)
+    if any(map(torch.nn.parameter.is_lazy, params.values())):
+        return  # what has no shape yet cannot be asked about
+    if isinstance(faces, _Chain):
+        for part in faces.transforms:
+            warn_of_idle_masks(part, params)
+    elif isinstance(faces, _Masked):
+        let_through = faces._pick(params, params)
+        if params and not let_through:
+            warnings.warn(
+                f"masked() lets none of the optimizer's {len(params)} parameters through, whose names are "
+                f"{shown(list(params))}; to have the model's names, give the optimizer model.named_parameters()",
+                stacklevel=3,
+            )
+        warn_of_idle_masks(faces.transform, let_through)
 
 
 def check_transform_type(value: object, where: str) -> None:

@@ -231,3 +231,39 @@ def test_a_transferred_embedding_is_trained_merged_and_saved(tmp_path):
     tokens = batches(DATA, 2)[0]["input_ids"]
     torch.testing.assert_close(again(tokens).logits, model.eval()(tokens).logits)
     assert "factor" not in json.dumps(list(again.state_dict()))
+
+
+class Model(torch.nn.Module):
+    """Gives what ``kind`` says, of which the Trainer takes the loss in each case."""
+
+    def __init__(self, kind):
+        super().__init__()
+        self.linear, self.kind = torch.nn.Linear(2, 1), kind
+
+    def forward(self, x, note=None):
+        loss = self.linear(x).square().mean()
+        return {"dict": {"loss": loss}, "tuple": (loss, x), "nothing": {"logits": x}}[self.kind]
+
+
+def taken_on(batch, kind="dict", **settings):
+    """One outer step on ``batch``, as the Trainer would ask for it."""
+    model = Model(kind)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    callback = NeuralGrokCallback([batch], every=1, hidden=(4,), **settings)
+    arguments, state = type("Arguments", (), {"fp16": False, "device": "cpu"}), type("State", (), {"global_step": 0})
+    callback.on_train_begin(arguments, state, None, model=model, optimizer=optimizer)
+    model.linear(torch.ones(3, 2)).sum().backward()
+    callback.on_pre_optimizer_step(arguments, state, None, model=model, optimizer=optimizer)
+    return int(callback.neuralgrok.handle.state.updates)
+
+
+def test_models_and_outer_batches_of_every_kind_that_the_trainer_takes():
+    ones = torch.ones(1, 2)
+    assert taken_on({"x": ones, "note": ["a", None]}) == 1
+    assert taken_on({"x": ones}, "tuple") == 1
+    assert taken_on([ones, "a"], loss=lambda model, batch: model(batch[0])["loss"]) == 1
+    assert taken_on(ones, loss=lambda model, batch: model(batch)["loss"]) == 1
+    with pytest.raises(InputError, match="a batch of the outer data is Tensor, not a dict of the model's arguments"):
+        taken_on(ones)
+    with pytest.raises(InputError, match="the model gives no loss for a batch of the outer data; put the labels"):
+        taken_on({"x": ones}, "nothing")

@@ -167,3 +167,16 @@ def test_what_the_callbacks_refuse(tmp_path):
         NeuralGrokCallback([], error)
     with pytest.raises(InputError, match="there is no optimizer 1: the model has 1, counted from 0"):
         fit(tmp_path, Module(), GrokkitCallback(grokfast_ema(), optimizers=[1]))
+
+
+@pytest.mark.parametrize("places", [0, "0", [0.0], [None], [], [True]])
+def test_places_that_are_none_are_refused_before_the_training(places):
+    with pytest.raises(InputError, match=r"optimizers=.* is not possible: the places of some of .* e\.g\. \[0\]"):
+        GrokkitCallback(grokfast_ema(), optimizers=places)
+
+
+def test_outer_data_and_losses_that_are_none_are_refused_before_the_training():
+    with pytest.raises(InputError, match=r"outer_data=3 is not possible: batches"):
+        NeuralGrokCallback(3, error)
+    with pytest.raises(InputError, match=r"loss=None is not possible: a function of the model and a batch"):
+        NeuralGrokCallback([torch.ones(2)], None)

@@ -11,7 +11,7 @@ weights themselves are half precision, not under autocast only, attach before it
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from torch import Tensor
@@ -19,9 +19,10 @@ from torch import Tensor
 from grokkit import GradientTransform, Handle, InputError, NeuralGrok, attach
 from grokkit.attach import attached
 from grokkit.errors import MissingExtraError
-from grokkit.integrations.outer import OuterData
+from grokkit.integrations.outer import OuterData, check_loss
 
 try:
+    from accelerate.utils import send_to_device
     from transformers.trainer_callback import TrainerCallback
 except ImportError as error:
     raise MissingExtraError("transformers", "hf") from error
@@ -45,7 +46,7 @@ class NeuralGrokCallback(TrainerCallback):
     Args:
         outer_data: batches set apart from the training data, e.g. a ``DataLoader`` that does not shuffle. They are kept
             in memory and used in turn.
-        loss: of a model and a batch. Default ``model(**batch).loss``.
+        loss: of a model and a batch. Default: the one that ``model(**batch)`` gives.
         settings: those of :class:`grokkit.NeuralGrok`.
 
     Raises:
@@ -56,7 +57,8 @@ class NeuralGrokCallback(TrainerCallback):
         self, outer_data: Iterable[Any], loss: Callable[[Any, Any], Tensor] | None = None, **settings: Any
     ) -> None:
         self._batches, self._settings = OuterData(outer_data), settings
-        self._loss = loss or (lambda model, batch: model(**batch).loss)
+        self._loss = _own_loss if loss is None else loss
+        check_loss(self._loss)
         self.neuralgrok: NeuralGrok | None = None
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **now: Any) -> None:
@@ -70,5 +72,22 @@ class NeuralGrokCallback(TrainerCallback):
     def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **now: Any) -> None:
         assert self.neuralgrok is not None
         batch = self._batches.at(state.global_step, self.neuralgrok.every)
-        batch = {name: value.to(args.device) for name, value in batch.items()}
+        batch = send_to_device(batch, args.device)
         self.neuralgrok.outer_step(outer_loss=lambda: self._loss(now["model"], batch))
+
+
+def _own_loss(model: Any, batch: Any) -> Tensor:
+    """What the model itself gives for a loss, found as the Trainer finds it."""
+    if not isinstance(batch, Mapping):
+        raise InputError(
+            f"a batch of the outer data is {type(batch).__name__}, not a dict of the model's arguments; make it one, "
+            "or give loss=, a function of the model and the batch"
+        )
+    output = model(**batch)
+    loss = output.get("loss") if isinstance(output, Mapping) else output[0] if isinstance(output, tuple) else None
+    if loss is None:
+        raise InputError(
+            "the model gives no loss for a batch of the outer data; put the labels into it, or give loss=, a function "
+            "of the model and the batch"
+        )
+    return loss

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from grokkit import GradientTransform, Handle, InputError, NeuralGrok, attach
 from grokkit.attach import attached
-from grokkit.errors import MissingExtraError
-from grokkit.integrations.outer import OuterData
+from grokkit.errors import MissingExtraError, shown
+from grokkit.integrations.outer import OuterData, check_loss
 
 try:
     from lightning.pytorch.callbacks import Callback
@@ -28,7 +28,7 @@ class GrokkitCallback(Callback):
     """Attaches ``transform`` to the model's optimizers, or to those at the places ``optimizers``, from 0."""
 
     def __init__(self, transform: GradientTransform, optimizers: Iterable[int] | None = None) -> None:
-        self._transform, self._places = transform, None if optimizers is None else sorted(set(optimizers))
+        self._transform, self._places = transform, None if optimizers is None else _places(optimizers)
         self.handles: list[Handle] = []
 
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
@@ -58,6 +58,7 @@ class NeuralGrokCallback(Callback):
     def __init__(
         self, outer_data: Iterable[Any], loss: Callable[[Any, Any], Tensor], optimizer: int = 0, **settings: Any
     ) -> None:
+        check_loss(loss)
         self._batches, self._loss, self._place, self._settings = OuterData(outer_data), loss, optimizer, settings
         self.neuralgrok: NeuralGrok | None = None
 
@@ -75,7 +76,19 @@ class NeuralGrokCallback(Callback):
             self.neuralgrok.outer_step(outer_loss=lambda: self._loss(pl_module, batch))
 
 
+def _places(optimizers: Any) -> list[int]:
+    found = list(optimizers) if isinstance(optimizers, Iterable) and not isinstance(optimizers, str) else []
+    if not found or not all(type(place) is int for place in found):
+        raise InputError(
+            f"optimizers={shown(optimizers)} is not possible: the places of some of the model's optimizers, counted "
+            "from 0, e.g. [0], or None for all"
+        )
+    return sorted(set(found))
+
+
 def _optimizer(trainer: Any, place: int) -> Any:
-    if not 0 <= place < len(trainer.optimizers):
-        raise InputError(f"there is no optimizer {place}: the model has {len(trainer.optimizers)}, counted from 0")
+    if type(place) is not int or not 0 <= place < len(trainer.optimizers):
+        raise InputError(
+            f"there is no optimizer {shown(place)}: the model has {len(trainer.optimizers)}, counted from 0"
+        )
     return trainer.optimizers[place]

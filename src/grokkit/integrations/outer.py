@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from grokkit import InputError
+from grokkit.errors import shown
 
 
 class OuterData:
@@ -16,6 +17,8 @@ class OuterData:
     """
 
     def __init__(self, data: Iterable[Any]) -> None:
+        if not isinstance(data, Iterable):
+            raise InputError(f"outer_data={shown(data)} is not possible: batches, e.g. a DataLoader or a list of them")
         self._batches = list(data)
         if not self._batches:
             raise InputError("there are no outer data; set some of the training data apart, 1 in 50 in the paper")
@@ -23,3 +26,9 @@ class OuterData:
     def at(self, step: int, every: int) -> Any:
         """The batch of the outer step at ``step``, if there is one every ``every`` steps."""
         return self._batches[step // every % len(self._batches)]
+
+
+def check_loss(loss: Any) -> None:
+    """Refuse what cannot be called, before the training begins."""
+    if not callable(loss):
+        raise InputError(f"loss={shown(loss)} is not possible: a function of the model and a batch that gives the loss")

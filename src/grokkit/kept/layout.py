@@ -97,7 +97,7 @@ def restored(leaves: Mapping[str, Any], fresh: Mapping[str, Any], name: str, par
     if param is not None:
         for path, leaf in found.items():
             _check_fit(name, leaf, fresh[path], param)
-    return {path: _restored(path, leaf, fresh[path]) for path, leaf in found.items()}
+    return {path: _restored(path, leaf, fresh[path], param) for path, leaf in found.items()}
 
 
 class MisfitError(InputError):
@@ -119,7 +119,7 @@ def _from_bytes(name: str, leaf: Any) -> Any:
     return whole.contiguous().view(torch.float64).squeeze(-1)
 
 
-def _restored(path: str, value: Any, fresh: Any) -> Any:
+def _restored(path: str, value: Any, fresh: Any, param: Tensor | None) -> Any:
     if not isinstance(fresh, Tensor):
         return _integer(path, value) if type(fresh) is int else _like(path, value, fresh)
     if fresh.ndim == 0 and not isinstance(value, Tensor):
@@ -135,8 +135,8 @@ def _restored(path: str, value: Any, fresh: Any) -> Any:
         )
     if value.is_complex() and not fresh.is_complex():
         raise _unreadable(path, value, fresh)
-    if fresh.is_floating_point() and value.is_floating_point():
-        _check_precision(path, value.dtype, fresh.dtype)
+    if fresh.is_floating_point() and value.is_floating_point() and (param is None or value.dtype is param.dtype):
+        _check_precision(path, value.dtype, fresh.dtype)  # of another dtype, it was never cast to the parameter's
     elif fresh.ndim == 0 and not fresh.is_floating_point():
         value = torch.as_tensor(_integer(path, value))
     return fresh.copy_(value.detach())

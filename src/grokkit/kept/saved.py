@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
+from grokkit.errors import InputError, shown
 from grokkit.kept.entries import Leaves, Store
 from grokkit.kept.layout import KEY, OWN, SHARED, bare, live, ours_in, saved_entry, saved_shared
 from grokkit.kept.shared import lift
@@ -34,7 +35,12 @@ class Loading:
     """Between the two hooks of a load: what is ours is kept from the optimizer, which would cast and move it."""
 
     def __init__(self, state_dict: Mapping[str, Any], flat: Mapping[str, Any]) -> None:
-        """``flat`` is the checkpoint that the ``state_dict`` was made from, if that had one level only."""
+        """``flat`` is the checkpoint that the ``state_dict`` was made from, if that had one level only.
+
+        Raises:
+            InputError: if it is no optimizer's, but e.g. a whole checkpoint.
+        """
+        _check_state_dict(state_dict)
         self._state = state_dict["state"]
         self._indices = _indices(state_dict)
         found = {SHARED + key.split(SHARED, 1)[1]: leaf for key, leaf in flat.items() if f".{SHARED}" in key}
@@ -57,6 +63,16 @@ class Loading:
         if KEY in self._state:
             store[KEY] = self._state[KEY]
         unpack(store)
+
+
+def _check_state_dict(found: Any) -> None:
+    parts = [found.get(key) for key in ("state", "param_groups")] if isinstance(found, Mapping) else [None, None]
+    if not isinstance(parts[0], Mapping) or not isinstance(parts[1], list | tuple):
+        holds = f"a dict with {shown(list(found))}" if isinstance(found, Mapping) else type(found).__name__
+        raise InputError(
+            f"load_state_dict() got {holds}; it needs what the optimizer's state_dict() gave, with 'state' and "
+            "'param_groups'"
+        )
 
 
 def unpack(store: Store) -> None:

@@ -60,7 +60,7 @@ class Kept:
             return None
         found, strange = self._entries.look(store, named)
         shared = self._shared.known(store)
-        if shared is None or any(self._entries.knows(name) for name in strange):
+        if shared is None or any(self._entries.knows(name) or own(store.get(p)) for name, p in strange.items()):
             return None
         return self._joined(found, shared)
 

@@ -13,7 +13,7 @@ from torch.func import functional_call
 
 from grokkit import InputError, NeuralGrok, attach, grad_norm
 from grokkit.methods import CARDS
-from grokkit.methods.neuralgrok.amplifier import fresh_amplifier, map_amplifier
+from grokkit.methods.neuralgrok.amplifier import Amplifier, fresh_amplifier, map_amplifier
 from grokkit.methods.neuralgrok.bilevel import learned
 from grokkit.methods.neuralgrok.transform import neuralgrok
 from grokkit.rng import stream
@@ -669,3 +669,83 @@ def test_frozen_it_stays_at_the_fresh_amplifier_s_loss():
         out, state = transform.update({"w": g}, state, {"w": g})
         assert float(0.5 * (-eta * out["w"] - target).square().sum()) == pytest.approx(0.575, abs=0.05)
     assert all(torch.equal(a, b) for a, b in zip(tensors(state.amplifier), tensors(f), strict=True))
+
+
+@pytest.mark.parametrize("which", ["outer", "inner"])
+@pytest.mark.parametrize("spoil", ["backward", "zero_grad", "both"])
+def test_a_loss_that_calls_backward_is_refused_and_leaves_the_gradients(which, spoil):
+    """Also one that clears them first, as a training step does; one that only clears them is no harm."""
+    net, optimizer, ng = setup()
+    inner(net).backward()
+    before = {name: (p.grad, p.grad.clone()) for name, p in net.named_parameters() if p.grad is not None}
+
+    def spoiled(loss):
+        if spoil != "backward":
+            optimizer.zero_grad()
+        value = loss(net)
+        if spoil != "zero_grad":
+            value.backward(retain_graph=True)
+        return value
+
+    losses = {"outer_loss": lambda: outer(net), "inner_loss": lambda: inner(net)}
+    losses[f"{which}_loss"] = lambda: spoiled(outer if which == "outer" else inner)
+    if spoil == "zero_grad":
+        assert ng.outer_step(**losses) is not None
+    else:
+        with pytest.raises(InputError, match=rf"{which}_loss\(\) called backward\(\); return the loss without it"):
+            ng.outer_step(**losses)
+    for name, (grad, value) in before.items():
+        p = net.get_parameter(name)
+        assert p.grad is grad
+        assert torch.equal(grad, value)
+
+
+@pytest.mark.parametrize("loss", [torch.tensor(1.0), 3, None])
+def test_a_loss_that_is_no_function_is_refused(loss):
+    net, _, ng = setup()
+    inner(net).backward()
+    with pytest.raises(InputError, match=r"outer_loss=.* is not possible: a function that computes the loss"):
+        ng.outer_step(outer_loss=loss)
+
+
+def test_a_complex_loss_is_refused():
+    net, _, ng = setup()
+    inner(net).backward()
+    with pytest.raises(InputError, match=r"outer_loss\(\) gave 1 numbers, torch.complex128 .*; return one real number"):
+        ng.outer_step(outer_loss=lambda: outer(net) * (1 + 1j))
+
+
+@pytest.mark.parametrize("rate", [None, "absent"])
+def test_an_optimizer_without_a_learning_rate_is_refused(rate):
+    class Relative(torch.optim.Optimizer):
+        def __init__(self, params):
+            super().__init__(params, {} if rate == "absent" else {"lr": rate})
+
+    net = nn.Linear(2, 1)
+    optimizer = Relative(net.parameters())
+    with pytest.raises(InputError, match=r"group 0 of Relative has no learning rate 'lr'.* attach\(optimizer, neural"):
+        NeuralGrok(net, optimizer)
+    attach(optimizer, grad_norm()).detach()  # nothing was left attached
+
+
+def test_given_a_scheduler_it_takes_the_rates_of_its_optimizer():
+    plain = nn.Linear(2, 1)
+    optimizer = torch.optim.SGD(plain.parameters(), lr=0.1)
+    ng = NeuralGrok(plain, torch.optim.lr_scheduler.StepLR(optimizer, 5), hidden=(4,), every=1)
+    plain(torch.ones(3, 2)).sum().backward()
+    assert ng.outer_step(outer_loss=lambda: plain(torch.ones(3, 2)).square().mean()) is not None
+
+
+@pytest.mark.parametrize(
+    ("weights", "biases"),
+    [
+        ((1, 2), (3, 4)),
+        (None, None),
+        ((), ()),
+        ((torch.ones(1, 1),), (torch.ones(1),)),
+        ((torch.ones(2, 1) + 1j, torch.ones(1, 2)), (torch.zeros(2), torch.zeros(1))),
+    ],
+)
+def test_what_was_put_together_by_hand_and_is_no_amplifier_is_refused(weights, biases):
+    with pytest.raises(InputError, match="the amplifier given is not one: its weights and its biases are real tensors"):
+        neuralgrok(amplifier=Amplifier(weights, biases))

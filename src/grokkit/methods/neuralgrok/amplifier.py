@@ -77,6 +77,14 @@ def check_amplifier(amplifier: object) -> None:
             f"amplifier={shown(amplifier)} is not possible: an Amplifier, a file that Amplifier.save wrote, or None "
             "for a fresh one"
         )
+    layers = (
+        [*amplifier.weights, *amplifier.biases] if all(isinstance(part, tuple | list) for part in amplifier) else []
+    )
+    if len(layers) < 4 or not all(isinstance(tensor, Tensor) and not tensor.is_complex() for tensor in layers):
+        raise InputError(
+            "the amplifier given is not one: its weights and its biases are real tensors, one for each of two layers "
+            "or more; give what load_amplifier() gave, or None for a fresh one"
+        )
     _check_layers(amplifier, "the amplifier given")
 
 

@@ -24,11 +24,12 @@ import torch
 from torch import Tensor, nn
 
 from grokkit.attach import attach
-from grokkit.errors import InputError, NonFiniteError
+from grokkit.errors import InputError, NonFiniteError, shown
 from grokkit.methods.neuralgrok.amplifier import Amplifier, map_amplifier
 from grokkit.methods.neuralgrok.transform import NeuralGrokState, amplified, hypergradient, neuralgrok
 from grokkit.methods.settings import Setting, not_negative, positive, whole
 from grokkit.shards import is_distributed, local, mean_over_processes
+from grokkit.wrapped import unwrapped
 
 Loss = Callable[[], Tensor]
 
@@ -78,10 +79,15 @@ class NeuralGrok:
             raise InputError(
                 f"NeuralGrok() needs the model, a torch.nn.Module, got {type(model).__name__}; pass it first"
             )
-        self._model, self._optimizer = model, optimizer
+        self._model, self._optimizer = model, unwrapped(optimizer)[-1]
         self.every, self._lr, self._weight_decay = checked_learning(every, lr, weight_decay)
         self._c = positive("c", c, "1.0")
         self.handle = attach(optimizer, neuralgrok(hidden, c, clip, amplifier, seed))
+        try:
+            self._rates()
+        except InputError:
+            self.handle.detach()
+            raise
 
     def detach(self) -> None:
         """Remove the transform and the amplifier from the optimizer."""
@@ -110,10 +116,10 @@ class NeuralGrok:
 
         Raises:
             InputError: if a gradient is not finite, if there is none, or the outer loss does not depend on the
-                parameters.
+                parameters, is not one real number, or calls ``backward()``.
         """
         params = self._trained()
-        rates = {id(p): float(group["lr"]) for group in self._optimizer.param_groups for p in group["params"]}
+        rates = self._rates()
         state = self._state(params)
         if not any(rates.values()) or int(state.step) % self.every:
             return None
@@ -140,6 +146,20 @@ class NeuralGrok:
             )
         self.handle.revise(lambda state: learned(state, gradient, self._lr, self._weight_decay), params)
         return loss
+
+    def _rates(self) -> dict[int, float]:
+        """The learning rate of each parameter, by its id."""
+        rates = {}
+        for place, group in enumerate(self._optimizer.param_groups):
+            lr = group.get("lr")
+            if lr is None:
+                raise InputError(
+                    f"group {place} of {type(self._optimizer).__name__} has no learning rate 'lr', by which the outer "
+                    "step moves the model; give the optimizer one, or attach(optimizer, neuralgrok(...)) without "
+                    "outer steps"
+                )
+            rates |= dict.fromkeys(map(id, group["params"]), float(lr))
+        return rates
 
     def _trained(self) -> dict[str, Tensor]:
         return {name: p for name, p in self.handle.parameters.items() if p.requires_grad}
@@ -202,17 +222,39 @@ def _present(params: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _gradients(compute: Loss, params: dict[str, Tensor], which: str) -> tuple[Tensor, dict[str, Tensor]]:
-    """The loss, and its gradient with respect to the parameters it depends on."""
+    """The loss, and its gradient with respect to the parameters it depends on.
+
+    Meanwhile no parameter has a ``.grad``: what is there must stay as it is, even if ``compute`` clears it.
+    """
+    if not callable(compute):
+        raise InputError(
+            f"{which}_loss={shown(compute)} is not possible: a function that computes the loss, e.g. "
+            f"outer_step({which}_loss=lambda: loss(model(x), y))"
+        )
+    before = {name: p.grad for name, p in params.items()}
+    for p in params.values():
+        p.grad = None
+    try:
+        return _differentiated(compute, params, which)
+    finally:
+        for name, p in params.items():
+            p.grad = before[name]
+
+
+def _differentiated(compute: Loss, params: dict[str, Tensor], which: str) -> tuple[Tensor, dict[str, Tensor]]:
     with torch.enable_grad():
         loss = compute()
+    if any(p.grad is not None for p in params.values()):
+        raise InputError(f"{which}_loss() called backward(); return the loss without it, the outer step does the rest")
     if not isinstance(loss, Tensor) or not loss.requires_grad:
         raise InputError(
             f"{which}_loss() gave {type(loss).__name__} without a graph; return the loss as a tensor, computed with "
             "the model's parameters, without calling backward()"
         )
-    if loss.numel() != 1:
+    if loss.numel() != 1 or loss.is_complex():
         raise InputError(
-            f"{which}_loss() gave {loss.numel()} numbers, of shape {tuple(loss.shape)}; return one, e.g. their mean()"
+            f"{which}_loss() gave {loss.numel()} numbers, {loss.dtype} of shape {tuple(loss.shape)}; return one real "
+            "number, e.g. their mean()"
         )
     found = _backward(loss, params)
     if not found:
@@ -223,16 +265,9 @@ def _gradients(compute: Loss, params: dict[str, Tensor], which: str) -> tuple[Te
 
 
 def _backward(loss: Tensor, params: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The gradient of ``loss``; that of a sharded model arrives in ``.grad`` alone, where what is there is put back."""
+    """The gradient of ``loss``; that of a sharded model arrives in ``.grad`` alone."""
     if not any(is_distributed(p) for p in params.values()):
         grads = torch.autograd.grad(loss, list(params.values()), allow_unused=True)
         return {name: g for name, g in zip(params, grads, strict=True) if g is not None}
-    before = {name: p.grad for name, p in params.items()}
-    for p in params.values():
-        p.grad = None
-    try:
-        loss.backward()
-        return {name: p.grad for name, p in params.items() if p.grad is not None}
-    finally:
-        for name, p in params.items():
-            p.grad = before[name]
+    loss.backward()
+    return {name: p.grad for name, p in params.items() if p.grad is not None}
