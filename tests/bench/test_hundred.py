@@ -1,5 +1,7 @@
 """The rows of a large model's step measure what they say, here on a small one."""
 
+import re
+
 import pytest
 import torch
 
@@ -22,4 +24,7 @@ def test_the_note_tells_the_copies_and_the_floor(transform, copies):
     assert duel.ours(0) > 0
     note = duel.note()
     assert note.startswith("a read and write of the gradients is 0.")
-    assert note.endswith(f"keeps {copies:.2f} copies")
+    kept = re.search(r"keeps ([\d.]+) copies$", note)
+    assert kept is not None
+    # Beside the copies there may be a count of four bytes for each row of a weight, here 2 % of its row.
+    assert copies <= float(kept[1]) <= copies + 0.03
