@@ -335,3 +335,33 @@ def test_a_filter_goes_on_where_the_model_becomes_more_precise(before, after, wa
         model.weight.grad = torch.ones(1, 2, dtype=after)
         optimizer.step()
         assert model.weight.grad.tolist() == [[5.5, 5.5]]
+
+
+@pytest.mark.parametrize("named", [False, True])
+@pytest.mark.parametrize("saved", [False, True])
+def test_a_parameter_that_takes_over_another_one_s_name_keeps_its_own_count(named, saved):
+    """By its place in the optimizer, or where the group before it had the same names.
+
+    The other has seen three gradients and this two, 30 and 60: a ring of three has 1 after them, and goes on in the
+    third slot. 1 + (30 + 60 + 1)/3, then 2 + (60 + 1 + 2)/3, then 3 + (1 + 2 + 3)/3.
+    """
+    p, q = torch.nn.Parameter(torch.zeros(2)), torch.nn.Parameter(torch.zeros(2))
+    groups = [{"params": [("w", each)] if named else [each]} for each in (p, q)]
+    optimizer = torch.optim.Adam(groups, lr=0.1)
+    attach(optimizer, grokfast_ma(3, 1.0, warmup=False))
+    for theirs, mine in ((5.0, None), (5.0, 30.0), (5.0, 60.0)):
+        p.grad, q.grad = torch.full((2,), theirs), None if mine is None else torch.full((2,), mine)
+        optimizer.step()
+    del optimizer.param_groups[0], optimizer.state[p]
+    if saved:
+        checkpoint = through_a_file(optimizer.state_dict())
+        optimizer = torch.optim.Adam([{"params": [("w", q)] if named else [q]}], lr=0.1)
+        attach(optimizer, grokfast_ma(3, 1.0, warmup=False))
+        optimizer.load_state_dict(checkpoint)
+    found = []
+    for mine in (1.0, 2.0, 3.0):
+        q.grad = torch.full((2,), mine)
+        optimizer.step()
+        found.append(q.grad[0].item())
+    assert found == pytest.approx([1 + 91 / 3, 23.0, 5.0], rel=1e-5)
+    assert counted(optimizer, q) == 5

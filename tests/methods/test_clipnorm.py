@@ -84,6 +84,7 @@ def test_zero_stays_zero(face):
     }
 
 
+@pytest.mark.filterwarnings("ignore:masked.. lets none of the optimizer")
 @FACES
 def test_what_is_masked_does_not_count(face):
     grads = {"w": torch.tensor([[3.0, 4.0]]), "b": torch.tensor([100.0])}

@@ -160,7 +160,7 @@ class Entries:
             (path, name, named[name])
             for path, counts in self._counts.items()
             for name in counts
-            if name in named and isinstance(store.get(named[name]), dict)
+            if name in named and self._is_place(store.get(named[name]), path, name)
         ]
         found = self._tally.lay([(self._counts[path][name], p) for path, name, p in places])
         for (path, name, p), part in zip(places, found, strict=True):
@@ -187,6 +187,16 @@ class Entries:
             elif isinstance(leaf, Tensor):
                 found[path] = number(leaf)
         return found
+
+    def _is_place(self, entry: Any, path: str, name: str) -> bool:
+        """Whether this is the entry that the count was left in: another parameter may have this name now."""
+        if not isinstance(entry, dict):
+            return False
+        left = self._left[name].leaves.get(path)
+        if left is None:  # it waits for its first rows
+            return True
+        key, weak = left
+        return key in entry and entry[key] is weak()
 
     def _leave(self, store: Store, name: str, p: Tensor, leaves: Leaves) -> None:
         entry = store.get(p)

@@ -142,6 +142,7 @@ def test_nothing_to_do(face, grads):
     assert_passes(face, neuralgrok((8,)), grads)
 
 
+@pytest.mark.filterwarnings("ignore:masked.. lets none of the optimizer")
 @FACES
 def test_what_is_masked_counts_for_nothing(face):
     grads = {"w": torch.tensor([[3.0, 4.0]]), "b": torch.tensor([100.0])}
