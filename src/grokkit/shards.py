@@ -16,8 +16,6 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from grokkit.errors import InputError
-
 
 def is_distributed(tensor: Tensor) -> bool:
     """Whether it is a ``DTensor``. Nobody has one before its module is imported, which takes a while."""
@@ -30,27 +28,6 @@ def is_distributed(tensor: Tensor) -> bool:
 def local(tensor: Any) -> Tensor:
     """What this process holds of ``tensor``: the same memory, so that changes in place are changes of ``tensor``."""
     return tensor if type(tensor) is Tensor or not is_distributed(tensor) else tensor.to_local()
-
-
-def stacked_zeros(
-    tensor: Any, rows: int, dtype: torch.dtype | None = None, device: torch.device | str | None = None
-) -> Tensor:
-    """Zeros of shape (rows, *shape), spread over the processes as ``tensor`` is; on ``device``, if given."""
-    here = local(tensor).detach()
-    zeros = here.new_zeros((rows, *here.shape), dtype=dtype, device=device)
-    if not is_distributed(tensor):
-        return zeros
-    if zeros.device.type != here.device.type:
-        raise InputError(
-            f"a parameter sharded on {here.device.type} cannot have its window on {zeros.device.type}: a tensor over "
-            "several processes lies where its mesh is; leave window_device out, window_dtype=torch.bfloat16 halves it"
-        )
-    from torch.distributed.tensor import DTensor, Shard
-
-    placements = [Shard(place.dim + 1) if place.is_shard() else place for place in tensor.placements]
-    shape = torch.Size((rows, *tensor.shape))
-    stride = (tensor.numel(), *torch.empty(tensor.shape, device="meta").stride())
-    return DTensor.from_local(zeros, tensor.device_mesh, placements, run_check=False, shape=shape, stride=stride)
 
 
 def over_shards(values_K: Tensor, owners: Sequence[Tensor], how: Literal["max", "sum"]) -> Tensor:

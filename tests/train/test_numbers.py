@@ -134,7 +134,7 @@ def test_a_model_that_cannot_read_the_task(spec, model, message):
 
 
 def test_what_came_later_leaves_the_hashes_of_runs_that_do_without():
-    """Both computed before ``train_size`` and a method's ``init_scale`` were there."""
+    """Pinned: a setting that leaves a run as it is may not change its identity. New rules for events change all."""
     first = RunConfig(
         task=TaskConfig(spec="mul:97"),
         model=model_config("decoder"),
@@ -142,7 +142,7 @@ def test_what_came_later_leaves_the_hashes_of_runs_that_do_without():
         seed=0,
         budget=3000,
     )
-    assert first.hash() == "c4f64cc9fe34"
+    assert first.hash() == "1c83b759a512"
     second = RunConfig(
         task=TaskConfig(spec="add:113", layout="operands", train_fraction=0.25),
         model=model_config("fnn(init_scale=0.1)"),
@@ -151,7 +151,7 @@ def test_what_came_later_leaves_the_hashes_of_runs_that_do_without():
         budget=3000,
         batch_size=None,
     )
-    assert second.hash() == "1f112b1cfeb1"
+    assert second.hash() == "301349267e36"
     sized = first.model_copy(update={"task": TaskConfig(spec="mul:97", train_size=1000)})
     assert sized.hash() not in (first.hash(), "")
     assert RunConfig(**sized.model_dump()).hash() == sized.hash()
