@@ -25,7 +25,7 @@ def folder(tmp_path):
         images = np.broadcast_to(numbers[:, None, None], (rows, 28, 28)).astype(np.uint8)
         for name, array in (("images-idx3", images), ("labels-idx1", (numbers % 10).astype(np.uint8))):
             path = tmp_path / f"{part}-{name}-ubyte{'.gz' if pack else ''}"
-            path.write_bytes(gzip.compress(idx(array)) if pack else idx(array))
+            path.write_bytes(gzip.compress(idx(array), mtime=0) if pack else idx(array))
     return tmp_path
 
 
@@ -87,7 +87,7 @@ TEST = "t10k-images-idx3-ubyte.gz"
         (TRAIN, idx(np.zeros((30, 32, 32), np.uint8)), "images of 32 × 32 pixels, not of 28 × 28"),
         (LABELS, idx(np.zeros(29, np.uint8)), "29 labels for 30 images"),
         (LABELS, idx(np.full(30, 10, np.uint8)), "a label 10, not a digit"),
-        (TEST, gzip.compress(idx(np.zeros((10, 28, 28), np.uint8)))[:-20], "no whole gzip file"),
+        (TEST, gzip.compress(idx(np.zeros((10, 28, 28), np.uint8)), mtime=0)[:-20], "no whole gzip file"),
         (TEST, b"no gzip at all", "no whole gzip file"),
     ],
 )
