@@ -17,6 +17,7 @@ dimension first.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import isfinite
 from typing import Any
 
 import torch
@@ -97,7 +98,7 @@ def restored(leaves: Mapping[str, Any], fresh: Mapping[str, Any], name: str, par
     if param is not None:
         for path, leaf in found.items():
             _check_fit(name, leaf, fresh[path], param)
-    return {path: _restored(path, leaf, fresh[path]) for path, leaf in found.items()}
+    return {path: _restored(path, leaf, fresh[path], param) for path, leaf in found.items()}
 
 
 class MisfitError(InputError):
@@ -119,7 +120,7 @@ def _from_bytes(name: str, leaf: Any) -> Any:
     return whole.contiguous().view(torch.float64).squeeze(-1)
 
 
-def _restored(path: str, value: Any, fresh: Any) -> Any:
+def _restored(path: str, value: Any, fresh: Any, param: Tensor | None) -> Any:
     if not isinstance(fresh, Tensor):
         return _integer(path, value) if type(fresh) is int else _like(path, value, fresh)
     if fresh.ndim == 0 and not isinstance(value, Tensor):
@@ -136,7 +137,9 @@ def _restored(path: str, value: Any, fresh: Any) -> Any:
     if value.is_complex() and not fresh.is_complex():
         raise _unreadable(path, value, fresh)
     if fresh.is_floating_point() and value.is_floating_point():
-        _check_precision(path, value.dtype, fresh.dtype)
+        is_wide = param is None or _bits(fresh.dtype) > _bits(param.dtype)  # else nothing rounds it unasked
+        if is_wide and _bits(value.dtype) < _bits(fresh.dtype):
+            raise _rounded(path, value.dtype, fresh.dtype)
     elif fresh.ndim == 0 and not fresh.is_floating_point():
         value = torch.as_tensor(_integer(path, value))
     return fresh.copy_(value.detach())
@@ -146,9 +149,8 @@ def _integer(path: str, value: Any) -> int:
     """A count, from an integer, a number, or rows."""
     if isinstance(value, Tensor):
         dtype, value = value.dtype, number(value).item()
-        exact = 2.0 / torch.finfo(dtype).eps if dtype.is_floating_point else None
-        if exact is not None and isinstance(value, float) and abs(value) >= exact:
-            _check_precision(path, dtype, torch.float64)
+        if dtype.is_floating_point and isfinite(value) and abs(value) * torch.finfo(dtype).eps >= 2:
+            raise _rounded(path, dtype, "whole numbers")  # not all of that size are numbers of this dtype
     if isinstance(value, bool) or not isinstance(value, int | float) or not float(value).is_integer():
         raise InputError(f"the saved {path!r} should be a whole number, but is {_described(value)}; {_REMEDY}")
     return int(value)
@@ -160,12 +162,15 @@ def _like(path: str, value: Any, fresh: Any) -> Any:
     return value
 
 
-def _check_precision(path: str, dtype: torch.dtype, needed: torch.dtype) -> None:
-    if torch.finfo(dtype).bits < torch.finfo(needed).bits:
-        raise InputError(
-            f"the saved {path!r} is {dtype} here, but this transform keeps {needed}: PyTorch rounds what it loads to "
-            "the parameter's dtype; attach() before load_state_dict(), which then keeps it as it was saved"
-        )
+def _rounded(path: str, dtype: torch.dtype, needed: object) -> InputError:
+    return InputError(
+        f"the saved {path!r} is {dtype} here, but this transform keeps {needed}: PyTorch rounds what it loads to the "
+        "parameter's dtype; attach() before load_state_dict(), which then keeps it as it was saved"
+    )
+
+
+def _bits(dtype: torch.dtype) -> int:
+    return torch.finfo(dtype).bits
 
 
 def _check_fit(name: str, leaf: Any, fresh: Any, param: Tensor) -> None:
