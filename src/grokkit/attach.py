@@ -24,7 +24,7 @@ from torch import Tensor
 from grokkit.copies import Recipe, leave_copies, let_copies_attach
 from grokkit.errors import InputError
 from grokkit.hooks import forget_copied, handle_of, hook, unhook
-from grokkit.kept import Kept, Loading, unpack
+from grokkit.kept import Kept, Loading, hand_over, unpack
 from grokkit.names import Names
 from grokkit.overwrite import Overwriting
 from grokkit.state import leaves
@@ -82,16 +82,19 @@ class Handle:
     """An attached transform. Made by :func:`attach`."""
 
     def __init__(self, optimizer: Any, wrappers: list[Any], transform: GradientTransform, capturable: bool) -> None:
-        self._optimizer: Callable[[], Any] = ref(optimizer)  # which holds this
+        self._names = Names()
+        unapplied = Unapplied(type(optimizer).__name__, self._names.of(optimizer).values())
+        self._optimizer: Callable[[], Any] = ref(optimizer, lambda _: unapplied.stop())  # it holds this
         self._wrappers = [ref(wrapper) for wrapper in wrappers if has_hooks(wrapper)]
         self._transform, self._capturable = transform, capturable
-        self._update = self._update_captured if capturable else in_place(transform)
-        self._names = Names()
+        self._in_place = in_place(transform)
         self._kept = Kept(transform, capturable)
-        self._unapplied = Unapplied(type(optimizer).__name__, self._names.of(optimizer).values())
+        self._unapplied = unapplied
         self._filtered: dict[str, Tensor] = {}  # the parameters that this step's gradients came from
         self.loading: Loading | None = None  # between the two hooks of a load
         self.loads_itself = False
+        for wrapper in self._layers()[1:]:
+            hand_over(wrapper.state, optimizer.state)
         unpack(optimizer.state)
         self._hooks = hook(optimizer, self._layers(), self)
         let_copies_attach(optimizer, _recipe)
@@ -101,7 +104,7 @@ class Handle:
         optimizer = self._attached_to()
         if optimizer is None:
             return
-        unhook(optimizer, self._layers(), self._hooks)
+        unhook(self._layers(), self._hooks)
         leave_copies(optimizer)
         self._unapplied.stop()
         self._kept.remove(optimizer.state)
@@ -202,9 +205,10 @@ class Handle:
         if skipped_by_scaler(optimizer, list(grads.values())):
             return
         self._check_capture(optimizer, named, params)
+        update = self._update_captured if self._capturable else self._in_place
         is_step = not only_creates_state(optimizer)
         self._kept.change(
-            optimizer.state, named, params, lambda state: self._update(grads, state, params) if is_step else state
+            optimizer.state, named, params, lambda state: update(grads, state, params) if is_step else state
         )
         self._filtered = params
 

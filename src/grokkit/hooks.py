@@ -36,19 +36,19 @@ def hook(optimizer: Any, layers: list[Any], handle: Any) -> list[Any]:
         hooks.append(each.register_state_dict_post_hook(_after_save))
         hooks.append(each.register_load_state_dict_pre_hook(_before_load))
         hooks.append(each.register_load_state_dict_post_hook(_after_load))
+        if loads_itself(each):
+            each.load_state_dict = functools.partial(_load, ref(each))
         setattr(each, MARK, handle)
-    if loads_itself(optimizer):
-        optimizer.load_state_dict = functools.partial(_load, ref(optimizer))
     return hooks
 
 
-def unhook(optimizer: Any, layers: list[Any], hooks: list[Any]) -> None:
+def unhook(layers: list[Any], hooks: list[Any]) -> None:
     """Undo what :func:`hook` has done."""
     for each in hooks:
         each.remove()
     for each in layers:
         delattr(each, MARK)
-    vars(optimizer).pop("load_state_dict", None)
+        vars(each).pop("load_state_dict", None)
 
 
 def forget_copied(optimizer: Any) -> None:
@@ -94,12 +94,15 @@ def _after_load(optimizer: Any) -> None:
 
 def _load(optimizer: ref[Any], state_dict: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
     """In the place of a ``load_state_dict`` that may pass by PyTorch's hooks, or drop what it does not know."""
-    inner: Any = optimizer()
-    handle, loading = vars(inner)[MARK], Loading(state_dict, {})
+    itself: Any = optimizer()
+    load, handle = type(itself).load_state_dict, vars(itself)[MARK]
+    if not {"state", "param_groups"} <= state_dict.keys():  # it holds those of others, which load them
+        return load(itself, state_dict, *args, **kwargs)
+    loading = Loading(state_dict, {})
     handle.loads_itself = True
     try:
-        result = type(inner).load_state_dict(inner, loading.rest, *args, **kwargs)
+        result = load(itself, loading.rest, *args, **kwargs)
     finally:
         handle.loads_itself = False
-    handle.take_over(loading, inner)
+    handle.take_over(loading, itself)
     return result

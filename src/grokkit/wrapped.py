@@ -29,7 +29,8 @@ def unwrapped(optimizer: Any) -> list[Any]:
             places = " and ".join(dict.fromkeys(place for place, _ in held))
             raise InputError(
                 f"{_name(outer)} does not step with one optimizer for all of its parameters, but with what is in "
-                f"{places}; attach() to each of these, and know that a transform sees the gradients of one only"
+                f"{places}; attach() to each of these, each with a state of its own (parameters in none of them stay "
+                "unfiltered)"
             )
         layers.append(inner)
     return layers

@@ -9,7 +9,7 @@ knows whether it finds what the last one left. Whatever else it finds it checks,
 with others.
 """
 
-from grokkit.kept.saved import Loading, unpack
+from grokkit.kept.saved import Loading, hand_over, unpack
 from grokkit.kept.whole import Kept
 
-__all__ = ["Kept", "Loading", "unpack"]
+__all__ = ["Kept", "Loading", "hand_over", "unpack"]

@@ -141,10 +141,12 @@ class Entries:
             leaves |= {path: columns[path][name] for path in leaves}
         self._count(store, named, columns)
         for path, column in columns.items():
-            if path in self._counts or all(map(is_, before[path].values(), column.values())):
+            if path in self._counts:
+                continue
+            if not self._numbers and all(map(is_, before[path].values(), column.values())):
                 continue  # most are changed in place
             for name, leaf in column.items():
-                if name in self._left and self._left[name].leaves[path][1]() is not leaf:
+                if name in self._left and ((path, name) in self._numbers or leaf is not before[path].get(name)):
                     self._replace(store[named[name]], path, name, leaf)
 
     def settle(self, store: Store, params: Named) -> None:

@@ -17,6 +17,7 @@ dimension first.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import isfinite
 from typing import Any
 
 import torch
@@ -135,8 +136,10 @@ def _restored(path: str, value: Any, fresh: Any, param: Tensor | None) -> Any:
         )
     if value.is_complex() and not fresh.is_complex():
         raise _unreadable(path, value, fresh)
-    if fresh.is_floating_point() and value.is_floating_point() and (param is None or value.dtype is param.dtype):
-        _check_precision(path, value.dtype, fresh.dtype)  # of another dtype, it was never cast to the parameter's
+    if fresh.is_floating_point() and value.is_floating_point():
+        may_be_rounded = param is None or value.dtype is param.dtype  # of another dtype, it was never cast to it
+        if may_be_rounded and _bits(value.dtype) < _bits(fresh.dtype):
+            raise _rounded(path, value.dtype, fresh.dtype)
     elif fresh.ndim == 0 and not fresh.is_floating_point():
         value = torch.as_tensor(_integer(path, value))
     return fresh.copy_(value.detach())
@@ -146,9 +149,8 @@ def _integer(path: str, value: Any) -> int:
     """A count, from an integer, a number, or rows."""
     if isinstance(value, Tensor):
         dtype, value = value.dtype, number(value).item()
-        exact = 2.0 / torch.finfo(dtype).eps if dtype.is_floating_point else None
-        if exact is not None and isinstance(value, float) and abs(value) >= exact:
-            _check_precision(path, dtype, torch.float64)
+        if dtype.is_floating_point and isfinite(value) and abs(value) * torch.finfo(dtype).eps >= 2:
+            raise _rounded(path, dtype, "whole numbers")  # not all of that size are numbers of this dtype
     if isinstance(value, bool) or not isinstance(value, int | float) or not float(value).is_integer():
         raise InputError(f"the saved {path!r} should be a whole number, but is {_described(value)}; {_REMEDY}")
     return int(value)
@@ -160,12 +162,15 @@ def _like(path: str, value: Any, fresh: Any) -> Any:
     return value
 
 
-def _check_precision(path: str, dtype: torch.dtype, needed: torch.dtype) -> None:
-    if torch.finfo(dtype).bits < torch.finfo(needed).bits:
-        raise InputError(
-            f"the saved {path!r} is {dtype} here, but this transform keeps {needed}: PyTorch rounds what it loads to "
-            "the parameter's dtype; attach() before load_state_dict(), which then keeps it as it was saved"
-        )
+def _rounded(path: str, dtype: torch.dtype, needed: object) -> InputError:
+    return InputError(
+        f"the saved {path!r} is {dtype} here, but this transform keeps {needed}: PyTorch rounds what it loads to the "
+        "parameter's dtype; attach() before load_state_dict(), which then keeps it as it was saved"
+    )
+
+
+def _bits(dtype: torch.dtype) -> int:
+    return torch.finfo(dtype).bits
 
 
 def _check_fit(name: str, leaf: Any, fresh: Any, param: Tensor) -> None:

@@ -90,6 +90,15 @@ def unpack(store: Store) -> None:
     lift(store)
 
 
+def hand_over(wrapper: Store, store: Store) -> None:
+    """Bring what a wrapper has loaded, before anything was attached, to the optimizer within it."""
+    for p, entry in list(wrapper.items()) if wrapper is not store else ():
+        ours = ours_in(entry)
+        if ours:
+            wrapper[p] = bare(entry)
+            store[p] = {**ours, **(store.get(p) or {})}
+
+
 def _copy(leaf: Any) -> Any:
     return leaf.detach().clone() if isinstance(leaf, Tensor) else leaf
 
