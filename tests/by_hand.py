@@ -18,6 +18,22 @@ TRANSFORMS = {
     "chain": lambda: chain(grad_norm(0.5), grokfast_ma(window_size=3), grokfast_ema(alpha=0.9)),
 }
 
+
+def _begin(params):
+    return {name: torch.zeros_like(p) for name, p in params.items()}, torch.zeros((), dtype=torch.int64)
+
+
+def _average(grads, state, params):
+    averages, count = state
+    new = {name: torch.where(count == 0, g, torch.lerp(averages[name], g, 0.2)) for name, g in grads.items()}
+    return {name: g + new[name] for name, g in grads.items()}, ({**averages, **new}, count + 1)
+
+
+def average_of_functions():
+    """An average, and a count that all share, by functions of a module: pickle can find them."""
+    return GradientTransform(_begin, _average)
+
+
 REFUSED = {"LBFGS", "SparseAdam"}  # each has a test of its own
 SETTINGS = {
     "SGD": [{"lr": 0.05}, {"lr": 0.05, "momentum": 0.9, "nesterov": True}],

@@ -7,30 +7,15 @@ import weakref
 
 import pytest
 import torch
-from by_hand import TRANSFORMS, loss, make, network, run, same, values
+from by_hand import TRANSFORMS, average_of_functions, loss, make, network, run, same, values
+from distributed import spawned
 from torch import nn
 
-from grokkit import GradientTransform, InputError, NeuralGrok, attach, grokfast_ema
+from grokkit import InputError, NeuralGrok, attach, grokfast_ema
 from grokkit.attach import attached
 
 HALF, WHOLE = 4, 8
 ADAM = (torch.optim.Adam, {"lr": 0.05})
-
-
-def init(params):
-    return {name: torch.zeros_like(p) for name, p in params.items()}, torch.zeros((), dtype=torch.int64)
-
-
-def update(grads, state, params):
-    """An average of which the first gradient is the beginning, and a count that all share."""
-    averages, count = state
-    new = {name: torch.where(count == 0, g, torch.lerp(averages[name], g, 0.2)) for name, g in grads.items()}
-    return {name: g + new[name] for name, g in grads.items()}, ({**averages, **new}, count + 1)
-
-
-def by_functions_of_a_module():
-    """A transform that pickle can find."""
-    return GradientTransform(init, update)
 
 
 def through_pickle(thing):
@@ -57,14 +42,14 @@ def copied_half_way(copied, transform, case=ADAM, **settings):
 @pytest.mark.parametrize("capturable", [False, True])
 @pytest.mark.parametrize("way", COPIES)
 def test_a_copy_goes_on_like_the_original_and_with_a_state_of_its_own(way, capturable):
-    model, optimizer, twin, other = copied_half_way(COPIES[way], by_functions_of_a_module(), capturable=capturable)
+    model, optimizer, twin, other = copied_half_way(COPIES[way], average_of_functions(), capturable=capturable)
     assert type(other) is torch.optim.Adam
     assert attached(other) is not attached(optimizer)
     assert {id(p) for p in twin.parameters()} == {id(p) for g in other.param_groups for p in g["params"]}
     ends = [run(model, optimizer, range(HALF, WHOLE)), run(twin, other, range(HALF, WHOLE))]
     assert same(*ends)
     whole, single = make(*ADAM)
-    attach(single, by_functions_of_a_module(), capturable=capturable)
+    attach(single, average_of_functions(), capturable=capturable)
     assert same(ends[0], run(whole, single, range(WHOLE)))
 
 
@@ -76,7 +61,7 @@ def test_a_deep_copy_needs_no_transform_that_can_be_pickled(name):
 
 @pytest.mark.parametrize("way", COPIES)
 def test_a_copy_of_a_copy_is_attached_and_can_be_detached(way):
-    _, _, twin, other = copied_half_way(COPIES[way], by_functions_of_a_module())
+    _, _, twin, other = copied_half_way(COPIES[way], average_of_functions())
     twin, other = COPIES[way]((twin, other))
     attached(other).detach()
     assert attached(other) is None
@@ -208,3 +193,17 @@ def test_a_copy_s_state_is_not_seen_before_it_is_taken_up():
     assert copied.state is None
     copied.revise(lambda state: state, copied.parameters)
     assert set(copied.state.step.values()) == {1}
+
+
+@pytest.mark.slow  # starts a process
+def test_a_spawned_process_trains_on_with_what_it_is_sent():
+    model, optimizer = make(*ADAM)
+    attach(optimizer, average_of_functions())
+    run(model, optimizer, range(HALF))
+    twin, other = copy.deepcopy((model, optimizer))
+    results = torch.multiprocessing.get_context("spawn").SimpleQueue()
+    torch.multiprocessing.spawn(spawned.go_on, (model, optimizer, results, range(HALF, WHOLE)))
+    ends, count, names = results.get()
+    assert count == WHOLE
+    assert names == list(attached(optimizer).parameters)
+    assert ends == [end.tolist() for end in run(twin, other, range(HALF, WHOLE))]

@@ -167,6 +167,26 @@ def test_distributed_checkpoints_resume_bit_for_bit(name, flat):
     assert same(run(twin, other, range(HALF, WHOLE)), attached_run(ADAM, ALL[name]()))
 
 
+@pytest.mark.parametrize("flat", [False, True])
+def test_distributed_checkpoints_hold_what_an_amplifier_has_learned(flat):
+    """Of a flat one PyTorch passes on only what the optimizer's state has names for."""
+    options = StateDictOptions(flatten_optimizer_state_dict=flat)
+    trained, fresh = [], []
+    for found in (trained, fresh):
+        model, optimizer = make(*ADAM)
+        found += [model, optimizer, NeuralGrok(model, optimizer, hidden=(4, 4), every=1, lr=0.1)]
+    model, optimizer, ng = trained
+    for step in range(3):
+        optimizer.zero_grad()
+        loss(model, step).backward()
+        ng.outer_step(outer_loss=lambda: loss(model, 99))
+        optimizer.step()
+    set_optimizer_state_dict(*fresh[:2], get_optimizer_state_dict(model, optimizer, options=options), options=options)
+    found, expected = fresh[2].amplifier.named(), ng.amplifier.named()
+    assert all(torch.equal(found[key], expected[key]) for key in expected)
+    assert fresh[2].handle.state.updates == 3
+
+
 def test_zeros_alone_are_a_step():
     model, optimizer = make(torch.optim.SGD, {"lr": 0.0})
     attach(optimizer, grokfast_ema())
