@@ -62,6 +62,7 @@ CHANGES = {
     "a plain dict of clones": lambda p, o: setattr(o, "state", cloned(o)),
     "another dict of the same": lambda p, o: setattr(o, "state", defaultdict(dict, {p: dict(o.state[p])})),
     "a deep copy": lambda p, o: setattr(o, "state", copy.deepcopy(o.state, {id(p): p})),
+    "averaged with itself": lambda p, o: replaced(o, lambda t: (t + t) / 2),
     "as float64": lambda p, o: replaced(o, torch.Tensor.double, of="grokkit"),
     "away and back": lambda p, o: [replaced(o, lambda t: t.to("cpu", copy=True)) for _ in range(2)],
     "saved and loaded": lambda p, o: o.load_state_dict(o.state_dict()),

@@ -48,7 +48,8 @@ def unhook(layers: list[Any], hooks: list[Any]) -> None:
         each.remove()
     for each in layers:
         delattr(each, MARK)
-        vars(each).pop("load_state_dict", None)
+        if getattr(vars(each).get("load_state_dict"), "func", None) is _load:
+            del each.load_state_dict
 
 
 def forget_copied(optimizer: Any) -> None:
@@ -89,7 +90,8 @@ def _before_load(optimizer: Any, state_dict: dict[str, Any]) -> dict[str, Any] |
 def _after_load(optimizer: Any) -> None:
     handle = vars(optimizer)[MARK]
     if not handle.loads_itself:
-        handle.take_over(handle.loading, optimizer)
+        loading, handle.loading = handle.loading, None
+        handle.take_over(loading, optimizer)
 
 
 def _load(optimizer: ref[Any], state_dict: dict[str, Any], *args: Any, **kwargs: Any) -> Any:

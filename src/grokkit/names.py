@@ -11,16 +11,17 @@ class Names:
     """Looked up at every step, so that groups and parameters can come, go and be replaced; made anew only then."""
 
     def __init__(self) -> None:
-        self._parameters: list[int] = []  # how many there are in each group, and their ids
+        self._listed: list[Any] = []  # how many there are in each group, the names given, and the ids
         self._names: list[str | None] = []
 
     def of(self, optimizer: Any) -> dict[str, Tensor]:
         """Every parameter once, under its own name if the optimizer was given names."""
         groups = [group["params"] for group in optimizer.param_groups]
         listed = [p for group in groups for p in group]
-        now = [*map(len, groups), *map(id, listed)]
-        if now != self._parameters:
-            self._parameters, self._names = now, _names(optimizer.param_groups)
+        given = [tuple(group["param_names"]) for group in optimizer.param_groups if "param_names" in group]
+        now = [*map(len, groups), *given, *map(id, listed)]
+        if now != self._listed:
+            self._listed, self._names = now, _names(optimizer.param_groups)
         return {name: p for name, p in zip(self._names, listed, strict=True) if name is not None}
 
 
@@ -31,6 +32,7 @@ def _names(groups: list[dict[str, Any]]) -> list[str | None]:
     """
     found: list[str | None] = []
     seen: set[int] = set()
+    taken: set[str] = set()
     for g, group in enumerate(groups):
         places = [f"group {g} parameter {i}" for i in range(len(group["params"]))]
         names = group.get("param_names") or places
@@ -38,6 +40,8 @@ def _names(groups: list[dict[str, Any]]) -> list[str | None]:
             if id(p) in seen:
                 found.append(None)
                 continue
+            name = f"{name} ({place})" if name in taken else name
             seen.add(id(p))
-            found.append(f"{name} ({place})" if name in found else name)
+            taken.add(name)
+            found.append(name)
     return found

@@ -60,7 +60,8 @@ class Unapplied:
 
     def _watch(self, p: Tensor) -> None:
         self._param = ref(p)
-        self._node = torch.autograd.graph.get_gradient_edge(p).node
+        with torch.inference_mode(False):
+            self._node = torch.autograd.graph.get_gradient_edge(p).node
         me = ref(self)
 
         def before_accumulating(incoming: tuple[Tensor | None, ...]) -> None:
@@ -74,7 +75,7 @@ class Unapplied:
     def _passed(self, grad: Tensor | None, incoming: Tensor | None) -> None:
         if incoming is None or (incoming.is_cuda and torch.cuda.is_current_stream_capturing()):
             return
-        if (grad is None or self._is_cleared(grad)) and (incoming.is_sparse or bool(incoming.isfinite().all())):
+        if (grad is None or self._is_cleared(grad)) and _is_finite(incoming):
             self._passes += 1
         self._last = (_none, 0) if grad is None else (ref(grad), grad._version)
         if self._passes >= _TEN:
@@ -83,7 +84,8 @@ class Unapplied:
     def _is_cleared(self, grad: Tensor) -> bool:
         """Whether it was set to zero since the last pass. To add to it is one change in place, and this another."""
         last, version = self._last
-        return last() is grad and grad._version > version + 1 and not bool(grad.any())
+        changed = last() is grad and grad._version > version + 1
+        return changed and grad.layout is torch.strided and not bool(grad.any())
 
     def _warn(self, what: str) -> None:
         self.stop()
@@ -92,6 +94,10 @@ class Unapplied:
             "whose step() takes the gradients, or detach()",
             stacklevel=2,
         )
+
+
+def _is_finite(grad: Tensor) -> bool:
+    return grad.layout is not torch.strided or bool(grad.isfinite().all())
 
 
 def _none() -> None:

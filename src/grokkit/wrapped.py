@@ -24,7 +24,7 @@ def unwrapped(optimizer: Any) -> list[Any]:
     layers = [optimizer]
     while held := _held(layers):
         outer, inner = layers[-1], held[0][1]
-        is_whole = not isinstance(outer, torch.optim.Optimizer) or _parameters(inner) == _parameters(outer)
+        is_whole = not hasattr(outer, "param_groups") or _parameters(inner) == _parameters(outer)
         if len(held) > 1 or not is_whole:
             places = " and ".join(dict.fromkeys(place for place, _ in held))
             raise InputError(

@@ -1,5 +1,6 @@
 """The Trainer with a callback: against a loop that filters by hand, and resumed from its own checkpoint."""
 
+import copy
 import json
 
 import pytest
@@ -9,6 +10,7 @@ from by_hand import TRANSFORMS, ByHand, same, values
 from grokkit import InputError, NeuralGrok, attach, grokfast_ema, merge_embedding, transfer_embedding
 from grokkit.attach import attached
 from grokkit.rng import stream
+from grokkit.wrapped import unwrapped
 
 transformers = pytest.importorskip("transformers")
 pytest.importorskip("accelerate")
@@ -183,6 +185,52 @@ def test_what_the_callback_refuses(tmp_path):
         callback.on_train_begin(arguments, None, None)
 
 
+PAIRS = {
+    "two filters": lambda: (GrokkitCallback(grokfast_ema()), GrokkitCallback(grokfast_ema())),
+    "filter and amplifier": lambda: (GrokkitCallback(grokfast_ema()), CALLBACKS["neuralgrok"]()),
+    "amplifier and filter": lambda: (CALLBACKS["neuralgrok"](), GrokkitCallback(grokfast_ema())),
+}
+
+
+@pytest.mark.parametrize("pair", PAIRS)
+def test_a_second_callback_is_refused_and_not_dropped(tmp_path, pair):
+    first, second = PAIRS[pair]()
+    run = trainer(tmp_path, first)
+    run.add_callback(second)
+    with pytest.raises(InputError, match=r"has a transform attached; detach\(\) it, or attach chain\(first, second\)"):
+        run.train()
+
+
+def test_what_is_attached_by_hand_is_in_a_callback_s_way(tmp_path):
+    run = trainer(tmp_path, GrokkitCallback(grokfast_ema()))
+    run.optimizer = torch.optim.AdamW(run.model.parameters(), lr=LR)
+    attach(run.optimizer, grokfast_ema())
+    with pytest.raises(InputError, match="has a transform attached"):
+        run.train()
+
+
+@pytest.mark.parametrize("callback", ["ema", "neuralgrok"])
+def test_a_layerwise_dummy_optimizer_is_refused_with_where_the_others_are(callback):
+    from transformers.trainer_pt_utils import LayerWiseDummyOptimizer
+
+    model = gpt2()
+    dummy = LayerWiseDummyOptimizer({p: torch.optim.SGD([p], lr=LR) for p in model.parameters()})
+    arguments = type("Arguments", (), {"fp16": False})
+    with pytest.raises(InputError, match=r"LayerWiseDummyOptimizer .* optimizer\.optimizer_dict; attach\(\) to each"):
+        CALLBACKS[callback]().on_train_begin(arguments, None, None, optimizer=dummy, model=model)
+
+
+def test_a_copied_callback_has_the_handle_of_the_copied_optimizer(tmp_path):
+    callback = GrokkitCallback(grokfast_ema())
+    copy.deepcopy(callback)
+    run = trainer(tmp_path, callback)
+    run.train()
+    optimizer = unwrapped(run.optimizer)[-1]
+    other, copied = copy.deepcopy((optimizer, callback))
+    assert copied.handle is attached(other)
+    assert copied.handle is not callback.handle
+
+
 def test_plain_accelerate(tmp_path):
     from accelerate import Accelerator
 
@@ -216,6 +264,31 @@ def test_plain_accelerate(tmp_path):
         entry["grokkit/slow"].zero_()
     accelerator.load_state(str(tmp_path / "state"))
     assert all(torch.equal(optimizer.optimizer.state[p]["grokkit/slow"], slow) for p, slow in before.items())
+
+
+def test_accelerate_around_a_wrapper():
+    from accelerate import Accelerator
+
+    class Lookahead(torch.optim.Optimizer):
+        def __init__(self, inner):
+            super().__init__(inner.param_groups, {})
+            self.inner = inner
+
+        def step(self, closure=None):
+            return self.inner.step(closure)
+
+    ends = []
+    for wrap in (Lookahead, lambda optimizer: optimizer):
+        model = gpt2()
+        model, optimizer = Accelerator(cpu=True).prepare(model, wrap(torch.optim.SGD(model.parameters(), lr=LR)))
+        handle = attach(optimizer, grokfast_ema())
+        for batch in batches(DATA, ROWS)[:3]:
+            model(**batch).loss.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+        assert set(handle.state.step.values()) == {3}
+        ends.append(values(model))
+    assert same(*ends)
 
 
 def test_a_transferred_embedding_is_trained_merged_and_saved(tmp_path):

@@ -1,10 +1,12 @@
 """Lightning's Trainer with a callback: against a loop that filters by hand, and resumed from its own checkpoint."""
 
+import copy
+
 import pytest
 import torch
 from by_hand import TRANSFORMS, ByHand, network, same, values
 
-from grokkit import InputError, NeuralGrok, grokfast_ema
+from grokkit import InputError, NeuralGrok, attach, grokfast_ema
 from grokkit.attach import attached
 from grokkit.rng import stream
 
@@ -160,6 +162,58 @@ def test_fitting_again_goes_on_with_the_same_optimizer_s_filter(tmp_path):
     fit(tmp_path, module, callback, epochs=1)
     assert callback.handles == handles
     assert set(handles[0].state.step.values()) == {2 * len(BATCHES) // ACCUMULATED}
+
+
+PAIRS = {
+    "two filters": lambda: [GrokkitCallback(grokfast_ema()), GrokkitCallback(grokfast_ema())],
+    "filter and amplifier": lambda: [GrokkitCallback(grokfast_ema()), CALLBACKS["neuralgrok"]()],
+    "amplifier and filter": lambda: [CALLBACKS["neuralgrok"](), GrokkitCallback(grokfast_ema())],
+}
+
+
+@pytest.mark.parametrize("pair", PAIRS)
+def test_a_second_callback_is_refused_and_not_dropped(tmp_path, pair):
+    with pytest.raises(InputError, match=r"has a transform attached; detach\(\) it, or attach chain\(first, second\)"):
+        fit(tmp_path, Module(), PAIRS[pair]())
+
+
+def test_what_is_attached_by_hand_is_in_a_callback_s_way(tmp_path):
+    module = Module()
+    optimizer = torch.optim.AdamW(module.parameters(), lr=0.05)
+    attach(optimizer, grokfast_ema())
+    module.configure_optimizers = lambda: optimizer
+    with pytest.raises(InputError, match="has a transform attached"):
+        fit(tmp_path, module, GrokkitCallback(grokfast_ema()))
+
+
+def test_two_callbacks_for_an_optimizer_each(tmp_path):
+    callbacks = [GrokkitCallback(grokfast_ema(), optimizers=[place]) for place in (0, 1)]
+    module = Module(manual=True, optimizers=2)
+    fit(tmp_path, module, callbacks)
+    close(values(module), by_hand(grokfast_ema()))
+
+
+def test_an_optimizer_that_holds_several_is_refused(tmp_path):
+    class Several(torch.optim.Optimizer):
+        def __init__(self, params):
+            params = list(params)
+            self.optimizers = [torch.optim.SGD([p], lr=0.1) for p in params]
+            super().__init__(params, {})
+
+    module = Module()
+    module.configure_optimizers = lambda: Several(module.parameters())
+    for callback in (GrokkitCallback(grokfast_ema()), CALLBACKS["neuralgrok"]()):
+        with pytest.raises(InputError, match=r"Several .* optimizer\.optimizers; attach\(\) to each"):
+            fit(tmp_path, module, callback)
+
+
+def test_a_copied_callback_has_the_handle_of_the_copied_optimizer(tmp_path):
+    module, callback = Module(), GrokkitCallback(grokfast_ema())
+    copy.deepcopy(callback)
+    trainer = fit(tmp_path, module, callback)
+    other, copied = copy.deepcopy((trainer.optimizers[0], callback))
+    assert copied.handles == [attached(other)]
+    assert copied.handles[0] is not callback.handles[0]
 
 
 def test_what_the_callbacks_refuse(tmp_path):

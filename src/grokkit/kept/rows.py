@@ -17,12 +17,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+COUNTS = torch.float32  # as Adam's step is: exact to 2²⁴, and open to whatever is done to all of a state's tensors
+
 
 def rows(number: Any, param: Tensor) -> Tensor:
     """``number``, an integer or a 0-d tensor, as rows of ``param``."""
     if isinstance(number, Tensor):
         return number.detach().to(param.device).expand(param.shape[:1]).clone()
-    return torch.full(param.shape[:1], number, dtype=torch.int32, device=param.device)
+    return torch.full(param.shape[:1], number, dtype=COUNTS, device=param.device)
 
 
 def number(rows: Tensor) -> Tensor:
@@ -53,7 +55,7 @@ class Tally:
             for device in dict.fromkeys(p.device for _, p in counts):
                 here = [index for index, (_, p) in enumerate(counts) if p.device == device]
                 sizes = [counts[index][1].shape[:1].numel() for index in here]
-                whole = torch.empty(sum(sizes), dtype=torch.int32, device=device)
+                whole = torch.empty(sum(sizes), dtype=COUNTS, device=device)
                 self._whole.append(whole)
                 for index, part in zip(here, whole.split(sizes), strict=True):
                     count, p = counts[index]
