@@ -299,7 +299,7 @@ FAULTS = {
     ),
     "holds the optimizer": (attaching, "ref", lambda thing, *_: strong(thing), all_is_freed_without_the_collector),
 }
-CHECKS = {check for _, _, _, check in FAULTS.values()} | {replaced_state_is_read}
+CHECKS = list(dict.fromkeys([*(check for _, _, _, check in FAULTS.values()), replaced_state_is_read]))
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: getattr(check, "__name__", "load-attach"))

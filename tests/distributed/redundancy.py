@@ -5,12 +5,14 @@ import copy
 import torch
 import torch.distributed as dist
 from distributed.jobs import FILTERS, Recording, network, replicated, train, unsharded
-from torch.distributed.optim import ZeroRedundancyOptimizer
 
 from grokkit import InputError, attach
 
 
 def zero(model):
+    # Not at the top: PyTorch warns of its own code there, and tests that read this file for examples would fail of it.
+    from torch.distributed.optim import ZeroRedundancyOptimizer
+
     return ZeroRedundancyOptimizer(model.parameters(), torch.optim.Adam, lr=0.05)
 
 
