@@ -13,7 +13,8 @@ import torch
 from grokkit.bench.steps import OurStep
 from grokkit.train.catalogue import method_config, model_config
 from grokkit.train.config import RunConfig, TaskConfig
-from grokkit.train.setup import build_batches, build_problem, build_task
+from grokkit.train.problem import build_batches, build_problem
+from grokkit.train.setup import build_task
 
 torch.set_num_threads(1)
 

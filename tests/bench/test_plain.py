@@ -13,7 +13,7 @@ from grokkit.models import FNN as OurFnn
 from grokkit.models import Decoder
 from grokkit.train.catalogue import method_config
 from grokkit.train.config import DecoderConfig, FnnConfig, TaskConfig
-from grokkit.train.trainer import train
+from grokkit.train.loop import train
 
 
 def same_weights(ours, plain):

@@ -9,7 +9,7 @@ from grokkit.bench.settings import TRANSFER_SCRATCH, TRANSFER_TARGET, XOR
 from grokkit.bench.steps import OurStep
 from grokkit.train.catalogue import method_config, model_config
 from grokkit.train.config import TaskConfig
-from grokkit.train.setup import build_problem
+from grokkit.train.problem import build_problem
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ from grokkit.methods.neuralgrok import load_amplifier
 from grokkit.methods.neuralgrok.curve import gradient_flops, table_flops
 from grokkit.train.catalogue import method_config
 from grokkit.train.config import RunConfig, TaskConfig
-from grokkit.train.setup import build_batches, build_problem
-from grokkit.train.trainer import train
+from grokkit.train.loop import train
+from grokkit.train.problem import build_batches, build_problem
 
 
 def config(method="neuralgrok", **changes):

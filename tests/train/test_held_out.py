@@ -10,12 +10,11 @@ from groups import assert_same_run, group_of
 from grokkit.errors import InputError
 from grokkit.methods import CARDS
 from grokkit.study.plan import make_plan
-from grokkit.train.batched import train_group
 from grokkit.train.catalogue import method_config
 from grokkit.train.config import TaskConfig
-from grokkit.train.plan import plan_groups
-from grokkit.train.setup import build_batches, build_lesson, build_problem
-from grokkit.train.trainer import train
+from grokkit.train.groups import plan_groups
+from grokkit.train.loop import train, train_group
+from grokkit.train.problem import build_batches, build_problem, transfer_data
 
 SHARING = ["neuralgrok", "neuralgrok-random", "clip-only", "grad-norm(held_out=0.02)", "adamw(held_out=0.02)"]
 
@@ -48,7 +47,7 @@ def test_no_batch_and_no_weak_model_has_a_row_set_apart(tiny, share, batch_size)
     assert left == train - apart
     batches = build_batches(config, problem)
     assert set(torch.cat([batches.next() for _ in range(60)]).tolist()) == left
-    assert len(build_lesson(problem).train.targets) == len(left)
+    assert len(transfer_data(problem).train.targets) == len(left)
 
 
 @pytest.mark.parametrize("method", ["adamw", "grokfast-ema", "clip-only"])

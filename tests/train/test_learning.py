@@ -7,7 +7,7 @@ from grokkit.study.plan import make_plan
 from grokkit.study.store import Store
 from grokkit.train.catalogue import method_config
 from grokkit.train.config import DecoderConfig, EvaluationConfig, FnnConfig, RunConfig, TaskConfig
-from grokkit.train.trainer import train
+from grokkit.train.loop import train
 
 # Steps to a sustained 95 %: the slowest of five seeds was well below each of these.
 BOUNDS = {"adamw": 1000, "grad-norm": 800, "grokfast-ma": 1500, "grokfast-ema": 1800}

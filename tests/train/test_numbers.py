@@ -4,11 +4,12 @@ import pytest
 import torch
 
 from grokkit.errors import InputError
-from grokkit.train.batched import train_group
 from grokkit.train.catalogue import method_config, model_config
 from grokkit.train.config import EvaluationConfig, RunConfig, TaskConfig, checked
-from grokkit.train.setup import build_model, build_optimizer, build_problem
-from grokkit.train.trainer import train
+from grokkit.train.loop import train, train_group
+from grokkit.train.optimizers import build_optimizer
+from grokkit.train.problem import build_problem
+from grokkit.train.setup import build_model
 
 XOR = {"task": TaskConfig(spec="xor:300", train_size=100), "model": model_config("two-layer(width=32)")}
 PARITY = {"task": TaskConfig(spec="parity:10,2", train_size=200), "model": model_config("fnn(dim=8,width=32)")}

@@ -15,7 +15,7 @@ from grokkit.methods.neuralgrok.curve import evaluate_, tabulate
 from grokkit.rng import stream
 from grokkit.train.catalogue import method_config
 from grokkit.train.config import RunConfig
-from grokkit.train.setup import build_problem
+from grokkit.train.problem import build_problem
 
 _ENTRIES = 420_000
 _STEPS = 8  # a round: two of them with an outer step

@@ -7,9 +7,10 @@ import torch
 from grokkit.bench.measure import Duel, timed
 from grokkit.bench.plain_forms import loop
 from grokkit.bench.steps import plain_decoder
+from grokkit.train.alone import ROWS_AT_ONCE
 from grokkit.train.config import RunConfig
-from grokkit.train.setup import build_model, build_problem
-from grokkit.train.trainer import ROWS_AT_ONCE
+from grokkit.train.problem import build_problem
+from grokkit.train.setup import build_model
 
 
 def decoder_evaluation(config: RunConfig) -> Duel:

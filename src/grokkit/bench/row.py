@@ -14,7 +14,7 @@ import torch
 from grokkit.bench.measure import Comparison, Duel, alternate, compare
 from grokkit.errors import InputError, unknown
 from grokkit.files import atomic_write
-from grokkit.train.run import provenance
+from grokkit.train.record import provenance
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,8 +12,10 @@ from grokkit.bench.settings import TRANSFER_SCRATCH, TRANSFER_TARGET, XOR
 from grokkit.bench.steps import OurStep
 from grokkit.tasks import XorTask
 from grokkit.train.config import RunConfig, TwoLayerConfig
-from grokkit.train.setup import build_lesson, build_model, build_problem, build_start
-from grokkit.train.trainer import train
+from grokkit.train.doors import doors_of
+from grokkit.train.loop import train
+from grokkit.train.problem import build_problem, transfer_data
+from grokkit.train.setup import build_model
 
 
 def weak_stage() -> Duel:
@@ -30,9 +32,8 @@ def weak_stage() -> Duel:
 
     def find(seed: int) -> float:
         config = TRANSFER_TARGET.model_copy(update={"seed": seed})
-        start, problem = build_start(config.method), build_problem(config)
-        assert start is not None
-        found = start.find(build_model(config.model, problem.task, seed), build_lesson(problem), seed)
+        (start,), problem = doors_of(config.method).starts(), build_problem(config)
+        found = start(build_model(config.model, problem.task, seed), transfer_data(problem), seed)
         attempts = found.tables["attempts"]
         weak.append(str(attempts["weak"][attempts["chosen"].index(True)]))
         return found.seconds

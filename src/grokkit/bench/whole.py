@@ -15,8 +15,8 @@ from grokkit.bench.settings import GROKFAST
 from grokkit.bench.steps import plain_decoder
 from grokkit.train.catalogue import method_config
 from grokkit.train.config import RunConfig
-from grokkit.train.setup import build_batches, build_problem
-from grokkit.train.trainer import train
+from grokkit.train.loop import train
+from grokkit.train.problem import build_batches, build_problem
 
 
 def time_to_target() -> Duel:

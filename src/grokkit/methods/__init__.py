@@ -1,8 +1,16 @@
 """The methods, a file or folder for each paper, and the table of their cards. A new one is a file and one line here."""
 
 from grokkit.methods.baselines import ADAM_L2, ADAM_PAPER, ADAMW, ADAMW_LR_SCALED, GD
-from grokkit.methods.card import AttachedBilevel, Bilevel, MethodCard, Start
 from grokkit.methods.clipnorm import CLIP_ONLY
+from grokkit.methods.contract import (
+    AttachedBilevel,
+    Bilevel,
+    Examples,
+    MethodCard,
+    Reforming,
+    StartResult,
+    TransferData,
+)
 from grokkit.methods.gradnorm import GRAD_NORM
 from grokkit.methods.grokfast import ADAM_LR_SCALED, GROKFAST_EMA, GROKFAST_MA
 from grokkit.methods.groktransfer import (
@@ -12,10 +20,18 @@ from grokkit.methods.groktransfer import (
     GROKTRANSFER_MERGE,
     LOWRANK_RANDOM,
 )
-from grokkit.methods.lesson import Examples, Lesson
 from grokkit.methods.neuralgrok import NEURALGROK, NEURALGROK_RANDOM
 
-__all__ = ["CARDS", "AttachedBilevel", "Bilevel", "Examples", "Lesson", "MethodCard", "Start"]
+__all__ = [
+    "CARDS",
+    "AttachedBilevel",
+    "Bilevel",
+    "Examples",
+    "MethodCard",
+    "Reforming",
+    "StartResult",
+    "TransferData",
+]
 
 CARDS: dict[str, MethodCard] = {
     card.name: card

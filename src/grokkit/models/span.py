@@ -76,6 +76,8 @@ class TwoLayer(nn.Module):
         output: a, (M).
     """
 
+    plain_gradients = False  # those of its tensors are W's: a tangent kernel made of them is not the network's
+
     def __init__(self, products: Products, *, dim: int, output_M: Tensor | None = None) -> None:
         super().__init__()
         neurons = products.start_PM.shape[1]

@@ -10,7 +10,9 @@ from grokkit.errors import InputError, unknown
 from grokkit.methods import CARDS
 from grokkit.train.catalogue import method_config
 from grokkit.train.config import MethodConfig, RunConfig, checked
-from grokkit.train.setup import build_model, build_problem, build_start, set_apart
+from grokkit.train.doors import doors_of
+from grokkit.train.problem import build_problem, set_apart
+from grokkit.train.setup import build_model
 
 
 @dataclass(frozen=True)
@@ -61,8 +63,7 @@ def make_plan(
     model = build_model(first.model, problem.task, first.seed)
     for config in configs.values():
         set_apart(config, problem.split.train, first.seed)
-        if (start := build_start(config)) is not None:
-            start.check(model)
+        doors_of(config).check(model)
     labels = list(configs)
     reference = labels[0] if baseline is None else _label(baseline, "baseline", configs, spec)
     if baseline is None and "adamw" in configs:

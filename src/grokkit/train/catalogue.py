@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import inspect
 import os
-from collections.abc import Callable, Mapping
 from typing import Any
 
 from grokkit.errors import unknown
 from grokkit.files import pinned
 from grokkit.methods import CARDS, MethodCard
 from grokkit.train.config import MODELS, MethodConfig, ModelConfig, OptimizerConfig, checked
+from grokkit.train.doors import check_settings, default_settings
 from grokkit.train.spec import parse_call, show_call
 
 _OF_ANY = ("init_scale", "held_out")  # settings that any method takes, and that are not of its optimizer
@@ -53,17 +52,22 @@ def method_config(text: str, task: str = "") -> MethodConfig:
     defaults = default_settings(card)
     if at:
         given = {"merge": int(step) if step.isdecimal() else step, **given}
-    known = [*defaults, *OptimizerConfig.model_fields, *_OF_ANY]
+    # An optimizer of the method's own has settings of its own; of the base's only what the loop does is left.
+    general = OptimizerConfig.model_fields if card.optimizer is None else ("lr_warmup", "max_grad_norm")
+    known = [*defaults, *general, *_OF_ANY]
     for key in given:
         if key not in known:
             raise unknown(f"setting of {card.name}", key, known)
     recipe = card.recipes.get(task.partition(":")[0].strip())
     chosen = {**(recipe.settings if recipe else {}), **given}
     own = {key: chosen.get(key, value) for key, value in defaults.items()}
-    _check(card, own)
+    check_settings(card, own)
     own = {key: pinned(value) if _is_file(value) else value for key, value in own.items()}
-    optimizer = {key: chosen.get(key, card.optimizer.get(key)) for key in {**card.optimizer, **chosen}}
-    optimizer = {key: value for key, value in optimizer.items() if key not in defaults and key not in _OF_ANY}
+    base = card.base or CARDS["adamw"].base
+    optimizer = {
+        key: chosen.get(key, base.get(key)) for key in {**base, **chosen} if key not in defaults or key in base
+    }
+    optimizer = {key: base[key] if key in defaults else value for key, value in optimizer.items() if key not in _OF_ANY}
     return checked(
         MethodConfig,
         card.name,
@@ -76,38 +80,8 @@ def method_config(text: str, task: str = "") -> MethodConfig:
     )
 
 
-def default_settings(card: MethodCard) -> dict[str, Any]:
-    """The method's own settings and their defaults: what its transform is made with, how it learns and starts."""
-    own = {**_defaults(card.factory), **_defaults(card.bilevel), **_defaults(card.start)}
-    return {**own, **card.presets}
-
-
-def transform_settings(card: MethodCard, settings: Mapping[str, Any], seed: int) -> dict[str, Any]:
-    """Those of ``settings`` that are of the card's transform, and the run's ``seed`` if it takes one."""
-    assert card.factory is not None
-    own = {name: settings[name] for name in _defaults(card.factory)}
-    return {**own, "seed": seed} if "seed" in inspect.signature(card.factory).parameters else own
-
-
-def _check(card: MethodCard, settings: Mapping[str, Any]) -> None:
-    """The checks of the method are the checks."""
-    if card.factory is not None:
-        card.factory(**transform_settings(card, settings, seed=0))
-    for kind in (card.bilevel, card.start):
-        if kind is not None:
-            kind(**settings)
-
-
 def _is_file(value: Any) -> bool:
     return isinstance(value, str) and os.path.isfile(value)
-
-
-def _defaults(function: Callable[..., Any] | None) -> dict[str, Any]:
-    """The arguments of ``function`` that have a default, but for ``seed``, which is the run's, and those by name only,
-    which say where a state is kept."""
-    parameters = {} if function is None else inspect.signature(function).parameters
-    settings = {name: p for name, p in parameters.items() if p.kind is not p.KEYWORD_ONLY and name != "seed"}
-    return {name: p.default for name, p in settings.items() if p.default is not p.empty}
 
 
 def model_config(text: str) -> ModelConfig:
