@@ -53,7 +53,7 @@ def test_no_batch_and_no_weak_model_has_a_row_set_apart(tiny, share, batch_size)
 @pytest.mark.parametrize("method", ["adamw", "grokfast-ema", "clip-only"])
 def test_off_a_run_is_equal_bit_for_bit_to_one_that_never_heard_of_it(tiny, monkeypatch, method):
     off = train(tiny(f"{method}(held_out=0)"))
-    monkeypatch.setattr("grokkit.train.setup.set_apart", lambda method, rows, seed: (rows, rows[:0]))
+    monkeypatch.setattr("grokkit.train.problem.set_apart", lambda method, rows, seed: (rows, rows[:0]))
     without = train(tiny(f"{method}(held_out=0)"))
     assert off.outer_rows == 0
     for name, values in without.curves.items():
