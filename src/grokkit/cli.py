@@ -260,13 +260,12 @@ def bench(
 
     A ratio below 1 means that ours is faster; absolute times hold for this machine only.
     """
-    from grokkit.bench.row import choose
-    from grokkit.bench.rows import ROWS
-    from grokkit.bench.run import run, writable
+    from grokkit.bench.row import all_rows, choose
+    from grokkit.bench.show import run, writable
     from grokkit.study.pool import cores
     from grokkit.train.spec import split_list
 
-    chosen = choose(ROWS, None if rows is None else split_list(rows))
+    chosen = choose(all_rows(), None if rows is None else split_list(rows))
     for option, value in (("--rounds", rounds), ("--threads", threads)):
         if value is not None and value < 1:
             raise InputError(f"{option} {value} is not possible: at least 1; leave it out for the default")
