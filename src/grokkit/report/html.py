@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from html import escape
 from typing import Any
 
-from grokkit.analyse.words import NOT_REACHED
+from grokkit.analyse.format import NOT_REACHED
 from grokkit.report.looks import Look, looks
 
 _MARKS = {

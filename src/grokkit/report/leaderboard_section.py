@@ -7,10 +7,10 @@ from html import escape
 from typing import Any
 
 from grokkit.analyse.claims import Claim, claimed_cost, claims
+from grokkit.analyse.format import NOT_REACHED, number, number_interval, p_value, ratio, whole
 from grokkit.analyse.leaderboard import ratio_keys
 from grokkit.analyse.survival import Cost
 from grokkit.analyse.target import Measure, best_shown, best_text, target_of
-from grokkit.analyse.words import NOT_REACHED, number, number_interval, p_value, ratio, whole
 from grokkit.report.html import cell, swatch, table
 from grokkit.report.looks import looks
 from grokkit.report.table import costs_in_order, ratio_cell

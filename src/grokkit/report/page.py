@@ -18,8 +18,8 @@ import polars as pl
 import vl_convert
 
 from grokkit.analyse.claims import claimed_cost
+from grokkit.analyse.format import count, whole
 from grokkit.analyse.target import target_of
-from grokkit.analyse.words import count, whole
 from grokkit.report import sections
 from grokkit.report.charts import page_charts
 from grokkit.report.definitions import definitions

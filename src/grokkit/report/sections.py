@@ -9,8 +9,8 @@ from typing import Any
 
 import polars as pl
 
+from grokkit.analyse.format import NOT_REACHED, number, whole
 from grokkit.analyse.target import MEASURES, Measure, best_text, target_of
-from grokkit.analyse.words import NOT_REACHED, number, whole
 from grokkit.report.html import cell, swatch, table, terms_list
 from grokkit.report.looks import looks
 

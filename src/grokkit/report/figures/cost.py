@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 import altair as alt
 import polars as pl
 
-from grokkit.analyse.words import NOT_REACHED, number
+from grokkit.analyse.format import NOT_REACHED, number
 from grokkit.report.figures.parts import layered
 from grokkit.report.looks import INK
 

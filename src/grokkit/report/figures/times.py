@@ -8,7 +8,7 @@ import altair as alt
 import polars as pl
 
 from grokkit.analyse import median_time, times_to_target
-from grokkit.analyse.words import NOT_REACHED
+from grokkit.analyse.format import NOT_REACHED
 from grokkit.report.figures.parts import layered, log_x, method_color, span
 from grokkit.report.looks import MUTED, NOT_REACHED_SHAPE, looks
 
