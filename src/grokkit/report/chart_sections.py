@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 from grokkit.report import html
 from grokkit.report.figure import Block, Drawn, Figure, Html, Panel, Row, View, drawn
-from grokkit.report.parts import specification
 from grokkit.report.style import CONFIG
 
 _CLOCK_NAMES = {"step": "steps", "train_seconds": "seconds", "flops": "FLOPs"}
@@ -35,10 +34,15 @@ def page_figures(figures: Sequence[Figure], view: View) -> PageFigures:
 
     def finish(figure: Figure, blocks: list[Block]) -> list[Block]:
         specs: dict[str, dict[str, Any]] = {}
-        for name, spec in _specifications(figure, blocks):
-            if name in charts or name in specs:
-                raise ValueError(f"two charts are named {name!r}")
-            specs[name] = spec
+        for block in blocks:
+            for panel in block.panels if isinstance(block, Row) else ():
+                size = (panel.sizes or figure.sizes).page
+                for name, spec in panel.specifications(size).items():
+                    if name in charts or name in specs:
+                        raise ValueError(f"two charts are named {name!r}")
+                    if size[0] is None:
+                        spec["autosize"] = {"type": "fit-x", "contains": "padding"}
+                    specs[name] = spec
         # Only now, so that a figure of which one chart is faulty leaves none of them behind.
         for name, spec in specs.items():
             own = spec.pop("datasets", {})
@@ -53,23 +57,6 @@ def page_figures(figures: Sequence[Figure], view: View) -> PageFigures:
         sections.append(_section(title, members, view.methods))
     failures = {result.figure.name: result.failure for result in results if result.failure}
     return PageFigures(sections, {"charts": charts, "datasets": datasets, "config": CONFIG}, failures)
-
-
-def _specifications(figure: Figure, blocks: Sequence[Block]) -> list[tuple[str, dict[str, Any]]]:
-    """The charts as Vega-Lite, by name; a chart that exists for several x axes is named ``step:…`` and so on."""
-    found = []
-    for block in blocks:
-        for panel in block.panels if isinstance(block, Row) else ():
-            width, height = (panel.sizes or figure.sizes).page
-            named = {panel.name: panel.chart}
-            if isinstance(panel.chart, Mapping):
-                named = {f"{clock}:{panel.name}": chart for clock, chart in panel.chart.items()}
-            for name, chart in named.items():
-                spec = specification(chart.properties(width=width or "container", height=height))
-                if width is None:
-                    spec["autosize"] = {"type": "fit-x", "contains": "padding"}
-                found.append((name, spec))
-    return found
 
 
 def _section(title: str, members: Sequence[Drawn[list[Block]]], methods: Sequence[str]) -> str:

@@ -19,6 +19,7 @@ import polars as pl
 from grokkit.analyse.target import Target, target_of
 from grokkit.errors import InputError
 from grokkit.report.curves import IMAGE_POINTS, page_points, seed_curves_data, target_columns
+from grokkit.report.parts import specification
 
 RUN_KEYS = {"run_id": pl.String(), "method": pl.String(), "seed": pl.Int64()}
 """The columns that every table has in front: they tell which run a row is of."""
@@ -56,6 +57,20 @@ class Panel(NamedTuple):
 
     sizes: Sizes | None = None
     """Those of the figure unless given."""
+
+    def specifications(self, size: tuple[int | None, int]) -> dict[str, dict[str, Any]]:
+        """The charts as Vega-Lite; where there is one for each x axis, they are named ``step:…`` and so on."""
+        named: dict[str, Chart] = {}
+        if isinstance(self.chart, Mapping):
+            for clock, chart in self.chart.items():
+                named[f"{clock}:{self.name}"] = chart
+        else:
+            named[self.name] = self.chart
+        width, height = size
+        return {
+            name: specification(chart.properties(width=width or "container", height=height))
+            for name, chart in named.items()
+        }
 
 
 class Row(NamedTuple):

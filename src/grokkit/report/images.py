@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 import altair as alt
 import vl_convert
 
-from grokkit.report.figure import Block, Chart, Drawn, Figure, Row, View, drawn
-from grokkit.report.parts import specification
+from grokkit.report.figure import Block, Drawn, Figure, Row, View, drawn
 from grokkit.report.style import CONFIG
-
-Picture = Chart | alt.ConcatChart | alt.VConcatChart
 
 _GAP = 28
 """Points between charts."""
@@ -27,40 +25,40 @@ def images(figures: Sequence[Figure], view: View) -> list[Drawn[bytes]]:
 
     def finish(figure: Figure, blocks: list[Block]) -> bytes:
         rows = [block for block in blocks if isinstance(block, Row)]
-        return _png(_titled(figure, _stacked(figure, rows), view)) if rows else b""
+        return _png(_picture(figure, rows, view)) if rows else b""
 
     return [image for image in drawn(figures, view, finish) if image.result != b""]
 
 
-def _titled(figure: Figure, picture: Picture, view: View) -> Picture:
-    words = f"{view.study['title']}: {figure.title}"
-    return picture.properties(title=alt.TitleParams(words, subtitle=figure.reading or alt.Undefined))
+def _picture(figure: Figure, rows: Sequence[Row], view: View) -> dict[str, Any]:
+    """The rows below each other, as Vega-Lite."""
+    datasets: dict[str, Any] = {}
+    spec: dict[str, Any] = {"vconcat": [_beside(figure, row, datasets) for row in rows], "spacing": _GAP}
+    # One legend serves all rows only if each of them shares its scales.
+    if not all(row.shares_scales for row in rows):
+        spec["resolve"] = {"scale": {"color": "independent", "strokeDash": "independent"}}
+    title = {"text": f"{view.study['title']}: {figure.title}"}
+    if figure.reading:
+        title["subtitle"] = figure.reading
+    return {"$schema": alt.SCHEMA_URL, **spec, "title": title, "datasets": datasets, "padding": 16}
 
 
-def _stacked(figure: Figure, rows: Sequence[Row]) -> Picture:
-    """The rows below each other. One legend serves them all only if each of them shares its scales."""
-    charts = [_beside(figure, row) for row in rows]
-    if len(charts) == 1:
-        return charts[0]
-    picture = alt.vconcat(*charts, spacing=_GAP)
-    if all(row.shares_scales for row in rows):
-        return picture
-    return picture.resolve_scale(color="independent", strokeDash="independent")
-
-
-def _beside(figure: Figure, row: Row) -> Picture:
+def _beside(figure: Figure, row: Row, datasets: dict[str, Any]) -> dict[str, Any]:
     charts = []
     for panel in row.panels:
-        width, height = (panel.sizes or figure.sizes).image
-        chart = panel.chart["step"] if isinstance(panel.chart, Mapping) else panel.chart
-        charts.append(chart.properties(width=width, height=height, title=panel.title or alt.Undefined))
-    if len(charts) == 1 and not row.heading:
-        return charts[0]
-    picture = alt.concat(*charts, columns=row.columns, spacing=_GAP, title=row.heading or alt.Undefined)
-    return picture if row.shares_scales else picture.resolve_scale(color="independent")
+        # On the page a reader can choose the x axis; a picture shows the first.
+        chart, *_ = panel.specifications((panel.sizes or figure.sizes).image).values()
+        datasets |= chart.pop("datasets", {})
+        for whole_picture in ("$schema", "config"):
+            chart.pop(whole_picture, None)
+        charts.append({**chart, "title": panel.title} if panel.title else chart)
+    spec = {"concat": charts, "columns": row.columns, "spacing": _GAP}
+    if row.heading:
+        spec["title"] = row.heading
+    if not row.shares_scales:
+        spec["resolve"] = {"scale": {"color": "independent"}}
+    return spec
 
 
-def _png(chart: alt.TopLevelMixin) -> bytes:
-    spec = specification(chart)
-    spec["padding"] = 16
+def _png(spec: dict[str, Any]) -> bytes:
     return vl_convert.vegalite_to_png(spec, vl_version=vega_lite_version(), scale=2, config=CONFIG)
