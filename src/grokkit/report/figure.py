@@ -25,6 +25,7 @@ RUN_KEYS = {"run_id": pl.String(), "method": pl.String(), "seed": pl.Int64()}
 """The columns that every table has in front: they tell which run a row is of."""
 
 Chart = alt.Chart | alt.LayerChart
+Medium = Literal["page", "image"]
 Result = TypeVar("Result")
 
 
@@ -104,7 +105,7 @@ class View:
     runs: pl.DataFrame
     curves: pl.DataFrame
     tables: Mapping[str, pl.DataFrame]
-    medium: Literal["page", "image"]
+    medium: Medium
 
     @property
     def methods(self) -> list[str]:

@@ -48,7 +48,7 @@ def write_report(
     for image in images(figures, View(study, runs, curves, tables, "image")):
         if image.result is None:
             failures.setdefault(image.figure.name, image.failure)
-        else:
+        elif image.figure.name not in failures:
             contents[f"figures/{image.figure.name}.png"] = image.result
     contents["report.html"] = page.html.encode()
     for name, data in contents.items():
