@@ -218,7 +218,7 @@ def report(folder: Annotated[Path, typer.Argument(help="a folder that `grokkit c
 
 def _report(store: Store, console: Console) -> None:
     from grokkit.analyse import leaderboard, verdict
-    from grokkit.report import TABLES, leaderboard_table, write_report
+    from grokkit.report import all_figures, leaderboard_table, table_names, write_report
     from grokkit.study.looks import DEFAULT_CLAIM, looked
     from grokkit.study.pace import at_pace, read_pace
 
@@ -226,7 +226,7 @@ def _report(store: Store, console: Console) -> None:
     done = store.finished(study["run_ids"])
     run_ids = [run_id for run_id in study["run_ids"] if run_id in done]
     runs, curves = store.load(run_ids)
-    tables = {name: store.load_table(name, run_ids) for name in TABLES}
+    tables = {name: store.load_table(name, run_ids) for name in table_names(all_figures())}
     if len(done) < len(study["run_ids"]):
         console.print(f"only {len(done)} of {len(study['run_ids'])} runs are finished; the report is of those")
     if not done:
@@ -239,12 +239,15 @@ def _report(store: Store, console: Console) -> None:
     rows = leaderboard(counted, study["methods"], study["baseline"], claim)
     verdict_text = verdict(rows, study)
     with console.status("drawing the report"):
-        paths = write_report(store.folder, study, runs, curves, tables, rows, verdict_text)
+        written = write_report(store.folder, study, runs, curves, tables, rows, verdict_text)
     console.print()
     console.print(leaderboard_table(rows, study, console.width))
     console.print()
     console.print(verdict_text, style="bold")
-    console.print(f"\nreport: {paths['report.html']}", soft_wrap=True)
+    console.print()
+    for name, failure in written.failures.items():
+        console.print(f"the figure {name} could not be drawn: {failure}", soft_wrap=True, markup=False)
+    console.print(f"report: {written.paths['report.html']}", soft_wrap=True)
 
 
 @app.command()
