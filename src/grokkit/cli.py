@@ -106,6 +106,7 @@ def compare(
     The same command again continues where it stopped.
     """
     from grokkit.analyse.survival import COSTS
+    from grokkit.call_syntax import split_list
     from grokkit.study.plan import make_plan
     from grokkit.study.pool import cores
     from grokkit.study.store import Store
@@ -113,7 +114,6 @@ def compare(
     from grokkit.train.catalogue import model_config
     from grokkit.train.config import EvaluationConfig, TaskConfig, checked
     from grokkit.train.plan import choose_device
-    from grokkit.train.spec import split_list
 
     if claim not in (None, *COSTS):
         raise InputError(f"--claim {claim} is not possible: flops, steps or seconds; the default is flops")
@@ -128,7 +128,7 @@ def compare(
     if train_size is None and train_fraction is None:
         train_size = usual.train_size
     model_settings = model_config(model or usual.model)
-    is_decoder = model_settings.kind == "decoder"
+    is_decoder = model_settings.name == "decoder"
     shared = {
         "task": checked(
             TaskConfig,
@@ -263,8 +263,8 @@ def bench(
     from grokkit.bench.row import choose
     from grokkit.bench.rows import ROWS
     from grokkit.bench.run import run, writable
+    from grokkit.call_syntax import split_list
     from grokkit.study.pool import cores
-    from grokkit.train.spec import split_list
 
     chosen = choose(ROWS, None if rows is None else split_list(rows))
     for option, value in (("--rounds", rounds), ("--threads", threads)):

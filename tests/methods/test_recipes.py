@@ -25,7 +25,7 @@ def test_the_paper_s_settings(task):
     assert filtered.optimizer.model_dump() == {**own, "wd": filtered_decay}
     assert filtered.settings == {"alpha": alpha, "lamb": lamb, "start_step": 0}
     assert filtered.init_scale is None
-    assert model_config(MODELS[task]).init_scale == init_scale
+    assert model_config(MODELS[task]).settings["init_scale"] == init_scale
 
 
 @pytest.mark.parametrize("name", [name for name, card in CARDS.items() if card.recipes])

@@ -5,8 +5,8 @@ import pytest
 from grokkit.study.execute import execute
 from grokkit.study.plan import make_plan
 from grokkit.study.store import Store
-from grokkit.train.catalogue import method_config
-from grokkit.train.config import DecoderConfig, EvaluationConfig, FnnConfig, RunConfig, TaskConfig
+from grokkit.train.catalogue import method_config, model_config
+from grokkit.train.config import EvaluationConfig, RunConfig, TaskConfig
 from grokkit.train.trainer import train
 
 # Steps to a sustained 95 %: the slowest of five seeds was well below each of these.
@@ -31,7 +31,7 @@ def results(tmp_path_factory):
         baseline=None,
         command="test",
         task=TaskConfig(spec="mul:97"),
-        model=DecoderConfig(),
+        model=model_config("decoder"),
         budget=max(BOUNDS.values()),
         evaluation=EvaluationConfig(every=20),
     )
@@ -77,7 +77,7 @@ TRANSFERS = {
 
 
 def transfer(task, method, seed):
-    settings = {"model": FnnConfig(), "budget": 150, "batch_size": None, "sustain": 2}
+    settings = {"model": model_config("fnn"), "budget": 150, "batch_size": None, "sustain": 2}
     return train(RunConfig(task=task, method=method_config(method), seed=seed, **settings))
 
 

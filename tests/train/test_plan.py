@@ -6,7 +6,7 @@ from groups import METHODS, MODELS, group_of
 
 from grokkit.errors import InputError
 from grokkit.methods import CARDS
-from grokkit.train.catalogue import method_config
+from grokkit.train.catalogue import method_config, model_config
 from grokkit.train.config import RunConfig, TaskConfig
 from grokkit.train.plan import choose_device, group_key, group_name, method_scalars, plan_groups
 from grokkit.train.setup import build_problem
@@ -47,7 +47,7 @@ def test_anything_else_of_a_run_may_not_differ(field):
     run = group_of("adamw", "fnn")[0]
     changed = {
         "task": TaskConfig(spec="sub:11", layout="operands"),
-        "model": run.model.model_copy(update={"width": 17}),
+        "model": model_config("fnn(width=17,dim=8,depth=2)"),
         "remainder": "own-batch",
         "precision": "bf16",
         "evaluation": run.evaluation.model_copy(update={"every": 7}),

@@ -118,6 +118,7 @@ def imdb_task(*, rows: int = 2500, vocabulary: int = 1000, length: int = 200, da
         found = cached("imdb-folder-2", {"rows": rows}, paths, lambda: _chosen(list(_read_files(paths)), rows))
     return ImdbTask(
         name="imdb" + (f":{rows}" if rows != 2500 else ""),
+        inputs="text",
         inputs_NT=torch.arange(rows)[:, None],
         targets_N=found["targets"].float(),
         vocabulary=FIRST_WORD + vocabulary,

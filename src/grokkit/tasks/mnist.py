@@ -66,6 +66,7 @@ def mnist_task(*, objective: str = "mse", rows: int = 5000, data_dir: str | None
     options = [objective] * (objective != "mse") + [str(rows)] * (rows != 5000)
     return MnistTask(
         name="mnist" + (f":{','.join(options)}" if options else ""),
+        inputs="numbers",
         inputs_NT=found["images"][chosen].float() / 255,
         targets_N=found["labels"][chosen].long(),
         vocabulary=None,

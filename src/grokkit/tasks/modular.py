@@ -87,6 +87,7 @@ def modular_task(spec: str, *, layout: Layout = "infix", operands_from: Mapping[
     from_text = "".join(f", {operand} from {start}" for operand, start in sorted(starts.items()) if start)
     return Task(
         name=expression.text,
+        inputs="expressions",
         inputs_NT=torch.stack(columns, dim=1),
         targets_N=targets_N,
         vocabulary=vocabulary,

@@ -49,6 +49,7 @@ def parity_task(n: int, k: int, *, rows: int = 4000) -> Task:
     inputs_NF = (1 - 2 * bits_NF).float()
     return Task(
         name=f"parity:{n},{k}",
+        inputs="numbers",
         inputs_NT=inputs_NF,
         targets_N=inputs_NF[:, :k].prod(1),
         vocabulary=None,

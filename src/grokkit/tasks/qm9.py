@@ -130,6 +130,7 @@ def qm9_task(*, target: str = _DEFAULT, rows: int = 2000, data_dir: str | None =
     options = [target] * (target != _DEFAULT) + [str(rows)] * (rows != 2000)
     return Qm9Task(
         name="qm9" + (f":{','.join(options)}" if options else ""),
+        inputs="molecules",
         inputs_NT=torch.arange(rows)[:, None],
         targets_N=found["targets"].float(),
         vocabulary=None,

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from grokkit.errors import InputError
+from grokkit.models.card import TaskShape
 from grokkit.rng import stream
 from grokkit.tasks.examples import Table
 
@@ -26,6 +27,7 @@ class Task:
 
     Attributes:
         name: the task in canonical form, e.g. ``"a*b mod 97"``.
+        inputs: the kind of its inputs, see :class:`grokkit.models.TaskShape`; a model's card says which it reads.
         inputs_NT: int64 tokens in 0…vocabulary−1, or float32 features; molecules have a third axis.
         targets_N: int64 classes in 0…classes−1; under ``logistic`` and ``exponential`` float32, 1 or −1; under
             ``regression`` float32.
@@ -43,6 +45,7 @@ class Task:
     """
 
     name: str
+    inputs: str
     inputs_NT: Tensor
     targets_N: Tensor
     vocabulary: int | None
@@ -57,6 +60,15 @@ class Task:
     train_size: int | None = None
     target_loss: float | None = None
     more_rows: str = ""
+
+    @property
+    def shape(self) -> TaskShape:
+        """What a model is made for."""
+        _, tokens, *rest = self.inputs_NT.shape
+        features = rest[-1] if rest else tokens
+        return TaskShape(
+            kind=self.inputs, tokens=tokens, features=features, vocabulary=self.vocabulary, classes=self.classes
+        )
 
     @property
     def has_accuracy(self) -> bool:

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from grokkit.errors import InputError
+from grokkit.models.span import PointsShape
 from grokkit.rng import stream
 from grokkit.tasks.task import Objective, Task
 
@@ -39,6 +40,19 @@ class XorTask(Task):
 
     signs_Np: Tensor
     epsilon: float
+
+    @property
+    def shape(self) -> PointsShape:
+        rows = len(self.inputs_NT)
+        return PointsShape(
+            kind=self.inputs,
+            tokens=rows,
+            features=1,
+            vocabulary=None,
+            classes=self.classes,
+            dim=self.dim,
+            columns=self.columns,
+        )
 
     @property
     def dim(self) -> int:
@@ -95,6 +109,7 @@ def xor_task(
     signs_Np = torch.randint(0, 2, (rows, p), dtype=torch.int8, generator=stream(seed, "xor rows")).mul_(2).sub_(1)
     return XorTask(
         name=f"xor:{p}" + (f",{objective}" if objective != "exponential" else ""),
+        inputs="points",
         inputs_NT=torch.arange(rows)[:, None],
         targets_N=(signs_Np[:, 0] * signs_Np[:, 1]).float(),
         vocabulary=None,

@@ -79,7 +79,8 @@ def plan_groups(
 def group_key(run: RunConfig) -> str:
     """What all members of a group have in common."""
     settings = run.model_dump()
-    del settings["seed"], settings["method"]["label"], settings["method"]["init_scale"], settings["model"]["init_scale"]
+    del settings["seed"], settings["method"]["label"], settings["method"]["init_scale"]
+    settings["model"]["settings"].pop("init_scale", None)
     for name in OPTIMIZER_SCALARS:
         del settings["method"]["optimizer"][name]
     for name in method_scalars(run.method):
