@@ -78,6 +78,20 @@ def complete(
     return found
 
 
+def takes(build: Build, name: str, value: Any) -> bool:
+    """Whether ``value`` is of the kind that the setting ``name`` has: a number or a word, in its range or not."""
+    hint = _hints(build).get(name)
+    if get_origin(hint) is Annotated:
+        hint = get_args(hint)[0]
+    if get_origin(hint) is Literal:
+        return isinstance(value, str)
+    try:
+        _as(value, hint)
+    except _NotAllowed:
+        return False
+    return True
+
+
 def _hints(build: Build) -> dict[str, Any]:
     function = build.__init__ if inspect.isclass(build) else build
     try:
@@ -88,6 +102,8 @@ def _hints(build: Build) -> dict[str, Any]:
 
 def _checked(what: str, name: str, value: Any, hint: Any, default: Any) -> Any:
     """``value`` in the form that ``hint`` has it in."""
+    if get_origin(hint) is Literal and isinstance(value, str) and value not in get_args(hint):
+        raise unknown(f"{name} of {what}", value, map(str, get_args(hint)))
     problem = ""
     try:
         return _as(value, hint)

@@ -5,8 +5,8 @@ import pytest
 from grokkit.study.execute import execute
 from grokkit.study.plan import make_plan
 from grokkit.study.store import Store
-from grokkit.train.catalogue import method_config, model_config
-from grokkit.train.config import EvaluationConfig, RunConfig, TaskConfig
+from grokkit.train.catalogue import method_config, model_config, task_config
+from grokkit.train.config import EvaluationConfig, RunConfig
 from grokkit.train.trainer import train
 
 # Steps to a sustained 95 %: the slowest of five seeds was well below each of these.
@@ -30,7 +30,7 @@ def results(tmp_path_factory):
         seeds=len(SEEDS),
         baseline=None,
         command="test",
-        task=TaskConfig(spec="mul:97"),
+        task=task_config("mul:97"),
         model=model_config("decoder"),
         budget=max(BOUNDS.values()),
         evaluation=EvaluationConfig(every=20),
@@ -66,11 +66,11 @@ def test_the_papers_baseline_memorizes_and_does_not_generalize_in_that_time(resu
 
 TRANSFERS = {
     "addition": (
-        TaskConfig(spec="add:113", layout="operands", train_fraction=0.25),
+        task_config("add:113(layout=operands)", train_fraction=0.25),
         "groktransfer(lr=0.003,wd=1,init_scale=0.3)",
     ),
     "parity": (
-        TaskConfig(spec="parity:40,3", train_size=1000),
+        task_config("parity:40,3", train_size=1000),
         "groktransfer(lr=0.03,wd=3,weak=fnn-l3-d4-w16,stop=0.95,weak_seeds=12,weak_lr=0.02,weak_wd=0.3,weak_steps=300)",
     ),
 }

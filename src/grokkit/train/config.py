@@ -12,6 +12,8 @@ from grokkit.errors import InputError, unknown
 from grokkit.methods import CARDS
 from grokkit.models.card import ModelCard
 from grokkit.registry import find
+from grokkit.tasks.card import TaskCard
+from grokkit.tasks.named import card_of
 from grokkit.train.events import EVENTS_VERSION
 
 
@@ -22,22 +24,25 @@ class Config(BaseModel):
 
 
 class TaskConfig(Config):
-    """A task and its split.
+    """A task by its card's name, with all of its settings, and the version of its code if that is not ours; its split.
 
     ``train_fraction`` and ``validation_fraction`` are of all rows; the rest is the test part. Defaults: half
     for training (Grokfast), a tenth for validation, so that tuning never looks at the test part. ``train_size`` is a
-    number of training rows in place of a fraction. ``layout`` and ``operands_from`` are modular arithmetic's.
-    ``data_dir`` is the folder to read real data from, in place of the installed package.
+    number of training rows in place of a fraction. ``data_dir`` is the folder to read real data from, in place of the
+    installed package. :func:`grokkit.train.catalogue.task_config` makes one from a text.
     """
 
-    spec: str
-    layout: Literal["infix", "operands-first", "operands"] = "infix"
-    operands_from: dict[str, int] = {}
+    name: str
+    settings: dict[str, Any]
+    code: str = ""
     train_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.5
     validation_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.1
-    unordered_split: bool = False
     train_size: Annotated[int, Field(ge=1)] | None = None
     data_dir: str | None = None
+
+    @property
+    def card(self) -> TaskCard:
+        return card_of(find("tasks", self.name))
 
 
 class ModelConfig(Config):

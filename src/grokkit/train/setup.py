@@ -14,7 +14,7 @@ from grokkit.methods.clipnorm import clip_norm
 from grokkit.models.card import Model
 from grokkit.registry import parts
 from grokkit.rng import stream
-from grokkit.tasks import Split, Task, make_task, split
+from grokkit.tasks import Split, Task, split
 from grokkit.train.batches import Batches
 from grokkit.train.catalogue import transform_settings
 from grokkit.train.config import MethodConfig, ModelConfig, OptimizerConfig, RunConfig, TaskConfig
@@ -42,7 +42,7 @@ class Problem:
 
 
 def build_task(config: TaskConfig) -> Task:
-    return make_task(config.spec, layout=config.layout, operands_from=config.operands_from, data_dir=config.data_dir)
+    return config.card.make(config.settings, config.data_dir)
 
 
 def build_problem(config: RunConfig) -> Problem:
@@ -58,14 +58,13 @@ def build_problem(config: RunConfig) -> Problem:
     if config.target_loss is None and not task.has_accuracy:
         raise InputError(
             f"{task.name} has numbers as targets, and so no accuracy; set a loss that counts as generalized, e.g. "
-            f"target_loss={task.target_loss or 0.05}"
+            f"target_loss={config.task.card.target_loss or 0.05}"
         )
     parts = split(
         task,
         train_fraction=config.task.train_fraction,
         validation_fraction=config.task.validation_fraction,
         seed=config.seed,
-        by_group=config.task.unordered_split,
         train_size=config.task.train_size,
     )
     task = task.fitted(parts.train)
