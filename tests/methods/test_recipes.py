@@ -66,7 +66,7 @@ def test_controls_scale_the_learning_rate_of_what_they_control():
 def test_a_plan_takes_the_recipes_of_its_task(monkeypatch):
     from grokkit.methods.card import Recipe
 
-    monkeypatch.setitem(CARDS["adamw"].recipes, "mul", Recipe({"lr": 0.5}, "this test"))
+    monkeypatch.setitem(CARDS["adamw"].recipes, "modular", Recipe({"lr": 0.5}, "this test"))
     settings = {"task": task_config("mul:7"), "model": model_config("decoder(width=8)"), "budget": 5}
     plan = make_plan(methods=["adamw", "adam-paper"], seeds=1, baseline="adamw", command="", **settings)
     assert [run.method.optimizer.lr for run in plan.runs] == [0.5, 1e-3]
