@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from grokkit.bench.measure import Duel, alternate, compare, timed
 from grokkit.bench.row import Row, choose
+from grokkit.bench.runs import Job, train_steps
 from grokkit.bench.settings import GROKFAST
-from grokkit.bench.together import Job, train_steps
+from grokkit.bench.timing import Duel, alternate, compare, timed
 from grokkit.errors import InputError
-from grokkit.train.config import DecoderConfig, TaskConfig
+from grokkit.train.catalogue import model_config, task_config
 
 
 class Clock:
@@ -60,7 +60,7 @@ def test_sides_take_turns_and_ratios_are_of_pairs():
 
 
 def row(name, **settings):
-    return Row(id=name, about="", setup=lambda: pytest.fail("not asked"), target=None, rounds=1, seconds=1, **settings)
+    return Row(name, "", lambda: pytest.fail("not asked"), rounds=1, seconds=1, **settings)
 
 
 def test_rows_that_this_machine_cannot_measure():
@@ -72,7 +72,7 @@ def test_rows_that_this_machine_cannot_measure():
 
 
 def test_runs_at_once_wait_for_each_other(tmp_path):
-    config = GROKFAST.model_copy(update={"task": TaskConfig(spec="mul:7"), "model": DecoderConfig(width=16)})
+    config = GROKFAST.model_copy(update={"task": task_config("mul:7"), "model": model_config("decoder(width=16)")})
     windows = []
     job = Job(config.model_dump(), threads=1, folder=str(tmp_path), together=2)
     worker = threading.Thread(target=train_steps, args=(job, windows.append))

@@ -5,14 +5,15 @@ import torch
 import torch.nn.functional as F
 
 import grokkit
-from grokkit.bench.plain_forms import PlainDecoder, PlainEma, PlainFnn, PlainMa
+from grokkit.bench.plain.decoder import PlainDecoder
+from grokkit.bench.plain.filters import PlainEma, PlainMa
+from grokkit.bench.plain.fnn import PlainFnn
+from grokkit.bench.runs import train_plainly
 from grokkit.bench.settings import FNN, GROKFAST
 from grokkit.bench.steps import OurStep, plain_decoder_step, plain_fnn_step, random_batches
-from grokkit.bench.whole import train_plainly
 from grokkit.models import FNN as OurFnn
 from grokkit.models import Decoder
-from grokkit.train.catalogue import method_config
-from grokkit.train.config import DecoderConfig, FnnConfig, TaskConfig
+from grokkit.train.catalogue import method_config, model_config, task_config
 from grokkit.train.loop import train
 
 
@@ -82,13 +83,13 @@ def test_filters(plain, transform):
 SMALL = {
     "decoder": (
         GROKFAST.model_copy(
-            update={"task": TaskConfig(spec="mul:7"), "model": DecoderConfig(width=16), "batch_size": 8}
+            update={"task": task_config("mul:7"), "model": model_config("decoder(width=16)"), "batch_size": 8}
         ),
         plain_decoder_step,
     ),
     "fnn": (
         FNN.model_copy(
-            update={"task": TaskConfig(spec="add:7", layout="operands"), "model": FnnConfig(dim=4, width=16)}
+            update={"task": task_config("add:7(layout=operands)"), "model": model_config("fnn(dim=4,width=16)")}
         ),
         plain_fnn_step,
     ),

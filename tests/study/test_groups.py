@@ -10,8 +10,8 @@ from grokkit.study.execute import execute
 from grokkit.study.plan import make_plan
 from grokkit.study.store import Store
 from grokkit.study.work import train_group_and_keep
-from grokkit.train.catalogue import model_config
-from grokkit.train.config import EvaluationConfig, TaskConfig
+from grokkit.train.catalogue import model_config, task_config
+from grokkit.train.config import EvaluationConfig
 from grokkit.train.groups import group_name, plan_groups
 from grokkit.train.loop import train_group
 
@@ -30,7 +30,7 @@ EVENTS = (
 
 def tiny_plan(methods=("adamw", "grokfast-ema(alpha=0.9)"), seeds=2, **changes):
     settings = {
-        "task": TaskConfig(spec="add:11", layout="operands"),
+        "task": task_config("add:11(layout=operands)"),
         "model": model_config("fnn(width=16,dim=8,depth=2)"),
         "budget": 40,
         "batch_size": 16,

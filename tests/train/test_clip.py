@@ -5,8 +5,8 @@ import torch
 from groups import assert_same_run
 
 from grokkit.errors import InputError
-from grokkit.train.catalogue import method_config, model_config
-from grokkit.train.config import RunConfig, TaskConfig, checked
+from grokkit.train.catalogue import method_config, model_config, task_config
+from grokkit.train.config import RunConfig, checked
 from grokkit.train.loop import train, train_group
 
 
@@ -51,7 +51,7 @@ def test_a_network_in_its_span_cannot_be_clipped():
         checked(
             RunConfig,
             "compare",
-            task=TaskConfig(spec="xor:30"),
+            task=task_config("xor:30"),
             model=model_config("two-layer"),
             method=method_config("gd(max_grad_norm=1)"),
             seed=0,

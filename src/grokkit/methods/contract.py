@@ -212,6 +212,7 @@ class MethodCard:
         tuned: how its defaults were chosen, if we chose them.
         departures: where it differs from the authors' code, and why.
         citation: BibTeX, empty if there is nothing to cite.
+        linear: whether what its transform makes of the gradients is linear in them.
         aliases: other spellings of the name.
     """
 
@@ -247,9 +248,15 @@ class MethodCard:
     tuned: str = ""
     departures: str = ""
     citation: str = ""
+    linear: bool = False
     aliases: tuple[str, ...] = ()
 
     @property
     def hooks(self) -> tuple[Hook, ...]:
         """Where it intervenes in training, in the order of a run; empty for a bare optimizer."""
         return tuple(hook for hook, door in self.DOORS.items() if getattr(self, door) is not None)
+
+    @property
+    def is_linear(self) -> bool:
+        """Whether its updates are linear in the gradients if the optimizer's are, as those of a bare optimizer."""
+        return set(self.hooks) <= ({"gradient"} if self.linear else set())

@@ -126,6 +126,7 @@ _CITATION = """@article{lee2024grokfast,
 GROKFAST_EMA = MethodCard(
     name="grokfast-ema",
     summary="Adds an exponential moving average of the gradient, amplified, to the gradient.",
+    linear=True,
     equations="slow₁ = g₁;  slow_t = α·slow_{t−1} + (1−α)·g_t;  g'_t = g_t + λ·slow_t",
     cost="two passes over the gradients a step; one copy of them in memory",
     factory=grokfast_ema,
@@ -147,6 +148,7 @@ GROKFAST_EMA = MethodCard(
 GROKFAST_MA = MethodCard(
     name="grokfast-ma",
     summary="Adds the mean of the last w gradients, amplified, to the gradient.",
+    linear=True,
     equations="slow_t = (1/w)·Σ_{i<w} g_{t−i} once t ≥ w, else 0;  g'_t = g_t + λ·slow_t",
     cost="five passes over the gradients a step, whatever w; w copies of them in memory",
     factory=grokfast_ma,

@@ -51,7 +51,7 @@ def make_plan(
     """
     if seeds < 1:
         raise InputError(f"--seeds {seeds} is not possible: at least 1; 5 or more make an interval worth reading")
-    spec = settings["task"].spec
+    spec = settings["task"].name
     configs = _methods(methods, spec)
     plan = tuple(
         checked(RunConfig, "compare", method=method, seed=seed, **settings)

@@ -175,7 +175,7 @@ class Alone:
         ]
 
     def _find_kernel(self) -> Tensor | None:
-        if not getattr(self.model, "plain_gradients", True):
+        if not self._config.model.card.exact_gradients:
             return None
         return pseudo_ntk(self.model.eval(), self._inputs_NT[self._member.rows("quick train")[:KERNEL_ROWS]])
 

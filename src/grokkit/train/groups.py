@@ -20,6 +20,7 @@ from grokkit.train.config import RunConfig
 from grokkit.train.doors import doors_of, is_stackable
 from grokkit.train.optimizers import OPTIMIZER_SCALARS
 from grokkit.train.problem import build_problem
+from grokkit.train.setup import build_task
 
 # Long before that many, the smallest of the papers' models keep the largest GPU busy; more only take memory, and
 # make all wait for the slowest. 256 of Grokfast's decoders at batch 512 need some 20 GB.
@@ -73,13 +74,14 @@ def plan_groups(
 def group_key(run: RunConfig) -> str:
     """What all members of a group have in common."""
     settings = run.model_dump()
-    del settings["seed"], settings["method"]["label"], settings["method"]["init_scale"], settings["model"]["init_scale"]
+    del settings["seed"], settings["method"]["label"], settings["method"]["init_scale"]
+    settings["model"]["settings"].pop("init_scale", None)
     for name in OPTIMIZER_SCALARS:
         del settings["method"]["optimizer"][name]
     for scalar in doors_of(run.method).scalars:
         _, name = scalar.split("/", 1)
         del settings["method"]["settings"][name]
-    if run.task.unordered_split:  # parts are then exact to a pair of rows only: their sizes depend on the seed
+    if build_task(run.task).groups is not None:  # parts are exact to a group only: their sizes depend on the seed
         parts = build_problem(run).split
         settings["rows"] = [len(parts.train), len(parts.validation), len(parts.test)]
     return json.dumps(settings, sort_keys=True)

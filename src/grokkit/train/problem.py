@@ -50,14 +50,13 @@ def build_problem(config: RunConfig) -> Problem:
     if config.target_loss is None and not task.has_accuracy:
         raise InputError(
             f"{task.name} has numbers as targets, and so no accuracy; set a loss that counts as generalized, e.g. "
-            f"target_loss={task.target_loss or 0.05}"
+            f"target_loss={config.task.card.target_loss or 0.05}"
         )
     parts = split(
         task,
         train_fraction=config.task.train_fraction,
         validation_fraction=config.task.validation_fraction,
         seed=config.seed,
-        by_group=config.task.unordered_split,
         train_size=config.task.train_size,
     )
     task = task.fitted(parts.train)

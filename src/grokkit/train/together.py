@@ -252,7 +252,7 @@ class Together:
         kernels: list[Tensor] = []  # of all of them, once one was asked for
 
         def find_kernel(index: int) -> Tensor | None:
-            if not getattr(self._model, "plain_gradients", True):
+            if not self.members[0].config.model.card.exact_gradients:
                 return None
             if not kernels:
                 params, rows = select((self.state.params, self._rows_of("quick train")[:, :KERNEL_ROWS]), places)
