@@ -14,9 +14,9 @@ from grokkit.study.store import Store
 from grokkit.testing.excitation import gradients, parameters
 from grokkit.train import batched
 from grokkit.train.batched import train_group
-from grokkit.train.catalogue import model_config, task_config
 from grokkit.train.config import EvaluationConfig
 from grokkit.train.graph import Graphed
+from grokkit.train.resolve import model_config, task_config
 from grokkit.train.trainer import train
 
 pytestmark = [

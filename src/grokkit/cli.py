@@ -117,9 +117,9 @@ def compare(
     from grokkit.study.pool import cores
     from grokkit.study.store import Store
     from grokkit.tasks.named import card_of, read_task
-    from grokkit.train.catalogue import model_config, task_config
     from grokkit.train.config import EvaluationConfig, checked
     from grokkit.train.plan import choose_device
+    from grokkit.train.resolve import model_config, task_config
 
     if claim not in (None, *COSTS):
         raise InputError(f"--claim {claim} is not possible: flops, steps or seconds; the default is flops")
@@ -305,7 +305,7 @@ def tasks() -> None:
 @app.command()
 def card(name: Annotated[str, typer.Argument(help="a method; see `grokkit methods`")]) -> None:
     """Show what is known of a method: equations, cost, settings, where its defaults come from."""
-    from grokkit.train.catalogue import default_settings, find_card
+    from grokkit.train.resolve import default_settings, find_card
 
     found = find_card(name)
     rows = [
@@ -329,7 +329,7 @@ def card(name: Annotated[str, typer.Argument(help="a method; see `grokkit method
 @app.command()
 def cite(name: Annotated[str, typer.Argument(help="a method; see `grokkit methods`")]) -> None:
     """Print the BibTeX entry of a method's paper."""
-    from grokkit.train.catalogue import find_card
+    from grokkit.train.resolve import find_card
 
     found = find_card(name)
     if not found.citation:

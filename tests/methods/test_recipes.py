@@ -4,8 +4,8 @@ import pytest
 
 from grokkit.methods import CARDS
 from grokkit.study.plan import make_plan
-from grokkit.train.catalogue import default_settings, method_config, model_config, task_config
 from grokkit.train.config import OptimizerConfig, RunConfig
+from grokkit.train.resolve import default_settings, method_config, model_config, task_config
 
 PAPER = {
     # Grokfast's: learning rate, decay of the baseline; decay, α and λ of the filter; initial scale; clipping

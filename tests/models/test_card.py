@@ -12,8 +12,8 @@ from grokkit.errors import InputError
 from grokkit.models import ModelCard, TaskShape
 from grokkit.registry import parts
 from grokkit.tasks import Task, TaskCard, make_task
-from grokkit.train.catalogue import method_config, model_config, task_config
 from grokkit.train.config import RunConfig, checked
+from grokkit.train.resolve import method_config, model_config, task_config
 from grokkit.train.setup import build_model
 from grokkit.train.trainer import train
 

@@ -20,11 +20,11 @@ from grokkit.methods import CARDS
 from grokkit.state import leaves
 from grokkit.train import batched
 from grokkit.train.batched import train_group
-from grokkit.train.catalogue import method_config, task_config
 from grokkit.train.config import EvaluationConfig
 from grokkit.train.feed import Feed
 from grokkit.train.plan import plan_groups
 from grokkit.train.program import Program
+from grokkit.train.resolve import method_config, task_config
 from grokkit.train.setup import build_batches, build_problem
 from grokkit.train.trainer import train
 

@@ -9,8 +9,8 @@ from grokkit.errors import InputError
 from grokkit.files import pinned
 from grokkit.methods.neuralgrok import load_amplifier
 from grokkit.methods.neuralgrok.curve import gradient_flops, table_flops
-from grokkit.train.catalogue import method_config, task_config
 from grokkit.train.config import RunConfig
+from grokkit.train.resolve import method_config, task_config
 from grokkit.train.setup import build_batches, build_problem
 from grokkit.train.trainer import train
 

@@ -11,8 +11,8 @@ from grokkit.errors import InputError
 from grokkit.methods import CARDS
 from grokkit.study.plan import make_plan
 from grokkit.train.batched import train_group
-from grokkit.train.catalogue import method_config, task_config
 from grokkit.train.plan import plan_groups
+from grokkit.train.resolve import method_config, task_config
 from grokkit.train.setup import build_batches, build_lesson, build_problem
 from grokkit.train.trainer import train
 

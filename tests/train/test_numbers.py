@@ -5,8 +5,8 @@ import torch
 
 from grokkit.errors import InputError
 from grokkit.train.batched import train_group
-from grokkit.train.catalogue import method_config, model_config, task_config
 from grokkit.train.config import EvaluationConfig, RunConfig, checked
+from grokkit.train.resolve import method_config, model_config, task_config
 from grokkit.train.setup import build_model, build_optimizer, build_problem
 from grokkit.train.trainer import train
 

@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from grokkit.call_syntax import parse_call, show_call, split_list
 from grokkit.errors import InputError
-from grokkit.train.catalogue import method_config, model_config
+from grokkit.train.resolve import method_config, model_config
 
 NAMES = st.from_regex(r"[a-z][a-z0-9-]{0,12}", fullmatch=True)
 VALUES = st.one_of(

@@ -11,9 +11,9 @@ from grokkit.methods import CARDS
 from grokkit.rng import stream
 from grokkit.train import config
 from grokkit.train.batches import Batches
-from grokkit.train.catalogue import method_config, model_config, task_config
 from grokkit.train.config import EvaluationConfig
 from grokkit.train.events import EVENTS_VERSION, find_events
+from grokkit.train.resolve import method_config, model_config, task_config
 from grokkit.train.run import CURVES, QUICK_CHECKS, Run
 from grokkit.train.setup import build_batches, build_model, build_optimizer, build_problem, warmup
 from grokkit.train.trainer import train

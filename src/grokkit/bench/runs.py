@@ -27,8 +27,8 @@ from grokkit.bench.timing import Duel, timed
 from grokkit.study.pool import Event, cores, run_pool
 from grokkit.tasks import XorTask
 from grokkit.train.allocator import keep_freed_memory
-from grokkit.train.catalogue import method_config
 from grokkit.train.config import RunConfig
+from grokkit.train.resolve import method_config
 from grokkit.train.setup import build_batches, build_lesson, build_model, build_problem, build_start
 from grokkit.train.trainer import train
 

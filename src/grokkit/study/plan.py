@@ -8,8 +8,8 @@ from typing import Any
 
 from grokkit.errors import InputError, unknown
 from grokkit.methods import CARDS
-from grokkit.train.catalogue import method_config
 from grokkit.train.config import MethodConfig, RunConfig, checked
+from grokkit.train.resolve import method_config
 from grokkit.train.setup import build_model, build_problem, build_start, set_apart
 
 

@@ -29,7 +29,7 @@ class TaskConfig(Config):
     ``train_fraction`` and ``validation_fraction`` are of all rows; the rest is the test part. Defaults: half
     for training (Grokfast), a tenth for validation, so that tuning never looks at the test part. ``train_size`` is a
     number of training rows in place of a fraction. ``data_dir`` is the folder to read real data from, in place of the
-    installed package. :func:`grokkit.train.catalogue.task_config` makes one from a text.
+    installed package. :func:`grokkit.train.resolve.task_config` makes one from a text.
     """
 
     name: str

@@ -16,8 +16,8 @@ from itertools import pairwise
 import torch
 
 from grokkit.errors import InputError, unknown
-from grokkit.train.catalogue import default_settings, find_card
 from grokkit.train.config import MethodConfig, RunConfig
+from grokkit.train.resolve import default_settings, find_card
 from grokkit.train.setup import build_problem, build_task
 
 OPTIMIZER_SCALARS = ("lr", "wd", "beta1", "beta2", "lr_warmup")

@@ -21,11 +21,11 @@ from grokkit.methods import CARDS
 from grokkit.overwrite import Overwriting
 from grokkit.state import leaves, map_leaves
 from grokkit.tasks import Task
-from grokkit.train.catalogue import transform_settings
 from grokkit.train.config import RunConfig
 from grokkit.train.history import Score
 from grokkit.train.optimizers import OPTIMIZERS, Setting, Settings
 from grokkit.train.plan import OPTIMIZER_SCALARS, method_scalars
+from grokkit.train.resolve import transform_settings
 from grokkit.train.setup import build_clip, build_model, build_transform
 
 _ROWS_AT_ONCE = 2**16  # of all members together, in an evaluation: bounds its memory, costs no speed

@@ -16,8 +16,8 @@ from grokkit.registry import parts
 from grokkit.rng import stream
 from grokkit.tasks import Split, Task, split
 from grokkit.train.batches import Batches
-from grokkit.train.catalogue import transform_settings
 from grokkit.train.config import MethodConfig, ModelConfig, OptimizerConfig, RunConfig, TaskConfig
+from grokkit.train.resolve import transform_settings
 from grokkit.transform import GradientTransform
 
 

@@ -11,8 +11,8 @@ from grokkit.methods.groktransfer.weak import Trial, fill_unseen, parse_weak, va
 from grokkit.methods.lesson import Examples, Lesson
 from grokkit.models import FNN
 from grokkit.tasks import modular_task
-from grokkit.train.catalogue import method_config, model_config, task_config
 from grokkit.train.config import RunConfig
+from grokkit.train.resolve import method_config, model_config, task_config
 from grokkit.train.setup import build_lesson, build_problem
 
 
