@@ -4,10 +4,10 @@ import warnings
 
 import pytest
 import torch
+from cards import CARDS
 from groups import METHODS, assert_same_run, group_of
 
 from grokkit import InputError, attach, grokfast_ema
-from grokkit.methods import CARDS
 from grokkit.study.execute import execute
 from grokkit.study.plan import make_plan
 from grokkit.study.store import Store

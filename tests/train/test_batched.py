@@ -16,7 +16,7 @@ from torch.utils._pytree import tree_leaves
 
 import grokkit.train.program
 from grokkit.errors import InputError
-from grokkit.methods import CARDS
+from grokkit.registry import parts
 from grokkit.state import leaves
 from grokkit.train import batched
 from grokkit.train.batched import train_group
@@ -70,7 +70,7 @@ def test_members_equal_runs_alone_decoder_full_batch(float64):
 
 @pytest.fixture
 def probed(monkeypatch):
-    monkeypatch.setitem(CARDS, "probed", PROBED)
+    monkeypatch.setitem(parts("methods"), "probed", PROBED)
     monkeypatch.setitem(METHODS, "probed", "probed(lr={lr},wd={wd})")
 
 

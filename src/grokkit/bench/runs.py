@@ -238,7 +238,7 @@ def train_plainly(config: RunConfig) -> Any:
         parts.train,
         parts.test,
         build_batches(config, problem).next,
-        PlainEma(model, **{key: config.method.settings[key] for key in ("alpha", "lamb")}),
+        PlainEma(model, **{key: config.method.parts[0].settings[key] for key in ("alpha", "lamb")}),
         lr=optimizer.lr,
         weight_decay=optimizer.wd,
         batch_size=config.batch_size or len(parts.train),

@@ -4,10 +4,11 @@ import re
 
 import pytest
 import torch
+from cards import CARDS
 from torch.utils.flop_counter import FlopCounterMode
 
 from grokkit import InputError, groktransfer, merge_embedding
-from grokkit.methods import CARDS, Examples, Lesson
+from grokkit.methods import Examples, Lesson
 from grokkit.methods.groktransfer.factorized import embedding_of, transfer_embedding
 from grokkit.methods.groktransfer.search import Rule, full_rank, ladder_for, rungs
 from grokkit.methods.groktransfer.source import find_embedding

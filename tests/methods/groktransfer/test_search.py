@@ -255,7 +255,7 @@ def test_in_one_call_on_a_model_of_ones_own():
 
 
 def test_a_merge_at_k_may_be_written_with_an_at():
-    assert method_config("groktransfer-merge@30").settings["merge"] == 30
-    assert method_config("groktransfer-merge").settings["merge"] == 100
+    assert method_config("groktransfer-merge@30").parts[0].settings["merge"] == 30
+    assert method_config("groktransfer-merge").parts[0].settings["merge"] == 100
     with pytest.raises(InputError, match="merge='soon'"):
         method_config("groktransfer-merge@soon")

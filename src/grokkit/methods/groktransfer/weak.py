@@ -22,7 +22,7 @@ from grokkit.call_syntax import parse_call, show_call
 from grokkit.errors import InputError
 from grokkit.methods.groktransfer.factorized import embedding_of
 from grokkit.methods.lesson import Examples, Lesson
-from grokkit.models.card import Model, ModelCard, TaskShape
+from grokkit.models.card import Model, ModelCard, TaskShape, card_of
 from grokkit.registry import find, parts
 from grokkit.rng import stream
 
@@ -74,9 +74,10 @@ class WeakModel:
         """The kind of the lesson's inputs; of a user's tokens, which may be either, the first that the model reads."""
         kinds = ("numbers",) if lesson.vocabulary is None else ("expressions", "text")
         kinds = kinds if lesson.inputs is None else (lesson.inputs,)
-        fitting = [kind for kind in self.card.reads if kind in kinds]
+        fitting = [kind for kind in self.card.reads or kinds if kind in kinds]
         if not fitting:
-            readers = [part.name for part in parts("models").values() if set(part.value.reads) & set(kinds)]
+            cards = [card_of(part) for part in parts("models").values()]
+            readers = [card.name for card in cards if any(card.can_read(kind) for kind in kinds)]
             raise InputError(
                 f"{self} reads {' or '.join(self.card.reads)}, and this task's inputs are {' or '.join(kinds)}; "
                 f"take {' or '.join(readers)}"
@@ -100,13 +101,14 @@ def parse_weak(text: str) -> WeakModel:
     refuse_former(text)
     name, given = parse_call(text)
     try:
-        card = find("models", name).value
+        card = card_of(find("models", name))
     except InputError as error:
         raise InputError(f"weak={text} is not possible: {error}; write e.g. {EXAMPLES}, auto, or a .npz file") from None
     weak = WeakModel(card, card.settings({**card.weak, **given}))
     # Make it once for a made-up task, without memory, so that its own checks run now and not in the middle of a study.
+    kind = card.reads[0] if card.reads else ""
     with torch.device("meta"):
-        card.make(TaskShape(kind=card.reads[0], tokens=4, features=64, vocabulary=4, classes=2), weak.settings, 0)
+        card.make(TaskShape(kind=kind, tokens=4, features=64, vocabulary=4, classes=2), weak.settings, 0)
     return weak
 
 
