@@ -88,6 +88,28 @@ def find(kind: str, name: str) -> Part:
     raise unknown(kind[:-1], name, parts(kind))
 
 
+def find_again(kind: str, name: str, code: str, text: str) -> Part:
+    """The part of a configuration, in whatever process.
+
+    Raises:
+        InputError: if there is no such part here, or its code is not the one that the configuration was made with.
+    """
+    return (_found_once if code else _found_again)(kind, name, code, text)
+
+
+def _found_again(kind: str, name: str, code: str, text: str) -> Part:
+    part = find(kind, text or name)
+    if part.code != code:
+        raise InputError(
+            f"{name} is not what it was when this run was planned: its code is {part.code or 'ours'}, "
+            f"and was {code or 'ours'}; give the command again"
+        )
+    return part
+
+
+_found_once = cache(_found_again)  # a file is read, and digested, at each look-up
+
+
 def card_class(kind: str) -> type[Any]:
     """The class of the kind's cards."""
     module, _, name = KINDS[kind][1].partition(":")
