@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from grokkit.train.catalogue import method_config
 from grokkit.train.config import DecoderConfig, EvaluationConfig, FnnConfig, RunConfig, TaskConfig, TwoLayerConfig
+from grokkit.train.resolve import method_config
 
 GROKFAST = RunConfig(
     task=TaskConfig(spec="mul:97", validation_fraction=0.0),
