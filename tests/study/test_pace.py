@@ -13,8 +13,8 @@ from grokkit.errors import InputError
 from grokkit.study import pace as module
 from grokkit.study.pace import ArmPace, Pace, at_pace, claimed_seconds, measure_pace, read_pace, study_pace, take_turns
 from grokkit.train import trainer
-from grokkit.train.catalogue import method_config, model_config, task_config
 from grokkit.train.config import EvaluationConfig, RunConfig
+from grokkit.train.resolve import method_config, model_config, task_config
 
 FNN = "fnn(dim=4,width=8,depth=2)"
 

@@ -7,7 +7,7 @@ from groups import assert_same_run
 from grokkit.tasks.mnist import MnistTask
 from grokkit.train import setup
 from grokkit.train.batched import train_group
-from grokkit.train.catalogue import task_config
+from grokkit.train.resolve import task_config
 from grokkit.train.setup import build_problem
 from grokkit.train.trainer import train
 

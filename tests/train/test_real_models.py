@@ -9,8 +9,8 @@ from grokkit.models.graphconv import BOND_KINDS
 from grokkit.tasks import Task
 from grokkit.train import setup
 from grokkit.train.batched import train_group
-from grokkit.train.catalogue import method_config, model_config, task_config
 from grokkit.train.config import EvaluationConfig, RunConfig
+from grokkit.train.resolve import method_config, model_config, task_config
 from grokkit.train.trainer import train
 
 ROWS = 60

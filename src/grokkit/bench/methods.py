@@ -23,8 +23,8 @@ from grokkit.methods.neuralgrok import neuralgrok
 from grokkit.methods.neuralgrok.amplifier import Amplifier
 from grokkit.methods.neuralgrok.curve import evaluate_, tabulate
 from grokkit.rng import stream
-from grokkit.train.catalogue import method_config
 from grokkit.train.config import RunConfig
+from grokkit.train.resolve import method_config
 from grokkit.train.setup import build_problem
 from grokkit.transform import GradientTransform
 

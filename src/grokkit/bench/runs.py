@@ -27,8 +27,8 @@ from grokkit.bench.timing import Duel, timed
 from grokkit.study.pool import Event, cores, run_pool
 from grokkit.tasks import XorTask
 from grokkit.train.allocator import keep_freed_memory
-from grokkit.train.catalogue import method_config
 from grokkit.train.config import RunConfig
+from grokkit.train.resolve import method_config
 from grokkit.train.setup import build_batches, build_lesson, build_model, build_problem, build_start
 from grokkit.train.trainer import train
 
@@ -238,7 +238,7 @@ def train_plainly(config: RunConfig) -> Any:
         parts.train,
         parts.test,
         build_batches(config, problem).next,
-        PlainEma(model, **{key: config.method.settings[key] for key in ("alpha", "lamb")}),
+        PlainEma(model, **{key: config.method.parts[0].settings[key] for key in ("alpha", "lamb")}),
         lr=optimizer.lr,
         weight_decay=optimizer.wd,
         batch_size=config.batch_size or len(parts.train),
