@@ -5,10 +5,10 @@ import sys
 
 import pytest
 import torch
+from cards import CARDS
 
 from grokkit import cli
 from grokkit.cli import main
-from grokkit.methods import CARDS
 from grokkit.study.store import Store
 
 
@@ -32,7 +32,7 @@ BAD = {
     "modulus not prime": (["div:96"], "96 is not prime.*97"),
     "too large": (["a+b+c+d+e mod 97"], "rows"),
     "unknown method": (["mul:7", "--methods", "grokfast"], "unknown method 'grokfast'.*grokfast-ema"),
-    "bad setting": (["mul:7", "--methods", "grokfast-ema(alpha=1)"], "alpha=1 .*0 <= alpha < 1"),
+    "bad setting": (["mul:7", "--methods", "grokfast-ema(alpha=1)"], "alpha=1.0 .*0 <= alpha < 1"),
     "window": (["mul:7", "--methods", "grokfast-ma(window_size=0)"], "window_size=0 .*>= 1"),
     "method twice": (["mul:7", "--methods", "adamw,adamw"], "'adamw' is given twice"),
     "train fraction": (["mul:7", "--train-fraction", "1.5"], "train_fraction=1.5 .*less than 1.*0.5"),

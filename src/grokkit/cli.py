@@ -117,9 +117,9 @@ def compare(
     from grokkit.study.pool import cores
     from grokkit.study.store import Store
     from grokkit.tasks.named import card_of, read_task
-    from grokkit.train.catalogue import model_config, task_config
     from grokkit.train.config import EvaluationConfig, checked
     from grokkit.train.groups import choose_device
+    from grokkit.train.resolve import model_config, task_config
 
     if claim not in (None, *COSTS):
         raise InputError(f"--claim {claim} is not possible: flops, steps or seconds; the default is flops")
@@ -240,15 +240,15 @@ def _report(store: Store, console: Console) -> None:
     rows = leaderboard(counted, study["methods"], study["baseline"], claim)
     verdict_text = verdict(rows, study)
     with console.status("drawing the report"):
-        written = write_report(store.folder, study, runs, curves, tables, rows, verdict_text)
+        paths, failures = write_report(store.folder, study, runs, curves, tables, rows, verdict_text)
     console.print()
     console.print(leaderboard_table(rows, study, console.width))
     console.print()
     console.print(verdict_text, style="bold")
     console.print()
-    for name, failure in written.failures.items():
+    for name, failure in failures.items():
         console.print(f"the figure {name} could not be drawn: {failure}", soft_wrap=True, markup=False)
-    console.print(f"report: {written.paths['report.html']}", soft_wrap=True)
+    console.print(f"report: {paths['report.html']}", soft_wrap=True)
 
 
 @app.command()
@@ -283,9 +283,7 @@ def bench(
 @app.command()
 def methods() -> None:
     """List the methods."""
-    from grokkit.methods import CARDS
-
-    _list([(card.name, card.summary) for card in CARDS.values()])
+    _list_parts("methods")
     print("\nSettings go in parentheses: grokfast-ema(alpha=0.9,lamb=1,wd=0.01). All of one: grokkit card NAME")
 
 
@@ -305,7 +303,7 @@ def tasks() -> None:
 @app.command()
 def card(name: Annotated[str, typer.Argument(help="a method; see `grokkit methods`")]) -> None:
     """Show what is known of a method: equations, cost, settings, where its defaults come from."""
-    from grokkit.train.catalogue import default_settings, find_card
+    from grokkit.train.resolve import default_settings, find_card
 
     found = find_card(name)
     rows = [
@@ -329,12 +327,25 @@ def card(name: Annotated[str, typer.Argument(help="a method; see `grokkit method
 @app.command()
 def cite(name: Annotated[str, typer.Argument(help="a method; see `grokkit methods`")]) -> None:
     """Print the BibTeX entry of a method's paper."""
-    from grokkit.train.catalogue import find_card
+    from grokkit.train.resolve import find_card
 
     found = find_card(name)
     if not found.citation:
         raise InputError(f"{found.name} is a baseline without a paper of its own; cite its optimizer")
     print(found.citation)
+
+
+def _list_parts(kind: str) -> None:
+    """What the registry has of a kind, the strangers' origin behind their summary, and a line for each broken one."""
+    from grokkit.registry import broken, parts
+
+    rows = []
+    for part in parts(kind).values():
+        summary = getattr(part.value, "summary", "") or "a function of settings"
+        rows.append((part.name, summary if part.origin == "grokkit" else f"{summary} ({part.origin})"))
+    _list(rows)
+    for line in broken(kind).values():
+        print(f"grokkit: {line}", file=sys.stderr)
 
 
 def _shown(settings: Mapping[str, Any]) -> str:

@@ -3,7 +3,7 @@
 from grokkit.bench.gpu import member_step
 from grokkit.bench.settings import GROKFAST
 from grokkit.bench.timing import alternate, compare
-from grokkit.train.catalogue import model_config
+from grokkit.train.resolve import model_config
 
 
 def test_a_member_s_step(monkeypatch):

@@ -7,10 +7,10 @@ import pickle
 import cloudpickle
 import pytest
 import torch
+from cards import CARDS
 from factories import FACTORIES
 
 from grokkit import chain, grokfast_ema, masked, neuralgrok
-from grokkit.methods import CARDS
 from grokkit.methods.neuralgrok.amplifier import Amplifier, fresh_amplifier
 from grokkit.state import counters_to_ints, leaves
 from grokkit.testing.excitation import gradients, parameters
@@ -85,4 +85,4 @@ def test_a_lambda_of_the_user_s_is_for_cloudpickle():
 def test_a_card_can_be_pickled(name):
     copied = pickle.loads(pickle.dumps(CARDS[name]))
     assert copied.factory is CARDS[name].factory
-    assert copied.optimizer == CARDS[name].optimizer
+    assert copied.base == CARDS[name].base

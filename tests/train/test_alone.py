@@ -5,19 +5,20 @@ from itertools import pairwise
 import pytest
 import torch
 import torch.nn.functional as F
+from cards import CARDS
 from probed import PROBED
 
-from grokkit.methods import CARDS
+from grokkit.registry import parts
 from grokkit.rng import stream
 from grokkit.train import config, loop
 from grokkit.train.batches import Batches
-from grokkit.train.catalogue import method_config, model_config, task_config
 from grokkit.train.config import EvaluationConfig
 from grokkit.train.events import EVENTS_VERSION, find_events
 from grokkit.train.loop import train
 from grokkit.train.optimizers import build_optimizer, warmup
 from grokkit.train.problem import build_batches, build_problem
 from grokkit.train.record import CURVES, QUICK_CHECKS, Run
+from grokkit.train.resolve import method_config, model_config, task_config
 from grokkit.train.setup import build_model
 
 TIMES = {"train_seconds", "eval_seconds"}
@@ -55,8 +56,16 @@ def test_same_configuration_same_curves(tiny):
     assert curves(train(tiny(seed=1))) != curves(first)
 
 
-@pytest.mark.parametrize("method", CARDS)
-@pytest.mark.parametrize("batch_size", [16, None])
+# The first method of each code: the others differ in settings only.
+CODES = {
+    (card.factory, card.bilevel, card.start, card.loss, card.optimizer, card.weights): name
+    for name, card in reversed(CARDS.items())
+}.values()
+
+
+@pytest.mark.parametrize(
+    ("method", "batch_size"), [*((name, 16) for name in CODES), ("adamw", None), ("neuralgrok", None)]
+)
 def test_interrupted_and_resumed_is_bit_for_bit_the_same(tiny, tmp_path, monkeypatch, method, batch_size):
     monkeypatch.setattr(loop, "_SAVING_SHARE", 1e9)
     card = CARDS[method]
@@ -81,7 +90,7 @@ def test_interrupted_and_resumed_is_bit_for_bit_the_same(tiny, tmp_path, monkeyp
 
 @pytest.fixture
 def probed(monkeypatch):
-    monkeypatch.setitem(CARDS, "probed", PROBED)
+    monkeypatch.setitem(parts("methods"), "probed", PROBED)
 
 
 def test_what_probes_found_before_an_interruption_is_kept(tiny, tmp_path, probed):
@@ -217,8 +226,8 @@ def three_steps_by_hand(config):
     model, batches = build_model(config.model, problem.task, config.seed), build_batches(config, problem)
     optimizer = build_optimizer(config.method.optimizer, model)
     params = dict(model.named_parameters())
-    factory = CARDS[config.method.card].factory
-    transform = None if factory is None else factory(**config.method.settings)
+    factory = CARDS[config.method.name].factory
+    transform = None if factory is None else factory(**config.method.parts[0].settings)
     state = None if transform is None else transform.init(params)
     raw, filtered = {}, {}
     for step in range(3):
@@ -261,7 +270,7 @@ def test_what_the_method_does_to_the_gradient(tiny, method):
     assert found["filtered_gradient_norm"] == pytest.approx(float(f.norm()), rel=1e-4)
     assert found["filtered_gradient_entropy"] == pytest.approx(entropy(f), rel=1e-3)
     assert found["gradient_cosine"] == pytest.approx(float(F.cosine_similarity(g, f, dim=0)), abs=1e-4)
-    if CARDS[config.method.card].factory is None:
+    if CARDS[config.method.name].factory is None:
         assert found["filtered_gradient_norm"] == found["gradient_norm"]
         assert found["filtered_gradient_entropy"] == found["gradient_entropy"]
         assert found["gradient_cosine"] == pytest.approx(1.0, abs=1e-12)

@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from grokkit.probe.tensors import probe_tensors
-from grokkit.train.catalogue import method_config, model_config, task_config
 from grokkit.train.config import EvaluationConfig, RunConfig
 from grokkit.train.history import Evaluation, RunInProgress
 from grokkit.train.problem import build_problem
+from grokkit.train.resolve import method_config, model_config, task_config
 
 NOTHING = probe_tensors({"p": torch.zeros(1, 1)}, {}, {})[0].model
 START = 300  # steps: thirty of the grid

@@ -5,9 +5,9 @@ import pytest
 from grokkit.study.execute import execute
 from grokkit.study.plan import make_plan
 from grokkit.study.store import Store
-from grokkit.train.catalogue import method_config, model_config, task_config
 from grokkit.train.config import EvaluationConfig, RunConfig
 from grokkit.train.loop import train
+from grokkit.train.resolve import method_config, model_config, task_config
 
 # Steps to a sustained 95 % at most. A run amplifies rounding, so that another processor's run of the same seed is as
 # far from ours as another seed's. Five seeds took 381 to 657, 330 to 478, 759 to 957 and 877 to 1527 steps, and the
@@ -72,13 +72,13 @@ TRANSFERS = {
     ),
     "parity": (
         task_config("parity:40,3", train_size=1000),
-        "groktransfer(lr=0.03,wd=3,weak=fnn-l3-d4-w16,stop=0.95,weak_seeds=12,weak_lr=0.02,weak_wd=0.3,weak_steps=300)",
+        "groktransfer(lr=0.03,wd=3,weak=fnn(depth=3,dim=4,width=16),stop=0.95,weak_seeds=12,weak_lr=0.02,weak_wd=0.3,weak_steps=300)",
     ),
 }
 
 
 def transfer(task, method, seed):
-    settings = {"model": model_config("fnn"), "budget": 150, "batch_size": None, "sustain": 2}
+    settings = {"model": model_config("fnn"), "budget": 200, "batch_size": None, "sustain": 2}
     return train(RunConfig(task=task, method=method_config(method), seed=seed, **settings))
 
 
@@ -86,10 +86,12 @@ def transfer(task, method, seed):
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("name", TRANSFERS)
 def test_a_weak_model_s_embedding_brings_generalization(name, seed):
-    """The slowest of five seeds needed 60 steps on addition, 20 on parity."""
+    """Five seeds needed 30 to 60 steps on addition, 10 to 20 on parity; the budget is 200.
+
+    Five standard deviations of their logarithms, 0.26 and 0.38, above the means of these are 160 and 90 steps.
+    """
     run = transfer(*TRANSFERS[name], seed)
     assert run.status == "generalized"
-    assert run.events.generalized_at <= 100
     assert 0 < run.start_flops < run.flops
 
 

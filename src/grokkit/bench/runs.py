@@ -27,11 +27,11 @@ from grokkit.bench.timing import Duel, timed
 from grokkit.study.pool import Event, cores, run_pool
 from grokkit.tasks import XorTask
 from grokkit.train.allocator import keep_freed_memory
-from grokkit.train.catalogue import method_config
 from grokkit.train.config import RunConfig
 from grokkit.train.doors import doors_of
 from grokkit.train.loop import train
 from grokkit.train.problem import build_batches, build_problem, transfer_data
+from grokkit.train.resolve import method_config
 from grokkit.train.setup import build_model
 
 _RUNS = 2  # at once
@@ -239,7 +239,7 @@ def train_plainly(config: RunConfig) -> Any:
         parts.train,
         parts.test,
         build_batches(config, problem).next,
-        PlainEma(model, **{key: config.method.settings[key] for key in ("alpha", "lamb")}),
+        PlainEma(model, **{key: config.method.parts[0].settings[key] for key in ("alpha", "lamb")}),
         lr=optimizer.lr,
         weight_decay=optimizer.wd,
         batch_size=config.batch_size or len(parts.train),

@@ -27,6 +27,9 @@ from grokkit.attach import Handle
 from grokkit.transform import GradientTransform, Grads, State
 from grokkit.weight_transform import WeightTransform
 
+EXCLUSIVE = ("bilevel", "optimizer")
+"""Of a composition, one part at most may have such a door."""
+
 Hook = Literal["start", "loss", "gradient", "optimizer", "weights"]
 
 Tables: TypeAlias = Mapping[str, Mapping[str, list[Any]]]
@@ -60,6 +63,7 @@ class TransferData:
         vocabulary: V, rows of the embedding; None where inputs are numbers.
         outputs: of the model.
         loss: of a batch's outputs and targets, the mean. Default cross-entropy.
+        inputs: their kind, see :class:`grokkit.models.TaskShape`; None where nobody has declared it.
         correct: bool, one a row. Default: whether the largest output is the target's.
     """
 
@@ -67,6 +71,7 @@ class TransferData:
     validation: Examples
     vocabulary: int | None
     outputs: int
+    inputs: str | None = None
     loss: Loss = F.cross_entropy
     correct: Callable[[Tensor, Tensor], Tensor] = _is_largest
 
@@ -214,6 +219,9 @@ class MethodCard:
         citation: BibTeX, empty if there is nothing to cite.
         linear: whether what its transform makes of the gradients is linear in them.
         aliases: other spellings of the name.
+        revision: part of a run's identity. It is raised when the same settings give other results than before.
+        files: the settings that may be the path of a file, and how such a path ends. The content counts for a run's
+            identity, not the path.
     """
 
     DOORS: ClassVar[Mapping[Hook, str]] = {
@@ -250,6 +258,8 @@ class MethodCard:
     citation: str = ""
     linear: bool = False
     aliases: tuple[str, ...] = ()
+    revision: int = 0
+    files: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def hooks(self) -> tuple[Hook, ...]:
@@ -259,4 +269,8 @@ class MethodCard:
     @property
     def is_linear(self) -> bool:
         """Whether its updates are linear in the gradients if the optimizer's are, as those of a bare optimizer."""
-        return set(self.hooks) <= ({"gradient"} if self.linear else set())
+        return self.linear or not self.doors()
+
+    def doors(self) -> frozenset[str]:
+        """The fields of the card through which the method intervenes in training; empty for a bare optimizer."""
+        return frozenset(door for door in (*self.DOORS.values(), "bilevel") if getattr(self, door) is not None)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from grokkit.errors import InputError, unknown
-from grokkit.methods import CARDS
-from grokkit.train.catalogue import method_config
-from grokkit.train.config import MethodConfig, RunConfig, checked
+from grokkit.train.config import IDENTITY_VERSION, MethodConfig, RunConfig, checked
 from grokkit.train.doors import doors_of
 from grokkit.train.problem import build_problem, set_apart
+from grokkit.train.resolve import card_of, method_config
 from grokkit.train.setup import build_model
 
 
@@ -58,6 +57,7 @@ def make_plan(
         for seed in range(seeds)
         for method in configs.values()
     )
+    _refuse_twins(dict(zip(methods, plan, strict=False)))
     first = plan[0]
     problem = build_problem(first)
     model = build_model(first.model, problem.task, first.seed)
@@ -86,18 +86,32 @@ def make_plan(
         "run_ids": [run.run_id() for run in plan],
         "methods_detail": {label: _detail(config) for label, config in configs.items()},
         "command": command,
+        "identity": IDENTITY_VERSION,
     }
     return Plan(plan, study)
 
 
 def _methods(texts: Sequence[str], task: str) -> dict[str, MethodConfig]:
+    """By label. Of two files of the same name the second is called by the digest of its code as well."""
     configs: dict[str, MethodConfig] = {}
     for text in texts:
         config = method_config(text, task)
+        if config.label in configs and config.parts != configs[config.label].parts:
+            codes = "+".join(part.code for part in config.parts if part.code)
+            config = config.model_copy(update={"label": f"{config.label}@{codes}"})
         if config.label in configs:
-            raise InputError(f"method {config.label!r} is given twice; give it once, or with other settings")
+            raise InputError(f"method {text!r} is given twice; give it once, or with other settings")
         configs[config.label] = config
     return configs
+
+
+def _refuse_twins(runs: Mapping[str, RunConfig]) -> None:
+    """Refuse two spellings of one configuration; ``runs`` are those of the first seed, by what was typed."""
+    seen: dict[str, str] = {}
+    for text, run in runs.items():
+        other = seen.setdefault(run.hash(), text)
+        if other != text:
+            raise InputError(f"method {text!r} is the same as {other!r}; give it once, or with other settings")
 
 
 def _label(asked: str, option: str, configs: dict[str, MethodConfig], task: str) -> str:
@@ -108,9 +122,11 @@ def _label(asked: str, option: str, configs: dict[str, MethodConfig], task: str)
 
 
 def _detail(config: MethodConfig) -> dict[str, Any]:
+    cards = [card_of(part) for part in config.parts]
+    own = {key: value for part in config.parts for key, value in part.settings.items()}
     return {
-        "title": config.card,
-        "summary": CARDS[config.card].summary,
+        "title": config.name,
+        "summary": " ".join(card.summary for card in cards),
         "optimizer": config.optimizer.model_dump(),
-        "settings": {**config.settings, "held_out": config.held_out},
+        "settings": {**own, "held_out": config.held_out},
     }

@@ -79,8 +79,8 @@ def group_key(run: RunConfig) -> str:
     for name in OPTIMIZER_SCALARS:
         del settings["method"]["optimizer"][name]
     for scalar in doors_of(run.method).scalars:
-        _, name = scalar.split("/", 1)
-        del settings["method"]["settings"][name]
+        place, name = scalar.split("/", 1)
+        del settings["method"]["parts"][int(place)]["settings"][name]
     if build_task(run.task).groups is not None:  # parts are exact to a group only: their sizes depend on the seed
         parts = build_problem(run).split
         settings["rows"] = [len(parts.train), len(parts.validation), len(parts.test)]

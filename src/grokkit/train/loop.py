@@ -23,8 +23,8 @@ import torch
 
 from grokkit.errors import InputError
 from grokkit.models.matmul import Precision, precision
-from grokkit.probe.table import probes
 from grokkit.probe.tensors import probe_tensors
+from grokkit.registry import parts
 from grokkit.train.alone import Alone
 from grokkit.train.checkpoint import load_checkpoint, part, save_checkpoint
 from grokkit.train.config import RunConfig
@@ -120,7 +120,7 @@ class _Loop:
         begin_peak(self._device)
         self._members = _members(configs, device, kind.PLAN)
         self._precision: Precision = configs[0].precision
-        self._probes = probes()
+        self._probes = [part.value for part in parts("probes").values()]
 
     def run(
         self,

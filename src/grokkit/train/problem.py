@@ -102,6 +102,7 @@ def transfer_data(problem: Problem) -> TransferData:
     return TransferData(
         train=Examples(task.inputs_NT[problem.inner], task.targets_N[problem.inner]),
         validation=Examples(task.inputs_NT[parts.validation], task.targets_N[parts.validation]),
+        inputs=task.inputs,
         vocabulary=task.vocabulary,
         outputs=task.classes,
         loss=task.loss,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from grokkit.errors import InputError
-from grokkit.models.card import Model
+from grokkit.models.card import Model, card_of
 from grokkit.registry import parts
 from grokkit.rng import stream
 from grokkit.tasks import Task
@@ -21,8 +21,8 @@ def build_model(config: ModelConfig, task: Task, seed: int) -> Model:
         InputError: for a model that cannot read the task's inputs.
     """
     card, shape = config.card, task.shape
-    if shape.kind not in card.reads:
-        fitting = [part.name for part in parts("models").values() if shape.kind in part.value.reads]
+    if not card.can_read(shape.kind):
+        fitting = [part.name for part in parts("models").values() if card_of(part).can_read(shape.kind)]
         raise InputError(
             f"{config.name} cannot be trained on {task.name!r}: it reads {' or '.join(card.reads)}, and the task's "
             f"inputs are {shape.kind}; take --model {' or '.join(fitting) or 'MODULE:CARD, one that reads them'}"
