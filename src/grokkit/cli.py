@@ -303,7 +303,8 @@ def tasks() -> None:
 @app.command()
 def card(name: Annotated[str, typer.Argument(help="a method; see `grokkit methods`")]) -> None:
     """Show what is known of a method: equations, cost, settings, where its defaults come from."""
-    from grokkit.train.resolve import default_settings, find_card
+    from grokkit.train.cards import find_card
+    from grokkit.train.resolve import default_settings
 
     found = find_card(name)
     rows = [
@@ -327,7 +328,7 @@ def card(name: Annotated[str, typer.Argument(help="a method; see `grokkit method
 @app.command()
 def cite(name: Annotated[str, typer.Argument(help="a method; see `grokkit methods`")]) -> None:
     """Print the BibTeX entry of a method's paper."""
-    from grokkit.train.resolve import find_card
+    from grokkit.train.cards import find_card
 
     found = find_card(name)
     if not found.citation:

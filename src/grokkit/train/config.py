@@ -22,6 +22,7 @@ from grokkit.models.card import card_of as model_card
 from grokkit.registry import Part, find_again
 from grokkit.tasks.card import TaskCard
 from grokkit.tasks.named import card_of
+from grokkit.train.cards import method_card
 from grokkit.train.events import EVENTS_VERSION
 
 IDENTITY_VERSION = 2
@@ -167,11 +168,9 @@ class RunConfig(Config):
     @model_validator(mode="after")
     def _model_and_method_fit(self) -> Self:
         method, optimizer = self.method, self.method.optimizer
-        if not self.model.card.exact_gradients and not (
-            optimizer.optimizer == "sgd"
-            and optimizer.max_grad_norm is None
-            and all(getattr(part.part("methods").value, "is_linear", False) for part in method.parts)
-        ):
+        linear = all(method_card(part).is_linear for part in method.parts)
+        linear = linear and optimizer.optimizer == "sgd" and optimizer.max_grad_norm is None
+        if not linear and not self.model.card.exact_gradients:
             raise InputError(
                 f"{self.model.name} is trained by inner products of its data, which takes updates linear in the "
                 f"gradients, and {method.label} has others; take gd, or "

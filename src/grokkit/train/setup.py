@@ -16,13 +16,7 @@ from grokkit.registry import parts
 from grokkit.rng import stream
 from grokkit.tasks import Split, Task, split
 from grokkit.train.batches import Batches
-from grokkit.train.config import (
-    MethodConfig,
-    ModelConfig,
-    OptimizerConfig,
-    RunConfig,
-    TaskConfig,
-)
+from grokkit.train.config import MethodConfig, ModelConfig, OptimizerConfig, RunConfig, TaskConfig
 from grokkit.train.resolve import acting, transform_settings
 from grokkit.transform import GradientTransform
 
