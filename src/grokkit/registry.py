@@ -27,6 +27,7 @@ from grokkit.errors import InputError, unknown
 from grokkit.outside import import_file, provenance
 
 KINDS: dict[str, tuple[str, str]] = {
+    "figures": ("grokkit.report.figures", "grokkit.report.figure:Figure"),
     "methods": ("grokkit.methods", "grokkit.methods.card:MethodCard"),
     "tasks": ("grokkit.tasks", "grokkit.tasks.card:TaskCard"),
     "models": ("grokkit.models", "grokkit.models.card:ModelCard"),
@@ -88,6 +89,28 @@ def find(kind: str, name: str) -> Part:
     raise unknown(kind[:-1], name, parts(kind))
 
 
+def find_again(kind: str, name: str, code: str, text: str) -> Part:
+    """The part of a configuration, in whatever process.
+
+    Raises:
+        InputError: if there is no such part here, or its code is not the one that the configuration was made with.
+    """
+    return (_found_once if code else _found_again)(kind, name, code, text)
+
+
+def _found_again(kind: str, name: str, code: str, text: str) -> Part:
+    part = find(kind, text or name)
+    if part.code != code:
+        raise InputError(
+            f"{name} is not what it was when this run was planned: its code is {part.code or 'ours'}, "
+            f"and was {code or 'ours'}; give the command again"
+        )
+    return part
+
+
+_found_once = cache(_found_again)  # a file is read, and digested, at each look-up
+
+
 def card_class(kind: str) -> type[Any]:
     """The class of the kind's cards."""
     module, _, name = KINDS[kind][1].partition(":")
@@ -102,7 +125,7 @@ def _built_in(kind: str) -> dict[str, Part]:
         for value in vars(import_module(info.name)).values():
             if isinstance(value, card_class(kind)):
                 assert found.get(value.name, (None, None, value))[2] is value, f"two {kind} are called {value.name}"
-                revision = getattr(value, "revision", 0)
+                revision = getattr(value, "revision", 0)  # a figure changes no result, so it has none
                 code = f"revision {revision}" if revision else ""
                 found[value.name] = Part(kind, value.name, value, "grokkit", code, value.name)
     return found

@@ -44,7 +44,7 @@ def test_what_is_typed_comes_before_the_recipe_and_the_recipe_before_the_card():
     config = method_config("grokfast-ema(wd=3,alpha=0.5)", "mnist")
     assert (config.optimizer.wd, config.parts[0].settings["alpha"]) == (3.0, 0.5)
     assert (config.parts[0].settings["lamb"], config.optimizer.beta2) == (0.1, 0.999)
-    assert config.label == "grokfast-ema(wd=3,alpha=0.5)"
+    assert config.label == "grokfast-ema(alpha=0.5,wd=3)"
 
 
 @pytest.mark.parametrize("task", ["", "mul:97", "mnist mod 7", "mnis"])

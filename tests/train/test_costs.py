@@ -68,7 +68,7 @@ def test_a_method_that_works_entry_by_entry_is_charged_the_model_s_products(sess
 @pytest.mark.parametrize("problem", PROBLEMS)
 @pytest.mark.parametrize("trainable", ["true", "false"])
 def test_a_factorized_embedding_is_charged_with_its_product(session, problem, trainable):
-    own = session(f"lowrank-random(weak=random-d3,trainable={trainable})", problem)
+    own = session(f"lowrank-random(weak=random(dim=3),trainable={trainable})", problem)
     counted, charged = counted_and_charged(own, 2)
     assert counted == charged
     vocabulary = {"decoder": 13, "fnn of tokens": 11, "fnn of features": 9}[problem]
@@ -80,7 +80,7 @@ def test_a_factorized_embedding_is_charged_with_its_product(session, problem, tr
 def test_a_merged_embedding_is_charged_no_product(session):
     own, never, bare = (
         session(method, "fnn of tokens")
-        for method in ("lowrank-random(weak=random-d3,merge=2)", "lowrank-random(weak=random-d3)", "adamw")
+        for method in ("lowrank-random(weak=random(dim=3),merge=2)", "lowrank-random(weak=random(dim=3))", "adamw")
     )
     assert counted_and_charged(own, 2) == counted_and_charged(never, 2)
     counted, charged = counted_and_charged(own, 4)
@@ -89,7 +89,7 @@ def test_a_merged_embedding_is_charged_no_product(session):
 
 
 def test_a_run_resumed_after_merging_is_charged_no_product(tiny, tmp_path):
-    config = tiny("lowrank-random(weak=random-d3,merge=2)", **FNN_OF_TOKENS)
+    config = tiny("lowrank-random(weak=random(dim=3),merge=2)", **FNN_OF_TOKENS)
     first, second = Session(config), Session(config)
     first.begin()
     first.train_to(3)
@@ -137,7 +137,7 @@ def test_the_table_s_formula_is_that_of_its_products():
 def test_what_was_spent_before_the_first_step_is_part_of_all_that_follows(tiny):
     """Weak models in FLOPs and seconds, to the target and in all; never in steps."""
     config = tiny(
-        "groktransfer(weak=fnn-d4-w8,weak_steps=30,weak_seeds=1)",
+        "groktransfer(weak=fnn(dim=4,width=8),weak_steps=30,weak_seeds=1)",
         **FNN_OF_TOKENS | {"budget": 200, "target": 0.02, "sustain": 0, "evaluation": EvaluationConfig(every=5)},
     )
     record = (run := train(config)).record()
@@ -157,7 +157,7 @@ def test_what_was_spent_before_the_first_step_is_part_of_all_that_follows(tiny):
     assert record["steps"] == run.curves["step"][-1]
 
 
-@pytest.mark.parametrize("method", ["adamw", "neuralgrok(hidden=(4,))", "lowrank-random(weak=random-d2)"])
+@pytest.mark.parametrize("method", ["adamw", "neuralgrok(hidden=(4,))", "lowrank-random(weak=random(dim=2))"])
 def test_costs_are_of_the_batch_not_of_the_run(tiny, method):
     """Twice the rows are twice the model's products, and the method's own are as many."""
     config = tiny(method)

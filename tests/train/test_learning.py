@@ -72,7 +72,7 @@ TRANSFERS = {
     ),
     "parity": (
         task_config("parity:40,3", train_size=1000),
-        "groktransfer(lr=0.03,wd=3,weak=fnn-l3-d4-w16,stop=0.95,weak_seeds=12,weak_lr=0.02,weak_wd=0.3,weak_steps=300)",
+        "groktransfer(lr=0.03,wd=3,weak=fnn(depth=3,dim=4,width=16),stop=0.95,weak_seeds=12,weak_lr=0.02,weak_wd=0.3,weak_steps=300)",
     ),
 }
 

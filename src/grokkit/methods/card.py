@@ -182,11 +182,11 @@ class MethodCard:
     revision: int = 0
     files: Mapping[str, str] = field(default_factory=dict)
 
-    def doors(self) -> frozenset[str]:
-        """Where the method intervenes in training; empty for a bare optimizer."""
-        return frozenset(door for door in DOORS if getattr(self, door, None) is not None)
-
     @property
     def is_linear(self) -> bool:
         """Whether its updates are linear in the gradients if the optimizer's are, as those of a bare optimizer."""
-        return self.linear or (self.factory is None and self.bilevel is None and self.start is None)
+        return self.linear or not self.doors()
+
+    def doors(self) -> frozenset[str]:
+        """Where the method intervenes in training; empty for a bare optimizer."""
+        return frozenset(door for door in DOORS if getattr(self, door, None) is not None)

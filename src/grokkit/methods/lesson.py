@@ -30,6 +30,7 @@ class Lesson:
         train, validation: rows to train on, and rows to stop by. The test part has no place here.
         vocabulary: V, rows of the embedding; None where inputs are numbers.
         outputs: of the model.
+        inputs: their kind, see :class:`grokkit.models.TaskShape`; None where nobody has declared it.
         loss: of a batch's outputs and targets, the mean. Default cross-entropy.
         correct: bool, one a row. Default: whether the largest output is the target's.
     """
@@ -38,5 +39,6 @@ class Lesson:
     validation: Examples
     vocabulary: int | None
     outputs: int
+    inputs: str | None = None
     loss: Callable[[Tensor, Tensor], Tensor] = F.cross_entropy
     correct: Callable[[Tensor, Tensor], Tensor] = _is_largest

@@ -14,6 +14,7 @@ from torch import nn
 
 from grokkit.arguments import complete
 from grokkit.errors import InputError
+from grokkit.registry import Part
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +63,7 @@ class ModelCard:
 
     Attributes:
         name: what the command line calls it, e.g. ``fnn``.
-        reads: the kinds of inputs that it can be trained on, see :class:`TaskShape`.
+        reads: the kinds of inputs that it can be trained on, see :class:`TaskShape`; empty for any.
         build: makes the module from ``task``, a :class:`TaskShape`, and, by name, its settings, which are its other
             arguments, each with a default. PyTorch's global generator is seeded, and restored afterwards. A setting
             ``init_scale`` can be set by a method as well.
@@ -76,14 +77,18 @@ class ModelCard:
     """
 
     name: str
-    reads: tuple[str, ...]
     build: Callable[..., nn.Module]
+    reads: tuple[str, ...] = ()
     summary: str = ""
     batch_size: int | None = None
     task: Mapping[str, Any] = field(default_factory=dict)
     weak: Mapping[str, Any] = field(default_factory=dict)
     exact_gradients: bool = True
     revision: int = 0
+
+    def can_read(self, kind: str) -> bool:
+        """Whether it can be trained on inputs of that kind."""
+        return not self.reads or kind in self.reads
 
     def settings(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """All settings, those ``given`` among them.
@@ -99,9 +104,14 @@ class ModelCard:
         Raises:
             InputError: for a task whose inputs it does not read, or settings that do not go together.
         """
-        if task.kind not in self.reads:
+        if not self.can_read(task.kind):
             raise InputError(f"{self.name} reads {' or '.join(self.reads)}, and this task's inputs are {task.kind}")
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             made: Any = self.build(task, **settings)
         return made
+
+
+def card_of(part: Part) -> ModelCard:
+    """The card of a registered model; a function alone is one that is tried on inputs of any kind."""
+    return part.value if isinstance(part.value, ModelCard) else ModelCard(name=part.name, build=part.value)

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from grokkit.errors import InputError, unknown
-from grokkit.train.cards import method_card
 from grokkit.train.config import IDENTITY_VERSION, MethodConfig, RunConfig, checked
-from grokkit.train.resolve import method_config
+from grokkit.train.resolve import card_of, method_config
 from grokkit.train.setup import build_model, build_problem, build_start, set_apart
 
 
@@ -122,7 +121,7 @@ def _label(asked: str, option: str, configs: dict[str, MethodConfig], task: str)
 
 
 def _detail(config: MethodConfig) -> dict[str, Any]:
-    cards = [method_card(part) for part in config.parts]
+    cards = [card_of(part) for part in config.parts]
     own = {key: value for part in config.parts for key, value in part.settings.items()}
     return {
         "title": config.name,

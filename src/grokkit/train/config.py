@@ -18,10 +18,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from grokkit.errors import InputError, unknown
 from grokkit.files import content_of
 from grokkit.models.card import ModelCard
-from grokkit.registry import find
+from grokkit.models.card import card_of as model_card
+from grokkit.registry import Part, find_again
 from grokkit.tasks.card import TaskCard
 from grokkit.tasks.named import card_of
-from grokkit.train.cards import method_card
 from grokkit.train.events import EVENTS_VERSION
 
 IDENTITY_VERSION = 2
@@ -34,8 +34,26 @@ class Config(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-class TaskConfig(Config):
-    """A task by its card's name, with all of its settings, and the version of its code if that is not ours; its split.
+class PartConfig(Config):
+    """A part by its name, with all its settings.
+
+    ``settings`` are complete with their defaults. ``code`` stands for what the name means, see
+    :class:`grokkit.registry.Part`. ``text`` is what the registry finds it by in another process; it may be a path of
+    this machine, and is no part of a run's identity.
+    """
+
+    name: str
+    settings: dict[str, Any] = {}
+    code: str = ""
+    text: str = ""
+
+    def part(self, kind: str) -> Part:
+        """The part itself, in whatever process; see :func:`grokkit.registry.find_again`."""
+        return find_again(kind, self.name, self.code, self.text)
+
+
+class TaskConfig(PartConfig):
+    """A task and its split.
 
     ``train_fraction`` and ``validation_fraction`` are of all rows; the rest is the test part. Defaults: half
     for training (Grokfast), a tenth for validation, so that tuning never looks at the test part. ``train_size`` is a
@@ -43,9 +61,6 @@ class TaskConfig(Config):
     installed package. :func:`grokkit.train.resolve.task_config` makes one from a text.
     """
 
-    name: str
-    settings: dict[str, Any]
-    code: str = ""
     train_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.5
     validation_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.1
     train_size: Annotated[int, Field(ge=1)] | None = None
@@ -53,19 +68,15 @@ class TaskConfig(Config):
 
     @property
     def card(self) -> TaskCard:
-        return card_of(find("tasks", self.name))
+        return card_of(self.part("tasks"))
 
 
-class ModelConfig(Config):
-    """A model by its card's name, with all of its settings, and the version of its code if that is not ours."""
-
-    name: str
-    settings: dict[str, Any]
-    code: str = ""
+class ModelConfig(PartConfig):
+    """A model. :func:`grokkit.train.resolve.model_config` makes one from a text."""
 
     @property
     def card(self) -> ModelCard:
-        return find("models", self.name).value
+        return model_card(self.part("models"))
 
 
 class OptimizerConfig(Config):
@@ -85,20 +96,6 @@ class OptimizerConfig(Config):
     beta2: Annotated[float, Field(ge=0, lt=1)] = 0.98
     lr_warmup: Annotated[int, Field(ge=0)] = 10
     max_grad_norm: Annotated[float, Field(gt=0)] | None = None
-
-
-class PartConfig(Config):
-    """A part by its name, with all its settings.
-
-    ``settings`` are complete with their defaults. ``code`` stands for what the name means, see
-    :class:`grokkit.registry.Part`. ``text`` is what the registry finds it by in another process; it may be a path of
-    this machine, and is no part of a run's identity.
-    """
-
-    name: str
-    settings: dict[str, Any] = {}
-    code: str = ""
-    text: str = ""
 
 
 class MethodConfig(Config):
@@ -170,9 +167,11 @@ class RunConfig(Config):
     @model_validator(mode="after")
     def _model_and_method_fit(self) -> Self:
         method, optimizer = self.method, self.method.optimizer
-        linear = all(method_card(part).is_linear for part in method.parts)
-        linear = linear and optimizer.optimizer == "sgd" and optimizer.max_grad_norm is None
-        if not linear and not self.model.card.exact_gradients:
+        if not self.model.card.exact_gradients and not (
+            optimizer.optimizer == "sgd"
+            and optimizer.max_grad_norm is None
+            and all(getattr(part.part("methods").value, "is_linear", False) for part in method.parts)
+        ):
             raise InputError(
                 f"{self.model.name} is trained by inner products of its data, which takes updates linear in the "
                 f"gradients, and {method.label} has others; take gd, or "
@@ -187,7 +186,7 @@ class RunConfig(Config):
         settings = {**self.model_dump(), "model": self.initial_model().model_dump(), "events": EVENTS_VERSION}
         method, task = settings["method"], settings["task"]
         del method["label"], method["init_scale"]
-        for part in method["parts"]:
+        for part in (task, settings["model"], *method["parts"]):
             del part["text"]
             part["settings"] = {key: content_of(value) for key, value in part["settings"].items()}
         if task["train_size"] is not None:

@@ -1,4 +1,4 @@
-"""From what a user types to configurations: methods, models and tasks with their settings."""
+"""From what a user types to configurations, and from a configuration's parts back to cards."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from grokkit.errors import InputError, unknown
 from grokkit.files import pinned
 from grokkit.methods import MethodCard
 from grokkit.methods.card import EXCLUSIVE
-from grokkit.registry import find, parts
+from grokkit.models.card import card_of as model_card
+from grokkit.registry import Part, card_class, find, parts
 from grokkit.tasks.named import check_folder, read_task
-from grokkit.train.cards import is_function, made_card, method_card
 from grokkit.train.config import MethodConfig, ModelConfig, OptimizerConfig, PartConfig, TaskConfig, checked, shortest
 
 _OF_ANY = ("init_scale", "held_out")  # settings that any method takes, and that are not of its optimizer
@@ -99,8 +99,8 @@ def _written(text: str, task: str) -> _Written:
     if at:
         given["merge"] = int(step) if step.isdecimal() else step
     part = find("methods", name)
-    card = made_card(part, given)
-    arguments = inspect.signature(part.value).parameters if is_function(part) else {}
+    card = _card(part, given)
+    arguments = inspect.signature(part.value).parameters if _is_function(part) else {}
     asked = {name: given.get(name) if p.default is p.empty else p.default for name, p in arguments.items()}
     defaults = {**asked, **default_settings(card)}
     known = [*defaults, *OptimizerConfig.model_fields, *_OF_ANY]
@@ -167,12 +167,39 @@ def acting(method: MethodConfig) -> tuple[MethodCard, dict[str, Any]]:
     Raises:
         InputError: if several do, or a part's code has changed since the configuration was made.
     """
-    cards = [(method_card(part), part.settings) for part in method.parts]
+    cards = [(card_of(part), part.settings) for part in method.parts]
     active = [pair for pair in cards if pair[0].doors()]
     if len(active) > 1:
         names = " and ".join(card.name for card, _ in active)
         raise InputError(f"{method.label}: {names} cannot be trained together yet; give all but one a study of its own")
     return (active or cards)[0]
+
+
+def find_card(name: str) -> MethodCard:
+    """The card called ``name``, or the one that has it as an alias, or that the function of that name makes."""
+    return _card(find("methods", name), {})
+
+
+def card_of(config: PartConfig) -> MethodCard:
+    """The card of a configuration's part, in whatever process."""
+    return _card(config.part("methods"), config.settings)
+
+
+def _is_function(part: Part) -> bool:
+    return not isinstance(part.value, card_class(part.kind))
+
+
+def _card(part: Part, settings: Mapping[str, Any]) -> MethodCard:
+    """The part's card: itself, or what the function makes of those of the settings that are its arguments."""
+    if not _is_function(part):
+        return part.value
+    wanted = inspect.signature(part.value).parameters
+    if missing := [name for name, p in wanted.items() if p.default is p.empty and name not in settings]:
+        raise InputError(f"{part.name} needs {missing[0]}; write {part.name}({missing[0]}=...)")
+    card = part.value(**{name: settings[name] for name in wanted if name in settings})
+    if not isinstance(card, MethodCard):
+        raise InputError(f"{part.name} returns a {type(card).__name__}; it must return a MethodCard")
+    return card
 
 
 def default_settings(card: MethodCard) -> dict[str, Any]:
@@ -227,7 +254,7 @@ def model_config(text: str) -> ModelConfig:
     """
     name, given = parse_call(text)
     part = find("models", name)
-    return ModelConfig(name=part.name, settings=part.value.settings(given), code=part.code)
+    return ModelConfig(name=part.name, settings=model_card(part).settings(given), code=part.code, text=part.text)
 
 
 def task_config(text: str, model: ModelConfig | None = None, **split: Any) -> TaskConfig:
@@ -243,4 +270,5 @@ def task_config(text: str, model: ModelConfig | None = None, **split: Any) -> Ta
     """
     part, settings = read_task(text, {} if model is None else model.card.task)
     check_folder(part, text, split.get("data_dir"))
-    return checked(TaskConfig, "task", name=part.name, settings=settings, code=part.code, **split)
+    own = {"name": part.name, "settings": settings, "code": part.code, "text": part.text}
+    return checked(TaskConfig, "task", **own, **split)

@@ -11,12 +11,18 @@ from grokkit.attach import Handle, attach
 from grokkit.errors import InputError
 from grokkit.methods import AttachedBilevel, Examples, Lesson, Start
 from grokkit.methods.clipnorm import clip_norm
-from grokkit.models.card import Model
+from grokkit.models.card import Model, card_of
 from grokkit.registry import parts
 from grokkit.rng import stream
 from grokkit.tasks import Split, Task, split
 from grokkit.train.batches import Batches
-from grokkit.train.config import MethodConfig, ModelConfig, OptimizerConfig, RunConfig, TaskConfig
+from grokkit.train.config import (
+    MethodConfig,
+    ModelConfig,
+    OptimizerConfig,
+    RunConfig,
+    TaskConfig,
+)
 from grokkit.train.resolve import acting, transform_settings
 from grokkit.transform import GradientTransform
 
@@ -110,8 +116,8 @@ def build_model(config: ModelConfig, task: Task, seed: int) -> Model:
         InputError: for a model that cannot read the task's inputs.
     """
     card, shape = config.card, task.shape
-    if shape.kind not in card.reads:
-        fitting = [part.name for part in parts("models").values() if shape.kind in part.value.reads]
+    if not card.can_read(shape.kind):
+        fitting = [part.name for part in parts("models").values() if card_of(part).can_read(shape.kind)]
         raise InputError(
             f"{config.name} cannot be trained on {task.name!r}: it reads {' or '.join(card.reads)}, and the task's "
             f"inputs are {shape.kind}; take --model {' or '.join(fitting) or 'MODULE:CARD, one that reads them'}"
@@ -168,6 +174,7 @@ def build_lesson(problem: Problem) -> Lesson:
     return Lesson(
         train=Examples(task.inputs_NT[problem.inner], task.targets_N[problem.inner]),
         validation=Examples(task.inputs_NT[parts.validation], task.targets_N[parts.validation]),
+        inputs=task.inputs,
         vocabulary=task.vocabulary,
         outputs=task.classes,
         loss=task.loss,

@@ -22,13 +22,14 @@ from grokkit.methods.lesson import Lesson
 from grokkit.methods.settings import plain
 from grokkit.models import FNN, LSTM
 
-LADDER = ("fnn-d8-w32", "fnn-d16-w64", "fnn-d32-w128", "decoder-d32-l1-h4")
-"""``auto`` for expressions: each rung some twice as costly as the one before. A smaller first one, fnn-d4-w16, took
-longer to fail than this one takes to succeed (docs/groktransfer.md)."""
+LADDER = ("fnn(dim=8,width=32)", "fnn(dim=16,width=64)", "fnn(dim=32,width=128)", "decoder(width=32)")
+"""``auto`` for expressions: each rung some twice as costly as the one before. A smaller first one, fnn(dim=4,width=16),
+took longer to fail than this one takes to succeed (docs/groktransfer.md)."""
 
-_FEATURES = ("fnn-d4-w16-l3", "fnn-d8-w16-l3", "fnn-d16-w32-l3")  # for numbers through a linear embedding, as an FNN's
-_MLPS = ("mlp-w16-l3", "mlp-w32-l3", "mlp-w64-l3")  # for numbers that go straight into the first layer
-_BAGS = ("bag-d8", "bag-d32")  # for texts
+# For numbers through a linear embedding, as an FNN's; for numbers that go straight into the first layer; for texts.
+_FEATURES = ("fnn(depth=3,dim=4,width=16)", "fnn(depth=3,dim=8,width=16)", "fnn(depth=3,dim=16,width=32)")
+_MLPS = ("mlp(depth=3,width=16)", "mlp(depth=3,width=32)", "mlp(depth=3,width=64)")
+_BAGS = ("bag(dim=8)", "bag(dim=32)")
 
 _LOOK = 10  # steps between looks at the accuracies: a look costs a tenth of that
 _PROGRESS = 0.02  # of accuracy, training or validation, that counts as progress
@@ -146,9 +147,10 @@ def rungs(weak: str, ladder: Sequence[str] = LADDER) -> tuple[WeakModel, ...]:
 def full_rank(width: int, hidden: int, ladder: Sequence[str]) -> WeakModel:
     """The ladder's first model with an embedding as wide as the target's, and ``hidden`` units where it has any."""
     first = parse_weak(ladder[0])
-    if first.kind == "mlp":  # its embedding is as wide as its layers
-        return replace(first, width=width)
-    return replace(first, dim=width, width=0 if first.kind == "bag" else hidden)
+    # The embedding of a network without one of its own, an mlp, is as wide as its layers.
+    sizes = {"dim": width, "width": hidden} if "dim" in first.settings else {"width": width}
+    changed = {name: sizes.get(name, value) for name, value in first.settings.items()}
+    return replace(first, settings=changed)
 
 
 @contextmanager

@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from grokkit.errors import InputError, shown, unknown
-from grokkit.methods.groktransfer.begin import find_embedding
 from grokkit.methods.groktransfer.factorized import embedding_of, transfer_embedding
-from grokkit.methods.groktransfer.ladder import Rule, WeakStage, ladder_for
+from grokkit.methods.groktransfer.search import Rule, WeakStage, ladder_for
+from grokkit.methods.groktransfer.source import find_embedding
 from grokkit.methods.lesson import Examples, Lesson
 from grokkit.methods.settings import check_kind, whole
 from grokkit.rng import stream
@@ -38,8 +38,8 @@ def groktransfer(
         train: inputs, (N, T) int64 tokens or (N, F) floats, and targets, on which weak models train, on full batches.
         validation: the same, apart from the training rows and from those that you will report on: weak models are
             stopped by their accuracy there.
-        weak: ``"auto"`` for the ladder of :mod:`grokkit.methods.groktransfer.ladder`; a weak model, e.g.
-            ``"fnn-d8-w32"``; or a trained model or embedding of your own, which costs nothing here.
+        weak: ``"auto"`` for the ladder of :mod:`grokkit.methods.groktransfer.search`; a weak model, e.g.
+            ``"fnn(dim=8,width=32)"``; or a trained model or embedding of your own, which costs nothing here.
         module, trainable: as for :func:`grokkit.transfer_embedding`.
         rule: when to stop a weak model; the default is ``Rule()``.
         loss: of outputs and targets. Default cross-entropy; with another one, targets above and below 0 are two classes
@@ -53,7 +53,7 @@ def groktransfer(
         InputError: as :func:`grokkit.transfer_embedding`; unknown ``weak``; no validation rows.
     """
     check_kind("target", target, nn.Module, "the model that is to start from the embedding, a torch.nn.Module")
-    check_kind("weak", weak, str | Tensor | nn.Module, "'auto', a weak model such as 'fnn-d8-w32', a model, a matrix")
+    check_kind("weak", weak, str | Tensor | nn.Module, "'auto', a weak model such as 'bag(dim=8)', a model, a matrix")
     check_kind("module", module, str | None, "the name of a module of the target, or None to find it")
     check_kind("rule", rule, Rule | None, "a grokkit.Rule, or None for its defaults")
     if not callable(loss):

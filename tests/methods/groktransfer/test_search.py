@@ -4,10 +4,9 @@ import pytest
 import torch
 
 from grokkit import InputError, groktransfer
-from grokkit.methods.groktransfer import ladder
-from grokkit.methods.groktransfer.begin import check_source, find_embedding
-from grokkit.methods.groktransfer.given import given_embedding
-from grokkit.methods.groktransfer.ladder import LADDER, Rule, climb, rungs
+from grokkit.methods.groktransfer import search
+from grokkit.methods.groktransfer.search import LADDER, Rule, climb, rungs
+from grokkit.methods.groktransfer.source import check_source, find_embedding, given_embedding
 from grokkit.methods.groktransfer.weak import Trial, fill_unseen, parse_weak, varying_places
 from grokkit.methods.lesson import Examples, Lesson
 from grokkit.models import FNN
@@ -25,7 +24,15 @@ def lesson(p=11, layout="operands", train=60, validation=30):
     return Lesson(train=rows[0], validation=rows[1], vocabulary=task.vocabulary, outputs=task.classes)
 
 
-NAMES = ["fnn-d4-w16", "fnn-d4-w16-l3", "decoder-d32-l2-h2", "mlp-w16", "mlp-w16-l3", "bag-d8", "lstm-d8-w32-l2"]
+NAMES = [
+    "fnn(dim=4,width=16)",
+    "fnn(depth=3,dim=4,width=16)",
+    "decoder(depth=2,heads=2,width=32)",
+    "mlp(width=16)",
+    "mlp(depth=3,width=16)",
+    "bag(dim=9)",
+    "lstm(depth=2,dim=8,width=32)",
+]
 
 
 @pytest.mark.parametrize("name", [*LADDER, *NAMES])
@@ -36,15 +43,18 @@ def test_a_weak_model_s_name_gives_the_model_back(name):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("fnn", "not a weak model; write e.g. fnn-d8-w32"),
-        ("fnn-d4", "does not say its w"),
-        ("fnn-d4-w0", "not a weak model"),
-        ("fnn-d4-w8-h2", "fnn has no h"),
-        ("decoder-d30-h4", "30 is not divisible by 4 heads"),
-        ("gru-d4", "not a weak model"),
-        ("lstm-d4", "does not say its w"),
-        ("bag-d4-w8", "bag has no w"),
-        ("mlp-w4-d8", "mlp has no d"),
+        ("fnn(dim=0)", "^fnn: dim=0 is not possible: a whole number >= 1"),
+        ("fnn(dim=4,heads=2,width=8)", "^unknown setting of fnn 'heads'"),
+        ("decoder(width=30)", "width=30 is not divisible by heads=4"),
+        ("gru(dim=4)", r"^weak=gru\(dim=4\) is not possible: unknown model 'gru'.*write e.g. fnn\(dim=8,width=32\)"),
+        ("bag(dim=4,width=8)", "^unknown setting of bag 'width'"),
+        ("random", r"^weak=random needs its dim; write random\(dim=8\)"),
+        ("fullrank(width=1.5)", "^weak=fullrank: width=1.5 is not possible: a whole number"),
+        ("fnn-d8-w32", r"^weak=fnn-d8-w32 is written fnn\(dim=8,width=32\) now$"),
+        ("fnn-l3-d4-w16", r"is written fnn\(depth=3,dim=4,width=16\) now$"),
+        ("decoder-d32-l1-h4", r"is written decoder\(width=32,depth=1,heads=4\) now$"),
+        ("random-d8", r"is written random\(dim=8\) now$"),
+        ("fullrank-w32", r"is written fullrank\(width=32\) now$"),
         ("nowhere.npz", "no file nowhere.npz"),
     ],
 )
@@ -77,12 +87,12 @@ class Scripted:
 @pytest.fixture
 def scripted(monkeypatch):
     def use(script):
-        monkeypatch.setattr(ladder, "Trial", type("Scripted", (Scripted,), {"script": script}))
+        monkeypatch.setattr(search, "Trial", type("Scripted", (Scripted,), {"script": script}))
 
     return use
 
 
-SMALL, LARGE = map(parse_weak, ("fnn-d2-w2", "fnn-d4-w4"))
+SMALL, LARGE = map(parse_weak, ("fnn(dim=2,width=2)", "fnn(dim=4,width=4)"))
 FLAT = [(0.1, 0.05)]
 RISING = [(0.1 * look, 0.08 * look) for look in range(1, 11)]
 
@@ -92,9 +102,9 @@ def told(stage):
 
 
 def test_the_first_to_reach_the_accuracy_is_taken_and_nothing_after_it_tried(scripted):
-    scripted({("fnn-d2-w2", 0): FLAT, ("fnn-d2-w2", 1): RISING})
+    scripted({("fnn(dim=2,width=2)", 0): FLAT, ("fnn(dim=2,width=2)", 1): RISING})
     stage = climb(lesson(), (SMALL, LARGE), Rule(stop=0.5, patience=1000))
-    assert told(stage) == [("fnn-d2-w2", 0, 70, False), ("fnn-d2-w2", 1, 70, True)]
+    assert told(stage) == [("fnn(dim=2,width=2)", 0, 70, False), ("fnn(dim=2,width=2)", 1, 70, True)]
     assert stage.reached
     assert (stage.embedding == 2).all()
     assert (stage.seconds, stage.flops) == (140, 280)
@@ -104,31 +114,31 @@ def test_what_makes_no_progress_is_given_up_and_the_next_rung_begins(scripted):
     stuck = [(0.5, 0.3)] * 2
     scripted(
         {
-            ("fnn-d2-w2", 0): FLAT,
-            ("fnn-d2-w2", 1): stuck,
-            ("fnn-d4-w4", 0): RISING,
-            ("fnn-d4-w4", 1): [(torch.nan, 0.0)],
+            ("fnn(dim=2,width=2)", 0): FLAT,
+            ("fnn(dim=2,width=2)", 1): stuck,
+            ("fnn(dim=4,width=4)", 0): RISING,
+            ("fnn(dim=4,width=4)", 1): [(torch.nan, 0.0)],
         }
     )
     stage = climb(lesson(), (SMALL, LARGE), Rule(stop=0.5, patience=50))
     assert told(stage) == [
-        ("fnn-d2-w2", 0, 60, False),  # its first look was its best: 10, and 50 more
-        ("fnn-d2-w2", 1, 60, False),
-        ("fnn-d4-w4", 0, 70, True),
-        ("fnn-d4-w4", 1, 10, False),  # not finite: out at once
+        ("fnn(dim=2,width=2)", 0, 60, False),  # its first look was its best: 10, and 50 more
+        ("fnn(dim=2,width=2)", 1, 60, False),
+        ("fnn(dim=4,width=4)", 0, 70, True),
+        ("fnn(dim=4,width=4)", 1, 10, False),  # not finite: out at once
     ]
     assert (stage.seconds, stage.flops) == (200, 400), "every attempt is charged"
 
 
 def test_training_accuracy_alone_is_progress_and_the_budget_ends_it(scripted):
     memorizing = [(0.03 * look, 0.0) for look in range(1, 33)]
-    scripted({("fnn-d2-w2", 0): memorizing, ("fnn-d2-w2", 1): FLAT})
+    scripted({("fnn(dim=2,width=2)", 0): memorizing, ("fnn(dim=2,width=2)", 1): FLAT})
     stage = climb(lesson(), (SMALL,), Rule(stop=0.5, patience=50, steps=205))
-    assert told(stage) == [("fnn-d2-w2", 0, 205, False), ("fnn-d2-w2", 1, 60, True)]
+    assert told(stage) == [("fnn(dim=2,width=2)", 0, 205, False), ("fnn(dim=2,width=2)", 1, 60, True)]
 
 
 def test_if_none_gets_there_the_best_is_taken_and_said_to_be_short(scripted):
-    scripted({("fnn-d2-w2", 0): [(0.9, 0.2)], ("fnn-d2-w2", 1): [(0.4, 0.3)]})
+    scripted({("fnn(dim=2,width=2)", 0): [(0.9, 0.2)], ("fnn(dim=2,width=2)", 1): [(0.4, 0.3)]})
     stage = climb(lesson(), (SMALL,), Rule(stop=0.5, patience=20))
     assert not stage.reached
     assert [a.chosen for a in stage.attempts] == [False, True]
@@ -137,7 +147,7 @@ def test_if_none_gets_there_the_best_is_taken_and_said_to_be_short(scripted):
 def test_without_validation_rows_or_a_finite_model_there_is_a_clear_error(scripted):
     with pytest.raises(InputError, match="validation rows, and there are none.*--validation-fraction"):
         climb(lesson(validation=0), (SMALL,), Rule())
-    scripted({("fnn-d2-w2", seed): [(torch.nan, 0.0)] for seed in (0, 1)})
+    scripted({("fnn(dim=2,width=2)", seed): [(torch.nan, 0.0)] for seed in (0, 1)})
     with pytest.raises(InputError, match=r"finite at learning rate 0\.03; lower it"):
         climb(lesson(), (SMALL,), Rule())
 
@@ -160,14 +170,14 @@ def test_an_impossible_rule_is_refused(settings, message):
 
 def test_a_trial_learns_and_counts_what_it_costs():
     own = lesson(p=5, train=20, validation=5)
-    trial = Trial(parse_weak("fnn-d8-w32"), own, lr=0.03, wd=0.0, seed=0)
+    trial = Trial(parse_weak("fnn(dim=8,width=32)"), own, lr=0.03, wd=0.0, seed=0)
     for _ in range(20):
         trial.advance(10)
     assert trial.train_accuracy == 1.0
     model = FNN(vocabulary=5, tokens=2, classes=5, depth=2, dim=8, width=32)
     assert trial.flops == 200 * model.step_flops(20, 2) + 20 * model.forward_flops(5, 2)
     assert trial.seconds > 0
-    again = Trial(parse_weak("fnn-d8-w32"), own, lr=0.03, wd=0.0, seed=0)
+    again = Trial(parse_weak("fnn(dim=8,width=32)"), own, lr=0.03, wd=0.0, seed=0)
     again.advance(200)
     assert torch.equal(again.embedding(), trial.embedding())
 
@@ -175,7 +185,7 @@ def test_a_trial_learns_and_counts_what_it_costs():
 def test_tokens_that_never_vary_are_not_seen_and_get_rows_of_the_same_size():
     own = lesson(p=11, layout="infix", train=90)
     assert varying_places(own.train.inputs).tolist() == [0, 2]
-    trial = Trial(parse_weak("fnn-d4-w8"), own, lr=0.03, wd=0.5, seed=0)
+    trial = Trial(parse_weak("fnn(dim=4,width=8)"), own, lr=0.03, wd=0.5, seed=0)
     trial.advance(20)
     found = trial.embedding()
     assert found.shape == (13, 4)
@@ -201,7 +211,7 @@ def test_given_embeddings_have_rows_of_length_one_that_tell_numbers_apart():
 
 
 def test_random_and_given_cost_nothing():
-    for weak, shape in (("random-d3", (13, 3)), ("onehot", (13, 11)), ("binary", (13, 4))):
+    for weak, shape in (("random(dim=3)", (13, 3)), ("onehot", (13, 11)), ("binary", (13, 4))):
         stage = find_embedding(weak, lesson(layout="infix", train=90), width=8, rule=Rule(), seed=0)
         assert stage.embedding.shape == shape
         assert (stage.attempts, stage.seconds, stage.flops) == ((), 0, 0)
@@ -209,7 +219,7 @@ def test_random_and_given_cost_nothing():
 
 def test_auto_is_the_ladder():
     assert tuple(map(str, rungs("auto"))) == LADDER
-    assert rungs("fnn-d4-w16") == (parse_weak("fnn-d4-w16"),)
+    assert rungs("fnn(dim=4,width=16)") == (parse_weak("fnn(dim=4,width=16)"),)
 
 
 def test_the_lab_shows_training_and_validation_rows_and_no_others():
@@ -233,7 +243,7 @@ def test_the_lab_shows_training_and_validation_rows_and_no_others():
 def test_in_one_call_on_a_model_of_ones_own():
     own = lesson(p=5, train=15, validation=10)
     target = torch.nn.Sequential(torch.nn.Embedding(5, 16), torch.nn.Flatten(), torch.nn.Linear(32, 5))
-    stage = groktransfer(target, tuple(own.train), tuple(own.validation), "fnn-d4-w8", rule=Rule(steps=20))
+    stage = groktransfer(target, tuple(own.train), tuple(own.validation), "fnn(dim=4,width=8)", rule=Rule(steps=20))
     assert torch.equal(next(target[0].parameters()), stage.embedding)
     assert sum(a.chosen for a in stage.attempts) == 1
     given = torch.nn.Sequential(torch.nn.Embedding(5, 16), torch.nn.Flatten(), torch.nn.Linear(32, 5))
