@@ -11,7 +11,7 @@ from grokkit.bench.row import Row, all_rows, measure
 from grokkit.bench.settings import FNN, GROKFAST
 from grokkit.bench.timing import Duel
 from grokkit.cli import main
-from grokkit.train.catalogue import model_config, task_config
+from grokkit.train.resolve import model_config, task_config
 
 
 @pytest.fixture
