@@ -43,9 +43,12 @@ BAD = {
     "train size": (["mul:7", "--train-size", "45"], "train size 45 is not possible with 49 rows.* 1 to 43"),
     "no train size": (["mul:7", "--train-size", "0"], "train_size=0 .*greater than or equal to 1"),
     "not descent": (["xor:50", "--model", "two-layer", "--methods", "gd,adamw"], "two-layer .* adamw has.*take gd"),
-    "layout": (["mul:7", "--layout", "prefix"], "layout='prefix' .*infix"),
-    "operand": (["mul:7", "--operands-from", "z=1"], "unknown operand 'z'"),
-    "operand start": (["mul:7", "--operands-from", "b"], "write e.g. b=1"),
+    "layout": (["mul:7(layout=prefix)"], "unknown layout of mul:7 'prefix'; .*infix"),
+    "operand": (["mul:7(z=1)"], "unknown setting of 'a\\*b mod 7' 'z'; Allowed: a, b, layout, split"),
+    "operand start": (["mul:7(b)"], "'b' in .* is not a setting; write key=value"),
+    "old layout": (["mul:7", "--layout", "operands"], "--layout is a setting of the task now; .*layout=operands"),
+    "old operands": (["mul:7", "--operands-from=b=1"], "--operands-from is a setting of the task now; .*mul:97.b=1"),
+    "old split": (["mul:7", "--unordered-split"], "--unordered-split is a setting .*split=unordered"),
     "model": (["mul:7", "--model", "gru"], "unknown model 'gru'.*decoder, fnn"),
     "model of another task": (["mul:7", "--model", "mlp"], "mlp cannot be trained on .* take --model decoder or fnn"),
     "heads": (["mul:7", "--model", "decoder(heads=3)"], "width=128 is not divisible by heads=3"),
@@ -66,7 +69,10 @@ BAD = {
         ["mnist:50", "--train-size", "20", "--model", "lstm"],
         "lstm cannot be trained on 'mnist:50'.*--model fnn or mlp",
     ),
-    "model of texts": (["imdb:50", "--train-size", "20", "--model", "decoder"], "decoder cannot .* take --model lstm"),
+    "model of texts": (
+        ["imdb:50", "--train-size", "20", "--model", "decoder"],
+        "decoder cannot .* --model bag or lstm",
+    ),
     "model of molecules": (["qm9:50", "--train-size", "20", "--model", "fnn"], "fnn cannot .* take --model graph-conv"),
     "too many images": (["mnist", "--train-size", "6000"], "train size 6000 is not possible with 5000 .*--data-dir"),
     "no folder": (["mnist", "--data-dir", "nowhere"], "--data-dir nowhere is not a folder"),
@@ -115,7 +121,7 @@ def test_a_task_s_own_settings(planned, spec, model, batch_size, train_size, tar
     plan = planned(spec, "--methods", "adamw,adam-paper,grokfast-ema", "--seeds", "2")
     assert len(plan.runs) == 6
     for run in plan.runs:
-        assert (run.model.kind, run.batch_size, run.target) == (model, batch_size, 0.95)
+        assert (run.model.name, run.batch_size, run.target) == (model, batch_size, 0.95)
         assert (run.task.train_size, run.task.train_fraction, run.target_loss) == (train_size, 0.5, target_loss)
 
 
@@ -124,7 +130,7 @@ def test_what_is_said_goes_before_the_task_s_own(planned):
         *("mnist:400", "--model", "fnn", "--batch-size", "full", "--train-fraction", "0.2", "--target-loss", "0.1"),
         *("--methods", "adamw", "--seeds", "1"),
     ).runs
-    assert (run.model.kind, run.batch_size, run.task.train_size, run.task.train_fraction) == ("fnn", None, None, 0.2)
+    assert (run.model.name, run.batch_size, run.task.train_size, run.task.train_fraction) == ("fnn", None, None, 0.2)
     assert run.target_loss == 0.1
 
 

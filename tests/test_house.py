@@ -16,8 +16,8 @@ SRC = Path(__file__).parents[1] / "src" / "grokkit"
 # on, packages are users of the library: they may write ``from grokkit import attach``.
 LAYERS = [
     {"errors", "rng", "files", "state", "overwrite", "shards", "stepping", "transform"}
-    | {"copies", "hooks", "kept", "names", "unapplied", "wrapped"}  # the parts of attach
-    | {"outside", "registry"},
+    | {"arguments", "call_syntax", "outside", "registry"}  # how a text becomes a part with settings
+    | {"copies", "hooks", "kept", "names", "unapplied", "wrapped"},  # the parts of attach
     {"attach", "compat", "methods", "models", "tasks", "testing"},
     {"train", "probe", "integrations"},
     {"study"},

@@ -32,9 +32,20 @@ app = typer.Typer(
 )
 
 
+# Options that became settings of the task, and how they are written there.
+_MOVED = {
+    "--layout": "'mul:97(layout=operands-first)'",
+    "--operands-from": "'mul:97(b=1)'",
+    "--unordered-split": "'mul:97(split=unordered)'",
+}
+
+
 def main() -> None:
     """Run the command; a user's mistake is one line on stderr and exit status 2."""
     try:
+        for option, now in _MOVED.items():
+            if any(argument.partition("=")[0] == option for argument in sys.argv[1:]):
+                raise InputError(f"{option} is a setting of the task now; write e.g. {now}")
         app()
     except InputError as error:
         print(f"grokkit: {error}", file=sys.stderr)
@@ -56,11 +67,8 @@ def compare(
     model: Annotated[
         str | None,
         typer.Option(
-            help="decoder, fnn, two-layer, mlp, lstm or graph-conv, settings in parentheses [default: the task's own]"
+            help="decoder, fnn, mlp, lstm, … or MODULE:CARD, settings in parentheses [default: the task's own]"
         ),
-    ] = None,
-    layout: Annotated[
-        str | None, typer.Option(help="infix, operands-first or operands [default: infix for a decoder, else operands]")
     ] = None,
     train_fraction: Annotated[
         float | None, typer.Option(help="share of all rows to train on [default: 0.5, or the task's own train size]")
@@ -70,8 +78,6 @@ def compare(
     data_dir: Annotated[
         str | None, typer.Option(help="folder with the data of mnist, imdb or qm9 [default: an installed package]")
     ] = None,
-    operands_from: Annotated[str, typer.Option(help="smallest operands, e.g. b=1 as published [default: 0]")] = "",
-    unordered_split: Annotated[bool, typer.Option(help="keep a∘b and b∘a in the same part")] = False,
     batch_size: Annotated[
         str | None,
         typer.Option(help="rows a step, or full [default: the task's own, else 512 for a decoder, else full]"),
@@ -106,45 +112,40 @@ def compare(
     The same command again continues where it stopped.
     """
     from grokkit.analyse.survival import COSTS
+    from grokkit.call_syntax import split_list
     from grokkit.study.plan import make_plan
     from grokkit.study.pool import cores
     from grokkit.study.store import Store
-    from grokkit.tasks import make_task
-    from grokkit.train.call_syntax import split_list
-    from grokkit.train.config import EvaluationConfig, TaskConfig, checked
+    from grokkit.tasks.named import card_of, read_task
+    from grokkit.train.config import EvaluationConfig, checked
     from grokkit.train.plan import choose_device
-    from grokkit.train.resolve import model_config
+    from grokkit.train.resolve import model_config, task_config
 
     if claim not in (None, *COSTS):
         raise InputError(f"--claim {claim} is not possible: flops, steps or seconds; the default is flops")
     where = choose_device(device)
     if claim == "seconds" and where != "cpu":
         raise InputError(f"--claim seconds is measured on a processor, and --device is {where}; claim flops or steps")
-    usual = make_task(task, data_dir=data_dir)  # for the defaults that it has
-    if target is not None and not usual.has_accuracy:
+    usual = card_of(read_task(task)[0])  # for the defaults that it has
+    if target is not None and usual.target_loss is not None:
         raise InputError(
             f"{task} has no accuracy; leave --target out, and give --target-loss, e.g. {usual.target_loss}"
         )
     if train_size is None and train_fraction is None:
         train_size = usual.train_size
     model_settings = model_config(model or usual.model)
-    is_decoder = model_settings.kind == "decoder"
     shared = {
-        "task": checked(
-            TaskConfig,
-            "task",
-            spec=task,
-            layout=layout or ("infix" if is_decoder else "operands"),
-            operands_from=_starts(operands_from),
+        "task": task_config(
+            task,
+            model_settings,
             train_fraction=0.5 if train_fraction is None else train_fraction,
             validation_fraction=validation_fraction,
             train_size=train_size,
-            unordered_split=unordered_split,
             data_dir=data_dir,
         ),
         "model": model_settings,
         "budget": budget,
-        "batch_size": _batch_size(batch_size or str(usual.batch_size or (512 if is_decoder else "full"))),
+        "batch_size": _batch_size(batch_size or str(usual.batch_size or model_settings.card.batch_size or "full")),
         "remainder": remainder,
         "target": 0.95 if target is None else target,
         "target_loss": usual.target_loss if target_loss is None else target_loss,
@@ -263,8 +264,8 @@ def bench(
     from grokkit.bench.row import choose
     from grokkit.bench.rows import ROWS
     from grokkit.bench.run import run, writable
+    from grokkit.call_syntax import split_list
     from grokkit.study.pool import cores
-    from grokkit.train.call_syntax import split_list
 
     chosen = choose(ROWS, None if rows is None else split_list(rows))
     for option, value in (("--rounds", rounds), ("--threads", threads)):
@@ -287,11 +288,14 @@ def methods() -> None:
 @app.command()
 def tasks() -> None:
     """List the tasks."""
-    from grokkit.tasks import NAMED_TASKS, SHORT_NAMES
+    from grokkit.registry import parts
+    from grokkit.tasks.named import card_of
 
-    modular = [(f"{name}:P", f"{short.formula} mod P. {short.description}") for name, short in SHORT_NAMES.items()]
-    _list([*modular, *((task.usage, task.description) for task in NAMED_TASKS.values())])
-    print("\nOr any modular expression: 'a*a - b mod 97', 'a*c + b*d - e mod 7', '(a+b)*c mod 23', 'a/b mod 97'")
+    _list([line for part in parts("tasks").values() for line in card_of(part).usage.items()])
+    print(
+        "\nOr any modular expression: 'a*a - b mod 97', 'a*c + b*d - e mod 7', '(a+b)*c mod 23', 'a/b mod 97'\n"
+        "Settings go in parentheses: 'mul:97(layout=operands-first,b=1)', 'add:97(split=unordered)'"
+    )
 
 
 @app.command()
@@ -368,16 +372,6 @@ def _study_before(store: Store, plan: Plan) -> dict[str, Any] | None:
             f"{store.folder} holds a study of {before['title']!r}, not of {plan.study['title']!r}; choose another --out"
         )
     return before
-
-
-def _starts(text: str) -> dict[str, int]:
-    starts: dict[str, int] = {}
-    for item in text.split(",") if text.strip() else ():
-        name, _, value = (part.strip() for part in item.partition("="))
-        if not name or not value.isdecimal():
-            raise InputError(f"--operands-from {text!r} is not understood; write e.g. b=1 or c=1,d=1")
-        starts[name] = int(value)
-    return starts
 
 
 def _batch_size(text: str) -> int | None:

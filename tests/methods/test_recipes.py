@@ -4,8 +4,8 @@ import pytest
 from cards import CARDS
 
 from grokkit.study.plan import make_plan
-from grokkit.train.config import OptimizerConfig, RunConfig, TaskConfig
-from grokkit.train.resolve import default_settings, method_config, model_config
+from grokkit.train.config import OptimizerConfig, RunConfig
+from grokkit.train.resolve import default_settings, method_config, model_config, task_config
 
 PAPER = {
     # Grokfast's: learning rate, decay of the baseline; decay, α and λ of the filter; initial scale; clipping
@@ -25,7 +25,7 @@ def test_the_paper_s_settings(task):
     assert filtered.optimizer.model_dump() == {**own, "wd": filtered_decay}
     assert filtered.parts[0].settings == {"alpha": alpha, "lamb": lamb, "start_step": 0}
     assert filtered.init_scale is None
-    assert model_config(MODELS[task]).init_scale == init_scale
+    assert model_config(MODELS[task]).settings["init_scale"] == init_scale
 
 
 @pytest.mark.parametrize("name", [name for name, card in CARDS.items() if card.recipes])
@@ -44,7 +44,7 @@ def test_what_is_typed_comes_before_the_recipe_and_the_recipe_before_the_card():
     config = method_config("grokfast-ema(wd=3,alpha=0.5)", "mnist")
     assert (config.optimizer.wd, config.parts[0].settings["alpha"]) == (3.0, 0.5)
     assert (config.parts[0].settings["lamb"], config.optimizer.beta2) == (0.1, 0.999)
-    assert config.label == "grokfast-ema(wd=3,alpha=0.5)"
+    assert config.label == "grokfast-ema(alpha=0.5,wd=3)"
 
 
 @pytest.mark.parametrize("task", ["", "mul:97", "mnist mod 7", "mnis"])
@@ -66,8 +66,8 @@ def test_controls_scale_the_learning_rate_of_what_they_control():
 def test_a_plan_takes_the_recipes_of_its_task(monkeypatch):
     from grokkit.methods.card import Recipe
 
-    monkeypatch.setitem(CARDS["adamw"].recipes, "mul", Recipe({"lr": 0.5}, "this test"))
-    settings = {"task": TaskConfig(spec="mul:7"), "model": model_config("decoder(width=8)"), "budget": 5}
+    monkeypatch.setitem(CARDS["adamw"].recipes, "modular", Recipe({"lr": 0.5}, "this test"))
+    settings = {"task": task_config("mul:7"), "model": model_config("decoder(width=8)"), "budget": 5}
     plan = make_plan(methods=["adamw", "adam-paper"], seeds=1, baseline="adamw", command="", **settings)
     assert [run.method.optimizer.lr for run in plan.runs] == [0.5, 1e-3]
     assert plan.study["methods_detail"]["adamw"]["optimizer"]["lr"] == 0.5
@@ -76,7 +76,7 @@ def test_a_plan_takes_the_recipes_of_its_task(monkeypatch):
 def test_a_recipe_is_part_of_a_run_s_identity():
     def run(task):
         return RunConfig(
-            task=TaskConfig(spec="mul:7"), model=model_config("decoder"), method=method_config("adamw", task), seed=0,
+            task=task_config("mul:7"), model=model_config("decoder"), method=method_config("adamw", task), seed=0,
             budget=5,
         )  # fmt: skip
 

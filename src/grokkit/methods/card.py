@@ -148,6 +148,7 @@ class MethodCard:
         tuned: how its defaults were chosen, if we chose them.
         departures: where it differs from the authors' code, and why.
         citation: BibTeX, empty if there is nothing to cite.
+        linear: whether what its transform makes of the gradients is linear in them.
         aliases: other spellings of the name.
         revision: part of a run's identity. It is raised when the same settings give other results than before.
         files: the settings that may be the path of a file, and how such a path ends. The content counts for a run's
@@ -176,6 +177,7 @@ class MethodCard:
     tuned: str = ""
     departures: str = ""
     citation: str = ""
+    linear: bool = False
     aliases: tuple[str, ...] = ()
     revision: int = 0
     files: Mapping[str, str] = field(default_factory=dict)
@@ -183,3 +185,8 @@ class MethodCard:
     def doors(self) -> frozenset[str]:
         """Where the method intervenes in training; empty for a bare optimizer."""
         return frozenset(door for door in DOORS if getattr(self, door, None) is not None)
+
+    @property
+    def is_linear(self) -> bool:
+        """Whether its updates are linear in the gradients if the optimizer's are, as those of a bare optimizer."""
+        return self.linear or not self.doors()

@@ -8,7 +8,7 @@ from typing import Any
 
 from grokkit.errors import InputError, unknown
 from grokkit.train.config import IDENTITY_VERSION, MethodConfig, RunConfig, checked
-from grokkit.train.resolve import card_of, method_config
+from grokkit.train.resolve import method_config
 from grokkit.train.setup import build_model, build_problem, build_start, set_apart
 
 
@@ -48,7 +48,7 @@ def make_plan(
     """
     if seeds < 1:
         raise InputError(f"--seeds {seeds} is not possible: at least 1; 5 or more make an interval worth reading")
-    spec = settings["task"].spec
+    spec = settings["task"].name
     configs = _methods(methods, spec)
     plan = tuple(
         checked(RunConfig, "compare", method=method, seed=seed, **settings)
@@ -121,7 +121,7 @@ def _label(asked: str, option: str, configs: dict[str, MethodConfig], task: str)
 
 
 def _detail(config: MethodConfig) -> dict[str, Any]:
-    cards = [card_of(part) for part in config.parts]
+    cards = config.cards
     own = {key: value for part in config.parts for key, value in part.settings.items()}
     return {
         "title": config.name,

@@ -11,12 +11,17 @@ import hashlib
 import json
 import math
 import re
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from grokkit.errors import InputError, unknown
 from grokkit.files import content_of
+from grokkit.methods import MethodCard
+from grokkit.models.card import ModelCard
+from grokkit.registry import Part, made, recall
+from grokkit.tasks.card import TaskCard
+from grokkit.tasks.named import card_of
 from grokkit.train.events import EVENTS_VERSION
 
 IDENTITY_VERSION = 2
@@ -29,96 +34,59 @@ class Config(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-class TaskConfig(Config):
+class PartConfig(Config):
+    """A part by its name, with all its settings.
+
+    ``settings`` are complete with their defaults. ``code`` stands for what the name means, see
+    :class:`grokkit.registry.Part`. ``text`` is what the registry finds it by in another process; it may be a path of
+    this machine, and is no part of a run's identity.
+    """
+
+    kind: ClassVar[str] = "methods"
+
+    name: str
+    settings: dict[str, Any] = {}
+    code: str = ""
+    text: str = ""
+
+    def part(self) -> Part:
+        """The part itself, in whatever process.
+
+        Raises:
+            InputError: if there is none here, or its code is not what the configuration was made with.
+        """
+        return recall(self.kind, self.text or self.name, self.code)
+
+
+class TaskConfig(PartConfig):
     """A task and its split.
 
     ``train_fraction`` and ``validation_fraction`` are of all rows; the rest is the test part. Defaults: half
     for training (Grokfast), a tenth for validation, so that tuning never looks at the test part. ``train_size`` is a
-    number of training rows in place of a fraction. ``layout`` and ``operands_from`` are modular arithmetic's.
-    ``data_dir`` is the folder to read real data from, in place of the installed package.
+    number of training rows in place of a fraction. ``data_dir`` is the folder to read real data from, in place of the
+    installed package. :func:`grokkit.train.resolve.task_config` makes one from a text.
     """
 
-    spec: str
-    layout: Literal["infix", "operands-first", "operands"] = "infix"
-    operands_from: dict[str, int] = {}
+    kind: ClassVar[str] = "tasks"
+
     train_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.5
     validation_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.1
-    unordered_split: bool = False
     train_size: Annotated[int, Field(ge=1)] | None = None
     data_dir: str | None = None
 
-
-class DecoderConfig(Config):
-    """Grokfast's decoder; see :class:`grokkit.models.Decoder`."""
-
-    kind: Literal["decoder"] = "decoder"
-    depth: Annotated[int, Field(ge=1)] = 2
-    width: Annotated[int, Field(ge=1)] = 128
-    heads: Annotated[int, Field(ge=1)] = 4
-    residual: Literal["grokfast", "pre-norm"] = "grokfast"
-    init_scale: Annotated[float, Field(gt=0)] = 1.0
+    @property
+    def card(self) -> TaskCard:
+        return card_of(self.part())
 
 
-class FnnConfig(Config):
-    """GrokTransfer's feed-forward target; see :class:`grokkit.models.FNN`."""
+class ModelConfig(PartConfig):
+    """A model; :func:`grokkit.train.resolve.model_config` makes one from a text."""
 
-    kind: Literal["fnn"] = "fnn"
-    depth: Annotated[int, Field(ge=1)] = 3
-    dim: Annotated[int, Field(ge=1)] = 128
-    width: Annotated[int, Field(ge=1)] = 512
-    bias: bool = False
-    init_scale: Annotated[float, Field(gt=0)] = 1.0
+    kind: ClassVar[str] = "models"
 
-
-class TwoLayerConfig(Config):
-    """GrokTransfer's network for XOR clusters; see :class:`grokkit.models.TwoLayer`."""
-
-    kind: Literal["two-layer"] = "two-layer"
-    width: Annotated[int, Field(ge=1)] = 2048
-    init_scale: Annotated[float, Field(gt=0)] = 1.0
-
-
-class MlpConfig(Config):
-    """Grokfast's network for images; see :class:`grokkit.models.MLP`. Its start is 8 times PyTorch's (Grokfast)."""
-
-    kind: Literal["mlp"] = "mlp"
-    depth: Annotated[int, Field(ge=1)] = 3
-    width: Annotated[int, Field(ge=1)] = 200
-    init_scale: Annotated[float, Field(gt=0)] = 8.0
-
-
-class LstmConfig(Config):
-    """Grokfast's network for reviews; see :class:`grokkit.models.LSTM`. Its start is 6 times PyTorch's (Grokfast)."""
-
-    kind: Literal["lstm"] = "lstm"
-    depth: Annotated[int, Field(ge=1)] = 2
-    dim: Annotated[int, Field(ge=1)] = 64
-    width: Annotated[int, Field(ge=1)] = 256
-    init_scale: Annotated[float, Field(gt=0)] = 6.0
-
-
-class GraphConvConfig(Config):
-    """Grokfast's network for molecules; see :class:`grokkit.models.GraphConv`. Its start is 3 times PyTorch's
-    (Grokfast).
-    """
-
-    kind: Literal["graph-conv"] = "graph-conv"
-    width: Annotated[int, Field(ge=1)] = 32
-    pooled: Annotated[int, Field(ge=1)] = 16
-    hidden: Annotated[int, Field(ge=1)] = 32
-    edge_hidden: Annotated[int, Field(ge=1)] = 32
-    init_scale: Annotated[float, Field(gt=0)] = 3.0
-
-
-ModelConfig = DecoderConfig | FnnConfig | TwoLayerConfig | MlpConfig | LstmConfig | GraphConvConfig
-MODELS: dict[str, type[ModelConfig]] = {
-    "decoder": DecoderConfig,
-    "fnn": FnnConfig,
-    "two-layer": TwoLayerConfig,
-    "mlp": MlpConfig,
-    "lstm": LstmConfig,
-    "graph-conv": GraphConvConfig,
-}
+    @property
+    def card(self) -> ModelCard:
+        return made(self.part(), self.settings)
 
 
 class OptimizerConfig(Config):
@@ -140,20 +108,6 @@ class OptimizerConfig(Config):
     max_grad_norm: Annotated[float, Field(gt=0)] | None = None
 
 
-class PartConfig(Config):
-    """A part by its name, with all its settings.
-
-    ``settings`` are complete with their defaults. ``code`` stands for what the name means, see
-    :class:`grokkit.registry.Part`. ``text`` is what the registry finds it by in another process; it may be a path of
-    this machine, and is no part of a run's identity.
-    """
-
-    name: str
-    settings: dict[str, Any] = {}
-    code: str = ""
-    text: str = ""
-
-
 class MethodConfig(Config):
     """A method: its parts in canonical order, and the optimizer; ``label`` is how results call it.
 
@@ -166,6 +120,11 @@ class MethodConfig(Config):
     optimizer: OptimizerConfig
     init_scale: Annotated[float, Field(gt=0)] | None = None
     held_out: Annotated[float, Field(ge=0, lt=1)] = 0.0
+
+    @property
+    def cards(self) -> list[MethodCard]:
+        """Of its parts."""
+        return [made(part.part(), part.settings) for part in self.parts]
 
     @property
     def name(self) -> str:
@@ -190,10 +149,6 @@ class EvaluationConfig(Config):
     look_rows: Annotated[int, Field(ge=1)] = 128
 
 
-# Methods whose updates are linear in the gradients, the only ones that can train a two-layer network in its span.
-_LINEAR = ("gd", "grokfast-ema", "grokfast-ma")
-
-
 class RunConfig(Config):
     """One run.
 
@@ -211,7 +166,7 @@ class RunConfig(Config):
     """
 
     task: TaskConfig
-    model: Annotated[ModelConfig, Field(discriminator="kind")]
+    model: ModelConfig
     method: MethodConfig
     seed: Annotated[int, Field(ge=0)]
     budget: Annotated[int, Field(ge=1)]
@@ -225,23 +180,26 @@ class RunConfig(Config):
     evaluation: EvaluationConfig = EvaluationConfig()
 
     @model_validator(mode="after")
-    def _stays_in_the_span(self) -> Self:
-        optimizer = self.method.optimizer
-        names = {part.name for part in self.method.parts}
-        linear = names <= set(_LINEAR) and optimizer.optimizer == "sgd" and optimizer.max_grad_norm is None
-        if self.model.kind == "two-layer" and not linear:
+    def _model_and_method_fit(self) -> Self:
+        method, optimizer = self.method, self.method.optimizer
+        is_linear = all(card.is_linear for card in method.cards)
+        linear = is_linear and optimizer.optimizer == "sgd" and optimizer.max_grad_norm is None
+        if not linear and not self.model.card.exact_gradients:
             raise InputError(
-                f"two-layer is trained by inner products of its data, which takes updates linear in the gradients, "
-                f"and {self.method.label} has others; take gd, or grokfast-ema(optimizer=sgd,lr=0.1,wd=0.1,beta1=0)"
+                f"{self.model.name} is trained by inner products of its data, which takes updates linear in the "
+                f"gradients, and {method.label} has others; take gd, or "
+                "grokfast-ema(optimizer=sgd,lr=0.1,wd=0.1,beta1=0)"
             )
+        if method.init_scale is not None and "init_scale" not in self.model.settings:
+            raise InputError(f"{self.model.name} has no init_scale, and {method.label} sets it; leave it out")
         return self
 
     def identity(self) -> dict[str, Any]:
         """All that the run depends on, and what its events mean, in one form however it was spelt."""
         settings = {**self.model_dump(), "model": self.initial_model().model_dump(), "events": EVENTS_VERSION}
-        method, task = settings["method"], settings["task"]
+        method, model, task = settings["method"], settings["model"], settings["task"]
         del method["label"], method["init_scale"]
-        for part in method["parts"]:
+        for part in (*method["parts"], model, task):
             del part["text"]
             part["settings"] = {key: content_of(value) for key, value in part["settings"].items()}
         if task["train_size"] is not None:
@@ -255,7 +213,8 @@ class RunConfig(Config):
     def initial_model(self) -> ModelConfig:
         """The model with the scale of initial weights that holds under the method."""
         scale = self.method.init_scale
-        return self.model if scale is None else self.model.model_copy(update={"init_scale": scale})
+        settings = self.model.settings if scale is None else {**self.model.settings, "init_scale": scale}
+        return self.model.model_copy(update={"settings": settings})
 
     def run_id(self) -> str:
         """A folder name: ``<method>--seed<seed>--<hash>``."""

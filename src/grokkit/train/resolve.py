@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache
 from typing import Any, NamedTuple
 
+from grokkit.call_syntax import parse_call, show_call, split_list
 from grokkit.errors import InputError, unknown
 from grokkit.files import pinned
 from grokkit.methods import MethodCard
 from grokkit.methods.card import EXCLUSIVE
-from grokkit.registry import Part, card_class, find, parts
-from grokkit.train.call_syntax import parse_call, show_call, split_list
-from grokkit.train.config import MODELS, MethodConfig, ModelConfig, OptimizerConfig, PartConfig, checked, shortest
+from grokkit.registry import find, made, parts
+from grokkit.tasks.named import check_folder, read_task
+from grokkit.train.config import (
+    MethodConfig,
+    ModelConfig,
+    OptimizerConfig,
+    PartConfig,
+    TaskConfig,
+    checked,
+    shortest,
+)
 
 _OF_ANY = ("init_scale", "held_out")  # settings that any method takes, and that are not of its optimizer
 
@@ -98,8 +106,8 @@ def _written(text: str, task: str) -> _Written:
     if at:
         given["merge"] = int(step) if step.isdecimal() else step
     part = find("methods", name)
-    card = _card(part, given)
-    arguments = inspect.signature(part.value).parameters if _is_function(part) else {}
+    card = made(part, given)
+    arguments = inspect.signature(part.value).parameters if not isinstance(part.value, MethodCard) else {}
     asked = {name: given.get(name) if p.default is p.empty else p.default for name, p in arguments.items()}
     defaults = {**asked, **default_settings(card)}
     known = [*defaults, *OptimizerConfig.model_fields, *_OF_ANY]
@@ -166,7 +174,7 @@ def acting(method: MethodConfig) -> tuple[MethodCard, dict[str, Any]]:
     Raises:
         InputError: if several do, or a part's code has changed since the configuration was made.
     """
-    cards = [(card_of(part), part.settings) for part in method.parts]
+    cards = [(card, part.settings) for card, part in zip(method.cards, method.parts, strict=True)]
     active = [pair for pair in cards if pair[0].doors()]
     if len(active) > 1:
         names = " and ".join(card.name for card, _ in active)
@@ -176,47 +184,7 @@ def acting(method: MethodConfig) -> tuple[MethodCard, dict[str, Any]]:
 
 def find_card(name: str) -> MethodCard:
     """The card called ``name``, or the one that has it as an alias, or that the function of that name makes."""
-    return _card(find("methods", name), {})
-
-
-def card_of(config: PartConfig) -> MethodCard:
-    """The card of a configuration's part, in whatever process.
-
-    Raises:
-        InputError: if there is no such part here, or its code is not the one that the configuration was made with.
-    """
-    look_up = _outside if config.code else _found
-    return _card(look_up(config.text or config.name, config.name, config.code), config.settings)
-
-
-def _found(text: str, name: str, code: str) -> Part:
-    part = find("methods", text)
-    if part.code != code:
-        raise InputError(
-            f"{name} is not what it was when this run was planned: its code is {part.code or 'ours'}, "
-            f"and was {code or 'ours'}; give the command again"
-        )
-    return part
-
-
-_outside = cache(_found)  # a file is read, and digested, at each look-up
-
-
-def _is_function(part: Part) -> bool:
-    return not isinstance(part.value, card_class(part.kind))
-
-
-def _card(part: Part, settings: Mapping[str, Any]) -> MethodCard:
-    """The part's card: itself, or what the function makes of those of the settings that are its arguments."""
-    if not _is_function(part):
-        return part.value
-    wanted = inspect.signature(part.value).parameters
-    if missing := [name for name, p in wanted.items() if p.default is p.empty and name not in settings]:
-        raise InputError(f"{part.name} needs {missing[0]}; write {part.name}({missing[0]}=...)")
-    card = part.value(**{name: settings[name] for name in wanted if name in settings})
-    if not isinstance(card, MethodCard):
-        raise InputError(f"{part.name} returns a {type(card).__name__}; it must return a MethodCard")
-    return card
+    return made(find("methods", name), {})
 
 
 def default_settings(card: MethodCard) -> dict[str, Any]:
@@ -264,12 +232,27 @@ def _defaults(function: Callable[..., Any] | None) -> dict[str, Any]:
 
 
 def model_config(text: str) -> ModelConfig:
-    """A model with settings, e.g. ``decoder`` or ``fnn(width=256,init_scale=0.1)``.
+    """A model with settings, e.g. ``decoder`` or ``fnn(width=256,init_scale=0.1)``; those not given have the defaults.
 
     Raises:
         InputError: for an unknown model or setting, or a value outside its range.
     """
     name, given = parse_call(text)
-    if name not in MODELS:
-        raise unknown("model", name, MODELS)
-    return checked(MODELS[name], name, **given)
+    part = find("models", name)
+    return ModelConfig(name=part.name, settings=made(part, given).settings(given), code=part.code, text=part.text)
+
+
+def task_config(text: str, model: ModelConfig | None = None, **split: Any) -> TaskConfig:
+    """A task with settings and its split, e.g. ``mul:97``, ``'a*b mod 97(layout=operands-first,b=1)'`` or ``mnist``.
+
+    Args:
+        text: what was typed, see :mod:`grokkit.tasks.named`.
+        model: whose card may have settings of the task that it takes unless told.
+        split: the other fields of :class:`TaskConfig`.
+
+    Raises:
+        InputError: for an unknown task or setting, a value outside its range, or a folder for a task without data.
+    """
+    part, settings = read_task(text, {} if model is None else model.card.task)
+    check_folder(part, text, split.get("data_dir"))
+    return checked(TaskConfig, "task", name=part.name, settings=settings, code=part.code, text=part.text, **split)
