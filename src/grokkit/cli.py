@@ -219,7 +219,7 @@ def report(folder: Annotated[Path, typer.Argument(help="a folder that `grokkit c
 
 def _report(store: Store, console: Console) -> None:
     from grokkit.analyse import leaderboard, verdict
-    from grokkit.report import TABLES, leaderboard_table, write_report
+    from grokkit.report import all_figures, leaderboard_table, table_names, write_report
     from grokkit.study.looks import DEFAULT_CLAIM, looked
     from grokkit.study.pace import at_pace, read_pace
 
@@ -227,7 +227,7 @@ def _report(store: Store, console: Console) -> None:
     done = store.finished(study["run_ids"])
     run_ids = [run_id for run_id in study["run_ids"] if run_id in done]
     runs, curves = store.load(run_ids)
-    tables = {name: store.load_table(name, run_ids) for name in TABLES}
+    tables = {name: store.load_table(name, run_ids) for name in table_names(all_figures())}
     if len(done) < len(study["run_ids"]):
         console.print(f"only {len(done)} of {len(study['run_ids'])} runs are finished; the report is of those")
     if not done:
@@ -240,12 +240,15 @@ def _report(store: Store, console: Console) -> None:
     rows = leaderboard(counted, study["methods"], study["baseline"], claim)
     verdict_text = verdict(rows, study)
     with console.status("drawing the report"):
-        paths = write_report(store.folder, study, runs, curves, tables, rows, verdict_text)
+        written = write_report(store.folder, study, runs, curves, tables, rows, verdict_text)
     console.print()
     console.print(leaderboard_table(rows, study, console.width))
     console.print()
     console.print(verdict_text, style="bold")
-    console.print(f"\nreport: {paths['report.html']}", soft_wrap=True)
+    console.print()
+    for name, failure in written.failures.items():
+        console.print(f"the figure {name} could not be drawn: {failure}", soft_wrap=True, markup=False)
+    console.print(f"report: {written.paths['report.html']}", soft_wrap=True)
 
 
 @app.command()
@@ -261,13 +264,12 @@ def bench(
 
     A ratio below 1 means that ours is faster; absolute times hold for this machine only.
     """
-    from grokkit.bench.row import choose
-    from grokkit.bench.rows import ROWS
-    from grokkit.bench.run import run, writable
+    from grokkit.bench.row import all_rows, choose
+    from grokkit.bench.show import run, writable
     from grokkit.call_syntax import split_list
     from grokkit.study.pool import cores
 
-    chosen = choose(ROWS, None if rows is None else split_list(rows))
+    chosen = choose(all_rows(), None if rows is None else split_list(rows))
     for option, value in (("--rounds", rounds), ("--threads", threads)):
         if value is not None and value < 1:
             raise InputError(f"{option} {value} is not possible: at least 1; leave it out for the default")

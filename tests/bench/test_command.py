@@ -7,10 +7,8 @@ import sys
 import pytest
 import torch
 
-import grokkit.bench
-from grokkit.bench import rows as table
-from grokkit.bench.measure import Duel
-from grokkit.bench.row import Row, measure
+from grokkit.bench.row import Row, all_rows, measure
+from grokkit.bench.timing import Duel
 from grokkit.cli import main
 
 
@@ -30,9 +28,9 @@ def bench(monkeypatch, capsys):
 
 def fake(name, plain, ours, **settings):
     return Row(
-        id=name,
-        about="nothing",
-        setup=lambda: Duel(lambda _: plain, ours, warmup=0, note=lambda: f"a note on {name}"),
+        name,
+        "nothing",
+        lambda: Duel(lambda _: plain, ours, warmup=0, note=lambda: f"a note on {name}"),
         rounds=4,
         seconds=1.0,
         **settings,
@@ -58,10 +56,10 @@ def test_the_table_says_what_was_met(bench, monkeypatch, tmp_path):
     rows = [
         fake("good", 0.002, lambda _: 0.001, target=0.5),
         fake("bad", 2.0, lambda _: 3.0, target=1.2),
-        fake("open", 1.0, lambda _: 1.0, target=None),
-        fake("elsewhere", 1.0, lambda _: 1.0, target=None, available=lambda: False, needs="a CUDA device"),
+        fake("open", 1.0, lambda _: 1.0),
+        fake("elsewhere", 1.0, lambda _: 1.0, available=lambda: False, needs="a CUDA device"),
     ]
-    monkeypatch.setattr(table, "ROWS", {row.id: row for row in rows})
+    monkeypatch.setattr("grokkit.bench.row.all_rows", lambda: {row.id: row for row in rows})
     status, out, _ = bench("--json", tmp_path / "bench.json")
     assert status == 0
     assert re.search(r"^good +2.00 +1.00 +0.500 +0.50–0.50 +0.5 met$", out, re.MULTILINE)
@@ -83,8 +81,8 @@ def test_ctrl_c_keeps_the_rows_that_are_done(bench, monkeypatch, tmp_path):
             raise KeyboardInterrupt
         return 1.0
 
-    rows = [fake("first", 2.0, lambda _: 1.0, target=None), fake("second", 2.0, interrupted, target=None)]
-    monkeypatch.setattr(table, "ROWS", {row.id: row for row in rows})
+    rows = [fake("first", 2.0, lambda _: 1.0), fake("second", 2.0, interrupted)]
+    monkeypatch.setattr("grokkit.bench.row.all_rows", lambda: {row.id: row for row in rows})
     status, out, _ = bench("--json", tmp_path / "bench.json")
     assert status == 130
     assert "stopped; 1 of 2 rows are done" in out
@@ -110,20 +108,11 @@ def test_bad_input_is_one_line_and_status_2(bench, args, message):
     assert re.search(message, err), err
 
 
-def test_without_the_plain_forms_the_remedy_is_said(bench, monkeypatch):
-    for name in [name for name in sys.modules if name.startswith("grokkit.bench.")]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setattr(grokkit.bench, "__path__", grokkit.bench.__path__[:1])
-    status, out, err = bench("--rows", "weak-fnn-step")
-    assert (status, out) == (2, "")
-    assert "are not installed; install grokkit anew" in err
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name in table.ROWS if name not in {"time-to-95", "weak-stage", "xor-step"}])
+@pytest.mark.parametrize("name", [name for name in all_rows() if name not in {"time-to-95", "weak-stage", "xor-step"}])
 def test_every_row_can_be_measured(name, monkeypatch):
-    monkeypatch.setattr("grokkit.bench.hundred.PARAMETERS", 1_000_000)  # seconds instead of minutes
-    row = table.ROWS[name]
+    monkeypatch.setattr("grokkit.bench.methods._LARGE", 1_000_000)  # seconds instead of minutes
+    row = all_rows()[name]
     if not row.available():
         pytest.skip(f"needs {row.needs}")
     result = measure(row, rounds=1, threads=1)

@@ -10,8 +10,10 @@ from collections.abc import Callable
 
 import torch
 
-from grokkit.bench.measure import Duel
+from grokkit.bench.row import ON_GPU, row
+from grokkit.bench.settings import GROKFAST
 from grokkit.bench.steps import plain_decoder_step, random_batches
+from grokkit.bench.timing import Duel
 from grokkit.train.config import RunConfig
 from grokkit.train.feed import Feed
 from grokkit.train.graph import Graphed
@@ -19,10 +21,6 @@ from grokkit.train.program import Program
 from grokkit.train.setup import build_batches, build_problem
 
 _STEPS = 64  # a round
-
-
-def has_gpu() -> bool:
-    return torch.cuda.is_available()
 
 
 def member_step(config: RunConfig, members: int, device: str = "cuda") -> Duel:
@@ -73,3 +71,15 @@ def _timed(work: Callable[[], object], device: str) -> float:
     if device == "cuda":
         torch.cuda.synchronize()
     return time.perf_counter() - start
+
+
+def _member_row(id: str, members: int, target: float | None) -> None:
+    about = f"a plain step of one run, and a member's of {members} in one program, as a CUDA graph"
+    row(id, about, lambda: member_step(GROKFAST, members), target=target, rounds=10, seconds=20, **ON_GPU)
+
+
+_member_row("gpu-step", 1, 0.125)
+_member_row("gpu-seeds-1", 1, None)
+_member_row("gpu-seeds-8", 8, None)
+_member_row("gpu-seeds-64", 64, None)
+_member_row("gpu-seeds-256", 256, 0.02)

@@ -68,8 +68,10 @@ class Kept:
         """Whether all of the state of ``params`` lies where it was left."""
         if self._form is None:
             return False
-        _, strange = self._entries.look(store, named)
-        return not strange.keys() & params.keys() and self._shared.known(store) is not None
+        if self._shared.paths and self._shared.known(store) is None:
+            return False
+        # Without columns of its own, no parameter can lack any: there may be only shared state, or none at all.
+        return not self._entries.paths or not self._entries.look(store, named)[1].keys() & params.keys()
 
     def export(self, store: Store, named: Named, optimizer: Any, state_dict: dict[str, Any]) -> dict[str, Any]:
         """The ``state_dict`` of ``optimizer``, which may be a wrapper, with all that is kept."""

@@ -7,12 +7,12 @@ from html import escape
 from typing import Any
 
 from grokkit.analyse.claims import Claim, claimed_cost, claims
+from grokkit.analyse.format import NOT_REACHED, number, number_interval, p_value, ratio, whole
 from grokkit.analyse.leaderboard import ratio_keys
 from grokkit.analyse.survival import Cost
 from grokkit.analyse.target import Measure, best_shown, best_text, target_of
-from grokkit.analyse.words import NOT_REACHED, number, number_interval, p_value, ratio, whole
 from grokkit.report.html import cell, swatch, table
-from grokkit.report.looks import looks
+from grokkit.report.style import styles_of
 from grokkit.report.table import costs_in_order, ratio_cell
 
 _COST_HEADS: dict[Cost, str] = {"steps": "steps", "seconds": "seconds", "flops": "FLOPs"}
@@ -38,7 +38,7 @@ def leaderboard_table(rows: Sequence[Mapping[str, Any]], study: Mapping[str, Any
         "log-rank<br>p",
         *(f"best held-out<br>{measure}" for measure in best),
     ]
-    styles = looks(study["methods"])
+    styles = styles_of(study["methods"])
     body = []
     for row in rows:
         missing = NOT_REACHED if row["runs"] else "no runs"

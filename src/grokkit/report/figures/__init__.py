@@ -1,57 +1,56 @@
-"""The figures: for each, a function that returns its numbers as a frame, and one that draws them."""
+"""The pictures of the report, one module each, found by looking."""
 
-from grokkit.report.figures.amplifier import amplifier_chart, amplifier_data, divergence_data
-from grokkit.report.figures.cost import cost_chart, cost_data, cost_height, has_start
-from grokkit.report.figures.curves import (
-    curve_chart,
-    learning_chart,
-    median_curve_data,
-    seed_curves_data,
-    target_columns,
-)
-from grokkit.report.figures.embedding import (
-    circle_chart,
-    circle_data,
-    embedding_charts,
-    pca_chart,
-    pca_data,
-    spectrum_chart,
-    spectrum_data,
-)
-from grokkit.report.figures.fraction import fraction_chart, fraction_data
-from grokkit.report.figures.predictions import predictions_chart, predictions_data
-from grokkit.report.figures.quality import quality_chart, quality_data
-from grokkit.report.figures.quick_checks import quick_checks_data
-from grokkit.report.figures.times import times_chart, times_data, times_height
+from __future__ import annotations
 
-__all__ = [
-    "amplifier_chart",
-    "amplifier_data",
-    "circle_chart",
-    "circle_data",
-    "cost_chart",
-    "cost_data",
-    "cost_height",
-    "curve_chart",
-    "divergence_data",
-    "embedding_charts",
-    "fraction_chart",
-    "fraction_data",
-    "has_start",
-    "learning_chart",
-    "median_curve_data",
-    "pca_chart",
-    "pca_data",
-    "predictions_chart",
-    "predictions_data",
-    "quality_chart",
-    "quality_data",
-    "quick_checks_data",
-    "seed_curves_data",
-    "spectrum_chart",
-    "spectrum_data",
-    "target_columns",
-    "times_chart",
-    "times_data",
-    "times_height",
-]
+import importlib
+import pkgutil
+from collections.abc import Iterator
+from importlib.metadata import EntryPoint, entry_points
+
+from grokkit.errors import InputError
+from grokkit.report.figure import Figure, View
+
+GROUP = "grokkit.figures"
+
+
+def all_figures() -> list[Figure]:
+    """The figures of the modules beside this file, then those that installed packages name as entry points.
+
+    An entry point that cannot be loaded, or whose name is taken, is a figure that fails to be drawn, and so is named
+    where it would have stood.
+    """
+    figures = list(_ours())
+    names = {figure.name for figure in figures}
+    for point in entry_points(group=GROUP):
+        figure = _loaded(point)
+        if figure.name in names:
+            figure = _broken(point, InputError(f"another figure is named {figure.name}"))
+        names.add(figure.name)
+        figures.append(figure)
+    return figures
+
+
+def _ours() -> Iterator[Figure]:
+    for found in pkgutil.iter_modules(__path__):
+        module = importlib.import_module(f"{__name__}.{found.name}")
+        for value in vars(module).values():
+            if isinstance(value, Figure):
+                yield value
+
+
+def _loaded(point: EntryPoint) -> Figure:
+    try:
+        figure = point.load()
+    except Exception as error:
+        return _broken(point, error)
+    if not isinstance(figure, Figure):
+        return _broken(point, InputError(f"{point.value} is a {type(figure).__name__}, not a grokkit.report.Figure"))
+    return figure
+
+
+def _broken(point: EntryPoint, error: Exception) -> Figure:
+    def fail(view: View) -> None:
+        raise error
+
+    name = "".join(letter if letter.isalnum() and letter.isascii() else "-" for letter in point.name.lower())
+    return Figure(name=f"entry-point-{name}", section=point.name, title=point.name, data=fail, draw=lambda *_: [])

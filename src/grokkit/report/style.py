@@ -15,17 +15,17 @@ SHAPES = ("circle", "square", "diamond", "triangle-up", "cross", "triangle-down"
 NOT_REACHED_SHAPE = "triangle-right"  # kept out of SHAPES: open, it means "later than this"
 
 
-class Look(NamedTuple):
+class Style(NamedTuple):
     color: str
     dash: tuple[int, ...]
     shape: str
 
 
-def looks(methods: Sequence[str]) -> dict[str, Look]:
-    """The look of each method by its place in the study. The cycles have lengths 7, 9 and 6, so the pair of
+def styles_of(methods: Sequence[str]) -> dict[str, Style]:
+    """The style of each method by its place in the study. The cycles have lengths 7, 9 and 6, so the pair of
     colour and dash repeats only after 63 methods."""
     return {
-        method: Look(COLORS[i % len(COLORS)], DASHES[i % len(DASHES)], SHAPES[i % len(SHAPES)])
+        method: Style(COLORS[i % len(COLORS)], DASHES[i % len(DASHES)], SHAPES[i % len(SHAPES)])
         for i, method in enumerate(methods)
     }
 

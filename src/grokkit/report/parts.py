@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from grokkit.report.looks import looks
+from grokkit.report.style import styles_of
 
 # Mantissas of ticks, coarse to fine: the first that gives three ticks in the domain is used.
 _MANTISSAS = (
@@ -91,6 +91,11 @@ def drawn_of(methods: Sequence[str], data: pl.DataFrame) -> list[str]:
     return [method for method in methods if method in data["method"]]
 
 
+def of_first_seeds(table: pl.DataFrame) -> pl.DataFrame:
+    """The rows of each method's first seed."""
+    return table.filter(pl.col("seed") == pl.col("seed").min().over("method"))
+
+
 def log_x(field: str, title: str, low: float, high: float, tick_format: str = "~s") -> alt.X:
     """A logarithmic x encoding over exactly [low, high]."""
     return alt.X(
@@ -104,11 +109,11 @@ def log_x(field: str, title: str, low: float, high: float, tick_format: str = "~
 
 def method_color(methods: Sequence[str], legend: Sequence[str] = ()) -> alt.Color:
     """The methods' colours; those of ``legend`` are explained beside the chart."""
-    styles = looks(methods)
+    styles = styles_of(methods)
     return alt.Color(
         "method",
         type="nominal",
-        scale=alt.Scale(domain=list(styles), range=[look.color for look in styles.values()]),
+        scale=alt.Scale(domain=list(styles), range=[style.color for style in styles.values()]),
         legend=alt.Legend(values=list(legend), columns=_columns(legend), symbolType="stroke", symbolOpacity=1)
         if legend
         else None,
@@ -117,8 +122,8 @@ def method_color(methods: Sequence[str], legend: Sequence[str] = ()) -> alt.Colo
 
 def method_dash(methods: Sequence[str], legend: Sequence[str] = ()) -> alt.StrokeDash:
     """The methods' dashes, as :func:`method_color`."""
-    styles = looks(methods)
-    dashes: list[Any] = [list(look.dash) for look in styles.values()]
+    styles = styles_of(methods)
+    dashes: list[Any] = [list(style.dash) for style in styles.values()]
     return alt.StrokeDash(
         "method",
         type="nominal",

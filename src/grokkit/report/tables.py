@@ -9,10 +9,10 @@ from typing import Any
 
 import polars as pl
 
+from grokkit.analyse.format import NOT_REACHED, number, whole
 from grokkit.analyse.target import MEASURES, Measure, best_text, target_of
-from grokkit.analyse.words import NOT_REACHED, number, whole
-from grokkit.report.html import cell, swatch, table, terms_list
-from grokkit.report.looks import looks
+from grokkit.report.html import cell, flops, swatch, table, terms_list
+from grokkit.report.style import styles_of
 
 
 def runs_table(runs: pl.DataFrame, methods: Sequence[str]) -> str:
@@ -40,7 +40,7 @@ def runs_table(runs: pl.DataFrame, methods: Sequence[str]) -> str:
             cell(whole(run["steps"]), ""),
             cell(number(run["train_seconds"]), ""),
             cell(number(run["eval_seconds"]), ""),
-            cell(_flops(run["flops"]), ""),
+            cell(flops(run["flops"]), ""),
             cell(_mebibytes(run["peak_memory_bytes"]), ""),
             *(
                 cell(best_text(measure, run[f"{when}_test_{measure}"]), "")
@@ -53,39 +53,17 @@ def runs_table(runs: pl.DataFrame, methods: Sequence[str]) -> str:
     return table("Every run", head, body, tall=True)
 
 
-def attempts_table(attempts: pl.DataFrame, methods: Sequence[str]) -> str:
-    """A row for each weak model, of the table ``attempts`` of the runs that have it."""
-    head = ["method", "seed", "weak model", "its seed", "steps", "validation<br>accuracy", "seconds", "FLOPs", "used"]
-    place = {method: i for i, method in enumerate(methods)}
-    ordered = sorted(attempts.to_dicts(), key=lambda row: (place[row["method"]], row["seed"], row["attempt"]))
-    body = [
-        [
-            escape(row["method"]),
-            cell(str(row["seed"])),
-            cell(escape(row["weak"])),
-            cell(whole(row["seed_of_weak"])),
-            cell(whole(row["steps"])),
-            cell(_accuracy(row["validation_accuracy"])),
-            cell(number(row["seconds"])),
-            cell(_flops(row["flops"])),
-            cell("yes" if row["chosen"] else "–"),
-        ]
-        for row in ordered
-    ]
-    return table("Weak models tried", head, body, tall=True)
-
-
 def methods_table(study: Mapping[str, Any]) -> str:
     details = study.get("methods_detail", {})
     body = []
-    for method, look in looks(study["methods"]).items():
+    for method, style in styles_of(study["methods"]).items():
         detail = details.get(method, {})
         what = escape(str(detail.get("title", "")))
         if summary := detail.get("summary"):
             what += f"<small>{escape(str(summary))}</small>"
         body.append(
             [
-                swatch(look) + escape(method),
+                swatch(style) + escape(method),
                 ("text", what),
                 ("text", escape(settings(detail.get("optimizer", "")))),
                 ("text", escape(settings(detail.get("settings", {})))),
@@ -159,14 +137,6 @@ def _depth(run: Mapping[str, Any]) -> str:
 
 def _resolution(steps: int | None) -> str:
     return "" if steps is None else f"−{whole(steps)}"
-
-
-def _flops(count: float | None) -> str:
-    return "–" if count is None else f"{count:.2e}"
-
-
-def _accuracy(fraction: float | None) -> str:
-    return "–" if fraction is None else f"{100 * fraction:.1f} %"
 
 
 def _mebibytes(size: int | None) -> str:

@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 import polars as pl
 import pytest
 
-from grokkit.report import sections
+from grokkit.report import tables
 from grokkit.study.store import RUNS
 
 
@@ -34,7 +34,7 @@ def shown(*records):
     usual = {"method": "adamw", "seed": 0, "status": "generalized", "steps": 500, "final_test_accuracy": 1.0}
     rows = [{name: {**usual, **record}.get(name) for name in RUNS} for record in records]
     rows = [{**row, "config": json.dumps(row["config"] or {})} for row in rows]
-    head, *body = _Rows(sections.runs_table(pl.DataFrame(rows, schema=RUNS), ["adamw"])).rows
+    head, *body = _Rows(tables.runs_table(pl.DataFrame(rows, schema=RUNS), ["adamw"])).rows
     return [dict(zip(head, row, strict=True)) for row in body]
 
 
