@@ -29,7 +29,7 @@ from grokkit.errors import InputError, unknown
 from grokkit.outside import import_file, provenance
 
 KINDS: dict[str, tuple[str, str]] = {
-    "methods": ("grokkit.methods", "grokkit.methods.card:MethodCard"),
+    "methods": ("grokkit.methods", "grokkit.methods.contract:MethodCard"),
     "models": ("grokkit.models", "grokkit.models.card:ModelCard"),
     "tasks": ("grokkit.tasks", "grokkit.tasks.card:TaskCard"),
 }

@@ -12,10 +12,10 @@ from torch import Tensor
 
 from grokkit.errors import InputError
 from grokkit.files import read_pinned
+from grokkit.methods.contract import TransferData
 from grokkit.methods.groktransfer.given import GIVEN, given_embedding, random_embedding
 from grokkit.methods.groktransfer.ladder import LADDER, Rule, WeakStage, climb, full_rank, rungs
 from grokkit.methods.groktransfer.weak import fill_unseen, parse_weak, varying_places
-from grokkit.methods.lesson import Lesson
 
 _RANDOM = re.compile(r"random-d([1-9]\d*)")
 _FULL_RANK = re.compile(r"fullrank-w([1-9]\d*)")
@@ -36,7 +36,7 @@ def check_source(weak: str) -> None:
 
 
 def find_embedding(
-    weak: str, lesson: Lesson, *, width: int, rule: Rule, seed: int, ladder: Sequence[str] = LADDER
+    weak: str, lesson: TransferData, *, width: int, rule: Rule, seed: int, ladder: Sequence[str] = LADDER
 ) -> WeakStage:
     """An embedding for a target of ``width``, and what it took.
 

@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 
 from grokkit.errors import InputError
+from grokkit.methods.contract import Examples, TransferData
 from grokkit.methods.groktransfer.factorized import embedding_of
-from grokkit.methods.lesson import Examples, Lesson
 from grokkit.models import FNN, LSTM, MLP, Bag, Decoder
 from grokkit.rng import stream
 
@@ -59,7 +59,7 @@ class WeakModel:
         sizes = "".join(f"-{letter}{getattr(self, _SIZES[letter])}" for letter in required)
         return f"{self.kind}{sizes}" + (f"-l{self.depth}" if self.depth != _DEPTHS[self.kind] else "")
 
-    def build(self, lesson: Lesson, inputs: Tensor, seed: int) -> FNN | Decoder | MLP | Bag | LSTM:
+    def build(self, lesson: TransferData, inputs: Tensor, seed: int) -> FNN | Decoder | MLP | Bag | LSTM:
         """With PyTorch's default initial weights, drawn from ``seed``'s stream.
 
         Raises:
@@ -123,7 +123,7 @@ def parse_weak(name: str) -> WeakModel:
 class Trial:
     """One weak model in training."""
 
-    def __init__(self, weak: WeakModel, lesson: Lesson, *, lr: float, wd: float, seed: int) -> None:
+    def __init__(self, weak: WeakModel, lesson: TransferData, *, lr: float, wd: float, seed: int) -> None:
         self.weak, self.seed = weak, seed
         self.steps, self.flops, self.seconds = 0, 0, 0.0
         self.train_accuracy = self.validation_accuracy = 0.0
