@@ -10,7 +10,7 @@ from grokkit.errors import InputError, unknown
 from grokkit.train.config import IDENTITY_VERSION, MethodConfig, RunConfig, checked
 from grokkit.train.doors import doors_of
 from grokkit.train.problem import build_problem, set_apart
-from grokkit.train.resolve import card_of, method_config
+from grokkit.train.resolve import method_config
 from grokkit.train.setup import build_model
 
 
@@ -122,7 +122,7 @@ def _label(asked: str, option: str, configs: dict[str, MethodConfig], task: str)
 
 
 def _detail(config: MethodConfig) -> dict[str, Any]:
-    cards = [card_of(part) for part in config.parts]
+    cards = config.cards
     own = {key: value for part in config.parts for key, value in part.settings.items()}
     return {
         "title": config.name,
