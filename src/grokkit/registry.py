@@ -148,7 +148,8 @@ def _built_in(kind: str) -> dict[str, Part]:
         for value in vars(import_module(info.name)).values():
             if isinstance(value, card_class(kind)):
                 assert found.get(value.name, (None, None, value))[2] is value, f"two {kind} are called {value.name}"
-                code = f"revision {value.revision}" if value.revision else ""
+                revision = getattr(value, "revision", 0)  # a figure or a probe changes no result, so it has none
+                code = f"revision {revision}" if revision else ""
                 found[value.name] = Part(kind, value.name, value, "grokkit", code, value.name)
     return found
 
