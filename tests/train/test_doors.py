@@ -8,6 +8,7 @@ from groups import assert_same_run, group_of
 from grokkit.errors import InputError
 from grokkit.methods.contract import MethodCard, StartResult
 from grokkit.models.classes import classes_of
+from grokkit.study.plan import make_plan
 from grokkit.train import loop
 from grokkit.train.doors import Doors, OwnPart, doors_of, is_stackable
 from grokkit.train.groups import plan_groups
@@ -113,6 +114,7 @@ def test_a_step_is_loss_backward_clip_gradient_optimizer_weights(tiny, monkeypat
     assert float(moved.norm()) == pytest.approx(0.25, rel=1e-4), "clipped by the loop, then by the method"
     for name, p in engine.model.named_parameters():
         torch.testing.assert_close(p.detach(), 0.5 * stepped[name], msg="the weights' door is the last")
+    monkeypatch.undo()
     bare = begin_alone(tiny("adamw"))
     bare.take_step(bare.members[0].batches.next(), is_last=True)
     for name, g in engine._raw.items():
@@ -214,3 +216,23 @@ def test_a_model_may_say_the_classes_of_its_parameters(tiny):
     model.parameter_classes = lambda: {"head.weight": "tail"}
     with pytest.raises(InputError, match="unknown class of head.weight 'tail'"):
         classes_of(model)
+
+
+def test_the_study_names_whose_optimizer_it_is_and_whose_is_ignored(tiny):
+    config = tiny("adamw")
+    shared = {name: getattr(config, name) for name in ("task", "model", "budget", "batch_size")}
+    methods = ["zero-head+grokfast-ema", "grokfast-ema+muon", "adamw+row-clip"]
+    plan = make_plan(methods=methods, seeds=1, baseline=None, command="test", **shared)
+    found = {run.method.name: plan.study["methods_detail"][run.method.label] for run in plan.runs}
+    assert found["grokfast-ema+zero-head"]["optimizers_ignored"] == []
+    assert found["grokfast-ema+zero-head"]["optimizer"]["lr"] == CARDS["grokfast-ema"].base["lr"]
+    assert found["grokfast-ema+muon"]["optimizers_ignored"] == ["grokfast-ema"]
+    assert found["grokfast-ema+muon"]["optimizer"] == {"optimizer": "muon", "lr_warmup": 10, "max_grad_norm": None}
+    assert found["adamw+row-clip"]["optimizer"]["lr"] == CARDS["adamw"].base["lr"]
+
+
+@pytest.mark.parametrize("setting", ["beta1=0.5", "optimizer=sgd"])
+def test_an_optimizer_s_settings_that_would_do_nothing_are_refused(setting):
+    with pytest.raises(InputError, match="unknown setting of muon"):
+        method_config(f"muon({setting})")
+    assert method_config("muon(lr_warmup=3)").optimizer.lr_warmup == 3

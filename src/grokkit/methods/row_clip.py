@@ -71,11 +71,11 @@ ROW_CLIP = MethodCard(
     weights=row_clip,
     smallest={"c": 0.3},
     off={"c": 1e30},
-    departures="cliptogrok leaves embeddings and head out, and starts them with rows at c; here every matrix is clipped, "
-    "and nothing is done before the first step. Its decay is 0; here the optimizer has its own unless told.",
+    departures="cliptogrok leaves embeddings and head out, and starts them with rows at c; here every matrix is "
+    "clipped, and nothing is done before the first step. Its decay is 0; here the optimizer has its own unless told.",
     citation="""@article{srivastava2014dropout,
   title = {Dropout: A Simple Way to Prevent Neural Networks from Overfitting},
-  author = {Srivastava, Nitish and Hinton, Geoffrey and Krizhevsky, Alex and Sutskever, Ilya and Salakhutdinov, R.},
+  author = {Srivastava, Nitish and Hinton, Geoffrey and Krizhevsky, Alex and others},
   journal = {Journal of Machine Learning Research},
   year = {2014}
 }""",
