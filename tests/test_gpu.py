@@ -12,12 +12,11 @@ from grokkit.study.execute import execute
 from grokkit.study.plan import make_plan
 from grokkit.study.store import Store
 from grokkit.testing.excitation import gradients, parameters
-from grokkit.train import batched
-from grokkit.train.batched import train_group
+from grokkit.train import together
 from grokkit.train.config import EvaluationConfig
 from grokkit.train.graph import Graphed
+from grokkit.train.loop import train, train_group
 from grokkit.train.resolve import model_config, task_config
-from grokkit.train.trainer import train
 
 pytestmark = [
     pytest.mark.gpu,
@@ -124,7 +123,7 @@ def test_n_calls_are_n_executions_recorded_or_not():
 def test_recorded_equals_eager(float64, monkeypatch, method, model):
     configs = group_of(method, model, budget=60)
     recorded = train_group(configs, device="cuda:0")
-    monkeypatch.setattr(batched, "Graphed", Eager)
+    monkeypatch.setattr(together, "Graphed", Eager)
     for run, expected in zip(recorded, train_group(configs, device="cuda:0"), strict=True):
         assert_same_run(run, expected, SHARP)
 

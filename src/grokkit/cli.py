@@ -118,7 +118,7 @@ def compare(
     from grokkit.study.store import Store
     from grokkit.tasks.named import card_of, read_task
     from grokkit.train.config import EvaluationConfig, checked
-    from grokkit.train.plan import choose_device
+    from grokkit.train.groups import choose_device
     from grokkit.train.resolve import model_config, task_config
 
     if claim not in (None, *COSTS):
@@ -175,7 +175,7 @@ def _compare(plan: Plan, store: Store, workers: int, device: str) -> None:
     from grokkit.study.execute import execute
     from grokkit.study.looks import continued
     from grokkit.study.pace import study_pace
-    from grokkit.train.plan import plan_groups
+    from grokkit.train.groups import plan_groups
 
     console = Console(highlight=False)
     methods, seeds = plan.study["methods"], plan.study["seeds"]
@@ -312,9 +312,9 @@ def card(name: Annotated[str, typer.Argument(help="a method; see `grokkit method
         ("cost", found.cost),
         ("FLOPs", "none but the model's: entry by entry" if found.flops is None else "products of its own are counted"),
         ("settings", _shown(default_settings(found)) or "none of its own"),
-        ("optimizer", _shown(found.optimizer)),
+        ("optimizer", _shown(found.base)),
         ("rows apart", f"held_out={found.held_out}, a share of the training rows; any method takes it"),
-        ("source", found.optimizer_source),
+        ("source", found.base_source),
         *((f"on {task}", f"{_shown(recipe.settings)}; {recipe.source}") for task, recipe in found.recipes.items()),
         ("tuned", found.tuned),
         ("departures", found.departures),

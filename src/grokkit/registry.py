@@ -28,7 +28,8 @@ from grokkit.outside import import_file, provenance
 
 KINDS: dict[str, tuple[str, str]] = {
     "figures": ("grokkit.report.figures", "grokkit.report.figure:Figure"),
-    "methods": ("grokkit.methods", "grokkit.methods.card:MethodCard"),
+    "methods": ("grokkit.methods", "grokkit.methods.contract:MethodCard"),
+    "probes": ("grokkit.probe", "grokkit.probe.contract:Probe"),
     "tasks": ("grokkit.tasks", "grokkit.tasks.card:TaskCard"),
     "models": ("grokkit.models", "grokkit.models.card:ModelCard"),
 }

@@ -13,8 +13,8 @@ from grokkit.bench.settings import FNN, GROKFAST
 from grokkit.bench.steps import OurStep, plain_decoder_step, plain_fnn_step, random_batches
 from grokkit.models import FNN as OurFnn
 from grokkit.models import Decoder
+from grokkit.train.loop import train
 from grokkit.train.resolve import method_config, model_config, task_config
-from grokkit.train.trainer import train
 
 
 def same_weights(ours, plain):

@@ -7,8 +7,8 @@ from grokkit.bench import runs
 from grokkit.bench.settings import TRANSFER_SCRATCH, TRANSFER_TARGET, XOR
 from grokkit.bench.steps import OurStep
 from grokkit.bench.timing import alternate
+from grokkit.train.problem import build_problem
 from grokkit.train.resolve import method_config, model_config, task_config
-from grokkit.train.setup import build_problem
 
 
 @pytest.fixture

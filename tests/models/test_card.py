@@ -7,9 +7,9 @@ from grokkit.errors import InputError
 from grokkit.registry import parts
 from grokkit.tasks import make_task
 from grokkit.train.config import RunConfig, checked
+from grokkit.train.loop import train
 from grokkit.train.resolve import method_config, model_config, task_config
 from grokkit.train.setup import build_model
-from grokkit.train.trainer import train
 
 # Sum, and sum of squares, of all initial weights at seed 3, in float64: those of the first release.
 WEIGHTS = {

@@ -6,8 +6,8 @@ from grokkit.study.execute import execute
 from grokkit.study.plan import make_plan
 from grokkit.study.store import Store
 from grokkit.train.config import EvaluationConfig, RunConfig
+from grokkit.train.loop import train
 from grokkit.train.resolve import method_config, model_config, task_config
-from grokkit.train.trainer import train
 
 # Steps to a sustained 95 % at most. A run amplifies rounding, so that another processor's run of the same seed is as
 # far from ours as another seed's. Five seeds took 381 to 657, 330 to 478, 759 to 957 and 877 to 1527 steps, and the

@@ -24,8 +24,8 @@ from grokkit.methods.neuralgrok.amplifier import Amplifier
 from grokkit.methods.neuralgrok.curve import evaluate_, tabulate
 from grokkit.rng import stream
 from grokkit.train.config import RunConfig
+from grokkit.train.problem import build_problem
 from grokkit.train.resolve import method_config
-from grokkit.train.setup import build_problem
 from grokkit.transform import GradientTransform
 
 _STEPS = 8  # a round; NeuralGrok takes an outer step at two of them

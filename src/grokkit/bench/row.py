@@ -18,7 +18,7 @@ import torch
 from grokkit.bench.timing import Comparison, Duel, alternate, compare
 from grokkit.errors import InputError, unknown
 from grokkit.files import atomic_write
-from grokkit.train.run import provenance
+from grokkit.train.record import provenance
 
 _MODULES = ("steps", "methods", "runs", "gpu")
 

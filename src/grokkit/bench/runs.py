@@ -28,9 +28,11 @@ from grokkit.study.pool import Event, cores, run_pool
 from grokkit.tasks import XorTask
 from grokkit.train.allocator import keep_freed_memory
 from grokkit.train.config import RunConfig
+from grokkit.train.doors import doors_of
+from grokkit.train.loop import train
+from grokkit.train.problem import build_batches, build_problem, transfer_data
 from grokkit.train.resolve import method_config
-from grokkit.train.setup import build_batches, build_lesson, build_model, build_problem, build_start
-from grokkit.train.trainer import train
+from grokkit.train.setup import build_model
 
 _RUNS = 2  # at once
 _STEPS = 100  # of each of them
@@ -99,9 +101,8 @@ def weak_stage() -> Duel:
 
     def find(seed: int) -> float:
         config = TRANSFER_TARGET.model_copy(update={"seed": seed})
-        start, problem = build_start(config.method), build_problem(config)
-        assert start is not None
-        found = start.find(build_model(config.model, problem.task, seed), build_lesson(problem), seed)
+        (start,), problem = doors_of(config.method).starts(), build_problem(config)
+        found = start(build_model(config.model, problem.task, seed), transfer_data(problem), seed)
         attempts = found.tables["attempts"]
         weak.append(str(attempts["weak"][attempts["chosen"].index(True)]))
         return found.seconds

@@ -22,41 +22,27 @@ from grokkit.bench.timing import Duel, timed
 from grokkit.models.matmul import Precision, precision
 from grokkit.rng import stream
 from grokkit.tasks import Task
+from grokkit.train.alone import ROWS_AT_ONCE
 from grokkit.train.config import RunConfig
-from grokkit.train.setup import attach_method, build_model, build_optimizer, build_problem, build_task
-from grokkit.train.trainer import ROWS_AT_ONCE
+from grokkit.train.loop import begin_alone
+from grokkit.train.problem import build_problem
+from grokkit.train.setup import build_model, build_task
 
 _BATCHES = 64  # then they come again
 
 
 class OurStep:
-    """A step as the lab takes it, with the lab's model and optimizer."""
+    """A step as the lab takes it: the engine of a run alone, on these batches in turn."""
 
     def __init__(self, config: RunConfig, batches: Iterable[Tensor]) -> None:
-        problem = build_problem(config)
-        self.task, self._outer_rows = problem.task, problem.outer
-        self.model = build_model(config.model, self.task, config.seed)
-        self.optimizer = build_optimizer(config.method.optimizer, self.model)
-        _, self._bilevel = attach_method(config.method, self.model, self.optimizer, config.seed)
+        self.engine = begin_alone(config)
+        self.model, self.optimizer = self.engine.model, self.engine.optimizer
         self._precision: Precision = config.precision
-        self._rows = self._inputs = self._targets = torch.empty(0)
         self._batches = cycle(batches)
 
     def __call__(self) -> None:
-        rows = next(self._batches)
-        if rows is not self._rows:  # as the trainer, which looks up a full batch once
-            self._rows, self._inputs, self._targets = rows, self.task.inputs_NT[rows], self.task.targets_N[rows]
         with precision(self._precision):
-            loss = self.task.loss(self.model(self._inputs), self._targets)
-            self.optimizer.zero_grad()
-            loss.backward()
-            if self._bilevel is not None:
-                self._bilevel.outer_step(outer_loss=self._outer_loss)
-        self.optimizer.step()
-
-    def _outer_loss(self) -> Tensor:
-        rows = self._outer_rows
-        return self.task.loss(self.model(self.task.inputs_NT[rows]), self.task.targets_N[rows])
+            self.engine.take_step(next(self._batches))
 
 
 class PlainStep:

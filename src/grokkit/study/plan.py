@@ -8,8 +8,10 @@ from typing import Any
 
 from grokkit.errors import InputError, unknown
 from grokkit.train.config import IDENTITY_VERSION, MethodConfig, RunConfig, checked
+from grokkit.train.doors import doors_of
+from grokkit.train.problem import build_problem, set_apart
 from grokkit.train.resolve import card_of, method_config
-from grokkit.train.setup import build_model, build_problem, build_start, set_apart
+from grokkit.train.setup import build_model
 
 
 @dataclass(frozen=True)
@@ -61,8 +63,7 @@ def make_plan(
     model = build_model(first.model, problem.task, first.seed)
     for config in configs.values():
         set_apart(config, problem.split.train, first.seed)
-        if (start := build_start(config)) is not None:
-            start.check(model)
+        doors_of(config).check(model)
     labels = list(configs)
     reference = labels[0] if baseline is None else _label(baseline, "baseline", configs, spec)
     if baseline is None and "adamw" in configs:

@@ -118,7 +118,7 @@ class MethodConfig(Config):
 
 
 class EvaluationConfig(Config):
-    """When and on what to evaluate; see :mod:`grokkit.train.watch`.
+    """When and on what to evaluate; see :mod:`grokkit.train.evaluation_schedule`.
 
     The grid: ``every`` steps, and ``growth`` of the steps taken once that is more, so a resolution of ``every``
     steps early and of 3 % later. Full evaluations see ``train_rows`` fixed random rows of the training part and the

@@ -10,7 +10,8 @@ from grokkit.call_syntax import parse_call, show_call, split_list
 from grokkit.errors import InputError, unknown
 from grokkit.files import pinned
 from grokkit.methods import MethodCard
-from grokkit.methods.card import EXCLUSIVE
+from grokkit.methods.contract import EXCLUSIVE
+from grokkit.methods.settings import settings_of
 from grokkit.models.card import card_of as model_card
 from grokkit.registry import Part, card_class, find, parts
 from grokkit.tasks.named import check_folder, read_task
@@ -27,7 +28,7 @@ class _Written(NamedTuple):
     given: dict[str, Any]
     """What is written and is of the optimizer, or one of :data:`_OF_ANY`."""
     usual: Mapping[str, Any]
-    """What holds where nothing is written: the card's optimizer, and the task's recipe."""
+    """What holds where nothing is written: the card's base, and the task's recipe."""
     shown: dict[str, Any]
     """Of its own settings those that are not the default."""
 
@@ -60,7 +61,9 @@ def method_config(text: str, task: str = "") -> MethodConfig:
         names = [part.config.name for part in written if door in part.card.doors()]
         if len(names) > 1:
             raise InputError(f"{names[0]} and {names[1]} cannot be combined: both are a {door}; take one of them")
-    base = next((part for part in written if part.card.optimizer), written[0])
+    # The optimizer is of the part that brings one of its own, else of the first that states the settings of one.
+    bringing = [part for part in written if part.card.optimizer is not None]
+    base = next((part for part in [*bringing, *written] if part.card.base), written[0])
     what = base.config.name
     for part in (part for part in written if part is not base):
         name = part.config.name
@@ -83,7 +86,7 @@ def method_config(text: str, task: str = "") -> MethodConfig:
     changed = _changed(checked(OptimizerConfig, what, **usual), optimizer)
     changed |= {key: getattr(config, key) for key, (value, default) in of_any.items() if value != default}
     calls = []
-    for part in _in_order(written, lambda part: (part is not base, bool(part.card.optimizer), part.config.name)):
+    for part in _in_order(written, lambda part: (part is not base, bool(part.card.base), part.config.name)):
         shown = {**part.shown, **(changed if part is base else {})}
         calls.append(show_call(part.config.name, {key: shortest(value) for key, value in shown.items()}))
     return config.model_copy(update={"label": "+".join(calls)})
@@ -103,7 +106,9 @@ def _written(text: str, task: str) -> _Written:
     arguments = inspect.signature(part.value).parameters if _is_function(part) else {}
     asked = {name: given.get(name) if p.default is p.empty else p.default for name, p in arguments.items()}
     defaults = {**asked, **default_settings(card)}
-    known = [*defaults, *OptimizerConfig.model_fields, *_OF_ANY]
+    # An optimizer of the method's own has settings of its own; of the base's only what the loop does is left.
+    of_base = OptimizerConfig.model_fields if card.optimizer is None else ("lr_warmup", "max_grad_norm")
+    known = [*defaults, *of_base, *_OF_ANY]
     for key in given:
         if key not in known:
             raise unknown(f"setting of {part.name}", key, known)
@@ -115,7 +120,8 @@ def _written(text: str, task: str) -> _Written:
     for key, ending in card.files.items():
         if isinstance(own[key], str) and own[key].endswith(ending):
             own[key] = pinned(own[key])
-    others = {key: value for key, value in {**card.optimizer, **chosen}.items() if key not in own}
+    base = card.base or find_card("adamw").base
+    others = {**base, **{key: value for key, value in chosen.items() if key not in own}}
     return _Written(
         config=PartConfig(name=part.name, settings=own, code=part.code, text=part.text),
         card=card,
@@ -161,20 +167,6 @@ def _in_order(written: Sequence[_Written], key: Callable[[_Written], Any]) -> li
     return ordered
 
 
-def acting(method: MethodConfig) -> tuple[MethodCard, dict[str, Any]]:
-    """The card, and the settings, of the one part that does something beside the optimizer; else of the first.
-
-    Raises:
-        InputError: if several do, or a part's code has changed since the configuration was made.
-    """
-    cards = [(card_of(part), part.settings) for part in method.parts]
-    active = [pair for pair in cards if pair[0].doors()]
-    if len(active) > 1:
-        names = " and ".join(card.name for card, _ in active)
-        raise InputError(f"{method.label}: {names} cannot be trained together yet; give all but one a study of its own")
-    return (active or cards)[0]
-
-
 def find_card(name: str) -> MethodCard:
     """The card called ``name``, or the one that has it as an alias, or that the function of that name makes."""
     return _card(find("methods", name), {})
@@ -203,25 +195,19 @@ def _card(part: Part, settings: Mapping[str, Any]) -> MethodCard:
 
 
 def default_settings(card: MethodCard) -> dict[str, Any]:
-    """The method's own settings and their defaults: what its transform is made with, how it learns and starts."""
-    own = {**_defaults(card.factory), **_defaults(card.bilevel), **_defaults(card.start)}
+    """A method's own settings and their defaults: those of all its doors, and of how it learns."""
+    doors = (card.factory, card.bilevel, card.start, card.loss, card.optimizer, card.weights)
+    own = {name: default for door in doors for name, default in settings_of(door).items()}
     return {**own, **card.presets}
 
 
-def transform_settings(card: MethodCard, settings: Mapping[str, Any], seed: int) -> dict[str, Any]:
-    """Those of ``settings`` that are of the card's transform, and the run's ``seed`` if it takes one."""
-    assert card.factory is not None
-    own = {name: settings[name] for name in _defaults(card.factory)}
-    return {**own, "seed": seed} if "seed" in inspect.signature(card.factory).parameters else own
-
-
 def _check(card: MethodCard, settings: Mapping[str, Any]) -> None:
-    """Make the method once with these settings, so that its own checks run now."""
-    if card.factory is not None:
-        card.factory(**transform_settings(card, settings, seed=0))
-    for kind in (card.bilevel, card.start):
-        if kind is not None:
-            kind(**settings)
+    """Open every door of ``card`` once with these settings, so that its own checks run now."""
+    if card.bilevel is not None:
+        card.bilevel(**settings)
+    for door in (card.factory, card.start, card.loss, card.optimizer, card.weights):
+        if door is not None:
+            door(**{name: settings[name] for name in settings_of(door)})
 
 
 def _like(value: Any, default: Any) -> Any:
@@ -236,14 +222,6 @@ def _like(value: Any, default: Any) -> Any:
         return float(value) + 0.0  # -0.0 is 0.0
     except OverflowError:  # an integer beyond all floats, which the method refuses
         return value
-
-
-def _defaults(function: Callable[..., Any] | None) -> dict[str, Any]:
-    """The arguments of ``function`` that have a default, but for ``seed``, which is the run's, and those by name only,
-    which say where a state is kept."""
-    parameters = {} if function is None else inspect.signature(function).parameters
-    settings = {name: p for name, p in parameters.items() if p.kind is not p.KEYWORD_ONLY and name != "seed"}
-    return {name: p.default for name, p in settings.items() if p.default is not p.empty}
 
 
 def model_config(text: str) -> ModelConfig:

@@ -8,7 +8,7 @@ from cards import CARDS
 from torch.utils.flop_counter import FlopCounterMode
 
 from grokkit import InputError, groktransfer, merge_embedding
-from grokkit.methods import Examples, Lesson
+from grokkit.methods import Examples, TransferData
 from grokkit.methods.groktransfer.factorized import embedding_of, transfer_embedding
 from grokkit.methods.groktransfer.search import Rule, full_rank, ladder_for, rungs
 from grokkit.methods.groktransfer.source import find_embedding
@@ -31,7 +31,7 @@ def images(rows=120):
     inputs = centres[targets] + torch.randn(rows, 6, generator=generator)
     half = rows // 2
     parts = Examples(inputs[:half], targets[:half]), Examples(inputs[half:], targets[half:])
-    return Lesson(train=parts[0], validation=parts[1], vocabulary=None, outputs=3)
+    return TransferData(train=parts[0], validation=parts[1], vocabulary=None, outputs=3)
 
 
 def texts(rows=120):
@@ -44,7 +44,7 @@ def texts(rows=120):
     lengths = torch.randint(3, 11, (rows, 1), generator=generator)
     tokens = torch.nn.functional.pad(tokens * (torch.arange(10) < lengths), (0, 5))
     half = rows // 2
-    return Lesson(
+    return TransferData(
         train=Examples(tokens[:half], signs[:half]),
         validation=Examples(tokens[half:], signs[half:]),
         vocabulary=9,

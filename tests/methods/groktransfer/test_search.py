@@ -4,16 +4,16 @@ import pytest
 import torch
 
 from grokkit import InputError, groktransfer
+from grokkit.methods.contract import Examples, TransferData
 from grokkit.methods.groktransfer import search
 from grokkit.methods.groktransfer.search import LADDER, Rule, climb, rungs
 from grokkit.methods.groktransfer.source import check_source, find_embedding, given_embedding
 from grokkit.methods.groktransfer.weak import Trial, fill_unseen, parse_weak, varying_places
-from grokkit.methods.lesson import Examples, Lesson
 from grokkit.models import FNN
 from grokkit.tasks import modular_task
 from grokkit.train.config import RunConfig
+from grokkit.train.problem import build_problem, transfer_data
 from grokkit.train.resolve import method_config, model_config, task_config
-from grokkit.train.setup import build_lesson, build_problem
 
 
 def lesson(p=11, layout="operands", train=60, validation=30):
@@ -21,7 +21,7 @@ def lesson(p=11, layout="operands", train=60, validation=30):
     order = torch.randperm(len(task.targets_N), generator=torch.Generator().manual_seed(0))
     parts = [order[:train], order[train : train + validation]]
     rows = [Examples(task.inputs_NT[part], task.targets_N[part]) for part in parts]
-    return Lesson(train=rows[0], validation=rows[1], vocabulary=task.vocabulary, outputs=task.classes)
+    return TransferData(train=rows[0], validation=rows[1], vocabulary=task.vocabulary, outputs=task.classes)
 
 
 NAMES = [
@@ -232,7 +232,7 @@ def test_the_lab_shows_training_and_validation_rows_and_no_others():
         batch_size=None,
     )
     problem = build_problem(config)
-    own = build_lesson(problem)
+    own = transfer_data(problem)
     test_rows = {tuple(row) for row in problem.task.inputs_NT[problem.split.test].tolist()}
     for part, rows in ((own.train, problem.split.train), (own.validation, problem.split.validation)):
         assert torch.equal(part.inputs, problem.task.inputs_NT[rows])

@@ -1,5 +1,6 @@
 """GrokTransfer (arXiv 2504.13292): a target model starts from the embedding of a small one, made quickly."""
 
+from grokkit.methods.contract import Examples, TransferData
 from grokkit.methods.groktransfer.api import groktransfer
 from grokkit.methods.groktransfer.card import (
     GROKTRANSFER,
@@ -10,7 +11,6 @@ from grokkit.methods.groktransfer.card import (
 )
 from grokkit.methods.groktransfer.factorized import merge_embedding, transfer_embedding
 from grokkit.methods.groktransfer.search import Attempt, Rule, WeakStage
-from grokkit.methods.lesson import Examples, Lesson
 
 __all__ = [
     "GROKTRANSFER",
@@ -20,8 +20,8 @@ __all__ = [
     "LOWRANK_RANDOM",
     "Attempt",
     "Examples",
-    "Lesson",
     "Rule",
+    "TransferData",
     "WeakStage",
     "groktransfer",
     "merge_embedding",

@@ -9,10 +9,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from grokkit.errors import InputError, shown, unknown
+from grokkit.methods.contract import Examples, TransferData
 from grokkit.methods.groktransfer.factorized import embedding_of, transfer_embedding
 from grokkit.methods.groktransfer.search import Rule, WeakStage, ladder_for
 from grokkit.methods.groktransfer.source import find_embedding
-from grokkit.methods.lesson import Examples, Lesson
 from grokkit.methods.settings import check_kind, whole
 from grokkit.rng import stream
 
@@ -81,7 +81,7 @@ def _check_pair(name: str, pair: object) -> None:
         raise InputError(f"{name}={shown(pair)} is not possible: inputs and targets, two tensors")
 
 
-def _lesson(train: Examples, validation: Examples, rows: int, loss: Callable[[Tensor, Tensor], Tensor]) -> Lesson:
+def _lesson(train: Examples, validation: Examples, rows: int, loss: Callable[[Tensor, Tensor], Tensor]) -> TransferData:
     for name, part in (("train", train), ("validation", validation)):
         if part.inputs.ndim != 2 or len(part.inputs) != len(part.targets):
             raise InputError(
@@ -93,8 +93,8 @@ def _lesson(train: Examples, validation: Examples, rows: int, loss: Callable[[Te
     vocabulary = None if train.inputs.is_floating_point() else rows
     if loss is F.cross_entropy:
         outputs = int(max(part.targets.max() for part in here if len(part.targets))) + 1
-        return Lesson(train=here[0], validation=here[1], vocabulary=vocabulary, outputs=outputs)
-    return Lesson(
+        return TransferData(train=here[0], validation=here[1], vocabulary=vocabulary, outputs=outputs)
+    return TransferData(
         train=here[0],
         validation=here[1],
         vocabulary=vocabulary,

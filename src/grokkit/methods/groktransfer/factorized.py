@@ -148,8 +148,13 @@ def embedding_of(model: nn.Module) -> Tensor:
         return model.weight.detach().clone()
     if isinstance(model, nn.Linear):
         return model.weight.detach().T.clone()
-    _, place = _find(model, None, None)
-    return embedding_of(place)
+    return embedding_of(embedding_name(model)[1])
+
+
+def embedding_name(model: nn.Module) -> tuple[str, nn.Embedding | nn.Linear]:
+    """The parameter that is the embedding of ``model``, by its name, and the module whose weight it is."""
+    name, place = _find(model, None, None)
+    return f"{name}.weight", place
 
 
 def product_flops(shapes: Mapping[str, torch.Size], *, trainable: bool) -> int:

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from grokkit.errors import InputError, shown
+from grokkit.methods.contract import TransferData
 from grokkit.methods.groktransfer.weak import Trial, WeakModel, parse_weak
-from grokkit.methods.lesson import Lesson
 from grokkit.methods.settings import plain
 from grokkit.models import FNN, LSTM
 
@@ -104,7 +104,7 @@ class WeakStage:
         return sum(attempt.flops for attempt in self.attempts)
 
 
-def climb(lesson: Lesson, rungs: Sequence[WeakModel], rule: Rule, seed: int = 0) -> WeakStage:
+def climb(lesson: TransferData, rungs: Sequence[WeakModel], rule: Rule, seed: int = 0) -> WeakStage:
     """Try ``rungs`` in order by ``rule``; the models' seeds follow from ``seed``.
 
     Raises:
@@ -130,7 +130,7 @@ def climb(lesson: Lesson, rungs: Sequence[WeakModel], rule: Rule, seed: int = 0)
     return _stage(tried, max(finite, key=lambda trial: trial.validation_accuracy), reached=False)
 
 
-def ladder_for(target: nn.Module, lesson: Lesson) -> tuple[str, ...]:
+def ladder_for(target: nn.Module, lesson: TransferData) -> tuple[str, ...]:
     """What ``auto`` tries: networks that begin as ``target`` does, so that the embedding means the same in both."""
     if isinstance(target, LSTM):
         return _BAGS

@@ -22,9 +22,9 @@ from grokkit.arguments import Size, complete
 from grokkit.call_syntax import parse_call
 from grokkit.errors import InputError
 from grokkit.files import read_pinned
+from grokkit.methods.contract import TransferData
 from grokkit.methods.groktransfer.search import LADDER, Rule, WeakStage, climb, full_rank, rungs
 from grokkit.methods.groktransfer.weak import fill_unseen, parse_weak, refuse_former, varying_places
-from grokkit.methods.lesson import Lesson
 from grokkit.rng import stream
 
 GIVEN = ("onehot", "binary", "fourier")
@@ -45,7 +45,7 @@ def check_source(weak: str) -> None:
 
 
 def find_embedding(
-    weak: str, lesson: Lesson, *, width: int, rule: Rule, seed: int, ladder: Sequence[str] = LADDER
+    weak: str, lesson: TransferData, *, width: int, rule: Rule, seed: int, ladder: Sequence[str] = LADDER
 ) -> WeakStage:
     """An embedding for a target of ``width``, and what it took.
 

@@ -20,8 +20,8 @@ from torch import Tensor
 
 from grokkit.call_syntax import parse_call, show_call
 from grokkit.errors import InputError
+from grokkit.methods.contract import Examples, TransferData
 from grokkit.methods.groktransfer.factorized import embedding_of
-from grokkit.methods.lesson import Examples, Lesson
 from grokkit.models.card import Model, ModelCard, TaskShape, card_of
 from grokkit.registry import find, parts
 from grokkit.rng import stream
@@ -55,7 +55,7 @@ class WeakModel:
         usual = self.card.settings(self.card.weak)
         return show_call(self.card.name, {n: v for n, v in sorted(self.settings.items()) if v != usual[n]})
 
-    def build(self, lesson: Lesson, inputs: Tensor, seed: int) -> Model:
+    def build(self, lesson: TransferData, inputs: Tensor, seed: int) -> Model:
         """With PyTorch's default initial weights, drawn from ``seed``'s stream.
 
         Raises:
@@ -70,7 +70,7 @@ class WeakModel:
         )
         return self.card.make(shape, self.settings, stream(seed, f"weak {self._stream_name()}").initial_seed())
 
-    def kind(self, lesson: Lesson) -> str:
+    def kind(self, lesson: TransferData) -> str:
         """The kind of the lesson's inputs; of a user's tokens, which may be either, the first that the model reads."""
         kinds = ("numbers",) if lesson.vocabulary is None else ("expressions", "text")
         kinds = kinds if lesson.inputs is None else (lesson.inputs,)
@@ -125,7 +125,7 @@ def refuse_former(text: str) -> None:
 class Trial:
     """One weak model in training."""
 
-    def __init__(self, weak: WeakModel, lesson: Lesson, *, lr: float, wd: float, seed: int) -> None:
+    def __init__(self, weak: WeakModel, lesson: TransferData, *, lr: float, wd: float, seed: int) -> None:
         self.weak, self.seed = weak, seed
         self.steps, self.flops, self.seconds = 0, 0, 0.0
         self.train_accuracy = self.validation_accuracy = 0.0

@@ -7,9 +7,10 @@ from groups import METHODS, MODELS, group_of
 
 from grokkit.errors import InputError
 from grokkit.train.config import RunConfig
-from grokkit.train.plan import choose_device, group_key, group_name, method_scalars, plan_groups
+from grokkit.train.doors import doors_of, is_stackable
+from grokkit.train.groups import choose_device, group_key, group_name, plan_groups
+from grokkit.train.problem import build_problem
 from grokkit.train.resolve import method_config, model_config, task_config
-from grokkit.train.setup import build_problem
 
 
 def test_on_a_cpu_every_run_is_alone_unless_asked_otherwise():
@@ -56,11 +57,20 @@ def test_anything_else_of_a_run_may_not_differ(field):
 
 
 def test_scalars_are_those_whose_defaults_are():
-    found = {name: method_scalars(method_config(name)) for name in CARDS}
-    assert found["grokfast-ema"] == ("alpha", "lamb")
-    assert found["grokfast-ma"] == ("lamb",)
-    assert found["grad-norm"] == ("c",)
-    assert method_scalars(method_config("grokfast-ema(lamb=1)")) == ("alpha", "lamb"), "typed as a whole number"
+    found = {name: doors_of(method_config(name)).scalars for name in CARDS}
+    assert found["grokfast-ema"] == ("0/alpha", "0/lamb")
+    assert found["grokfast-ma"] == ("0/lamb",)
+    assert found["grad-norm"] == ("0/c",)
+    whole = doors_of(method_config("grokfast-ema(lamb=1)"))
+    assert whole.scalars == ("0/alpha", "0/lamb"), "typed as a whole number"
+
+
+def test_a_method_that_reforms_its_model_is_a_group_of_its_own():
+    runs = [*group_of("adamw", "fnn")[:2], *group_of("adamw", "fnn", method=method_config("groktransfer"))[:2]]
+    assert plan_groups(runs, "cuda:0") == [runs[:2], runs[2:3], runs[3:]]
+    assert {name for name in CARDS if not is_stackable(method_config(name))} == {
+        name for name, card in CARDS.items() if card.start is not None
+    }
 
 
 def test_order_is_that_of_the_runs():

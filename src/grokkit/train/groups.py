@@ -16,11 +16,11 @@ from itertools import pairwise
 import torch
 
 from grokkit.errors import InputError, unknown
-from grokkit.train.config import MethodConfig, RunConfig
-from grokkit.train.resolve import acting, default_settings
-from grokkit.train.setup import build_problem, build_task
-
-OPTIMIZER_SCALARS = ("lr", "wd", "beta1", "beta2", "lr_warmup")
+from grokkit.train.config import RunConfig
+from grokkit.train.doors import doors_of, is_stackable
+from grokkit.train.optimizers import OPTIMIZER_SCALARS
+from grokkit.train.problem import build_problem
+from grokkit.train.setup import build_task
 
 # Long before that many, the smallest of the papers' models keep the largest GPU busy; more only take memory, and
 # make all wait for the slowest. 256 of Grokfast's decoders at batch 512 need some 20 GB.
@@ -56,18 +56,13 @@ def plan_groups(
         batched: whether runs share a program; None for only on a GPU.
         most: members a group. What exceeds it is spread over groups of equal size, to within one.
 
-    Raises:
-        InputError: for a method that does something before the first step, if runs share a program.
+    A run whose method cannot share a program is a group of its own, and is trained alone on the same device.
     """
     if not (device != "cpu" if batched is None else batched):
         return [[run] for run in runs]
-    if starting := [run.method.label for run in runs if acting(run.method)[0].start is not None]:
-        raise InputError(
-            f"{starting[0]} begins with weak models of its own, which cannot share a program; take --device cpu"
-        )
     alike: dict[str, list[RunConfig]] = {}
     for run in runs:
-        alike.setdefault(group_key(run), []).append(run)
+        alike.setdefault(group_key(run) if is_stackable(run.method) else run.hash(), []).append(run)
     groups = []
     for members in alike.values():
         count = -(-len(members) // most)
@@ -83,9 +78,9 @@ def group_key(run: RunConfig) -> str:
     settings["model"]["settings"].pop("init_scale", None)
     for name in OPTIMIZER_SCALARS:
         del settings["method"]["optimizer"][name]
-    scalars = method_scalars(run.method)
-    for part in settings["method"]["parts"]:
-        part["settings"] = {name: value for name, value in part["settings"].items() if name not in scalars}
+    for scalar in doors_of(run.method).scalars:
+        place, name = scalar.split("/", 1)
+        del settings["method"]["parts"][int(place)]["settings"][name]
     if build_task(run.task).groups is not None:  # parts are exact to a group only: their sizes depend on the seed
         parts = build_problem(run).split
         settings["rows"] = [len(parts.train), len(parts.validation), len(parts.test)]
@@ -95,10 +90,3 @@ def group_key(run: RunConfig) -> str:
 def group_name(runs: Sequence[RunConfig]) -> str:
     """A name that depends on which runs they are and on nothing else."""
     return "group--" + hashlib.sha256(" ".join(run.hash() for run in runs).encode()).hexdigest()[:12]
-
-
-def method_scalars(method: MethodConfig) -> tuple[str, ...]:
-    """The method's own settings that are plain numbers to it, such as α and λ; a window's size is not."""
-    card, settings = acting(method)
-    defaults = default_settings(card)
-    return tuple(n for n, default in defaults.items() if type(default) is float and settings[n] is not None)

@@ -14,19 +14,15 @@ from probed import PROBED
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-import grokkit.train.program
 from grokkit.errors import InputError
 from grokkit.registry import parts
 from grokkit.state import leaves
-from grokkit.train import batched
-from grokkit.train.batched import train_group
+from grokkit.train import loop, together
 from grokkit.train.config import EvaluationConfig
-from grokkit.train.feed import Feed
-from grokkit.train.plan import plan_groups
-from grokkit.train.program import Program
+from grokkit.train.groups import plan_groups
+from grokkit.train.loop import begin_together, train, train_group
 from grokkit.train.resolve import method_config, task_config
-from grokkit.train.setup import build_batches, build_problem
-from grokkit.train.trainer import train
+from grokkit.train.together import Together
 
 SHARP = 1e-6  # amplified from 1e-16
 
@@ -110,13 +106,13 @@ def ends_at_different_times(float64):
 
 def sizes_of_steps(monkeypatch):
     """How many members each step of the program had."""
-    sizes, take_step = [], Program.take_step
+    sizes, take_step = [], Together.take_step
 
     def counting(program, rows_SB, outer_rows_SO):
         sizes.append(len(rows_SB))
         return take_step(program, rows_SB, outer_rows_SO)
 
-    monkeypatch.setattr(Program, "take_step", counting)
+    monkeypatch.setattr(Together, "take_step", counting)
     return sizes
 
 
@@ -130,7 +126,7 @@ def test_the_finished_are_retired(monkeypatch, ends_at_different_times):
 
 
 def test_passengers_disturb_nobody(monkeypatch, ends_at_different_times):
-    monkeypatch.setattr(batched, "_is_worth_retiring", lambda finished, members, device: False)
+    monkeypatch.setattr(together, "_is_worth_retiring", lambda finished, members, device: False)
     sizes, kept = sizes_of_steps(monkeypatch), []
     members = train_group(ends_at_different_times, device="cpu", keep=kept.append)
     assert sizes == [4] * 60
@@ -140,7 +136,7 @@ def test_passengers_disturb_nobody(monkeypatch, ends_at_different_times):
 
 def test_on_a_gpu_a_quarter_is_worth_recording_the_graph_again():
     cpu, gpu = torch.device("cpu"), torch.device("cuda:0")
-    worth = batched._is_worth_retiring
+    worth = together._is_worth_retiring
     assert [worth(finished, 8, gpu) for finished in (0, 1, 2, 7)] == [False, False, True, True]
     assert [worth(finished, 8, cpu) for finished in (0, 1)] == [False, True]
 
@@ -170,13 +166,12 @@ def interrupted(configs, checkpoint, *, at):
 
 @pytest.fixture
 def save_always(monkeypatch):
-    monkeypatch.setattr(batched, "_SAVING_SHARE", 1e9)
+    monkeypatch.setattr(loop, "_SAVING_SHARE", 1e9)
 
 
 def found(run):
     curves = {name: values for name, values in run.curves.items() if not name.endswith("_seconds")}
-    tables = {name: table for name, table in run.tables.items() if name != "ntk"}  # of runs alone
-    return {"curves": curves, **tables}
+    return {"curves": curves, **run.tables}
 
 
 @pytest.mark.parametrize("batch_size", [16, None])
@@ -220,8 +215,8 @@ def test_saving_takes_a_small_share_of_the_time(tmp_path, monkeypatch):
     def wait(seconds):
         now[0] += seconds
 
-    monkeypatch.setattr(batched.time, "monotonic", lambda: now[0])
-    monkeypatch.setattr(batched._Group, "save", lambda group, path: (saves.append(now[0]), wait(0.05)))
+    monkeypatch.setattr(loop.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(loop._Loop, "_save", lambda self, engine, path: (saves.append(now[0]), wait(0.05)))
     train_group(
         group_of("adamw", "fnn", budget=160),
         device="cpu",
@@ -270,22 +265,19 @@ class OneDevice(TorchDispatchMode):
 def test_a_step_stays_on_its_device_and_reads_no_value(method, model):
     """Which a graph demands. Tensors on ``meta`` have no values: to look at one is an error."""
     configs, meta = group_of(method, model), torch.device("meta")
-    problems = [build_problem(config) for config in configs]
-    program = Program(configs, [problem.task for problem in problems], meta)
-    batches = [build_batches(config, problem) for config, problem in zip(configs, problems, strict=True)]
-    feed = Feed(batches, device=meta)
-    (length,) = feed.fill(1)
-    outer_rows_SO = torch.stack([problem.outer for problem in problems]).to(meta)
+    program = begin_together(configs, "meta")
+    (length,) = program._buffer.fill(1)
     with OneDevice(meta):
-        learns = program.every is not None
-        batches = [program._examples(rows) for rows in (feed.take(length), *([outer_rows_SO] if learns else []))]
-        state, gradients = torch.vmap(program._step)(program.state, program._scalars, *batches)
+        learns = program._doors.every is not None
+        outer = [program._outer_SO] if learns else []
+        batches = [program._examples(rows) for rows in (program._buffer.take(length), *outer)]
+        state, gradients = torch.vmap(program._step_of_one)(program.state, program._numbers, *batches)
     assert [leaf.shape for _, _, leaf in leaves(state)] == [leaf.shape for _, _, leaf in leaves(program.state)]
     assert gradients.raw.keys() == gradients.filtered.keys() == program.state.params.keys()
 
 
 def test_rows_are_scored_in_portions(float64, monkeypatch):
-    monkeypatch.setattr(grokkit.train.program, "_ROWS_AT_ONCE", 4 * 7)
+    monkeypatch.setattr(together, "_ROWS_AT_ONCE", 4 * 7)
     assert_same_runs(group_of("adamw", "fnn", budget=10), SHARP)
 
 
@@ -298,7 +290,7 @@ def test_the_moving_average_s_ring_is_written_in_place_not_copied(monkeypatch):
 
     monkeypatch.setattr(torch, "_foreach_copy_", noting)
     configs = group_of("grokfast-ma", "fnn")
-    program = Program(configs, [build_problem(config).task for config in configs], torch.device("cpu"))
+    program = begin_together(configs)
     rings, totals = program.state.transform.window.values(), program.state.transform.total.values()
     gradients, _ = program.take_step(torch.arange(16).expand(4, 16))
     assert {total.data_ptr() for total in totals} <= copied

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from grokkit.probe.tensors import probe_tensors
 from grokkit.train.config import EvaluationConfig, RunConfig
-from grokkit.train.history import History, Scores
+from grokkit.train.history import Evaluation, RunInProgress
+from grokkit.train.problem import build_problem
 from grokkit.train.resolve import method_config, model_config, task_config
-from grokkit.train.setup import build_problem
 
 NOTHING = probe_tensors({"p": torch.zeros(1, 1)}, {}, {})[0].model
 START = 300  # steps: thirty of the grid
@@ -32,8 +32,8 @@ def drive(history, measured, until=10**9):
             history.took_step(history.config.batch_size)
         train, test = ((value, None) if in_losses else (0.0, value) for value in measured(history.step))
         due = history.due()
-        if due == "full" or (due == "look" and history.looked(train, test)):
-            history.evaluated(Scores(train, (None, None), test, NOTHING, {}))
+        if due == "full" or (due == "quick check" and history.quick_checked(train, test)):
+            history.evaluated(Evaluation(train, (None, None), test, NOTHING, {}))
 
 
 def new_history(*, budget=3000, batch_size=512, evaluation=USUAL, **changes):
@@ -48,7 +48,7 @@ def new_history(*, budget=3000, batch_size=512, evaluation=USUAL, **changes):
         **changes,
     )
     costs = SimpleNamespace(step=lambda rows, tokens: 300 * rows)
-    return History(config, PROBLEM, lambda rows, tokens: 100 * rows, costs, about={})
+    return RunInProgress(config, PROBLEM, lambda rows, tokens: 100 * rows, costs, about={})
 
 
 PROBLEM = build_problem(
@@ -194,7 +194,7 @@ def test_a_crossing_is_seen_within_a_tenth_of_its_step_and_its_window_at_once(ba
     assert events.generalized_at == events.generalized_first_at
     assert events.resolution_steps <= max(EVERY, 0.1 * events.generalized_at)
     window = [step for step in history.curves["step"] if step > events.generalized_at]
-    grid = [step for step in history._watch.grid if step > events.generalized_at]
+    grid = [step for step in history._schedule.grid if step > events.generalized_at]
     assert window == grid[:5], "the next five steps of the grid, and no more"
 
 
@@ -213,7 +213,7 @@ def test_a_finer_grid_finds_the_crossing_more_finely_and_does_not_make_it_easier
 
 def test_flukes_do_not_use_up_the_window():
     """Every tenth step of the grid is at the target, for an instant, until it stays there."""
-    flukes = set(new_history(budget=8000)._watch.grid[40::10])
+    flukes = set(new_history(budget=8000)._schedule.grid[40::10])
     history, _ = simulated(
         lambda step: (1.0, 1.0 if step >= 4000 or step in flukes else 0.94), budget=8000, batch_size=16
     )
@@ -251,9 +251,9 @@ def test_nothing_that_lasts_is_seen_late(levels, lengths, batch_size, after):
 
 
 @pytest.mark.parametrize("batch_size", [16, 512])
-def test_while_a_run_is_watched_for_dips_every_step_of_the_grid_is_evaluated(batch_size):
+def test_while_a_run_is_scheduleed_for_dips_every_step_of_the_grid_is_evaluated(batch_size):
     """A dip of one evaluation a point and a half deep, as no look can see it, and then none."""
-    grid = new_history(budget=5000)._watch.grid
+    grid = new_history(budget=5000)._schedule.grid
     dip = grid[55]
     history, _ = simulated(
         lambda step: (1.0, 0.2 if step < 400 else 0.935 if step == dip else 0.96),
@@ -282,7 +282,7 @@ def test_with_a_large_share_every_step_of_the_grid_is_evaluated():
     history = new_history(budget=500, batch_size=16, evaluation=EvaluationConfig(share=1000.0))
     drive(history, lambda step: (0.5, 0.5))
     assert looked_at(history) == []
-    assert history.curves["step"] == history._watch.grid
+    assert history.curves["step"] == history._schedule.grid
 
 
 @pytest.mark.parametrize("batch_size", [16, 512])

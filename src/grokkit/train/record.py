@@ -41,7 +41,7 @@ CURVES = (
 """Columns of the curves, one row an evaluation; docs/results-format.md says what each is."""
 
 QUICK_CHECKS = ("step", "rows", "train_loss", "train_accuracy", "test_loss", "test_accuracy")
-"""Columns of the table of the same name, one row a look."""
+"""Columns of the table of the same name, one row a quick check."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -52,7 +52,7 @@ _START_SHARE = 0.5  # of the training until then: what the full evaluations amon
 
 _NEAR = 2.0  # times the target loss: a look that finds no more may mean that the target is reached
 
-Due = Literal["full", "look"] | None
+Due = Literal["full", "quick check"] | None
 """What to do at a step of the grid."""
 
 _Purse = Literal["share", "start", "window", "owed"]
@@ -68,7 +68,7 @@ class EvaluationCost:
     test_rows: int
 
 
-class Watch:
+class EvaluationSchedule:
     """Decides for one run; a function of its configuration and its curves alone."""
 
     def __init__(self, config: RunConfig, cost: EvaluationCost) -> None:
@@ -110,9 +110,9 @@ class Watch:
             return self._full("share")
         if self._is_owed(step):
             self._purse = self._owing(step)
-            return "look"
+            return "quick check"
         self._purse = "share"
-        return "look" if (self._looks + 1) * self._cost.look <= self._share / 4 * flops else None
+        return "quick check" if (self._looks + 1) * self._cost.look <= self._share / 4 * flops else None
 
     def _in_window(self, step: int, flops: int) -> Due:
         """The same while the last full evaluation was at the target. A look would settle nothing here: whether the
@@ -139,7 +139,7 @@ class Watch:
     def _owing(self, step: int) -> _Purse:
         return "start" if step <= self._start else "owed"
 
-    def looked(self, step: int, flops: int, train: float, test: float, events: Events) -> bool:
+    def quick_checked(self, step: int, flops: int, train: float, test: float, events: Events) -> bool:
         """Count a look that found these accuracies, or losses if the target is one; returns whether a full evaluation
         has to follow."""
         self._looks += self._purse == "share"

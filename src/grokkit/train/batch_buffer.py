@@ -16,7 +16,7 @@ _STEPS = 64  # drawn at once at most, and
 _BYTES = 64 * 2**20  # sent at once at most
 
 
-class Feed:
+class BatchBuffer:
     """Batches of ``members`` for a step that finds its rows always in the same place.
 
     All members' batches have the same lengths. Where they are whole, one step's are every step's.

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from grokkit.rng import stream
-from grokkit.train import feed
+from grokkit.train import batch_buffer
+from grokkit.train.batch_buffer import BatchBuffer
 from grokkit.train.batches import Batches
-from grokkit.train.feed import Feed
 
 CPU = torch.device("cpu")
 
@@ -18,8 +18,8 @@ def members(rows=23, size=10, remainder="spread"):
 @pytest.mark.parametrize("at_once", [1, 4, 64])
 @pytest.mark.parametrize("remainder", ["spread", "own-batch"])
 def test_the_batches_are_each_member_s_own(monkeypatch, remainder, at_once):
-    monkeypatch.setattr(feed, "_STEPS", at_once)
-    fed = Feed(members(remainder=remainder), device=CPU)
+    monkeypatch.setattr(batch_buffer, "_STEPS", at_once)
+    fed = BatchBuffer(members(remainder=remainder), device=CPU)
     alone = members(remainder=remainder)
     for steps in (1, 5, 20):
         lengths = []
@@ -34,7 +34,7 @@ def test_the_batches_are_each_member_s_own(monkeypatch, remainder, at_once):
 
 
 def test_whole_batches_are_sent_once():
-    fed = Feed(members(size=None), device=CPU)
+    fed = BatchBuffer(members(size=None), device=CPU)
     expected = torch.stack([batches.next() for batches in members(size=None)])
     for steps in (3, 1000):
         assert fed.fill(steps) == [23] * steps
@@ -43,7 +43,7 @@ def test_whole_batches_are_sent_once():
 
 
 def test_what_is_drawn_at_once_is_bounded(monkeypatch):
-    monkeypatch.setattr(feed, "_BYTES", 8 * 10 * 3 * 7)
-    assert len(Feed(members(), device=CPU).fill(100)) == 7
-    monkeypatch.setattr(feed, "_BYTES", 1)
-    assert len(Feed(members(), device=CPU).fill(100)) == 1
+    monkeypatch.setattr(batch_buffer, "_BYTES", 8 * 10 * 3 * 7)
+    assert len(BatchBuffer(members(), device=CPU).fill(100)) == 7
+    monkeypatch.setattr(batch_buffer, "_BYTES", 1)
+    assert len(BatchBuffer(members(), device=CPU).fill(100)) == 1
