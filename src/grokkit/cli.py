@@ -374,6 +374,11 @@ def _study_before(store: Store, plan: Plan) -> dict[str, Any] | None:
         raise InputError(
             f"{store.folder} holds a study of {before['title']!r}, not of {plan.study['title']!r}; choose another --out"
         )
+    if before.get("identity") != plan.study["identity"] and store.finished():
+        raise InputError(
+            f"{store.folder} was written by an earlier grokkit, whose runs have other identities, and cannot be extended; "
+            f"choose another --out. This one can still be read: grokkit report {store.folder}"
+        )
     return before
 
 

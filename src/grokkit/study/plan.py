@@ -95,14 +95,17 @@ def make_plan(
 def _methods(texts: Sequence[str], task: str) -> dict[str, MethodConfig]:
     """By label. Of two files of the same name the second is called by the digest of its code as well."""
     configs: dict[str, MethodConfig] = {}
+    typed: dict[str, str] = {}
     for text in texts:
         config = method_config(text, task)
         if config.label in configs and config.parts != configs[config.label].parts:
             codes = "+".join(part.code for part in config.parts if part.code)
             config = config.model_copy(update={"label": f"{config.label}@{codes}"})
         if config.label in configs:
-            raise InputError(f"method {text!r} is given twice; give it once, or with other settings")
-        configs[config.label] = config
+            other = typed[config.label]
+            problem = "given twice" if other == text else f"the same as {other!r}"
+            raise InputError(f"method {text!r} is {problem}; give it once, or with other settings")
+        configs[config.label], typed[config.label] = config, text
     return configs
 
 

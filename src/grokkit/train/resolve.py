@@ -45,8 +45,8 @@ def method_config(text: str, task: str = "") -> MethodConfig:
     Keys are the method's own (the arguments of its factory), the optimizer's (``optimizer``, ``lr``, ``wd``,
     ``beta1``, ``beta2``, ``lr_warmup``, ``max_grad_norm``), ``init_scale`` for one of the model's that is another
     than the study's, and ``held_out`` for the share of the training rows set apart. ``name@k`` is short for
-    ``name(merge=k)``. In a composition the optimizer, and its settings, are of the part that has one of its own,
-    else of the first that states a base.
+    ``name(merge=k)``. In a composition the optimizer, and its settings, are of the part that has one of its own, else
+    of the first that states a base.
 
     Args:
         text: what was typed.
