@@ -376,8 +376,8 @@ def _study_before(store: Store, plan: Plan) -> dict[str, Any] | None:
         )
     if before.get("identity") != plan.study["identity"] and store.finished():
         raise InputError(
-            f"{store.folder} was written by an earlier grokkit, whose runs have other identities, and cannot be extended; "
-            f"choose another --out. This one can still be read: grokkit report {store.folder}"
+            f"{store.folder} was written by an earlier grokkit, whose runs have other identities: it can be read, with "
+            f"grokkit report {store.folder}, and not be extended; choose another --out"
         )
     return before
 
