@@ -101,14 +101,8 @@ SMALL = {
 def test_both_sides_of_a_row_take_the_same_steps(kind):
     """The plain side takes the full learning rate from the start; what a warm-up's factor costs is next to nothing."""
     config, plain_step = SMALL[kind]
-<<<<<<< HEAD
-    optimizer = config.method.optimizer.model_copy(update={"lr_warmup": 0})
-    config = config.model_copy(update={"method": config.method.model_copy(update={"optimizer": optimizer})})
-||||||| 5310f88
-=======
     optimizer = config.method.optimizer.model_copy(update={"lr_warmup": 0})  # the plain step has no warm-up
     config = config.model_copy(update={"method": config.method.model_copy(update={"optimizer": optimizer})})
->>>>>>> 3eeecd0d7eb442e4976cabe122eb118fd8c3c19d
     batches = random_batches(config)
     assert {len(batch) for batch in batches} == {config.batch_size or round(49 * config.task.train_fraction)}
     plain, ours = plain_step(config, batches), OurStep(config, batches)
