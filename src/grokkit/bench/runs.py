@@ -25,12 +25,12 @@ from grokkit.bench.settings import GROKFAST, TRANSFER_SCRATCH, TRANSFER_TARGET, 
 from grokkit.bench.steps import OurStep, plain_decoder, random_batches
 from grokkit.bench.timing import Duel, timed
 from grokkit.study.pool import Event, cores, run_pool
-from grokkit.tasks import XorTask
 from grokkit.train.allocator import keep_freed_memory
 from grokkit.train.config import RunConfig
 from grokkit.train.resolve import method_config
 from grokkit.train.setup import build_batches, build_lesson, build_model, build_problem, build_start
 from grokkit.train.trainer import train
+from grokkit.xor.task import XorTask
 
 _RUNS = 2  # at once
 _STEPS = 100  # of each of them
