@@ -15,7 +15,7 @@ SRC = Path(__file__).parents[1] / "src" / "grokkit"
 # Each package may import its own layer and those before it; within a layer, no circles. From the third layer
 # on, packages are users of the library: they may write ``from grokkit import attach``.
 LAYERS = [
-    {"errors", "rng", "files", "state", "overwrite", "shards", "stepping", "transform"}
+    {"errors", "rng", "files", "state", "overwrite", "shards", "step_detection", "transform"}
     | {"arguments", "call_syntax", "outside", "registry"}  # how a text becomes a part with settings
     | {"copies", "hooks", "kept", "names", "unapplied", "wrapped"},  # the parts of attach
     {"attach", "compat", "methods", "models", "tasks", "testing"},
@@ -27,7 +27,7 @@ LAYERS = [
 # These stand aside: what each may import of ours, and none of it PyTorch.
 ASIDE = {
     "analyse": {"errors", "files"},
-    "report": {"errors", "files", "analyse"},
+    "report": {"errors", "files", "analyse", "registry"},
 }
 
 LIBRARY = {"attach", "errors", "methods", "models", "transform"}  # what grokkit/__init__.py gathers

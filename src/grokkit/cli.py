@@ -240,15 +240,15 @@ def _report(store: Store, console: Console) -> None:
     rows = leaderboard(counted, study["methods"], study["baseline"], claim)
     verdict_text = verdict(rows, study)
     with console.status("drawing the report"):
-        written = write_report(store.folder, study, runs, curves, tables, rows, verdict_text)
+        paths, failures = write_report(store.folder, study, runs, curves, tables, rows, verdict_text)
     console.print()
     console.print(leaderboard_table(rows, study, console.width))
     console.print()
     console.print(verdict_text, style="bold")
     console.print()
-    for name, failure in written.failures.items():
+    for name, failure in failures.items():
         console.print(f"the figure {name} could not be drawn: {failure}", soft_wrap=True, markup=False)
-    console.print(f"report: {written.paths['report.html']}", soft_wrap=True)
+    console.print(f"report: {paths['report.html']}", soft_wrap=True)
 
 
 @app.command()

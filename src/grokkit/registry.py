@@ -27,6 +27,7 @@ from grokkit.errors import InputError, unknown
 from grokkit.outside import import_file, provenance
 
 KINDS: dict[str, tuple[str, str]] = {
+    "figures": ("grokkit.report.figures", "grokkit.report.figure:Figure"),
     "methods": ("grokkit.methods", "grokkit.methods.card:MethodCard"),
     "tasks": ("grokkit.tasks", "grokkit.tasks.card:TaskCard"),
     "models": ("grokkit.models", "grokkit.models.card:ModelCard"),
@@ -124,7 +125,7 @@ def _built_in(kind: str) -> dict[str, Part]:
         for value in vars(import_module(info.name)).values():
             if isinstance(value, card_class(kind)):
                 assert found.get(value.name, (None, None, value))[2] is value, f"two {kind} are called {value.name}"
-                revision = getattr(value, "revision", 0)
+                revision = getattr(value, "revision", 0)  # a figure changes no result, so it has none
                 code = f"revision {revision}" if revision else ""
                 found[value.name] = Part(kind, value.name, value, "grokkit", code, value.name)
     return found

@@ -8,8 +8,10 @@ import pytest
 import torch
 
 from grokkit.bench.row import Row, all_rows, measure
+from grokkit.bench.settings import FNN, GROKFAST
 from grokkit.bench.timing import Duel
 from grokkit.cli import main
+from grokkit.train.resolve import model_config, task_config
 
 
 @pytest.fixture
@@ -108,10 +110,28 @@ def test_bad_input_is_one_line_and_status_2(bench, args, message):
     assert re.search(message, err), err
 
 
+SMALL = {"task": task_config("mul:13"), "model": model_config("decoder(width=16)"), "batch_size": 32}
+
+
+@pytest.fixture
+def seconds_instead_of_minutes(monkeypatch):
+    """The same rows on smaller tables, models and gradients, with fewer steps."""
+    numbers = {"methods._LARGE": 1_000_000, "methods._ENTRIES": 10_000, "methods._FILL": 2, "methods._STEPS": 4}
+    for name, value in {**numbers, "runs._STEPS": 2, "runs._WARMUP": 1}.items():
+        monkeypatch.setattr(f"grokkit.bench.{name}", value)
+    for module in ("steps", "methods", "runs"):
+        monkeypatch.setattr(f"grokkit.bench.{module}.GROKFAST", GROKFAST.model_copy(update=SMALL))
+    full = {**SMALL, "batch_size": None}
+    monkeypatch.setattr("grokkit.bench.steps._FULL", GROKFAST.model_copy(update=full))
+    monkeypatch.setattr("grokkit.bench.steps._BF16", GROKFAST.model_copy(update={**full, "precision": "bf16"}))
+    monkeypatch.setattr(
+        "grokkit.bench.steps.FNN", FNN.model_copy(update={"task": task_config("add:13(layout=operands)")})
+    )
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in all_rows() if name not in {"time-to-95", "weak-stage", "xor-step"}])
-def test_every_row_can_be_measured(name, monkeypatch):
-    monkeypatch.setattr("grokkit.bench.methods._LARGE", 1_000_000)  # seconds instead of minutes
+def test_every_row_can_be_measured(name, seconds_instead_of_minutes):
     row = all_rows()[name]
     if not row.available():
         pytest.skip(f"needs {row.needs}")

@@ -266,6 +266,7 @@ def view(
 def page(of: View) -> str:
     """The page of the study, which has no figure that failed."""
     rows = leaderboard(of.runs, of.methods, of.study["baseline"])
-    made = build_page(all_figures(), of, rows, verdict(rows, of.study))
-    assert not made.failures
-    return made.html
+    failures: dict[str, str] = {}
+    made = build_page(all_figures(), of, rows, verdict(rows, of.study), failures)
+    assert not failures
+    return made

@@ -8,9 +8,8 @@ import polars as pl
 import pytest
 
 from grokkit.report.figure import RUN_KEYS, Html
-from grokkit.report.figures.digits import MISREAD_DIGITS, digits
+from grokkit.report.figures.examples import MISREAD_DIGITS, SURPRISING_REVIEWS, digits, reviews
 from grokkit.report.figures.predictions import PREDICTIONS, predictions_data
-from grokkit.report.figures.reviews import SURPRISING_REVIEWS, reviews
 
 NASTY = '<script>alert("1")</script> & so on'
 PIXELS = bytes(range(0, 4 * 49, 4))  # 7 × 7

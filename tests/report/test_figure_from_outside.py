@@ -7,6 +7,7 @@ import sys
 import polars as pl
 import pytest
 
+from grokkit import registry
 from grokkit.analyse import leaderboard, verdict
 from grokkit.report import Figure, all_figures, table_names, write_report
 
@@ -35,6 +36,9 @@ NO_CHART = Figure(name="no-chart", columns=COLUMNS, data=sharpest, draw=misdraw,
 NO_DATA = Figure(name="no-data", data=lambda view: 1 / 0, draw=draw, section="Zero", title="zero")
 TAKEN = Figure(name="embedding", data=sharpest, draw=draw, section="Taken", title="taken")
 EMPTY = Figure(name="empty", data=lambda view: None, draw=draw, section="Empty", title="empty")
+def made():
+    return Figure(name="made", data=sharpest, columns=COLUMNS, draw=draw, **WORDS)
+
 SAME = Figure(name="same", columns=COLUMNS, data=sharpest, draw=lambda data, view: [SHARPNESS.blocks(view)[0]], **WORDS)
 """
 
@@ -47,7 +51,8 @@ taken = sharp_figures:TAKEN
 empty = sharp_figures:EMPTY
 same = sharp_figures:SAME
 no-module = absent_figures:FIGURE
-no-figure = sharp_figures:MODULE_NAME
+no-figure = sharp_figures:WORDS
+made = sharp_figures:made
 """
 
 FAILURES = {
@@ -57,7 +62,7 @@ FAILURES = {
     "entry-point-taken": "another figure is named embedding",
     "same": "two charts are named 'sharpness'",
     "entry-point-no-module": "No module named 'absent_figures'",
-    "entry-point-no-figure": "MODULE_NAME",
+    "entry-point-no-figure": "is a dict; it must be a Figure",
 }
 
 
@@ -71,7 +76,9 @@ def outside(tmp_path_factory):
     (about / "METADATA").write_text("Metadata-Version: 2.1\nName: sharp-figures\nVersion: 1.0\n")
     (about / "entry_points.txt").write_text(POINTS)
     sys.path.insert(0, str(folder))
+    registry._registered.cache_clear()  # what is installed is looked up once a process
     yield
+    registry._registered.cache_clear()
     sys.path.remove(str(folder))
     sys.modules.pop("sharp_figures", None)
 
@@ -95,11 +102,11 @@ def test_its_table_is_read(outside):
 
 
 def test_it_has_a_section_behind_ours_and_a_chart_of_its_numbers(written):
-    page = written.paths["report.html"].read_text()
+    page = written[0]["report.html"].read_text()
     ours, its = ">Weights and gradients</h2>", '<h2 id="sharpness-lt-1-gt">Sharpness &lt;1&gt;</h2>'
     assert page.index(ours) < page.index(its) < page.index(">Every run</h2>")
     assert '<figcaption>Largest eigenvalue<small>one line a method</small></figcaption><div class="chart" ' in page
-    assert page.count('data-chart="sharpness"') == 1
+    assert page.count('data-chart="sharpness"') == page.count('data-chart="made"') == 1
     script = page.split('<script type="application/json" id="charts">')[1].split("</script>")[0]
     charts = json.loads(script)
     (data,) = charts["charts"]["sharpness"]["uses"]
@@ -107,20 +114,20 @@ def test_it_has_a_section_behind_ours_and_a_chart_of_its_numbers(written):
 
 
 def test_it_is_a_picture(written):
-    head = written.paths["figures/sharpness.png"].read_bytes()[:24]
+    head = written[0]["figures/sharpness.png"].read_bytes()[:24]
     assert head[:8] == b"\x89PNG\r\n\x1a\n"
     assert struct.unpack(">II", head[16:24])[0] > 2 * 620
 
 
 def test_each_faulty_one_is_named_in_a_line_and_the_rest_stands(written):
-    assert written.failures.keys() == FAILURES.keys()
-    page = written.paths["report.html"].read_text()
+    assert written[1].keys() == FAILURES.keys()
+    page = written[0]["report.html"].read_text()
     for name, words in FAILURES.items():
-        assert words in written.failures[name]
-        assert "\n" not in written.failures[name]
+        assert words in written[1][name]
+        assert "\n" not in written[1][name]
         assert f'<p class="note">{name} could not be drawn: ' in page
-        assert f"figures/{name}.png" not in written.paths
-    assert "figures/learning-curves.png" in written.paths
+        assert f"figures/{name}.png" not in written[0]
+    assert "figures/learning-curves.png" in written[0]
     assert ">Empty</h2>" not in page
 
 

@@ -399,7 +399,7 @@ def test_a_legend_names_only_what_is_drawn(synthetic) -> None:
     divergences = divergence_data(synthetic.probes(synthetic.AMPLIFIED, methods[1:])["softmax"])
     seeds = seed_curves_data(runs, divergences, ("step", "median"))
     medians = median_curve_data(runs, divergences, "median")
-    bold = specification(curve_chart(seeds, medians, methods, "median", legend=True))["layer"][1]["encoding"]
+    bold = specification(curve_chart(seeds, medians, methods, "median", title="nats"))["layer"][1]["encoding"]
     for channel in ("color", "strokeDash"):
         assert bold[channel]["legend"]["values"] == methods[1:]
         assert bold[channel]["scale"]["domain"] == methods, "a method looks the same everywhere"

@@ -78,7 +78,7 @@ TRANSFERS = {
 
 
 def transfer(task, method, seed):
-    settings = {"model": model_config("fnn"), "budget": 150, "batch_size": None, "sustain": 2}
+    settings = {"model": model_config("fnn"), "budget": 200, "batch_size": None, "sustain": 2}
     return train(RunConfig(task=task, method=method_config(method), seed=seed, **settings))
 
 
@@ -86,10 +86,12 @@ def transfer(task, method, seed):
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("name", TRANSFERS)
 def test_a_weak_model_s_embedding_brings_generalization(name, seed):
-    """The slowest of five seeds needed 60 steps on addition, 20 on parity."""
+    """Five seeds needed 30 to 60 steps on addition, 10 to 20 on parity; the budget is 200.
+
+    Five standard deviations of their logarithms, 0.26 and 0.38, above the means of these are 160 and 90 steps.
+    """
     run = transfer(*TRANSFERS[name], seed)
     assert run.status == "generalized"
-    assert run.events.generalized_at <= 100
     assert 0 < run.start_flops < run.flops
 
 

@@ -196,9 +196,9 @@ row(
 def step_overhead(transform: GradientTransform, device: str = "cpu", parameters: int | None = None) -> Duel:
     """``AdamW(fused=True).step()`` alone and one read and write of the gradients; with the transform attached.
 
-    The plain side's time is that of both: g ← 1·g in place is the least that any filter has to move. One with an
-    average of its own has to read and write that, too. The note tells how much of plain the pass over the gradients
-    is, and how many times the parameters the kept state is.
+    The plain side's time is that of both: to read and write the gradients once, g ← 1·g, is the least that a filter
+    does. A filter that keeps an average reads and writes that as well. The note tells which share of the plain side the
+    pass over the gradients takes, and how many times as large as the parameters the kept state is.
     """
     bare, filtered = (_optimizer(device, parameters or _LARGE) for _ in range(2))
     attach(filtered, transform)

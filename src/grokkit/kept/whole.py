@@ -100,13 +100,16 @@ class Kept:
         self.forget()
 
     def _gathered(self, store: Store, named: Named, params: Named) -> tuple[Any, Columns]:
+        # ``optimizer.state`` may have been replaced, by a load for one: what waited for the old one's step is void.
         if id(store) != self._place:
             self._place, self._entries.begun, self._shared.begun = id(store), {}, {}
+        # The form is the same for any parameters, so one of them is enough to find it.
         if self._form is None:
             lift(store)
             self._shape(self._fresh(dict([next(iter(params.items()))] if params else [])))
         elif not self._entries.paths and not self._shared.paths:
             return self._joined({}, {}), {}
+        # A parameter is strange whose entry is not as it was left: new, loaded, or changed by somebody.
         self._entries.keep_only(named)
         self._entries.lay(store, named)
         found, strange = self._entries.look(store, named)

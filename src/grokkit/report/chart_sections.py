@@ -5,30 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from html import escape
 from itertools import groupby
-from typing import Any, NamedTuple
+from typing import Any
 
 from grokkit.report import html
-from grokkit.report.figure import Block, Drawn, Figure, Html, Panel, Row, View, drawn
+from grokkit.report.figure import Block, Figure, Html, Panel, Row, View, drawn
 from grokkit.report.style import CONFIG
 
 _CLOCK_NAMES = {"step": "steps", "train_seconds": "seconds", "flops": "FLOPs"}
 _ROW_CLASSES = {2: "pair", 3: "triple"}
 
 
-class PageFigures(NamedTuple):
-    """What a page shows of its figures."""
+def page_figures(figures: Sequence[Figure], view: View, failures: dict[str, str]) -> tuple[list[str], dict[str, Any]]:
+    """The sections of the figures, in order, and what the page's script reads.
 
-    sections: list[str]
-    charts: dict[str, Any]
-    """``charts`` (name → specification, and the data sets that it uses), ``datasets`` and ``config``, as the page's
-    script reads them."""
-
-    failures: dict[str, str]
-    """Figure → why it could not be drawn, in a line."""
-
-
-def page_figures(figures: Sequence[Figure], view: View) -> PageFigures:
-    """The figures in their order; those that name the same section stand in one."""
+    That is ``charts`` (name → specification, and the data sets that it uses), ``datasets`` and ``config``. Figures that
+    name the same section stand in one. Those that could not be drawn are added to ``failures``.
+    """
     charts: dict[str, Any] = {}
     datasets: dict[str, Any] = {}
 
@@ -50,18 +42,26 @@ def page_figures(figures: Sequence[Figure], view: View) -> PageFigures:
             datasets.update(own)  # altair names a data set by its content, so equal ones meet here
         return blocks
 
-    results = drawn(figures, view, finish)
-    sections = []
-    for title in dict.fromkeys(result.figure.section for result in results):
-        members = [result for result in results if result.figure.section == title]
-        sections.append(_section(title, members, view.methods))
-    failures = {result.figure.name: result.failure for result in results if result.failure}
-    return PageFigures(sections, {"charts": charts, "datasets": datasets, "config": CONFIG}, failures)
+    sections: dict[str, list[Block]] = {}
+    notes: dict[str, str] = {}
+    for figure, blocks in drawn(figures, view, finish, failures):
+        sections.setdefault(figure.section, []).extend(blocks)
+        if figure.note:
+            notes.setdefault(figure.section, figure.note)
+    parts = []
+    for title, blocks in sections.items():
+        note = escape(notes.get(title, ""), quote=False)
+        parts.append(html.section(escape(title), note, _content(blocks, view.methods)))
+    if failures:
+        lines = ""
+        for name, failure in failures.items():
+            lines += f'<p class="note">{escape(name)} could not be drawn: {escape(failure)}</p>'
+        parts.append(html.section("Not drawn", "", lines))
+    return parts, {"charts": charts, "datasets": datasets, "config": CONFIG}
 
 
-def _section(title: str, members: Sequence[Drawn[list[Block]]], methods: Sequence[str]) -> str:
-    blocks = [block for member in members for block in member.result or []]
-    content = _switch() if any(_has_clocks(block) for block in blocks) else ""
+def _content(blocks: Sequence[Block], methods: Sequence[str]) -> str:
+    content = _switch() if any(map(_has_clocks, blocks)) else ""
     explained: tuple[str, ...] = ()
     for about, group in groupby(blocks, _layout):
         if isinstance(about, Html):
@@ -77,11 +77,7 @@ def _section(title: str, members: Sequence[Drawn[list[Block]]], methods: Sequenc
         places = "".join(_place(panel) for row in group if isinstance(row, Row) for panel in row.panels)
         kind = _ROW_CLASSES.get(columns)
         content += f'<div class="{kind}">{places}</div>' if kind else places
-    for member in members:
-        if member.failure:
-            content += f'<p class="note">{escape(member.figure.name)} could not be drawn: {escape(member.failure)}</p>'
-    notes = dict.fromkeys(member.figure.note for member in members if member.figure.note)
-    return html.section(escape(title), " ".join(escape(note, quote=False) for note in notes), content)
+    return content
 
 
 def _layout(block: Block) -> Html | tuple[int, tuple[str, ...], str]:
@@ -104,7 +100,7 @@ def _switch() -> str:
 def _place(panel: Panel) -> str:
     flag = " data-clocked" if isinstance(panel.chart, Mapping) else ""
     small = f"<small>{escape(panel.note, quote=False)}</small>" if panel.note else ""
-    description = escape(panel.description or panel.caption)
+    description = escape(panel.description or f"{panel.caption}, by method.")
     return (
         f"<figure><figcaption>{escape(panel.caption, quote=False)}{small}</figcaption>"
         f'<div class="chart" data-chart="{escape(panel.name)}"{flag} role="img" aria-label="{description}"></div>'

@@ -36,16 +36,8 @@ HOW_TO_READ = "bold: median over seeds; thin: each seed"
 IMAGE_POINTS = 120
 """Points of a thin line: one every 9 % over five decades, finer than a line's width on a screen."""
 
-_PAGE_POINTS = 6_000
-"""Points of all thin lines of a page: at some 200 bytes each they stay near a megabyte."""
-
 _SMALLEST_ANGLE = 10.0
 """Degrees that the axis of an angle goes to at least: below that is rounding, or near enough."""
-
-
-def page_points(runs: int) -> int:
-    """Points that each of ``runs`` thin lines may have in a page."""
-    return max(30, min(IMAGE_POINTS, _PAGE_POINTS // max(runs, 1)))
 
 
 def target_columns(measure: Measure) -> tuple[str, ...]:
@@ -105,8 +97,7 @@ def curve_chart(
     measure: str,
     x: str = "step",
     *,
-    y_title: str | None = None,
-    legend: bool = False,
+    title: str | None = None,
     include: Sequence[float] = (),
     dots: pl.DataFrame | None = None,
 ) -> alt.LayerChart:
@@ -114,7 +105,7 @@ def curve_chart(
 
     Behind them stands a pale dot for each row of ``dots``. The y axis is 0 to 100 % for an accuracy, starts at 0° for
     an angle, else is logarithmic where all values are positive and span more than a factor 30, else linear; it reaches
-    as far as ``include``. A ``legend`` names the methods that are drawn.
+    as far as ``include``. A chart with a ``title`` of its y axis stands alone and has a legend, too.
     """
     clock = CLOCKS[x]
     points = seeds.select(pl.col(x).cast(pl.Float64), measure)
@@ -123,14 +114,14 @@ def curve_chart(
     at = points.filter(pl.col(measure).is_not_null())[x]
     low, high = span(at.filter(at > 0))
     y_scale, y_axis = _y(measure, pl.Series([*points[measure].drop_nulls(), *include], dtype=pl.Float64))
-    named = drawn_of(methods, medians) if legend else []
+    named = drawn_of(methods, medians) if title else []
     color, dash = method_color(methods, named), method_dash(methods, named)
 
     def x_of(field: str) -> alt.X:
         return log_x(field, clock.title, low, high, clock.tick_format)
 
     def y_of(field: str) -> alt.Y:
-        return alt.Y(field, type="quantitative", title=y_title, scale=y_scale, axis=y_axis)
+        return alt.Y(field, type="quantitative", title=title, scale=y_scale, axis=y_axis)
 
     thin = alt.Chart(seeds).mark_line(strokeWidth=1, opacity=0.3, clip=True)
     thin = thin.encode(x_of(x), y_of(measure), color, dash, alt.Detail("seed", type="nominal"))

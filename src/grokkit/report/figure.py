@@ -11,14 +11,14 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Generic, Literal, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import altair as alt
 import polars as pl
 
 from grokkit.analyse.target import Target, target_of
 from grokkit.errors import InputError
-from grokkit.report.curves import IMAGE_POINTS, page_points, seed_curves_data, target_columns
+from grokkit.report.curves import IMAGE_POINTS, seed_curves_data, target_columns
 from grokkit.report.parts import specification
 
 RUN_KEYS = {"run_id": pl.String(), "method": pl.String(), "seed": pl.Int64()}
@@ -51,7 +51,7 @@ class Panel(NamedTuple):
     caption: str
     note: str = ""
     description: str = ""
-    """What a screen reader says in place of the chart; the caption unless given."""
+    """What a screen reader says in place of the chart, if not the caption."""
 
     title: str = ""
     """Stands over the chart in the PNG, which shows no caption."""
@@ -61,17 +61,13 @@ class Panel(NamedTuple):
 
     def specifications(self, size: tuple[int | None, int]) -> dict[str, dict[str, Any]]:
         """The charts as Vega-Lite; where there is one for each x axis, they are named ``step:…`` and so on."""
-        named: dict[str, Chart] = {}
-        if isinstance(self.chart, Mapping):
-            for clock, chart in self.chart.items():
-                named[f"{clock}:{self.name}"] = chart
-        else:
-            named[self.name] = self.chart
-        width, height = size
-        return {
-            name: specification(chart.properties(width=width or "container", height=height))
-            for name, chart in named.items()
-        }
+        width, height = size[0] or "container", size[1]
+        if not isinstance(self.chart, Mapping):
+            return {self.name: specification(self.chart.properties(width=width, height=height))}
+        specs = {}
+        for clock, chart in self.chart.items():
+            specs[f"{clock}:{self.name}"] = specification(chart.properties(width=width, height=height))
+        return specs
 
 
 class Row(NamedTuple):
@@ -123,8 +119,9 @@ class View:
 
     @property
     def points(self) -> int:
-        """Points that the thin line of a run may have."""
-        return IMAGE_POINTS if self.is_image else page_points(self.runs.height)
+        """Points that the thin line of a run may have. All lines of a page have 6,000 at most: at some 200 bytes each
+        they stay near a megabyte."""
+        return IMAGE_POINTS if self.is_image else max(30, min(IMAGE_POINTS, 6_000 // max(self.runs.height, 1)))
 
     @cached_property
     def seed_curves(self) -> pl.DataFrame:
@@ -183,10 +180,7 @@ class Figure:
 
 def table_names(figures: Sequence[Figure]) -> list[str]:
     """The tables that the figures read, to be loaded from the runs."""
-    names: dict[str, None] = {}
-    for figure in figures:
-        names |= dict.fromkeys(figure.columns)
-    return list(names)
+    return sorted({name for figure in figures for name in figure.columns})
 
 
 def completed(figures: Sequence[Figure], tables: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
@@ -201,29 +195,24 @@ def completed(figures: Sequence[Figure], tables: Mapping[str, pl.DataFrame]) -> 
     return complete
 
 
-class Drawn(NamedTuple, Generic[Result]):
-    """What became of a figure: its result, or why there is none."""
-
-    figure: Figure
-    result: Result | None
-    failure: str = ""
-
-
 def drawn(
-    figures: Sequence[Figure], view: View, finish: Callable[[Figure, list[Block]], Result]
-) -> list[Drawn[Result]]:
-    """``finish`` of every figure that has something to show, in order.
+    figures: Sequence[Figure],
+    view: View,
+    finish: Callable[[Figure, list[Block]], Result],
+    failures: dict[str, str],
+) -> list[tuple[Figure, Result]]:
+    """Every figure that has something to show, in order, with its ``finish``.
 
-    A figure may be anybody's. Whatever goes wrong in one is told in a line, and the others are drawn.
+    A figure may be anybody's. What goes wrong in one is told in a line of ``failures``, and the others are drawn.
     """
-    found: list[Drawn[Result]] = []
+    found: list[tuple[Figure, Result]] = []
     for figure in sorted(figures, key=lambda figure: figure.order):
         try:
             blocks = figure.blocks(view)
             if blocks:
-                found.append(Drawn(figure, finish(figure, blocks)))
+                found.append((figure, finish(figure, blocks)))
         except Exception as error:
-            found.append(Drawn(figure, None, _in_one_line(error)))
+            failures.setdefault(figure.name, _in_one_line(error))
     return found
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
+
+import polars as pl
 
 from grokkit.analyse.format import NOT_REACHED
 from grokkit.report.style import Style, styles_of
@@ -47,40 +49,45 @@ def key(methods: Sequence[str], shown: Collection[str] | None = None) -> str:
     return f'<ul class="key" aria-label="Methods">{items}</ul>'
 
 
-def cell(main: str, *small: str) -> tuple[str, str]:
-    """Class and content of a cell: the value, and below it in small print what qualifies it."""
-    absent = main in (NOT_REACHED, "–", "no runs")
-    notes = "".join(f"<small>{line}</small>" for line in small if line)
-    return ("absent" if absent else "", main + notes)
-
-
 def table(
     caption: str,
-    head: Sequence[str],
-    body: Sequence[Sequence[Any]],
+    columns: Mapping[str, Callable[[Any], str | tuple[str, ...]]],
+    rows: Iterable[Any],
     *,
     tall: bool = False,
     text: bool = False,
 ) -> str:
-    """A table in a box of its own that scrolls, so that the page never does sideways."""
+    """A table in a box of its own that scrolls, so that the page never does sideways.
+
+    ``columns``: head → what the cell of a row says, the value first and in small print below it what qualifies it. The
+    first column names the row. ``text``: the cells are words, not numbers.
+    """
     kind = ' class="text"' if text else ""
-    heads = "".join(f'<th scope="col"{kind}>{title}</th>' for title in head)
-    rows = ""
-    for name, *cells in body:
-        rows += f'<tr><th scope="row">{name}</th>'
-        for css, content in cells:
-            rows += f'<td class="{css}">{content}</td>' if css else f"<td>{content}</td>"
-        rows += "</tr>"
+    heads = "".join(f'<th scope="col"{kind}>{title}</th>' for title in columns)
+    lines = ""
+    for row in rows:
+        name, *cells = [content(row) for content in columns.values()]
+        lines += f'<tr><th scope="row">{name}</th>'
+        for said in cells:
+            value, *small = (said,) if isinstance(said, str) else said
+            absent = ' class="absent"' if value in (NOT_REACHED, "–", "no runs") else ""
+            lines += f"<td{kind or absent}>{value}{''.join(f'<small>{line}</small>' for line in small if line)}</td>"
+        lines += "</tr>"
     return (
         f'<div class="scroll{" tall" if tall else ""}" tabindex="0" role="region" aria-label="{caption}">'
-        f"<table><caption>{caption}</caption><thead><tr>{heads}</tr></thead>"
-        f"<tbody>{rows}</tbody></table></div>"
+        f"<table><caption>{caption}</caption><thead><tr>{heads}</tr></thead><tbody>{lines}</tbody></table></div>"
     )
 
 
 def terms_list(terms: Mapping[str, str]) -> str:
     items = "".join(f"<dt>{term}</dt><dd>{text}</dd>" for term, text in terms.items())
     return f"<dl>{items}</dl>"
+
+
+def in_order(rows: pl.DataFrame, methods: Sequence[str], *then: str) -> list[dict[str, Any]]:
+    """The rows by method, as the study has them, then by the columns ``then``."""
+    place = {method: i for i, method in enumerate(methods)}
+    return sorted(rows.to_dicts(), key=lambda row: (place[row["method"]], *(row[name] for name in then)))
 
 
 def flops(count: float | None) -> str:

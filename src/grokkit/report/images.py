@@ -8,7 +8,7 @@ from typing import Any
 import altair as alt
 import vl_convert
 
-from grokkit.report.figure import Block, Drawn, Figure, Row, View, drawn
+from grokkit.report.figure import Block, Figure, Row, View, drawn
 from grokkit.report.style import CONFIG
 
 _GAP = 28
@@ -20,14 +20,15 @@ def vega_lite_version() -> str:
     return ".".join(alt.SCHEMA_VERSION.removeprefix("v").split(".")[:2])
 
 
-def images(figures: Sequence[Figure], view: View) -> list[Drawn[bytes]]:
-    """The PNG of every figure that has a chart, at two pixels a point."""
+def images(figures: Sequence[Figure], view: View, failures: dict[str, str]) -> dict[str, bytes]:
+    """File name → PNG, at two pixels a point, of every figure that has a chart and is not among ``failures``."""
 
     def finish(figure: Figure, blocks: list[Block]) -> bytes:
         rows = [block for block in blocks if isinstance(block, Row)]
         return _png(_picture(figure, rows, view)) if rows else b""
 
-    return [image for image in drawn(figures, view, finish) if image.result != b""]
+    whole = [figure for figure in figures if figure.name not in failures]
+    return {f"{figure.name}.png": png for figure, png in drawn(whole, view, finish, failures) if png}
 
 
 def _picture(figure: Figure, rows: Sequence[Row], view: View) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import json
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import polars as pl
 import vl_convert
@@ -33,30 +33,31 @@ _POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inl
 """Nothing is loaded from anywhere; 'unsafe-eval' because Vega compiles its expressions."""
 
 
-class Page(NamedTuple):
-    html: str
-    failures: dict[str, str]
-    """Figure → why it could not be drawn, in a line."""
-
-
 def build_page(
-    figures: Sequence[Figure], view: View, leaderboard_rows: Sequence[Mapping[str, Any]], verdict_text: str
-) -> Page:
-    """The report on the study of ``view``, with those of ``figures`` that it has something for."""
+    figures: Sequence[Figure],
+    view: View,
+    leaderboard_rows: Sequence[Mapping[str, Any]],
+    verdict_text: str,
+    failures: dict[str, str],
+) -> str:
+    """The report on the study of ``view``, with those of ``figures`` that it has something for.
+
+    Figures that cannot be drawn are added to ``failures``: name → why, in a line.
+    """
     study, runs = view.study, view.runs
     title = escape(study["title"])
-    drawn = page_figures(figures, view)
+    figure_sections, charts = page_figures(figures, view, failures)
     made = tables.provenance(study, runs) + "<h3>Methods and settings</h3>" + tables.methods_table(study)
     parts = [
         section("Leaderboard", _leaderboard_note(study), leaderboard_table(leaderboard_rows, study)),
         "<noscript><p>The charts need JavaScript; verdict and tables do not.</p></noscript>",
-        *drawn.sections,
+        *figure_sections,
         section("Every run", "", tables.runs_table(runs, study["methods"])),
         section("What the words mean", "", definitions(study, claimed_cost(leaderboard_rows, study))),
         section("How this was made", "", made),
     ]
     body = _unbroken("\n".join(parts))
-    html = f"""<!DOCTYPE html>
+    return f"""<!DOCTYPE html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
@@ -76,13 +77,12 @@ def build_page(
 {body}
 </main>
 <footer>Made by grokkit. This file needs no network.</footer>
-<script type="application/json" id="charts">{_json(drawn.charts)}</script>
+<script type="application/json" id="charts">{_json(charts)}</script>
 <script>{_vega()}</script>
 <script>{_asset("page.js")}</script>
 </body>
 </html>
 """
-    return Page(html, drawn.failures)
 
 
 def _verdict(text: str) -> str:

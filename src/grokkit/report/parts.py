@@ -107,36 +107,33 @@ def log_x(field: str, title: str, low: float, high: float, tick_format: str = "~
     )
 
 
+def tooltips(**formats: str) -> list[alt.Tooltip]:
+    """What a mark says when pointed at: field → format of its number, or "" for a word or a count."""
+    shown = []
+    for name, how in formats.items():
+        shown.append(alt.Tooltip(name, type="quantitative", format=how) if how else alt.Tooltip(name, type="nominal"))
+    return shown
+
+
 def method_color(methods: Sequence[str], legend: Sequence[str] = ()) -> alt.Color:
-    """The methods' colours; those of ``legend`` are explained beside the chart."""
-    styles = styles_of(methods)
-    return alt.Color(
-        "method",
-        type="nominal",
-        scale=alt.Scale(domain=list(styles), range=[style.color for style in styles.values()]),
-        legend=alt.Legend(values=list(legend), columns=_columns(legend), symbolType="stroke", symbolOpacity=1)
-        if legend
-        else None,
-    )
+    """The methods' colours; those of ``legend`` are explained below the chart."""
+    scale = alt.Scale(domain=list(methods), range=[style.color for style in styles_of(methods).values()])
+    return alt.Color("method", type="nominal", scale=scale, legend=_legend(legend))
 
 
 def method_dash(methods: Sequence[str], legend: Sequence[str] = ()) -> alt.StrokeDash:
     """The methods' dashes, as :func:`method_color`."""
-    styles = styles_of(methods)
-    dashes: list[Any] = [list(style.dash) for style in styles.values()]
-    return alt.StrokeDash(
-        "method",
-        type="nominal",
-        scale=alt.Scale(domain=list(styles), range=dashes),
-        legend=alt.Legend(
-            values=list(legend), columns=_columns(legend), symbolType="stroke", symbolSize=400, symbolOpacity=1
-        )
-        if legend
-        else None,
-    )
+    dashes: list[Any] = [list(style.dash) for style in styles_of(methods).values()]
+    scale = alt.Scale(domain=list(methods), range=dashes)
+    return alt.StrokeDash("method", type="nominal", scale=scale, legend=_legend(legend, 400))
 
 
-def _columns(methods: Sequence[str]) -> int:
-    """Legend columns that fit about 700 px at some 7 px a letter."""
-    widest = max(len(method) for method in methods)
-    return max(1, min(len(methods), 100 // (widest + 8)))
+def _legend(methods: Sequence[str], size: int | None = None) -> alt.Legend | None:
+    if not methods:
+        return None
+    # As many columns as fit about 700 px at some 7 px a letter.
+    columns = max(1, min(len(methods), 100 // (max(map(len, methods)) + 8)))
+    legend = alt.Legend(values=list(methods), columns=columns, symbolType="stroke", symbolOpacity=1)
+    if size is not None:
+        legend["symbolSize"] = size  # long enough to show a dash
+    return legend

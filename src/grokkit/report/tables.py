@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from typing import Any
 
@@ -11,65 +11,51 @@ import polars as pl
 
 from grokkit.analyse.format import NOT_REACHED, number, whole
 from grokkit.analyse.target import MEASURES, Measure, best_text, target_of
-from grokkit.report.html import cell, flops, swatch, table, terms_list
+from grokkit.report.html import flops, in_order, swatch, table, terms_list
 from grokkit.report.style import styles_of
 
 
 def runs_table(runs: pl.DataFrame, methods: Sequence[str]) -> str:
-    asked_for_stable = any(_setting(run, "after") for run in runs.to_dicts())
-    head = ["method", "seed", "outcome", "memorized<br>at step", "reaches<br>the target", "stays<br>from step"]
-    head += ["stable<br>from step"] if asked_for_stable else []
-    head += ["dips", "deepest<br>dip", "delay<br>in steps"]
-    head += ["steps<br>taken", "training<br>seconds", "evaluation<br>seconds", "training<br>FLOPs", "peak<br>memory"]
-    measures: list[Measure] = [measure for measure in MEASURES if runs[f"final_test_{measure}"].is_not_null().any()]
-    head += [f"{when} held-out<br>{measure}" for measure in measures for when in ("final", "best")]
-    place = {method: i for i, method in enumerate(methods)}
-    ordered = sorted(runs.to_dicts(), key=lambda run: (place[run["method"]], run["seed"]))
-    body = [
-        [
-            escape(run["method"]),
-            cell(str(run["seed"]), ""),
-            cell(_outcome(run), ""),
-            cell(whole(run["memorized_at"]), _resolution(run["memorized_resolution_steps"])),
-            cell(whole(run["generalized_first_at"]), _resolution(run["first_resolution_steps"])),
-            cell(whole(run["generalized_at"]), _resolution(run["resolution_steps"])),
-            *([cell(whole(run["stable_at"]), "")] if asked_for_stable else []),
-            cell(whole(run["dips"]), ""),
-            cell(_depth(run), ""),
-            cell(whole(run["delay_steps"]), ""),
-            cell(whole(run["steps"]), ""),
-            cell(number(run["train_seconds"]), ""),
-            cell(number(run["eval_seconds"]), ""),
-            cell(flops(run["flops"]), ""),
-            cell(_mebibytes(run["peak_memory_bytes"]), ""),
-            *(
-                cell(best_text(measure, run[f"{when}_test_{measure}"]), "")
-                for measure in measures
-                for when in ("final", "best")
-            ),
-        ]
-        for run in ordered
-    ]
-    return table("Every run", head, body, tall=True)
+    ordered = in_order(runs, methods, "seed")
+    columns: dict[str, Callable[[dict[str, Any]], str | tuple[str, ...]]] = {
+        "method": lambda run: escape(run["method"]),
+        "seed": lambda run: str(run["seed"]),
+        "outcome": _outcome,
+        "memorized<br>at step": lambda run: _event(run, "memorized_at", "memorized_resolution_steps"),
+        "reaches<br>the target": lambda run: _event(run, "generalized_first_at", "first_resolution_steps"),
+        "stays<br>from step": lambda run: _event(run, "generalized_at", "resolution_steps"),
+    }
+    if any(_setting(run, "after") for run in ordered):
+        columns["stable<br>from step"] = lambda run: whole(run["stable_at"])
+    columns |= {
+        "dips": lambda run: whole(run["dips"]),
+        "deepest<br>dip": _depth,
+        "delay<br>in steps": lambda run: whole(run["delay_steps"]),
+        "steps<br>taken": lambda run: whole(run["steps"]),
+        "training<br>seconds": lambda run: number(run["train_seconds"]),
+        "evaluation<br>seconds": lambda run: number(run["eval_seconds"]),
+        "training<br>FLOPs": lambda run: flops(run["flops"]),
+        "peak<br>memory": lambda run: _mebibytes(run["peak_memory_bytes"]),
+    }
+    for measure in MEASURES:
+        if runs[f"final_test_{measure}"].is_not_null().any():
+            columns |= {f"{when} held-out<br>{measure}": _found(when, measure) for when in ("final", "best")}
+    return table("Every run", columns, ordered, tall=True)
 
 
 def methods_table(study: Mapping[str, Any]) -> str:
-    details = study.get("methods_detail", {})
-    body = []
-    for method, style in styles_of(study["methods"]).items():
-        detail = details.get(method, {})
-        what = escape(str(detail.get("title", "")))
-        if summary := detail.get("summary"):
-            what += f"<small>{escape(str(summary))}</small>"
-        body.append(
-            [
-                swatch(style) + escape(method),
-                ("text", what),
-                ("text", escape(settings(detail.get("optimizer", "")))),
-                ("text", escape(settings(detail.get("settings", {})))),
-            ]
-        )
-    return table("Methods and their settings", ["method", "what it is", "optimizer", "settings"], body, text=True)
+    details, styles = study.get("methods_detail", {}), styles_of(study["methods"])
+
+    def said(method: str, key: str) -> str:
+        return escape(settings(details.get(method, {}).get(key) or ""))
+
+    columns: dict[str, Callable[[str], str | tuple[str, ...]]] = {
+        "method": lambda method: swatch(styles[method]) + escape(method),
+        "what it is": lambda method: (said(method, "title"), said(method, "summary")),
+        "optimizer": lambda method: said(method, "optimizer"),
+        "settings": lambda method: said(method, "settings"),
+    }
+    return table("Methods and their settings", columns, styles, text=True)
 
 
 def provenance(study: Mapping[str, Any], runs: pl.DataFrame) -> str:
@@ -135,8 +121,14 @@ def _depth(run: Mapping[str, Any]) -> str:
     return f"{100 * run['deepest_dip']:.1f} points"
 
 
-def _resolution(steps: int | None) -> str:
-    return "" if steps is None else f"−{whole(steps)}"
+def _event(run: Mapping[str, Any], name: str, resolution: str) -> tuple[str, str]:
+    """The step, and below it how much earlier it may have been."""
+    steps = run[resolution]
+    return whole(run[name]), "" if steps is None else f"−{whole(steps)}"
+
+
+def _found(when: str, measure: Measure) -> Callable[[dict[str, Any]], str]:
+    return lambda run: best_text(measure, run[f"{when}_test_{measure}"])
 
 
 def _mebibytes(size: int | None) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import polars as pl
 
@@ -16,14 +16,6 @@ from grokkit.report.images import images
 from grokkit.report.page import build_page
 
 
-class Written(NamedTuple):
-    paths: dict[str, Path]
-    """Name → path of each file."""
-
-    failures: dict[str, str]
-    """Figure → why it could not be drawn, in a line."""
-
-
 def write_report(
     folder: Path,
     study: Mapping[str, Any],
@@ -32,8 +24,10 @@ def write_report(
     tables: Mapping[str, pl.DataFrame],
     leaderboard_rows: Sequence[Mapping[str, Any]],
     verdict_text: str,
-) -> Written:
+) -> tuple[dict[str, Path], dict[str, str]]:
     """Write leaderboard.json, report.html and figures/*.png into ``folder``.
+
+    Returns name → path of each file, and figure → why it could not be drawn, in a line.
 
     ``study`` as in study.json; ``runs`` one row per run with the keys of run.json; ``curves`` the rows of all
     curves.parquet with their ``run_id``; ``tables`` the same of :func:`grokkit.report.table_names`, empty or absent
@@ -41,16 +35,13 @@ def write_report(
     """
     figures = all_figures()
     tables = completed(figures, tables)
-    page = build_page(figures, View(study, runs, curves, tables, "page"), leaderboard_rows, verdict_text)
+    failures: dict[str, str] = {}
+    page = build_page(figures, View(study, runs, curves, tables, "page"), leaderboard_rows, verdict_text, failures)
     numbers = json.dumps(leaderboard_rows, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     contents = {"leaderboard.json": numbers.encode()}
-    failures = dict(page.failures)
-    for image in images(figures, View(study, runs, curves, tables, "image")):
-        if image.result is None:
-            failures.setdefault(image.figure.name, image.failure)
-        elif image.figure.name not in failures:
-            contents[f"figures/{image.figure.name}.png"] = image.result
-    contents["report.html"] = page.html.encode()
+    for name, png in images(figures, View(study, runs, curves, tables, "image"), failures).items():
+        contents[f"figures/{name}"] = png
+    contents["report.html"] = page.encode()
     for name, data in contents.items():
         atomic_write(folder / name, data)
-    return Written({name: folder / name for name in contents}, failures)
+    return {name: folder / name for name in contents}, failures

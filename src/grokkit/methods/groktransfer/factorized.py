@@ -172,11 +172,6 @@ def product_flops(shapes: Mapping[str, torch.Size], *, trainable: bool) -> int:
     return total
 
 
-def is_factorized(model: nn.Module) -> bool:
-    """Whether there is something to merge."""
-    return any(_is_product(module) for module in model.modules())
-
-
 def _find(model: nn.Module, name: str | None, rows: int | None) -> tuple[str, nn.Embedding | nn.Linear]:
     """The module to replace and its name."""
     modules = dict(model.named_modules())

@@ -1,56 +1,35 @@
-"""The pictures of the report, one module each, found by looking."""
+"""The pictures of the report, one module each. The registry finds them, and those of installed packages."""
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
-from collections.abc import Iterator
-from importlib.metadata import EntryPoint, entry_points
-
+from grokkit import registry
 from grokkit.errors import InputError
 from grokkit.report.figure import Figure, View
 
-GROUP = "grokkit.figures"
-
 
 def all_figures() -> list[Figure]:
-    """The figures of the modules beside this file, then those that installed packages name as entry points.
+    """Ours, then those that installed packages name as entry points ``grokkit.figures``.
 
-    An entry point that cannot be loaded, or whose name is taken, is a figure that fails to be drawn, and so is named
-    where it would have stood.
+    One that is of no use stands among them as a figure that cannot be drawn, so that the report says why.
     """
-    figures = list(_ours())
-    names = {figure.name for figure in figures}
-    for point in entry_points(group=GROUP):
-        figure = _loaded(point)
-        if figure.name in names:
-            figure = _broken(point, InputError(f"another figure is named {figure.name}"))
-        names.add(figure.name)
-        figures.append(figure)
-    return figures
+    figures: dict[str, Figure] = {}
+    for name, part in registry.parts("figures").items():
+        try:
+            figure = part.value if isinstance(part.value, Figure) else part.value()
+            if figure.name in figures:
+                raise InputError(f"another figure is named {figure.name}")
+        except Exception as error:
+            figure = _useless(name, error)
+        figures[figure.name] = figure
+    for name, why in registry.broken("figures").items():
+        figure = _useless(name, InputError(why))
+        figures[figure.name] = figure
+    return list(figures.values())
 
 
-def _ours() -> Iterator[Figure]:
-    for found in pkgutil.iter_modules(__path__):
-        module = importlib.import_module(f"{__name__}.{found.name}")
-        for value in vars(module).values():
-            if isinstance(value, Figure):
-                yield value
-
-
-def _loaded(point: EntryPoint) -> Figure:
-    try:
-        figure = point.load()
-    except Exception as error:
-        return _broken(point, error)
-    if not isinstance(figure, Figure):
-        return _broken(point, InputError(f"{point.value} is a {type(figure).__name__}, not a grokkit.report.Figure"))
-    return figure
-
-
-def _broken(point: EntryPoint, error: Exception) -> Figure:
+def _useless(name: str, error: Exception) -> Figure:
     def fail(view: View) -> None:
         raise error
 
-    name = "".join(letter if letter.isalnum() and letter.isascii() else "-" for letter in point.name.lower())
-    return Figure(name=f"entry-point-{name}", section=point.name, title=point.name, data=fail, draw=lambda *_: [])
+    plain = "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in name.lower())
+    return Figure(name=f"entry-point-{plain}", section="", title="", data=fail, draw=lambda data, view: [])

@@ -110,11 +110,10 @@ def _draw(data: _Data, view: View) -> list[Row]:
         curves.append(panel)
     divergences = []
     for column, (which, axis) in _DIVERGENCES.items():
-        note = "KL of the weights of a tensor's entries from uniform, in nats"
         title = axis if view.is_image else None
-        chart = curve_chart(data.seeds, data.medians[column], view.methods, column, y_title=title, legend=view.is_image)
-        description = f"{note}: {which}, of each method over steps."
-        divergences.append(Panel(f"divergence:{column}", chart, f"Unequal weights, {which}", note, description))
+        chart = curve_chart(data.seeds, data.medians[column], view.methods, column, title=title)
+        note = "KL of the weights of a tensor's entries from uniform, in nats"
+        divergences.append(Panel(f"divergence:{column}", chart, f"Unequal weights, {which}", note))
     above = Row(curves, columns=2, shares_scales=False)
     return [above, Row(divergences, columns=2, key=tuple(with_one))]
 
@@ -128,8 +127,8 @@ LEARNED_AMPLIFIER = Figure(
     reading="above: its value less that at 0, first seed; below: how unequal it makes the weights within a tensor; "
     "bold: median over seeds",
     columns={
-        "amplifier": {"step": pl.Int64(), "gradient": pl.Float64(), "log_weight": pl.Float64()},
-        "softmax": {"step": pl.Int64(), "kl_from_uniform": pl.Float64()},
+        "amplifier": {"step": int, "gradient": float, "log_weight": float},
+        "softmax": {"step": int, "kl_from_uniform": float},
     },
     data=_data,
     draw=_draw,

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import altair as alt
 import polars as pl
 
 from grokkit.analyse.format import NOT_REACHED, number
 from grokkit.report.figure import Figure, Panel, Row, Sizes, View
-from grokkit.report.parts import layered
+from grokkit.report.parts import layered, tooltips
 from grokkit.report.style import INK
 
 PARTS = {"weak models": "#E69F00", "training": "#A9BACB"}
@@ -20,35 +19,11 @@ _PLACES = {part: place for place, part in enumerate(PARTS)}
 _REACHED = "reached"
 
 
-class _Cost(NamedTuple):
-    """Columns of a run, of which the first is part of the other two, and how the chart is called."""
-
-    start: str
-    to_target: str
-    spent: str
-    caption: str
-    note: str
-    axis: str
-
-
 _COSTS = {
-    "seconds": _Cost(
-        "start_seconds",
-        "train_seconds_to_target",
-        "train_seconds",
-        "Seconds",
-        "of training, on one machine",
-        "seconds of training",
-    ),
-    "flops": _Cost(
-        "start_flops",
-        "flops_to_target",
-        "flops",
-        "FLOPs",
-        "of matrix products, whatever the machine",
-        "training FLOPs",
-    ),
+    "seconds": ("train_seconds", "Seconds", "of training, on one machine", "seconds of training"),
+    "flops": ("flops", "FLOPs", "of matrix products, whatever the machine", "training FLOPs"),
 }
+"""Cost → a run's column of it, caption and note on the page, and the title of the axis in the PNG."""
 
 
 def has_start(runs: pl.DataFrame) -> bool:
@@ -62,10 +37,10 @@ def cost_data(runs: pl.DataFrame, methods: Sequence[str], cost: str) -> pl.DataF
     Columns ``method``, ``outcome`` (``reached`` or ``not reached``), ``runs`` (how many), ``part`` (``weak models``, or
     ``training``, the rest) and ``cost``. A start that is null costs 0.
     """
-    columns = _COSTS[cost]
-    reached, start = pl.col("generalized_at").is_not_null(), pl.col(columns.start).fill_null(0)
+    spent = _COSTS[cost][0]
+    reached, start = pl.col("generalized_at").is_not_null(), pl.col(f"start_{cost}").fill_null(0)
     outcome = pl.when(reached).then(pl.lit(_REACHED)).otherwise(pl.lit(NOT_REACHED)).alias("outcome")
-    whole = pl.when(reached).then(columns.to_target).otherwise(columns.spent)
+    whole = pl.when(reached).then(f"{spent}_to_target").otherwise(spent)
     weak, training = PARTS
     means = runs.group_by("method", outcome).agg(
         pl.len().alias("runs"), start.mean().alias(weak), (whole - start).mean().alias(training)
@@ -117,8 +92,7 @@ def cost_chart(data: pl.DataFrame, cost: str, *, x_title: str | None = None) -> 
         legend=alt.Legend(symbolType="square", symbolOpacity=1),
     )
     pale = alt.condition(f"datum.outcome === '{NOT_REACHED}'", alt.value(0.4), alt.value(1))
-    tooltip = [alt.Tooltip(name, type="nominal") for name in ("method", "outcome", "runs", "part")]
-    tooltip.append(alt.Tooltip("cost", type="quantitative", format=".3~s"))
+    tooltip = tooltips(method="", outcome="", runs="", part="", cost=".3~s")
     order = alt.Order("place", type="quantitative")
     bars = alt.Chart(drawn).mark_bar().encode(x, y, color, order, opacity=pale, tooltip=tooltip)
     return layered(bars, *_labels(drawn, cost, x, y))
@@ -151,13 +125,12 @@ def _data(view: View) -> dict[str, pl.DataFrame] | None:
 def _draw(data: dict[str, pl.DataFrame], view: View) -> list[Row]:
     panels = []
     for cost, numbers in data.items():
-        words = _COSTS[cost]
-        chart = cost_chart(numbers, cost, x_title=words.axis if view.is_image else None)
+        _, caption, note, axis = _COSTS[cost]
+        chart = cost_chart(numbers, cost, x_title=axis if view.is_image else None)
         # Bars high enough for two lines of letters.
         height = 34 * numbers.select("method", "outcome").n_unique() + 10
-        caption = f"{words.caption} to {view.target.short}"
         sizes = Sizes(page=(None, height), image=(340, height))
-        panels.append(Panel(f"cost:{cost}", chart, caption, words.note, f"{caption}, by method.", sizes=sizes))
+        panels.append(Panel(f"cost:{cost}", chart, f"{caption} to {view.target.short}", note, sizes=sizes))
     return [Row(panels, columns=2)]
 
 

@@ -180,7 +180,7 @@ def _draw(data: _Data, view: View) -> list[Row]:
 _SPECTRUM_NOTE = "frequency; on the left edge, before the first step"
 _CIRCLE_NOTE = "the line joins numbers that should be neighbours"
 
-_PLACE = {"step": pl.Int64(), "number": pl.Int64(), "x": pl.Float64(), "y": pl.Float64()}
+_PLACE = {"step": int, "number": int, "x": float, "y": float}
 
 EMBEDDING = Figure(
     name="embedding",
@@ -191,9 +191,9 @@ EMBEDDING = Figure(
     title="the embedding",
     reading="first seed; a number has one colour, its place on the circle",
     columns={
-        "fourier": {"step": pl.Int64(), "frequency": pl.Int64(), "share": pl.Float64()},
-        "circle": {**_PLACE, "frequency": pl.Int64()},
-        "pca": {**_PLACE, "explained_x": pl.Float64(), "explained_y": pl.Float64()},
+        "fourier": {"step": int, "frequency": int, "share": float},
+        "circle": {**_PLACE, "frequency": int},
+        "pca": {**_PLACE, "explained_x": float, "explained_y": float},
     },
     data=_data,
     draw=_draw,

@@ -73,7 +73,6 @@ def _draw(data: pl.DataFrame, view: View) -> list[Row]:
         fraction_chart(data, view.methods, legend=view.is_image),
         "Fraction of runs generalized",
         f"Kaplan–Meier. An upright stroke: runs that ended without reaching {view.target.short}.",
-        "Fraction of runs that have generalized, by method, over steps.",
     )
     return [Row([panel], columns=2, key=tuple(view.methods))]
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import polars as pl
 
 from grokkit.report.curves import HOW_TO_READ, curve_chart, median_curve_data, seed_curves_data
@@ -12,23 +10,19 @@ from grokkit.report.figure import Figure, Panel, Row, Sizes, View
 _COLUMN = "kernel_distance"
 
 
-class _Data(NamedTuple):
-    seeds: pl.DataFrame
-    medians: pl.DataFrame
-
-
-def _data(view: View) -> _Data | None:
+def _data(view: View) -> tuple[pl.DataFrame, pl.DataFrame] | None:
+    """Every run, and the medians over seeds."""
     table = view.tables["ntk"]
     if table.is_empty():
         return None
     seeds = seed_curves_data(view.runs, table, ("step", _COLUMN), view.points)
-    return _Data(seeds, median_curve_data(view.runs, table, _COLUMN))
+    return seeds, median_curve_data(view.runs, table, _COLUMN)
 
 
-def _draw(data: _Data, view: View) -> list[Row]:
-    axis = "distance from the kernel before" if view.is_image else None
-    chart = curve_chart(data.seeds, data.medians, view.methods, _COLUMN, y_title=axis, legend=view.is_image)
-    panel = Panel("kernel", chart, "Change of the kernel", "since the evaluation before", "Kernel distance over steps.")
+def _draw(data: tuple[pl.DataFrame, pl.DataFrame], view: View) -> list[Row]:
+    title = "distance from the kernel before" if view.is_image else None
+    chart = curve_chart(*data, view.methods, _COLUMN, title=title)
+    panel = Panel("kernel", chart, "Change of the kernel", "since the evaluation before")
     return [Row([panel], key=tuple(view.tables["ntk"]["method"].unique()))]
 
 
@@ -40,7 +34,7 @@ KERNEL_CHANGE = Figure(
     "seeds, a run that stopped keeping its last value. Thin: each seed.",
     title="change of the tangent kernel between evaluations",
     reading=HOW_TO_READ,
-    columns={"ntk": {"step": pl.Int64(), _COLUMN: pl.Float64()}},
+    columns={"ntk": {"step": int, _COLUMN: float}},
     data=_data,
     draw=_draw,
     sizes=Sizes(page=(None, 240), image=(620, 300)),

@@ -18,6 +18,8 @@ from grokkit.report.curves import CLOCKS, HOW_TO_READ, curve_chart, drawable, me
 from grokkit.report.figure import Figure, Panel, Row, Sizes, View
 from grokkit.report.parts import layered, spread
 
+_FOUND = ("train_loss", "train_accuracy", "test_loss", "test_accuracy")
+
 
 class _Data(NamedTuple):
     seeds: pl.DataFrame
@@ -62,19 +64,16 @@ def learning_chart(
     *,
     target: Target,
     checks: pl.DataFrame | None = None,
-    y_title: str | None = None,
-    legend: bool = False,
+    title: str | None = None,
 ) -> alt.LayerChart:
     """The curves of ``column``, such as ``test_accuracy``, with a fine rule at the target.
 
     ``checks``: what quick checks found, from :func:`quick_checks_data`.
     """
-    lines = curve_chart(
-        seeds, medians, methods, column, x, y_title=y_title, legend=legend, include=[target.value], dots=checks
-    )
+    lines = curve_chart(seeds, medians, methods, column, x, title=title, include=[target.value], dots=checks)
     at = alt.Chart(pl.DataFrame({"target": [target.value]}))
     rule = at.mark_rule(stroke="#9aa4ad", strokeWidth=1, strokeDash=[2, 2])
-    return layered(rule.encode(alt.Y("target", type="quantitative", title=y_title)), lines)
+    return layered(rule.encode(alt.Y("target", type="quantitative", title=title)), lines)
 
 
 def _data(view: View) -> _Data:
@@ -92,6 +91,7 @@ def _draw(data: _Data, view: View) -> list[Row]:
     measure = view.target.measure
     panels = []
     for part, words in (("test", "held-out"), ("train", "train")):
+        title = f"{words} {measure}" if view.is_image else None
         charts = {}
         for (of, clock), medians in data.medians.items():
             if of == part:
@@ -103,11 +103,9 @@ def _draw(data: _Data, view: View) -> list[Row]:
                     clock,
                     target=view.target,
                     checks=data.checks,
-                    y_title=f"{words} {measure}" if view.is_image else None,
-                    legend=view.is_image,
+                    title=title,
                 )
-        caption = f"{words.capitalize()} {measure}"
-        panels.append(Panel(part, charts, caption, description=f"{caption} of each method over training."))
+        panels.append(Panel(part, charts, f"{words.capitalize()} {measure}"))
     return [Row(panels, columns=2, key=tuple(view.methods))]
 
 
@@ -118,15 +116,7 @@ LEARNING_CURVES = Figure(
     "stopped after generalizing keeps its last value in the median. The fine line is the target.",
     title="learning curves",
     reading=f"{HOW_TO_READ}; dots: quick checks",
-    columns={
-        "quick_checks": {
-            "step": pl.Int64(),
-            "train_loss": pl.Float64(),
-            "train_accuracy": pl.Float64(),
-            "test_loss": pl.Float64(),
-            "test_accuracy": pl.Float64(),
-        }
-    },
+    columns={"quick_checks": {"step": int} | dict.fromkeys(_FOUND, float)},
     data=_data,
     draw=_draw,
     sizes=Sizes(page=(None, 280), image=(400, 300)),

@@ -2,31 +2,23 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import polars as pl
 
 from grokkit.report.curves import HOW_TO_READ, NORMS, curve_chart, median_curve_data
 from grokkit.report.figure import Figure, Panel, Row, Sizes, View
 
-
-class _Words(NamedTuple):
-    caption: str
-    note: str
-    axis: str
-
-
 _WORDS = {
-    "weight_norm": _Words("Weight norm", "ℓ₂ norm over all weights", "weight norm"),
-    "weight_entropy": _Words("Weight entropy", "AWE, −Σ|w| ln|w|", "weight entropy (AWE)"),
-    "gradient_entropy": _Words("Gradient entropy", "AGE of the raw gradient, −Σ|g| ln|g|", "gradient entropy (AGE)"),
-    "filtered_gradient_entropy": _Words(
-        "Entropy after the method", "AGE of the gradient that the optimizer steps on", "AGE after the method"
+    "weight_norm": ("Weight norm", "ℓ₂ norm over all weights", "weight norm"),
+    "weight_entropy": ("Weight entropy", "AWE, −Σ|w| ln|w|", "weight entropy (AWE)"),
+    "gradient_entropy": ("Gradient entropy", "AGE of the raw gradient, −Σ|g| ln|g|", "gradient entropy (AGE)"),
+    "filtered_gradient_entropy": (
+        *("Entropy after the method", "AGE of the gradient that the optimizer steps on", "AGE after the method"),
     ),
-    "gradient_angle": _Words(
-        "Angle between the two", "over the whole model; 0° without a method", "angle between the two"
+    "gradient_angle": (
+        *("Angle between the two", "over the whole model; 0° without a method", "angle between the two"),
     ),
 }
+"""Measure → caption and note on the page, and the title of the axis in the PNG."""
 
 
 def _data(view: View) -> dict[str, pl.DataFrame]:
@@ -37,14 +29,11 @@ def _data(view: View) -> dict[str, pl.DataFrame]:
 def _draw(data: dict[str, pl.DataFrame], view: View) -> list[Row]:
     weights, gradients = [], []
     for measure, medians in data.items():
-        words = _WORDS[measure]
-        axis = words.axis if view.is_image else None
-        chart = curve_chart(view.seed_curves, medians, view.methods, measure, y_title=axis, legend=view.is_image)
-        is_of_weights = measure.startswith("weight")
-        sizes = Sizes(page=(None, 220), image=(440 if is_of_weights else 274, 240))
-        description = f"{words.caption} of each method over steps."
-        panel = Panel(measure, chart, words.caption, words.note, description, sizes=sizes)
-        (weights if is_of_weights else gradients).append(panel)
+        caption, note, axis = _WORDS[measure]
+        title = axis if view.is_image else None
+        chart = curve_chart(view.seed_curves, medians, view.methods, measure, title=title)
+        row, width = (weights, 440) if measure.startswith("weight") else (gradients, 274)
+        row.append(Panel(measure, chart, caption, note, sizes=Sizes(page=(None, 220), image=(width, 240))))
     key = tuple(view.methods)
     return [Row(weights, columns=2, key=key), Row(gradients, columns=3, key=key)]
 

@@ -61,7 +61,7 @@ PREDICTIONS = Figure(
     "truth are equal; a dot at the edge lies beyond it.",
     title="predicted and true",
     reading="first seed, up to 500 rows of the test part, after the last step",
-    columns={"predictions": {"target": pl.Float64(), "predicted": pl.Float64(), "unit": pl.String()}},
+    columns={"predictions": {"target": float, "predicted": float, "unit": str}},
     data=lambda view: predictions_data(view.tables["predictions"]),
     draw=_draw,
     sizes=Sizes(page=(300, 300), image=(300, 300)),

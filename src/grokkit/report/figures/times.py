@@ -10,7 +10,7 @@ import polars as pl
 from grokkit.analyse import median_time, times_to_target
 from grokkit.analyse.format import NOT_REACHED
 from grokkit.report.figure import Figure, Panel, Row, Sizes, View
-from grokkit.report.parts import layered, log_x, method_color, span
+from grokkit.report.parts import layered, log_x, method_color, span, tooltips
 from grokkit.report.style import MUTED, NOT_REACHED_SHAPE, styles_of
 
 
@@ -50,10 +50,8 @@ def times_chart(data: pl.DataFrame, methods: Sequence[str]) -> alt.LayerChart:
     # Each seed has its own height in every row, so that runs evaluated at the same step do not hide each other.
     offset = alt.YOffset("seed", type="ordinal", scale=alt.Scale(domain=sorted(set(drawn["seed"]))))
     tooltip = [
-        alt.Tooltip("method", type="nominal"),
-        alt.Tooltip("seed", type="ordinal"),
-        alt.Tooltip("steps", type="quantitative", format=","),
-        alt.Tooltip("outcome", type="nominal"),
+        *(alt.Tooltip("method", type="nominal"), alt.Tooltip("seed", type="ordinal")),
+        *tooltips(steps=",", outcome=""),
     ]
     same_seed = (
         alt.Chart(drawn)

@@ -2,38 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from html import escape
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import altair as alt
 import polars as pl
 
 from grokkit.analyse.format import number, whole
+from grokkit.analyse.target import best_text
 from grokkit.report.figure import Block, Figure, Html, Panel, Row, Sizes, View
-from grokkit.report.html import cell, flops, table
-from grokkit.report.parts import drawn_of, layered, log_ticks, method_color, span
+from grokkit.report.html import flops, in_order, table
+from grokkit.report.parts import drawn_of, layered, log_ticks, method_color, span, tooltips
 from grokkit.report.style import NOT_REACHED_SHAPE
 
-
-class _Words(NamedTuple):
-    axis: str
-    caption: str
-    note: str
-
-
 _CLOCKS = {
-    "steps": _Words(
-        "steps to the target, weak models left out",
+    "steps": (
         "Weak accuracy and steps",
         "one mark a run; an open triangle did not reach the target",
+        "steps to the target, weak models left out",
     ),
-    "seconds": _Words(
-        "seconds, weak models included",
+    "seconds": (
         "Weak accuracy and seconds",
         "what the weak models took is part of them",
+        "seconds, weak models included",
     ),
 }
+"""Column → caption and note on the page, and the title of the axis."""
+
 _FEWEST = 3
 """Weak models of different accuracy that make a picture."""
 
@@ -76,13 +72,11 @@ def quality_chart(data: pl.DataFrame, methods: Sequence[str], clock: str, *, leg
     y = alt.Y(
         clock,
         type="quantitative",
-        title=_CLOCKS[clock].axis,
+        title=_CLOCKS[clock][-1],
         scale=alt.Scale(type="log", domain=[low, high], nice=False),
         axis=alt.Axis(values=log_ticks(low, high), format=",.3~r"),
     )
-    tooltip = [alt.Tooltip(name, type="nominal") for name in ("method", "seed", "weak")]
-    for name in ("validation_accuracy", clock):
-        tooltip.append(alt.Tooltip(name, type="quantitative", format=",.3~r"))
+    tooltip = tooltips(**{"method": "", "seed": "", "weak": "", "validation_accuracy": ",.3~r", clock: ",.3~r"})
     tooltip.append(alt.Tooltip("reached", type="nominal", title="reached the target"))
     color = method_color(methods, drawn_of(methods, data) if legend else ())
     reached = alt.Chart(data.filter("reached")).mark_point(size=60, filled=True, opacity=0.9)
@@ -95,25 +89,18 @@ def quality_chart(data: pl.DataFrame, methods: Sequence[str], clock: str, *, leg
 
 def attempts_table(attempts: pl.DataFrame, methods: Sequence[str]) -> str:
     """A row for each weak model of the table ``attempts``, as HTML."""
-    head = ["method", "seed", "weak model", "its seed", "steps", "validation<br>accuracy", "seconds", "FLOPs", "used"]
-    place = {method: i for i, method in enumerate(methods)}
-    body = []
-    for row in sorted(attempts.to_dicts(), key=lambda row: (place[row["method"]], row["seed"], row["attempt"])):
-        accuracy = row["validation_accuracy"]
-        body.append(
-            [
-                escape(row["method"]),
-                cell(str(row["seed"])),
-                cell(escape(row["weak"])),
-                cell(whole(row["seed_of_weak"])),
-                cell(whole(row["steps"])),
-                cell("–" if accuracy is None else f"{100 * accuracy:.1f} %"),
-                cell(number(row["seconds"])),
-                cell(flops(row["flops"])),
-                cell("yes" if row["chosen"] else "–"),
-            ]
-        )
-    return table("Weak models tried", head, body, tall=True)
+    columns: dict[str, Callable[[dict[str, Any]], str]] = {
+        "method": lambda row: escape(row["method"]),
+        "seed": lambda row: str(row["seed"]),
+        "weak model": lambda row: escape(row["weak"]),
+        "its seed": lambda row: whole(row["seed_of_weak"]),
+        "steps": lambda row: whole(row["steps"]),
+        "validation<br>accuracy": lambda row: best_text("accuracy", row["validation_accuracy"]),
+        "seconds": lambda row: number(row["seconds"]),
+        "FLOPs": lambda row: flops(row["flops"]),
+        "used": lambda row: "yes" if row["chosen"] else "–",
+    }
+    return table("Weak models tried", columns, in_order(attempts, methods, "seed", "attempt"), tall=True)
 
 
 def _data(view: View) -> _Data | None:
@@ -126,10 +113,9 @@ def _draw(data: _Data, view: View) -> list[Block]:
     if data.quality.is_empty():
         return [tried]
     panels = []
-    for clock, words in _CLOCKS.items():
+    for clock, (caption, note, _) in _CLOCKS.items():
         chart = quality_chart(data.quality, view.methods, clock, legend=view.is_image)
-        description = f"{words.caption} to the target."
-        panels.append(Panel(f"quality:{clock}", chart, words.caption, words.note, description))
+        panels.append(Panel(f"quality:{clock}", chart, caption, note))
     key = tuple(data.attempts["method"].unique())
     return [Row(panels, columns=2, key=key), tried]
 
@@ -143,14 +129,14 @@ WEAK_QUALITY = Figure(
     reading="one mark a run; an open triangle did not reach the target",
     columns={
         "attempts": {
-            "attempt": pl.Int64(),
-            "weak": pl.String(),
-            "seed_of_weak": pl.Int64(),
-            "steps": pl.Int64(),
-            "validation_accuracy": pl.Float64(),
-            "seconds": pl.Float64(),
-            "flops": pl.Float64(),
-            "chosen": pl.Boolean(),
+            "attempt": int,
+            "weak": str,
+            "seed_of_weak": int,
+            "steps": int,
+            "validation_accuracy": float,
+            "seconds": float,
+            "flops": float,
+            "chosen": bool,
         }
     },
     data=_data,

@@ -1,4 +1,7 @@
-"""Images of the test part that a model took for another digit. Of each method's first seed."""
+"""Single rows of the test part, and what the models made of them: images and texts. Of each method's first seed.
+
+Every text from outside goes through :func:`html.escape` here.
+"""
 
 from __future__ import annotations
 
@@ -51,14 +54,50 @@ def _png(pixels: bytes) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(lines, 9)) + chunk(b"IEND", b"")
 
 
+def reviews(table: pl.DataFrame, methods: Sequence[str]) -> str:
+    """The texts of reviews.parquet, which open at a click."""
+    first = of_first_seeds(table)
+    blocks = []
+    for method in drawn_of(methods, first):
+        own = first.filter(pl.col("method") == method)
+        items = "".join(_review(row) for row in own.iter_rows(named=True))
+        blocks.append(f"<h3>{escape(method)}</h3>{items}")
+    return f'<div class="reviews">{"".join(blocks)}</div>'
+
+
+def _review(row: Mapping[str, object]) -> str:
+    is_positive, probability = row["label"] == 1, float(str(row["probability"]))
+    label = "positive" if is_positive else "negative"
+    chance = f"{100 * probability:.1f} %" if probability >= 0.001 else "below 0.1 %"
+    text = str(row["text"])
+    start = text if len(text) <= 90 else text[:90].rsplit(" ", 1)[0] + " …"
+    return (
+        f"<details><summary><b>{label}</b>, which the model gave {chance}: {escape(start)}</summary>"
+        f"<p>{escape(text)}</p></details>"
+    )
+
+
 MISREAD_DIGITS = Figure(
     name="misread-digits",
     section="Misread digits",
     note="Of the test part, by the model as it was in the end, first seed: what a digit is → what it was taken for, "
     "the surest mistakes first.",
     title="misread digits",
-    columns={"digits": {"row": pl.Int64(), "label": pl.Int64(), "predicted": pl.Int64(), "pixels": pl.String()}},
+    columns={"digits": {"row": int, "label": int, "predicted": int, "pixels": str}},
     data=lambda view: view.tables["digits"],
     draw=lambda table, view: [Html(digits(table, view.methods))],
     order=100,
+)
+
+SURPRISING_REVIEWS = Figure(
+    name="surprising-reviews",
+    section="Most surprising reviews",
+    note="Of the test part, by the model as it was in the end, first seed: those whose label it held for least likely. "
+    "The model read only the words of its vocabulary, and no more than the first of them. Open one to read its "
+    "beginning.",
+    title="most surprising reviews",
+    columns={"reviews": {"row": int, "label": int, "probability": float, "text": str}},
+    data=lambda view: view.tables["reviews"],
+    draw=lambda table, view: [Html(reviews(table, view.methods))],
+    order=110,
 )
