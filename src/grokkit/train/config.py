@@ -199,7 +199,7 @@ class RunConfig(Config):
     method: MethodConfig
     seed: Annotated[int, Field(ge=0)]
     budget: Annotated[int, Field(ge=1)]
-    batch_size: Annotated[int, Field(ge=1)] | None = 512
+    batch_size: Annotated[int, Field(ge=1)] | None
     remainder: Literal["spread", "own-batch"] = "spread"
     target: Annotated[float, Field(gt=0, le=1)] = 0.95
     target_loss: Annotated[float, Field(gt=0)] | None = None
