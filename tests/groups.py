@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from grokkit.train.catalogue import method_config, model_config
-from grokkit.train.config import EvaluationConfig, RunConfig, TaskConfig
+from grokkit.train.catalogue import method_config, model_config, task_config
+from grokkit.train.config import EvaluationConfig, RunConfig
 
 MODELS = {
     "decoder": "decoder(width=8,depth=1,heads=2,init_scale={scale})",
@@ -33,7 +33,7 @@ VALUES = [
 def group_of(method, model, /, **changes):
     """Four runs with seeds and settings of their own."""
     common = {
-        "task": TaskConfig(spec="add:11", layout="operands" if model == "fnn" else "infix"),
+        "task": task_config("add:11", model_config(MODELS[model].format(**VALUES[0]))),
         "budget": 200,
         "batch_size": 16,
         "evaluation": EvaluationConfig(every=5),

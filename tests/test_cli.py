@@ -118,7 +118,7 @@ def test_a_task_s_own_settings(planned, spec, model, batch_size, train_size, tar
     plan = planned(spec, "--methods", "adamw,adam-paper,grokfast-ema", "--seeds", "2")
     assert len(plan.runs) == 6
     for run in plan.runs:
-        assert (run.model.kind, run.batch_size, run.target) == (model, batch_size, 0.95)
+        assert (run.model.name, run.batch_size, run.target) == (model, batch_size, 0.95)
         assert (run.task.train_size, run.task.train_fraction, run.target_loss) == (train_size, 0.5, target_loss)
 
 
@@ -127,7 +127,7 @@ def test_what_is_said_goes_before_the_task_s_own(planned):
         *("mnist:400", "--model", "fnn", "--batch-size", "full", "--train-fraction", "0.2", "--target-loss", "0.1"),
         *("--methods", "adamw", "--seeds", "1"),
     ).runs
-    assert (run.model.kind, run.batch_size, run.task.train_size, run.task.train_fraction) == ("fnn", None, None, 0.2)
+    assert (run.model.name, run.batch_size, run.task.train_size, run.task.train_fraction) == ("fnn", None, None, 0.2)
     assert run.target_loss == 0.1
 
 

@@ -12,8 +12,8 @@ from grokkit.study.store import Store
 from grokkit.testing.excitation import gradients, parameters
 from grokkit.train import batched
 from grokkit.train.batched import train_group
-from grokkit.train.catalogue import model_config
-from grokkit.train.config import EvaluationConfig, TaskConfig
+from grokkit.train.catalogue import model_config, task_config
+from grokkit.train.config import EvaluationConfig
 from grokkit.train.graph import Graphed
 from grokkit.train.trainer import train
 
@@ -145,7 +145,7 @@ def test_in_float32_members_equal_runs_alone_for_a_while():
 
 def test_more_rows_than_an_embedding_s_gradient_takes_without_sorting():
     """Above 3072 indices PyTorch sorts them, which must not wait for the device while a graph is recorded."""
-    task = TaskConfig(spec="add:61")
+    task = task_config("add:61")
     (config, *_) = group_of("adamw", "decoder", task=task, batch_size=None, budget=20)
     configs = [config.model_copy(update={"seed": seed}) for seed in range(3)]
     for member, seed in zip(train_group(configs, device="cuda:0"), configs, strict=True):
@@ -193,7 +193,7 @@ def test_a_study_on_the_gpu(tmp_path):
         seeds=2,
         baseline=None,
         command="test",
-        task=TaskConfig(spec="add:11", layout="operands"),
+        task=task_config("add:11(layout=operands)"),
         model=model_config("fnn(width=16,dim=8,depth=2)"),
         budget=40,
         batch_size=16,

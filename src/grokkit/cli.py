@@ -31,9 +31,20 @@ app = typer.Typer(
 )
 
 
+# Options that became settings of the task, and how they are written there.
+_MOVED = {
+    "--layout": "'mul:97(layout=operands-first)'",
+    "--operands-from": "'mul:97(b=1)'",
+    "--unordered-split": "'mul:97(split=unordered)'",
+}
+
+
 def main() -> None:
     """Run the command; a user's mistake is one line on stderr and exit status 2."""
     try:
+        for option, now in _MOVED.items():
+            if any(argument.partition("=")[0] == option for argument in sys.argv[1:]):
+                raise InputError(f"{option} is a setting of the task now; write e.g. {now}")
         app()
     except InputError as error:
         print(f"grokkit: {error}", file=sys.stderr)
@@ -118,8 +129,8 @@ def bench(
     from grokkit.bench.row import choose
     from grokkit.bench.rows import ROWS
     from grokkit.bench.run import run, writable
+    from grokkit.call_syntax import split_list
     from grokkit.study.pool import cores
-    from grokkit.train.spec import split_list
 
     chosen = choose(ROWS, None if rows is None else split_list(rows))
     for option, value in (("--rounds", rounds), ("--threads", threads)):
@@ -144,11 +155,14 @@ def methods() -> None:
 @app.command()
 def tasks() -> None:
     """List the tasks."""
-    from grokkit.tasks import NAMED_TASKS, SHORT_NAMES
+    from grokkit.registry import parts
+    from grokkit.tasks.named import card_of
 
-    modular = [(f"{name}:P", f"{short.formula} mod P. {short.description}") for name, short in SHORT_NAMES.items()]
-    _list([*modular, *((task.usage, task.description) for task in NAMED_TASKS.values())])
-    print("\nOr any modular expression: 'a*a - b mod 97', 'a*c + b*d - e mod 7', '(a+b)*c mod 23', 'a/b mod 97'")
+    _list([line for part in parts("tasks").values() for line in card_of(part).usage.items()])
+    print(
+        "\nOr any modular expression: 'a*a - b mod 97', 'a*c + b*d - e mod 7', '(a+b)*c mod 23', 'a/b mod 97'\n"
+        "Settings go in parentheses: 'mul:97(layout=operands-first,b=1)', 'add:97(split=unordered)'"
+    )
 
 
 @app.command()

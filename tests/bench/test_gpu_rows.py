@@ -3,12 +3,12 @@
 from grokkit.bench.gpu import member_step
 from grokkit.bench.measure import alternate, compare
 from grokkit.bench.settings import GROKFAST
-from grokkit.train.config import DecoderConfig
+from grokkit.train.catalogue import model_config
 
 
 def test_a_member_s_step(monkeypatch):
     monkeypatch.setattr("grokkit.bench.gpu._STEPS", 3)
-    small = GROKFAST.model_copy(update={"model": DecoderConfig(width=8, heads=2), "batch_size": 2500})
+    small = GROKFAST.model_copy(update={"model": model_config("decoder(width=8,heads=2)"), "batch_size": 2500})
     duel = member_step(small, members=2, device="cpu")
     found = compare(alternate(duel, 2))
     assert found.plain_ms > 0

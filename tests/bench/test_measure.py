@@ -11,7 +11,7 @@ from grokkit.bench.row import Row, choose
 from grokkit.bench.settings import GROKFAST
 from grokkit.bench.together import Job, train_steps
 from grokkit.errors import InputError
-from grokkit.train.config import DecoderConfig, TaskConfig
+from grokkit.train.catalogue import model_config, task_config
 
 
 class Clock:
@@ -72,7 +72,7 @@ def test_rows_that_this_machine_cannot_measure():
 
 
 def test_runs_at_once_wait_for_each_other(tmp_path):
-    config = GROKFAST.model_copy(update={"task": TaskConfig(spec="mul:7"), "model": DecoderConfig(width=16)})
+    config = GROKFAST.model_copy(update={"task": task_config("mul:7"), "model": model_config("decoder(width=16)")})
     windows = []
     job = Job(config.model_dump(), threads=1, folder=str(tmp_path), together=2)
     worker = threading.Thread(target=train_steps, args=(job, windows.append))

@@ -11,8 +11,7 @@ from grokkit.bench.steps import OurStep, plain_decoder_step, plain_fnn_step, ran
 from grokkit.bench.whole import train_plainly
 from grokkit.models import FNN as OurFnn
 from grokkit.models import Decoder
-from grokkit.train.catalogue import method_config
-from grokkit.train.config import DecoderConfig, FnnConfig, TaskConfig
+from grokkit.train.catalogue import method_config, model_config, task_config
 from grokkit.train.trainer import train
 
 
@@ -82,13 +81,13 @@ def test_filters(plain, transform):
 SMALL = {
     "decoder": (
         GROKFAST.model_copy(
-            update={"task": TaskConfig(spec="mul:7"), "model": DecoderConfig(width=16), "batch_size": 8}
+            update={"task": task_config("mul:7"), "model": model_config("decoder(width=16)"), "batch_size": 8}
         ),
         plain_decoder_step,
     ),
     "fnn": (
         FNN.model_copy(
-            update={"task": TaskConfig(spec="add:7", layout="operands"), "model": FnnConfig(dim=4, width=16)}
+            update={"task": task_config("add:7(layout=operands)"), "model": model_config("fnn(dim=4,width=16)")}
         ),
         plain_fnn_step,
     ),

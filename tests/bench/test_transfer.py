@@ -7,19 +7,18 @@ from grokkit.bench import transfer
 from grokkit.bench.measure import alternate
 from grokkit.bench.settings import TRANSFER_SCRATCH, TRANSFER_TARGET, XOR
 from grokkit.bench.steps import OurStep
-from grokkit.train.catalogue import method_config, model_config
-from grokkit.train.config import TaskConfig
+from grokkit.train.catalogue import method_config, model_config, task_config
 from grokkit.train.setup import build_problem
 
 
 @pytest.fixture
 def small(monkeypatch):
-    task = TaskConfig(spec="add:13", train_fraction=0.6)
+    task = task_config("add:13", train_fraction=0.6)
     shorter = {"task": task, "model": model_config("decoder(width=32)"), "budget": 30}
     method = method_config("groktransfer(lr=0.003,wd=1,weak_steps=400)")
     monkeypatch.setattr(transfer, "TRANSFER_SCRATCH", TRANSFER_SCRATCH.model_copy(update=shorter))
     monkeypatch.setattr(transfer, "TRANSFER_TARGET", TRANSFER_TARGET.model_copy(update={**shorter, "method": method}))
-    xor = XOR.model_copy(update={"task": TaskConfig(spec="xor:300", train_size=100)})
+    xor = XOR.model_copy(update={"task": task_config("xor:300", train_size=100)})
     monkeypatch.setattr(transfer, "XOR", xor.model_copy(update={"model": model_config("two-layer(width=32)")}))
 
 

@@ -4,8 +4,8 @@ import pytest
 
 from grokkit.methods import CARDS
 from grokkit.study.plan import make_plan
-from grokkit.train.catalogue import default_settings, method_config, model_config
-from grokkit.train.config import OptimizerConfig, RunConfig, TaskConfig
+from grokkit.train.catalogue import default_settings, method_config, model_config, task_config
+from grokkit.train.config import OptimizerConfig, RunConfig
 
 PAPER = {
     # Grokfast's: learning rate, decay of the baseline; decay, α and λ of the filter; initial scale; clipping
@@ -25,7 +25,7 @@ def test_the_paper_s_settings(task):
     assert filtered.optimizer.model_dump() == {**own, "wd": filtered_decay}
     assert filtered.settings == {"alpha": alpha, "lamb": lamb, "start_step": 0}
     assert filtered.init_scale is None
-    assert model_config(MODELS[task]).init_scale == init_scale
+    assert model_config(MODELS[task]).settings["init_scale"] == init_scale
 
 
 @pytest.mark.parametrize("name", [name for name, card in CARDS.items() if card.recipes])
@@ -67,7 +67,7 @@ def test_a_plan_takes_the_recipes_of_its_task(monkeypatch):
     from grokkit.methods.card import Recipe
 
     monkeypatch.setitem(CARDS["adamw"].recipes, "mul", Recipe({"lr": 0.5}, "this test"))
-    settings = {"task": TaskConfig(spec="mul:7"), "model": model_config("decoder(width=8)"), "budget": 5}
+    settings = {"task": task_config("mul:7"), "model": model_config("decoder(width=8)"), "budget": 5, "batch_size": 512}
     plan = make_plan(methods=["adamw", "adam-paper"], seeds=1, baseline="adamw", command="", **settings)
     assert [run.method.optimizer.lr for run in plan.runs] == [0.5, 1e-3]
     assert plan.study["methods_detail"]["adamw"]["optimizer"]["lr"] == 0.5
@@ -76,8 +76,8 @@ def test_a_plan_takes_the_recipes_of_its_task(monkeypatch):
 def test_a_recipe_is_part_of_a_run_s_identity():
     def run(task):
         return RunConfig(
-            task=TaskConfig(spec="mul:7"), model=model_config("decoder"), method=method_config("adamw", task), seed=0,
-            budget=5,
+            task=task_config("mul:7"), model=model_config("decoder"), method=method_config("adamw", task), seed=0,
+            budget=5, batch_size=512,
         )  # fmt: skip
 
     assert run("mnist").hash() != run("mul:7").hash()

@@ -41,7 +41,7 @@ def before(first):
         ({"task": "add:7"}, r"out/x holds a study of 'a\*b mod 7', not of 'a \+ b mod 7'; choose another --out"),
         ({"budget": 30}, "holds a study with budget=20, not with budget=30; choose another --out"),
         ({"model": "fnn(width=16,dim=4)"}, "with width=8, not with width=16"),
-        ({"model": "decoder(width=8)"}, "with kind=fnn, not with kind=decoder"),
+        ({"model": "decoder(width=8)"}, "with name=fnn, not with name=decoder"),
         ({"train_fraction": 0.4}, r"with train_fraction=0\.5, not with train_fraction=0\.4"),
         ({"train_size": 20}, "with train_size=none, not with train_size=20"),
         ({"target": 0.9}, r"with target=0\.95, not with target=0\.9"),

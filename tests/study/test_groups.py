@@ -11,8 +11,8 @@ from grokkit.study.plan import make_plan
 from grokkit.study.store import Store
 from grokkit.study.work import train_group_and_keep
 from grokkit.train.batched import train_group
-from grokkit.train.catalogue import model_config
-from grokkit.train.config import EvaluationConfig, TaskConfig
+from grokkit.train.catalogue import model_config, task_config
+from grokkit.train.config import EvaluationConfig
 from grokkit.train.plan import group_name, plan_groups
 
 EVENTS = (
@@ -30,7 +30,7 @@ EVENTS = (
 
 def tiny_plan(methods=("adamw", "grokfast-ema(alpha=0.9)"), seeds=2, **changes):
     settings = {
-        "task": TaskConfig(spec="add:11", layout="operands"),
+        "task": task_config("add:11(layout=operands)"),
         "model": model_config("fnn(width=16,dim=8,depth=2)"),
         "budget": 40,
         "batch_size": 16,

@@ -8,8 +8,8 @@ from pydantic import ValidationError
 from grokkit.cli import main
 from grokkit.errors import InputError
 from grokkit.study.question import Execution, Question, asked
-from grokkit.train.catalogue import method_config, model_config
-from grokkit.train.config import RunConfig, TaskConfig
+from grokkit.train.catalogue import method_config, model_config, task_config
+from grokkit.train.config import RunConfig
 
 
 def typed(monkeypatch, *args):
@@ -55,9 +55,7 @@ def test_a_network_of_full_batches_has_them_from_both(monkeypatch):
 
 def test_a_run_has_no_batch_size_of_its_own_that_could_disagree():
     with pytest.raises(ValidationError, match="batch_size"):
-        RunConfig(
-            task=TaskConfig(spec="mul:7"), model=model_config("fnn"), method=method_config("adamw"), seed=0, budget=1
-        )  # pyright: ignore[reportCallIssue]
+        RunConfig(task=task_config("mul:7"), model=model_config("fnn"), method=method_config("adamw"), seed=0, budget=1)  # pyright: ignore[reportCallIssue]
 
 
 def test_an_option_that_nobody_has_is_refused():

@@ -7,8 +7,8 @@ import pytest
 from grokkit.study.execute import execute
 from grokkit.study.plan import make_plan
 from grokkit.study.store import Store
-from grokkit.train.catalogue import model_config
-from grokkit.train.config import EvaluationConfig, TaskConfig
+from grokkit.train.catalogue import model_config, task_config
+from grokkit.train.config import EvaluationConfig
 
 pytestmark = pytest.mark.slow
 
@@ -20,7 +20,7 @@ def records(folder, methods, spec, model, **settings):
         seeds=3,
         baseline=None,
         command="test",
-        task=TaskConfig(spec=spec, layout="operands", train_size=settings.pop("train_size")),
+        task=task_config(f"{spec}(layout=operands)", train_size=settings.pop("train_size")),
         model=model_config(model),
         batch_size=None,
         **settings,

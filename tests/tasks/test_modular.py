@@ -24,7 +24,7 @@ def test_infix_of_two_operands():
 
 def test_published_table_of_two_operands():
     p = 97
-    task = modular_task("a*b mod 97", operands_from={"b": 1})
+    task = modular_task("a*b mod 97", b=1)
     rows = [(a, b) for a in range(p) for b in range(1, p)]
     assert task.inputs_NT.tolist() == [[a, 98, b, 97] for a, b in rows]
     assert task.targets_N.tolist() == [a * b % p for a, b in rows]
@@ -76,8 +76,8 @@ def test_layouts(spec, layout, pattern, first_row, vocabulary):
 
 def test_operands_stand_where_the_layout_says():
     rows = list(itertools.product(range(3), range(3), range(1, 3), range(1, 3), range(3)))
-    infix = modular_task("dot-sub:3", operands_from={"c": 1, "d": 1})
-    first = modular_task("dot-sub:3", layout="operands-first", operands_from={"c": 1, "d": 1})
+    infix = modular_task("dot-sub:3", c=1, d=1)
+    first = modular_task("dot-sub:3", layout="operands-first", c=1, d=1)
     assert infix.inputs_NT[:, [0, 4, 2, 6, 8]].tolist() == [list(row) for row in rows]
     assert first.inputs_NT[:, :5].tolist() == [list(row) for row in rows]
     assert infix.targets_N.tolist() == [(a * c + b * d - e) % 3 for a, b, c, d, e in rows]
@@ -91,7 +91,7 @@ def test_rows_are_the_same_problems_in_both_layouts():
 
 
 def test_published_size_of_the_five_operand_task():
-    assert len(modular_task("dot-sub:7", operands_from={"c": 1, "d": 1}).targets_N) == 7**3 * 6**2
+    assert len(modular_task("dot-sub:7", c=1, d=1).targets_N) == 7**3 * 6**2
 
 
 @pytest.mark.parametrize("starts", [None, {"b": 1}])

@@ -13,7 +13,7 @@ def test_names_lead_to_their_tasks():
     assert torch.equal(make_task(" parity : 40 , 3 ").inputs_NT, parity_task(40, 3).inputs_NT)
     assert torch.equal(make_task("xor:50").signs_Np, xor_task(50).signs_Np)
     assert make_task("xor:50, logistic").objective == "logistic"
-    ours, plain = (make(" mul : 7", layout="operands", operands_from={"b": 1}) for make in (make_task, modular_task))
+    ours, plain = (make(" mul : 7", layout="operands", b=1) for make in (make_task, modular_task))
     assert torch.equal(ours.inputs_NT, plain.inputs_NT)
     assert all(task.usage.startswith(name) for name, task in NAMED_TASKS.items())
 
@@ -50,7 +50,7 @@ def test_bad_specs(spec, message):
 
 def test_only_modular_arithmetic_has_operands():
     with pytest.raises(InputError, match=r"^xor has no operands; leave operands_from out$"):
-        make_task("xor:50", operands_from={"b": 1})
+        make_task("xor:50", b=1)
 
 
 @pytest.mark.parametrize("spec", ["parity:40,3", "xor:50"])

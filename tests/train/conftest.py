@@ -1,7 +1,7 @@
 import pytest
 
-from grokkit.train.catalogue import method_config, model_config
-from grokkit.train.config import EvaluationConfig, RunConfig, TaskConfig
+from grokkit.train.catalogue import method_config, model_config, task_config
+from grokkit.train.config import EvaluationConfig, RunConfig
 
 
 @pytest.fixture
@@ -10,7 +10,7 @@ def tiny():
 
     def make(method="adamw", model="decoder(width=32)", **changes):
         settings = {
-            "task": TaskConfig(spec="add:11"),
+            "task": task_config("add:11"),
             "model": model_config(model),
             "method": method_config(method) if isinstance(method, str) else method,
             "seed": 0,

@@ -20,8 +20,8 @@ from grokkit.methods import CARDS
 from grokkit.state import leaves
 from grokkit.train import batched
 from grokkit.train.batched import train_group
-from grokkit.train.catalogue import method_config
-from grokkit.train.config import EvaluationConfig, TaskConfig
+from grokkit.train.catalogue import method_config, task_config
+from grokkit.train.config import EvaluationConfig
 from grokkit.train.feed import Feed
 from grokkit.train.plan import plan_groups
 from grokkit.train.program import Program
@@ -94,7 +94,7 @@ def test_in_bf16_too():
 
 
 def test_members_of_pairs_split_together_equal_runs_alone(float64):
-    task = TaskConfig(spec="add:11", unordered_split=True)
+    task = task_config("add:11(split=unordered)")
     groups = plan_groups(group_of("adamw", "decoder", task=task, budget=30), "cpu", batched=True)
     for group in groups:
         assert_same_runs(group, SHARP)

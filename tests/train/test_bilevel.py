@@ -9,14 +9,14 @@ from grokkit.errors import InputError
 from grokkit.files import pinned
 from grokkit.methods.neuralgrok import load_amplifier
 from grokkit.methods.neuralgrok.curve import gradient_flops, table_flops
-from grokkit.train.catalogue import method_config
-from grokkit.train.config import RunConfig, TaskConfig
+from grokkit.train.catalogue import method_config, task_config
+from grokkit.train.config import RunConfig
 from grokkit.train.setup import build_batches, build_problem
 from grokkit.train.trainer import train
 
 
 def config(method="neuralgrok", **changes):
-    settings = {"task": TaskConfig(spec="add:97"), "method": method_config(method), "seed": 3, "budget": 100}
+    settings = {"task": task_config("add:97"), "method": method_config(method), "seed": 3, "budget": 100}
     return RunConfig(**{**group_of("adamw", "decoder")[0].model_dump(), **settings, **changes})
 
 
@@ -52,10 +52,10 @@ def test_a_training_part_too_small_is_refused():
     with pytest.raises(
         InputError, match=r"neuralgrok sets 1 of the training rows apart .*, and there are 1; take a smaller"
     ):
-        build_problem(config(task=TaskConfig(spec="add:5", train_fraction=0.04, validation_fraction=0.0)))
+        build_problem(config(task=task_config("add:5", train_fraction=0.04, validation_fraction=0.0)))
 
 
-SMALL = {"task": TaskConfig(spec="add:11"), "budget": 20}
+SMALL = {"task": task_config("add:11"), "budget": 20}
 
 
 def test_outer_steps_are_counted_and_charged():

@@ -6,8 +6,8 @@ from groups import assert_same_run
 
 from grokkit.errors import InputError
 from grokkit.train.batched import train_group
-from grokkit.train.catalogue import method_config, model_config
-from grokkit.train.config import RunConfig, TaskConfig, checked
+from grokkit.train.catalogue import method_config, model_config, task_config
+from grokkit.train.config import RunConfig, checked
 from grokkit.train.trainer import train
 
 
@@ -52,7 +52,7 @@ def test_a_network_in_its_span_cannot_be_clipped():
         checked(
             RunConfig,
             "compare",
-            task=TaskConfig(spec="xor:30"),
+            task=task_config("xor:30"),
             model=model_config("two-layer"),
             method=method_config("gd(max_grad_norm=1)"),
             seed=0,

@@ -6,7 +6,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from grokkit.methods.neuralgrok.amplifier import fresh_amplifier
 from grokkit.methods.neuralgrok.curve import gradient_flops, table_flops
 from grokkit.models import FNN, Decoder
-from grokkit.train.config import EvaluationConfig, TaskConfig
+from grokkit.train.catalogue import task_config
+from grokkit.train.config import EvaluationConfig
 from grokkit.train.costs import Costs
 from grokkit.train.setup import build_model, build_problem
 from grokkit.train.trainer import Session, train
@@ -14,12 +15,12 @@ from grokkit.train.trainer import Session, train
 DECODER = {"model": "decoder(width=8,depth=2,heads=2)"}
 FNN_OF_TOKENS = {
     "model": "fnn(width=16,dim=8,depth=2)",
-    "task": TaskConfig(spec="add:11", layout="operands"),
+    "task": task_config("add:11(layout=operands)"),
     "batch_size": None,
 }
 FNN_OF_FEATURES = {
     "model": "fnn(width=16,dim=8,depth=2)",
-    "task": TaskConfig(spec="parity:9,3", train_size=40),
+    "task": task_config("parity:9,3", train_size=40),
 }
 PROBLEMS = {"decoder": DECODER, "fnn of tokens": FNN_OF_TOKENS, "fnn of features": FNN_OF_FEATURES}
 

@@ -7,7 +7,7 @@ from groups import assert_same_run
 from grokkit.tasks.mnist import MnistTask
 from grokkit.train import setup
 from grokkit.train.batched import train_group
-from grokkit.train.config import TaskConfig
+from grokkit.train.catalogue import task_config
 from grokkit.train.setup import build_problem
 from grokkit.train.trainer import train
 
@@ -41,7 +41,7 @@ def float64():
 
 
 def run(tiny, method="adamw", **changes):
-    return tiny(method, model="mlp(width=8,init_scale=1)", task=TaskConfig(spec="images", train_size=40), **changes)
+    return tiny(method, model="mlp(width=8,init_scale=1)", task=task_config("images", train_size=40), **changes)
 
 
 def test_the_images_are_misread_ones_of_the_test_part(tiny, images):

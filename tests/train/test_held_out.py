@@ -11,8 +11,7 @@ from grokkit.errors import InputError
 from grokkit.methods import CARDS
 from grokkit.study.plan import make_plan
 from grokkit.train.batched import train_group
-from grokkit.train.catalogue import method_config
-from grokkit.train.config import TaskConfig
+from grokkit.train.catalogue import method_config, task_config
 from grokkit.train.plan import plan_groups
 from grokkit.train.setup import build_batches, build_lesson, build_problem
 from grokkit.train.trainer import train
@@ -23,7 +22,7 @@ SHARING = ["neuralgrok", "neuralgrok-random", "clip-only", "grad-norm(held_out=0
 @pytest.mark.parametrize("method", SHARING)
 @pytest.mark.parametrize("seed", [0, 3])
 def test_a_share_sets_the_same_rows_apart_under_every_method(tiny, method, seed):
-    rows = {"task": TaskConfig(spec="add:97"), "seed": seed}
+    rows = {"task": task_config("add:97"), "seed": seed}
     learner, other = (build_problem(tiny(name, **rows)) for name in ("neuralgrok", method))
     assert len(learner.outer) == 94
     assert other.outer.tolist() == learner.outer.tolist()

@@ -5,8 +5,8 @@ import pytest
 from grokkit.study.execute import execute
 from grokkit.study.plan import make_plan
 from grokkit.study.store import Store
-from grokkit.train.catalogue import method_config
-from grokkit.train.config import DecoderConfig, EvaluationConfig, FnnConfig, RunConfig, TaskConfig
+from grokkit.train.catalogue import method_config, model_config, task_config
+from grokkit.train.config import EvaluationConfig, RunConfig
 from grokkit.train.trainer import train
 
 # Steps to a sustained 95 %: the slowest of five seeds was well below each of these.
@@ -30,9 +30,10 @@ def results(tmp_path_factory):
         seeds=len(SEEDS),
         baseline=None,
         command="test",
-        task=TaskConfig(spec="mul:97"),
-        model=DecoderConfig(),
+        task=task_config("mul:97"),
+        model=model_config("decoder"),
         budget=max(BOUNDS.values()),
+        batch_size=512,
         evaluation=EvaluationConfig(every=20),
     )
     store = Store(tmp_path_factory.mktemp("learning"))
@@ -66,18 +67,18 @@ def test_the_papers_baseline_memorizes_and_does_not_generalize_in_that_time(resu
 
 TRANSFERS = {
     "addition": (
-        TaskConfig(spec="add:113", layout="operands", train_fraction=0.25),
+        task_config("add:113(layout=operands)", train_fraction=0.25),
         "groktransfer(lr=0.003,wd=1,init_scale=0.3)",
     ),
     "parity": (
-        TaskConfig(spec="parity:40,3", train_size=1000),
+        task_config("parity:40,3", train_size=1000),
         "groktransfer(lr=0.03,wd=3,weak=fnn-l3-d4-w16,stop=0.95,weak_seeds=12,weak_lr=0.02,weak_wd=0.3,weak_steps=300)",
     ),
 }
 
 
 def transfer(task, method, seed):
-    settings = {"model": FnnConfig(), "budget": 150, "batch_size": None, "sustain": 2}
+    settings = {"model": model_config("fnn"), "budget": 150, "batch_size": None, "sustain": 2}
     return train(RunConfig(task=task, method=method_config(method), seed=seed, **settings))
 
 

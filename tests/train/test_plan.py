@@ -6,8 +6,8 @@ from groups import METHODS, MODELS, group_of
 
 from grokkit.errors import InputError
 from grokkit.methods import CARDS
-from grokkit.train.catalogue import method_config
-from grokkit.train.config import RunConfig, TaskConfig
+from grokkit.train.catalogue import method_config, model_config, task_config
+from grokkit.train.config import RunConfig
 from grokkit.train.plan import choose_device, group_key, group_name, method_scalars, plan_groups
 from grokkit.train.setup import build_problem
 
@@ -46,8 +46,8 @@ def test_structure_may_not_differ(one, other):
 def test_anything_else_of_a_run_may_not_differ(field):
     run = group_of("adamw", "fnn")[0]
     changed = {
-        "task": TaskConfig(spec="sub:11", layout="operands"),
-        "model": run.model.model_copy(update={"width": 17}),
+        "task": task_config("sub:11(layout=operands)"),
+        "model": model_config("fnn(width=17,dim=8,depth=2)"),
         "remainder": "own-batch",
         "precision": "bf16",
         "evaluation": run.evaluation.model_copy(update={"every": 7}),
@@ -79,7 +79,7 @@ def test_large_groups_are_cut_into_equal_ones():
 
 
 def test_seeds_whose_parts_differ_in_size_do_not_share_a_program():
-    task = TaskConfig(spec="add:11", layout="operands", unordered_split=True)
+    task = task_config("add:11(layout=operands,split=unordered)")
     runs = [group_of("adamw", "fnn", task=task)[0].model_copy(update={"seed": seed}) for seed in range(8)]
     groups = plan_groups(runs, "cuda:0")
     sizes = [{len(build_problem(run).split.train) for run in group} for group in groups]

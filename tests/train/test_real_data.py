@@ -7,8 +7,8 @@ import torch
 
 from grokkit.errors import InputError
 from grokkit.train.batched import train_group
-from grokkit.train.catalogue import method_config, model_config
-from grokkit.train.config import EvaluationConfig, RunConfig, TaskConfig
+from grokkit.train.catalogue import method_config, model_config, task_config
+from grokkit.train.config import EvaluationConfig, RunConfig
 from grokkit.train.events import find_loss_events
 from grokkit.train.plan import plan_groups
 from grokkit.train.setup import build_problem
@@ -16,18 +16,18 @@ from grokkit.train.trainer import train
 
 SETTINGS = {
     "qm9": {
-        "task": TaskConfig(spec="qm9:60", train_size=30),
+        "task": task_config("qm9:60", train_size=30),
         "model": model_config("graph-conv(width=8,pooled=4,hidden=8,edge_hidden=8,init_scale=1)"),
         "batch_size": 16,
         "target_loss": 0.5,
     },
     "mnist": {
-        "task": TaskConfig(spec="mnist:300", train_size=200),
+        "task": task_config("mnist:300", train_size=200),
         "model": model_config("mlp(width=16,init_scale=1)"),
         "batch_size": 50,
     },
     "imdb": {
-        "task": TaskConfig(spec="imdb:60", train_size=40),
+        "task": task_config("imdb:60", train_size=40),
         "model": model_config("lstm(depth=1,dim=4,width=8,init_scale=1)"),
         "batch_size": 20,
     },

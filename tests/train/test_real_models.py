@@ -9,8 +9,8 @@ from grokkit.models.graphconv import BOND_KINDS
 from grokkit.tasks import Task
 from grokkit.train import setup
 from grokkit.train.batched import train_group
-from grokkit.train.catalogue import method_config, model_config
-from grokkit.train.config import EvaluationConfig, RunConfig, TaskConfig
+from grokkit.train.catalogue import method_config, model_config, task_config
+from grokkit.train.config import EvaluationConfig, RunConfig
 from grokkit.train.trainer import train
 
 ROWS = 60
@@ -78,7 +78,7 @@ def runs(request, monkeypatch):
     def make(method, seeds=2):
         return [
             RunConfig(
-                task=TaskConfig(spec="made up", train_size=30),
+                task=task_config("made up", train_size=30),
                 model=model_config(model.format(**values)),
                 method=method_config(method.format(**values)),
                 seed=seed,

@@ -2,9 +2,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from grokkit.call_syntax import parse_call, show_call, split_list
 from grokkit.errors import InputError
 from grokkit.train.catalogue import method_config, model_config
-from grokkit.train.spec import parse_call, show_call, split_list
 
 NAMES = st.from_regex(r"[a-z][a-z0-9-]{0,12}", fullmatch=True)
 VALUES = st.one_of(
@@ -121,7 +121,7 @@ def test_the_control_can_be_called_by_its_formula():
 
 
 def test_models():
-    assert model_config("fnn(width=64,bias=true)").width == 64
+    assert model_config("fnn(width=64,bias=true)").settings["width"] == 64
     with pytest.raises(InputError, match="unknown model 'decodr'; did you mean 'decoder'"):
         model_config("decodr")
     with pytest.raises(InputError, match="unknown setting of decoder 'hieght'"):

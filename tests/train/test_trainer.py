@@ -11,8 +11,8 @@ from grokkit.methods import CARDS
 from grokkit.rng import stream
 from grokkit.train import config
 from grokkit.train.batches import Batches
-from grokkit.train.catalogue import method_config, model_config
-from grokkit.train.config import EvaluationConfig, TaskConfig
+from grokkit.train.catalogue import method_config, model_config, task_config
+from grokkit.train.config import EvaluationConfig
 from grokkit.train.events import EVENTS_VERSION, find_events
 from grokkit.train.run import CURVES, QUICK_CHECKS, Run
 from grokkit.train.setup import build_batches, build_model, build_optimizer, build_problem, warmup
@@ -175,7 +175,7 @@ def test_at_small_batches_a_crossing_is_seen_where_it_is(tiny):
     """In batches of 16 of a parity of 2 of 20 bits, against the same run evaluated at every step."""
     config = tiny(
         model="fnn(width=64,dim=32)",
-        task=TaskConfig(spec="parity:20,2", layout="operands", train_size=1000),
+        task=task_config("parity:20,2", train_size=1000),
         budget=400,
         evaluation=EvaluationConfig(),
     )
@@ -314,7 +314,7 @@ def test_a_method_s_own_probe_is_asked_at_every_evaluation(tiny, probed):
 
 
 def test_without_validation_part_its_curves_are_empty(tiny):
-    run = train(tiny(budget=5, task=TaskConfig(spec="add:11", validation_fraction=0.0)))
+    run = train(tiny(budget=5, task=task_config("add:11", validation_fraction=0.0)))
     assert set(run.curves["validation_loss"]) == {None}
 
 
@@ -404,7 +404,7 @@ def test_record_has_what_the_format_promises(tiny):
 def test_hash_changes_with_what_changes_the_run_and_not_with_its_name(tiny):
     base = tiny().hash()
     assert tiny(method=method_config("adamw(lr=0.003)")).hash() == base, "the default, spelled out"
-    for change in ({"seed": 1}, {"budget": 41}, {"batch_size": None}, {"task": TaskConfig(spec="sub:11")}):
+    for change in ({"seed": 1}, {"budget": 41}, {"batch_size": None}, {"task": task_config("sub:11")}):
         assert tiny(**change).hash() != base
     assert tiny("grokfast-ema").run_id().startswith("grokfast-ema--seed0--")
 

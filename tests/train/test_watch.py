@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from grokkit.probe.tensors import probe_tensors
-from grokkit.train.catalogue import method_config, model_config
-from grokkit.train.config import EvaluationConfig, RunConfig, TaskConfig
+from grokkit.train.catalogue import method_config, model_config, task_config
+from grokkit.train.config import EvaluationConfig, RunConfig
 from grokkit.train.history import History, Scores
 from grokkit.train.setup import build_problem
 
@@ -38,7 +38,7 @@ def drive(history, measured, until=10**9):
 
 def new_history(*, budget=3000, batch_size=512, evaluation=USUAL, **changes):
     config = RunConfig(
-        task=TaskConfig(spec="mul:97"),
+        task=task_config("mul:97"),
         model=model_config("decoder(width=32)"),
         method=method_config("adamw"),
         seed=0,
@@ -53,11 +53,12 @@ def new_history(*, budget=3000, batch_size=512, evaluation=USUAL, **changes):
 
 PROBLEM = build_problem(
     RunConfig(
-        task=TaskConfig(spec="mul:97"),
+        task=task_config("mul:97"),
         model=model_config("decoder(width=32)"),
         method=method_config("adamw"),
         seed=0,
         budget=1,
+        batch_size=512,
     )
 )
 FULL = 100 * sum(map(len, (PROBLEM.train_sample, PROBLEM.split.validation, PROBLEM.split.test)))

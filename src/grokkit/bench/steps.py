@@ -120,7 +120,7 @@ def random_batches(config: RunConfig) -> list[Tensor]:
 
 def plain_decoder(config: RunConfig, task: Task) -> torch.nn.Module:
     """The plain decoder with the initial weights of the lab's."""
-    shape = config.model.model_dump(include={"depth", "width", "heads"})
+    shape = {name: config.model.settings[name] for name in ("depth", "width", "heads")}
     model = PlainDecoder(task.vocabulary, task.inputs_NT.shape[1] + 1, **shape)
     model.load_state_dict(build_model(config.model, task, config.seed).state_dict())
     return model
@@ -128,7 +128,7 @@ def plain_decoder(config: RunConfig, task: Task) -> torch.nn.Module:
 
 def plain_fnn(config: RunConfig, task: Task) -> torch.nn.Module:
     """The plain feed-forward network with the initial weights of the lab's."""
-    shape = config.model.model_dump(include={"depth", "dim", "width"})
+    shape = {name: config.model.settings[name] for name in ("depth", "dim", "width")}
     model = PlainFnn(task.vocabulary, task.inputs_NT.shape[1], task.classes, **shape)
     model.load_state_dict(build_model(config.model, task, config.seed).state_dict())
     return model

@@ -11,7 +11,7 @@ from grokkit.bench.measure import Duel, timed
 from grokkit.bench.settings import TRANSFER_SCRATCH, TRANSFER_TARGET, XOR
 from grokkit.bench.steps import OurStep
 from grokkit.tasks import XorTask
-from grokkit.train.config import RunConfig, TwoLayerConfig
+from grokkit.train.config import RunConfig
 from grokkit.train.setup import build_lesson, build_model, build_problem, build_start
 from grokkit.train.trainer import train
 
@@ -56,10 +56,9 @@ class PlainXorStep:
         problem = build_problem(config)
         task, settings = problem.task, config.method.optimizer
         assert isinstance(task, XorTask)
-        assert isinstance(config.model, TwoLayerConfig)
         self.inputs_Np = torch.cat([columns_Pc[problem.inner] for columns_Pc in task.columns()], 1)
         self.targets_N = task.targets_N[problem.inner]
-        width = config.model.width
+        width = config.model.settings["width"]
         self.weight_Mp = torch.nn.Parameter(torch.empty(width, task.dim).normal_(0, (3 * task.dim) ** -0.5))
         self.output_M = (1.0 - 2.0 * (torch.arange(width) % 2)) / width**0.5
         self.optimizer = torch.optim.SGD([self.weight_Mp], settings.lr, weight_decay=settings.wd)

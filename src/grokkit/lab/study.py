@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -110,19 +111,9 @@ class Study:
 
     def _repr_html_(self) -> str:
         """The table and the verdict, in the cell of a notebook."""
-        console = Console(record=True, file=_Nowhere(), width=110, highlight=False)
+        console = Console(record=True, file=io.StringIO(), width=110, highlight=False)
         console.print(Group(self))
         return console.export_html(inline_styles=True, code_format="<pre>{code}</pre>")
-
-
-class _Nowhere:
-    """A file that a console may write to, and that keeps nothing."""
-
-    def write(self, text: str) -> int:
-        return len(text)
-
-    def flush(self) -> None:
-        pass
 
 
 def _chosen(only: Sequence[str], study: dict[str, Any]) -> list[str]:

@@ -144,6 +144,7 @@ class MethodCard:
         tuned: how its defaults were chosen, if we chose them.
         departures: where it differs from the authors' code, and why.
         citation: BibTeX, empty if there is nothing to cite.
+        linear: whether what its transform makes of the gradients is linear in them.
         aliases: other spellings of the name.
     """
 
@@ -169,4 +170,10 @@ class MethodCard:
     tuned: str = ""
     departures: str = ""
     citation: str = ""
+    linear: bool = False
     aliases: tuple[str, ...] = ()
+
+    @property
+    def is_linear(self) -> bool:
+        """Whether its updates are linear in the gradients if the optimizer's are, as those of a bare optimizer."""
+        return self.linear or (self.factory is None and self.bilevel is None and self.start is None)

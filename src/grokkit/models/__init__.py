@@ -1,6 +1,7 @@
 """The models of the papers, one file each."""
 
 from grokkit.models.bag import Bag
+from grokkit.models.card import Model, ModelCard, TaskShape
 from grokkit.models.decoder import Decoder
 from grokkit.models.fnn import FNN
 from grokkit.models.graphconv import GraphConv
@@ -8,4 +9,4 @@ from grokkit.models.lstm import LSTM
 from grokkit.models.mlp import MLP
 from grokkit.models.span import TwoLayer
 
-__all__ = ["FNN", "LSTM", "MLP", "Bag", "Decoder", "GraphConv", "TwoLayer"]
+__all__ = ["FNN", "LSTM", "MLP", "Bag", "Decoder", "GraphConv", "Model", "ModelCard", "TaskShape", "TwoLayer"]

@@ -13,6 +13,8 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from grokkit.arguments import Size
+from grokkit.models.card import ModelCard, TaskShape
 from grokkit.models.lstm import PADDING
 from grokkit.models.matmul import Linear
 from grokkit.models.settings import check_sizes
@@ -53,3 +55,12 @@ class Bag(nn.Module):
     def step_flops(self, batch: int, tokens: int) -> int:
         """The same of a forward and a backward pass, 2·B·D·(2·T + 3·C): the counts need no gradient."""
         return 2 * batch * self.head.in_features * (2 * tokens + 3 * self.head.out_features)
+
+
+def _build(task: TaskShape, *, dim: Size = 8) -> Bag:
+    return Bag(vocabulary=task.words, classes=task.classes, dim=dim)
+
+
+CARD = ModelCard(
+    name="bag", summary="The mean of the words' embeddings and a linear layer.", reads=("text",), build=_build
+)

@@ -25,7 +25,9 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from grokkit.arguments import Scale, Size
 from grokkit.errors import InputError, unknown
+from grokkit.models.card import ModelCard, TaskShape
 from grokkit.models.matmul import Linear, linear, transformed
 from grokkit.models.prefix import Trie, attend, build_trie
 from grokkit.models.settings import check_sizes, scale_weights
@@ -189,3 +191,36 @@ class CausalAttention(nn.Module):
             q, k, v = linear(x_MW, weight, bias).chunk(3, 1)
         levels = trie.levels(of_cells=first, last_only=last_only)
         return self.out_proj(attend(q, k, v, levels, self.heads))
+
+
+def _build(
+    task: TaskShape,
+    *,
+    depth: Size = 2,
+    width: Size = 128,
+    heads: Size = 4,
+    residual: Residual = "grokfast",
+    answer_position: bool = True,
+    init_scale: Scale = 1.0,
+) -> Decoder:
+    # The published model has one position more than the input: it also embeds the answer's place.
+    positions = task.tokens + answer_position
+    return Decoder(
+        vocabulary=max(task.words, task.classes),
+        positions=positions,
+        depth=depth,
+        width=width,
+        heads=heads,
+        residual=residual,
+        init_scale=init_scale,
+    )
+
+
+CARD = ModelCard(
+    name="decoder",
+    summary="Grokfast's causal Transformer, which answers at the last token.",
+    reads=("expressions",),  # in texts the last token is padding
+    build=_build,
+    batch_size=512,
+    weak={"depth": 1, "answer_position": False},
+)

@@ -17,7 +17,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from grokkit.arguments import Scale, Size
 from grokkit.errors import InputError
+from grokkit.models.card import ModelCard, TaskShape
 from grokkit.models.matmul import Linear, is_float32, linear, transformed, weight_gradient
 from grokkit.models.relu_layers import relu_layers, through, weights
 from grokkit.models.settings import check_sizes, scale_weights
@@ -146,3 +148,36 @@ class _Network(torch.autograd.Function):
         g_first = torch.cat([weight_gradient(part, embeddings_VD) for part, _ in parts], 1)
         g_layers += [g.sum(0) if ctx.biased else None, g_first]
         return None, g_embeddings, *reversed(g_layers)
+
+
+def _build(
+    task: TaskShape,
+    *,
+    depth: Size = 3,
+    dim: Size = 128,
+    width: Size = 512,
+    bias: bool = False,
+    init_scale: Scale = 1.0,
+) -> FNN:
+    is_of_tokens = task.vocabulary is not None
+    return FNN(
+        classes=task.classes,
+        vocabulary=task.vocabulary,
+        tokens=task.tokens if is_of_tokens else None,
+        features=None if is_of_tokens else task.features,
+        depth=depth,
+        dim=dim,
+        width=width,
+        bias=bias,
+        init_scale=init_scale,
+    )
+
+
+CARD = ModelCard(
+    name="fnn",
+    summary="GrokTransfer's feed-forward network with a trainable embedding.",
+    reads=("expressions", "numbers"),
+    build=_build,
+    task={"layout": "operands"},  # it needs no place to answer at
+    weak={"depth": 2},
+)

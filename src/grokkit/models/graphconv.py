@@ -22,6 +22,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from grokkit.arguments import Scale, Size
+from grokkit.models.card import ModelCard, TaskShape
 from grokkit.models.matmul import Linear
 from grokkit.models.settings import check_sizes, scale_weights
 
@@ -155,3 +157,31 @@ class EdgeConv(nn.Module):
         weighted = 2 * batch * atoms * (1 + BOND_KINDS) * weights
         neighbours = 2 * BOND_KINDS * batch * atoms * atoms * min(self.inputs, self.outputs)
         return hidden, theta, weighted, neighbours
+
+
+def _build(
+    task: TaskShape,
+    *,
+    width: Size = 32,
+    pooled: Size = 16,
+    hidden: Size = 32,
+    edge_hidden: Size = 32,
+    init_scale: Scale = 3.0,
+) -> GraphConv:
+    return GraphConv(
+        features=task.features - BOND_KINDS * task.tokens,
+        outputs=task.classes,
+        width=width,
+        pooled=pooled,
+        hidden=hidden,
+        edge_hidden=edge_hidden,
+        init_scale=init_scale,
+    )
+
+
+CARD = ModelCard(
+    name="graph-conv",
+    summary="Grokfast's network for molecules; it starts at 3 times PyTorch's weights.",
+    reads=("molecules",),
+    build=_build,
+)

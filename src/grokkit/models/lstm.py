@@ -20,6 +20,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from grokkit.arguments import Scale, Size
+from grokkit.models.card import ModelCard, TaskShape
 from grokkit.models.matmul import Linear, is_float32, linear, transformed
 from grokkit.models.settings import check_sizes, scale_weights
 
@@ -119,3 +121,17 @@ class LSTM(nn.Module):
         The state that a layer starts from is 0 and needs no gradient. Its inputs need one: embeddings are trained.
         """
         return 3 * self.forward_flops(batch, tokens) - 8 * batch * self.width**2 * self.depth
+
+
+def _build(task: TaskShape, *, depth: Size = 2, dim: Size = 64, width: Size = 256, init_scale: Scale = 6.0) -> LSTM:
+    sizes = {"depth": depth, "dim": dim, "width": width}
+    return LSTM(vocabulary=task.words, classes=task.classes, init_scale=init_scale, **sizes)
+
+
+CARD = ModelCard(
+    name="lstm",
+    summary="Grokfast's network for reviews; it starts at 6 times PyTorch's weights.",
+    reads=("text",),  # token 0 is padding to it, and a number in an expression
+    build=_build,
+    weak={"depth": 1, "init_scale": 1.0},
+)

@@ -13,6 +13,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from grokkit.arguments import Scale, Size
+from grokkit.models.card import ModelCard, TaskShape
 from grokkit.models.relu_layers import relu_layers, through, weights
 from grokkit.models.settings import check_sizes, scale_weights
 
@@ -54,3 +56,16 @@ class MLP(nn.Module):
         gradient.
         """
         return 3 * self.forward_flops(batch, tokens) - 2 * batch * self._first_weights
+
+
+def _build(task: TaskShape, *, depth: Size = 3, width: Size = 200, init_scale: Scale = 8.0) -> MLP:
+    return MLP(features=task.features, classes=task.classes, depth=depth, width=width, init_scale=init_scale)
+
+
+CARD = ModelCard(
+    name="mlp",
+    summary="Grokfast's ReLU network for images; it starts at 8 times PyTorch's weights.",
+    reads=("numbers",),
+    build=_build,
+    weak={"depth": 2, "init_scale": 1.0},
+)

@@ -19,14 +19,30 @@ Shapes: N rows, P ≥ N points, the first of which are the rows, M neurons, B ba
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from grokkit.arguments import Scale, Size
 from grokkit.errors import InputError
+from grokkit.models.card import ModelCard, TaskShape
 from grokkit.models.matmul import linear, transformed
+
+
+@dataclass(frozen=True, kw_only=True)
+class PointsShape(TaskShape):
+    """Of a task whose inputs are the numbers of points; ``tokens`` is how many of them are rows.
+
+    Attributes:
+        dim: p, coordinates of a point.
+        columns: gives them, see :func:`start_products`.
+    """
+
+    dim: int
+    columns: Callable[[], Iterable[Tensor]]
 
 
 class Products(NamedTuple):
@@ -168,3 +184,19 @@ def build_two_layer(
         raise InputError(f"init_scale={init_scale!r} is not possible: a finite number > 0; the default is 1")
     std = init_scale / math.sqrt(3 * dim)
     return TwoLayer(start_products(columns, rows, neurons=width, std=std, generator=generator), dim=dim)
+
+
+def _build(task: TaskShape, *, width: Size = 2048, init_scale: Scale = 1.0) -> TwoLayer:
+    assert isinstance(task, PointsShape)
+    return build_two_layer(
+        task.columns(), task.tokens, dim=task.dim, width=width, init_scale=init_scale, generator=torch.default_generator
+    )
+
+
+CARD = ModelCard(
+    name="two-layer",
+    summary="GrokTransfer's network for XOR clusters, trained in the span of its data.",
+    reads=("points",),
+    build=_build,
+    exact_gradients=False,
+)

@@ -70,5 +70,6 @@ def looked(study: Mapping[str, Any], runs: pl.DataFrame) -> dict[str, Any]:
 def _has_more_seeds(seen: Mapping[str, list[int]], look: Mapping[str, Any]) -> bool:
     """Whether an arm that ``look`` saw has seeds now that it had not. Looks of format 1 do not say which arms had
     which of their seeds: all of them, then."""
-    arms = look.get("arms") or dict.fromkeys(seen, look["seeds"])
+    old: list[int] = look["seeds"]
+    arms: Mapping[str, list[int]] = look.get("arms") or dict.fromkeys(seen, old)
     return any(set(numbers) - set(arms[method]) for method, numbers in seen.items() if method in arms)

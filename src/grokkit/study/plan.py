@@ -67,7 +67,7 @@ def make_plan(
         InputError: for anything that could not run: it is found here, not in the middle of a study.
     """
     numbers = _seeds(seeds)
-    spec = settings["task"].spec
+    spec = settings["task"].name
     configs = [method_config(text, spec) for text in methods]
     runs = tuple(
         checked(RunConfig, "compare", method=method, seed=seed, **settings) for seed in numbers for method in configs

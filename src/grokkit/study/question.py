@@ -11,16 +11,15 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
+from grokkit.call_syntax import split_list
 from grokkit.errors import InputError, unknown
 from grokkit.study.plan import Plan, make_plan
-from grokkit.tasks import make_task
-from grokkit.train.catalogue import model_config
+from grokkit.tasks.named import card_of, read_task
+from grokkit.train.catalogue import model_config, task_config
 from grokkit.train.config import EvaluationConfig, RunConfig, TaskConfig, checked
-from grokkit.train.spec import split_list
 
 USUAL_METHODS = ("adamw", "grokfast-ema", "grokfast-ma", "grad-norm")
 CLAIMS = ("flops", "steps", "seconds")
-DECODER_BATCH = 512  # Grokfast's, for the network that it was published with; other networks here take full batches
 USUAL_TRAIN_FRACTION = TaskConfig.model_fields["train_fraction"].default
 
 
@@ -51,10 +50,7 @@ class Question:
     budget: Annotated[int, Option("optimizer steps a run may take", int)] = 3000
     model: Annotated[
         str | None,
-        Option("decoder, fnn, two-layer, mlp, lstm or graph-conv, settings in parentheses [default: the task's own]"),
-    ] = None
-    layout: Annotated[
-        str | None, Option("infix, operands-first or operands [default: infix for a decoder, else operands]")
+        Option("decoder, fnn, mlp, lstm, … or MODULE:CARD, settings in parentheses [default: the task's own]"),
     ] = None
     train_fraction: Annotated[
         float | None,
@@ -67,11 +63,9 @@ class Question:
     data_dir: Annotated[
         str | None, Option("folder with the data of mnist, imdb or qm9 [default: an installed package]")
     ] = None
-    operands_from: Annotated[str, Option("smallest operands, e.g. b=1 as published [default: 0]")] = ""
-    unordered_split: Annotated[bool, Option("keep a∘b and b∘a in the same part", bool)] = False
     batch_size: Annotated[
         int | str | None,
-        Option(f"rows a step, or full [default: the task's own, else {DECODER_BATCH} for a decoder, else full]"),
+        Option("rows a step, or full [default: the task's own, else the model's own, else full]"),
     ] = None
     remainder: Annotated[str, Option("rows that fill no batch: spread over all, or own-batch as published")] = (
         _of_a_run("remainder")
@@ -117,31 +111,26 @@ class Question:
 
     def of_all_runs(self) -> dict[str, Any]:
         """The fields of :class:`RunConfig` that all runs share, the task's and the model's defaults filled in."""
-        usual = make_task(self.task, data_dir=self.data_dir)
-        if self.target is not None and not usual.has_accuracy:
+        usual = card_of(read_task(self.task)[0])
+        if self.target is not None and usual.target_loss is not None:
             raise InputError(
                 f"{self.task} has no accuracy; leave --target out, and give --target-loss, e.g. {usual.target_loss}"
             )
         is_size_given = self.train_size is not None or self.train_fraction is not None
         model = model_config(self.model or usual.model)
-        is_decoder = model.kind == "decoder"
-        task = checked(
-            TaskConfig,
-            "task",
-            spec=self.task,
-            layout=self.layout or ("infix" if is_decoder else "operands"),
-            operands_from=_starts(self.operands_from),
+        task = task_config(
+            self.task,
+            model,
             train_fraction=_or_else(self.train_fraction, USUAL_TRAIN_FRACTION),
             validation_fraction=self.validation_fraction,
             train_size=self.train_size if is_size_given else usual.train_size,
-            unordered_split=self.unordered_split,
             data_dir=self.data_dir,
         )
         return {
             "task": task,
             "model": model,
             "budget": self.budget,
-            "batch_size": _batch_size(self.batch_size or usual.batch_size or (DECODER_BATCH if is_decoder else "full")),
+            "batch_size": _batch_size(self.batch_size or usual.batch_size or model.card.batch_size or "full"),
             "remainder": self.remainder,
             "target": _or_else(self.target, _of_a_run("target")),
             "target_loss": _or_else(self.target_loss, usual.target_loss),
@@ -197,17 +186,5 @@ def _batch_size(asked: int | str) -> int | None:
     if text == "full":
         return None
     if not text.isdecimal() or int(text) < 1:
-        raise InputError(
-            f"--batch-size {text!r} is not possible: a whole number >= 1, or full; the papers use {DECODER_BATCH}"
-        )
+        raise InputError(f"--batch-size {text!r} is not possible: a whole number >= 1, e.g. 512, or full")
     return int(text)
-
-
-def _starts(text: str) -> dict[str, int]:
-    starts: dict[str, int] = {}
-    for item in text.split(",") if text.strip() else ():
-        name, _, value = (part.strip() for part in item.partition("="))
-        if not name or not value.isdecimal():
-            raise InputError(f"--operands-from {text!r} is not understood; write e.g. b=1 or c=1,d=1")
-        starts[name] = int(value)
-    return starts

@@ -1,28 +1,28 @@
 """Tasks on which grokking is studied, and their splits."""
 
 from grokkit.tasks.cache import cache_folder
+from grokkit.tasks.card import TaskCard
 from grokkit.tasks.expression import SHORT_NAMES, Expression, ShortName, parse
 from grokkit.tasks.imdb import ImdbTask, imdb_task
 from grokkit.tasks.mnist import mnist_task
 from grokkit.tasks.modular import Layout, modular_task
-from grokkit.tasks.named import NAMED_TASKS, NamedTask, make_task
+from grokkit.tasks.named import make_task, read_task
 from grokkit.tasks.parity import parity_task
 from grokkit.tasks.qm9 import Qm9Task, qm9_task
 from grokkit.tasks.task import Objective, Split, Task, split
 from grokkit.tasks.xor import XorTask, xor_task
 
 __all__ = [
-    "NAMED_TASKS",
     "SHORT_NAMES",
     "Expression",
     "ImdbTask",
     "Layout",
-    "NamedTask",
     "Objective",
     "Qm9Task",
     "ShortName",
     "Split",
     "Task",
+    "TaskCard",
     "XorTask",
     "cache_folder",
     "imdb_task",
@@ -32,6 +32,7 @@ __all__ = [
     "parity_task",
     "parse",
     "qm9_task",
+    "read_task",
     "split",
     "xor_task",
 ]

@@ -25,11 +25,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from grokkit.arguments import Size
 from grokkit.errors import InputError
 from grokkit.rng import stream
 from grokkit.tasks.cache import cached
+from grokkit.tasks.card import TaskCard
 from grokkit.tasks.examples import Table, most_surprising
-from grokkit.tasks.options import check_rows, word_and_rows
+from grokkit.tasks.options import check_rows
 from grokkit.tasks.sources import damaged, data_folder, package_file, read_csv
 from grokkit.tasks.task import Task
 from grokkit.tasks.words import words_of
@@ -96,7 +98,9 @@ class ImdbTask(Task):
         return rows_NT
 
 
-def imdb_task(*, rows: int = 2500, vocabulary: int = 1000, length: int = 200, data_dir: str | None = None) -> ImdbTask:
+def imdb_task(
+    rows: int = 2500, *, vocabulary: Size = 1000, length: Size = 200, data_dir: str | None = None
+) -> ImdbTask:
     """A pool of ``rows`` reviews, always the same for the same source.
 
     Args:
@@ -118,16 +122,13 @@ def imdb_task(*, rows: int = 2500, vocabulary: int = 1000, length: int = 200, da
         found = cached("imdb-folder-2", {"rows": rows}, paths, lambda: _chosen(list(_read_files(paths)), rows))
     return ImdbTask(
         name="imdb" + (f":{rows}" if rows != 2500 else ""),
+        inputs="text",
         inputs_NT=torch.arange(rows)[:, None],
         targets_N=found["targets"].float(),
         vocabulary=FIRST_WORD + vocabulary,
         classes=1,
-        pair_groups=None,
         description=f"film reviews, {rows} of them, positive or negative, up to {length} of {vocabulary} words each",
         objective="logistic",
-        model="lstm",
-        batch_size=50,
-        train_size=1000,
         more_rows=f"for more take a larger pool, e.g. imdb:10000; {_MORE}",
         words_W=found["words"],
         ends_N=found["ends"],
@@ -136,18 +137,6 @@ def imdb_task(*, rows: int = 2500, vocabulary: int = 1000, length: int = 200, da
         text_U=found["text"],
         text_ends_N=found["text_ends"],
     )
-
-
-def parse_imdb(options: str, data_dir: str | None) -> ImdbTask:
-    """The task of ``imdb:ROWS``.
-
-    Raises:
-        InputError: see :func:`imdb_task`; options that cannot be read.
-    """
-    word, rows = word_and_rows("imdb", options, word="", rows=2500, usage="imdb:10000")
-    if word:
-        raise InputError(f"cannot read 'imdb:{options}': after the colon comes the size of the pool; write imdb:10000")
-    return imdb_task(rows=rows, data_dir=data_dir)
 
 
 def _read_table(path: Path) -> Iterator[tuple[str, int]]:
@@ -196,3 +185,17 @@ def _chosen(reviews: list[tuple[str, int]], rows: int) -> dict[str, Tensor]:
         "text_ends": torch.tensor([len(text) for text in encoded]).cumsum(0),
         "lexicon": torch.tensor(len(lexicon)),
     }
+
+
+CARD = TaskCard(
+    name="imdb",
+    build=imdb_task,
+    usage={
+        "imdb": "is a film review positive? 1,000 training reviews unless told; pip install 'grokkit[data]' or "
+        "--data-dir"
+    },
+    example="imdb:10000",
+    model="lstm",
+    batch_size=50,
+    train_size=1000,
+)

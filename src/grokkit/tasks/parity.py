@@ -8,14 +8,13 @@ trains on 1,000 rows of (40, 3)).
 
 from __future__ import annotations
 
-import re
-
 import numpy as np
 import torch
 from torch import Tensor
 
 from grokkit.errors import InputError
 from grokkit.rng import stream
+from grokkit.tasks.card import TaskCard
 from grokkit.tasks.task import Task
 
 MAX_BITS = 62  # a row is the bits of an int64
@@ -49,27 +48,14 @@ def parity_task(n: int, k: int, *, rows: int = 4000) -> Task:
     inputs_NF = (1 - 2 * bits_NF).float()
     return Task(
         name=f"parity:{n},{k}",
+        inputs="numbers",
         inputs_NT=inputs_NF,
         targets_N=inputs_NF[:, :k].prod(1),
         vocabulary=None,
         classes=1,
-        pair_groups=None,
         description=f"product of the first {k} of {n} signs, {len(inputs_NF)} of 2^{n} rows",
         objective="logistic",
-        model="fnn",
     )
-
-
-def parse_parity(sizes: str) -> Task:
-    """The task of ``parity:SIZES``, e.g. ``40,3``.
-
-    Raises:
-        InputError: see :func:`parity_task`; sizes that are not two whole numbers.
-    """
-    match = re.fullmatch(r"\s*(\d{1,9})\s*,\s*(\d{1,9})\s*", sizes)
-    if match is None:
-        raise InputError(f"cannot read 'parity:{sizes}': after the colon come n and k; write parity:40,3")
-    return parity_task(int(match[1]), int(match[2]))
 
 
 def _distinct_numbers(bits: int, rows: int) -> Tensor:
@@ -80,3 +66,14 @@ def _distinct_numbers(bits: int, rows: int) -> Tensor:
     drawn = torch.randint(0, 2**bits, (2 * rows,), generator=generator)
     _, first = np.unique(drawn.numpy(), return_index=True)
     return drawn[torch.from_numpy(np.sort(first))[:rows]]
+
+
+CARD = TaskCard(
+    name="parity",
+    build=parity_task,
+    usage={
+        "parity:N,K": "product of K of N signs, logistic loss; with --model fnn, e.g. parity:40,3 --train-size 1000"
+    },
+    example="parity:40,3",
+    model="fnn",
+)

@@ -37,8 +37,9 @@ from grokkit.errors import InputError, unknown
 from grokkit.rng import stream
 from grokkit.tasks.bonds import VALENCE, perceive
 from grokkit.tasks.cache import cached
+from grokkit.tasks.card import TaskCard
 from grokkit.tasks.examples import VALUES, Table, predicted
-from grokkit.tasks.options import check_rows, word_and_rows
+from grokkit.tasks.options import check_rows
 from grokkit.tasks.sources import damaged, data_folder, package_file, read_csv
 from grokkit.tasks.task import Task
 
@@ -112,7 +113,7 @@ class Qm9Task(Task):
         return {"predictions": found}
 
 
-def qm9_task(*, target: str = _DEFAULT, rows: int = 2000, data_dir: str | None = None) -> Qm9Task:
+def qm9_task(target: str = _DEFAULT, rows: int = 2000, *, data_dir: str | None = None) -> Qm9Task:
     """A pool of ``rows`` molecules, always the same for the same source.
 
     Args:
@@ -130,31 +131,17 @@ def qm9_task(*, target: str = _DEFAULT, rows: int = 2000, data_dir: str | None =
     options = [target] * (target != _DEFAULT) + [str(rows)] * (rows != 2000)
     return Qm9Task(
         name="qm9" + (f":{','.join(options)}" if options else ""),
+        inputs="molecules",
         inputs_NT=torch.arange(rows)[:, None],
         targets_N=found["targets"].float(),
         vocabulary=None,
         classes=1,
-        pair_groups=None,
         description=f"{target} of {rows} small molecules of up to {found['molecules'].shape[1]} atoms",
         objective="regression",
-        model="graph-conv",
-        batch_size=32,
-        train_size=100,
-        target_loss=0.05,
         more_rows="for more take a larger pool, e.g. qm9:20000",
         packed_NAX=found["molecules"],
         unit=TARGETS[target],
     )
-
-
-def parse_qm9(options: str, data_dir: str | None) -> Qm9Task:
-    """The task of ``qm9:OPTIONS``: the column of the target and the size of the pool, e.g. ``Dipole_debye,5000``.
-
-    Raises:
-        InputError: see :func:`qm9_task`; options that cannot be read.
-    """
-    target, rows = word_and_rows("qm9", options, word=_DEFAULT, rows=2000, usage="qm9:Dipole_debye,5000")
-    return qm9_task(target=target, rows=rows, data_dir=data_dir)
 
 
 def _files(data_dir: str | None) -> list[Path]:
@@ -239,3 +226,18 @@ def _packed(molecules: list[np.ndarray]) -> Tensor:
             own = FEATURES + kind * atoms
             target[:atoms, first : first + atoms] = molecule[:, own : own + atoms]
     return torch.from_numpy(packed)
+
+
+CARD = TaskCard(
+    name="qm9",
+    build=qm9_task,
+    usage={
+        "qm9": "polarizability of small molecules, a regression (qm9:Dipole_debye: that column), 100 training "
+        "molecules unless told; pip install 'grokkit[qm9]' or --data-dir"
+    },
+    example="qm9:Dipole_debye,5000",
+    model="graph-conv",
+    batch_size=32,
+    train_size=100,
+    target_loss=0.05,
+)

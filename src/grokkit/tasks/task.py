@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from grokkit.errors import InputError
+from grokkit.models.card import TaskShape
 from grokkit.rng import stream
 from grokkit.tasks.examples import Table
 
@@ -26,37 +27,42 @@ class Task:
 
     Attributes:
         name: the task in canonical form, e.g. ``"a*b mod 97"``.
+        inputs: the kind of its inputs, see :class:`grokkit.models.TaskShape`; a model's card says which it reads.
         inputs_NT: int64 tokens in 0…vocabulary−1, or float32 features; molecules have a third axis.
         targets_N: int64 classes in 0…classes−1; under ``logistic`` and ``exponential`` float32, 1 or −1; under
             ``regression`` float32.
         vocabulary: number of distinct tokens; None where inputs are no tokens.
         classes: width of a model's output; 1 where targets are ±1 or a number.
-        pair_groups: int64, one number a row; rows with the same number say the same thing (a·b and b·a), and
-            ``split(..., by_group=True)`` keeps them together. None where there are no such rows.
+        groups: int64, one number a row; a split keeps rows with the same number, such as a·b and b·a, in one part. None
+            where every row is alone.
         description: one line for people.
         modulus: P of modular arithmetic, where tokens 0…P−1 are numbers; None for other tasks.
         operators: that stand in its expression.
         objective: what :meth:`loss` is. Default cross-entropy.
-        model, batch_size, train_size, target_loss: what ``grokkit compare`` takes unless told: the kind of model,
-            rows a step, rows to train on, and held-out loss that counts as generalized. None: its own default.
         more_rows: how to get a task like this with more rows, for an error to end on; empty where there is no way.
     """
 
     name: str
+    inputs: str
     inputs_NT: Tensor
     targets_N: Tensor
     vocabulary: int | None
     classes: int
-    pair_groups: Tensor | None
     description: str
     objective: Objective = "cross-entropy"
     modulus: int | None = None
     operators: tuple[str, ...] = ()
-    model: str = "decoder"
-    batch_size: int | None = None
-    train_size: int | None = None
-    target_loss: float | None = None
+    groups: Tensor | None = None
     more_rows: str = ""
+
+    @property
+    def shape(self) -> TaskShape:
+        """What a model is made for."""
+        _, tokens, *rest = self.inputs_NT.shape
+        features = rest[-1] if rest else tokens
+        return TaskShape(
+            kind=self.inputs, tokens=tokens, features=features, vocabulary=self.vocabulary, classes=self.classes
+        )
 
     @property
     def has_accuracy(self) -> bool:
@@ -127,27 +133,25 @@ def split(
     train_fraction: float,
     validation_fraction: float,
     seed: int,
-    by_group: bool = False,
     train_size: int | None = None,
 ) -> Split:
     """Split a task's rows at random; the model has no part in it.
 
-    The rows (or groups) are put in one random order, drawn from the stream ``(seed, "split")``; the training
-    part is its beginning, then validation, then test. So a smaller training fraction gives a subset of the
-    rows of a larger one, and the validation fraction does not move the training rows.
+    The rows are put in one random order, drawn from the stream ``(seed, "split")``; the training part is its
+    beginning, then validation, then test. So a smaller training fraction gives a subset of the rows of a larger one,
+    and the validation fraction does not move the training rows. Where ``task.groups`` keeps rows together, their
+    groups are put in order instead, and each fraction is met to within one group.
 
     Args:
         task: the task.
         train_fraction: share of all rows to train on, in (0, 1).
         validation_fraction: share of all rows to tune on, in [0, 1); the rest is the test part.
         seed: of the run.
-        by_group: keep the rows of each of ``task.pair_groups`` in one part. Each fraction is then met to
-            within one group, otherwise to within one row.
         train_size: rows to train on, in place of ``train_fraction`` of them.
 
     Raises:
-        InputError: a fraction or size out of its range, both together leaving no test, a part that was asked for but
-            gets no row, or ``by_group`` for a task without groups.
+        InputError: a fraction or size out of its range, both together leaving no test, or a part that was asked for
+            but gets no row.
 
     >>> from grokkit.tasks import modular_task
     >>> parts = split(modular_task("mul:97"), train_fraction=0.5, validation_fraction=0.1, seed=0)
@@ -175,15 +179,7 @@ def split(
             f"train fraction {train_fraction} and validation fraction {validation_fraction} leave no test; "
             f"their sum must be below 1: lower one of them"
         )
-    if not by_group:
-        groups_N = torch.arange(rows)
-    elif task.pair_groups is not None:
-        groups_N = task.pair_groups.unique(return_inverse=True)[1]
-    else:
-        raise InputError(
-            f"{task.name!r} cannot be split by group: only tasks of two operands that can be exchanged have "
-            f"groups; leave by_group off"
-        )
+    groups_N = torch.arange(rows) if task.groups is None else task.groups.unique(return_inverse=True)[1]
     sizes_G = groups_N.bincount()
     order_G = torch.randperm(len(sizes_G), generator=stream(seed, "split"))
     ordered_sizes_G = sizes_G[order_G]
@@ -203,6 +199,6 @@ def split(
         if len(part) == 0 and not (name == "validation" and validation_fraction == 0):
             raise InputError(
                 f"{wanted} of {rows} rows leaves the {name} part empty; it needs at least one row"
-                f"{' or group' if by_group else ''}: change the fraction, or take a larger task"
+                f"{'' if task.groups is None else ' or group'}: change the fraction, or take a larger task"
             )
     return Split(train, validation, test)

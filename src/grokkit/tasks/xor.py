@@ -13,16 +13,18 @@ Shapes: N rows, P = N + 2 points (the rows and the first two unit vectors), p co
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from grokkit.errors import InputError
+from grokkit.models.span import PointsShape
 from grokkit.rng import stream
-from grokkit.tasks.task import Objective, Task
+from grokkit.tasks.card import TaskCard
+from grokkit.tasks.task import Task
 
 MAX_ENTRIES = 2_000_000_000  # bytes of signs
 _BLOCK = 4096  # columns at once: some 50 MB
@@ -39,6 +41,19 @@ class XorTask(Task):
 
     signs_Np: Tensor
     epsilon: float
+
+    @property
+    def shape(self) -> PointsShape:
+        rows = len(self.inputs_NT)
+        return PointsShape(
+            kind=self.inputs,
+            tokens=rows,
+            features=1,
+            vocabulary=None,
+            classes=self.classes,
+            dim=self.dim,
+            columns=self.columns,
+        )
 
     @property
     def dim(self) -> int:
@@ -65,7 +80,12 @@ class XorTask(Task):
 
 
 def xor_task(
-    p: int, *, rows: int = 1600, epsilon: float = 0.05, objective: Objective = "exponential", seed: int = 0
+    p: int,
+    objective: Literal["exponential", "logistic"] = "exponential",
+    *,
+    rows: int = 1600,
+    epsilon: float = 0.05,
+    seed: int = 0,
 ) -> XorTask:
     """A pool of XOR cluster data, always the same for the same arguments.
 
@@ -95,26 +115,25 @@ def xor_task(
     signs_Np = torch.randint(0, 2, (rows, p), dtype=torch.int8, generator=stream(seed, "xor rows")).mul_(2).sub_(1)
     return XorTask(
         name=f"xor:{p}" + (f",{objective}" if objective != "exponential" else ""),
+        inputs="points",
         inputs_NT=torch.arange(rows)[:, None],
         targets_N=(signs_Np[:, 0] * signs_Np[:, 1]).float(),
         vocabulary=None,
         classes=1,
-        pair_groups=None,
         description=f"XOR of 2 of {p} coordinates, the others noise of size {epsilon}, {rows} rows, {objective} loss",
         objective=objective,
-        model="two-layer",
         signs_Np=signs_Np,
         epsilon=epsilon,
     )
 
 
-def parse_xor(sizes: str) -> XorTask:
-    """The task of ``xor:SIZES``: p, and ``,logistic`` for that loss.
-
-    Raises:
-        InputError: see :func:`xor_task`; anything else after the colon.
-    """
-    match = re.fullmatch(r"\s*(\d{1,12})\s*(?:,\s*(exponential|logistic)\s*)?", sizes)
-    if match is None:
-        raise InputError(f"cannot read 'xor:{sizes}': after the colon comes p; write xor:80000, or xor:80000,logistic")
-    return xor_task(int(match[1]), objective="logistic" if match[2] == "logistic" else "exponential")
+CARD = TaskCard(
+    name="xor",
+    build=xor_task,
+    usage={
+        "xor:P": "XOR clusters in P dimensions, exponential loss (xor:P,logistic: that); with --model two-layer and "
+        "the method gd, e.g. xor:80000 --train-size 400"
+    },
+    example="xor:80000",
+    model="two-layer",
+)

@@ -7,11 +7,13 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from grokkit.call_syntax import parse_call, show_call
 from grokkit.errors import unknown
 from grokkit.files import pinned
 from grokkit.methods import CARDS, MethodCard
-from grokkit.train.config import MODELS, MethodConfig, ModelConfig, OptimizerConfig, checked
-from grokkit.train.spec import parse_call, show_call
+from grokkit.registry import find
+from grokkit.tasks.named import check_folder, read_task
+from grokkit.train.config import MethodConfig, ModelConfig, OptimizerConfig, TaskConfig, checked
 
 _OF_ANY = ("init_scale", "held_out")  # settings that any method takes, and that are not of its optimizer
 
@@ -111,12 +113,27 @@ def _defaults(function: Callable[..., Any] | None) -> dict[str, Any]:
 
 
 def model_config(text: str) -> ModelConfig:
-    """A model with settings, e.g. ``decoder`` or ``fnn(width=256,init_scale=0.1)``.
+    """A model with settings, e.g. ``decoder`` or ``fnn(width=256,init_scale=0.1)``; those not given have the defaults.
 
     Raises:
         InputError: for an unknown model or setting, or a value outside its range.
     """
     name, given = parse_call(text)
-    if name not in MODELS:
-        raise unknown("model", name, MODELS)
-    return checked(MODELS[name], name, **given)
+    part = find("models", name)
+    return ModelConfig(name=part.name, settings=part.value.settings(given), code=part.code)
+
+
+def task_config(text: str, model: ModelConfig | None = None, **split: Any) -> TaskConfig:
+    """A task with settings and its split, e.g. ``mul:97``, ``'a*b mod 97(layout=operands-first,b=1)'`` or ``mnist``.
+
+    Args:
+        text: what was typed, see :mod:`grokkit.tasks.named`.
+        model: whose card may have settings of the task that it takes unless told.
+        split: the other fields of :class:`TaskConfig`.
+
+    Raises:
+        InputError: for an unknown task or setting, a value outside its range, or a folder for a task without data.
+    """
+    part, settings = read_task(text, {} if model is None else model.card.task)
+    check_folder(part, text, split.get("data_dir"))
+    return checked(TaskConfig, "task", name=part.name, settings=settings, code=part.code, **split)

@@ -9,6 +9,11 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from grokkit.errors import InputError, unknown
+from grokkit.methods import CARDS
+from grokkit.models.card import ModelCard
+from grokkit.registry import find
+from grokkit.tasks.card import TaskCard
+from grokkit.tasks.named import card_of
 from grokkit.train.events import EVENTS_VERSION
 
 
@@ -19,95 +24,37 @@ class Config(BaseModel):
 
 
 class TaskConfig(Config):
-    """A task and its split.
+    """A task by its card's name, with all of its settings, and the version of its code if that is not ours; its split.
 
     ``train_fraction`` and ``validation_fraction`` are of all rows; the rest is the test part. Defaults: half
     for training (Grokfast), a tenth for validation, so that tuning never looks at the test part. ``train_size`` is a
-    number of training rows in place of a fraction. ``layout`` and ``operands_from`` are modular arithmetic's.
-    ``data_dir`` is the folder to read real data from, in place of the installed package.
+    number of training rows in place of a fraction. ``data_dir`` is the folder to read real data from, in place of the
+    installed package. :func:`grokkit.train.catalogue.task_config` makes one from a text.
     """
 
-    spec: str
-    layout: Literal["infix", "operands-first", "operands"] = "infix"
-    operands_from: dict[str, int] = {}
+    name: str
+    settings: dict[str, Any]
+    code: str = ""
     train_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.5
     validation_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.1
-    unordered_split: bool = False
     train_size: Annotated[int, Field(ge=1)] | None = None
     data_dir: str | None = None
 
-
-class DecoderConfig(Config):
-    """Grokfast's decoder; see :class:`grokkit.models.Decoder`."""
-
-    kind: Literal["decoder"] = "decoder"
-    depth: Annotated[int, Field(ge=1)] = 2
-    width: Annotated[int, Field(ge=1)] = 128
-    heads: Annotated[int, Field(ge=1)] = 4
-    residual: Literal["grokfast", "pre-norm"] = "grokfast"
-    init_scale: Annotated[float, Field(gt=0)] = 1.0
+    @property
+    def card(self) -> TaskCard:
+        return card_of(find("tasks", self.name))
 
 
-class FnnConfig(Config):
-    """GrokTransfer's feed-forward target; see :class:`grokkit.models.FNN`."""
+class ModelConfig(Config):
+    """A model by its card's name, with all of its settings, and the version of its code if that is not ours."""
 
-    kind: Literal["fnn"] = "fnn"
-    depth: Annotated[int, Field(ge=1)] = 3
-    dim: Annotated[int, Field(ge=1)] = 128
-    width: Annotated[int, Field(ge=1)] = 512
-    bias: bool = False
-    init_scale: Annotated[float, Field(gt=0)] = 1.0
+    name: str
+    settings: dict[str, Any]
+    code: str = ""
 
-
-class TwoLayerConfig(Config):
-    """GrokTransfer's network for XOR clusters; see :class:`grokkit.models.TwoLayer`."""
-
-    kind: Literal["two-layer"] = "two-layer"
-    width: Annotated[int, Field(ge=1)] = 2048
-    init_scale: Annotated[float, Field(gt=0)] = 1.0
-
-
-class MlpConfig(Config):
-    """Grokfast's network for images; see :class:`grokkit.models.MLP`. Its start is 8 times PyTorch's (Grokfast)."""
-
-    kind: Literal["mlp"] = "mlp"
-    depth: Annotated[int, Field(ge=1)] = 3
-    width: Annotated[int, Field(ge=1)] = 200
-    init_scale: Annotated[float, Field(gt=0)] = 8.0
-
-
-class LstmConfig(Config):
-    """Grokfast's network for reviews; see :class:`grokkit.models.LSTM`. Its start is 6 times PyTorch's (Grokfast)."""
-
-    kind: Literal["lstm"] = "lstm"
-    depth: Annotated[int, Field(ge=1)] = 2
-    dim: Annotated[int, Field(ge=1)] = 64
-    width: Annotated[int, Field(ge=1)] = 256
-    init_scale: Annotated[float, Field(gt=0)] = 6.0
-
-
-class GraphConvConfig(Config):
-    """Grokfast's network for molecules; see :class:`grokkit.models.GraphConv`. Its start is 3 times PyTorch's
-    (Grokfast).
-    """
-
-    kind: Literal["graph-conv"] = "graph-conv"
-    width: Annotated[int, Field(ge=1)] = 32
-    pooled: Annotated[int, Field(ge=1)] = 16
-    hidden: Annotated[int, Field(ge=1)] = 32
-    edge_hidden: Annotated[int, Field(ge=1)] = 32
-    init_scale: Annotated[float, Field(gt=0)] = 3.0
-
-
-ModelConfig = DecoderConfig | FnnConfig | TwoLayerConfig | MlpConfig | LstmConfig | GraphConvConfig
-MODELS: dict[str, type[ModelConfig]] = {
-    "decoder": DecoderConfig,
-    "fnn": FnnConfig,
-    "two-layer": TwoLayerConfig,
-    "mlp": MlpConfig,
-    "lstm": LstmConfig,
-    "graph-conv": GraphConvConfig,
-}
+    @property
+    def card(self) -> ModelCard:
+        return find("models", self.name).value
 
 
 class OptimizerConfig(Config):
@@ -174,9 +121,6 @@ _LATER = (
 # apart is the same run, and keeps its hash.
 _HELD_OUT_BEFORE = {"neuralgrok": 0.02}
 
-# Methods whose updates are linear in the gradients, the only ones that can train a two-layer network in its span.
-_LINEAR = ("gd", "grokfast-ema", "grokfast-ma")
-
 
 class RunConfig(Config):
     """One run.
@@ -195,7 +139,7 @@ class RunConfig(Config):
     """
 
     task: TaskConfig
-    model: Annotated[ModelConfig, Field(discriminator="kind")]
+    model: ModelConfig
     method: MethodConfig
     seed: Annotated[int, Field(ge=0)]
     budget: Annotated[int, Field(ge=1)]
@@ -209,14 +153,17 @@ class RunConfig(Config):
     evaluation: EvaluationConfig = EvaluationConfig()
 
     @model_validator(mode="after")
-    def _stays_in_the_span(self) -> Self:
-        optimizer = self.method.optimizer
-        linear = self.method.card in _LINEAR and optimizer.optimizer == "sgd" and optimizer.max_grad_norm is None
-        if self.model.kind == "two-layer" and not linear:
+    def _model_and_method_fit(self) -> Self:
+        method, optimizer = self.method, self.method.optimizer
+        linear = CARDS[method.card].is_linear and optimizer.optimizer == "sgd" and optimizer.max_grad_norm is None
+        if not linear and not self.model.card.exact_gradients:
             raise InputError(
-                f"two-layer is trained by inner products of its data, which takes updates linear in the gradients, "
-                f"and {self.method.label} has others; take gd, or grokfast-ema(optimizer=sgd,lr=0.1,wd=0.1,beta1=0)"
+                f"{self.model.name} is trained by inner products of its data, which takes updates linear in the "
+                f"gradients, and {method.label} has others; take gd, or "
+                "grokfast-ema(optimizer=sgd,lr=0.1,wd=0.1,beta1=0)"
             )
+        if method.init_scale is not None and "init_scale" not in self.model.settings:
+            raise InputError(f"{self.model.name} has no init_scale, and {method.label} sets it; leave it out")
         return self
 
     def hash(self) -> str:
@@ -236,7 +183,8 @@ class RunConfig(Config):
     def initial_model(self) -> ModelConfig:
         """The model with the scale of initial weights that holds under the method."""
         scale = self.method.init_scale
-        return self.model if scale is None else self.model.model_copy(update={"init_scale": scale})
+        settings = self.model.settings if scale is None else {**self.model.settings, "init_scale": scale}
+        return self.model.model_copy(update={"settings": settings})
 
     def run_id(self) -> str:
         """A folder name: ``<method>--seed<seed>--<hash>``."""

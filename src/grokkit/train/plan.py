@@ -18,7 +18,7 @@ import torch
 from grokkit.errors import InputError, unknown
 from grokkit.train.catalogue import default_settings, find_card
 from grokkit.train.config import MethodConfig, RunConfig
-from grokkit.train.setup import build_problem
+from grokkit.train.setup import build_problem, build_task
 
 OPTIMIZER_SCALARS = ("lr", "wd", "beta1", "beta2", "lr_warmup")
 
@@ -79,12 +79,13 @@ def plan_groups(
 def group_key(run: RunConfig) -> str:
     """What all members of a group have in common."""
     settings = run.model_dump()
-    del settings["seed"], settings["method"]["label"], settings["method"]["init_scale"], settings["model"]["init_scale"]
+    del settings["seed"], settings["method"]["label"], settings["method"]["init_scale"]
+    settings["model"]["settings"].pop("init_scale", None)
     for name in OPTIMIZER_SCALARS:
         del settings["method"]["optimizer"][name]
     for name in method_scalars(run.method):
         del settings["method"]["settings"][name]
-    if run.task.unordered_split:  # parts are then exact to a pair of rows only: their sizes depend on the seed
+    if build_task(run.task).groups is not None:  # parts are exact to a group only: their sizes depend on the seed
         parts = build_problem(run).split
         settings["rows"] = [len(parts.train), len(parts.validation), len(parts.test)]
     return json.dumps(settings, sort_keys=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -12,24 +11,13 @@ from grokkit.attach import Handle, attach
 from grokkit.errors import InputError
 from grokkit.methods import CARDS, AttachedBilevel, Examples, Lesson, Start
 from grokkit.methods.clipnorm import clip_norm
-from grokkit.models import FNN, LSTM, MLP, Decoder, GraphConv, TwoLayer
-from grokkit.models.graphconv import BOND_KINDS
-from grokkit.models.span import build_two_layer
+from grokkit.models.card import Model
+from grokkit.registry import parts
 from grokkit.rng import stream
-from grokkit.tasks import Split, Task, XorTask, make_task, split
+from grokkit.tasks import Split, Task, split
 from grokkit.train.batches import Batches
 from grokkit.train.catalogue import transform_settings
-from grokkit.train.config import (
-    DecoderConfig,
-    GraphConvConfig,
-    LstmConfig,
-    MethodConfig,
-    MlpConfig,
-    ModelConfig,
-    OptimizerConfig,
-    RunConfig,
-    TaskConfig,
-)
+from grokkit.train.config import MethodConfig, ModelConfig, OptimizerConfig, RunConfig, TaskConfig
 from grokkit.transform import GradientTransform
 
 
@@ -54,7 +42,7 @@ class Problem:
 
 
 def build_task(config: TaskConfig) -> Task:
-    return make_task(config.spec, layout=config.layout, operands_from=config.operands_from, data_dir=config.data_dir)
+    return config.card.make(config.settings, config.data_dir)
 
 
 def build_problem(config: RunConfig) -> Problem:
@@ -70,14 +58,13 @@ def build_problem(config: RunConfig) -> Problem:
     if config.target_loss is None and not task.has_accuracy:
         raise InputError(
             f"{task.name} has numbers as targets, and so no accuracy; set a loss that counts as generalized, e.g. "
-            f"target_loss={task.target_loss or 0.05}"
+            f"target_loss={config.task.card.target_loss or 0.05}"
         )
     parts = split(
         task,
         train_fraction=config.task.train_fraction,
         validation_fraction=config.task.validation_fraction,
         seed=config.seed,
-        by_group=config.task.unordered_split,
         train_size=config.task.train_size,
     )
     task = task.fitted(parts.train)
@@ -116,74 +103,20 @@ def set_apart(method: MethodConfig, train: Tensor, seed: int) -> tuple[Tensor, T
     return train[order[count:].sort().values], train[order[:count].sort().values]
 
 
-Model = Decoder | FNN | TwoLayer | MLP | LSTM | GraphConv
-
-
 def build_model(config: ModelConfig, task: Task, seed: int) -> Model:
-    """The model with PyTorch's default initial weights, drawn from the seed's ``init`` stream.
+    """The model with the initial weights of the seed's ``init`` stream.
 
     Raises:
         InputError: for a model that cannot read the task's inputs.
     """
-    if config.kind not in (fitting := models_for(task)):
+    card, shape = config.card, task.shape
+    if shape.kind not in card.reads:
+        fitting = [part.name for part in parts("models").values() if shape.kind in part.value.reads]
         raise InputError(
-            f"{config.kind} cannot be trained on {task.name!r}, whose inputs are {_INPUTS[_kind_of(task)]}; "
-            f"take --model {' or '.join(fitting)}"
+            f"{config.name} cannot be trained on {task.name!r}: it reads {' or '.join(card.reads)}, and the task's "
+            f"inputs are {shape.kind}; take --model {' or '.join(fitting) or 'MODULE:CARD, one that reads them'}"
         )
-    settings = config.model_dump(exclude={"kind"})
-    generator = stream(seed, "init")
-    if isinstance(task, XorTask):
-        rows = len(task.inputs_NT)
-        return build_two_layer(task.columns(), rows, dim=task.dim, generator=generator, **settings)
-    places, last = task.inputs_NT.shape[1], task.inputs_NT.shape[-1]
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(generator.initial_seed())
-        if isinstance(config, GraphConvConfig):
-            return GraphConv(features=last - BOND_KINDS * places, outputs=task.classes, **settings)
-        if isinstance(config, MlpConfig):
-            return MLP(features=places, classes=task.classes, **settings)
-        if task.vocabulary is None:
-            return FNN(features=places, classes=task.classes, **settings)
-        if isinstance(config, DecoderConfig):
-            # One position more than the input has: the published model also embeds the answer's place.
-            return Decoder(vocabulary=task.vocabulary, positions=places + 1, **settings)
-        if isinstance(config, LstmConfig):
-            return LSTM(vocabulary=task.vocabulary, classes=task.classes, **settings)
-        return FNN(vocabulary=task.vocabulary, tokens=places, classes=task.classes, **settings)
-
-
-_Inputs = Literal["points", "molecules", "numbers", "expressions", "text"]
-
-_INPUTS: dict[_Inputs, str] = {
-    "points": "XOR clusters",
-    "molecules": "molecules",
-    "numbers": "numbers",
-    "expressions": "tokens of an expression",
-    "text": "tokens of texts, padded",
-}
-
-_MODELS_FOR: dict[_Inputs, tuple[str, ...]] = {
-    "points": ("two-layer",),
-    "molecules": ("graph-conv",),
-    "numbers": ("fnn", "mlp"),
-    "expressions": ("decoder", "fnn"),  # to an lstm token 0 is padding, and here it is a number
-    "text": ("lstm",),  # a decoder reads its answer at the last token, which here is padding
-}
-
-
-def models_for(task: Task) -> tuple[str, ...]:
-    """The kinds of model that can read the task's inputs, the usual one first."""
-    return _MODELS_FOR[_kind_of(task)]
-
-
-def _kind_of(task: Task) -> _Inputs:
-    if isinstance(task, XorTask):
-        return "points"
-    if task.inputs_NT.ndim == 3:
-        return "molecules"
-    if task.vocabulary is None:
-        return "numbers"
-    return "expressions" if task.modulus is not None else "text"
+    return card.make(shape, config.settings, stream(seed, "init").initial_seed())
 
 
 def build_optimizer(config: OptimizerConfig, model: nn.Module) -> torch.optim.Optimizer:

@@ -19,7 +19,6 @@ from grokkit.attach import Handle
 from grokkit.errors import NonFiniteError
 from grokkit.methods import CARDS, AttachedBilevel, Start
 from grokkit.methods.groktransfer.factorized import embedding_of
-from grokkit.models import TwoLayer
 from grokkit.models.matmul import precision
 from grokkit.probe.embedding import probe_embedding
 from grokkit.probe.memory import peak_bytes, reset_peak
@@ -217,7 +216,7 @@ class Session:
 
     def _probe_kernel(self) -> Mapping[str, Mapping[str, list[Any]]]:
         """How far the tangent kernel has moved since the last evaluation."""
-        if isinstance(self.model, TwoLayer):  # its gradients are those of W, which is not formed
+        if not self.config.model.card.exact_gradients:
             return {}
         kernel = pseudo_ntk(self.model, self.problem.task.inputs_NT[self.problem.train_look[:KERNEL_ROWS]])
         before, self.history.kernel = self.history.kernel, kernel.tolist()

@@ -12,8 +12,8 @@ from grokkit.methods.groktransfer.weak import Trial, fill_unseen, parse_weak, va
 from grokkit.methods.lesson import Examples, Lesson
 from grokkit.models import FNN
 from grokkit.tasks import modular_task
-from grokkit.train.catalogue import method_config
-from grokkit.train.config import FnnConfig, RunConfig, TaskConfig
+from grokkit.train.catalogue import method_config, model_config, task_config
+from grokkit.train.config import RunConfig
 from grokkit.train.setup import build_lesson, build_problem
 
 
@@ -214,8 +214,8 @@ def test_auto_is_the_ladder():
 
 def test_the_lab_shows_training_and_validation_rows_and_no_others():
     config = RunConfig(
-        task=TaskConfig(spec="add:11", layout="operands"),
-        model=FnnConfig(dim=4, width=4),
+        task=task_config("add:11(layout=operands)"),
+        model=model_config("fnn(dim=4,width=4)"),
         method=method_config("groktransfer"),
         seed=0,
         budget=1,

@@ -1,0 +1,107 @@
+"""What a model says of itself: one card in each model's own file, read by the command line and the lab.
+
+A model from outside has a card of the same kind: ``--model mypkg.nets:CARD``, or an entry point ``grokkit.models``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+
+from grokkit.arguments import complete
+from grokkit.errors import InputError
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskShape:
+    """What a model needs to know of the task that it is made for.
+
+    Attributes:
+        kind: of the inputs, which a task declares and a model's card says that it reads. Ours are ``expressions`` and
+            ``text`` (int64 tokens, 0 being padding in texts), ``numbers`` (float32), ``molecules`` (float32, a place an
+            atom, with its features and bonds) and ``points`` (the numbers of points that the task holds).
+        tokens: places of a row, its first axis: tokens, atoms, or features.
+        features: numbers a place, its last axis. A row with one axis has as many features as places.
+        vocabulary: V, distinct tokens; None where inputs are no tokens.
+        classes: C, width of the outputs.
+    """
+
+    kind: str
+    tokens: int
+    features: int
+    vocabulary: int | None
+    classes: int
+
+    @property
+    def words(self) -> int:
+        """The vocabulary of a task that must have one."""
+        if self.vocabulary is None:
+            raise InputError(f"inputs of kind {self.kind!r} without a vocabulary cannot be read as tokens; declare it")
+        return self.vocabulary
+
+
+class Model(nn.Module):
+    """A module that knows what it costs: matrix products, two operations a multiply-add."""
+
+    def forward_flops(self, batch: int, tokens: int) -> int:
+        """Of a forward pass on ``batch`` rows of ``tokens`` places."""
+        raise NotImplementedError
+
+    def step_flops(self, batch: int, tokens: int) -> int:
+        """Of a forward and a backward pass."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelCard:
+    """A model's facts.
+
+    Attributes:
+        name: what the command line calls it, e.g. ``fnn``.
+        reads: the kinds of inputs that it can be trained on, see :class:`TaskShape`.
+        build: makes the module from ``task``, a :class:`TaskShape`, and, by name, its settings, which are its other
+            arguments, each with a default. PyTorch's global generator is seeded, and restored afterwards. A setting
+            ``init_scale`` can be set by a method as well.
+        summary: a line on it.
+        batch_size: rows a step unless told, where the task has none of its own. None for full batches.
+        task: settings of a task that it takes unless told, where the task has them.
+        weak: settings whose default is another one where it serves as GrokTransfer's weak model.
+        exact_gradients: False for a model whose ``backward()`` gives the gradients of other coordinates than its
+            parameters. Only updates that are linear in the gradients train it, and it has no tangent kernel.
+        revision: raised when what it computes changes, so that no earlier result answers for it.
+    """
+
+    name: str
+    reads: tuple[str, ...]
+    build: Callable[..., nn.Module]
+    summary: str = ""
+    batch_size: int | None = None
+    task: Mapping[str, Any] = field(default_factory=dict)
+    weak: Mapping[str, Any] = field(default_factory=dict)
+    exact_gradients: bool = True
+    revision: int = 0
+
+    def settings(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """All settings, those ``given`` among them.
+
+        Raises:
+            InputError: for a setting that there is not, or a value that is not allowed.
+        """
+        return complete(self.name, self.build, given, leave=("task",))
+
+    def make(self, task: TaskShape, settings: Mapping[str, Any], seed: int) -> Model:
+        """The module with initial weights drawn from ``seed``, as :func:`torch.manual_seed` takes it.
+
+        Raises:
+            InputError: for a task whose inputs it does not read, or settings that do not go together.
+        """
+        if task.kind not in self.reads:
+            raise InputError(f"{self.name} reads {' or '.join(self.reads)}, and this task's inputs are {task.kind}")
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            made: Any = self.build(task, **settings)
+        return made

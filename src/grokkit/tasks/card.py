@@ -1,0 +1,59 @@
+"""What a task says of itself: one card in each task's own file, read by the command line and the lab.
+
+A task from outside has a card of the same kind: ``mypkg.tasks:CARD``, or an entry point ``grokkit.tasks``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from grokkit.arguments import settings_of
+from grokkit.tasks.task import Task
+
+Settings = dict[str, Any]
+
+
+def _unchanged(settings: Settings) -> Settings:
+    return settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskCard:
+    """A task's facts.
+
+    Attributes:
+        name: what the command line calls it, e.g. ``parity``.
+        build: makes the task from its settings, which are its arguments. Those that may be given by position may also
+            follow the name and a colon, in any order that their kinds allow: ``mnist:cross-entropy,2000``. The others
+            stand in parentheses: ``imdb:5000(length=500)``. An argument ``data_dir`` is the folder to read data from,
+            or None, and is no setting.
+        usage: how it is written, and a line on it, for ``grokkit tasks``.
+        example: a text that can be typed.
+        model, batch_size, train_size: what ``grokkit compare`` takes unless told: the model, rows a step, and rows to
+            train on. None: the model's own batch size, and half of the rows.
+        target_loss: the held-out loss that counts as generalized, of a task that has no accuracy.
+        canonical: brings checked settings into the one form that all spellings of the same task share.
+        revision: raised when its rows change, so that no earlier result answers for it.
+    """
+
+    name: str
+    build: Callable[..., Task]
+    usage: Mapping[str, str] = field(default_factory=dict)
+    example: str = ""
+    model: str = "decoder"
+    batch_size: int | None = None
+    train_size: int | None = None
+    target_loss: float | None = None
+    canonical: Callable[[Settings], Settings] = _unchanged
+    revision: int = 0
+
+    @property
+    def reads_files(self) -> bool:
+        """Whether it is read from files; without them its rows are computed, and there is no folder."""
+        return "data_dir" in settings_of(self.build)
+
+    def make(self, settings: Mapping[str, Any], data_dir: str | None = None) -> Task:
+        """The task itself, whole."""
+        return self.build(**settings, data_dir=data_dir) if self.reads_files else self.build(**settings)
