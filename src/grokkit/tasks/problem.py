@@ -1,7 +1,7 @@
 """Somebody's own problem: their data, their model, their loss, in the form that the lab trains.
 
-A :class:`Problem` says what there is; :class:`OwnTask` is the same as the lab's loop sees a task. The loop asks for rows
-by their numbers and gets a batch, so that it is all the same to it where rows come from.
+A :class:`Problem` says what there is; :class:`OwnTask` is the same as the lab's loop sees a task. The loop asks for
+rows by their numbers and gets a batch, so that it is all the same to it where rows come from.
 
 Data are a pair of tensors (inputs, targets), a map-style ``Dataset``, :class:`Splits` of these, or a function of the
 seed that returns one of them. A batch that is no pair goes whole to ``forward(model, batch)``, ``loss(outputs, batch)``
@@ -64,8 +64,8 @@ class Problem:
         data_id: what stands for a Dataset in a run's identity. Default: a digest of its length and 64 fixed items.
         version: what stands for the code in it, where the source text of functions cannot be read.
         inputs, classes: kind of the inputs and width of the outputs, for a model of ours (``--model mlp``). Default:
-            ``numbers`` where the first row is floating point, else ``expressions``; the largest target and one more, or 1
-            where targets are no whole numbers.
+            ``numbers`` where the first row is floating point, else ``expressions``; the largest target and one more, or
+            1 where targets are no whole numbers.
     """
 
     name: str
@@ -86,9 +86,13 @@ class Problem:
 
     def __post_init__(self) -> None:
         if self.score is None and self.target is None:
-            raise InputError(f"problem {self.name!r} has no score, so its target is a loss; say which, e.g. target=0.05")
+            raise InputError(
+                f"problem {self.name!r} has no score, so its target is a loss; say which, e.g. target=0.05"
+            )
         if self.batch_size is not None and self.batch_size < 1:
-            raise InputError(f"problem {self.name!r}: batch_size={self.batch_size} is not possible: at least 1, or None")
+            raise InputError(
+                f"problem {self.name!r}: batch_size={self.batch_size} is not possible: at least 1, or None"
+            )
         if self.workers < 0:
             raise InputError(f"problem {self.name!r}: workers={self.workers} is not possible: at least 0")
 
@@ -125,13 +129,13 @@ class Problem:
         found = hashlib.sha256(str(len(source)).encode())
         if isinstance(source.data, TensorDataset):
             for tensor in source.data.tensors:
-                _feed(found, tensor)
+                feed_digest(found, tensor)
         else:
             rows = sorted({i * (len(source) - 1) // (FIXED_ITEMS - 1) for i in range(FIXED_ITEMS)})
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(0)
                 for row in rows:
-                    _feed(found, source.data[row])
+                    feed_digest(found, source.data[row])
         return found.hexdigest()[:12]
 
 
@@ -158,7 +162,7 @@ class OwnTask(Task):
     source: Source
     parts: Split | None
     row_shape: tuple[int, ...]
-    device: torch.device = torch.device("cpu")
+    device: torch.device | None = None
 
     is_table = False
 
@@ -204,7 +208,7 @@ class OwnTask(Task):
         return len(set(digests)) > 1
 
     def _on_device(self, batch: Any) -> tuple[Any, Any]:
-        batch = moved(batch, self.device)
+        batch = batch if self.device is None else moved(batch, self.device)
         if self.problem.forward is not None:
             return batch, batch
         if not isinstance(batch, tuple | list) or len(batch) != 2:
@@ -277,7 +281,9 @@ def _source(problem: Problem, data: Any) -> tuple[Source, Split | None]:
     ends = list(itertools.accumulate(lengths))
     train, validation, test = (torch.arange(end - size, end) for size, end in zip(lengths, ends, strict=True))
     if not len(train) or not len(test):
-        raise InputError(f"problem {problem.name!r} has {len(train)} training rows and {len(test)} test rows; it needs both")
+        raise InputError(
+            f"problem {problem.name!r} has {len(train)} training rows and {len(test)} test rows; it needs both"
+        )
     return Source(whole, collate), Split(train, validation, test)
 
 
@@ -311,22 +317,22 @@ def _looks_like(problem: Problem, source: Source) -> tuple[str, tuple[int, ...],
 
 def _digest(value: Any) -> str:
     found = hashlib.sha256()
-    _feed(found, value)
+    feed_digest(found, value)
     return found.hexdigest()
 
 
-def _feed(found: Any, value: Any) -> None:
+def feed_digest(found: Any, value: Any) -> None:
     """Add ``value`` to a digest: tensors by their bytes, collections by their entries, others by what they show."""
     if isinstance(value, Tensor):
         found.update(f"{value.dtype}{tuple(value.shape)}".encode())
-        found.update(value.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes() if value.numel() else b"")
+        found.update(value.detach().cpu().reshape(-1).contiguous().view(torch.uint8).numpy().tobytes())
     elif isinstance(value, Mapping):
         for key in value:
             found.update(str(key).encode())
-            _feed(found, value[key])
+            feed_digest(found, value[key])
     elif isinstance(value, tuple | list):
         for entry in value:
-            _feed(found, entry)
+            feed_digest(found, entry)
     elif hasattr(value, "tobytes"):
         found.update(value.tobytes())
     else:
