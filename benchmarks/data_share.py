@@ -11,8 +11,8 @@ import time
 import torch
 
 from grokkit.bench.steps import OurStep
-from grokkit.train.catalogue import method_config, model_config, task_config
 from grokkit.train.config import RunConfig
+from grokkit.train.resolve import method_config, model_config, task_config
 from grokkit.train.setup import build_batches, build_problem, build_task
 
 torch.set_num_threads(1)
@@ -29,14 +29,14 @@ def seconds(work, times):
 
 print(f"{'task':6} {'load':>8} {'load, split, fit':>17} {'batch':>10} {'step':>9} {'batch/step':>11}")
 for spec, steps in (("mnist", 200), ("imdb", 10), ("qm9", 100)):
-    task = build_task(task_config(spec))
+    usual = task_config(spec).card
     config = RunConfig(
-        task=task_config(spec, train_size=task.train_size),
-        model=model_config(task.model),
+        task=task_config(spec, train_size=usual.train_size),
+        model=model_config(usual.model),
         method=method_config("adamw", spec),
         seed=0,
         budget=1,
-        batch_size=task.batch_size,
+        batch_size=usual.batch_size,
         target_loss=1.0,
     )
     load = seconds(lambda c=config: build_task(c.task), 3)

@@ -1,9 +1,9 @@
 """Every way to make a transform, for tests of what all of them promise."""
 
 import torch
+from cards import CARDS
 
 from grokkit import chain, clip_norm, grad_norm, grokfast_ema, grokfast_ma, masked, neuralgrok
-from grokkit.methods import CARDS
 from grokkit.methods.neuralgrok.amplifier import fresh_amplifier
 from grokkit.transform import GradientTransform
 

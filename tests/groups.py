@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from grokkit.train.catalogue import method_config, model_config, task_config
 from grokkit.train.config import EvaluationConfig, RunConfig
+from grokkit.train.resolve import method_config, model_config, task_config
 
 MODELS = {
     "decoder": "decoder(width=8,depth=1,heads=2,init_scale={scale})",

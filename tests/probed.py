@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from grokkit.methods import MethodCard
+from grokkit.registry import Part
 from grokkit.transform import GradientTransform
 
 
@@ -36,7 +37,7 @@ def probe(state, gradients):
     }
 
 
-PROBED = MethodCard(
+CARD = MethodCard(
     name="probed",
     summary="Adds to each gradient the sum of all so far.",
     hooks=("gradient",),
@@ -47,3 +48,5 @@ PROBED = MethodCard(
     factory=summing,
     probe=probe,
 )
+
+PROBED = Part("methods", "probed", CARD, origin="a test", code="", text="probed")

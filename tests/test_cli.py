@@ -5,9 +5,9 @@ import sys
 
 import pytest
 import torch
+from cards import CARDS
 
 from grokkit.cli import main
-from grokkit.methods import CARDS
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ BAD = {
     "modulus not prime": (["div:96"], "96 is not prime.*97"),
     "too large": (["a+b+c+d+e mod 97"], "rows"),
     "unknown method": (["mul:7", "--methods", "grokfast"], "unknown method 'grokfast'.*grokfast-ema"),
-    "bad setting": (["mul:7", "--methods", "grokfast-ema(alpha=1)"], "alpha=1 .*0 <= alpha < 1"),
+    "bad setting": (["mul:7", "--methods", "grokfast-ema(alpha=1)"], "alpha=1.0 .*0 <= alpha < 1"),
     "window": (["mul:7", "--methods", "grokfast-ma(window_size=0)"], "window_size=0 .*>= 1"),
     "method twice": (["mul:7", "--methods", "adamw,adamw"], "'adamw' is given twice"),
     "train fraction": (["mul:7", "--train-fraction", "1.5"], "train_fraction=1.5 .*less than 1.*0.5"),
@@ -41,9 +41,12 @@ BAD = {
     "train size": (["mul:7", "--train-size", "45"], "train size 45 is not possible with 49 rows.* 1 to 43"),
     "no train size": (["mul:7", "--train-size", "0"], "train_size=0 .*greater than or equal to 1"),
     "not descent": (["xor:50", "--model", "two-layer", "--methods", "gd,adamw"], "two-layer .* adamw has.*take gd"),
-    "layout": (["mul:7", "--layout", "prefix"], "layout='prefix' .*infix"),
-    "operand": (["mul:7", "--operands-from", "z=1"], "unknown operand 'z'"),
-    "operand start": (["mul:7", "--operands-from", "b"], "write e.g. b=1"),
+    "layout": (["mul:7(layout=prefix)"], "unknown layout of mul:7 'prefix'; .*infix"),
+    "operand": (["mul:7(z=1)"], "unknown setting of 'a\\*b mod 7' 'z'; Allowed: a, b, layout, split"),
+    "operand start": (["mul:7(b)"], "'b' in .* is not a setting; write key=value"),
+    "old layout": (["mul:7", "--layout", "operands"], "--layout is a setting of the task now; .*layout=operands"),
+    "old operands": (["mul:7", "--operands-from=b=1"], "--operands-from is a setting of the task now; .*mul:97.b=1"),
+    "old split": (["mul:7", "--unordered-split"], "--unordered-split is a setting .*split=unordered"),
     "model": (["mul:7", "--model", "gru"], "unknown model 'gru'.*decoder, fnn"),
     "model of another task": (["mul:7", "--model", "mlp"], "mlp cannot be trained on .* take --model decoder or fnn"),
     "heads": (["mul:7", "--model", "decoder(heads=3)"], "width=128 is not divisible by heads=3"),
@@ -64,7 +67,10 @@ BAD = {
         ["mnist:50", "--train-size", "20", "--model", "lstm"],
         "lstm cannot be trained on 'mnist:50'.*--model fnn or mlp",
     ),
-    "model of texts": (["imdb:50", "--train-size", "20", "--model", "decoder"], "decoder cannot .* take --model lstm"),
+    "model of texts": (
+        ["imdb:50", "--train-size", "20", "--model", "decoder"],
+        "decoder cannot .* --model bag or lstm",
+    ),
     "model of molecules": (["qm9:50", "--train-size", "20", "--model", "fnn"], "fnn cannot .* take --model graph-conv"),
     "too many images": (["mnist", "--train-size", "6000"], "train size 6000 is not possible with 5000 .*--data-dir"),
     "no folder": (["mnist", "--data-dir", "nowhere"], "--data-dir nowhere is not a folder"),

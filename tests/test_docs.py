@@ -7,8 +7,7 @@ import types
 from pathlib import Path
 
 import pytest
-
-from grokkit.methods import CARDS
+from cards import CARDS
 
 ROOT = Path(__file__).parent.parent
 BLOCKS = [

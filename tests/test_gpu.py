@@ -2,19 +2,19 @@
 
 import pytest
 import torch
+from cards import CARDS
 from groups import METHODS, assert_same_run, group_of
 
 from grokkit import InputError, attach, grokfast_ema
-from grokkit.methods import CARDS
 from grokkit.study.execute import execute
 from grokkit.study.plan import make_plan
 from grokkit.study.store import Store
 from grokkit.testing.excitation import gradients, parameters
 from grokkit.train import batched
 from grokkit.train.batched import train_group
-from grokkit.train.catalogue import model_config, task_config
 from grokkit.train.config import EvaluationConfig
 from grokkit.train.graph import Graphed
+from grokkit.train.resolve import model_config, task_config
 from grokkit.train.trainer import train
 
 pytestmark = [

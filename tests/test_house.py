@@ -15,7 +15,8 @@ SRC = Path(__file__).parents[1] / "src" / "grokkit"
 # Each package may import its own layer and those before it; within a layer, no circles. From the third layer
 # on, packages are users of the library: they may write ``from grokkit import attach``.
 LAYERS = [
-    {"arguments", "call_syntax", "errors", "rng", "files", "state", "overwrite", "shards", "stepping", "transform"}
+    {"errors", "rng", "files", "state", "overwrite", "shards", "stepping", "transform"}
+    | {"arguments", "call_syntax", "outside", "registry"}  # how a text becomes a part with settings
     | {"copies", "hooks", "kept", "names", "unapplied", "wrapped"},  # the parts of attach
     {"attach", "compat", "methods", "models", "tasks", "testing"},
     {"train", "probe", "integrations"},

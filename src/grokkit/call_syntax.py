@@ -1,4 +1,10 @@
-"""Names with settings, as typed on a command line: ``grokfast-ema(alpha=0.9, lamb=1), adamw``."""
+"""What a user types: ``name(settings)``, parts joined by ``+``, lists separated by commas.
+
+    grokfast-ema(alpha=0.9, lamb=1), adamw(lr=0.01)+ideas.py:CARD, mypkg.ideas:make(strength=2)
+
+Values are numbers, ``true``, ``false``, ``none``, tuples of whole numbers, words, and calls again:
+``adamw(optimizer=pkg:SOAP(lr=1))``.
+"""
 
 from __future__ import annotations
 
@@ -10,37 +16,41 @@ from grokkit.errors import InputError
 _EXAMPLE = "e.g. grokfast-ema(alpha=0.9,lamb=1)"
 
 
-def split_list(text: str) -> list[str]:
-    """Split at the commas outside parentheses.
+def split_list(text: str, separator: str = ",") -> list[str]:
+    """Split at the commas, or another separator, outside parentheses.
 
     >>> split_list("adamw, grokfast-ema(alpha=0.9,lamb=1)")
     ['adamw', 'grokfast-ema(alpha=0.9,lamb=1)']
+    >>> split_list("adamw(lr=1e+3)+zero-head", "+")
+    ['adamw(lr=1e+3)', 'zero-head']
     """
     items, depth, start = [], 0, 0
     for index, character in enumerate(text):
         depth += (character == "(") - (character == ")")
         if depth < 0:
             raise InputError(f"{text!r} closes a parenthesis at character {index + 1} that it never opened; {_EXAMPLE}")
-        if character == "," and depth == 0:
+        if character == separator and depth == 0:
             items.append(text[start:index])
             start = index + 1
     if depth:
         raise InputError(f"{text!r} leaves a parenthesis open; {_EXAMPLE}")
     items.append(text[start:])
     if not all(item.strip() for item in items):
-        raise InputError(f"{text!r} has an empty entry; separate names by single commas, {_EXAMPLE}")
+        raise InputError(f"{text!r} has an empty entry; write one {separator!r} between names, {_EXAMPLE}")
     return [item.strip() for item in items]
 
 
 def parse_call(text: str) -> tuple[str, dict[str, Any]]:
-    """A name and its settings; numbers, true, false, none, tuples of whole numbers and words are values.
+    """A name and its settings. A name may be that of a file's part, ``my folder/ideas.py:CARD``.
 
     >>> parse_call("grokfast-ma(window_size=50, warmup=false)")
     ('grokfast-ma', {'window_size': 50, 'warmup': False})
     >>> parse_call("neuralgrok(hidden=(128,128), clip=none)")
     ('neuralgrok', {'hidden': (128, 128), 'clip': None})
+    >>> parse_call("adamw(optimizer=pkg:SOAP( lr = 1 ))")
+    ('adamw', {'optimizer': 'pkg:SOAP(lr=1)'})
     """
-    match = re.fullmatch(r"\s*([^\s(),=]+)\s*(?:\((.*)\))?\s*", text, flags=re.DOTALL)
+    match = re.fullmatch(r"\s*([^(),=]*[^\s(),=])\s*(?:\((.*)\))?\s*", text, flags=re.DOTALL)
     if match is None:
         raise InputError(f"{text!r} is not a name with settings; {_EXAMPLE}")
     name, inside = match.groups()
@@ -86,7 +96,10 @@ def _value(text: str) -> bool | int | float | str | tuple[int, ...] | None:
             return kind(text)
         except ValueError:
             continue
-    return text
+    if not text.endswith(")"):
+        return text
+    name, settings = parse_call(text)
+    return show_call(name, {key: settings[key] for key in sorted(settings)})
 
 
 def _whole_numbers(text: str) -> tuple[int, ...]:

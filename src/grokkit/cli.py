@@ -146,9 +146,7 @@ def bench(
 @app.command()
 def methods() -> None:
     """List the methods."""
-    from grokkit.methods import CARDS
-
-    _list([(card.name, card.summary) for card in CARDS.values()])
+    _list_parts("methods")
     print("\nSettings go in parentheses: grokfast-ema(alpha=0.9,lamb=1,wd=0.01). All of one: grokkit card NAME")
 
 
@@ -168,7 +166,7 @@ def tasks() -> None:
 @app.command()
 def card(name: Annotated[str, typer.Argument(help="a method; see `grokkit methods`")]) -> None:
     """Show what is known of a method: equations, cost, settings, where its defaults come from."""
-    from grokkit.train.catalogue import default_settings, find_card
+    from grokkit.train.resolve import default_settings, find_card
 
     found = find_card(name)
     rows = [
@@ -192,12 +190,25 @@ def card(name: Annotated[str, typer.Argument(help="a method; see `grokkit method
 @app.command()
 def cite(name: Annotated[str, typer.Argument(help="a method; see `grokkit methods`")]) -> None:
     """Print the BibTeX entry of a method's paper."""
-    from grokkit.train.catalogue import find_card
+    from grokkit.train.resolve import find_card
 
     found = find_card(name)
     if not found.citation:
         raise InputError(f"{found.name} is a baseline without a paper of its own; cite its optimizer")
     print(found.citation)
+
+
+def _list_parts(kind: str) -> None:
+    """What the registry has of a kind, the strangers' origin behind their summary, and a line for each broken one."""
+    from grokkit.registry import broken, parts
+
+    rows = []
+    for part in parts(kind).values():
+        summary = getattr(part.value, "summary", "") or "a function of settings"
+        rows.append((part.name, summary if part.origin == "grokkit" else f"{summary} ({part.origin})"))
+    _list(rows)
+    for line in broken(kind).values():
+        print(f"grokkit: {line}", file=sys.stderr)
 
 
 def _shown(settings: Mapping[str, Any]) -> str:

@@ -9,6 +9,7 @@ import re
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -45,6 +46,12 @@ def npz(arrays: Mapping[str, np.ndarray]) -> bytes:
 def pinned(path: str) -> str:
     """``path@digest``: the name of a file with this very content; what is pinned already stays as it is."""
     return path if _PINNED.fullmatch(path) else f"{path}@{_digest(Path(path).read_bytes())}"
+
+
+def content_of(name: Any) -> Any:
+    """The digest in the name of a pinned file, wherever it lies; anything else as it is."""
+    match = _PINNED.fullmatch(name) if isinstance(name, str) else None
+    return f"@{match[2]}" if match else name
 
 
 def read_pinned(name: str) -> bytes:

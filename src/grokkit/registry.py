@@ -1,51 +1,228 @@
-"""From a name to a part: built in, from an entry point ``grokkit.<kind>``, or ``module:NAME``."""
+"""A name becomes a part: a method, a task, a model, ..., ours or anybody's, by the same function in every process.
+
+Three kinds of names, tried in this order:
+
+- a registered one, ``grokfast-ema``: built in, or an entry point of an installed distribution in the group
+  ``grokkit.<kind>``, e.g. ``[project.entry-points."grokkit.methods"] sign-ema = "mypkg.ideas:SIGN_EMA"``;
+- ``path/to/ideas.py:NAME``, an object in a file;
+- ``mypkg.ideas:NAME``, an object in a module that Python can import.
+
+What it names is a card, an object of the kind's class, or a function that is called with settings and returns one.
+No list names what is built in: it is found by looking through the modules of the kind's package.
+"""
 
 from __future__ import annotations
 
 import pkgutil
+import re
 from collections.abc import Mapping
 from functools import cache
 from importlib import import_module
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
+from inspect import signature
+from pathlib import Path
+from traceback import extract_tb
+from types import ModuleType
 from typing import Any, NamedTuple
 
-from grokkit.errors import unknown
+from grokkit.errors import InputError, unknown
+from grokkit.outside import import_file, provenance
 
-_HOUSES = {"models": ("grokkit.models", "ModelCard"), "tasks": ("grokkit.tasks", "TaskCard")}
+KINDS: dict[str, tuple[str, str]] = {
+    "methods": ("grokkit.methods", "grokkit.methods.card:MethodCard"),
+    "models": ("grokkit.models", "grokkit.models.card:ModelCard"),
+    "tasks": ("grokkit.tasks", "grokkit.tasks.card:TaskCard"),
+}
+"""Kind → the package whose modules hold the built-in cards, and the class of a card. Nothing is imported before use."""
 
 
 class Part(NamedTuple):
-    """A registered thing and where it is from."""
+    """What a name stands for.
+
+    Attributes:
+        kind: ``methods``, ``tasks``, ...
+        name: the canonical one: ``grokfast-ema``, ``mypkg.ideas:CARD``, ``ideas.py:CARD`` with the name of the file and
+            not its path.
+        value: the card, or a function of settings that returns it.
+        origin: where it comes from, for people: ``grokkit``, a distribution with its version, or a path.
+        code: what stands for its code in a run's identity: empty for ours at revision 0, else a version or a digest.
+        text: what :func:`find` finds it by in another process: the name, but of a file the full path.
+    """
 
     kind: str
     name: str
     value: Any
     origin: str
     code: str
+    text: str
 
 
-@cache
 def parts(kind: str) -> Mapping[str, Part]:
-    """All registered parts of a kind: those in our modules, and entry points."""
-    package_name, card_name = _HOUSES[kind]
-    package = import_module(package_name)
-    card_class = getattr(import_module(f"{package_name}.card"), card_name)
-    found: dict[str, Part] = {}
-    for info in pkgutil.iter_modules(package.__path__, f"{package_name}."):
-        for value in vars(import_module(info.name)).values():
-            if isinstance(value, card_class):
-                found[value.name] = Part(kind, value.name, value, "grokkit", "")  # pyright: ignore
-    for point in entry_points(group=f"grokkit.{kind}"):
-        value = point.load()
-        found[point.name] = Part(kind, point.name, value, point.value, "")
-    return found
+    """All registered parts of a kind by name: those built in, then those of entry points that can be loaded."""
+    return _registered(kind)[0]
+
+
+def broken(kind: str) -> Mapping[str, str]:
+    """Entry points that are of no use, by name, each with a line that says why. They harm nobody else."""
+    return _registered(kind)[1]
 
 
 def find(kind: str, name: str) -> Part:
-    """The part called ``name``."""
-    if name in parts(kind):
-        return parts(kind)[name]
-    module, _, attribute = name.rpartition(":")
-    if module and "." in module:
-        return Part(kind, name, getattr(import_module(module), attribute), module, "")
-    raise unknown(kind.removesuffix("s"), name, parts(kind))
+    """The part called ``name``.
+
+    Raises:
+        InputError: if there is none, its code cannot be imported, or it is no part of that kind.
+
+    >>> find("methods", "grokfast-ema").origin
+    'grokkit'
+    """
+    for registered in (_built_in(kind), parts(kind)):  # entry points are loaded only if the name is not ours
+        for part in registered.values():
+            if name == part.name or name in getattr(part.value, "aliases", ()):
+                return part
+    if name in broken(kind):
+        raise InputError(broken(kind)[name])
+    where, _, attribute = name.rpartition(":")
+    if where.endswith(".py"):
+        return _in_file(kind, Path(where), attribute)
+    if re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*", where) and attribute.isidentifier():
+        return _in_module(kind, where, attribute)
+    raise unknown(kind[:-1], name, parts(kind))
+
+
+def recall(kind: str, text: str, code: str) -> Part:
+    """The part that :func:`find` gave before, perhaps in another process: of the same code.
+
+    Raises:
+        InputError: as :func:`find` does, and if the code is another one than ``code``.
+    """
+    return _same(kind, text, code) if code else _checked(find(kind, text), code)  # ours are not worth remembering
+
+
+def made(part: Part, settings: Mapping[str, Any]) -> Any:
+    """The part's card: itself, or what the function makes of those of the settings that are its arguments.
+
+    Raises:
+        InputError: if the function needs a setting that is not there, or returns no card.
+    """
+    wanted = card_class(part.kind)
+    if isinstance(part.value, wanted):
+        return part.value
+    arguments = signature(part.value).parameters
+    for name, argument in arguments.items():
+        if argument.default is argument.empty and name not in settings:
+            raise InputError(f"{part.name} needs {name}; write {part.name}({name}=...)")
+    card = part.value(**{name: settings[name] for name in arguments if name in settings})
+    if not isinstance(card, wanted):
+        raise InputError(f"{part.name} returns a {type(card).__name__}; it must return a {wanted.__name__}")
+    return card
+
+
+@cache
+def _same(kind: str, text: str, code: str) -> Part:
+    return _checked(find(kind, text), code)
+
+
+def _checked(part: Part, code: str) -> Part:
+    if part.code != code:
+        raise InputError(
+            f"{part.name} is not what it was when this run was planned (its code was {code or 'ours'}, and is "
+            f"{part.code or 'ours'}); give the command again"
+        )
+    return part
+
+
+def card_class(kind: str) -> type[Any]:
+    """The class of the kind's cards."""
+    module, _, name = KINDS[kind][1].partition(":")
+    return getattr(import_module(module), name)
+
+
+@cache
+def _built_in(kind: str) -> dict[str, Part]:
+    package = import_module(KINDS[kind][0])
+    found: dict[str, Part] = {}
+    for info in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+        for value in vars(import_module(info.name)).values():
+            if isinstance(value, card_class(kind)):
+                assert found.get(value.name, (None, None, value))[2] is value, f"two {kind} are called {value.name}"
+                code = f"revision {value.revision}" if value.revision else ""
+                found[value.name] = Part(kind, value.name, value, "grokkit", code, value.name)
+    return found
+
+
+@cache
+def _registered(kind: str) -> tuple[dict[str, Part], dict[str, str]]:
+    found, useless = dict(_built_in(kind)), {}
+    for point in entry_points(group=f"grokkit.{kind}"):
+        owner = f"{point.dist.metadata['Name']} {point.dist.version}" if point.dist else "an unknown distribution"
+        try:
+            if point.name in found:
+                raise InputError(f"that name is {found[point.name].origin}'s already")
+            found[point.name] = _of_entry_point(kind, point)
+        except InputError as error:
+            useless[point.name] = f"{kind[:-1]} {point.name!r} of {owner} ({point.value}) cannot be used: {error}"
+    return found, useless
+
+
+def _of_entry_point(kind: str, point: EntryPoint) -> Part:
+    value = _attribute(kind, _imported(point.module), point.attr, point.module)
+    origin, code = provenance(point.module, point.dist)
+    return Part(kind, point.name, value, origin, code, point.name)
+
+
+def _in_file(kind: str, path: Path, attribute: str) -> Part:
+    if re.search(r"[+,()=]", str(path)):
+        raise InputError(f"{path} has one of + , ( ) = in it, which settings are written with; use module:NAME")
+    if not path.is_file():
+        raise InputError(
+            f"there is no file {path}; give the path of a .py file, without any of + , ( ) = in it, or module:NAME"
+        )
+    try:
+        module, code = import_file(path)
+    except (Exception, SystemExit) as error:  # a script ends with sys.exit()
+        raise InputError(f"cannot import {path}: {_line(error)}") from error
+    value = _attribute(kind, module, attribute, str(path))
+    full = path.resolve()
+    return Part(kind, f"{path.name}:{attribute}", value, str(full), code, f"{full}:{attribute}")
+
+
+def _in_module(kind: str, module: str, attribute: str) -> Part:
+    name = f"{module}:{attribute}"
+    value = _attribute(kind, _imported(module), attribute, module)
+    return Part(kind, name, value, *provenance(module), name)
+
+
+def _imported(module: str) -> ModuleType:
+    try:
+        return import_module(module)
+    except (Exception, SystemExit) as error:
+        raise InputError(f"cannot import {module}: {_line(error)}") from error
+
+
+def _attribute(kind: str, module: ModuleType, name: str, where: str) -> Any:
+    wanted = card_class(kind)
+    if not hasattr(module, name):
+        usable = [n for n, value in vars(module).items() if isinstance(value, wanted)]
+        raise (
+            unknown(f"name in {where}", name, usable)
+            if usable
+            else InputError(
+                f"{where} has no {name}, nor any {wanted.__name__}; write e.g. {name} = {wanted.__name__}(name=...)"
+            )
+        )
+    value = getattr(module, name)
+    if not isinstance(value, wanted) and not callable(value):
+        raise InputError(
+            f"{name} in {where} is a {type(value).__name__}; it must be a {wanted.__name__}, "
+            "or a function of settings that returns one"
+        )
+    return value
+
+
+def _line(error: BaseException) -> str:
+    """An error in one line, with the place in the imported code where it arose; a SyntaxError says it itself."""
+    text = " ".join(f"{type(error).__name__}: {error}".split())
+    frames = [frame for frame in extract_tb(error.__traceback__) if not frame.filename.startswith("<frozen importlib")]
+    is_inside = len(frames) > 2 and not isinstance(error, SyntaxError)
+    return f"{text} (line {frames[-1].lineno} of {Path(frames[-1].filename).name})" if is_inside else text

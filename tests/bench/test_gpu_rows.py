@@ -3,7 +3,7 @@
 from grokkit.bench.gpu import member_step
 from grokkit.bench.measure import alternate, compare
 from grokkit.bench.settings import GROKFAST
-from grokkit.train.catalogue import model_config
+from grokkit.train.resolve import model_config
 
 
 def test_a_member_s_step(monkeypatch):

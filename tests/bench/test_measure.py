@@ -11,7 +11,7 @@ from grokkit.bench.row import Row, choose
 from grokkit.bench.settings import GROKFAST
 from grokkit.bench.together import Job, train_steps
 from grokkit.errors import InputError
-from grokkit.train.catalogue import model_config, task_config
+from grokkit.train.resolve import model_config, task_config
 
 
 class Clock:

@@ -11,7 +11,7 @@ from grokkit.bench.steps import OurStep, plain_decoder_step, plain_fnn_step, ran
 from grokkit.bench.whole import train_plainly
 from grokkit.models import FNN as OurFnn
 from grokkit.models import Decoder
-from grokkit.train.catalogue import method_config, model_config, task_config
+from grokkit.train.resolve import method_config, model_config, task_config
 from grokkit.train.trainer import train
 
 

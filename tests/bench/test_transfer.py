@@ -7,7 +7,7 @@ from grokkit.bench import transfer
 from grokkit.bench.measure import alternate
 from grokkit.bench.settings import TRANSFER_SCRATCH, TRANSFER_TARGET, XOR
 from grokkit.bench.steps import OurStep
-from grokkit.train.catalogue import method_config, model_config, task_config
+from grokkit.train.resolve import method_config, model_config, task_config
 from grokkit.train.setup import build_problem
 
 

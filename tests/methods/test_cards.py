@@ -4,9 +4,9 @@ import inspect
 import re
 
 import pytest
+from cards import CARDS
 
 from grokkit import GradientTransform
-from grokkit.methods import CARDS
 
 OPTIMIZER_KEYS = {"optimizer", "lr", "wd", "beta1", "beta2", "lr_warmup"}
 WITH_FACTORY = {name: card for name, card in CARDS.items() if card.factory}

@@ -7,10 +7,10 @@ import pickle
 import cloudpickle
 import pytest
 import torch
+from cards import CARDS
 from factories import FACTORIES
 
 from grokkit import chain, grokfast_ema, masked, neuralgrok
-from grokkit.methods import CARDS
 from grokkit.methods.neuralgrok.amplifier import Amplifier, fresh_amplifier
 from grokkit.state import counters_to_ints, leaves
 from grokkit.testing.excitation import gradients, parameters

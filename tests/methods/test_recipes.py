@@ -1,11 +1,11 @@
 """The settings that a method has on one task: published ones, taken unless told otherwise, and part of the run."""
 
 import pytest
+from cards import CARDS
 
-from grokkit.methods import CARDS
 from grokkit.study.plan import make_plan
-from grokkit.train.catalogue import default_settings, method_config, model_config, task_config
 from grokkit.train.config import OptimizerConfig, RunConfig
+from grokkit.train.resolve import default_settings, method_config, model_config, task_config
 
 PAPER = {
     # Grokfast's: learning rate, decay of the baseline; decay, α and λ of the filter; initial scale; clipping
@@ -23,7 +23,7 @@ def test_the_paper_s_settings(task):
     assert method_config("adam-paper", task).optimizer.model_dump() == {**own, "wd": decay}
     filtered = method_config("grokfast-ema", f"{task}:500")
     assert filtered.optimizer.model_dump() == {**own, "wd": filtered_decay}
-    assert filtered.settings == {"alpha": alpha, "lamb": lamb, "start_step": 0}
+    assert filtered.parts[0].settings == {"alpha": alpha, "lamb": lamb, "start_step": 0}
     assert filtered.init_scale is None
     assert model_config(MODELS[task]).settings["init_scale"] == init_scale
 
@@ -37,14 +37,14 @@ def test_every_recipe_is_of_settings_that_there_are(name):
         config = method_config(name, task)
         assert config.label == name
         for key, value in recipe.settings.items():
-            assert {**config.settings, **config.optimizer.model_dump()}[key] == value
+            assert {**config.parts[0].settings, **config.optimizer.model_dump()}[key] == value
 
 
 def test_what_is_typed_comes_before_the_recipe_and_the_recipe_before_the_card():
     config = method_config("grokfast-ema(wd=3,alpha=0.5)", "mnist")
-    assert (config.optimizer.wd, config.settings["alpha"]) == (3.0, 0.5)
-    assert (config.settings["lamb"], config.optimizer.beta2) == (0.1, 0.999)
-    assert config.label == "grokfast-ema(wd=3,alpha=0.5)"
+    assert (config.optimizer.wd, config.parts[0].settings["alpha"]) == (3.0, 0.5)
+    assert (config.parts[0].settings["lamb"], config.optimizer.beta2) == (0.1, 0.999)
+    assert config.label == "grokfast-ema(alpha=0.5,wd=3)"
 
 
 @pytest.mark.parametrize("task", ["", "mul:97", "mnist mod 7", "mnis"])
@@ -66,7 +66,7 @@ def test_controls_scale_the_learning_rate_of_what_they_control():
 def test_a_plan_takes_the_recipes_of_its_task(monkeypatch):
     from grokkit.methods.card import Recipe
 
-    monkeypatch.setitem(CARDS["adamw"].recipes, "mul", Recipe({"lr": 0.5}, "this test"))
+    monkeypatch.setitem(CARDS["adamw"].recipes, "modular", Recipe({"lr": 0.5}, "this test"))
     settings = {"task": task_config("mul:7"), "model": model_config("decoder(width=8)"), "budget": 5, "batch_size": 512}
     plan = make_plan(methods=["adamw", "adam-paper"], seeds=1, baseline="adamw", command="", **settings)
     assert [run.method.optimizer.lr for run in plan.runs] == [0.5, 1e-3]

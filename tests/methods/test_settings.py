@@ -5,6 +5,7 @@ import inspect
 import numpy as np
 import pytest
 import torch
+from cards import CARDS
 from torch import nn
 
 import grokkit
@@ -24,7 +25,6 @@ from grokkit import (
     transfer_embedding,
 )
 from grokkit.compat import gradfilter_ema, gradfilter_ma
-from grokkit.methods import CARDS
 from grokkit.methods.neuralgrok.amplifier import Amplifier, fresh_amplifier
 from grokkit.state import counters_to_ints
 from grokkit.transform import in_place

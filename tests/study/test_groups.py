@@ -11,9 +11,9 @@ from grokkit.study.plan import make_plan
 from grokkit.study.store import Store
 from grokkit.study.work import train_group_and_keep
 from grokkit.train.batched import train_group
-from grokkit.train.catalogue import model_config, task_config
 from grokkit.train.config import EvaluationConfig
 from grokkit.train.plan import group_name, plan_groups
+from grokkit.train.resolve import model_config, task_config
 
 EVENTS = (
     "status",

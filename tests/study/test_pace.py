@@ -13,8 +13,8 @@ from grokkit.errors import InputError
 from grokkit.study import pace as module
 from grokkit.study.pace import ArmPace, Pace, at_pace, claimed_seconds, measure_pace, read_pace, study_pace, take_turns
 from grokkit.train import trainer
-from grokkit.train.catalogue import method_config, model_config, task_config
 from grokkit.train.config import EvaluationConfig, RunConfig
+from grokkit.train.resolve import method_config, model_config, task_config
 
 FNN = "fnn(dim=4,width=8,depth=2)"
 
@@ -209,7 +209,7 @@ def test_a_worker_s_failure_is_one_line_with_its_cause():
     with pytest.raises(
         InputError, match=r"seconds of a step cannot be measured \(InputError: .*; claim FLOPs or steps"
     ) as caught:
-        measure_pace([run_of("adamw", task=task_config("nonesuch:7"))], rounds=1)
+        measure_pace([run_of("adamw", task=task_config("add:7").model_copy(update={"name": "nonesuch"}))], rounds=1)
     assert "nonesuch" in str(caught.value)
     assert "\n" not in str(caught.value)
 

@@ -8,8 +8,8 @@ from pydantic import ValidationError
 from grokkit.cli import main
 from grokkit.errors import InputError
 from grokkit.study.question import Execution, Question, asked
-from grokkit.train.catalogue import method_config, model_config, task_config
 from grokkit.train.config import RunConfig
+from grokkit.train.resolve import method_config, model_config, task_config
 
 
 def typed(monkeypatch, *args):

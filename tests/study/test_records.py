@@ -7,8 +7,8 @@ import pytest
 from grokkit.study.execute import execute
 from grokkit.study.plan import make_plan
 from grokkit.study.store import Store
-from grokkit.train.catalogue import model_config, task_config
 from grokkit.train.config import EvaluationConfig
+from grokkit.train.resolve import model_config, task_config
 
 pytestmark = pytest.mark.slow
 

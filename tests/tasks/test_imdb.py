@@ -114,7 +114,7 @@ def test_a_small_vocabulary_keeps_the_most_frequent(folder):
 
 def test_the_package_s_reviews():
     task = make_task("imdb")
-    assert (len(task.targets_N), task.objective, task.classes, task.model) == (2500, "logistic", 1, "lstm")
+    assert (len(task.targets_N), task.objective, task.classes, task.inputs) == (2500, "logistic", 1, "text")
     # 2,500 of a half each: 5 standard deviations of 25.
     assert abs(int((task.targets_N > 0).sum()) - 1250) < 125
     fitted = task.fitted(torch.arange(1000))
@@ -138,7 +138,7 @@ def test_errors_of_a_folder(tmp_path, folder):
     (folder / "aclImdb/train/pos/9_9.txt").write_bytes(b"caf\xe9")
     with pytest.raises(InputError, match="9_9.txt is damaged .*utf-8.*; get the file again"):
         make_task("imdb:15", data_dir=str(folder))
-    with pytest.raises(InputError, match="cannot read 'imdb:long': after the colon comes the size"):
+    with pytest.raises(InputError, match="cannot read 'imdb:long': 'long' is none of its sizes; write e.g. imdb:10000"):
         make_task("imdb:long")
 
 

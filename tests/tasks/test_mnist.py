@@ -38,7 +38,7 @@ def test_the_package_s_images():
     # A 1 has the least ink of all digits, a 0 the most; so rows and labels go together.
     ink = [float(task.inputs_NT[task.targets_N == digit].mean()) for digit in range(10)]
     assert (np.argmin(ink), np.argmax(ink)) == (1, 0)
-    assert (task.objective, task.classes, task.vocabulary, task.model) == ("mse", 10, None, "mlp")
+    assert (task.objective, task.classes, task.vocabulary, task.inputs) == ("mse", 10, None, "numbers")
 
 
 def test_a_small_pool_is_drawn_from_all_classes_and_always_the_same():
@@ -108,11 +108,14 @@ def test_a_folder_that_lacks_files(folder):
 @pytest.mark.parametrize(
     ("spec", "problem"),
     [
-        ("mnist:hinge", "unknown loss of mnist 'hinge'.*cross-entropy, mse"),
-        ("mnist:mse,cross-entropy", "cannot read 'mnist:mse,cross-entropy': write mnist:cross-entropy,2000"),
+        ("mnist:hinge", "unknown objective of mnist 'hinge'.*cross-entropy, mse"),
+        (
+            "mnist:mse,cross-entropy",
+            "cannot read 'mnist:mse,cross-entropy': .*write e.g. mnist:cross-entropy,2000",
+        ),
         ("mnist:100,200", "cannot read 'mnist:100,200'"),
-        ("mnist:,", "cannot read 'mnist:,'"),
-        ("mnist:3", "mnist with 3 rows is not possible: at least 10; the default is 5000"),
+        ("mnist:,", "',' has an empty entry"),
+        ("mnist:3", "mnist with 3 rows is not possible: at least 10; write e.g. mnist:5000"),
         (
             "mnist:70000",
             "70,000 rows is not possible: there are 5,000 here; write mnist:5000 .*all 70,000 .*--data-dir",
@@ -156,5 +159,5 @@ def test_a_package_without_the_file_is_an_error_too(monkeypatch, tmp_path):
 
 def test_a_folder_is_only_for_tasks_that_read_one(tmp_path):
     for spec in ("mul:7", "parity:10,2"):
-        with pytest.raises(InputError, match=f"'{spec}' is computed.*leave --data-dir out, it is for mnist, imdb, qm9"):
+        with pytest.raises(InputError, match=f"'{spec}' is computed.*leave --data-dir out, it is for imdb, mnist, qm9"):
             make_task(spec, data_dir=str(tmp_path))

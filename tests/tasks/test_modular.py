@@ -67,7 +67,7 @@ def test_division_by_a_compound_divisor():
     ],
 )
 def test_layouts(spec, layout, pattern, first_row, vocabulary):
-    task = modular_task(spec, layout=layout, operands_from=dict.fromkeys(set(spec[:-6]) & set("abcde"), 1))
+    task = modular_task(spec, layout=layout, **dict.fromkeys(set(spec[:-6]) & set("abcde"), 1))
     assert task.description.endswith(f"tokens: {pattern}")
     assert task.inputs_NT[0].tolist() == first_row
     assert (task.vocabulary, task.classes) == (vocabulary, vocabulary)
@@ -94,18 +94,19 @@ def test_published_size_of_the_five_operand_task():
     assert len(modular_task("dot-sub:7", c=1, d=1).targets_N) == 7**3 * 6**2
 
 
-@pytest.mark.parametrize("starts", [None, {"b": 1}])
-def test_pair_groups_are_the_unordered_pairs(starts):
-    task = modular_task("a + b mod 6", operands_from=starts)
-    assert task.pair_groups is not None
+@pytest.mark.parametrize("starts", [{}, {"b": 1}])
+def test_groups_are_the_unordered_pairs(starts):
+    task = modular_task("a + b mod 6", split="unordered", **starts)
+    assert task.groups is not None
     pairs = [frozenset((a, b)) for a, _, b, _ in task.inputs_NT.tolist()]
-    groups = task.pair_groups.tolist()
+    groups = task.groups.tolist()
     assert len(set(zip(pairs, groups, strict=True))) == len(set(pairs)) == len(set(groups))
 
 
 @pytest.mark.parametrize("spec", ["a - b mod 5", "a + b + c mod 5", "a*a mod 5"])
-def test_no_pair_groups_where_operands_cannot_be_exchanged(spec):
-    assert modular_task(spec).pair_groups is None
+def test_no_pairs_where_operands_cannot_be_exchanged(spec):
+    with pytest.raises(InputError, match="only two operands that can be exchanged make such pairs"):
+        modular_task(spec, split="unordered")
 
 
 def test_loss_and_correct():
@@ -123,9 +124,9 @@ def test_loss_and_correct():
     ("options", "message"),
     [
         ({"layout": "prefix"}, r"^unknown layout 'prefix'; .*Allowed: infix, operands, operands-first$"),
-        ({"operands_from": {"c": 1}}, r"^unknown operand 'c'; .*Allowed: a, b$"),
-        ({"operands_from": {"b": 7}}, r"^operand 'b' cannot start at 7; allowed are 0 to 6, e\.g\. b=1$"),
-        ({"operands_from": {"b": -1}}, r"^operand 'b' cannot start at -1; allowed are 0 to 6, e\.g\. b=1$"),
+        ({"c": 1}, r"^unknown setting of 'a\*b mod 7' 'c'; .*Allowed: a, b, layout, split$"),
+        ({"b": 7}, r"^operand 'b' cannot start at 7; allowed are 0 to 6, e\.g\. b=1$"),
+        ({"b": -1}, r"^operand 'b' cannot start at -1; allowed are 0 to 6, e\.g\. b=1$"),
     ],
 )
 def test_bad_options(options, message):

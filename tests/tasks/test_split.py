@@ -12,6 +12,7 @@ from grokkit.rng import stream
 from grokkit.tasks import Split, Task, modular_task, split
 
 TASK = modular_task("add:11")
+PAIRS = modular_task("add:11", split="unordered")
 N = 121
 
 
@@ -27,7 +28,7 @@ def parts(s: Split) -> list[list[int]]:
 )
 @settings(max_examples=60, deadline=3000)
 def test_disjoint_covering_ascending_and_of_the_asked_size(train, validation, seed, by_group):
-    s = split(TASK, train_fraction=train, validation_fraction=validation, seed=seed, by_group=by_group)
+    s = split(PAIRS if by_group else TASK, train_fraction=train, validation_fraction=validation, seed=seed)
     together = [row for part in parts(s) for row in part]
     assert sorted(together) == list(range(N))
     assert all(part == sorted(part) for part in parts(s))
@@ -37,8 +38,8 @@ def test_disjoint_covering_ascending_and_of_the_asked_size(train, validation, se
     assert abs(len(s.validation) - validation * N) <= slack
     assert (validation == 0) == (len(s.validation) == 0)
     if by_group:
-        assert TASK.pair_groups is not None
-        groups = [set(TASK.pair_groups[torch.tensor(part, dtype=torch.int64)].tolist()) for part in parts(s)]
+        assert PAIRS.groups is not None
+        groups = [set(PAIRS.groups[torch.tensor(part, dtype=torch.int64)].tolist()) for part in parts(s)]
         assert not groups[0] & groups[1]
         assert not groups[0] & groups[2]
         assert not groups[1] & groups[2]
@@ -52,7 +53,7 @@ def test_the_training_part_is_the_beginning_of_the_stream_s_permutation():
 
 def test_no_unordered_pair_leaks_by_group_and_some_do_without():
     def leaked(by_group: bool) -> int:
-        s = split(TASK, train_fraction=0.4, validation_fraction=0.2, seed=0, by_group=by_group)
+        s = split(PAIRS if by_group else TASK, train_fraction=0.4, validation_fraction=0.2, seed=0)
         pairs = [{frozenset(TASK.inputs_NT[row, [0, 2]].tolist()) for row in part} for part in parts(s)]
         return len(pairs[0] & pairs[1]) + len(pairs[0] & pairs[2]) + len(pairs[1] & pairs[2])
 
@@ -72,15 +73,16 @@ def test_same_seed_same_split_whatever_was_drawn_before():
 
 
 def test_same_split_in_both_layouts():
-    layouts = [modular_task("add:11", layout="infix"), modular_task("add:11", layout="operands-first")]
-    a, b = (split(t, train_fraction=0.3, validation_fraction=0.2, seed=5, by_group=True) for t in layouts)
+    layouts = [modular_task("add:11", layout=way, split="unordered") for way in ("infix", "operands-first")]
+    a, b = (split(t, train_fraction=0.3, validation_fraction=0.2, seed=5) for t in layouts)
     assert parts(a) == parts(b)
 
 
 @pytest.mark.parametrize("by_group", [False, True])
 def test_training_rows_are_nested_and_unmoved_by_validation(by_group):
     def of(train: float, validation: float) -> Split:
-        return split(TASK, train_fraction=train, validation_fraction=validation, seed=1, by_group=by_group)
+        task = PAIRS if by_group else TASK
+        return split(task, train_fraction=train, validation_fraction=validation, seed=1)
 
     assert set(of(0.3, 0.1).train.tolist()) < set(of(0.5, 0.1).train.tolist())
     assert torch.equal(of(0.3, 0.0).train, of(0.3, 0.4).train)
@@ -97,9 +99,9 @@ def test_rows_are_drawn_evenly():
 def test_unequal_groups_stay_whole():
     zeros = torch.zeros(10, dtype=torch.int64)
     groups = torch.tensor([7, 7, 7, 7, -1, -1, 90, 3, 3, 4])
-    task = Task("toy", zeros[:, None], zeros, 1, 1, groups, "ten rows")
+    task = Task("toy", "expressions", zeros[:, None], zeros, 1, 1, "ten rows", groups=groups)
     for seed in range(20):
-        s = split(task, train_fraction=0.4, validation_fraction=0.0, seed=seed, by_group=True)
+        s = split(task, train_fraction=0.4, validation_fraction=0.0, seed=seed)
         assert not set(groups[s.train].tolist()) & set(groups[s.test].tolist())
         assert len(s.train) + len(s.test) == 10
 
@@ -141,9 +143,11 @@ def test_bad_fractions(train, validation, message):
         split(TASK, train_fraction=train, validation_fraction=validation, seed=0)
 
 
-def test_by_group_needs_groups():
-    with pytest.raises(InputError, match=r"^'a - b mod 5' cannot be split by group.*leave by_group off$"):
-        split(modular_task("sub:5"), train_fraction=0.5, validation_fraction=0.0, seed=0, by_group=True)
+def test_only_operands_that_can_be_exchanged_make_pairs():
+    with pytest.raises(
+        InputError, match=r"^'a - b mod 5' cannot be split by unordered pairs.*leave split=unordered out"
+    ):
+        modular_task("sub:5", split="unordered")
 
 
 @pytest.mark.parametrize("size", [1, 60, 108])

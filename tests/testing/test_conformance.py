@@ -3,10 +3,10 @@
 from functools import partial
 
 import pytest
+from cards import CARDS
 from reference.filters import REFERENCES
 
 from grokkit import chain, clip_norm, grokfast_ema, grokfast_ma, masked, neuralgrok
-from grokkit.methods import CARDS
 from grokkit.testing import CHECKS, PER_TENSOR_CHECKS, check_off, check_reference, check_transform
 
 TRANSFORMS = {name: card for name, card in CARDS.items() if card.factory}

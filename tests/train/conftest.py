@@ -1,7 +1,7 @@
 import pytest
 
-from grokkit.train.catalogue import method_config, model_config, task_config
 from grokkit.train.config import EvaluationConfig, RunConfig
+from grokkit.train.resolve import method_config, model_config, task_config
 
 
 @pytest.fixture

@@ -16,15 +16,15 @@ from torch.utils._pytree import tree_leaves
 
 import grokkit.train.program
 from grokkit.errors import InputError
-from grokkit.methods import CARDS
+from grokkit.registry import parts
 from grokkit.state import leaves
 from grokkit.train import batched
 from grokkit.train.batched import train_group
-from grokkit.train.catalogue import method_config, task_config
 from grokkit.train.config import EvaluationConfig
 from grokkit.train.feed import Feed
 from grokkit.train.plan import plan_groups
 from grokkit.train.program import Program
+from grokkit.train.resolve import method_config, task_config
 from grokkit.train.setup import build_batches, build_problem
 from grokkit.train.trainer import train
 
@@ -70,7 +70,7 @@ def test_members_equal_runs_alone_decoder_full_batch(float64):
 
 @pytest.fixture
 def probed(monkeypatch):
-    monkeypatch.setitem(CARDS, "probed", PROBED)
+    monkeypatch.setitem(parts("methods"), "probed", PROBED)
     monkeypatch.setitem(METHODS, "probed", "probed(lr={lr},wd={wd})")
 
 

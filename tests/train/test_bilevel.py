@@ -9,8 +9,8 @@ from grokkit.errors import InputError
 from grokkit.files import pinned
 from grokkit.methods.neuralgrok import load_amplifier
 from grokkit.methods.neuralgrok.curve import gradient_flops, table_flops
-from grokkit.train.catalogue import method_config, task_config
 from grokkit.train.config import RunConfig
+from grokkit.train.resolve import method_config, task_config
 from grokkit.train.setup import build_batches, build_problem
 from grokkit.train.trainer import train
 
@@ -86,7 +86,7 @@ def test_a_learned_amplifier_is_handed_on(tmp_path):
     np.savez(path, **learned)
     assert load_amplifier(path).hidden == (4,)
     frozen = config(f"neuralgrok-random(amplifier={path})", **SMALL)
-    assert frozen.method.settings["amplifier"] == pinned(str(path))
+    assert frozen.method.parts[0].settings["amplifier"] == pinned(str(path))
     run = train(frozen)
     assert all(np.array_equal(run.kept[name], value) for name, value in learned.items())
     before = frozen.hash()

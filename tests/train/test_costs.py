@@ -6,9 +6,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from grokkit.methods.neuralgrok.amplifier import fresh_amplifier
 from grokkit.methods.neuralgrok.curve import gradient_flops, table_flops
 from grokkit.models import FNN, Decoder
-from grokkit.train.catalogue import task_config
 from grokkit.train.config import EvaluationConfig
 from grokkit.train.costs import Costs
+from grokkit.train.resolve import task_config
 from grokkit.train.setup import build_model, build_problem
 from grokkit.train.trainer import Session, train
 

@@ -7,7 +7,7 @@ from groups import assert_same_run
 from grokkit.tasks.mnist import MnistTask
 from grokkit.train import setup
 from grokkit.train.batched import train_group
-from grokkit.train.catalogue import task_config
+from grokkit.train.resolve import task_config
 from grokkit.train.setup import build_problem
 from grokkit.train.trainer import train
 
@@ -21,15 +21,15 @@ def images(monkeypatch):
     inputs = (centres[labels] + 0.5 * torch.randn(200, 16, generator=generator)).clamp(0, 1)
     task = MnistTask(
         name="images",
+        inputs="numbers",
         inputs_NT=inputs.to(torch.get_default_dtype()),
         targets_N=labels,
         vocabulary=None,
         classes=3,
-        pair_groups=None,
         description="for this test",
         objective="mse",
     )
-    monkeypatch.setattr(setup, "make_task", lambda *_, **__: task)
+    monkeypatch.setattr(setup, "build_task", lambda config: task)
     return task
 
 
@@ -41,7 +41,7 @@ def float64():
 
 
 def run(tiny, method="adamw", **changes):
-    return tiny(method, model="mlp(width=8,init_scale=1)", task=task_config("images", train_size=40), **changes)
+    return tiny(method, model="mlp(width=8,init_scale=1)", task=task_config("mul:7", train_size=40), **changes)
 
 
 def test_the_images_are_misread_ones_of_the_test_part(tiny, images):

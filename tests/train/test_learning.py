@@ -5,8 +5,8 @@ import pytest
 from grokkit.study.execute import execute
 from grokkit.study.plan import make_plan
 from grokkit.study.store import Store
-from grokkit.train.catalogue import method_config, model_config, task_config
 from grokkit.train.config import EvaluationConfig, RunConfig
+from grokkit.train.resolve import method_config, model_config, task_config
 from grokkit.train.trainer import train
 
 # Steps to a sustained 95 %: the slowest of five seeds was well below each of these.

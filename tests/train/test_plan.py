@@ -2,13 +2,13 @@
 
 import pytest
 import torch
+from cards import CARDS
 from groups import METHODS, MODELS, group_of
 
 from grokkit.errors import InputError
-from grokkit.methods import CARDS
-from grokkit.train.catalogue import method_config, model_config, task_config
 from grokkit.train.config import RunConfig
 from grokkit.train.plan import choose_device, group_key, group_name, method_scalars, plan_groups
+from grokkit.train.resolve import method_config, model_config, task_config
 from grokkit.train.setup import build_problem
 
 

@@ -9,8 +9,8 @@ from grokkit.models.graphconv import BOND_KINDS
 from grokkit.tasks import Task
 from grokkit.train import setup
 from grokkit.train.batched import train_group
-from grokkit.train.catalogue import method_config, model_config, task_config
 from grokkit.train.config import EvaluationConfig, RunConfig
+from grokkit.train.resolve import method_config, model_config, task_config
 from grokkit.train.trainer import train
 
 ROWS = 60
@@ -33,7 +33,8 @@ def float64():
 def images(generator):
     targets = torch.randint(0, 3, (ROWS,), generator=generator)
     inputs = torch.randn(3, 9, generator=generator)[targets] + torch.randn(ROWS, 9, generator=generator)
-    return {"inputs_NT": inputs, "targets_N": targets, "vocabulary": None, "classes": 3, "objective": "mse"}
+    kind = {"inputs": "numbers", "objective": "mse"}
+    return {"inputs_NT": inputs, "targets_N": targets, "vocabulary": None, "classes": 3, **kind}
 
 
 def texts(generator):
@@ -41,7 +42,8 @@ def texts(generator):
     tokens = torch.randint(1, 8, (ROWS, 7), generator=generator)
     tokens = torch.where(signs[:, None] > 0, tokens, 8 - tokens)
     tokens *= torch.arange(7) < torch.randint(1, 8, (ROWS, 1), generator=generator)
-    return {"inputs_NT": tokens, "targets_N": signs, "vocabulary": 8, "classes": 1, "objective": "logistic"}
+    kind = {"inputs": "text", "objective": "logistic"}
+    return {"inputs_NT": tokens, "targets_N": signs, "vocabulary": 8, "classes": 1, **kind}
 
 
 def molecules(generator):
@@ -52,6 +54,7 @@ def molecules(generator):
     bonds *= is_atom[:, :, None, None] * is_atom[:, None, None, :]
     inputs = torch.cat([x, bonds.flatten(2)], -1)
     return {
+        "inputs": "molecules",
         "inputs_NT": inputs,
         "targets_N": x.sum((1, 2)),
         "vocabulary": None,
@@ -72,13 +75,13 @@ def runs(request, monkeypatch):
     """Make a group of runs of one of the networks, by method."""
     model, data = TASKS[request.param]
     own = data(torch.Generator().manual_seed(0))
-    task = Task(name="made up", pair_groups=None, description="for this test", **own)
-    monkeypatch.setattr(setup, "make_task", lambda *_, **__: task)
+    task = Task(name="made up", description="for this test", **own)
+    monkeypatch.setattr(setup, "build_task", lambda config: task)
 
     def make(method, seeds=2):
         return [
             RunConfig(
-                task=task_config("made up", train_size=30),
+                task=task_config("mul:7", train_size=30),
                 model=model_config(model.format(**values)),
                 method=method_config(method.format(**values)),
                 seed=seed,

@@ -5,15 +5,16 @@ from itertools import pairwise
 import pytest
 import torch
 import torch.nn.functional as F
+from cards import CARDS
 from probed import PROBED
 
-from grokkit.methods import CARDS
+from grokkit.registry import parts
 from grokkit.rng import stream
 from grokkit.train import config
 from grokkit.train.batches import Batches
-from grokkit.train.catalogue import method_config, model_config, task_config
 from grokkit.train.config import EvaluationConfig
 from grokkit.train.events import EVENTS_VERSION, find_events
+from grokkit.train.resolve import method_config, model_config, task_config
 from grokkit.train.run import CURVES, QUICK_CHECKS, Run
 from grokkit.train.setup import build_batches, build_model, build_optimizer, build_problem, warmup
 from grokkit.train.trainer import train
@@ -78,7 +79,7 @@ def test_interrupted_and_resumed_is_bit_for_bit_the_same(tiny, tmp_path, method,
 
 @pytest.fixture
 def probed(monkeypatch):
-    monkeypatch.setitem(CARDS, "probed", PROBED)
+    monkeypatch.setitem(parts("methods"), "probed", PROBED)
 
 
 def test_what_probes_found_before_an_interruption_is_kept(tiny, tmp_path, probed):
@@ -214,8 +215,8 @@ def three_steps_by_hand(config):
     model, batches = build_model(config.model, problem.task, config.seed), build_batches(config, problem)
     optimizer = build_optimizer(config.method.optimizer, model)
     params = dict(model.named_parameters())
-    factory = CARDS[config.method.card].factory
-    transform = None if factory is None else factory(**config.method.settings)
+    factory = CARDS[config.method.name].factory
+    transform = None if factory is None else factory(**config.method.parts[0].settings)
     state = None if transform is None else transform.init(params)
     raw, filtered = {}, {}
     for step in range(3):
@@ -258,7 +259,7 @@ def test_what_the_method_does_to_the_gradient(tiny, method):
     assert found["filtered_gradient_norm"] == pytest.approx(float(f.norm()), rel=1e-4)
     assert found["filtered_gradient_entropy"] == pytest.approx(entropy(f), rel=1e-3)
     assert found["gradient_cosine"] == pytest.approx(float(F.cosine_similarity(g, f, dim=0)), abs=1e-4)
-    if CARDS[config.method.card].factory is None:
+    if CARDS[config.method.name].factory is None:
         assert found["filtered_gradient_norm"] == found["gradient_norm"]
         assert found["filtered_gradient_entropy"] == found["gradient_entropy"]
         assert found["gradient_cosine"] == pytest.approx(1.0, abs=1e-12)

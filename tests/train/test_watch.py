@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from grokkit.probe.tensors import probe_tensors
-from grokkit.train.catalogue import method_config, model_config, task_config
 from grokkit.train.config import EvaluationConfig, RunConfig
 from grokkit.train.history import History, Scores
+from grokkit.train.resolve import method_config, model_config, task_config
 from grokkit.train.setup import build_problem
 
 NOTHING = probe_tensors({"p": torch.zeros(1, 1)}, {}, {})[0].model

@@ -13,8 +13,8 @@ from grokkit.bench.steps import OurStep, plain_decoder_step, random_batches
 from grokkit.methods.neuralgrok.amplifier import Amplifier
 from grokkit.methods.neuralgrok.curve import evaluate_, tabulate
 from grokkit.rng import stream
-from grokkit.train.catalogue import method_config
 from grokkit.train.config import RunConfig
+from grokkit.train.resolve import method_config
 from grokkit.train.setup import build_problem
 
 _ENTRIES = 420_000

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from grokkit.train.catalogue import method_config, model_config, task_config
 from grokkit.train.config import EvaluationConfig, RunConfig
+from grokkit.train.resolve import method_config, model_config, task_config
 
 GROKFAST = RunConfig(
     task=task_config("mul:97", validation_fraction=0.0),

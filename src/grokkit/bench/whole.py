@@ -13,8 +13,8 @@ from grokkit.bench.measure import Duel
 from grokkit.bench.plain_forms import PlainEma, loop
 from grokkit.bench.settings import GROKFAST
 from grokkit.bench.steps import plain_decoder
-from grokkit.train.catalogue import method_config
 from grokkit.train.config import RunConfig
+from grokkit.train.resolve import method_config
 from grokkit.train.setup import build_batches, build_problem
 from grokkit.train.trainer import train
 
@@ -59,7 +59,7 @@ def train_plainly(config: RunConfig) -> Any:
         parts.train,
         parts.test,
         build_batches(config, problem).next,
-        PlainEma(model, **{key: config.method.settings[key] for key in ("alpha", "lamb")}),
+        PlainEma(model, **{key: config.method.parts[0].settings[key] for key in ("alpha", "lamb")}),
         lr=optimizer.lr,
         weight_decay=optimizer.wd,
         batch_size=config.batch_size,

@@ -59,5 +59,7 @@ def compare(
         raise KeyboardInterrupt from None
     if failures:
         run_id, failure = next(iter(failures.items()))
-        raise InputError(f"{len(failures)} runs failed, {run_id} with {failure.error}; the others are kept in {study.folder}")
+        raise InputError(
+            f"{len(failures)} runs failed, {run_id} with {failure.error}; the others are kept in {study.folder}"
+        )
     return study

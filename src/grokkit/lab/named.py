@@ -85,7 +85,11 @@ def _sources(value: Any, seen: set[int]) -> Iterator[str]:
     seen.add(id(value))
     if isinstance(value, FunctionType):
         yield _text(value)
-        for other in [*_named(value), *(value.__defaults__ or ()), *(cell.cell_contents for cell in value.__closure__ or ())]:
+        for other in [
+            *_named(value),
+            *(value.__defaults__ or ()),
+            *(cell.cell_contents for cell in value.__closure__ or ()),
+        ]:
             yield from _sources(other, seen)
     elif isinstance(value, type):
         yield value.__qualname__

@@ -1,41 +1,6 @@
-"""The methods, a file or folder for each paper, and the table of their cards. A new one is a file and one line here."""
+"""The methods, a file or folder for each paper. A card in one of them is all that the registry needs to find it."""
 
-from grokkit.methods.baselines import ADAM_L2, ADAM_PAPER, ADAMW, ADAMW_LR_SCALED, GD
 from grokkit.methods.card import AttachedBilevel, Bilevel, MethodCard, Start
-from grokkit.methods.clipnorm import CLIP_ONLY
-from grokkit.methods.gradnorm import GRAD_NORM
-from grokkit.methods.grokfast import ADAM_LR_SCALED, GROKFAST_EMA, GROKFAST_MA
-from grokkit.methods.groktransfer import (
-    GROKTRANSFER,
-    GROKTRANSFER_FROZEN,
-    GROKTRANSFER_FULLRANK,
-    GROKTRANSFER_MERGE,
-    LOWRANK_RANDOM,
-)
 from grokkit.methods.lesson import Examples, Lesson
-from grokkit.methods.neuralgrok import NEURALGROK, NEURALGROK_RANDOM
 
-__all__ = ["CARDS", "AttachedBilevel", "Bilevel", "Examples", "Lesson", "MethodCard", "Start"]
-
-CARDS: dict[str, MethodCard] = {
-    card.name: card
-    for card in (
-        ADAM_PAPER,
-        ADAMW,
-        GROKFAST_EMA,
-        GROKFAST_MA,
-        NEURALGROK,
-        NEURALGROK_RANDOM,
-        GROKTRANSFER,
-        GROKTRANSFER_FROZEN,
-        GROKTRANSFER_MERGE,
-        GROKTRANSFER_FULLRANK,
-        LOWRANK_RANDOM,
-        GRAD_NORM,
-        CLIP_ONLY,
-        ADAM_L2,
-        ADAMW_LR_SCALED,
-        ADAM_LR_SCALED,
-        GD,
-    )
-}
+__all__ = ["AttachedBilevel", "Bilevel", "Examples", "Lesson", "MethodCard", "Start"]

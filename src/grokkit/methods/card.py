@@ -14,6 +14,10 @@ from grokkit.attach import Handle
 from grokkit.methods.lesson import Lesson
 from grokkit.transform import GradientTransform, Grads, State
 
+DOORS = ("start", "factory", "bilevel")
+EXCLUSIVE = ("bilevel",)
+"""Of a composition, one part at most may have such a door."""
+
 Hook = Literal["start", "loss", "gradient", "step", "weights"]
 
 
@@ -146,6 +150,9 @@ class MethodCard:
         citation: BibTeX, empty if there is nothing to cite.
         linear: whether what its transform makes of the gradients is linear in them.
         aliases: other spellings of the name.
+        revision: part of a run's identity. It is raised when the same settings give other results than before.
+        files: the settings that may be the path of a file, and how such a path ends. The content counts for a run's
+            identity, not the path.
     """
 
     name: str
@@ -172,8 +179,14 @@ class MethodCard:
     citation: str = ""
     linear: bool = False
     aliases: tuple[str, ...] = ()
+    revision: int = 0
+    files: Mapping[str, str] = field(default_factory=dict)
+
+    def doors(self) -> frozenset[str]:
+        """Where the method intervenes in training; empty for a bare optimizer."""
+        return frozenset(door for door in DOORS if getattr(self, door, None) is not None)
 
     @property
     def is_linear(self) -> bool:
         """Whether its updates are linear in the gradients if the optimizer's are, as those of a bare optimizer."""
-        return self.linear or (self.factory is None and self.bilevel is None and self.start is None)
+        return self.linear or not self.doors()

@@ -105,9 +105,11 @@ def _other_question(plan: Plan, before: Mapping[str, Any]) -> str | None:
     if title != before["title"]:
         return f"holds a study of {before['title']!r}, not of {title!r}"
     was = {name: before.get(name) for name in plan.question}
+    if any(was[name] != plan.question[name] for name in ("identity", "events")):
+        return "holds a study of another version of grokkit, in which the same run has another identity"
     for name, asked, found in _differences(plan.question, was):
         if name == "code":
-            return f"holds runs of {title!r} with other code ({found}) than it has now ({asked})"
+            return f"holds runs of {title!r} with other code ({found or 'ours'}) than it has now ({asked or 'ours'})"
         return f"holds a study with {name}={_shown(found)}, not with {name}={_shown(asked)}"
     return None
 

@@ -23,11 +23,11 @@ import polars as pl
 
 from grokkit.errors import InputError
 from grokkit.files import atomic_write
-from grokkit.methods import CARDS
 from grokkit.models.matmul import precision
 from grokkit.study.pool import Event, Failure, run_pool
 from grokkit.train.allocator import keep_freed_memory
 from grokkit.train.config import EvaluationConfig, RunConfig
+from grokkit.train.resolve import acting
 from grokkit.train.run import provenance
 from grokkit.train.trainer import Session
 
@@ -258,8 +258,8 @@ class _Stretch:
         self._session = Session(config)
         self._session.begin()
         # A block has whole periods of outer steps, so that these are in it as often as in a run.
-        bilevel = CARDS[config.method.card].bilevel
-        every = 1 if bilevel is None else bilevel(**config.method.settings).every
+        card, settings = acting(config.method)
+        every = 1 if card.bilevel is None else card.bilevel(**settings).every
         self.steps = -(-block // every) * every
         self._train(warm_up)
 

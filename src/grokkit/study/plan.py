@@ -7,10 +7,8 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from grokkit.errors import InputError
-from grokkit.methods import CARDS
-from grokkit.train.catalogue import method_config
-from grokkit.train.config import MethodConfig, RunConfig, checked
-from grokkit.train.events import EVENTS_VERSION
+from grokkit.train.config import IDENTITY_VERSION, MethodConfig, RunConfig, checked
+from grokkit.train.resolve import method_config
 from grokkit.train.setup import build_model, build_problem, build_start, set_apart
 
 
@@ -68,7 +66,7 @@ def make_plan(
     """
     numbers = _seeds(seeds)
     spec = settings["task"].name
-    configs = [method_config(text, spec) for text in methods]
+    configs = _methods(methods, spec)
     runs = tuple(
         checked(RunConfig, "compare", method=method, seed=seed, **settings) for seed in numbers for method in configs
     )
@@ -101,10 +99,12 @@ def make_plan(
 
 
 def question_of(run: RunConfig) -> dict[str, Any]:
-    """What all runs of a study have in common, as JSON gives it back: all that is neither method nor seed."""
-    settings = run.model_dump(mode="json", exclude={"method", "seed"})
+    """What all runs of a study have in common, in the form that their identity has: all but method and seed."""
+    method = run.method.model_copy(update={"init_scale": None})  # which would be in the model
+    settings = run.model_copy(update={"method": method}).identity()
+    del settings["method"], settings["seed"]
     # The model stands first, because a message names the first difference, and a task's layout may follow its model.
-    return {"events": EVENTS_VERSION, "model": settings.pop("model"), **settings}
+    return {"identity": IDENTITY_VERSION, "model": settings.pop("model"), **settings}
 
 
 def _arm(run: RunConfig) -> Arm:
@@ -133,10 +133,26 @@ def _seeds(seeds: int | Sequence[int]) -> list[int]:
     return list(range(seeds))
 
 
+def _methods(texts: Sequence[str], task: str) -> list[MethodConfig]:
+    """Of two files of the same name the second is called by the digest of its code as well."""
+    configs: dict[str, MethodConfig] = {}
+    for text in texts:
+        config = method_config(text, task)
+        if config.label in configs and config.parts != configs[config.label].parts:
+            codes = "+".join(part.code for part in config.parts if part.code)
+            config = config.model_copy(update={"label": f"{config.label}@{codes}"})
+        if config.label in configs:
+            raise InputError(f"method {text!r} is given twice; give it once, or with other settings")
+        configs[config.label] = config
+    return list(configs.values())
+
+
 def _detail(config: MethodConfig) -> dict[str, Any]:
+    cards = config.cards
+    own = {key: value for part in config.parts for key, value in part.settings.items()}
     return {
-        "title": config.card,
-        "summary": CARDS[config.card].summary,
+        "title": config.name,
+        "summary": " ".join(card.summary for card in cards),
         "optimizer": config.optimizer.model_dump(),
-        "settings": {**config.settings, "held_out": config.held_out},
+        "settings": {**own, "held_out": config.held_out},
     }

@@ -15,8 +15,8 @@ from grokkit.call_syntax import split_list
 from grokkit.errors import InputError, unknown
 from grokkit.study.plan import Plan, make_plan
 from grokkit.tasks.named import card_of, read_task
-from grokkit.train.catalogue import model_config, task_config
 from grokkit.train.config import EvaluationConfig, RunConfig, TaskConfig, checked
+from grokkit.train.resolve import model_config, task_config
 
 USUAL_METHODS = ("adamw", "grokfast-ema", "grokfast-ma", "grad-norm")
 CLAIMS = ("flops", "steps", "seconds")

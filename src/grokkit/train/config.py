@@ -1,20 +1,31 @@
-"""Everything that determines a run, checked once; its hash is the run's identity."""
+"""Everything that determines a run, checked once; its hash is the run's identity.
+
+Equal configurations have equal identity however they were spelt: settings are complete with their defaults, a number is
+one number whether 2 or 2.0 was typed, and what stands in the place of something else leaves that out. What code ran is
+in it, as a version or a digest; labels and paths are not.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from typing import Annotated, Any, Literal, Self, TypeVar
+import math
+import re
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from grokkit.errors import InputError, unknown
-from grokkit.methods import CARDS
+from grokkit.files import content_of
+from grokkit.methods import MethodCard
 from grokkit.models.card import ModelCard
-from grokkit.registry import find
+from grokkit.registry import Part, made, recall
 from grokkit.tasks.card import TaskCard
 from grokkit.tasks.named import card_of
 from grokkit.train.events import EVENTS_VERSION
+
+IDENTITY_VERSION = 2
+"""Raised when the same configuration gets another identity: folders of an earlier one can be read, and not extended."""
 
 
 class Config(BaseModel):
@@ -23,18 +34,41 @@ class Config(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-class TaskConfig(Config):
-    """A task by its card's name, with all of its settings, and the version of its code if that is not ours; its split.
+class PartConfig(Config):
+    """A part by its name, with all its settings.
+
+    ``settings`` are complete with their defaults. ``code`` stands for what the name means, see
+    :class:`grokkit.registry.Part`. ``text`` is what the registry finds it by in another process; it may be a path of
+    this machine, and is no part of a run's identity.
+    """
+
+    kind: ClassVar[str] = "methods"
+
+    name: str
+    settings: dict[str, Any] = {}
+    code: str = ""
+    text: str = ""
+
+    def part(self) -> Part:
+        """The part itself, in whatever process.
+
+        Raises:
+            InputError: if there is none here, or its code is not what the configuration was made with.
+        """
+        return recall(self.kind, self.text or self.name, self.code)
+
+
+class TaskConfig(PartConfig):
+    """A task and its split.
 
     ``train_fraction`` and ``validation_fraction`` are of all rows; the rest is the test part. Defaults: half
     for training (Grokfast), a tenth for validation, so that tuning never looks at the test part. ``train_size`` is a
     number of training rows in place of a fraction. ``data_dir`` is the folder to read real data from, in place of the
-    installed package. :func:`grokkit.train.catalogue.task_config` makes one from a text.
+    installed package. :func:`grokkit.train.resolve.task_config` makes one from a text.
     """
 
-    name: str
-    settings: dict[str, Any]
-    code: str = ""
+    kind: ClassVar[str] = "tasks"
+
     train_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.5
     validation_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.1
     train_size: Annotated[int, Field(ge=1)] | None = None
@@ -42,19 +76,17 @@ class TaskConfig(Config):
 
     @property
     def card(self) -> TaskCard:
-        return card_of(find("tasks", self.name))
+        return card_of(self.part())
 
 
-class ModelConfig(Config):
-    """A model by its card's name, with all of its settings, and the version of its code if that is not ours."""
+class ModelConfig(PartConfig):
+    """A model; :func:`grokkit.train.resolve.model_config` makes one from a text."""
 
-    name: str
-    settings: dict[str, Any]
-    code: str = ""
+    kind: ClassVar[str] = "models"
 
     @property
     def card(self) -> ModelCard:
-        return find("models", self.name).value
+        return made(self.part(), self.settings)
 
 
 class OptimizerConfig(Config):
@@ -77,18 +109,27 @@ class OptimizerConfig(Config):
 
 
 class MethodConfig(Config):
-    """A method of the catalogue with its settings; ``label`` is how results call it.
+    """A method: its parts in canonical order, and the optimizer; ``label`` is how results call it.
 
     ``init_scale``: of the model under this method, if another than the model's.
     ``held_out``: share of the training rows that no batch has; at least one row, unless it is 0.
     """
 
     label: str
-    card: str
-    settings: dict[str, Any]
+    parts: Annotated[tuple[PartConfig, ...], Field(min_length=1)]
     optimizer: OptimizerConfig
     init_scale: Annotated[float, Field(gt=0)] | None = None
     held_out: Annotated[float, Field(ge=0, lt=1)] = 0.0
+
+    @property
+    def cards(self) -> list[MethodCard]:
+        """Of its parts."""
+        return [made(part.part(), part.settings) for part in self.parts]
+
+    @property
+    def name(self) -> str:
+        """The names of its parts, joined by ``+``."""
+        return "+".join(part.name for part in self.parts)
 
 
 class EvaluationConfig(Config):
@@ -106,20 +147,6 @@ class EvaluationConfig(Config):
     share: Annotated[float, Field(gt=0)] = 0.10
     train_rows: Annotated[int, Field(ge=1)] = 512
     look_rows: Annotated[int, Field(ge=1)] = 128
-
-
-# Settings that came after runs had been kept: without a value they leave a run, and its hash, as it was.
-_LATER = (
-    ("method", "init_scale"),
-    ("task", "train_size"),
-    ("task", "data_dir"),
-    ("target_loss",),
-    ("method", "optimizer", "max_grad_norm"),
-)
-
-# What a method set apart before there was the setting ``held_out``, 0 where it is not named. A run that sets the same
-# apart is the same run, and keeps its hash.
-_HELD_OUT_BEFORE = {"neuralgrok": 0.02}
 
 
 class RunConfig(Config):
@@ -155,7 +182,8 @@ class RunConfig(Config):
     @model_validator(mode="after")
     def _model_and_method_fit(self) -> Self:
         method, optimizer = self.method, self.method.optimizer
-        linear = CARDS[method.card].is_linear and optimizer.optimizer == "sgd" and optimizer.max_grad_norm is None
+        is_linear = all(card.is_linear for card in method.cards)
+        linear = is_linear and optimizer.optimizer == "sgd" and optimizer.max_grad_norm is None
         if not linear and not self.model.card.exact_gradients:
             raise InputError(
                 f"{self.model.name} is trained by inner products of its data, which takes updates linear in the "
@@ -166,19 +194,21 @@ class RunConfig(Config):
             raise InputError(f"{self.model.name} has no init_scale, and {method.label} sets it; leave it out")
         return self
 
+    def identity(self) -> dict[str, Any]:
+        """All that the run depends on, and what its events mean, in one form however it was spelt."""
+        settings = {**self.model_dump(), "model": self.initial_model().model_dump(), "events": EVENTS_VERSION}
+        method, model, task = settings["method"], settings["model"], settings["task"]
+        del method["label"], method["init_scale"]
+        for part in (*method["parts"], model, task):
+            del part["text"]
+            part["settings"] = {key: content_of(value) for key, value in part["settings"].items()}
+        if task["train_size"] is not None:
+            del task["train_fraction"]
+        return _in_one_form(settings)
+
     def hash(self) -> str:
         """Twelve hexadecimal digits that change with anything that changes the run, or what its events mean."""
-        settings = {**self.model_dump(), "events": EVENTS_VERSION}
-        del settings["method"]["label"]
-        for *parts, name in _LATER:
-            within = settings
-            for part in parts:
-                within = within[part]
-            if within[name] is None:
-                del within[name]
-        if self.method.held_out == _HELD_OUT_BEFORE.get(self.method.card, 0.0):
-            del settings["method"]["held_out"]
-        return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
+        return hashlib.sha256(json.dumps(self.identity(), sort_keys=True).encode()).hexdigest()[:12]
 
     def initial_model(self) -> ModelConfig:
         """The model with the scale of initial weights that holds under the method."""
@@ -188,7 +218,26 @@ class RunConfig(Config):
 
     def run_id(self) -> str:
         """A folder name: ``<method>--seed<seed>--<hash>``."""
-        return f"{self.method.card}--seed{self.seed}--{self.hash()}"
+        name = re.sub(r"[^A-Za-z0-9._+]+", "-", self.method.name).strip("-.")
+        return f"{name[:80]}--seed{self.seed}--{self.hash()}"
+
+
+def _in_one_form(value: Any) -> Any:
+    """``value`` with every whole number as an integer, and tuples as lists, as JSON has them."""
+    if isinstance(value, dict):
+        return {key: _in_one_form(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_in_one_form(item) for item in value]
+    return shortest(value)
+
+
+def shortest(value: Any) -> Any:
+    """A whole number as an integer, anything else as it is.
+
+    >>> shortest(2.0), shortest(0.5), shortest(True), shortest(float("inf"))
+    (2, 0.5, True, inf)
+    """
+    return int(value) if isinstance(value, float) and math.isfinite(value) and value == int(value) else value
 
 
 C = TypeVar("C", bound=Config)

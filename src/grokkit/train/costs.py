@@ -15,8 +15,8 @@ from typing import Protocol
 
 from torch import Tensor
 
-from grokkit.methods import CARDS
 from grokkit.train.config import MethodConfig
+from grokkit.train.resolve import acting
 
 
 class Counted(Protocol):
@@ -31,16 +31,15 @@ class Costs:
     """Of the steps of one run. ``model`` is its model, in the form that it has before the method's start."""
 
     def __init__(self, method: MethodConfig, model: Counted) -> None:
-        card = CARDS[method.card]
-        self._method = method
-        self._of_learning = 0 if card.bilevel is None else card.bilevel(**method.settings).flops()
+        self._card, self._settings = acting(method)
+        bilevel = self._card.bilevel
+        self._of_learning = 0 if bilevel is None else bilevel(**self._settings).flops()
         self.reformed(model)
 
     def reformed(self, model: Counted) -> None:
         """Count for ``model`` in the form that it has now: a start gives it other tensors, and merging takes them."""
-        card = CARDS[self._method.card]
         shapes = {name: parameter.shape for name, parameter in model.named_parameters()}
-        self._of_method = 0 if card.flops is None else card.flops(shapes, self._method.settings)
+        self._of_method = 0 if self._card.flops is None else self._card.flops(shapes, self._settings)
         self._model = model
 
     def step(self, rows: int, tokens: int) -> int:

@@ -16,8 +16,8 @@ from itertools import pairwise
 import torch
 
 from grokkit.errors import InputError, unknown
-from grokkit.train.catalogue import default_settings, find_card
 from grokkit.train.config import MethodConfig, RunConfig
+from grokkit.train.resolve import acting, default_settings
 from grokkit.train.setup import build_problem, build_task
 
 OPTIMIZER_SCALARS = ("lr", "wd", "beta1", "beta2", "lr_warmup")
@@ -61,7 +61,7 @@ def plan_groups(
     """
     if not (device != "cpu" if batched is None else batched):
         return [[run] for run in runs]
-    if starting := [run.method.label for run in runs if find_card(run.method.card).start is not None]:
+    if starting := [run.method.label for run in runs if acting(run.method)[0].start is not None]:
         raise InputError(
             f"{starting[0]} begins with weak models of its own, which cannot share a program; take --device cpu"
         )
@@ -83,8 +83,9 @@ def group_key(run: RunConfig) -> str:
     settings["model"]["settings"].pop("init_scale", None)
     for name in OPTIMIZER_SCALARS:
         del settings["method"]["optimizer"][name]
-    for name in method_scalars(run.method):
-        del settings["method"]["settings"][name]
+    scalars = method_scalars(run.method)
+    for part in settings["method"]["parts"]:
+        part["settings"] = {name: value for name, value in part["settings"].items() if name not in scalars}
     if build_task(run.task).groups is not None:  # parts are exact to a group only: their sizes depend on the seed
         parts = build_problem(run).split
         settings["rows"] = [len(parts.train), len(parts.validation), len(parts.test)]
@@ -98,5 +99,6 @@ def group_name(runs: Sequence[RunConfig]) -> str:
 
 def method_scalars(method: MethodConfig) -> tuple[str, ...]:
     """The method's own settings that are plain numbers to it, such as α and λ; a window's size is not."""
-    defaults = default_settings(find_card(method.card))
-    return tuple(n for n, default in defaults.items() if type(default) is float and method.settings[n] is not None)
+    card, settings = acting(method)
+    defaults = default_settings(card)
+    return tuple(n for n, default in defaults.items() if type(default) is float and settings[n] is not None)

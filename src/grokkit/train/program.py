@@ -17,15 +17,14 @@ import torch
 from torch import Tensor
 from torch.func import functional_call, grad, grad_and_value
 
-from grokkit.methods import CARDS
 from grokkit.overwrite import Overwriting
 from grokkit.state import leaves, map_leaves
 from grokkit.tasks import Task
-from grokkit.train.catalogue import transform_settings
 from grokkit.train.config import RunConfig
 from grokkit.train.history import Score
 from grokkit.train.optimizers import OPTIMIZERS, Setting, Settings
 from grokkit.train.plan import OPTIMIZER_SCALARS, method_scalars
+from grokkit.train.resolve import acting, transform_settings
 from grokkit.train.setup import build_clip, build_model, build_transform
 
 _ROWS_AT_ONCE = 2**16  # of all members together, in an evaluation: bounds its memory, costs no speed
@@ -66,10 +65,10 @@ class Program:
         self._task = tasks[0]
         self._inputs = _Table([task.inputs_NT for task in tasks], device)
         self._targets = _Table([task.targets_N for task in tasks], device)
-        self._card = CARDS[first.method.card]
+        self._card, settings = acting(first.method)
         self._optimizer = OPTIMIZERS[first.method.optimizer.optimizer]
         self._clip = build_clip(first.method.optimizer)
-        self._structure = {k: v for k, v in first.method.settings.items() if k not in method_scalars(first.method)}
+        self._structure = {k: v for k, v in settings.items() if k not in method_scalars(first.method)}
         self._scalars = _stack_scalars(configs, device)
         self.state = self._start(configs, models, device)
 
@@ -261,7 +260,7 @@ def _stack_scalars(configs: Sequence[RunConfig], device: torch.device) -> Scalar
     names = method_scalars(configs[0].method)
     return {
         "optimizer": {name: stack([getattr(c.method.optimizer, name) for c in configs]) for name in OPTIMIZER_SCALARS},
-        "method": {name: stack([c.method.settings[name] for c in configs]) for name in names},
+        "method": {name: stack([acting(c.method)[1][name] for c in configs]) for name in names},
     }
 
 

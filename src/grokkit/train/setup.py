@@ -9,15 +9,15 @@ from torch import Tensor, nn
 
 from grokkit.attach import Handle, attach
 from grokkit.errors import InputError
-from grokkit.methods import CARDS, AttachedBilevel, Examples, Lesson, Start
+from grokkit.methods import AttachedBilevel, Examples, Lesson, Start
 from grokkit.methods.clipnorm import clip_norm
 from grokkit.models.card import Model
 from grokkit.registry import parts
 from grokkit.rng import stream
 from grokkit.tasks import Split, Task, split
 from grokkit.train.batches import Batches
-from grokkit.train.catalogue import transform_settings
 from grokkit.train.config import MethodConfig, ModelConfig, OptimizerConfig, RunConfig, TaskConfig
+from grokkit.train.resolve import acting, transform_settings
 from grokkit.transform import GradientTransform
 
 
@@ -86,7 +86,7 @@ def set_apart(method: MethodConfig, train: Tensor, seed: int) -> tuple[Tensor, T
         InputError: if the share leaves no row for the batches, or is 0 for a method that learns from those rows.
     """
     if not method.held_out:
-        card = CARDS[method.card]
+        card, _ = acting(method)
         if card.bilevel is not None:
             raise InputError(
                 f"{card.name}: held_out=0 is not possible: it learns from the rows set apart; "
@@ -140,17 +140,17 @@ def build_clip(config: OptimizerConfig) -> GradientTransform | None:
 
 def build_transform(config: MethodConfig, seed: int) -> GradientTransform | None:
     """The method's gradient transform, if it has one."""
-    card = CARDS[config.card]
-    return None if card.factory is None else card.factory(**transform_settings(card, config.settings, seed))
+    card, settings = acting(config)
+    return None if card.factory is None else card.factory(**transform_settings(card, settings, seed))
 
 
 def attach_method(
     config: MethodConfig, model: nn.Module, optimizer: torch.optim.Optimizer, seed: int
 ) -> tuple[Handle | None, AttachedBilevel | None]:
     """Attach the method's gradient transform, if it has one, and what takes its outer steps, if it learns."""
-    card = CARDS[config.card]
+    card, settings = acting(config)
     if card.bilevel is not None:
-        attached = card.bilevel.attach(model, optimizer, {**config.settings, "seed": seed})
+        attached = card.bilevel.attach(model, optimizer, {**settings, "seed": seed})
         return attached.handle, attached
     transform = build_transform(config, seed)
     return (None if transform is None else attach(optimizer, transform)), None
@@ -158,8 +158,8 @@ def attach_method(
 
 def build_start(config: MethodConfig) -> Start | None:
     """What the method does before the first step, if anything."""
-    card = CARDS[config.card]
-    return None if card.start is None else card.start(**config.settings)
+    card, settings = acting(config)
+    return None if card.start is None else card.start(**settings)
 
 
 def build_lesson(problem: Problem) -> Lesson:

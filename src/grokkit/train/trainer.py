@@ -17,7 +17,7 @@ from torch import Tensor
 
 from grokkit.attach import Handle
 from grokkit.errors import NonFiniteError
-from grokkit.methods import CARDS, AttachedBilevel, Start
+from grokkit.methods import AttachedBilevel, Start
 from grokkit.methods.groktransfer.factorized import embedding_of
 from grokkit.models.matmul import precision
 from grokkit.probe.embedding import probe_embedding
@@ -28,6 +28,7 @@ from grokkit.train.checkpoint import load_checkpoint, save_checkpoint
 from grokkit.train.config import RunConfig
 from grokkit.train.costs import Costs
 from grokkit.train.history import History, Score, Scores
+from grokkit.train.resolve import acting
 from grokkit.train.run import Run
 from grokkit.train.setup import (
     attach_method,
@@ -82,7 +83,7 @@ def train(
                 session.save(checkpoint)
                 saved_at = time.monotonic()
         session.keep_examples()
-    card = CARDS[config.method.card]
+    card, _ = acting(config.method)
     if card.keep is not None and session.handle is not None and session.handle.state is not None:
         history.keep(card.keep(session.handle.state))
     return history.run(peak_bytes())
@@ -243,7 +244,7 @@ class Session:
         return {name: torch.zeros_like(p) if p.grad is None else p.grad for name, p in named}
 
     def _probe_method(self) -> Mapping[str, Mapping[str, list[Any]]]:
-        probe = CARDS[self.config.method.card].probe
+        probe = acting(self.config.method)[0].probe
         if probe is None or self.handle is None or not self.gradients:
             return {}
         return probe(self.handle.state, self.gradients)

@@ -12,8 +12,8 @@ from grokkit.methods.groktransfer.weak import Trial, fill_unseen, parse_weak, va
 from grokkit.methods.lesson import Examples, Lesson
 from grokkit.models import FNN
 from grokkit.tasks import modular_task
-from grokkit.train.catalogue import method_config, model_config, task_config
 from grokkit.train.config import RunConfig
+from grokkit.train.resolve import method_config, model_config, task_config
 from grokkit.train.setup import build_lesson, build_problem
 
 
@@ -245,7 +245,7 @@ def test_in_one_call_on_a_model_of_ones_own():
 
 
 def test_a_merge_at_k_may_be_written_with_an_at():
-    assert method_config("groktransfer-merge@30").settings["merge"] == 30
-    assert method_config("groktransfer-merge").settings["merge"] == 100
+    assert method_config("groktransfer-merge@30").parts[0].settings["merge"] == 30
+    assert method_config("groktransfer-merge").parts[0].settings["merge"] == 100
     with pytest.raises(InputError, match="merge='soon'"):
         method_config("groktransfer-merge@soon")

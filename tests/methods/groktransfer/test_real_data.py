@@ -2,10 +2,11 @@
 
 import pytest
 import torch
+from cards import CARDS
 from torch.utils.flop_counter import FlopCounterMode
 
 from grokkit import InputError, groktransfer, merge_embedding
-from grokkit.methods import CARDS, Examples, Lesson
+from grokkit.methods import Examples, Lesson
 from grokkit.methods.groktransfer.begin import find_embedding
 from grokkit.methods.groktransfer.factorized import embedding_of, transfer_embedding
 from grokkit.methods.groktransfer.ladder import Rule, full_rank, ladder_for, rungs

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import torch
 from amplifiers import amplifier, assert_close, largest, numpy_of, tensors
+from cards import CARDS
 from reference.amplifier import transform as reference
 from torch import nn
 from torch.func import functional_call
 
 from grokkit import InputError, NeuralGrok, attach, grad_norm
-from grokkit.methods import CARDS
 from grokkit.methods.neuralgrok.amplifier import Amplifier, fresh_amplifier, map_amplifier
 from grokkit.methods.neuralgrok.bilevel import learned
 from grokkit.methods.neuralgrok.transform import neuralgrok

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 from amplifiers import amplifier, numpy_of, of, recorded, tensors
+from cards import CARDS
 from faces import FACES, in_place, pure
 from reference.amplifier import transform as reference
 from reference.filters import neuralgrok as reference_steps
 from torch import nn
 
 from grokkit import InputError, attach, chain, clip_norm, grad_norm, masked, neuralgrok
-from grokkit.methods import CARDS
 from grokkit.methods.neuralgrok.amplifier import map_amplifier
 from grokkit.methods.neuralgrok.transform import divergence_from_uniform
 from grokkit.rng import stream

@@ -111,6 +111,7 @@ GROKTRANSFER = MethodCard(
     start=_GrokTransfer,
     flops=_flops,
     smallest=_SMALLEST,
+    files={"weak": ".npz"},
     optimizer=ADAMW.optimizer,
     optimizer_source="the adamw arm's",
     recipes={

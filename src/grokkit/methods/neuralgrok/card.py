@@ -116,6 +116,7 @@ NEURALGROK = MethodCard(
     optimizer_source="the paper's two-operand tasks: Adam with L2 decay 1e-3, β (0.9, 0.98), 10 warm-up steps",
     recipes=ADAM_PAPER.recipes,  # on which the paper has no run
     smallest={"hidden": (8, 6)},
+    files={"amplifier": ""},
     couples=True,
     departures="The outer step comes before the inner step of the same batch and shares its gradient; the published "
     "code takes it after, with a gradient of its own. It uses the learning rate of the moment, warm-up included. An "

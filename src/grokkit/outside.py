@@ -1,0 +1,180 @@
+"""Code from outside the package: how somebody's file is imported, and what tells one version of code from another.
+
+A file is imported under a name made of its digest, from bytes that were digested: what runs is what the digest says,
+and an edited file is another module. The digest covers the file and every module that it imports from its own folder,
+or from its own package where it lies in one.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib
+import json
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import cache
+from importlib.metadata import Distribution, distribution, packages_distributions
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from types import ModuleType
+
+
+def import_file(path: Path) -> tuple[ModuleType, str]:
+    """The module in the file, and the digest of its code. Code that was imported before is not run again."""
+    path = path.resolve()
+    own = own_modules(path)
+    contents = {name: file.read_bytes() for name, file in own.items()}
+    code = digest(contents)
+    name = f"grokkit_file_{code}"
+    if name in sys.modules:
+        return sys.modules[name], code
+    spec = spec_from_file_location(name, path)
+    assert spec is not None
+    module = module_from_spec(spec)
+    sys.modules[name] = module  # before it runs, as `import` does it: dataclasses and pickle look their module up
+    try:
+        with _own_modules_first(path.parent, own):
+            exec(compile(contents[""], str(path), "exec", dont_inherit=True), module.__dict__)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module, code
+
+
+def own_modules(path: Path) -> dict[str, Path]:
+    """The modules that a file imports, directly or not, from its own folder tree: their files by dotted name.
+
+    The file itself goes by the empty name. If it lies in a package, the tree is that of the whole package. Imports are
+    read off the source, those inside functions and ``importlib.import_module("name")`` included. A name of the
+    standard library, or ours, is never a module of the tree.
+    """
+    top = path.parent
+    while (top / "__init__.py").exists():
+        top = top.parent
+    found = {"": path}
+    waiting = [("", path)]
+    while waiting:
+        name, file = waiting.pop()
+        package = name if file.name == "__init__.py" else name.rpartition(".")[0]
+        for wanted in _imports(file, package, is_first=not name):
+            if wanted.partition(".")[0] in {*sys.stdlib_module_names, "grokkit"}:
+                continue
+            for root in dict.fromkeys((path.parent, top)):
+                for dotted, its_file in _files(root, wanted):
+                    if dotted not in found and its_file != path:
+                        found[dotted] = its_file
+                        waiting.append((dotted, its_file))
+    return found
+
+
+def provenance(module: str, registered_by: Distribution | None = None) -> tuple[str, str]:
+    """Where an imported module comes from, in words, and what stands for its code in a run's identity.
+
+    An installed distribution answers with its version, and ours with nothing, for our cards have a ``revision``. An
+    editable distribution, and what lies on the path without one, answers with a digest of its files.
+    """
+    top = module.partition(".")[0]
+    if top == "grokkit":
+        return "grokkit", ""
+    found = registered_by
+    if found is None:
+        names = packages_distributions().get(top)
+        found = distribution(names[0]) if names else None
+    if found is None:
+        return str(_place(top)), digest_of_package(top)
+    origin = f"{found.metadata['Name']} {found.version}"
+    return (f"{origin}, editable", digest_of_package(top)) if _is_editable(found) else (origin, origin)
+
+
+@cache
+def digest_of_package(top: str) -> str:
+    """A digest of all files of an imported package, or of a module and its own modules.
+
+    It is taken once a process, because what the process has imported does not change when the files do.
+    """
+    place = _place(top)
+    if place.is_file():
+        return digest({name: file.read_bytes() for name, file in own_modules(place.resolve()).items()})
+    contents = {}
+    for file in sorted(place.rglob("*")):
+        name = file.relative_to(place)
+        if file.is_file() and not any(part.startswith(".") or part == "__pycache__" for part in name.parts):
+            contents[name.as_posix()] = file.read_bytes()
+    return digest(contents)
+
+
+def digest(contents: Mapping[str, bytes]) -> str:
+    """Twelve hexadecimal digits for contents by name.
+
+    >>> digest({"a": b"1", "b": b""}) == digest({"b": b"", "a": b"1"}) != digest({"a": b"", "b": b"1"})
+    True
+    """
+    each = {name: hashlib.sha256(data).hexdigest() for name, data in contents.items()}
+    return hashlib.sha256(json.dumps(each, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _place(top: str) -> Path:
+    """The folder of an imported package, or the file of a module."""
+    module = sys.modules[top]
+    return Path(next(iter(module.__path__)) if hasattr(module, "__path__") else str(module.__file__))
+
+
+def _is_editable(found: Distribution) -> bool:
+    text = found.read_text("direct_url.json")
+    return text is not None and bool(json.loads(text).get("dir_info", {}).get("editable"))
+
+
+@contextmanager
+def _own_modules_first(folder: Path, own: Mapping[str, Path]) -> Iterator[None]:
+    """Import from ``folder`` before anywhere else, and the modules ``own`` anew.
+
+    Another folder may have a module of the same name, and ours may have been edited since they were imported. No
+    bytecode is written: Python takes it for current if the source has the same size and the same second.
+    """
+    others = {name: sys.modules.pop(name) for name in own if name in sys.modules}
+    writes_no_bytecode = sys.dont_write_bytecode
+    sys.dont_write_bytecode = True
+    sys.path.insert(0, str(folder))
+    importlib.invalidate_caches()
+    try:
+        yield
+    finally:
+        sys.path.remove(str(folder))
+        sys.dont_write_bytecode = writes_no_bytecode
+        for name, module in others.items():
+            if getattr(module, "__file__", None) != str(own[name]):
+                sys.modules[name] = module
+
+
+def _imports(file: Path, package: str, *, is_first: bool) -> Iterator[str]:
+    """Dotted names of what a file may import; of ``from a import b`` both ``a`` and ``a.b``."""
+    try:
+        tree = ast.parse(file.read_bytes(), filename=str(file))
+    except SyntaxError:
+        if is_first:
+            raise
+        return  # perhaps it is never imported; if it is, Python says what is wrong
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            parents = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+            base = ".".join([*parents, *([node.module] if node.module else [])])
+            yield base
+            yield from (f"{base}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Call) and re.search(r"\b(import_module|__import__)$", ast.unparse(node.func)):
+            yield from (a.value for a in node.args if isinstance(a, ast.Constant) and isinstance(a.value, str))
+
+
+def _files(root: Path, wanted: str) -> Iterator[tuple[str, Path]]:
+    """The files under ``root`` that ``import wanted`` runs: of ``a.b`` that of ``a``, then that of ``a.b``."""
+    parts = wanted.split(".")
+    for count in range(1, len(parts) + 1):
+        place = root.joinpath(*parts[:count])
+        for file in (place / "__init__.py", place.with_name(f"{place.name}.py")):
+            if parts[count - 1] and file.is_file():
+                yield ".".join(parts[:count]), file.resolve()
+                break

@@ -1,0 +1,258 @@
+"""From what a user types to configurations, and from a configuration's parts back to cards."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from grokkit.call_syntax import parse_call, show_call, split_list
+from grokkit.errors import InputError, unknown
+from grokkit.files import pinned
+from grokkit.methods import MethodCard
+from grokkit.methods.card import EXCLUSIVE
+from grokkit.registry import find, made, parts
+from grokkit.tasks.named import check_folder, read_task
+from grokkit.train.config import (
+    MethodConfig,
+    ModelConfig,
+    OptimizerConfig,
+    PartConfig,
+    TaskConfig,
+    checked,
+    shortest,
+)
+
+_OF_ANY = ("init_scale", "held_out")  # settings that any method takes, and that are not of its optimizer
+
+
+class _Written(NamedTuple):
+    """A part as somebody wrote it."""
+
+    config: PartConfig
+    card: MethodCard
+    given: dict[str, Any]
+    """What is written and is of the optimizer, or one of :data:`_OF_ANY`."""
+    usual: Mapping[str, Any]
+    """What holds where nothing is written: the card's optimizer, and the task's recipe."""
+    shown: dict[str, Any]
+    """Of its own settings those that are not the default."""
+
+
+def method_config(text: str, task: str = "") -> MethodConfig:
+    """A method, ``name`` or ``name(key=value,...)``, or several joined by ``+``; what is not given has its default.
+
+    Keys are the method's own (the arguments of its factory), the optimizer's (``optimizer``, ``lr``, ``wd``,
+    ``beta1``, ``beta2``, ``lr_warmup``, ``max_grad_norm``), ``init_scale`` for one of the model's that is another
+    than the study's, and ``held_out`` for the share of the training rows set apart. ``name@k`` is short for
+    ``name(merge=k)``. In a composition the optimizer, and its settings, are of the first part that states one.
+
+    Args:
+        text: what was typed.
+        task: the task's spec, e.g. ``mnist:2000``; if the card has a recipe for it, its settings are the defaults.
+
+    Raises:
+        InputError: for an unknown method or setting, a value outside its range, or parts that exclude each other.
+
+    >>> method_config("grokfast-ema(alpha=0.9,wd=0.01)").parts[0].settings["alpha"]
+    0.9
+    >>> method_config("grokfast-ema(wd=1)", "mnist").parts[0].settings
+    {'alpha': 0.8, 'lamb': 0.1, 'start_step': 0}
+    >>> method_config("grokfast-ema+adam-paper(lr=0.01)").label
+    Traceback (most recent call last):
+    grokkit.errors.InputError: adam-paper is an optimizer only, and grokfast-ema has one already; write adam-paper first
+    """
+    written = [_written(piece, task) for piece in split_list(text, "+")]
+    for door in EXCLUSIVE:
+        names = [part.config.name for part in written if door in part.card.doors()]
+        if len(names) > 1:
+            raise InputError(f"{names[0]} and {names[1]} cannot be combined: both are a {door}; take one of them")
+    base = next((part for part in written if part.card.optimizer), written[0])
+    what = base.config.name
+    for part in (part for part in written if part is not base):
+        name = part.config.name
+        if not part.card.doors():
+            raise InputError(f"{name} is an optimizer only, and {what} has one already; write {name} first")
+        if strange := [key for key in part.given if key not in _OF_ANY]:
+            raise InputError(f"{strange[0]}, given with {name}, is the optimizer's, which is {what}'s; write it there")
+    usual = {key: value for key, value in base.usual.items() if key not in _OF_ANY}
+    written_optimizer = {key: value for key, value in base.given.items() if key not in _OF_ANY}
+    optimizer = checked(OptimizerConfig, what, **{**usual, **written_optimizer})
+    of_any = {key: _of_any(written, key) for key in _OF_ANY}
+    config = checked(
+        MethodConfig,
+        what,
+        label="",
+        parts=[part.config for part in _in_order(written, lambda part: part.config.name)],
+        optimizer=optimizer,
+        **{key: value for key, (value, _) in of_any.items()},
+    )
+    changed = _changed(checked(OptimizerConfig, what, **usual), optimizer)
+    changed |= {key: getattr(config, key) for key, (value, default) in of_any.items() if value != default}
+    calls = []
+    for part in _in_order(written, lambda part: (part is not base, bool(part.card.optimizer), part.config.name)):
+        shown = {**part.shown, **(changed if part is base else {})}
+        calls.append(show_call(part.config.name, {key: shortest(value) for key, value in shown.items()}))
+    return config.model_copy(update={"label": "+".join(calls)})
+
+
+def _written(text: str, task: str) -> _Written:
+    name, given = text, {}
+    if not any(text in getattr(part.value, "aliases", ()) for part in parts("methods").values()):
+        name, given = parse_call(text)
+    name, at, step = name.partition("@")
+    if at and "merge" in given:
+        raise InputError(f"{text!r} gives merge twice; write @{step}, or merge={given['merge']}")
+    if at:
+        given["merge"] = int(step) if step.isdecimal() else step
+    part = find("methods", name)
+    card = made(part, given)
+    arguments = inspect.signature(part.value).parameters if not isinstance(part.value, MethodCard) else {}
+    asked = {name: given.get(name) if p.default is p.empty else p.default for name, p in arguments.items()}
+    defaults = {**asked, **default_settings(card)}
+    known = [*defaults, *OptimizerConfig.model_fields, *_OF_ANY]
+    for key in given:
+        if key not in known:
+            raise unknown(f"setting of {part.name}", key, known)
+    recipe = card.recipes.get(task.partition(":")[0].strip())
+    chosen = dict(recipe.settings) if recipe else {}
+    usual = {key: _like(chosen.get(key, value), value) for key, value in defaults.items()}
+    own = {key: _like(given.get(key, value), value) for key, value in usual.items()}
+    _check(card, own)
+    for key, ending in card.files.items():
+        if isinstance(own[key], str) and own[key].endswith(ending):
+            own[key] = pinned(own[key])
+    others = {key: value for key, value in {**card.optimizer, **chosen}.items() if key not in own}
+    return _Written(
+        config=PartConfig(name=part.name, settings=own, code=part.code, text=part.text),
+        card=card,
+        given={key: value for key, value in given.items() if key not in own},
+        usual={"held_out": card.held_out, **others},
+        shown={key: given.get(key, own[key]) for key in own if own[key] != usual[key]},
+    )
+
+
+def _of_any(written: Sequence[_Written], key: str) -> tuple[Any, Any]:
+    """The value of a setting that any part takes, and what it would be if nobody had written it."""
+    given = [part for part in written if key in part.given]
+    if len(given) > 1:
+        raise InputError(f"{key} is given twice, by {given[0].config.name} and {given[1].config.name}; give it once")
+    usual = [part.usual[key] for part in written if part.usual.get(key)]
+    default = usual[0] if usual else (0.0 if key == "held_out" else None)
+    return (given[0].given[key] if given else default), default
+
+
+def _changed(usual: OptimizerConfig, now: OptimizerConfig) -> dict[str, Any]:
+    before = usual.model_dump()
+    return {key: value for key, value in now.model_dump().items() if value != before[key]}
+
+
+def _in_order(written: Sequence[_Written], key: Callable[[_Written], Any]) -> list[_Written]:
+    """Parts that share a door in the order written, and others as ``key`` says.
+
+    ``zero-head+grokfast-ema`` and ``grokfast-ema+zero-head`` are the same method, ``clip-only+grokfast-ema`` and
+    ``grokfast-ema+clip-only`` are not. Again and again the least is taken of those that share no door with one
+    written before them. By name this is the order in a configuration. A label has the part with the optimizer in
+    front, so that reading it gives the same method again.
+    """
+    left, ordered = list(written), []
+    while left:
+        free = [
+            part
+            for index, part in enumerate(left)
+            if not any(part.card.doors() & other.card.doors() for other in left[:index])
+        ]
+        chosen = min(free, key=key)
+        left = [part for part in left if part is not chosen]
+        ordered.append(chosen)
+    return ordered
+
+
+def acting(method: MethodConfig) -> tuple[MethodCard, dict[str, Any]]:
+    """The card, and the settings, of the one part that does something beside the optimizer; else of the first.
+
+    Raises:
+        InputError: if several do, or a part's code has changed since the configuration was made.
+    """
+    cards = [(card, part.settings) for card, part in zip(method.cards, method.parts, strict=True)]
+    active = [pair for pair in cards if pair[0].doors()]
+    if len(active) > 1:
+        names = " and ".join(card.name for card, _ in active)
+        raise InputError(f"{method.label}: {names} cannot be trained together yet; give all but one a study of its own")
+    return (active or cards)[0]
+
+
+def find_card(name: str) -> MethodCard:
+    """The card called ``name``, or the one that has it as an alias, or that the function of that name makes."""
+    return made(find("methods", name), {})
+
+
+def default_settings(card: MethodCard) -> dict[str, Any]:
+    """The method's own settings and their defaults: what its transform is made with, how it learns and starts."""
+    own = {**_defaults(card.factory), **_defaults(card.bilevel), **_defaults(card.start)}
+    return {**own, **card.presets}
+
+
+def transform_settings(card: MethodCard, settings: Mapping[str, Any], seed: int) -> dict[str, Any]:
+    """Those of ``settings`` that are of the card's transform, and the run's ``seed`` if it takes one."""
+    assert card.factory is not None
+    own = {name: settings[name] for name in _defaults(card.factory)}
+    return {**own, "seed": seed} if "seed" in inspect.signature(card.factory).parameters else own
+
+
+def _check(card: MethodCard, settings: Mapping[str, Any]) -> None:
+    """Make the method once with these settings, so that its own checks run now."""
+    if card.factory is not None:
+        card.factory(**transform_settings(card, settings, seed=0))
+    for kind in (card.bilevel, card.start):
+        if kind is not None:
+            kind(**settings)
+
+
+def _like(value: Any, default: Any) -> Any:
+    """A number in one form: as a float where the default is one, else whole numbers as integers; a list as a tuple."""
+    if isinstance(value, list):
+        return tuple(value)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return value
+    if not isinstance(default, float):
+        return shortest(value)
+    try:
+        return float(value) + 0.0  # -0.0 is 0.0
+    except OverflowError:  # an integer beyond all floats, which the method refuses
+        return value
+
+
+def _defaults(function: Callable[..., Any] | None) -> dict[str, Any]:
+    """The arguments of ``function`` that have a default, but for ``seed``, which is the run's, and those by name only,
+    which say where a state is kept."""
+    parameters = {} if function is None else inspect.signature(function).parameters
+    settings = {name: p for name, p in parameters.items() if p.kind is not p.KEYWORD_ONLY and name != "seed"}
+    return {name: p.default for name, p in settings.items() if p.default is not p.empty}
+
+
+def model_config(text: str) -> ModelConfig:
+    """A model with settings, e.g. ``decoder`` or ``fnn(width=256,init_scale=0.1)``; those not given have the defaults.
+
+    Raises:
+        InputError: for an unknown model or setting, or a value outside its range.
+    """
+    name, given = parse_call(text)
+    part = find("models", name)
+    return ModelConfig(name=part.name, settings=made(part, given).settings(given), code=part.code, text=part.text)
+
+
+def task_config(text: str, model: ModelConfig | None = None, **split: Any) -> TaskConfig:
+    """A task with settings and its split, e.g. ``mul:97``, ``'a*b mod 97(layout=operands-first,b=1)'`` or ``mnist``.
+
+    Args:
+        text: what was typed, see :mod:`grokkit.tasks.named`.
+        model: whose card may have settings of the task that it takes unless told.
+        split: the other fields of :class:`TaskConfig`.
+
+    Raises:
+        InputError: for an unknown task or setting, a value outside its range, or a folder for a task without data.
+    """
+    part, settings = read_task(text, {} if model is None else model.card.task)
+    check_folder(part, text, split.get("data_dir"))
+    return checked(TaskConfig, "task", name=part.name, settings=settings, code=part.code, text=part.text, **split)

@@ -1,0 +1,289 @@
+"""Names become parts: built in, from entry points, from files and from modules; and code is told from changed code."""
+
+import importlib.metadata
+import json
+import sys
+
+import pytest
+
+from grokkit import registry
+from grokkit.errors import InputError
+from grokkit.methods import MethodCard
+from grokkit.outside import import_file, own_modules
+from grokkit.registry import broken, find, made, parts, recall
+
+CARD = """
+from grokkit.methods import MethodCard
+from grokkit.transform import GradientTransform
+
+def sign(strength: float = 1.0):
+    def init(params):
+        return ()
+    def update(grads, state, params):
+        return {name: strength * g.sign() for name, g in grads.items()}, state
+    return GradientTransform(init, update)
+
+CARD = MethodCard(
+    name="sign", summary="The sign of each entry.", hooks=("gradient",), equations="g' = s·sign(g)", cost="a pass",
+    optimizer={"optimizer": "adamw", "lr": 1e-3, "wd": 0.1}, optimizer_source="made up", factory=sign,
+)
+"""
+
+
+@pytest.fixture
+def registered_anew():
+    """What a test adds to the path is found, and forgotten again."""
+    registry._registered.cache_clear()
+    before = set(sys.modules)
+    yield
+    registry._registered.cache_clear()
+    for name in set(sys.modules) - before:
+        del sys.modules[name]
+
+
+@pytest.fixture
+def installed(tmp_path, monkeypatch, registered_anew):
+    """Install a distribution of one module: its metadata lie beside it on the path, as pip leaves them."""
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def install(name, source, points, *, version="1.0", editable=False):
+        (tmp_path / f"{name}.py").write_text(source)
+        info = tmp_path / f"{name}-{version}.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+        (info / "top_level.txt").write_text(f"{name}\n")
+        (info / "entry_points.txt").write_text("[grokkit.methods]\n" + "".join(f"{p}\n" for p in points))
+        if editable:
+            (info / "direct_url.json").write_text(json.dumps({"url": "file:///x", "dir_info": {"editable": True}}))
+        importlib.invalidate_caches()
+
+    return install
+
+
+def test_every_built_in_card_is_found_by_looking():
+    found = parts("methods")
+    assert {"adamw", "gd", "grokfast-ema", "grokfast-ma", "neuralgrok", "groktransfer", "clip-only"} <= found.keys()
+    assert all(isinstance(part.value, MethodCard) and name == part.value.name for name, part in found.items())
+    assert {(part.origin, part.code) for part in found.values() if part.origin == "grokkit"} == {("grokkit", "")}
+
+
+def test_an_alias_finds_the_card():
+    assert find("methods", "adamw-lr×(1+λ)").name == "adamw-lr-scaled"
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("grokfast-em", "unknown method 'grokfast-em'; did you mean 'grokfast-ema'"),
+        ("nowhere.py:CARD", "there is no file nowhere.py; .*module:NAME"),
+        ("a+b.py:CARD", r"a\+b.py has one of \+ , \( \) = in it, .*; use module:NAME"),
+        ("no.such.module:CARD", "cannot import no.such.module: ModuleNotFoundError: No module named 'no'"),
+        ("grokkit.rng:CARD", "grokkit.rng has no CARD, nor any MethodCard; write e.g. CARD = MethodCard"),
+        ("grokkit.methods.baselines:ADAM", "unknown name in grokkit.methods.baselines 'ADAM'; did you mean 'ADAMW'"),
+        ("grokkit.methods:__all__", "__all__ in grokkit.methods is a list; it must be a MethodCard, or a function"),
+        ("mul:97", "unknown method 'mul:97'"),
+    ],
+)
+def test_what_is_not_there_is_one_line(name, message):
+    with pytest.raises(InputError, match=message) as caught:
+        find("methods", name)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_s_part_has_the_file_s_name_and_not_its_path(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    for folder in (tmp_path, tmp_path / "elsewhere"):
+        (folder / "ideas.py").write_text(CARD)
+    one, other = (find("methods", f"{folder}/ideas.py:CARD") for folder in (tmp_path, tmp_path / "elsewhere"))
+    assert one.name == other.name == "ideas.py:CARD"
+    assert one.code == other.code != ""
+    assert one.origin == str(tmp_path / "ideas.py")
+    assert recall("methods", one.text, one.code).value is one.value
+
+
+def test_the_working_directory_does_not_matter_for_what_is_found_again(tmp_path, monkeypatch):
+    (tmp_path / "ideas.py").write_text(CARD)
+    monkeypatch.chdir(tmp_path)
+    part = find("methods", "ideas.py:CARD")
+    monkeypatch.chdir("/")
+    assert recall("methods", part.text, part.code).value is part.value
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("def CARD(:", "SyntaxError"),
+        (
+            "import nothing_of_the_kind",
+            "ModuleNotFoundError: No module named 'nothing_of_the_kind' .line 1 of ideas.py",
+        ),
+        ("x = 1\nx.y\n", "AttributeError: .* .line 2 of ideas.py"),
+    ],
+)
+def test_a_file_that_cannot_be_imported_is_one_line(tmp_path, source, message):
+    (tmp_path / "ideas.py").write_text(source)
+    before = set(sys.modules)
+    with pytest.raises(InputError, match=f"cannot import .*ideas.py: {message}") as caught:
+        find("methods", f"{tmp_path}/ideas.py:CARD")
+    assert "\n" not in str(caught.value)
+    assert set(sys.modules) - before == set(), "nothing half imported is left"
+
+
+def test_an_edited_file_is_another_module_and_another_code(tmp_path):
+    path = tmp_path / "ideas.py"
+    path.write_text("x = 1\n")
+    first, code = import_file(path)
+    path.write_text("x = 2\n")  # of the same length and within the same second: what bytecode is not told apart by
+    second, other = import_file(path)
+    assert (first.x, second.x) == (1, 2)
+    assert code != other
+    path.write_text("x = 1\n")
+    assert import_file(path) == (first, code), "and the first one again is not run again"
+
+
+@pytest.mark.parametrize(
+    ("imports", "helper"),
+    [
+        ("import helper", "helper.py"),
+        ("from helper import y", "helper.py"),
+        ("def later():\n    import helper", "helper.py"),
+        ("from lib.deep import y", "lib/deep.py"),
+        ("from lib import deep", "lib/deep.py"),
+        ("import lib.deep", "lib/__init__.py"),
+        ("import lib.through", "lib/deep.py"),
+        ("import lib.relative", "lib/deep.py"),
+        ("import importlib; importlib.import_module('lib.deep')", "lib/deep.py"),
+    ],
+)
+def test_a_module_beside_it_counts_and_others_do_not(tmp_path, imports, helper, registered_anew):
+    (tmp_path / "lib").mkdir()
+    for name in ("helper.py", "lib/__init__.py", "lib/deep.py", "unused.py"):
+        (tmp_path / name).write_text("y = 1\n")
+    (tmp_path / "lib/through.py").write_text("import lib.deep\n")
+    (tmp_path / "lib/relative.py").write_text("from .deep import y\n")
+    path = tmp_path / "ideas.py"
+    path.write_text(f"import random, numpy\n{imports}\n")
+    first, code = import_file(path)
+    (tmp_path / "unused.py").write_text("y = 2\n")
+    assert import_file(path) == (first, code)
+    (tmp_path / helper).write_text("y = 2\n")
+    assert import_file(path)[1] != code
+    assert tmp_path / helper in own_modules(path).values()
+
+
+def test_an_edited_module_beside_it_is_read_anew(tmp_path, registered_anew):
+    (tmp_path / "helper.py").write_text("y = 1\n")
+    path = tmp_path / "ideas.py"
+    path.write_text("from helper import y\n")
+    first, _ = import_file(path)
+    (tmp_path / "helper.py").write_text("y = 2\n")
+    second, _ = import_file(path)
+    assert (first.y, second.y) == (1, 2)
+
+
+def test_two_folders_have_modules_of_the_same_name(tmp_path, registered_anew):
+    found = []
+    for number in (1, 2):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        (folder / "helper.py").write_text(f"y = {number}\n")
+        (folder / "ideas.py").write_text("from helper import y\n")
+        found.append(import_file(folder / "ideas.py")[0].y)
+    assert found == [1, 2]
+    assert str(tmp_path / "1") not in sys.path
+
+
+def test_a_file_in_a_package_counts_what_it_imports_of_the_package(tmp_path):
+    package = tmp_path / "mypkg" / "sub"
+    package.mkdir(parents=True)
+    for name in ("mypkg/__init__.py", "mypkg/other.py", "mypkg/sub/__init__.py"):
+        (tmp_path / name).write_text("")
+    (package / "ideas.py").write_text("from mypkg.other import x\n")
+    assert set(own_modules(package / "ideas.py")) == {"", "mypkg", "mypkg.other"}
+
+
+def test_a_function_is_called_with_the_settings_that_are_its_arguments(tmp_path):
+    source = (
+        CARD + "\nfrom dataclasses import replace\ndef make(name, summary='-'):\n    return replace(CARD, name=name)\n"
+    )
+    (tmp_path / "ideas.py").write_text(source + "def nothing():\n    return 3\n")
+    part = find("methods", f"{tmp_path}/ideas.py:make")
+    assert made(part, {"name": "x", "lr": 1}).name == "x"
+    with pytest.raises(InputError, match=r"ideas.py:make needs name; write ideas.py:make\(name=...\)"):
+        made(part, {})
+    with pytest.raises(InputError, match="ideas.py:nothing returns a int; it must return a MethodCard"):
+        made(find("methods", f"{tmp_path}/ideas.py:nothing"), {})
+
+
+def test_an_installed_distribution_answers_with_its_version(installed):
+    installed("signs", CARD, ["sign-step = signs:CARD"])
+    part = parts("methods")["sign-step"]
+    assert (part.name, part.value.name, part.origin, part.code) == ("sign-step", "sign", "signs 1.0", "signs 1.0")
+    assert find("methods", "sign-step") is part
+    by_module = find("methods", "signs:CARD")
+    assert (by_module.name, by_module.value, by_module.code) == ("signs:CARD", part.value, "signs 1.0")
+
+
+def test_an_editable_distribution_answers_with_a_digest_of_its_files(installed, tmp_path):
+    installed("editables", CARD, ["sign-step = editables:CARD"], editable=True)
+    part = find("methods", "sign-step")
+    assert part.origin == "editables 1.0, editable"
+    assert part.code == import_file(tmp_path / "editables.py")[1]
+
+
+def test_a_module_on_the_path_without_a_distribution_answers_with_a_digest(tmp_path, monkeypatch, registered_anew):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "loose_package").mkdir()
+    (tmp_path / "loose_package/__init__.py").write_text("")
+    (tmp_path / "loose_package/ideas.py").write_text(CARD)
+    part = find("methods", "loose_package.ideas:CARD")
+    assert (part.origin, len(part.code)) == (str(tmp_path / "loose_package"), 12)
+
+
+@pytest.mark.parametrize(
+    ("source", "point", "why"),
+    [
+        ("import nothing_of_the_kind", "odd = broken_one:CARD", "cannot import broken_one: ModuleNotFoundError"),
+        ("raise SystemExit(3)", "odd = broken_one:CARD", "cannot import broken_one: SystemExit"),
+        ("CARD = 3", "odd = broken_one:CARD", "CARD in broken_one is a int; it must be a MethodCard"),
+        ("", "odd = broken_one:CARD", "broken_one has no CARD"),
+        (CARD, "adamw = broken_one:CARD", "that name is grokkit's already"),
+    ],
+)
+def test_a_broken_entry_point_is_a_line_and_harms_nobody(installed, source, point, why):
+    installed("broken_one", source, [point])
+    name = point.split()[0]
+    assert "grokfast-ema" in parts("methods")
+    assert find("methods", "adamw").origin == "grokkit"
+    assert broken("methods")[name].startswith(f"method {name!r} of broken_one 1.0 (broken_one:CARD) cannot be used: ")
+    assert why in broken("methods")[name]
+    assert "\n" not in broken("methods")[name]
+    if name == "odd":
+        with pytest.raises(InputError, match="method 'odd' of broken_one 1.0"):
+            find("methods", "odd")
+
+
+def test_a_raised_revision_is_another_code(monkeypatch):
+    from dataclasses import replace
+
+    from grokkit.methods import baselines
+
+    registry._built_in.cache_clear()
+    monkeypatch.setattr(baselines, "GD", replace(baselines.GD, name="gd-again", revision=2))
+    try:
+        assert find("methods", "gd-again").code == "revision 2"
+    finally:
+        registry._built_in.cache_clear()
+        registry._registered.cache_clear()
+
+
+def test_other_code_than_planned_is_refused(tmp_path):
+    path = tmp_path / "ideas.py"
+    path.write_text(CARD)
+    part = find("methods", f"{path}:CARD")
+    path.write_text(CARD.replace("1.0", "2.0"))
+    recall.__globals__["_same"].cache_clear()
+    with pytest.raises(InputError, match="ideas.py:CARD is not what it was when this run was planned"):
+        recall("methods", part.text, part.code)
+    with pytest.raises(InputError, match="adamw is not what it was"):
+        recall("methods", "adamw", "revision 1")
