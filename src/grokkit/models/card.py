@@ -62,7 +62,7 @@ class ModelCard:
 
     Attributes:
         name: what the command line calls it, e.g. ``fnn``.
-        reads: the kinds of inputs that it can be trained on, see :class:`TaskShape`.
+        reads: the kinds of inputs that it can be trained on, see :class:`TaskShape`; empty for any.
         build: makes the module from ``task``, a :class:`TaskShape`, and, by name, its settings, which are its other
             arguments, each with a default. PyTorch's global generator is seeded, and restored afterwards. A setting
             ``init_scale`` can be set by a method as well.
@@ -72,6 +72,7 @@ class ModelCard:
         weak: settings whose default is another one where it serves as GrokTransfer's weak model.
         exact_gradients: False for a model whose ``backward()`` gives the gradients of other coordinates than its
             parameters. Only updates that are linear in the gradients train it, and it has no tangent kernel.
+        stackable: whether runs of it can share a program: not of somebody's own network, which may draw at random.
         revision: raised when what it computes changes, so that no earlier result answers for it.
     """
 
@@ -83,6 +84,7 @@ class ModelCard:
     task: Mapping[str, Any] = field(default_factory=dict)
     weak: Mapping[str, Any] = field(default_factory=dict)
     exact_gradients: bool = True
+    stackable: bool = True
     revision: int = 0
 
     def settings(self, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -93,13 +95,17 @@ class ModelCard:
         """
         return complete(self.name, self.build, given, leave=("task",))
 
+    def can_read(self, kind: str) -> bool:
+        """Whether it can be trained on inputs of that kind."""
+        return not self.reads or kind in self.reads
+
     def make(self, task: TaskShape, settings: Mapping[str, Any], seed: int) -> Model:
         """The module with initial weights drawn from ``seed``, as :func:`torch.manual_seed` takes it.
 
         Raises:
             InputError: for a task whose inputs it does not read, or settings that do not go together.
         """
-        if task.kind not in self.reads:
+        if not self.can_read(task.kind):
             raise InputError(f"{self.name} reads {' or '.join(self.reads)}, and this task's inputs are {task.kind}")
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)

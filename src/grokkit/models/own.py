@@ -8,23 +8,35 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
 
 from grokkit.errors import InputError
 from grokkit.models.card import ModelCard, TaskShape
+from grokkit.registry import Part
+
+
+@dataclass(frozen=True, kw_only=True)
+class OwnShape(TaskShape):
+    """Of a problem that has a network of its own; ``model`` makes it."""
+
+    model: Callable[..., nn.Module]
 
 
 def build(task: TaskShape) -> nn.Module:
     """What the problem's ``model`` makes."""
-    if task.own is None:
+    if not isinstance(task, OwnShape):
         raise InputError("--model own is the network of a problem of your own, and this task has none; leave it out")
-    return called(task.own)(task)
+    return called(task.model)(task)
 
 
 def called(function: Callable[..., nn.Module]) -> Callable[..., nn.Module]:
-    """``function`` as a card's ``build``: its arguments are the settings, and ``task`` is given to it if it has it."""
+    """``function`` as a card's ``build``: its arguments are the settings, and ``task`` is given to it if it has it.
+
+    It returns a module, or a card that makes one.
+    """
     try:
         takes_task = "task" in inspect.signature(function).parameters
     except (TypeError, ValueError):  # a builtin's, which takes none
@@ -32,14 +44,23 @@ def called(function: Callable[..., nn.Module]) -> Callable[..., nn.Module]:
 
     @functools.wraps(function)
     def build(task: TaskShape, **settings: Any) -> nn.Module:
-        return function(task=task, **settings) if takes_task else function(**settings)
+        made = function(task=task, **settings) if takes_task else function(**settings)
+        return made.build(task) if isinstance(made, ModelCard) else made
 
     return build
 
 
-def card_of_function(name: str, function: Callable[..., nn.Module]) -> ModelCard:
-    """A card for a function that makes a module, such as ``nets.py:build``."""
-    return ModelCard(name=name, reads=(), build=called(function), summary=inspect.getdoc(function) or "")
+def card_of(part: Part) -> ModelCard:
+    """The card of a registered model, or one for a function that makes a module, such as ``nets.py:build``."""
+    if isinstance(part.value, ModelCard):
+        return part.value
+    return ModelCard(name=part.name, reads=(), build=called(part.value), stackable=False)
 
 
-CARD = ModelCard(name="own", reads=(), build=build, summary="the network that a problem of your own brings along")
+CARD = ModelCard(
+    name="own",
+    reads=(),
+    build=build,
+    summary="the network that a problem of your own brings along",
+    stackable=False,
+)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -66,7 +66,8 @@ def make_plan(
     """
     numbers = _seeds(seeds)
     spec = settings["task"].name
-    configs = _methods(methods, spec)
+    usual = settings["task"].card.optimizer
+    configs = _methods(methods, spec, usual)
     runs = tuple(
         checked(RunConfig, "compare", method=method, seed=seed, **settings) for seed in numbers for method in configs
     )
@@ -93,7 +94,7 @@ def make_plan(
     }
 
     def named(text: str | None) -> Arm | None:
-        return None if text is None else _arm(first.model_copy(update={"method": method_config(text, spec)}))
+        return None if text is None else _arm(first.model_copy(update={"method": method_config(text, spec, usual)}))
 
     return Plan(runs, question, study, baseline=named(baseline), primary=named(primary))
 
@@ -133,11 +134,11 @@ def _seeds(seeds: int | Sequence[int]) -> list[int]:
     return list(range(seeds))
 
 
-def _methods(texts: Sequence[str], task: str) -> list[MethodConfig]:
+def _methods(texts: Sequence[str], task: str, usual: Mapping[str, Any]) -> list[MethodConfig]:
     """Of two files of the same name the second is called by the digest of its code as well."""
     configs: dict[str, MethodConfig] = {}
     for text in texts:
-        config = method_config(text, task)
+        config = method_config(text, task, usual)
         if config.label in configs and config.parts != configs[config.label].parts:
             codes = "+".join(part.code for part in config.parts if part.code)
             config = config.model_copy(update={"label": f"{config.label}@{codes}"})

@@ -14,7 +14,7 @@ from typing import Annotated, Any, NamedTuple
 from grokkit.call_syntax import split_list
 from grokkit.errors import InputError, unknown
 from grokkit.study.plan import Plan, make_plan
-from grokkit.tasks.named import card_of, read_task
+from grokkit.tasks.named import read_task, usual_of
 from grokkit.train.config import EvaluationConfig, RunConfig, TaskConfig, checked
 from grokkit.train.resolve import model_config, task_config
 
@@ -111,7 +111,7 @@ class Question:
 
     def of_all_runs(self) -> dict[str, Any]:
         """The fields of :class:`RunConfig` that all runs share, the task's and the model's defaults filled in."""
-        usual = card_of(read_task(self.task)[0])
+        usual = usual_of(*read_task(self.task))
         if self.target is not None and usual.target_loss is not None:
             raise InputError(
                 f"{self.task} has no accuracy; leave --target out, and give --target-loss, e.g. {usual.target_loss}"
@@ -132,7 +132,7 @@ class Question:
             "budget": self.budget,
             "batch_size": _batch_size(self.batch_size or usual.batch_size or model.card.batch_size or "full"),
             "remainder": self.remainder,
-            "target": _or_else(self.target, _of_a_run("target")),
+            "target": _or_else(self.target, _or_else(usual.target, _of_a_run("target"))),
             "target_loss": _or_else(self.target_loss, usual.target_loss),
             "sustain": self.sustain,
             "after": self.after,

@@ -11,19 +11,18 @@ and ``score(outputs, batch)``.
 from __future__ import annotations
 
 import hashlib
-import inspect
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.utils.data import ConcatDataset, DataLoader, Dataset, TensorDataset, default_collate
 
 from grokkit.errors import InputError
-from grokkit.models.card import TaskShape
+from grokkit.models.own import OwnShape
 from grokkit.rng import stream
 from grokkit.tasks.task import Split, Task
 
@@ -50,8 +49,8 @@ class Problem:
         data: a pair of tensors (inputs, targets), rows first; a map-style ``Dataset``; :class:`Splits` of these; or a
             function of the seed that returns one of them. Without ``Splits``, half of the rows are for training and a
             tenth for validation, drawn by the seed.
-        model: makes the module, under the run's seed; ``task=`` is given to it, a
-            :class:`grokkit.models.card.TaskShape`, if it has that parameter.
+        model: makes the module, under the run's seed; ``task=`` is given to it, a :class:`grokkit.models.TaskShape`, if
+            it has that parameter.
         loss: (outputs, targets) → the mean over rows, a scalar.
         score: (outputs, targets) → bool, one a row; None where nothing is right or wrong: the target is a loss then.
         batch_size: rows a step; None for full batches. Default 128.
@@ -95,6 +94,10 @@ class Problem:
             )
         if self.workers < 0:
             raise InputError(f"problem {self.name!r}: workers={self.workers} is not possible: at least 0")
+
+    def __call__(self) -> Problem:
+        """Itself, so that a problem serves wherever a function that returns one does."""
+        return self
 
     def task(self, seed: int) -> OwnTask:
         """The problem on the data of a seed.
@@ -160,17 +163,21 @@ class OwnTask(Task):
 
     problem: Problem
     source: Source
-    parts: Split | None
     row_shape: tuple[int, ...]
     device: torch.device | None = None
 
-    is_table = False
+    is_table: ClassVar[bool] = False
 
     @property
-    def shape(self) -> TaskShape:
-        tokens, features = self.row_shape[0] if self.row_shape else 1, self.row_shape[-1] if self.row_shape else 1
-        return TaskShape(
-            kind=self.inputs, tokens=tokens, features=features, vocabulary=self.vocabulary, classes=self.classes
+    def shape(self) -> OwnShape:
+        first, *_, last = self.row_shape if len(self.row_shape) > 1 else (*self.row_shape, 1, 1)[:1] * 2
+        return OwnShape(
+            kind=self.inputs,
+            tokens=first,
+            features=last,
+            vocabulary=self.vocabulary,
+            classes=self.classes,
+            model=self.problem.model,
         )
 
     @property
@@ -178,10 +185,11 @@ class OwnTask(Task):
         return self.problem.score is not None
 
     @property
-    def rows_at_once(self) -> int:
+    def rows_at_once(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
         return self.problem.batch_size or ROWS_AT_ONCE
 
     def on(self, device: torch.device) -> OwnTask:
+        """The task whose batches are put on ``device``."""
         return replace(self, device=device)
 
     def batch(self, rows_B: Tensor) -> tuple[Any, Any]:
@@ -255,15 +263,6 @@ def moved(batch: Any, device: torch.device) -> Any:
     if isinstance(batch, tuple | list):
         return type(batch)(moved(value, device) for value in batch)
     return batch
-
-
-def make_model(model: Callable[..., nn.Module], shape: TaskShape) -> nn.Module:
-    """Call ``model``, with ``task=`` if it has that parameter."""
-    try:
-        takes_task = "task" in inspect.signature(model).parameters
-    except (TypeError, ValueError):
-        takes_task = False
-    return model(task=shape) if takes_task else model()
 
 
 def _source(problem: Problem, data: Any) -> tuple[Source, Split | None]:

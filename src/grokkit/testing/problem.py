@@ -17,8 +17,9 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from grokkit.errors import InputError
+from grokkit.models.own import build
 from grokkit.rng import stream
-from grokkit.tasks.problem import OwnTask, Problem, feed_digest, make_model
+from grokkit.tasks.problem import OwnTask, Problem, feed_digest
 from grokkit.tasks.task import Split, split
 
 FEW_ROWS = 64
@@ -74,7 +75,7 @@ class _Bench:
     def model(self) -> nn.Module:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(stream(self.seed, "init").initial_seed())
-            return make_model(self.problem.model, self.task.shape)
+            return build(self.task.shape)
 
     def batch(self, most: int | None = None) -> tuple[Any, Any]:
         size = self.problem.batch_size or self.task.rows_at_once

@@ -12,9 +12,11 @@ from grokkit.errors import InputError
 from grokkit.methods import AttachedBilevel, Examples, Lesson, Start
 from grokkit.methods.clipnorm import clip_norm
 from grokkit.models.card import Model
+from grokkit.models.own import card_of
 from grokkit.registry import parts
 from grokkit.rng import stream
 from grokkit.tasks import Split, Task, split
+from grokkit.tasks.problem import Problem as OwnProblem
 from grokkit.train.batches import Batches
 from grokkit.train.config import MethodConfig, ModelConfig, OptimizerConfig, RunConfig, TaskConfig
 from grokkit.train.resolve import acting, transform_settings
@@ -41,8 +43,10 @@ class Problem:
     test_look: Tensor
 
 
-def build_task(config: TaskConfig) -> Task:
-    return config.card.make(config.settings, config.data_dir)
+def build_task(config: TaskConfig, seed: int = 0) -> Task:
+    """The task, whole. ``seed``: of the run; only problems of somebody's own have other data for another seed."""
+    made = config.card.make(config.settings, config.data_dir)
+    return made.task(seed) if isinstance(made, OwnProblem) else made
 
 
 def build_problem(config: RunConfig) -> Problem:
@@ -54,13 +58,13 @@ def build_problem(config: RunConfig) -> Problem:
         InputError: for a task that does not exist, a split that is not possible, a target in accuracies where there
             are none, or rows set apart as in :func:`set_apart`.
     """
-    task = build_task(config.task)
+    task = build_task(config.task, config.seed)
     if config.target_loss is None and not task.has_accuracy:
         raise InputError(
             f"{task.name} has numbers as targets, and so no accuracy; set a loss that counts as generalized, e.g. "
             f"target_loss={config.task.card.target_loss or 0.05}"
         )
-    parts = split(
+    parts = task.parts or split(
         task,
         train_fraction=config.task.train_fraction,
         validation_fraction=config.task.validation_fraction,
@@ -110,8 +114,8 @@ def build_model(config: ModelConfig, task: Task, seed: int) -> Model:
         InputError: for a model that cannot read the task's inputs.
     """
     card, shape = config.card, task.shape
-    if shape.kind not in card.reads:
-        fitting = [part.name for part in parts("models").values() if shape.kind in part.value.reads]
+    if not card.can_read(shape.kind):
+        fitting = [part.name for part in parts("models").values() if shape.kind in card_of(part).reads]
         raise InputError(
             f"{config.name} cannot be trained on {task.name!r}: it reads {' or '.join(card.reads)}, and the task's "
             f"inputs are {shape.kind}; take --model {' or '.join(fitting) or 'MODULE:CARD, one that reads them'}"
