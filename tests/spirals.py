@@ -52,5 +52,6 @@ def problem(width=32):
         score=right,
         batch_size=40,
         target=0.9,
+        classes=2,
         optimizer="adamw(lr=0.01,wd=0.01)",
     )

@@ -7,9 +7,9 @@ import torch
 from grokkit.bench.measure import Duel, timed
 from grokkit.bench.plain_forms import loop
 from grokkit.bench.steps import plain_decoder
+from grokkit.tasks import Task
 from grokkit.train.config import RunConfig
 from grokkit.train.setup import build_model, build_problem
-from grokkit.train.trainer import ROWS_AT_ONCE
 
 
 def decoder_evaluation(config: RunConfig) -> Duel:
@@ -25,7 +25,7 @@ def decoder_evaluation(config: RunConfig) -> Duel:
 
     @torch.inference_mode()
     def ours() -> None:
-        for chunk in rows.split(ROWS_AT_ONCE):
+        for chunk in rows.split(Task.rows_at_once):
             outputs, targets = model(task.inputs_NT[chunk]), task.targets_N[chunk]
             task.loss(outputs, targets).item()
             task.correct(outputs, targets).sum().item()

@@ -1,8 +1,8 @@
 """A name for an object of Python, by which worker processes find it as well.
 
-What an importable module holds goes by ``module:NAME``, what the running script holds by ``script.py:NAME``. What only
-this process has, as in a notebook, is handed to the workers by cloudpickle. Its identity is the source text of its
-functions and of all that they name in their own module; where that cannot be read, its ``version``.
+What an importable module holds goes by ``module:NAME``. What only this process has, in a notebook or the running script,
+is handed to the workers by cloudpickle. Its identity is the source text of its functions and of all that they name in
+their own module; where that cannot be read, its ``version``.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import fields, is_dataclass
 from importlib.util import find_spec
-from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
@@ -40,29 +39,24 @@ def _own_name(value: Any) -> str:
 
 
 def _in_a_module(value: Any) -> str | None:
-    """``module:NAME`` or ``script.py:NAME``, if workers can import it from there."""
+    """``module:NAME``, if workers can import it from there."""
     for module in list(sys.modules.values()):
         if not isinstance(module, ModuleType):
             continue
         for name, found in list(vars(module).items()):
-            if found is value and (where := _importable(module)) is not None:
-                return f"{where}:{name}"
+            if found is value and _is_importable(module):
+                return f"{module.__name__}:{name}"
     return None
 
 
-def _importable(module: ModuleType) -> str | None:
+def _is_importable(module: ModuleType) -> bool:
     if module.__name__ in ("__main__", "__mp_main__"):
-        spec, file = getattr(module, "__spec__", None), getattr(module, "__file__", None)
-        if spec is not None:
-            return spec.name.removesuffix(".__main__")
-        # Not what a path may hold: it is written in front of settings.
-        is_script = file is not None and file.endswith(".py") and Path(file).is_file() and not set("+,()=") & set(file)
-        return str(Path(file).resolve()) if is_script and file is not None else None
+        return False
     try:
         spec = find_spec(module.__name__)
     except (ImportError, ValueError, AttributeError):
-        return None
-    return module.__name__ if spec is not None and spec.origin == getattr(module, "__file__", None) else None
+        return False
+    return spec is not None and spec.origin == getattr(module, "__file__", None)
 
 
 def source_digest(value: Any) -> str:

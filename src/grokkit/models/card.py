@@ -107,6 +107,8 @@ class ModelCard:
         """
         if not self.can_read(task.kind):
             raise InputError(f"{self.name} reads {' or '.join(self.reads)}, and this task's inputs are {task.kind}")
+        if self.reads and task.classes < 1:
+            raise InputError(f"{self.name} has to know how many outputs there are; give the problem classes=...")
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             made: Any = self.build(task, **settings)

@@ -63,8 +63,8 @@ class Problem:
         data_id: what stands for a Dataset in a run's identity. Default: a digest of its length and 64 fixed items.
         version: what stands for the code in it, where the source text of functions cannot be read.
         inputs, classes: kind of the inputs and width of the outputs, for a model of ours (``--model mlp``). Default:
-            ``numbers`` where the first row is floating point, else ``expressions``; the largest target and one more, or
-            1 where targets are no whole numbers.
+            ``numbers`` where the first row is floating point, else ``expressions``; one more than the largest target of
+            tensors, or 1 where targets are no whole numbers. A Dataset's classes have to be given.
     """
 
     name: str
@@ -199,6 +199,11 @@ class OwnTask(Task):
         """What gives the training batches of ``batches``, fetched ahead by worker processes if the problem has any."""
         return self.batch if self.problem.workers == 0 else _Ahead(self, batches)
 
+    def notes(self) -> dict[str, str]:
+        if self.problem.workers == 0 or not self.draws_at_random():
+            return {}
+        return {"resuming": "not bit for bit: its loader's workers draw at random, and begin anew"}
+
     def forward(self, model: nn.Module, inputs: Any) -> Any:
         return model(inputs) if self.problem.forward is None else self.problem.forward(model, inputs)
 
@@ -309,7 +314,9 @@ def _looks_like(problem: Problem, source: Source) -> tuple[str, tuple[int, ...],
     if classes is None:
         targets = source.data.tensors[1] if isinstance(source.data, TensorDataset) else None
         is_class = targets is not None and not targets.is_floating_point() and targets.numel() > 0
-        classes = int(targets.max()) + 1 if is_class and targets is not None else 1
+        is_number = isinstance(pair[1], float) or (isinstance(pair[1], Tensor) and pair[1].is_floating_point())
+        # A Dataset would have to be read whole to know its classes; a network of ours asks for them, others do not.
+        classes = int(targets.max()) + 1 if is_class and targets is not None else int(is_number)
     kind = problem.inputs or ("numbers" if is_float else "expressions")
     return kind, () if inputs is None else tuple(inputs.shape), classes
 

@@ -98,6 +98,10 @@ class Task:
         """What gives the batches to train on, by their rows, in the order of ``batches``."""
         return self.batch
 
+    def notes(self) -> dict[str, str]:
+        """What a run's provenance should tell of it."""
+        return {}
+
     def forward(self, model: nn.Module, inputs: Any) -> Any:
         """The model's outputs."""
         return model(inputs)

@@ -170,8 +170,8 @@ def build_lesson(problem: Problem) -> Lesson:
     """What a method may learn from before the first step: training and validation rows, never a test row."""
     task, parts = problem.task, problem.split
     return Lesson(
-        train=Examples(task.inputs_NT[problem.inner], task.targets_N[problem.inner]),
-        validation=Examples(task.inputs_NT[parts.validation], task.targets_N[parts.validation]),
+        train=Examples(*task.batch(problem.inner)),
+        validation=Examples(*task.batch(parts.validation)),
         vocabulary=task.vocabulary,
         outputs=task.classes,
         loss=task.loss,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +25,19 @@ from grokkit.probe.embedding import probe_embedding
 from grokkit.probe.memory import peak_bytes, reset_peak
 from grokkit.probe.ntk import kernel_distance, pseudo_ntk
 from grokkit.probe.tensors import probe_tensors
-from grokkit.train.checkpoint import load_checkpoint, save_checkpoint
+from grokkit.train.checkpoint import load_checkpoint, part, save_checkpoint
 from grokkit.train.config import RunConfig
 from grokkit.train.costs import Costs
 from grokkit.train.history import History, Score, Scores
+from grokkit.train.measured import measured
+from grokkit.train.randomness import (
+    GlobalState,
+    buffers_aside,
+    global_state,
+    seed_globals,
+    seeded_aside,
+    set_global_state,
+)
 from grokkit.train.resolve import acting
 from grokkit.train.run import Run
 from grokkit.train.setup import (
@@ -43,7 +53,6 @@ from grokkit.train.setup import (
 )
 from grokkit.transform import in_place
 
-ROWS_AT_ONCE = 2048  # in an evaluation: bounds the memory, costs no speed
 KERNEL_ROWS = 8  # on which the tangent kernel is taken: a fifth of an evaluation's time
 
 Report = Callable[[dict[str, Any]], None]
@@ -86,6 +95,7 @@ def train(
     card, _ = acting(config.method)
     if card.keep is not None and session.handle is not None and session.handle.state is not None:
         history.keep(card.keep(session.handle.state))
+    session.release()
     return history.run(peak_bytes())
 
 
@@ -106,15 +116,22 @@ class Session:
         self.clip = None if clip is None else in_place(clip)
         self.embedding: Tensor | None = None  # that the model started from
         self.batches = build_batches(config, self.problem)
-        self.rows = self.inputs = self.targets = torch.empty(0)  # the batch in hand
+        self.rows = torch.empty(0)
+        self.inputs: Any = None  # the batch in hand
+        self.targets: Any = None
         self.gradients: dict[str, Tensor] = {}  # raw, of the last step before a stop
         parameters = sum(p.numel() for p in self.model.parameters())
         about = {"parameters": parameters, "plan": "alone", "members": 1, "device": "cpu"}
-        costs = Costs(config.method, self.model)
-        self.history = History(config, self.problem, self.model.forward_flops, costs, about=about)
+        task = self.problem.task
+        counted = self.model if hasattr(self.model, "step_flops") else measured(self.model, task, self.problem.inner)
+        costs = Costs(config.method, counted)
+        self.history = History(config, self.problem, counted.forward_flops, costs, about=about | task.notes())
+        self.feed = task.feed(self.batches)
+        self._callers_generators = global_state()
 
     def begin(self) -> None:
         """Do what the method does before the first step; then there is an optimizer."""
+        seed_globals(self.config.seed)
         if self.start is not None:
             found = self.start.find(self.model, build_lesson(self.problem), self.config.seed)
             self.history.started(found.seconds, found.flops, found.tables)
@@ -149,9 +166,10 @@ class Session:
             for group in self.optimizer.param_groups:
                 group["lr"] = settings.lr * warmup(settings, history.step)
             rows = self.batches.next()
-            if rows is not self.rows:  # a full batch is the same every time
-                self.rows, self.inputs, self.targets = rows, task.inputs_NT[rows], task.targets_N[rows]
-            loss = task.loss(self.model(self.inputs), self.targets)
+            if rows is not self.rows or not task.is_table:  # a full batch of a table is the same every time
+                self.rows = rows
+                self.inputs, self.targets = self.feed(rows)
+            loss = task.loss(task.forward(self.model, self.inputs), self.targets)
             if not math.isfinite(loss.item()):
                 history.diverged_at = history.step
                 break
@@ -177,9 +195,14 @@ class Session:
         if self.bilevel is None:
             return
         task, rows = self.problem.task, self.problem.outer
-        loss = self.bilevel.outer_step(
-            outer_loss=lambda: task.loss(self.model(task.inputs_NT[rows]), task.targets_N[rows])
-        )
+
+        def outer_loss() -> Tensor:
+            inputs, targets = task.batch(rows)
+            return task.loss(task.forward(self.model, inputs), targets)
+
+        # Running statistics are of the batches that the model trains on.
+        with buffers_aside(self.model):
+            loss = self.bilevel.outer_step(outer_loss=outer_loss)
         if loss is not None:
             self.history.took_outer_step()
 
@@ -217,7 +240,7 @@ class Session:
 
     def _probe_kernel(self) -> Mapping[str, Mapping[str, list[Any]]]:
         """How far the tangent kernel has moved since the last evaluation."""
-        if not self.config.model.card.exact_gradients:
+        if not self.problem.task.is_table or not self.config.model.card.exact_gradients:
             return {}
         kernel = pseudo_ntk(self.model, self.problem.task.inputs_NT[self.problem.train_look[:KERNEL_ROWS]])
         before, self.history.kernel = self.history.kernel, kernel.tolist()
@@ -235,8 +258,8 @@ class Session:
             self.history.eval_seconds += time.perf_counter() - start
 
     def _outputs(self, rows: Tensor) -> Tensor:
-        inputs_NT = self.problem.task.inputs_NT
-        return torch.cat([self.model(inputs_NT[chunk]) for chunk in rows.split(ROWS_AT_ONCE)])
+        task = self.problem.task
+        return torch.cat([task.forward(self.model, task.batch(chunk)[0]) for chunk in rows.split(task.rows_at_once)])
 
     def _grads(self) -> dict[str, Tensor]:
         """As they stand: before the optimizer's step raw, after it as the method left them. A frozen tensor's is 0."""
@@ -252,22 +275,30 @@ class Session:
     def _score(self, rows: Tensor) -> Score:
         """Mean loss and accuracy, if the task has one, over ``rows``."""
         task, loss, correct = self.problem.task, 0.0, 0
-        for chunk in rows.split(ROWS_AT_ONCE):
-            outputs, targets = self.model(task.inputs_NT[chunk]), task.targets_N[chunk]
-            loss += float(task.loss(outputs, targets)) * len(chunk)
-            if task.has_accuracy:
-                correct += int(task.correct(outputs, targets).sum())
+        # Whatever somebody's data or network draws in an evaluation, training draws what it would have drawn without.
+        with nullcontext() if task.is_table else seeded_aside(self.config.seed, "evaluation"):
+            for chunk in rows.split(task.rows_at_once):
+                inputs, targets = task.batch(chunk)
+                outputs = task.forward(self.model, inputs)
+                loss += float(task.loss(outputs, targets)) * len(chunk)
+                if task.has_accuracy:
+                    correct += int(task.correct(outputs, targets).sum())
         return loss / len(rows), correct / len(rows) if task.has_accuracy else None
 
+    def release(self) -> None:
+        """Give the caller's global generators back."""
+        set_global_state(self._callers_generators)
+
     def save(self, path: Path) -> None:
+        generators = global_state()
         save_checkpoint(
             path,
             config_hash=self.config.hash(),
             model=self.model,
             optimizer=self.optimizer,
-            batches=self.batches.state(),
+            batches=self.batches.state() | {f"generators/{name}": t for name, t in generators.tensors.items()},
             embedding=self.embedding,
-            progress=self.history.state(),
+            progress=self.history.state() | {"generators": generators.others},
         )
 
     def resume(self, path: Path) -> bool:
@@ -281,6 +312,7 @@ class Session:
         if self.start is not None and self.start.merge_at is not None and self.history.step > self.start.merge_at:
             self._merge(self.start)
         found.load_into(self.model, self.optimizer)
+        set_global_state(GlobalState(part(found.batches, "generators/"), found.progress["generators"]))
         self.batches.restore(found.batches)
         return True
 
