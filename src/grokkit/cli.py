@@ -114,6 +114,22 @@ def report(
 
 
 @app.command()
+def check(
+    problem: Annotated[
+        str, typer.Argument(help="your own, e.g. my_problem.py:problem or 'mypkg.data:problem(width=64)'")
+    ],
+) -> None:
+    """Check a problem of your own before comparing on it: one line a finding, exit status 1 if something is wrong."""
+    from grokkit.tasks.named import own_problem
+    from grokkit.testing import check_problem
+
+    findings = check_problem(own_problem(problem))
+    _list([("ok" if finding.ok else "wrong", finding.line) for finding in findings])
+    if not all(finding.ok for finding in findings):
+        raise typer.Exit(1)
+
+
+@app.command()
 def bench(
     rows: Annotated[str | None, typer.Option(help="rows to measure, separated by commas [default: all]")] = None,
     rounds: Annotated[

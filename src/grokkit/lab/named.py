@@ -1,8 +1,8 @@
 """A name for an object of Python, by which worker processes find it as well.
 
-What an importable module holds goes by ``module:NAME``. What only this process has, in a notebook or the running script,
-is handed to the workers by cloudpickle. Its identity is the source text of its functions and of all that they name in
-their own module; where that cannot be read, its ``version``.
+What an importable module holds goes by ``module:NAME``. What only this process has, in a notebook or the running
+script, is handed to the workers by cloudpickle. Its identity is the source text of its functions and of all that they
+name in their own module; where that cannot be read, its ``version``.
 """
 
 from __future__ import annotations

@@ -112,6 +112,19 @@ def make_task(text: str, *, data_dir: str | None = None) -> Task:
     return made.task(seed=0) if isinstance(made, Problem) else made
 
 
+def own_problem(text: str) -> Problem:
+    """Somebody's own problem, by its text.
+
+    Raises:
+        InputError: as :func:`read_task` does, and for a task of ours.
+    """
+    part, settings = read_task(text)
+    made = usual_of(part, settings).make(settings)
+    if not isinstance(made, Problem):
+        raise InputError(f"{text!r} is no problem of your own, and needs no check; give e.g. my_problem.py:problem")
+    return made
+
+
 def check_folder(part: Part, text: str, data_dir: str | None) -> None:
     """Refuse a folder for a task that reads none."""
     if data_dir is not None and not card_of(part).reads_files:
