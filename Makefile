@@ -4,12 +4,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 OUT ?= demo
 ARGS ?=
+JOBS ?= 2
 
 .PHONY: demo test check bench docs-numbers help
 
 help:
 	@echo "make demo    compare four methods on modular multiplication, in minutes, and write $(OUT)/report.html"
-	@echo "make test    run the tests (slow ones too: make test ARGS='-m \"\"')"
+	@echo "make test    run the tests in $(JOBS) processes (JOBS=4 for more; slow ones too: make test ARGS='-m \"\"')"
 	@echo "make check   format, lint and types"
 	@echo "make docs-numbers  write the numbers of README.md and docs/*.md from docs/results"
 	@echo "make bench   time our implementation against plain PyTorch (some rows: make bench ARGS='--rows decoder-eval')"
@@ -18,8 +19,9 @@ demo: $(VENV)/installed
 	$(BIN)/grokkit compare mul:97 --methods adamw,grokfast-ema,grokfast-ma,grad-norm \
 		--seeds 3 --budget 1200 --every 20 --sustain 3 --out $(OUT)
 
+# Each process has one thread, or they wait for one another's; a file's tests share one, and what its fixtures trained.
 test: $(VENV)/installed
-	$(BIN)/python -m pytest $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadscope $(ARGS)
 
 check: $(VENV)/installed
 	$(BIN)/ruff format --check .

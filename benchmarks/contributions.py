@@ -18,9 +18,9 @@ from contextlib import ExitStack
 
 import torch
 import torch.nn.functional as F
+
 from grokkit.bench.plain.decoder import PlainDecoder
 from grokkit.bench.plain.fnn import PlainFnn
-
 from grokkit.models import FNN, Decoder
 from grokkit.models.matmul import precision, torch_kernels
 from grokkit.tasks import modular_task

@@ -12,8 +12,9 @@ import torch
 
 from grokkit.bench.steps import OurStep
 from grokkit.train.config import RunConfig
+from grokkit.train.problem import build_batches, build_problem
 from grokkit.train.resolve import method_config, model_config, task_config
-from grokkit.train.setup import build_batches, build_problem, build_task
+from grokkit.train.setup import build_task
 
 torch.set_num_threads(1)
 

@@ -11,8 +11,8 @@ import sys
 
 import torch
 import torch.nn.functional as F
-from grokkit.bench.plain.decoder import PlainDecoder
 
+from grokkit.bench.plain.decoder import PlainDecoder
 from grokkit.models import Decoder
 from grokkit.probe.memory import peak_bytes, reset_peak
 from grokkit.tasks import modular_task

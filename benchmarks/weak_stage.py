@@ -7,8 +7,8 @@ The row ``weak-stage`` of ``grokkit bench`` is the same in a process like any ot
 
 import torch
 
-from grokkit.bench.measure import alternate, compare
-from grokkit.bench.transfer import weak_stage
+from grokkit.bench.runs import weak_stage
+from grokkit.bench.timing import alternate, compare
 from grokkit.train.allocator import keep_freed_memory
 
 torch.set_num_threads(1)

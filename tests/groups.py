@@ -75,9 +75,8 @@ def assert_same_run(member, alone, rtol):
             continue
         room = 1e-3 if name == "weight_entropy" else 1e-5 if name == "weight_norm" else 0
         assert_close(got, expected, max(rtol, room), name)
-    own = {name: table for name, table in alone.tables.items() if name != "ntk"}  # taken of runs alone only
-    assert member.tables.keys() == own.keys()
-    for table, columns in own.items():
+    assert member.tables.keys() == alone.tables.keys()
+    for table, columns in alone.tables.items():
         assert member.tables[table].keys() == columns.keys()
         if table in ("circle", "pca") and rtol > 1e-3:
             continue  # among nearly equal frequencies or directions, coarse rounding decides which is first

@@ -40,11 +40,10 @@ def probe(state, gradients):
 CARD = MethodCard(
     name="probed",
     summary="Adds to each gradient the sum of all so far.",
-    hooks=("gradient",),
     equations="g' = g + Σ g",
     cost="none to speak of",
-    optimizer={"optimizer": "adamw", "lr": 1e-3, "wd": 0.1, "beta1": 0.9, "beta2": 0.98, "lr_warmup": 10},
-    optimizer_source="made up",
+    base={"optimizer": "adamw", "lr": 1e-3, "wd": 0.1, "beta1": 0.9, "beta2": 0.98, "lr_warmup": 10},
+    base_source="made up",
     factory=summing,
     probe=probe,
 )

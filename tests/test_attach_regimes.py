@@ -10,7 +10,7 @@ from torch.distributed.checkpoint.state_dict import (
 )
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from grokkit import InputError, NeuralGrok, attach, grokfast_ema, neuralgrok
+from grokkit import InputError, NeuralGrok, attach, grad_norm, grokfast_ema, neuralgrok
 from grokkit.attach import attached
 from grokkit.rng import stream
 
@@ -76,6 +76,16 @@ class Waits(TorchDispatchMode):
 @pytest.mark.parametrize("name", ALL)
 def test_a_capturable_filter_is_the_same_filter(name):
     close(attached_run(ADAM, ALL[name](), capturable=True), attached_run(ADAM, ALL[name]()))
+
+
+@pytest.mark.parametrize("name", [*ALL, "grad-norm"])
+def test_after_a_step_nothing_is_missing_for_a_capture(name):
+    """Also where there is no state at all, which must not be taken for one that has not begun."""
+    model, optimizer = make(*ADAM)
+    handle = attach(optimizer, {**ALL, "grad-norm": grad_norm}[name](), capturable=True)
+    run(model, optimizer, range(1))
+    named = handle._names.of(optimizer)
+    assert handle._kept.covers(optimizer.state, named, named)
 
 
 @pytest.mark.parametrize("name", ALL)

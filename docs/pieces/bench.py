@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from grokkit.analyse.words import number, ratio, ratio_interval
+from grokkit.analyse.format import number, ratio, ratio_interval
 
 Row = Mapping[str, Any]
 

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import polars as pl
 
+from grokkit.analyse.format import number
 from grokkit.analyse.target import target_of
-from grokkit.analyse.words import number
 from pieces.markers import PageError
 from pieces.studies import Study
 

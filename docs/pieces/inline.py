@@ -8,9 +8,9 @@ from typing import Any
 
 import polars as pl
 
+from grokkit.analyse.format import count, listed, number, whole
 from grokkit.analyse.survival import Cost
 from grokkit.analyse.target import target_of
-from grokkit.analyse.words import count, listed, number, whole
 from pieces.bench import bench_text, machine_text, misses
 from pieces.markers import PageError
 from pieces.studies import Results, Standing, Study, known

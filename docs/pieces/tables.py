@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from statistics import median
 from typing import get_args
 
+from grokkit.analyse.format import NOT_REACHED, number, whole
 from grokkit.analyse.survival import Cost
 from grokkit.analyse.target import target_of
-from grokkit.analyse.words import NOT_REACHED, number, whole
 from pieces.bench import bench_list, bench_table
 from pieces.crossing import at_text, sustained_at
 from pieces.inline import COLUMNS, each_text, values_of

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from grokkit.analyse.format import COST_WORDS, NOT_REACHED, bound, count, number, number_interval, ratio, ratio_interval
 from grokkit.analyse.leaderboard import ratio_keys
 from grokkit.analyse.survival import Cost
 from grokkit.analyse.target import target_of
-from grokkit.analyse.words import COST_WORDS, NOT_REACHED, bound, count, number, number_interval, ratio, ratio_interval
 from pieces.studies import Study
 
 MISSING = "–"

@@ -9,8 +9,8 @@ Importing this needs torch and numpy only; the lab behind the ``grokkit`` comman
 
 from grokkit.attach import Handle, attach
 from grokkit.errors import InputError
-from grokkit.methods.card import MethodCard
 from grokkit.methods.clipnorm import clip_norm
+from grokkit.methods.contract import MethodCard
 from grokkit.methods.gradnorm import grad_norm
 from grokkit.methods.grokfast import grokfast_ema, grokfast_ma
 from grokkit.methods.groktransfer import (

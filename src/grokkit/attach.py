@@ -28,7 +28,7 @@ from grokkit.kept import Kept, Loading, hand_over, unpack
 from grokkit.names import Names
 from grokkit.overwrite import Overwriting
 from grokkit.state import leaves
-from grokkit.stepping import gradients, only_creates_state, skipped_by_scaler, within_own_step
+from grokkit.step_detection import gradients, only_creates_state, skipped_by_scaler, within_own_step
 from grokkit.transform import GradientTransform, check_transform_type, in_place, warn_of_idle_masks
 from grokkit.unapplied import Unapplied
 from grokkit.wrapped import check_optimizer, check_saving, has_hooks, unwrapped

@@ -142,13 +142,12 @@ def bench(
 
     A ratio below 1 means that ours is faster; absolute times hold for this machine only.
     """
-    from grokkit.bench.row import choose
-    from grokkit.bench.rows import ROWS
-    from grokkit.bench.run import run, writable
+    from grokkit.bench.row import all_rows, choose
+    from grokkit.bench.show import run, writable
     from grokkit.call_syntax import split_list
     from grokkit.study.pool import cores
 
-    chosen = choose(ROWS, None if rows is None else split_list(rows))
+    chosen = choose(all_rows(), None if rows is None else split_list(rows))
     for option, value in (("--rounds", rounds), ("--threads", threads)):
         if value is not None and value < 1:
             raise InputError(f"{option} {value} is not possible: at least 1; leave it out for the default")
@@ -191,9 +190,9 @@ def card(name: Annotated[str, typer.Argument(help="a method; see `grokkit method
         ("cost", found.cost),
         ("FLOPs", "none but the model's: entry by entry" if found.flops is None else "products of its own are counted"),
         ("settings", _shown(default_settings(found)) or "none of its own"),
-        ("optimizer", _shown(found.optimizer)),
+        ("optimizer", _shown(found.base)),
         ("rows apart", f"held_out={found.held_out}, a share of the training rows; any method takes it"),
-        ("source", found.optimizer_source),
+        ("source", found.base_source),
         *((f"on {task}", f"{_shown(recipe.settings)}; {recipe.source}") for task, recipe in found.recipes.items()),
         ("tuned", found.tuned),
         ("departures", found.departures),

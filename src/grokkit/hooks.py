@@ -14,7 +14,7 @@ from weakref import ref
 import torch
 
 from grokkit.kept import Loading
-from grokkit.stepping import checkpoint_being_loaded
+from grokkit.step_detection import checkpoint_being_loaded
 from grokkit.wrapped import loads_itself
 
 MARK = "_grokkit_handle"

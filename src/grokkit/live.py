@@ -13,8 +13,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from grokkit.analyse.format import number
 from grokkit.analyse.target import Measure
-from grokkit.analyse.words import number
 from grokkit.study.pool import Event
 from grokkit.train.config import RunConfig
 

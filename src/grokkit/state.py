@@ -1,4 +1,9 @@
-"""Walking a transform's state: NamedTuples and tuples for structure, dicts for "one per parameter"."""
+"""Walking a transform's state: NamedTuples and tuples for structure, dicts for "one per parameter".
+
+A leaf has a path, the names of the tuples' fields, and perhaps a parameter. The state of ``chain(grad_norm(),
+grokfast_ema())`` is ``((), EmaState(step={"w": 3}, slow={"w": x}))``. Its leaves are 3 at ``1/step`` and x at
+``1/slow``, both of the parameter w; its columns are the two dicts.
+"""
 
 from __future__ import annotations
 
@@ -66,7 +71,8 @@ def ints_to_counters(state: Any, device: torch.device) -> Any:
 def as_bytes(leaf: Any) -> Any:
     """A tensor as the bytes of its float64 values, (*shape, 8), in a form that survives every cast.
 
-    PyTorch casts what it loads to the parameter's dtype; 0 to 255 are the same numbers in all of them.
+    PyTorch casts what it loads to the parameter's dtype. A byte is a whole number from 0 to 255, which every dtype
+    holds exactly, so that the cast loses nothing.
     """
     return leaf.detach().double().unsqueeze(-1).view(torch.uint8) if isinstance(leaf, Tensor) else leaf
 
@@ -86,5 +92,6 @@ def _like(state: tuple[Any, ...], children: list[Any]) -> tuple[Any, ...]:
 
 
 def _children(state: tuple[Any, ...]) -> Iterator[tuple[str, Any]]:
+    """The parts of a tuple by the names of its fields, or by their numbers where they have no names."""
     keys = getattr(state, "_fields", None) or [str(index) for index in range(len(state))]
     return zip(keys, state, strict=True)

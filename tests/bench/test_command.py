@@ -7,11 +7,11 @@ import sys
 import pytest
 import torch
 
-import grokkit.bench
-from grokkit.bench import rows as table
-from grokkit.bench.measure import Duel
-from grokkit.bench.row import Row, measure
+from grokkit.bench.row import Row, all_rows, measure
+from grokkit.bench.settings import FNN, GROKFAST
+from grokkit.bench.timing import Duel
 from grokkit.cli import main
+from grokkit.train.resolve import model_config, task_config
 
 
 @pytest.fixture
@@ -30,9 +30,9 @@ def bench(monkeypatch, capsys):
 
 def fake(name, plain, ours, **settings):
     return Row(
-        id=name,
-        about="nothing",
-        setup=lambda: Duel(lambda _: plain, ours, warmup=0, note=lambda: f"a note on {name}"),
+        name,
+        "nothing",
+        lambda: Duel(lambda _: plain, ours, warmup=0, note=lambda: f"a note on {name}"),
         rounds=4,
         seconds=1.0,
         **settings,
@@ -58,10 +58,10 @@ def test_the_table_says_what_was_met(bench, monkeypatch, tmp_path):
     rows = [
         fake("good", 0.002, lambda _: 0.001, target=0.5),
         fake("bad", 2.0, lambda _: 3.0, target=1.2),
-        fake("open", 1.0, lambda _: 1.0, target=None),
-        fake("elsewhere", 1.0, lambda _: 1.0, target=None, available=lambda: False, needs="a CUDA device"),
+        fake("open", 1.0, lambda _: 1.0),
+        fake("elsewhere", 1.0, lambda _: 1.0, available=lambda: False, needs="a CUDA device"),
     ]
-    monkeypatch.setattr(table, "ROWS", {row.id: row for row in rows})
+    monkeypatch.setattr("grokkit.bench.row.all_rows", lambda: {row.id: row for row in rows})
     status, out, _ = bench("--json", tmp_path / "bench.json")
     assert status == 0
     assert re.search(r"^good +2.00 +1.00 +0.500 +0.50–0.50 +0.5 met$", out, re.MULTILINE)
@@ -83,8 +83,8 @@ def test_ctrl_c_keeps_the_rows_that_are_done(bench, monkeypatch, tmp_path):
             raise KeyboardInterrupt
         return 1.0
 
-    rows = [fake("first", 2.0, lambda _: 1.0, target=None), fake("second", 2.0, interrupted, target=None)]
-    monkeypatch.setattr(table, "ROWS", {row.id: row for row in rows})
+    rows = [fake("first", 2.0, lambda _: 1.0), fake("second", 2.0, interrupted)]
+    monkeypatch.setattr("grokkit.bench.row.all_rows", lambda: {row.id: row for row in rows})
     status, out, _ = bench("--json", tmp_path / "bench.json")
     assert status == 130
     assert "stopped; 1 of 2 rows are done" in out
@@ -110,20 +110,29 @@ def test_bad_input_is_one_line_and_status_2(bench, args, message):
     assert re.search(message, err), err
 
 
-def test_without_the_plain_forms_the_remedy_is_said(bench, monkeypatch):
-    for name in [name for name in sys.modules if name.startswith("grokkit.bench.")]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setattr(grokkit.bench, "__path__", grokkit.bench.__path__[:1])
-    status, out, err = bench("--rows", "weak-fnn-step")
-    assert (status, out) == (2, "")
-    assert "are not installed; install grokkit anew" in err
+SMALL = {"task": task_config("mul:13"), "model": model_config("decoder(width=16)"), "batch_size": 32}
+
+
+@pytest.fixture
+def seconds_instead_of_minutes(monkeypatch):
+    """The same rows on smaller tables, models and gradients, with fewer steps."""
+    numbers = {"methods._LARGE": 1_000_000, "methods._ENTRIES": 10_000, "methods._FILL": 2, "methods._STEPS": 4}
+    for name, value in {**numbers, "runs._STEPS": 2, "runs._WARMUP": 1}.items():
+        monkeypatch.setattr(f"grokkit.bench.{name}", value)
+    for module in ("steps", "methods", "runs"):
+        monkeypatch.setattr(f"grokkit.bench.{module}.GROKFAST", GROKFAST.model_copy(update=SMALL))
+    full = {**SMALL, "batch_size": None}
+    monkeypatch.setattr("grokkit.bench.steps._FULL", GROKFAST.model_copy(update=full))
+    monkeypatch.setattr("grokkit.bench.steps._BF16", GROKFAST.model_copy(update={**full, "precision": "bf16"}))
+    monkeypatch.setattr(
+        "grokkit.bench.steps.FNN", FNN.model_copy(update={"task": task_config("add:13(layout=operands)")})
+    )
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name in table.ROWS if name not in {"time-to-95", "weak-stage", "xor-step"}])
-def test_every_row_can_be_measured(name, monkeypatch):
-    monkeypatch.setattr("grokkit.bench.hundred.PARAMETERS", 1_000_000)  # seconds instead of minutes
-    row = table.ROWS[name]
+@pytest.mark.parametrize("name", [name for name in all_rows() if name not in {"time-to-95", "weak-stage", "xor-step"}])
+def test_every_row_can_be_measured(name, seconds_instead_of_minutes):
+    row = all_rows()[name]
     if not row.available():
         pytest.skip(f"needs {row.needs}")
     result = measure(row, rounds=1, threads=1)

@@ -1,8 +1,8 @@
 """What the GPU rows measure works, here on a CPU: a plain step and a group's."""
 
 from grokkit.bench.gpu import member_step
-from grokkit.bench.measure import alternate, compare
 from grokkit.bench.settings import GROKFAST
+from grokkit.bench.timing import alternate, compare
 from grokkit.train.resolve import model_config
 
 

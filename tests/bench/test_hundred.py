@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from grokkit import grad_norm, grokfast_ema, grokfast_ma
-from grokkit.bench.hundred import step_overhead
+from grokkit.bench.methods import step_overhead
 
 
 @pytest.mark.parametrize(

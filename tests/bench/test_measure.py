@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from grokkit.bench.measure import Duel, alternate, compare, timed
 from grokkit.bench.row import Row, choose
+from grokkit.bench.runs import Job, train_steps
 from grokkit.bench.settings import GROKFAST
-from grokkit.bench.together import Job, train_steps
+from grokkit.bench.timing import Duel, alternate, compare, timed
 from grokkit.errors import InputError
 from grokkit.train.resolve import model_config, task_config
 
@@ -60,7 +60,7 @@ def test_sides_take_turns_and_ratios_are_of_pairs():
 
 
 def row(name, **settings):
-    return Row(id=name, about="", setup=lambda: pytest.fail("not asked"), target=None, rounds=1, seconds=1, **settings)
+    return Row(name, "", lambda: pytest.fail("not asked"), rounds=1, seconds=1, **settings)
 
 
 def test_rows_that_this_machine_cannot_measure():

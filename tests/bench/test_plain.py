@@ -5,14 +5,16 @@ import torch
 import torch.nn.functional as F
 
 import grokkit
-from grokkit.bench.plain_forms import PlainDecoder, PlainEma, PlainFnn, PlainMa
+from grokkit.bench.plain.decoder import PlainDecoder
+from grokkit.bench.plain.filters import PlainEma, PlainMa
+from grokkit.bench.plain.fnn import PlainFnn
+from grokkit.bench.runs import train_plainly
 from grokkit.bench.settings import FNN, GROKFAST
 from grokkit.bench.steps import OurStep, plain_decoder_step, plain_fnn_step, random_batches
-from grokkit.bench.whole import train_plainly
 from grokkit.models import FNN as OurFnn
 from grokkit.models import Decoder
+from grokkit.train.loop import train
 from grokkit.train.resolve import method_config, model_config, task_config
-from grokkit.train.trainer import train
 
 
 def same_weights(ours, plain):

@@ -17,15 +17,15 @@ def test_card_is_filled_in(name):
     card = CARDS[name]
     assert card.name == name
     assert re.fullmatch(r"[a-z][a-z0-9-]*", name)
-    for text in (card.summary, card.equations, card.cost, card.optimizer_source):
+    for text in (card.summary, card.equations, card.cost, card.base_source):
         assert text.strip()
     assert card.summary.endswith(".") or card.summary.endswith("?")
-    assert set(card.hooks) <= {"start", "loss", "gradient", "step", "weights"}
+    assert set(card.hooks) <= {"start", "loss", "gradient", "optimizer", "weights"}
 
 
 @pytest.mark.parametrize("name", CARDS)
 def test_optimizer_settings_are_complete_and_possible(name):
-    settings = CARDS[name].optimizer
+    settings = CARDS[name].base
     assert settings.keys() == OPTIMIZER_KEYS
     assert settings["optimizer"] in {"adam", "adamw", "sgd"}
     assert settings["lr"] > 0
@@ -125,6 +125,6 @@ def test_defaults_of_the_learning_are_the_papers(name, published):
 
 def test_controls_scale_the_learning_rate_of_what_they_control():
     for control, arm in (("adamw-lr-scaled", "adamw"), ("adam-lr-scaled", "grokfast-ema")):
-        scaled, base = dict(CARDS[control].optimizer), dict(CARDS[arm].optimizer)
+        scaled, base = dict(CARDS[control].base), dict(CARDS[arm].base)
         assert scaled.pop("lr") == pytest.approx(3 * base.pop("lr"))
         assert scaled == base

@@ -85,4 +85,4 @@ def test_a_lambda_of_the_user_s_is_for_cloudpickle():
 def test_a_card_can_be_pickled(name):
     copied = pickle.loads(pickle.dumps(CARDS[name]))
     assert copied.factory is CARDS[name].factory
-    assert copied.optimizer == CARDS[name].optimizer
+    assert copied.base == CARDS[name].base

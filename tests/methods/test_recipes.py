@@ -64,7 +64,7 @@ def test_controls_scale_the_learning_rate_of_what_they_control():
 
 
 def test_a_plan_takes_the_recipes_of_its_task(monkeypatch):
-    from grokkit.methods.card import Recipe
+    from grokkit.methods.contract import Recipe
 
     monkeypatch.setitem(CARDS["adamw"].recipes, "modular", Recipe({"lr": 0.5}, "this test"))
     settings = {"task": task_config("mul:7"), "model": model_config("decoder(width=8)"), "budget": 5, "batch_size": 512}

@@ -112,7 +112,7 @@ HOSTILE_TRANSFER = {
         "target": NO_MODEL,
         "train": [None, 3, (), torch.zeros(3, 2), (torch.zeros(3, 2),), (1, 2), (torch.zeros(3), torch.zeros(2))],
         "validation": [None, 3, (), torch.zeros(3, 2), (torch.zeros(3, 2),), (np.zeros(3), np.zeros(3))],
-        "weak": [None, 3, True, "", "fnn", "no-such.npz", np.zeros((2, 2))],
+        "weak": [None, 3, True, "", "fnn(dim=0)", "no-such.npz", np.zeros((2, 2))],
         "module": [3, True, ["0"], "nowhere"],
         "trainable": NO_FLAG,
         "rule": [3, "auto", {"stop": 0.5}, Rule],
@@ -189,7 +189,7 @@ def transfer_of(function):
     return {
         transfer_embedding: {"target": target, "embedding": torch.ones(5, 2)},
         merge_embedding: {"target": target},
-        groktransfer: {"target": target, "train": rows, "validation": rows, "weak": "random-d2"},
+        groktransfer: {"target": target, "train": rows, "validation": rows, "weak": "random(dim=2)"},
         Rule: {},
     }[function]
 

@@ -58,17 +58,28 @@ def test_rows_that_stand_twice(monkeypatch):
 def test_a_trie_spells_its_rows(rows, length, vocabulary, seed):
     tokens = torch.randint(0, vocabulary, (rows, length), generator=torch.Generator().manual_seed(seed))
     trie = build_trie(tokens)
-    assert trie.sizes == tuple(len(tokens[:, : t + 1].unique(dim=0)) for t in range(length))
-    starts = [sum(trie.sizes[:t]) for t in range(length)]
+    sizes = [len(tokens[:, : t + 1].unique(dim=0)) for t in range(length)]
+    assert [len(torch.arange(trie.size)[level[-1]]) for level in trie.nodes.answering] == sizes
+    assert trie.size == sum(sizes)
     last = torch.arange(rows) if trie.leaves_B is None else trie.leaves_B
     for level in range(length):
-        ancestor = trie.ancestors[-1][level]
-        nodes = last if ancestor is None else ancestor[last]
-        cells = trie.cells_N[starts[level] + nodes]
+        nodes = torch.arange(trie.size)[trie.nodes.answering[-1][level]][last]
+        assert ((sum(sizes[:level]) <= nodes) & (nodes < sum(sizes[: level + 1]))).all()
+        cells = trie.cells.asking[nodes]
+        assert torch.equal(trie.cells.answering[-1][level][last], cells)
         assert torch.equal(trie.tokens_C[cells], tokens[:, level])
         assert (trie.positions_C[cells] == level).all()
     pairs = torch.stack([trie.tokens_C, trie.positions_C])
     assert len(pairs.unique(dim=1).T) == len(pairs.T), "each pair once"
+
+
+def test_the_worked_example():
+    trie = build_trie(torch.tensor([[1, 8, 2, 9], [1, 8, 3, 9]]))
+    rows = [torch.arange(6)[rows].tolist() for rows in trie.nodes.answering[-1]]
+    assert rows == [[0, 0], [1, 1], [2, 3], [4, 5]]
+    assert [rows.tolist() for rows in trie.cells.answering[-1]] == [[0, 0], [1, 1], [2, 3], [4, 4]]
+    assert trie.cells.asking.tolist() == [0, 1, 2, 3, 4, 4]
+    assert (trie.size, trie.leaves_B) == (6, None)
 
 
 def test_is_used_when_it_pays_and_not_otherwise(monkeypatch):

@@ -1,12 +1,10 @@
 import math
-import sys
 
 import numpy as np
 import pytest
 import torch
 
-from grokkit.errors import InputError
-from grokkit.probe.projection import pca, tsne
+from grokkit.probe.projection import pca
 from grokkit.rng import stream
 
 EMPTY = {"number": [], "x": [], "y": [], "explained_x": [], "explained_y": []}
@@ -59,20 +57,3 @@ def test_equal_rows_and_what_is_not_finite_have_none():
     broken = normal(5, 3)
     broken[1, 1] = math.inf
     assert pca(torch.full((5, 3), 0.1)) == pca(broken) == pca(broken * math.nan) == EMPTY
-
-
-def test_without_scikit_learn_the_error_says_what_to_install(monkeypatch):
-    monkeypatch.setitem(sys.modules, "sklearn.manifold", None)
-    with pytest.raises(InputError, match="t-SNE needs scikit-learn; install it with: pip install scikit-learn"):
-        tsne(normal(9, 3))
-
-
-def test_t_sne_keeps_neighbours_and_is_the_same_every_time():
-    pytest.importorskip("sklearn")
-    embedding = normal(24, 8)
-    embedding[:12] += 100
-    found = tsne(embedding)
-    assert found["number"] == list(range(24))
-    assert found == tsne(embedding)
-    apart = np.linalg.norm(plane(found)[:, None] - plane(found)[None], axis=2) + np.diag([np.inf] * 24)
-    assert ((apart.argmin(1) < 12) == (np.arange(24) < 12)).all()

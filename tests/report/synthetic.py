@@ -9,6 +9,11 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from grokkit.analyse import leaderboard, verdict
+from grokkit.report import View, all_figures
+from grokkit.report.figure import Medium, completed
+from grokkit.report.page import build_page
+
 BUDGET, TARGET = 20_000, 0.95
 # Step of generalization by seed; None: never within the budget.
 CROSSINGS: dict[str, list[int | None]] = {
@@ -243,3 +248,25 @@ def embeddings(
                 spent = {"seconds": [0.05, 0.25, 0.2], "flops": [1e9, 5e9, 4e9], "chosen": [False, False, True]}
                 frames["attempts"].append(pl.DataFrame({**keys, **weak, **found, **spent}))
     return {name: pl.concat(parts, how="diagonal_relaxed") for name, parts in frames.items() if parts}
+
+
+def view(
+    crossings: Mapping[str, list[int | None]] = CROSSINGS,
+    found: Mapping[str, pl.DataFrame] | None = None,
+    *,
+    evaluations: int = 150,
+    medium: Medium = "page",
+    **changes: Any,
+) -> View:
+    """The synthetic study as figures see it, with the tables ``found``."""
+    runs, curves = tables(crossings, evaluations)
+    return View(study(crossings, **changes), runs, curves, completed(all_figures(), found or {}), medium)
+
+
+def page(of: View) -> str:
+    """The page of the study, which has no figure that failed."""
+    rows = leaderboard(of.runs, of.methods, of.study["baseline"])
+    failures: dict[str, str] = {}
+    made = build_page(all_figures(), of, rows, verdict(rows, of.study), failures)
+    assert not failures
+    return made

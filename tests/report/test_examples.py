@@ -7,37 +7,34 @@ import zlib
 import polars as pl
 import pytest
 
-from grokkit.analyse import leaderboard, verdict
-from grokkit.report import build_page
-from grokkit.report.charts import page_charts
-from grokkit.report.examples import digits, reviews
-from grokkit.report.figures import predictions_data
-from grokkit.report.images import images
-from grokkit.report.schemas import TABLES, completed
+from grokkit.report.figure import RUN_KEYS, Html
+from grokkit.report.figures.examples import MISREAD_DIGITS, SURPRISING_REVIEWS, digits, reviews
+from grokkit.report.figures.predictions import PREDICTIONS, predictions_data
 
 NASTY = '<script>alert("1")</script> & so on'
 PIXELS = bytes(range(0, 4 * 49, 4))  # 7 × 7
 
 
-def table(name, *rows):
-    names = [column for column in TABLES[name] if column != "run_id"]
-    frame = pl.DataFrame([dict(zip(names, row, strict=True)) for row in rows]).with_columns(run_id=pl.lit("r"))
-    return frame.select(list(TABLES[name])).cast(dict(TABLES[name]))
+def table(figure, *rows):
+    """The only table that ``figure`` reads; rows without the id of a run."""
+    (columns,) = figure.columns.values()
+    schema = {**RUN_KEYS, **columns}
+    return pl.DataFrame([("r", *row) for row in rows], schema=schema, orient="row")
 
 
 DIGITS = table(
-    "digits",
+    MISREAD_DIGITS,
     ("adamw", 1, 5, 8, 3, base64.b64encode(PIXELS).decode()),
     ("adamw", 0, 7, 4, 9, base64.b64encode(PIXELS).decode()),
     (NASTY, 0, 7, 1, 2, base64.b64encode(PIXELS).decode()),
 )
 REVIEWS = table(
-    "reviews",
+    SURPRISING_REVIEWS,
     ("adamw", 0, 3, 1, 0.0213, f"{NASTY} " + "a long review " * 30),
     ("adamw", 0, 4, -1, 1e-9, "short"),
 )
-PREDICTIONS = table(
-    "predictions",
+PREDICTED = table(
+    PREDICTIONS,
     ("adamw", 0, 75.0, 70.0, "bohr³"),
     ("adamw", 0, 85.0, 1e9, "bohr³"),
     ("adamw", 0, 80.0, float("nan"), "bohr³"),
@@ -80,7 +77,7 @@ def test_reviews_are_escaped_and_open_at_a_click():
 
 
 def test_predictions_are_of_the_first_seed_and_finite():
-    data = predictions_data(PREDICTIONS)
+    data = predictions_data(PREDICTED)
     assert data.select("method", "target", "predicted").rows() == [
         ("adamw", 75.0, 70.0),
         ("adamw", 85.0, 1e9),
@@ -89,35 +86,19 @@ def test_predictions_are_of_the_first_seed_and_finite():
 
 
 def test_charts_of_predictions_share_their_axes(synthetic):
-    runs, curves = synthetic.tables()
-    charts = page_charts(synthetic.study(), runs, curves, completed({"predictions": PREDICTIONS}))["charts"]
-    assert {name for name in charts if name.startswith("predictions")} == {
-        "predictions:adamw",
-        "predictions:adam-paper",
-    }
-    for name in ("predictions:adamw", "predictions:adam-paper"):
-        for layer in charts[name]["spec"]["layer"]:
+    (row,) = PREDICTIONS.blocks(synthetic.view(found={"predictions": PREDICTED}))
+    assert [panel.name for panel in row.panels] == ["predictions:adamw", "predictions:adam-paper"]
+    for panel in row.panels:
+        (spec,) = panel.specifications((300, 300)).values()
+        for layer in spec["layer"]:
             for axis in ("x", "y"):
                 assert layer["encoding"][axis]["scale"]["domain"] == pytest.approx([72.5, 87.5])
                 assert "bohr³" in layer["encoding"][axis]["title"]
 
 
-def test_a_section_stands_where_there_is_something(synthetic):
-    found = {"digits": DIGITS, "reviews": REVIEWS, "predictions": PREDICTIONS}
-    with_them, without = (_page(synthetic, own) for own in (found, {}))
-    for title in ("Misread digits", "Most surprising reviews", "Predicted and true"):
-        assert f">{title}</h2>" in with_them
-        assert f">{title}</h2>" not in without
-
-
-def test_predictions_are_a_picture_of_their_own(synthetic, monkeypatch):
-    monkeypatch.setattr("grokkit.report.images._png", lambda chart: b"")  # drawing takes seconds
-    study, (runs, curves) = synthetic.study(), synthetic.tables()
-    assert "predictions.png" in images(study, runs, curves, {"predictions": PREDICTIONS})
-    assert "predictions.png" not in images(study, runs, curves, {})
-
-
-def _page(synthetic, found):
-    about, (runs, curves) = synthetic.study(), synthetic.tables()
-    rows = leaderboard(runs, about["methods"], about["baseline"])
-    return build_page(about, runs, curves, found, rows, verdict(rows, about))
+@pytest.mark.parametrize(("figure", "found"), [(MISREAD_DIGITS, DIGITS), (SURPRISING_REVIEWS, REVIEWS)])
+def test_rows_of_the_test_part_stand_on_the_page_where_there_are_some(synthetic, figure, found):
+    (name,) = figure.columns
+    (block,) = figure.blocks(synthetic.view(found={name: found}))
+    assert isinstance(block, Html), "no chart, so no PNG"
+    assert figure.blocks(synthetic.view()) == PREDICTIONS.blocks(synthetic.view()) == []

@@ -11,10 +11,26 @@ import pytest
 import vl_convert
 
 from grokkit.analyse.target import Target
-from grokkit.report import figures
-from grokkit.report.figures.parts import log_ticks, specification, square_ticks
+from grokkit.report.curves import CLOCKS, NORMS, curve_chart, median_curve_data, seed_curves_data
+from grokkit.report.figures.amplifier import amplifier_chart, amplifier_data, divergence_data
+from grokkit.report.figures.cost import cost_chart, cost_data, has_start
+from grokkit.report.figures.embedding import (
+    circle_chart,
+    circle_data,
+    pca_chart,
+    pca_data,
+    spectrum_chart,
+    spectrum_data,
+)
+from grokkit.report.figures.fraction import fraction_chart, fraction_data
+from grokkit.report.figures.learning import learning_chart
+from grokkit.report.figures.times import times_chart, times_data
+from grokkit.report.figures.weak_models import quality_chart, quality_data
 from grokkit.report.images import vega_lite_version
-from grokkit.report.looks import looks
+from grokkit.report.parts import log_ticks, specification, square_ticks
+from grokkit.report.style import styles_of
+
+COLUMNS = (*CLOCKS, "train_accuracy", "test_accuracy", *NORMS)
 
 
 def curves_of(values: dict[str, list[tuple[int, float | None]]]) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -40,7 +56,7 @@ def curves_of(values: dict[str, list[tuple[int, float | None]]]) -> tuple[pl.Dat
 
 def test_seed_curves_leave_out_step_zero_and_non_finite_values() -> None:
     runs, curves = curves_of({"a": [(0, 0.1), (1, 0.2), (10, math.nan), (100, 0.123456789)]})
-    data = figures.seed_curves_data(runs, curves)
+    data = seed_curves_data(runs, curves, COLUMNS)
     assert data["step"].to_list() == [1, 10, 100]
     assert data["test_accuracy"].to_list() == [0.2, None, 0.12346]
     assert data["seed"].unique().to_list() == [0]
@@ -48,7 +64,7 @@ def test_seed_curves_leave_out_step_zero_and_non_finite_values() -> None:
 
 def test_seed_curves_are_thinned_evenly_in_log_steps_and_keep_both_ends() -> None:
     runs, curves = curves_of({"a": [(step, 0.5) for step in range(10_001)]})
-    steps = figures.seed_curves_data(runs, curves, points=41)["step"].to_numpy()
+    steps = seed_curves_data(runs, curves, COLUMNS, points=41)["step"].to_numpy()
     assert steps[0] == 1
     assert steps[-1] == 10_000
     assert len(steps) <= 41
@@ -64,7 +80,7 @@ def test_median_is_over_seeds_and_a_finished_run_keeps_its_last_value() -> None:
             "slow": [(0, 0.0), (1, 0.2), (10, 0.3), (100, 0.4)],
         }
     )
-    data = figures.median_curve_data(runs, curves, "test_accuracy")
+    data = median_curve_data(runs, curves, "test_accuracy")
     assert data["x"].to_list() == [1, 10, 100]
     assert data["value"].to_list() == [0.1, 0.3, 0.9]  # without the fast run the last would be 0.65
 
@@ -72,16 +88,16 @@ def test_median_is_over_seeds_and_a_finished_run_keeps_its_last_value() -> None:
 def test_the_angle_is_the_cosine_s_in_degrees() -> None:
     runs, curves = curves_of({"a": [(0, None), (1, 1.0), (10, 0.5), (100, 0.0), (1000, -1.0)]})
     expected = pytest.approx([0, 60, 90, 180])
-    assert figures.seed_curves_data(runs, curves)["gradient_angle"].to_list() == expected
-    assert figures.median_curve_data(runs, curves, "gradient_angle")["value"].to_list() == expected
+    assert seed_curves_data(runs, curves, COLUMNS)["gradient_angle"].to_list() == expected
+    assert median_curve_data(runs, curves, "gradient_angle")["value"].to_list() == expected
 
 
 @pytest.mark.parametrize(("cosines", "top"), [([1.0, 1.0], 10), ([1.0, 1 - 1e-16], 10), ([1.0, 0.0], 90)])
 def test_rounding_is_not_drawn_as_an_angle(cosines, top) -> None:
     runs, curves = curves_of({"a": list(enumerate(cosines, 1))})
-    seeds = figures.seed_curves_data(runs, curves)
-    medians = figures.median_curve_data(runs, curves, "gradient_angle")
-    spec = specification(figures.curve_chart(seeds, medians, ["m"], "gradient_angle"))
+    seeds = seed_curves_data(runs, curves, COLUMNS)
+    medians = median_curve_data(runs, curves, "gradient_angle")
+    spec = specification(curve_chart(seeds, medians, ["m"], "gradient_angle"))
     scale = spec["layer"][0]["encoding"]["y"]["scale"]
     assert scale["domain"] == [0, pytest.approx(top)]
     assert "type" not in scale, "linear"
@@ -107,7 +123,7 @@ def amplifier_of(steps_of: dict[tuple[str, int], list[int]]) -> pl.DataFrame:
 
 def test_amplifiers_are_the_first_seeds_at_six_evaluations_even_in_log_steps() -> None:
     many = list(range(10, 10_001, 10))
-    data = figures.amplifier_data(amplifier_of({("a", 3): [7], ("a", 1): many, ("b", 0): [10, 20]}))
+    data = amplifier_data(amplifier_of({("a", 3): [7], ("a", 1): many, ("b", 0): [10, 20]}))
     steps = data.filter(pl.col("method") == "a")["step"].unique().sort().to_numpy()
     assert len(steps) == 6
     assert (steps[0], steps[-1]) == (10, 10_000)
@@ -121,8 +137,8 @@ def test_amplifiers_are_the_first_seeds_at_six_evaluations_even_in_log_steps() -
 
 
 def test_an_amplifier_s_curves_are_drawn_from_left_to_right_coloured_by_step() -> None:
-    data = figures.amplifier_data(amplifier_of({("a", 0): [10, 100], ("b", 0): [5]}))
-    spec = specification(figures.amplifier_chart(data, "a"))
+    data = amplifier_data(amplifier_of({("a", 0): [10, 100], ("b", 0): [5]}))
+    spec = specification(amplifier_chart(data, "a"))
     (rows,) = spec["datasets"].values()
     assert {row["step"] for row in rows} == {10, 100}
     assert spec["encoding"]["order"]["field"] == "gradient"
@@ -131,9 +147,9 @@ def test_an_amplifier_s_curves_are_drawn_from_left_to_right_coloured_by_step() -
 
 
 def test_the_labels_of_a_square_root_axis_are_its_ticks(synthetic) -> None:
-    data = figures.amplifier_data(synthetic.probes(synthetic.AMPLIFIED, ["neuralgrok"])["amplifier"])
+    data = amplifier_data(synthetic.probes(synthetic.AMPLIFIED, ["neuralgrok"])["amplifier"])
     wide = data.with_columns(pl.col("gradient") * (0.35 / data["gradient"].to_numpy().max()))
-    chart = figures.amplifier_chart(wide, "neuralgrok").properties(width=800)
+    chart = amplifier_chart(wide, "neuralgrok").properties(width=800)
     svg = vl_convert.vegalite_to_svg(specification(chart), vl_version=vega_lite_version())
     assert re.findall(r">([−\d.e-]+)</text>", svg)[:9] == [
         *("−0.32", "−0.18", "−0.08", "−0.02", "0", "0.02", "0.08", "0.18", "0.32"),
@@ -157,25 +173,25 @@ def test_divergence_is_median_and_largest_over_the_tensors_of_an_evaluation() ->
             "kl_from_uniform": [0.3, 0.1, 0.2, 0.0, -1e-17, 0.5, 0.0, 0.0],
         }
     )
-    assert figures.divergence_data(table).rows() == [("r", 1, 0.2, 0.3), ("r", 2, 0.5, 0.5), ("s", 1, None, None)]
+    assert divergence_data(table).rows() == [("r", 1, 0.2, 0.3), ("r", 2, 0.5, 0.5), ("s", 1, None, None)]
 
 
 def test_median_interpolates_in_log_x_between_evaluations() -> None:
     runs, curves = curves_of({"a": [(1, 0.0), (100, 1.0)], "b": [(1, 0.0), (10, 0.5), (100, 1.0)]})
-    data = figures.median_curve_data(runs, curves, "test_accuracy", "train_seconds")
+    data = median_curve_data(runs, curves, "test_accuracy", "train_seconds")
     assert data["x"].to_list() == [0.5, 5.0, 50.0]
     assert data["value"].to_list() == pytest.approx([0.0, 0.5, 1.0])
 
 
 def test_a_measure_that_is_null_throughout_gives_no_line() -> None:
     runs, curves = curves_of({"a": [(1, None), (2, None)]})
-    assert figures.median_curve_data(runs, curves, "gradient_entropy").is_empty()
-    assert figures.seed_curves_data(runs, curves)["gradient_entropy"].null_count() == 2
+    assert median_curve_data(runs, curves, "gradient_entropy").is_empty()
+    assert seed_curves_data(runs, curves, COLUMNS)["gradient_entropy"].null_count() == 2
 
 
 def test_fraction_rises_by_kaplan_meier_and_counts_the_censored(synthetic) -> None:
     runs, _ = synthetic.tables()
-    data = figures.fraction_data(runs, list(synthetic.CROSSINGS))
+    data = fraction_data(runs, list(synthetic.CROSSINGS))
     rows = data.filter(pl.col("method") == "grad-norm").rows()
     assert rows == [
         ("grad-norm", 0.0, 0.0, 0),
@@ -188,7 +204,7 @@ def test_fraction_rises_by_kaplan_meier_and_counts_the_censored(synthetic) -> No
 
 def test_times_hold_every_run_once_with_its_budget_where_it_was_not_reached(synthetic) -> None:
     runs, _ = synthetic.tables()
-    data = figures.times_data(runs, list(synthetic.CROSSINGS))
+    data = times_data(runs, list(synthetic.CROSSINGS))
     assert data.height == runs.height
     assert data.filter(pl.col("method") == "grad-norm")["steps"].to_list() == [9000, 20000, 11000]
     assert data.filter(~pl.col("reached"))["steps"].to_list() == [20000] * 4
@@ -199,11 +215,11 @@ def test_times_hold_every_run_once_with_its_budget_where_it_was_not_reached(synt
 def test_no_data_point_at_zero_reaches_a_logarithmic_axis(synthetic) -> None:
     runs, curves = synthetic.tables()
     methods = list(synthetic.CROSSINGS)
-    seeds = figures.seed_curves_data(runs, curves)
-    charts = [figures.fraction_chart(figures.fraction_data(runs, methods), methods)]
+    seeds = seed_curves_data(runs, curves, COLUMNS)
+    charts = [fraction_chart(fraction_data(runs, methods), methods)]
     for clock in ("step", "train_seconds", "flops"):
-        medians = figures.median_curve_data(runs, curves, "test_accuracy", clock)
-        charts.append(figures.learning_chart(seeds, medians, methods, "test", clock, target=Target(0.95, "accuracy")))
+        medians = median_curve_data(runs, curves, "test_accuracy", clock)
+        charts.append(learning_chart(seeds, medians, methods, "test_accuracy", clock, target=Target(0.95, "accuracy")))
     for chart in charts:
         for rows in specification(chart)["datasets"].values():
             for row in rows:
@@ -212,10 +228,10 @@ def test_no_data_point_at_zero_reaches_a_logarithmic_axis(synthetic) -> None:
 
 
 def test_methods_differ_in_colour_and_dash_and_the_baseline_is_black_and_solid() -> None:
-    styles = looks([f"m{i}" for i in range(60)])
-    assert len({(look.color, look.dash) for look in styles.values()}) == 60
-    assert len({look.color for look in list(styles.values())[:7]}) == 7
-    assert len({look.dash for look in list(styles.values())[:9]}) == 9
+    styles = styles_of([f"m{i}" for i in range(60)])
+    assert len({(style.color, style.dash) for style in styles.values()}) == 60
+    assert len({style.color for style in list(styles.values())[:7]}) == 7
+    assert len({style.dash for style in list(styles.values())[:9]}) == 9
     assert styles["m0"][:2] == ("#000000", (1, 0))
 
 
@@ -230,12 +246,12 @@ def test_logarithmic_ticks_are_at_least_three_and_inside(low: float, high: float
 def test_a_single_run_can_be_drawn(synthetic, crossings) -> None:
     runs, curves = synthetic.tables(crossings)
     methods = list(crossings)
-    seeds = figures.seed_curves_data(runs, curves)
-    medians = figures.median_curve_data(runs, curves, "weight_norm")
+    seeds = seed_curves_data(runs, curves, COLUMNS)
+    medians = median_curve_data(runs, curves, "weight_norm")
     charts = (
-        figures.curve_chart(seeds, medians, methods, "weight_norm"),
-        figures.fraction_chart(figures.fraction_data(runs, methods), methods),
-        figures.times_chart(figures.times_data(runs, methods), methods),
+        curve_chart(seeds, medians, methods, "weight_norm"),
+        fraction_chart(fraction_data(runs, methods), methods),
+        times_chart(times_data(runs, methods), methods),
     )
     assert all(specification(chart)["datasets"] for chart in charts)
 
@@ -252,7 +268,7 @@ def fourier_of(steps_of: dict[tuple[str, int], list[int]]) -> pl.DataFrame:
 
 
 def test_spectra_are_the_first_seeds_each_until_the_next_and_that_at_step_zero_half_a_step_ahead() -> None:
-    data = figures.spectrum_data(fourier_of({("a", 3): [7], ("a", 1): [0, 10, 20, 80], ("b", 0): [5], ("c", 0): [0]}))
+    data = spectrum_data(fourier_of({("a", 3): [7], ("a", 1): [0, 10, 20, 80], ("b", 0): [5], ("c", 0): [0]}))
     cells = data.filter(pl.col("frequency") == 1).select("method", "start", "until").rows()
     assert cells == [
         *(("a", 5.0, 10.0), ("a", 10.0, 20.0), ("a", 20.0, 80.0), ("a", 80.0, 320.0)),
@@ -264,7 +280,7 @@ def test_spectra_are_the_first_seeds_each_until_the_next_and_that_at_step_zero_h
 
 
 def test_spectra_are_thinned_evenly_in_log_steps_and_keep_both_ends() -> None:
-    data = figures.spectrum_data(fourier_of({("a", 0): list(range(0, 10_001, 10))}))
+    data = spectrum_data(fourier_of({("a", 0): list(range(0, 10_001, 10))}))
     starts = data["start"].unique().sort().to_numpy()
     assert (starts[0], starts[1], starts[-1]) == (5, 10, 10_000)
     assert len(starts) <= 49
@@ -276,17 +292,17 @@ def test_an_embedding_without_a_spectrum_is_not_drawn() -> None:
     table = fourier_of({("a", 0): [0, 10], ("b", 0): [10]}).with_columns(
         pl.when(pl.col("method") == "b").then("share").alias("share")
     )
-    assert figures.spectrum_data(table)["method"].unique().to_list() == ["b"]
-    assert figures.spectrum_data(table.with_columns(pl.lit(None, pl.Float64).alias("share"))).is_empty()
+    assert spectrum_data(table)["method"].unique().to_list() == ["b"]
+    assert spectrum_data(table.with_columns(pl.lit(None, pl.Float64).alias("share"))).is_empty()
 
 
 def test_the_colours_of_all_spectra_mean_the_same() -> None:
     table = fourier_of({("a", 0): [1, 10], ("b", 0): [1, 10]}).with_columns(
         pl.when(pl.col("method") == "b").then(0.9).otherwise("share").alias("share")
     )
-    data = figures.spectrum_data(table)
+    data = spectrum_data(table)
     for method in "ab":
-        color = specification(figures.spectrum_chart(data, method))["encoding"]["color"]
+        color = specification(spectrum_chart(data, method))["encoding"]["color"]
         assert color["scale"]["domain"] == [0, 0.9]
 
 
@@ -301,34 +317,34 @@ def picture_of(rows: list[tuple[str, int, int, int]], **columns: float) -> pl.Da
 def test_circles_are_the_first_seeds_last_and_a_turn_is_place_times_frequency() -> None:
     powers = (1, 3, 2, 6, 4, 5)  # of 3 modulo 7
     table = picture_of([("m", seed, step, n) for seed in (2, 1) for step in (5, 50) for n in powers], frequency=2)
-    data = figures.circle_data(table)
+    data = circle_data(table)
     assert data["number"].to_list() == list(powers)
     assert data["x"].unique().to_list() == [50.0]
     assert data["turn"].to_list() == pytest.approx([0, 1 / 3, 2 / 3, 0, 1 / 3, 2 / 3])
-    spec = specification(figures.circle_chart(data, "m"))
+    spec = specification(circle_chart(data, "m"))
     axes = spec["layer"][0]["encoding"]
     assert axes["x"]["scale"]["domain"] == axes["y"]["scale"]["domain"], "a circle is round"
     assert axes["x"]["title"] == "cosine of frequency 2"
 
 
 def test_principal_components_have_the_colours_of_the_circle() -> None:
-    circles = figures.circle_data(picture_of([("m", 0, 9, n) for n in (1, 3, 2, 6, 4, 5)], frequency=1))
+    circles = circle_data(picture_of([("m", 0, 9, n) for n in (1, 3, 2, 6, 4, 5)], frequency=1))
     rows = [(method, 0, 9, n) for method in ("m", "other") for n in range(7)]
-    data = figures.pca_data(picture_of(rows, explained_x=0.5, explained_y=0.25), circles)
+    data = pca_data(picture_of(rows, explained_x=0.5, explained_y=0.25), circles)
     own = data.filter(pl.col("method") == "m").sort("number")
     expected = [None, *(pytest.approx(place / 6) for place in (0, 2, 1, 4, 5, 3))]
     assert own["turn"].to_list() == expected
     assert data.filter(pl.col("method") == "other")["turn"].null_count() == 7
-    encoding = specification(figures.pca_chart(data, "m"))["encoding"]
+    encoding = specification(pca_chart(data, "m"))["encoding"]
     assert (encoding["x"]["title"], encoding["y"]["title"]) == ("component 1, 50 %", "component 2, 25 %")
 
 
 @pytest.mark.parametrize("method", ["m", "other"])
 def test_a_number_without_a_turn_is_a_grey_dot(method) -> None:
-    circles = figures.circle_data(picture_of([("m", 0, 9, n) for n in (1, 2)], frequency=1))
+    circles = circle_data(picture_of([("m", 0, 9, n) for n in (1, 2)], frequency=1))
     rows = [(name, 0, 9, n) for name in ("m", "other") for n in range(3)]
-    data = figures.pca_data(picture_of(rows, explained_x=0.5, explained_y=0.25), circles)
-    svg = vl_convert.vegalite_to_svg(specification(figures.pca_chart(data, method)), vl_version=vega_lite_version())
+    data = pca_data(picture_of(rows, explained_x=0.5, explained_y=0.25), circles)
+    svg = vl_convert.vegalite_to_svg(specification(pca_chart(data, method)), vl_version=vega_lite_version())
     assert svg.count('aria-roledescription="point"') == 3
     assert svg.count('fill="#9aa4ad"') == (1 if method == "m" else 3)
 
@@ -359,11 +375,11 @@ def test_costs_are_means_of_those_that_reached_the_target_and_of_those_that_did_
         *(("b", "not reached", 1, "weak models", 2.0), ("b", "not reached", 1, "training", 48.0)),
         *(("c", "not reached", 1, "weak models", 0.0), ("c", "not reached", 1, "training", 60.0)),
     ]
-    assert figures.cost_data(runs, ["a", "b", "c"], "seconds").rows() == expected
-    flops = figures.cost_data(runs, ["a", "b", "c"], "flops")
+    assert cost_data(runs, ["a", "b", "c"], "seconds").rows() == expected
+    flops = cost_data(runs, ["a", "b", "c"], "flops")
     assert flops["cost"].to_list() == [1000 * row[-1] for row in expected]
 
-    chart = figures.cost_chart(figures.cost_data(runs, ["a", "b", "c"], "seconds"), "seconds").properties(width=400)
+    chart = cost_chart(cost_data(runs, ["a", "b", "c"], "seconds"), "seconds").properties(width=400)
     svg = vl_convert.vegalite_to_svg(specification(chart), vl_version=vega_lite_version())
     texts = re.findall(r">([^<>]+)</t", svg)
     for words in ("a", "b", "1 not reached", "c", "10.0 s", "6.00 s", "50.0 s", "60.0 s", "weak models", "training"):
@@ -373,17 +389,17 @@ def test_costs_are_means_of_those_that_reached_the_target_and_of_those_that_did_
 
 @pytest.mark.parametrize(("starts", "shown"), [([0.0, 0.1], True), ([0.0, None], False), ([0.0, 0.0], False)])
 def test_there_is_a_start_if_a_run_had_a_cost_before_its_first_step(starts, shown) -> None:
-    assert figures.has_start(pl.DataFrame({"start_seconds": starts})) is shown
-    assert not figures.has_start(pl.DataFrame({"seed": [0]}))
+    assert has_start(pl.DataFrame({"start_seconds": starts})) is shown
+    assert not has_start(pl.DataFrame({"seed": [0]}))
 
 
 def test_a_legend_names_only_what_is_drawn(synthetic) -> None:
     methods = list(synthetic.AMPLIFIED)
     runs, _ = synthetic.tables(synthetic.AMPLIFIED)
-    divergences = figures.divergence_data(synthetic.probes(synthetic.AMPLIFIED, methods[1:])["softmax"])
-    seeds = figures.seed_curves_data(runs, divergences, columns=("step", "median"))
-    medians = figures.median_curve_data(runs, divergences, "median")
-    bold = specification(figures.curve_chart(seeds, medians, methods, "median", legend=True))["layer"][1]["encoding"]
+    divergences = divergence_data(synthetic.probes(synthetic.AMPLIFIED, methods[1:])["softmax"])
+    seeds = seed_curves_data(runs, divergences, ("step", "median"))
+    medians = median_curve_data(runs, divergences, "median")
+    bold = specification(curve_chart(seeds, medians, methods, "median", title="nats"))["layer"][1]["encoding"]
     for channel in ("color", "strokeDash"):
         assert bold[channel]["legend"]["values"] == methods[1:]
         assert bold[channel]["scale"]["domain"] == methods, "a method looks the same everywhere"
@@ -400,15 +416,15 @@ def weak_and_target(accuracies: list[float]) -> tuple[pl.DataFrame, pl.DataFrame
 
 
 def test_the_weak_model_taken_is_set_against_what_the_target_needed() -> None:
-    data = figures.quality_data(*weak_and_target([0.3, 0.5, 0.7]))
+    data = quality_data(*weak_and_target([0.3, 0.5, 0.7]))
     assert data.rows() == [
         ("a", 0, "large", pytest.approx(30.0), True, 40, 3.0),
         ("a", 1, "large", pytest.approx(50.0), False, 90, 7.0),
         ("a", 2, "large", pytest.approx(70.0), True, 60, 3.0),
     ]
-    png = vl_convert.vegalite_to_png(specification(figures.quality_chart(data, ["a"], "seconds")))
+    png = vl_convert.vegalite_to_png(specification(quality_chart(data, ["a"], "seconds")))
     assert png.startswith(b"\x89PNG")
 
 
 def test_two_weak_models_make_no_picture() -> None:
-    assert figures.quality_data(*weak_and_target([0.3, 0.3, 0.7])).is_empty()
+    assert quality_data(*weak_and_target([0.3, 0.3, 0.7])).is_empty()

@@ -13,8 +13,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from grokkit.analyse import leaderboard, verdict
-from grokkit.report import build_page
+from grokkit.report import View
+from grokkit.report.figures.embedding import EMBEDDING
+from grokkit.report.figures.kernel import KERNEL_CHANGE
+from grokkit.report.figures.weak_models import WEAK_QUALITY
 
 EVIL = "<script>alert(1)</script>&\"'"
 CHROMIUM = [
@@ -61,11 +63,8 @@ class Document(HTMLParser):
 
 def make(synthetic, crossings=None, evaluations=150, amplified=(), looked_at=(), **changes) -> str:
     crossings = crossings or synthetic.CROSSINGS
-    runs, curves = synthetic.tables(crossings, evaluations)
-    study = synthetic.study(crossings, **changes)
-    rows = leaderboard(runs, study["methods"], study["baseline"])
-    tables = {**synthetic.probes(crossings, amplified), **synthetic.embeddings(crossings, looked_at)}
-    return build_page(study, runs, curves, tables, rows, verdict(rows, study))
+    found = {**synthetic.probes(crossings, amplified), **synthetic.embeddings(crossings, looked_at)}
+    return synthetic.page(synthetic.view(crossings, found, evaluations=evaluations, **changes))
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +82,13 @@ def amplified(synthetic) -> str:
 def transferred(synthetic) -> str:
     """The page of a study in which a method starts from a weak model, and embeddings and kernels were looked at."""
     return make(synthetic, synthetic.TRANSFERRED, looked_at=list(synthetic.TRANSFERRED))
+
+
+@pytest.fixture(scope="module")
+def evil(synthetic) -> str:
+    """The page of a study in which every name is markup."""
+    study = {EVIL: [700, 800], "groktransfer": [900, None]}
+    return make(synthetic, study, title=EVIL, command=EVIL, amplified=[EVIL], looked_at=[EVIL])
 
 
 def charts_of(page: str) -> list[str]:
@@ -140,11 +146,9 @@ def test_markup_is_accessible(page) -> None:
     assert len(ids) == len(set(ids))
 
 
-def test_names_from_the_command_line_are_text_everywhere(synthetic) -> None:
-    study = {EVIL: [700, 800], "groktransfer": [900, None]}
-    page = make(synthetic, study, title=EVIL, command=EVIL, amplified=[EVIL], looked_at=[EVIL])
-    assert "<script>alert" not in page
-    document = Document(page)
+def test_names_from_the_command_line_are_text_everywhere(evil) -> None:
+    assert "<script>alert" not in evil
+    document = Document(evil)
     assert [tag for tag, _ in document.tags].count("script") == 3
     assert document.text.count("alert(1)") >= 10
     charts = json.loads(document.scripts[0])
@@ -192,25 +196,17 @@ def test_embeddings_kernels_and_costs_have_their_places(transferred) -> None:
 
 
 @pytest.mark.parametrize(
-    ("absent", "words"),
-    [
-        (("fourier", "circle", "pca"), ["The embedding"]),
-        (("ntk",), ["The tangent kernel"]),
-        (("attempts",), ["Weak models tried"]),
-    ],
-    ids=str,
+    ("figure", "absent"),
+    [(EMBEDDING, ("fourier", "circle", "pca")), (KERNEL_CHANGE, ("ntk",)), (WEAK_QUALITY, ("attempts",))],
+    ids=lambda value: getattr(value, "name", ""),
 )
-def test_a_section_stands_only_where_there_is_something(synthetic, absent, words) -> None:
-    runs, curves = synthetic.tables(synthetic.TRANSFERRED)
-    study, tables = synthetic.study(synthetic.TRANSFERRED), synthetic.embeddings()
-    rows = leaderboard(runs, study["methods"], study["baseline"])
-    for without in (
-        {name: table for name, table in tables.items() if name not in absent},
-        {name: table.clear() if name in absent else table for name, table in tables.items()},
-    ):
-        text = Document(build_page(study, runs, curves, without, rows, "Nothing to say.")).text
-        sections = ["What it costs", "Weak models tried", "The embedding", "The tangent kernel"]
-        assert [section for section in sections if section not in text] == words
+def test_a_figure_stands_only_where_there_is_something(synthetic, figure, absent) -> None:
+    found = synthetic.embeddings()
+    assert figure.blocks(synthetic.view(synthetic.TRANSFERRED, found))
+    without = {name: table for name, table in found.items() if name not in absent}
+    emptied = {name: table.clear() if name in absent else table for name, table in found.items()}
+    for tables in (without, emptied):
+        assert figure.blocks(synthetic.view(synthetic.TRANSFERRED, tables)) == []
 
 
 def test_costs_are_shown_only_if_a_run_had_a_start(page, amplified, transferred) -> None:
@@ -220,15 +216,11 @@ def test_costs_are_shown_only_if_a_run_had_a_start(page, amplified, transferred)
 def test_one_picture_of_an_embedding_is_enough_and_only_its_methods_have_a_key(synthetic) -> None:
     crossings = {**synthetic.TRANSFERRED, "other": [800, 900, 700]}
     tables = synthetic.embeddings(crossings, ["groktransfer"])
-    runs, curves = synthetic.tables(crossings)
-    study = synthetic.study(crossings)
-    rows = leaderboard(runs, study["methods"], study["baseline"])
-    some = {name: tables[name] for name in ("pca", "ntk")}
-    page = build_page(study, runs, curves, some, rows, "Nothing to say.")
-    assert [name for name in charts_of(page) if name.endswith((":groktransfer", ":other"))] == ["pca:groktransfer"]
-    kernel = page.split('<h2 id="the-tangent-kernel">')[1].split("</ul>")[0]
-    assert "groktransfer</li>" in kernel
-    assert kernel.count("</li>") == 1
+    view = synthetic.view(crossings, {name: tables[name] for name in ("pca", "ntk")})
+    (row,) = EMBEDDING.blocks(view)
+    assert [panel.name for panel in row.panels] == ["pca:groktransfer"]
+    (row,) = KERNEL_CHANGE.blocks(view)
+    assert row.key == ("groktransfer",)
 
 
 def test_the_key_of_the_amplifiers_names_only_methods_that_have_one(amplified) -> None:
@@ -243,21 +235,13 @@ def test_small_studies_make_a_page(synthetic, crossings) -> None:
     assert "Leaderboard" in make(synthetic, crossings)
 
 
-def test_a_study_that_is_not_finished_says_so(synthetic) -> None:
-    runs, curves = synthetic.tables()
-    study = synthetic.study()
-    some = runs.filter(pl.col("seed") < 2)
-    rows = leaderboard(some, study["methods"], study["baseline"])
-    page = build_page(study, some, curves, synthetic.probes(), rows, verdict(rows, study))
-    assert "8 of 12 runs finished" in Document(page).text
-
-
-def test_missing_details_and_provenance_are_left_out(synthetic) -> None:
-    runs, curves = synthetic.tables()
-    study = {key: value for key, value in synthetic.study().items() if key not in ("methods_detail", "command")}
-    rows = leaderboard(runs, study["methods"], study["baseline"])
-    page = build_page(study, runs.drop("provenance"), curves, synthetic.probes(), rows, "Nothing to say.")
-    assert "pre" not in [tag for tag, _ in Document(page).tags]
+def test_a_study_that_is_not_finished_and_knows_little_says_so(synthetic) -> None:
+    whole = synthetic.view()
+    study = {key: value for key, value in whole.study.items() if key not in ("methods_detail", "command")}
+    some = whole.runs.filter(pl.col("seed") < 2).drop("provenance")
+    page = Document(synthetic.page(View(study, some, whole.curves, whole.tables, "page")))
+    assert "8 of 12 runs finished" in page.text
+    assert "pre" not in [tag for tag, _ in page.tags], "no command"
 
 
 def with_script(page: str, script: str) -> str:
@@ -338,9 +322,7 @@ def test_the_switch_redraws_the_learning_curves(page, tmp_path, clock) -> None:
     assert all(f">{title}</text>" in part.split("</figure>")[0] for part in learning)
 
 
-def test_evil_names_do_nothing_in_a_browser(synthetic, tmp_path) -> None:
-    study = {EVIL: [700, 800], "groktransfer": [900, None]}
-    evil = make(synthetic, study, title=EVIL, amplified=[EVIL], looked_at=[EVIL])
+def test_evil_names_do_nothing_in_a_browser(evil, tmp_path) -> None:
     dom, console = browse(evil, tmp_path)
     assert not console
     assert dom.count("<script") == 3

@@ -4,9 +4,10 @@ import polars as pl
 import pytest
 
 from grokkit.analyse.target import Target
-from grokkit.report import figures
-from grokkit.report.figures.parts import specification
-from grokkit.report.schemas import TABLES, completed
+from grokkit.report.curves import median_curve_data, seed_curves_data
+from grokkit.report.figure import RUN_KEYS, completed
+from grokkit.report.figures.learning import LEARNING_CURVES, learning_chart, quick_checks_data
+from grokkit.report.parts import specification
 
 STEPS = [0, 100, 400]
 CURVES = pl.DataFrame(
@@ -19,6 +20,7 @@ CURVES = pl.DataFrame(
         "test_accuracy": [0.0, 0.0, 0.5],
     }
 )
+SCHEMA = {**RUN_KEYS, "rows": pl.Int64(), **LEARNING_CURVES.columns["quick_checks"]}
 RUNS = pl.DataFrame({"run_id": ["a"], "method": ["adamw"], "seed": [0]})
 
 
@@ -32,11 +34,11 @@ def checks_at(steps, **columns):
         **columns,
     }
     of_run = {"run_id": "a", "method": "adamw", "seed": 0, "step": steps, "rows": 128}
-    return pl.DataFrame({**of_run, **values}, schema=TABLES["quick_checks"])
+    return pl.DataFrame({**of_run, **values}, schema=SCHEMA)
 
 
 def test_a_look_lies_on_the_costs_between_the_evaluations_around_it():
-    data = figures.quick_checks_data(CURVES, checks_at([50, 100, 250, 300]), "accuracy")
+    data = quick_checks_data(CURVES, checks_at([50, 100, 250, 300]), "accuracy")
     assert data["step"].to_list() == [50, 250, 300], "at 100 a full evaluation followed"
     assert data["train_seconds"].to_list() == pytest.approx([2.0, 6.0, 7.0])
     assert data["flops"].to_list() == pytest.approx([5e8, 2.5e9, 3e9])
@@ -46,29 +48,29 @@ def test_a_look_lies_on_the_costs_between_the_evaluations_around_it():
 
 def test_losses_that_are_not_finite_are_not_drawn():
     checks = checks_at([50, 60], test_loss=[float("inf"), 0.123456])
-    data = figures.quick_checks_data(CURVES, checks, "loss")
+    data = quick_checks_data(CURVES, checks, "loss")
     assert data["test_loss"].to_list() == [None, 0.12346]
 
 
 def test_of_many_looks_a_few_are_drawn():
-    data = figures.quick_checks_data(CURVES, checks_at(list(range(101, 400))), "accuracy", points=20)
+    data = quick_checks_data(CURVES, checks_at(list(range(101, 400))), "accuracy", points=20)
     assert 10 < data.height <= 20
     assert data["step"].to_list()[:: data.height - 1] == [101, 399]
 
 
 @pytest.mark.parametrize("measure", ["accuracy", "loss"])
 def test_without_looks_there_is_nothing_to_draw(measure):
-    assert figures.quick_checks_data(CURVES, completed({})["quick_checks"], measure).is_empty()
+    assert quick_checks_data(CURVES, completed([LEARNING_CURVES], {})["quick_checks"], measure).is_empty()
 
 
 def test_the_axis_begins_with_the_first_look_and_the_dots_stand_behind_the_lines():
     """At small batches the first full evaluation after step 0 may come late, and looks are all there is before."""
-    seeds = figures.seed_curves_data(
+    seeds = seed_curves_data(
         RUNS, CURVES, columns=("step", "train_seconds", "flops", "train_accuracy", "test_accuracy")
     )
-    medians = figures.median_curve_data(RUNS, CURVES, "test_accuracy")
-    data = figures.quick_checks_data(CURVES, checks_at([20, 250]), "accuracy")
-    chart = figures.learning_chart(seeds, medians, ["adamw"], "test", target=Target(0.95, "accuracy"), checks=data)
+    medians = median_curve_data(RUNS, CURVES, "test_accuracy")
+    data = quick_checks_data(CURVES, checks_at([20, 250]), "accuracy")
+    chart = learning_chart(seeds, medians, ["adamw"], "test_accuracy", target=Target(0.95, "accuracy"), checks=data)
     spec = specification(chart)
     layers = spec["layer"][1]["layer"]
     assert [layer["mark"]["type"] for layer in layers] == ["circle", "line", "line"]

@@ -10,9 +10,9 @@ from grokkit.study.execute import execute
 from grokkit.study.plan import make_plan
 from grokkit.study.store import Store
 from grokkit.study.work import train_group_and_keep
-from grokkit.train.batched import train_group
 from grokkit.train.config import EvaluationConfig
-from grokkit.train.plan import group_name, plan_groups
+from grokkit.train.groups import group_name, plan_groups
+from grokkit.train.loop import train_group
 from grokkit.train.resolve import model_config, task_config
 
 EVENTS = (

@@ -118,7 +118,7 @@ def test_a_block_has_whole_periods_of_outer_steps(monkeypatch, every, steps):
 
 def test_what_a_start_takes_is_not_part_of_a_step(clock):
     clock.lengths = itertools.repeat(6.0)
-    label = "groktransfer(weak=fnn-d4-w8,weak_steps=10,weak_seeds=1)"
+    label = "groktransfer(weak=fnn(dim=4,width=8),weak_steps=10,weak_seeds=1)"
     _, pace = measured_here([run_of(label)], rounds=3, block=3, warm_up=1)
     assert [arm.seconds for arm in pace.arms.values()] == [2.0]
 

@@ -112,7 +112,6 @@ def test_canonical_text_operands_and_operators(text, canonical, operands, operat
     assert "".join(expression.operands) == operands
     assert "".join(expression.operands_sorted) == "".join(sorted(operands))
     assert "".join(expression.operators) == operators
-    assert expression.has_division == ("/" in operators)
     assert parse(canonical) == expression
     assert hash(parse(canonical)) == hash(expression)
 

@@ -10,9 +10,9 @@ from grokkit.files import pinned
 from grokkit.methods.neuralgrok import load_amplifier
 from grokkit.methods.neuralgrok.curve import gradient_flops, table_flops
 from grokkit.train.config import RunConfig
+from grokkit.train.loop import train
+from grokkit.train.problem import build_batches, build_problem
 from grokkit.train.resolve import method_config, task_config
-from grokkit.train.setup import build_batches, build_problem
-from grokkit.train.trainer import train
 
 
 def config(method="neuralgrok", **changes):

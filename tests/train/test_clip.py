@@ -5,10 +5,9 @@ import torch
 from groups import assert_same_run
 
 from grokkit.errors import InputError
-from grokkit.train.batched import train_group
 from grokkit.train.config import RunConfig, checked
+from grokkit.train.loop import train, train_group
 from grokkit.train.resolve import method_config, model_config, task_config
-from grokkit.train.trainer import train
 
 
 @pytest.fixture

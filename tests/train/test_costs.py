@@ -6,11 +6,13 @@ from torch.utils.flop_counter import FlopCounterMode
 from grokkit.methods.neuralgrok.amplifier import fresh_amplifier
 from grokkit.methods.neuralgrok.curve import gradient_flops, table_flops
 from grokkit.models import FNN, Decoder
+from grokkit.train import loop
 from grokkit.train.config import EvaluationConfig
 from grokkit.train.costs import Costs
+from grokkit.train.loop import begin_alone, train
+from grokkit.train.problem import build_problem
 from grokkit.train.resolve import task_config
-from grokkit.train.setup import build_model, build_problem
-from grokkit.train.trainer import Session, train
+from grokkit.train.setup import build_model
 
 DECODER = {"model": "decoder(width=8,depth=2,heads=2)"}
 FNN_OF_TOKENS = {
@@ -22,6 +24,7 @@ FNN_OF_FEATURES = {
     "model": "fnn(width=16,dim=8,depth=2)",
     "task": task_config("parity:9,3", train_size=40),
 }
+OFTEN = EvaluationConfig(every=2, share=100.0)
 PROBLEMS = {"decoder": DECODER, "fnn of tokens": FNN_OF_TOKENS, "fnn of features": FNN_OF_FEATURES}
 
 
@@ -38,22 +41,20 @@ def session(tiny, monkeypatch):
             model.share_prefixes = False
         return model
 
-    monkeypatch.setattr("grokkit.train.trainer.build_model", plainly)
+    monkeypatch.setattr("grokkit.train.loop.build_model", plainly)
 
     def make(method, problem="decoder", **changes):
-        begun = Session(tiny(method, **{**PROBLEMS[problem], **changes}))
-        begun.begin()
-        return begun
+        return begin_alone(tiny(method, **{**PROBLEMS[problem], **changes}))
 
     return make
 
 
 def counted_and_charged(session, stop):
     """Of the steps up to ``stop``: FLOPs that the counter saw, and those that the history took."""
-    before = session.history.flops
+    before = session.members[0].progress.flops
     with FlopCounterMode(display=False) as counter:
         session.train_to(stop)
-    return counter.get_total_flops(), session.history.flops - before
+    return counter.get_total_flops(), session.members[0].progress.flops - before
 
 
 @pytest.mark.parametrize("problem", PROBLEMS)
@@ -62,25 +63,25 @@ def test_a_method_that_works_entry_by_entry_is_charged_the_model_s_products(sess
     own = session(method, problem)
     counted, charged = counted_and_charged(own, 3)
     assert counted == charged > 0
-    assert own.history.costs.step(10, 4) == own.model.step_flops(10, 4)
+    assert own.members[0].progress.costs.step(10, 4) == own.model.step_flops(10, 4)
 
 
 @pytest.mark.parametrize("problem", PROBLEMS)
 @pytest.mark.parametrize("trainable", ["true", "false"])
 def test_a_factorized_embedding_is_charged_with_its_product(session, problem, trainable):
-    own = session(f"lowrank-random(weak=random-d3,trainable={trainable})", problem)
+    own = session(f"lowrank-random(weak=random(dim=3),trainable={trainable})", problem)
     counted, charged = counted_and_charged(own, 2)
     assert counted == charged
     vocabulary = {"decoder": 13, "fnn of tokens": 11, "fnn of features": 9}[problem]
     products = 3 if trainable == "true" else 2
-    added = own.history.costs.step(10, 4) - own.model.step_flops(10, 4)
+    added = own.members[0].progress.costs.step(10, 4) - own.model.step_flops(10, 4)
     assert added == products * 2 * vocabulary * 3 * 8
 
 
 def test_a_merged_embedding_is_charged_no_product(session):
     own, never, bare = (
         session(method, "fnn of tokens")
-        for method in ("lowrank-random(weak=random-d3,merge=2)", "lowrank-random(weak=random-d3)", "adamw")
+        for method in ("lowrank-random(weak=random(dim=3),merge=2)", "lowrank-random(weak=random(dim=3))", "adamw")
     )
     assert counted_and_charged(own, 2) == counted_and_charged(never, 2)
     counted, charged = counted_and_charged(own, 4)
@@ -88,17 +89,21 @@ def test_a_merged_embedding_is_charged_no_product(session):
     assert counted == charged + 2 * 11 * 3 * 8, "merging itself takes one product, once, and is not charged"
 
 
-def test_a_run_resumed_after_merging_is_charged_no_product(tiny, tmp_path):
-    config = tiny("lowrank-random(weak=random-d3,merge=2)", **FNN_OF_TOKENS)
-    first, second = Session(config), Session(config)
-    first.begin()
-    first.train_to(3)
-    first.consider_evaluating()
-    first.save(tmp_path / "checkpoint")
-    assert second.resume(tmp_path / "checkpoint")
-    first.train_to(5)
-    second.train_to(5)
-    assert second.history.flops == first.history.flops
+def test_a_run_resumed_after_merging_is_charged_no_product(tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "_SAVING_SHARE", 1e9)
+    config = tiny("lowrank-random(weak=random(dim=3),merge=2)", **FNN_OF_TOKENS, budget=20, evaluation=OFTEN)
+    whole, checkpoint = train(config), tmp_path / "checkpoint"
+
+    def interrupt(progress):
+        if progress["step"] > 6:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(config, report=interrupt, checkpoint=checkpoint, checkpoint_seconds=-1.0)
+    steps = []
+    resumed = train(config, checkpoint=checkpoint, report=lambda progress: steps.append(progress["step"]))
+    assert steps[0] > 5, "after the merge"
+    assert resumed.flops == whole.flops
 
 
 @pytest.mark.parametrize("hidden", [(6,), (128, 128), (5, 4, 3)])
@@ -106,17 +111,19 @@ def test_an_amplifier_s_table_is_charged_at_least_what_it_takes(session, hidden)
     """How many pieces it has depends on the gradients; it is charged for 64, more than there are."""
     own = session(f"neuralgrok-random(hidden={hidden})", batch_size=None)
     counted, charged = counted_and_charged(own, 2)
-    model = 2 * own.model.step_flops(len(own.problem.inner), 4)
+    model = 2 * own.model.step_flops(len(own.members[0].problem.inner), 4)
     assert charged - model == 2 * table_flops(hidden)
     assert 0 < counted - model <= charged - model
 
 
 def test_an_outer_step_is_charged_its_passes_and_the_learning(session):
     own = session("neuralgrok(hidden=(6,),every=2,lr_warmup=0)", batch_size=None)
-    inner, outer = (own.model.step_flops(len(rows), 4) for rows in (own.problem.inner, own.problem.outer))
+    inner, outer = (
+        own.model.step_flops(len(rows), 4) for rows in (own.members[0].problem.inner, own.members[0].problem.outer)
+    )
     learning = 2 * table_flops((6,)) + gradient_flops((6,))
     (counted, charged), (_, without) = (counted_and_charged(own, stop) for stop in (1, 2))
-    assert own.history.outer_steps == 1, "at the second step none is due"
+    assert own.members[0].progress.outer_steps == 1, "at the second step none is due"
     assert charged == inner + table_flops((6,)) + outer + learning
     assert without == inner + table_flops((6,))
     assert inner + outer < counted <= charged
@@ -124,8 +131,8 @@ def test_an_outer_step_is_charged_its_passes_and_the_learning(session):
 
 def test_an_amplifier_that_is_given_is_charged_by_its_own_size(session, tmp_path):
     fresh_amplifier((3,)).save(tmp_path / "given.npz")
-    given = session(f"neuralgrok-random(amplifier={tmp_path / 'given.npz'})").history.costs
-    assert given.step(16, 4) == session("neuralgrok-random(hidden=(3,))").history.costs.step(16, 4)
+    given = session(f"neuralgrok-random(amplifier={tmp_path / 'given.npz'})").members[0].progress.costs
+    assert given.step(16, 4) == session("neuralgrok-random(hidden=(3,))").members[0].progress.costs.step(16, 4)
 
 
 def test_the_table_s_formula_is_that_of_its_products():
@@ -137,7 +144,7 @@ def test_the_table_s_formula_is_that_of_its_products():
 def test_what_was_spent_before_the_first_step_is_part_of_all_that_follows(tiny):
     """Weak models in FLOPs and seconds, to the target and in all; never in steps."""
     config = tiny(
-        "groktransfer(weak=fnn-d4-w8,weak_steps=30,weak_seeds=1)",
+        "groktransfer(weak=fnn(dim=4,width=8),weak_steps=30,weak_seeds=1)",
         **FNN_OF_TOKENS | {"budget": 200, "target": 0.02, "sustain": 0, "evaluation": EvaluationConfig(every=5)},
     )
     record = (run := train(config)).record()
@@ -157,7 +164,7 @@ def test_what_was_spent_before_the_first_step_is_part_of_all_that_follows(tiny):
     assert record["steps"] == run.curves["step"][-1]
 
 
-@pytest.mark.parametrize("method", ["adamw", "neuralgrok(hidden=(4,))", "lowrank-random(weak=random-d2)"])
+@pytest.mark.parametrize("method", ["adamw", "neuralgrok(hidden=(4,))", "lowrank-random(weak=random(dim=2))"])
 def test_costs_are_of_the_batch_not_of_the_run(tiny, method):
     """Twice the rows are twice the model's products, and the method's own are as many."""
     config = tiny(method)

@@ -6,10 +6,9 @@ from groups import assert_same_run
 
 from grokkit.tasks.mnist import MnistTask
 from grokkit.train import setup
-from grokkit.train.batched import train_group
+from grokkit.train.loop import train, train_group
+from grokkit.train.problem import build_problem
 from grokkit.train.resolve import task_config
-from grokkit.train.setup import build_problem
-from grokkit.train.trainer import train
 
 
 @pytest.fixture

@@ -10,11 +10,10 @@ from groups import assert_same_run, group_of
 
 from grokkit.errors import InputError
 from grokkit.study.plan import make_plan
-from grokkit.train.batched import train_group
-from grokkit.train.plan import plan_groups
+from grokkit.train.groups import plan_groups
+from grokkit.train.loop import train, train_group
+from grokkit.train.problem import build_batches, build_problem, transfer_data
 from grokkit.train.resolve import method_config, task_config
-from grokkit.train.setup import build_batches, build_lesson, build_problem
-from grokkit.train.trainer import train
 
 SHARING = ["neuralgrok", "neuralgrok-random", "clip-only", "grad-norm(held_out=0.02)", "adamw(held_out=0.02)"]
 
@@ -47,13 +46,13 @@ def test_no_batch_and_no_weak_model_has_a_row_set_apart(tiny, share, batch_size)
     assert left == train - apart
     batches = build_batches(config, problem)
     assert set(torch.cat([batches.next() for _ in range(60)]).tolist()) == left
-    assert len(build_lesson(problem).train.targets) == len(left)
+    assert len(transfer_data(problem).train.targets) == len(left)
 
 
 @pytest.mark.parametrize("method", ["adamw", "grokfast-ema", "clip-only"])
 def test_off_a_run_is_equal_bit_for_bit_to_one_that_never_heard_of_it(tiny, monkeypatch, method):
     off = train(tiny(f"{method}(held_out=0)"))
-    monkeypatch.setattr("grokkit.train.setup.set_apart", lambda method, rows, seed: (rows, rows[:0]))
+    monkeypatch.setattr("grokkit.train.problem.set_apart", lambda method, rows, seed: (rows, rows[:0]))
     without = train(tiny(f"{method}(held_out=0)"))
     assert off.outer_rows == 0
     for name, values in without.curves.items():

@@ -6,11 +6,14 @@ from grokkit.study.execute import execute
 from grokkit.study.plan import make_plan
 from grokkit.study.store import Store
 from grokkit.train.config import EvaluationConfig, RunConfig
+from grokkit.train.loop import train
 from grokkit.train.resolve import method_config, model_config, task_config
-from grokkit.train.trainer import train
 
-# Steps to a sustained 95 %: the slowest of five seeds was well below each of these.
-BOUNDS = {"adamw": 1000, "grad-norm": 800, "grokfast-ma": 1500, "grokfast-ema": 1800}
+# Steps to a sustained 95 % at most. A run amplifies rounding, so that another processor's run of the same seed is as
+# far from ours as another seed's. Five seeds took 381 to 657, 330 to 478, 759 to 957 and 877 to 1527 steps, and the
+# standard deviations of their logarithms are 0.21, 0.15, 0.11 and 0.22: each bound is four of them or more above the
+# mean of the logarithms. A run stops where it generalizes, so that high bounds cost nothing.
+BOUNDS = {"adamw": 1200, "grad-norm": 800, "grokfast-ma": 1500, "grokfast-ema": 3000}
 SEEDS = (0, 1)
 
 
@@ -22,47 +25,44 @@ def test_a_small_run_memorizes(tiny):
     assert run.events.generalized_at is None, "an eleventh of a table and no decay: nothing to generalize from"
 
 
-@pytest.fixture(scope="module")
-def results(tmp_path_factory):
-    """Every method of BOUNDS and the papers' baseline on a*b mod 97, at full size."""
+def results(folder, methods, budget):
+    """Runs on a*b mod 97, at full size, by method and seed."""
     plan = make_plan(
-        methods=[*BOUNDS, "adam-paper"],
+        methods=methods,
         seeds=len(SEEDS),
         baseline=None,
         command="test",
         task=task_config("mul:97"),
         model=model_config("decoder"),
-        budget=max(BOUNDS.values()),
-        batch_size=512,
+        budget=budget,
         evaluation=EvaluationConfig(every=20),
     )
-    store = Store(tmp_path_factory.mktemp("learning"))
+    store = Store(folder)
     with store.lock():
         assert execute(plan, store, set(), workers=2, on_event=lambda event: None) == {}
     runs, _ = store.load(plan.study["run_ids"])
+    assert len(runs) == len(methods) * len(SEEDS)
     return {(row["method"], row["seed"]): row for row in runs.to_dicts()}
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", SEEDS)
-@pytest.mark.parametrize("method", BOUNDS)
-def test_memorizes_and_then_generalizes(results, method, seed):
-    run = results[method, seed]
-    assert run["status"] == "generalized"
-    assert run["generalized_at"] <= BOUNDS[method]
-    assert run["delay_steps"] > 0, "memorized first"
-    assert run["best_test_accuracy"] > 0.98
+def test_every_method_memorizes_and_then_generalizes(tmp_path):
+    for (method, seed), run in results(tmp_path, [*BOUNDS], max(BOUNDS.values())).items():
+        assert run["status"] == "generalized", (method, seed)
+        assert run["generalized_at"] <= BOUNDS[method], (method, seed)
+        assert run["delay_steps"] > 0, (method, seed, "memorized first")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", SEEDS)
-def test_the_papers_baseline_memorizes_and_does_not_generalize_in_that_time(results, seed):
-    """So both filters do what their paper claims against its own baseline: they bring generalization forward."""
-    run = results["adam-paper", seed]
-    assert run["memorized_at"] is not None
-    assert run["status"] == "censored"
-    assert run["final_train_accuracy"] > 0.99
-    assert run["best_test_accuracy"] < 0.9
+def test_the_papers_baseline_memorizes_and_does_not_generalize_in_that_time(tmp_path):
+    """So both filters do what their paper claims against its own baseline: they bring generalization forward.
+
+    Its five seeds memorized within 270 steps and had at most 38 % of the held-out half at 1,500.
+    """
+    for (_, seed), run in results(tmp_path, ["adam-paper"], 1500).items():
+        assert run["memorized_at"] is not None, seed
+        assert run["status"] == "censored", seed
+        assert run["best_test_accuracy"] < 0.9, seed
 
 
 TRANSFERS = {
@@ -72,13 +72,13 @@ TRANSFERS = {
     ),
     "parity": (
         task_config("parity:40,3", train_size=1000),
-        "groktransfer(lr=0.03,wd=3,weak=fnn-l3-d4-w16,stop=0.95,weak_seeds=12,weak_lr=0.02,weak_wd=0.3,weak_steps=300)",
+        "groktransfer(lr=0.03,wd=3,weak=fnn(depth=3,dim=4,width=16),stop=0.95,weak_seeds=12,weak_lr=0.02,weak_wd=0.3,weak_steps=300)",
     ),
 }
 
 
 def transfer(task, method, seed):
-    settings = {"model": model_config("fnn"), "budget": 150, "batch_size": None, "sustain": 2}
+    settings = {"model": model_config("fnn"), "budget": 200, "batch_size": None, "sustain": 2}
     return train(RunConfig(task=task, method=method_config(method), seed=seed, **settings))
 
 
@@ -86,10 +86,12 @@ def transfer(task, method, seed):
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("name", TRANSFERS)
 def test_a_weak_model_s_embedding_brings_generalization(name, seed):
-    """The slowest of five seeds needed 60 steps on addition, 20 on parity."""
+    """Five seeds needed 30 to 60 steps on addition, 10 to 20 on parity; the budget is 200.
+
+    Five standard deviations of their logarithms, 0.26 and 0.38, above the means of these are 160 and 90 steps.
+    """
     run = transfer(*TRANSFERS[name], seed)
     assert run.status == "generalized"
-    assert run.events.generalized_at <= 100
     assert 0 < run.start_flops < run.flops
 
 

@@ -4,11 +4,12 @@ import pytest
 import torch
 
 from grokkit.errors import InputError
-from grokkit.train.batched import train_group
 from grokkit.train.config import EvaluationConfig, RunConfig, checked
+from grokkit.train.loop import train, train_group
+from grokkit.train.optimizers import build_optimizer
+from grokkit.train.problem import build_problem
 from grokkit.train.resolve import method_config, model_config, task_config
-from grokkit.train.setup import build_model, build_optimizer, build_problem
-from grokkit.train.trainer import train
+from grokkit.train.setup import build_model
 
 XOR = {"task": task_config("xor:300", train_size=100), "model": model_config("two-layer(width=32)")}
 PARITY = {"task": task_config("parity:10,2", train_size=200), "model": model_config("fnn(dim=8,width=32)")}

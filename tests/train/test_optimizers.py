@@ -6,8 +6,7 @@ from torch import nn
 
 from grokkit.rng import stream
 from grokkit.train.config import OptimizerConfig
-from grokkit.train.optimizers import OPTIMIZERS, Settings
-from grokkit.train.setup import build_optimizer
+from grokkit.train.optimizers import OPTIMIZERS, Settings, build_optimizer
 
 SHAPES = {"matrix": (4, 3), "vector": (5,), "scalar": ()}
 STEPS = 40

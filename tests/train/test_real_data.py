@@ -6,13 +6,12 @@ import pytest
 import torch
 
 from grokkit.errors import InputError
-from grokkit.train.batched import train_group
 from grokkit.train.config import EvaluationConfig, RunConfig
 from grokkit.train.events import find_loss_events
-from grokkit.train.plan import plan_groups
+from grokkit.train.groups import plan_groups
+from grokkit.train.loop import train, train_group
+from grokkit.train.problem import build_problem
 from grokkit.train.resolve import method_config, model_config, task_config
-from grokkit.train.setup import build_problem
-from grokkit.train.trainer import train
 
 SETTINGS = {
     "qm9": {

@@ -8,10 +8,9 @@ from groups import METHODS, VALUES, assert_same_run
 from grokkit.models.graphconv import BOND_KINDS
 from grokkit.tasks import Task
 from grokkit.train import setup
-from grokkit.train.batched import train_group
 from grokkit.train.config import EvaluationConfig, RunConfig
+from grokkit.train.loop import train, train_group
 from grokkit.train.resolve import method_config, model_config, task_config
-from grokkit.train.trainer import train
 
 ROWS = 60
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple, get_args
 
-from grokkit.analyse.words import number, percent
+from grokkit.analyse.format import number, percent
 
 Measure = Literal["accuracy", "loss"]
 MEASURES: tuple[Measure, ...] = get_args(Measure)

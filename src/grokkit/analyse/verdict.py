@@ -11,11 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from grokkit.analyse.claims import Claim, claimed_cost, claims, level_of, sensitivity
-from grokkit.analyse.leaderboard import ratio_keys
-from grokkit.analyse.paired import ENOUGH
-from grokkit.analyse.survival import COSTS, Cost
-from grokkit.analyse.target import best_shown, best_text, target_of
-from grokkit.analyse.words import (
+from grokkit.analyse.format import (
     COST_WORDS,
     bound,
     count,
@@ -26,6 +22,10 @@ from grokkit.analyse.words import (
     ratio_interval,
     whole,
 )
+from grokkit.analyse.leaderboard import ratio_keys
+from grokkit.analyse.paired import ENOUGH
+from grokkit.analyse.survival import COSTS, Cost
+from grokkit.analyse.target import best_shown, best_text, target_of
 
 Row = Mapping[str, Any]
 Standing = Literal["no runs", "less", "more", "more often", "less often", "never", "unclear", "bound", "few", "apart"]

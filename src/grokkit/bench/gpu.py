@@ -10,32 +10,30 @@ from collections.abc import Callable
 
 import torch
 
-from grokkit.bench.measure import Duel
+from grokkit.bench.row import ON_GPU, row
+from grokkit.bench.settings import GROKFAST
 from grokkit.bench.steps import plain_decoder_step, random_batches
+from grokkit.bench.timing import Duel
 from grokkit.train.config import RunConfig
-from grokkit.train.feed import Feed
-from grokkit.train.graph import Graphed
-from grokkit.train.program import Program
-from grokkit.train.setup import build_batches, build_problem
+from grokkit.train.loop import begin_together
 
 _STEPS = 64  # a round
-
-
-def has_gpu() -> bool:
-    return torch.cuda.is_available()
 
 
 def member_step(config: RunConfig, members: int, device: str = "cuda") -> Duel:
     """A plain step on ``device``, and a member's step in a program of ``members`` seeds of ``config``."""
     theirs = plain_decoder_step(config, random_batches(config), device)
-    ours = _Group(config, members, torch.device(device))
+    ours = begin_together([config.model_copy(update={"seed": seed}) for seed in range(members)], device)
+    steps = 0
     program_ms: list[float] = []
 
     def plain(_: int) -> float:
         return _timed(lambda: [theirs() for _ in range(_STEPS)], device) / _STEPS
 
     def batched(_: int) -> float:
-        seconds = _timed(ours.steps, device) / _STEPS
+        nonlocal steps
+        steps += _STEPS
+        seconds = _timed(lambda: ours.train_to(steps), device) / _STEPS
         program_ms.append(1e3 * seconds)
         return seconds / members
 
@@ -43,26 +41,6 @@ def member_step(config: RunConfig, members: int, device: str = "cuda") -> Duel:
         return f"a step of all {members}: {min(program_ms):.2f} ms at best"
 
     return Duel(plain, batched, warmup=3, note=note)
-
-
-class _Group:
-    """The program of some seeds, fed and graphed as the lab does it."""
-
-    def __init__(self, config: RunConfig, members: int, device: torch.device) -> None:
-        configs = [config.model_copy(update={"seed": seed}) for seed in range(members)]
-        problems = [build_problem(own) for own in configs]
-        program = Program(configs, [problem.task for problem in problems], device)
-        batches = [build_batches(own, problem) for own, problem in zip(configs, problems, strict=True)]
-        self._feed = Feed(batches, device=device)
-        self._take_step = Graphed[int, object](lambda length: program.take_step(self._feed.take(length)), device)
-
-    def steps(self) -> None:
-        left = _STEPS
-        while left:
-            lengths = self._feed.fill(left)
-            for length in lengths:
-                self._take_step(length)
-            left -= len(lengths)
 
 
 def _timed(work: Callable[[], object], device: str) -> float:
@@ -73,3 +51,15 @@ def _timed(work: Callable[[], object], device: str) -> float:
     if device == "cuda":
         torch.cuda.synchronize()
     return time.perf_counter() - start
+
+
+def _member_row(id: str, members: int, target: float | None) -> None:
+    about = f"a plain step of one run, and a member's of {members} in one program, as a CUDA graph"
+    row(id, about, lambda: member_step(GROKFAST, members), target=target, rounds=10, seconds=20, **ON_GPU)
+
+
+_member_row("gpu-step", 1, 0.125)
+_member_row("gpu-seeds-1", 1, None)
+_member_row("gpu-seeds-8", 8, None)
+_member_row("gpu-seeds-64", 64, None)
+_member_row("gpu-seeds-256", 256, 0.02)

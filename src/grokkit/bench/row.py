@@ -1,4 +1,7 @@
-"""A row of the benchmark, and how it is measured."""
+"""A row of the benchmark: how it is declared, chosen and measured.
+
+A new comparison is a function that gives a `Duel`, in one of the modules below, and a call of `row` beneath it.
+"""
 
 from __future__ import annotations
 
@@ -6,18 +9,24 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from grokkit.bench.measure import Comparison, Duel, alternate, compare
+from grokkit.bench.timing import Comparison, Duel, alternate, compare
 from grokkit.errors import InputError, unknown
 from grokkit.files import atomic_write
-from grokkit.train.run import provenance
+from grokkit.train.record import provenance
+
+_MODULES = ("steps", "methods", "runs", "gpu")
+
+ON_GPU: dict[str, Any] = {"available": lambda: torch.cuda.is_available(), "needs": "a CUDA GPU"}
+"""What a row says that a machine without a GPU cannot measure."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Row:
     """One comparison of the plain form with ours.
 
@@ -25,9 +34,9 @@ class Row:
         id: what ``--rows`` and the results call it.
         about: the work, in a few words.
         setup: makes both sides ready; called in the thread setting of the measurement.
-        target: the ratio ours/plain we hold ourselves to, or None.
         rounds: how many, unless the user says.
         seconds: about how long that takes on two cores. For the estimate only.
+        target: the ratio ours/plain we hold ourselves to, or None.
         available: whether this machine can measure it, and
         needs: what it takes.
     """
@@ -35,11 +44,26 @@ class Row:
     id: str
     about: str
     setup: Callable[[], Duel]
-    target: float | None
     rounds: int
     seconds: float
+    target: float | None = None
     available: Callable[[], bool] = lambda: True
     needs: str = ""
+
+
+_DECLARED: dict[str, Row] = {}
+
+
+def row(id: str, about: str, setup: Callable[[], Duel], **settings: Any) -> None:
+    """Declare a `Row`."""
+    _DECLARED[id] = Row(id, about, setup, **settings)
+
+
+def all_rows() -> dict[str, Row]:
+    """Every row by its id, in the order in which they are declared."""
+    for name in _MODULES:
+        import_module(f"grokkit.bench.{name}")
+    return _DECLARED
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,11 @@
-"""What `grokkit bench` shows: a line while it measures, and the table."""
+"""What `grokkit bench` does and shows: measures row after row, a line while it does, and the table at the end."""
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from rich import box
 from rich.console import Console, Group
@@ -11,10 +13,45 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from grokkit.bench.measure import Comparison
-from grokkit.bench.row import Result, Row
+from grokkit.bench.row import Result, Row, measure, write_results
+from grokkit.bench.timing import Comparison
 
 _TRUST = 30.0  # seconds after which the pace seen weighs as much as what the rows say of themselves
+
+
+def run(rows: Sequence[Row], rounds: Mapping[str, int], *, threads: int, json: Path | None, console: Console) -> bool:
+    """Measure ``rows`` and print the table; ``json`` is written after every row.
+
+    Returns:
+        whether all were measured: on Ctrl-C, False, with what is done shown and written.
+    """
+    console.print(announcement(rows, rounds, threads))
+    results: list[Result] = []
+    complete = True
+    try:
+        with Progress(console, rows, rounds) as progress:
+            for row in rows:
+                results.append(measure(row, rounds=rounds[row.id], threads=threads, after_round=progress.after_round))
+                progress.after_row(results[-1])
+                if json is not None:
+                    write_results(json, results)
+    except KeyboardInterrupt:
+        complete = False
+        console.print(f"stopped; {len(results)} of {len(rows)} rows are done")
+    if results:
+        console.print()
+        console.print(results_table(results))
+        console.print(notes(results), style="dim", end="", soft_wrap=True)
+    return complete
+
+
+def writable(path: Path) -> bool:
+    """Whether a file can be written at ``path``; makes its folder."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return False
+    return not path.is_dir() and os.access(path.parent, os.W_OK)
 
 
 class Progress:

@@ -1,6 +1,7 @@
 """One training step: forward, loss, zero_grad, backward, optimizer step. Both sides see the same batches.
 
-A batch of the decoder is another random one at every step, since what ours saves depends on the rows in it.
+A batch of the decoder is another random one at every step, since what ours saves depends on the rows in it. Beside
+it, the evaluation of the held-out half.
 """
 
 from __future__ import annotations
@@ -12,45 +13,35 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from grokkit.bench.measure import Duel, timed
-from grokkit.bench.plain_forms import PlainDecoder, PlainFnn
+from grokkit.bench.plain import loop
+from grokkit.bench.plain.decoder import PlainDecoder
+from grokkit.bench.plain.fnn import PlainFnn
+from grokkit.bench.row import row
+from grokkit.bench.settings import FNN, GROKFAST, OPERANDS_5, WEAK_FNN
+from grokkit.bench.timing import Duel, timed
 from grokkit.models.matmul import Precision, precision
 from grokkit.rng import stream
 from grokkit.tasks import Task
 from grokkit.train.config import RunConfig
-from grokkit.train.setup import attach_method, build_model, build_optimizer, build_problem, build_task
+from grokkit.train.loop import begin_alone
+from grokkit.train.problem import build_problem
+from grokkit.train.setup import build_model, build_task
 
 _BATCHES = 64  # then they come again
 
 
 class OurStep:
-    """A step as the lab takes it, with the lab's model and optimizer."""
+    """A step as the lab takes it: the engine of a run alone, on these batches in turn."""
 
     def __init__(self, config: RunConfig, batches: Iterable[Tensor]) -> None:
-        problem = build_problem(config)
-        self.task, self._outer_rows = problem.task, problem.outer
-        self.model = build_model(config.model, self.task, config.seed)
-        self.optimizer = build_optimizer(config.method.optimizer, self.model)
-        _, self._bilevel = attach_method(config.method, self.model, self.optimizer, config.seed)
+        self.engine = begin_alone(config)
+        self.model, self.optimizer = self.engine.model, self.engine.optimizer
         self._precision: Precision = config.precision
-        self._rows = self._inputs = self._targets = torch.empty(0)
         self._batches = cycle(batches)
 
     def __call__(self) -> None:
-        rows = next(self._batches)
-        if rows is not self._rows:  # as the trainer, which looks up a full batch once
-            self._rows, self._inputs, self._targets = rows, self.task.inputs_NT[rows], self.task.targets_N[rows]
         with precision(self._precision):
-            loss = self.task.loss(self.model(self._inputs), self._targets)
-            self.optimizer.zero_grad()
-            loss.backward()
-            if self._bilevel is not None:
-                self._bilevel.outer_step(outer_loss=self._outer_loss)
-        self.optimizer.step()
-
-    def _outer_loss(self) -> Tensor:
-        rows = self._outer_rows
-        return self.task.loss(self.model(self.task.inputs_NT[rows]), self.task.targets_N[rows])
+            self.engine.take_step(next(self._batches))
 
 
 class PlainStep:
@@ -82,18 +73,6 @@ class PlainStep:
         loss.backward()
         self.before_step(rows)
         self.optimizer.step()
-
-
-def decoder_step(config: RunConfig, times: int) -> Duel:
-    """A decoder's step, ``times`` of them a round."""
-    batches = random_batches(config)
-    return Duel(timed(plain_decoder_step(config, batches), times), timed(OurStep(config, batches), times))
-
-
-def fnn_step(config: RunConfig, times: int) -> Duel:
-    """A feed-forward network's step, ``times`` of them a round."""
-    batches = random_batches(config)
-    return Duel(timed(plain_fnn_step(config, batches), times), timed(OurStep(config, batches), times))
 
 
 def plain_decoder_step(config: RunConfig, batches: Iterable[Tensor], device: str = "cpu") -> PlainStep:
@@ -132,3 +111,101 @@ def plain_fnn(config: RunConfig, task: Task) -> torch.nn.Module:
     model = PlainFnn(task.vocabulary, task.inputs_NT.shape[1], task.classes, **shape)
     model.load_state_dict(build_model(config.model, task, config.seed).state_dict())
     return model
+
+
+def decoder_step(config: RunConfig, times: int) -> Duel:
+    """A decoder's step, ``times`` of them a round."""
+    batches = random_batches(config)
+    return Duel(timed(plain_decoder_step(config, batches), times), timed(OurStep(config, batches), times))
+
+
+def fnn_step(config: RunConfig, times: int) -> Duel:
+    """A feed-forward network's step, ``times`` of them a round."""
+    batches = random_batches(config)
+    return Duel(timed(plain_fnn_step(config, batches), times), timed(OurStep(config, batches), times))
+
+
+def decoder_evaluation(config: RunConfig) -> Duel:
+    """Loss and accuracy of every held-out row.
+
+    Plain: under ``no_grad``, 512 rows at a time. Ours: in inference mode, in the trainer's chunks.
+    """
+    """Plain: under ``no_grad``, 512 rows at a time. Ours: in inference mode, in the trainer's chunks."""
+    problem = build_problem(config)
+    task, rows = problem.task, problem.split.test
+    theirs, model = plain_decoder(config, task), build_model(config.model, task, config.seed)
+    columns_TN = task.inputs_NT.T.contiguous()
+    model.eval()
+
+    def plain() -> None:
+        loop.evaluate(theirs, columns_TN, task.targets_N, rows, batch_size=512)
+
+    @torch.inference_mode()
+    def ours() -> None:
+        for chunk in rows.split(task.rows_at_once):
+            outputs, targets = model(task.inputs_NT[chunk]), task.targets_N[chunk]
+            task.loss(outputs, targets).item()
+            task.correct(outputs, targets).sum().item()
+
+    return Duel(timed(plain), timed(ours))
+
+
+_FULL = GROKFAST.model_copy(update={"batch_size": None})
+_BF16 = _FULL.model_copy(update={"precision": "bf16"})
+
+row(
+    "decoder-step-b512",
+    "a training step of Grokfast's decoder, batch 512",
+    lambda: decoder_step(GROKFAST, times=4),
+    target=0.38,
+    rounds=20,
+    seconds=6,
+)
+row(
+    "decoder-step-full",
+    "the same with all training rows as the batch",
+    lambda: decoder_step(_FULL, times=1),
+    target=0.33,
+    rounds=15,
+    seconds=12,
+)
+row(
+    "decoder-step-full-bf16",
+    "the same with ours in bf16, an option: not the same function",
+    lambda: decoder_step(_BF16, times=1),
+    target=0.2,
+    rounds=15,
+    seconds=12,
+)
+row(
+    "decoder-eval",
+    "evaluating the held-out half with it",
+    lambda: decoder_evaluation(GROKFAST),
+    target=0.35,
+    rounds=20,
+    seconds=5,
+)
+row(
+    "fnn-step",
+    "a full-batch training step of GrokTransfer's 3-layer FNN",
+    lambda: fnn_step(FNN, times=3),
+    target=0.75,
+    rounds=20,
+    seconds=7,
+)
+row(
+    "weak-fnn-step",
+    "a full-batch training step of GrokTransfer's weak FNN",
+    lambda: fnn_step(WEAK_FNN, times=50),
+    target=0.5,
+    rounds=20,
+    seconds=3,
+)
+row(
+    "operands-5",
+    "a training step of four layers on a*c + b*d - e mod 7, batch 512",
+    lambda: decoder_step(OPERANDS_5, times=1),
+    target=0.62,
+    rounds=15,
+    seconds=7,
+)

@@ -21,10 +21,14 @@ def exported(leaves: Mapping[Tensor, Leaves], shared: Leaves, optimizer: Any, st
     for index, p in zip(indices, _parameters(optimizer), strict=True):
         if leaves.get(p):
             state[index] = {**(state.get(index) or {}), **saved_entry(leaves[p])}
-    if shared and not stepped:  # an entry would tell the optimizer otherwise
+    # What is shared goes into the first parameter's entry, since distributed checkpoints know parameters only.
+    # Before the optimizer's first step there is no such entry: one of ours would tell it that it has stepped.
+    if shared and not stepped:
         state[KEY] = {OWN + path: leaf for path, leaf in shared.items()}
     elif shared:
-        if not any(isinstance(key, int) for key in state):  # all parameters have an entry, or none
+        # An optimizer without state of its own has no entries. Then every parameter gets one, since PyTorch expects an
+        # entry of all parameters or of none.
+        if not any(isinstance(key, int) for key in state):
             state |= {index: {} for index in indices}
         first = next(key for key, entry in state.items() if isinstance(key, int) and entry is not None)
         state[first] = {**state[first], **saved_shared(shared)}
@@ -43,10 +47,12 @@ class Loading:
         _check_state_dict(state_dict)
         self._state = state_dict["state"]
         self._indices = _indices(state_dict)
+        # A flat checkpoint names each leaf "state.weight.<key>"; what is shared stands under any one parameter's name.
         found = {SHARED + key.split(SHARED, 1)[1]: leaf for key, leaf in flat.items() if f".{SHARED}" in key}
         if found:
             first = self._indices[0]
             self._state = {**self._state, first: {**self._state.get(first, {}), **found}}
+        # The optimizer gets the entries without what is ours. One that holds nothing else is left out.
         self.rest = {**state_dict, "state": {}}
         for key, entry in self._state.items():
             if key != KEY and (bare(entry) is entry or bare(entry)):

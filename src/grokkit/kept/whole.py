@@ -68,8 +68,10 @@ class Kept:
         """Whether all of the state of ``params`` lies where it was left."""
         if self._form is None:
             return False
-        _, strange = self._entries.look(store, named)
-        return not strange.keys() & params.keys() and self._shared.known(store) is not None
+        if self._shared.paths and self._shared.known(store) is None:
+            return False
+        # Without columns of its own, no parameter can lack any: there may be only shared state, or none at all.
+        return not self._entries.paths or not self._entries.look(store, named)[1].keys() & params.keys()
 
     def export(self, store: Store, named: Named, optimizer: Any, state_dict: dict[str, Any]) -> dict[str, Any]:
         """The ``state_dict`` of ``optimizer``, which may be a wrapper, with all that is kept."""
@@ -98,13 +100,16 @@ class Kept:
         self.forget()
 
     def _gathered(self, store: Store, named: Named, params: Named) -> tuple[Any, Columns]:
+        # ``optimizer.state`` may have been replaced, by a load for one: what waited for the old one's step is void.
         if id(store) != self._place:
             self._place, self._entries.begun, self._shared.begun = id(store), {}, {}
+        # The form is the same for any parameters, so one of them is enough to find it.
         if self._form is None:
             lift(store)
             self._shape(self._fresh(dict([next(iter(params.items()))] if params else [])))
         elif not self._entries.paths and not self._shared.paths:
             return self._joined({}, {}), {}
+        # A parameter is strange whose entry is not as it was left: new, loaded, or changed by somebody.
         self._entries.keep_only(named)
         self._entries.lay(store, named)
         found, strange = self._entries.look(store, named)

@@ -18,7 +18,7 @@ from grokkit.study.pool import Failure, cores
 from grokkit.study.question import Execution, Question
 from grokkit.study.store import Store
 from grokkit.train.config import RunConfig
-from grokkit.train.plan import choose_device, plan_groups
+from grokkit.train.groups import choose_device, plan_groups
 
 
 class Stopped(Exception):
@@ -108,10 +108,13 @@ def report(store: Store, console: Console, only: Sequence[str] | None = None) ->
         return study
     study.look()
     with console.status("drawing the report"):
-        page = study.write()
+        page, failures = study.write()
     console.print()
     console.print(study)
-    console.print(f"\nreport: {page}", soft_wrap=True)
+    console.print()
+    for name, failure in failures.items():
+        console.print(f"the figure {name} could not be drawn: {failure}", soft_wrap=True, markup=False)
+    console.print(f"report: {page}", soft_wrap=True)
     return study
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from rich.text import Text
 
 from grokkit.analyse import leaderboard, verdict
 from grokkit.errors import unknown
-from grokkit.report import TABLES, leaderboard_table, write_report
+from grokkit.report import all_figures, leaderboard_table, table_names, write_report
 from grokkit.study.looks import DEFAULT_CLAIM, looked
 from grokkit.study.pace import at_pace, read_pace
 from grokkit.study.store import Store
@@ -94,13 +94,15 @@ class Study:
         """Write leaderboard.json, report.html and figures/ into the folder; returns the page's path."""
         with self._store.lock():
             self.look()
-            return self.write()
+            return self.write()[0]
 
-    def write(self) -> Path:
-        """The same for a caller who holds the store's lock and has looked."""
-        tables = {name: self._shown(self._store.load_table(name, self._run_ids)) for name in TABLES}
-        paths = write_report(self.folder, self.info, self.runs, self.curves, tables, self.rows, self.verdict)
-        return paths["report.html"]
+    def write(self) -> tuple[Path, Mapping[str, str]]:
+        """The same for a caller who holds the store's lock and has looked. The second is the figures that could not be
+        drawn, by name, with the reason."""
+        names = table_names(all_figures())
+        tables = {name: self._shown(self._store.load_table(name, self._run_ids)) for name in names}
+        paths, failures = write_report(self.folder, self.info, self.runs, self.curves, tables, self.rows, self.verdict)
+        return paths["report.html"], failures
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         yield leaderboard_table(self.rows, self.info, options.max_width)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from grokkit.methods.card import MethodCard, Recipe
+from grokkit.methods.contract import MethodCard, Recipe
 
 _GROKFAST: dict[str, dict[str, Any]] = {
     "mnist": {"optimizer": "adamw", "lr": 1e-3, "beta1": 0.9, "beta2": 0.999, "lr_warmup": 0},
@@ -29,11 +29,10 @@ def scaled(recipe: Recipe, factor: float, source: str) -> Recipe:
 ADAM_PAPER = MethodCard(
     name="adam-paper",
     summary="The papers' baseline: Adam without weight decay, which hardly generalizes at all; on real data AdamW.",
-    hooks=(),
     equations="Adam (Kingma & Ba 2015)",
     cost="one optimizer step",
-    optimizer={"optimizer": "adam", "lr": 1e-3, "wd": 0.0, "beta1": 0.9, "beta2": 0.98, "lr_warmup": 10},
-    optimizer_source="Grokfast's modular multiplication, 39,890 steps to 95 % in the paper (a rerun by others: 55,780)",
+    base={"optimizer": "adam", "lr": 1e-3, "wd": 0.0, "beta1": 0.9, "beta2": 0.98, "lr_warmup": 10},
+    base_source="Grokfast's modular multiplication, 39,890 steps to 95 % in the paper (a rerun by others: 55,780)",
     recipes=grokfast_recipes(
         {
             "mnist": ({"wd": 0.01}, "Grokfast's baseline: 44,022 steps to 95 % in the paper"),
@@ -46,11 +45,10 @@ ADAM_PAPER = MethodCard(
 ADAM_L2 = MethodCard(
     name="adam-l2",
     summary="Adam with L2 decay 1e-3: NeuralGrok's Standard.",
-    hooks=(),
     equations="Adam (Kingma & Ba 2015) on g + wd·θ",
     cost="one optimizer step",
-    optimizer={**ADAM_PAPER.optimizer, "wd": 1e-3},
-    optimizer_source=(
+    base={**ADAM_PAPER.base, "wd": 1e-3},
+    base_source=(
         "NeuralGrok's two-operand tasks; 1650, 4330, 1280 and 4820 steps in the paper on a+b, a−b, a·b and a²−b mod 97"
     ),
 )
@@ -58,11 +56,10 @@ ADAM_L2 = MethodCard(
 ADAMW = MethodCard(
     name="adamw",
     summary="AdamW with a large decoupled weight decay, tuned: the baseline to beat.",
-    hooks=(),
     equations="AdamW (Loshchilov & Hutter 2019): θ ← θ − η·(m̂/(√v̂+ε) + wd·θ)",
     cost="one optimizer step",
-    optimizer={"optimizer": "adamw", "lr": 3e-3, "wd": 1.0, "beta1": 0.9, "beta2": 0.98, "lr_warmup": 10},
-    optimizer_source="tuned by us, see `tuned`",
+    base={"optimizer": "adamw", "lr": 3e-3, "wd": 1.0, "beta1": 0.9, "beta2": 0.98, "lr_warmup": 10},
+    base_source="tuned by us, see `tuned`",
     tuned=(
         "on a*b mod 97 with half of the table for training, 2-layer decoder, batch 512; docs/tuning.md has the "
         "grid, the command and the numbers. On another task or model, tune again before calling it strong."
@@ -84,11 +81,10 @@ ADAMW = MethodCard(
 ADAMW_LR_SCALED = MethodCard(
     name="adamw-lr-scaled",
     summary="adamw with its learning rate times 1+λ (λ = 2): is a filter's gain only a larger step?",
-    hooks=(),
     equations="AdamW with η·(1+λ)",
     cost="one optimizer step",
-    optimizer={**ADAMW.optimizer, "lr": 9e-3},
-    optimizer_source="the adamw arm, 3e-3 × (1+2)",
+    base={**ADAMW.base, "lr": 9e-3},
+    base_source="the adamw arm, 3e-3 × (1+2)",
     recipes={task: scaled(recipe, 3.0, "the adamw arm, ×(1+2)") for task, recipe in ADAMW.recipes.items()},
     aliases=("adamw-lr×(1+λ)", "adamw-lrx(1+lamb)"),
 )
@@ -96,9 +92,8 @@ ADAMW_LR_SCALED = MethodCard(
 GD = MethodCard(
     name="gd",
     summary="Gradient descent with weight decay: GrokTransfer's for XOR clusters, on full batches.",
-    hooks=(),
     equations="θ ← θ − η·(g + wd·θ)",
     cost="one optimizer step",
-    optimizer={"optimizer": "sgd", "lr": 0.1, "wd": 0.1, "beta1": 0.0, "beta2": 0.98, "lr_warmup": 0},
-    optimizer_source="GrokTransfer's XOR clusters: memorized by epoch 5, generalized at about 80 in the paper",
+    base={"optimizer": "sgd", "lr": 0.1, "wd": 0.1, "beta1": 0.0, "beta2": 0.98, "lr_warmup": 0},
+    base_source="GrokTransfer's XOR clusters: memorized by epoch 5, generalized at about 80 in the paper",
 )

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from grokkit.methods.baselines import ADAM_L2, ADAM_PAPER
-from grokkit.methods.card import MethodCard
+from grokkit.methods.contract import MethodCard
 from grokkit.methods.gradnorm import GRAD_NORM
 from grokkit.methods.precision import norm
 from grokkit.methods.settings import Setting, positive
@@ -83,13 +83,12 @@ def _scale(grads: Grads, max_norm: Setting) -> Tensor:
 CLIP_ONLY = MethodCard(
     name="clip-only",
     summary="Clips the global ℓ₂ norm of the gradient, as NeuralGrok's published code does; learns nothing.",
-    hooks=("gradient",),
     equations="g' = g·min(1, max_norm/‖g‖₂), over all tensors",
     cost="two passes over the gradients a step; no memory",
     factory=clip_norm,
     held_out=0.02,  # NeuralGrok's, so that both train on the same rows
-    optimizer=ADAM_L2.optimizer,
-    optimizer_source="the adam-l2 arm's, so that the clipping is the only difference",
+    base=ADAM_L2.base,
+    base_source="the adam-l2 arm's, so that the clipping is the only difference",
     recipes=ADAM_PAPER.recipes,
     couples=True,
     smallest={"max_norm": 0.5},

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from grokkit.methods.baselines import ADAMW
-from grokkit.methods.card import MethodCard
+from grokkit.methods.contract import MethodCard
 from grokkit.methods.precision import accumulator, norm, quick_norm
 from grokkit.methods.settings import Setting, positive
 from grokkit.shards import local, norms_over_shards
@@ -82,12 +82,11 @@ def _divisor(length: Tensor, c: Setting) -> Tensor:
 GRAD_NORM = MethodCard(
     name="grad-norm",
     summary="Rescales each tensor's gradient to the same ℓ₂ norm; learns nothing.",
-    hooks=("gradient",),
     equations="g' = c·g/‖g‖₂, per tensor",
     cost="two passes over the gradients a step; no memory",
     factory=grad_norm,
-    optimizer=ADAMW.optimizer,
-    optimizer_source="the tuned adamw arm's, so that the rescaling is the only difference",
+    base=ADAMW.base,
+    base_source="the tuned adamw arm's, so that the rescaling is the only difference",
     recipes=ADAMW.recipes,
     smallest={"c": 0.5},
     departures="The paper's code clips the global norm to 1 afterwards; here nothing is clipped.",

@@ -34,7 +34,7 @@ import torch
 from torch import Tensor
 
 from grokkit.methods.baselines import ADAM_PAPER, grokfast_recipes, scaled
-from grokkit.methods.card import MethodCard
+from grokkit.methods.contract import MethodCard
 from grokkit.methods.grokfast_ma import grokfast_ma
 from grokkit.methods.precision import accumulator
 from grokkit.methods.settings import like, not_negative, number, whole
@@ -126,13 +126,12 @@ _CITATION = """@article{lee2024grokfast,
 GROKFAST_EMA = MethodCard(
     name="grokfast-ema",
     summary="Adds an exponential moving average of the gradient, amplified, to the gradient.",
-    hooks=("gradient",),
     linear=True,
     equations="slow₁ = g₁;  slow_t = α·slow_{t−1} + (1−α)·g_t;  g'_t = g_t + λ·slow_t",
     cost="two passes over the gradients a step; one copy of them in memory",
     factory=grokfast_ema,
-    optimizer={**ADAM_PAPER.optimizer, "wd": 0.005},
-    optimizer_source="the paper's modular multiplication: Adam with L2 decay 0.005, β (0.9, 0.98), 10 warm-up steps",
+    base={**ADAM_PAPER.base, "wd": 0.005},
+    base_source="the paper's modular multiplication: Adam with L2 decay 0.005, β (0.9, 0.98), 10 warm-up steps",
     recipes=grokfast_recipes(
         {
             "mnist": ({"wd": 2.0, "alpha": 0.8, "lamb": 0.1}, "the paper, 2,001 steps to 95 %"),
@@ -149,13 +148,12 @@ GROKFAST_EMA = MethodCard(
 GROKFAST_MA = MethodCard(
     name="grokfast-ma",
     summary="Adds the mean of the last w gradients, amplified, to the gradient.",
-    hooks=("gradient",),
     linear=True,
     equations="slow_t = (1/w)·Σ_{i<w} g_{t−i} once t ≥ w, else 0;  g'_t = g_t + λ·slow_t",
     cost="five passes over the gradients a step, whatever w; w copies of them in memory",
     factory=grokfast_ma,
-    optimizer={**ADAM_PAPER.optimizer, "wd": 0.01},
-    optimizer_source="the paper's modular multiplication: Adam with L2 decay 0.01, β (0.9, 0.98), 10 warm-up steps",
+    base={**ADAM_PAPER.base, "wd": 0.01},
+    base_source="the paper's modular multiplication: Adam with L2 decay 0.01, β (0.9, 0.98), 10 warm-up steps",
     recipes=grokfast_recipes(
         {
             task: ({"wd": wd}, "grokfast-ema's optimizer; the paper has no such run, window and λ are arithmetic's")
@@ -171,11 +169,10 @@ GROKFAST_MA = MethodCard(
 ADAM_LR_SCALED = MethodCard(
     name="adam-lr-scaled",
     summary="grokfast-ema's own Adam, without the filter and with the learning rate times 1+λ (arithmetic: λ = 2).",
-    hooks=(),
     equations="Adam with η·(1+λ)",
     cost="one optimizer step",
-    optimizer={**GROKFAST_EMA.optimizer, "lr": 3e-3},
-    optimizer_source="the grokfast-ema arm, 1e-3 × (1+2)",
+    base={**GROKFAST_EMA.base, "lr": 3e-3},
+    base_source="the grokfast-ema arm, 1e-3 × (1+2)",
     recipes={
         task: scaled(recipe, 1.0 + recipe.settings["lamb"], "the grokfast-ema arm, with the λ that it has there")
         for task, recipe in GROKFAST_EMA.recipes.items()

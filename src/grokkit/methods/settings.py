@@ -7,6 +7,7 @@ each has its own value and no function may branch on it, and what requires a gra
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from types import UnionType
 from typing import Any, TypeAlias
@@ -107,3 +108,13 @@ def _holds(ok: Callable[[float], bool], value: float) -> bool:
         return ok(float(value))
     except OverflowError:  # an integer beyond all floats
         return False
+
+
+def settings_of(door: Callable[..., Any] | None) -> dict[str, Any]:
+    """The settings that a method's door takes, and their defaults.
+
+    ``seed`` is none: a run gives it one of its own. Nor are arguments by name only, which say where a state is kept.
+    """
+    parameters = {} if door is None else inspect.signature(door).parameters
+    settings = {name: p for name, p in parameters.items() if p.kind is not p.KEYWORD_ONLY and name != "seed"}
+    return {name: p.default for name, p in settings.items() if p.default is not p.empty}

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import wraps
+from inspect import signature
 from typing import Any
 
 import torch
@@ -14,6 +16,7 @@ from torch import nn
 
 from grokkit.arguments import complete
 from grokkit.errors import InputError
+from grokkit.registry import Part
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,8 +80,8 @@ class ModelCard:
     """
 
     name: str
-    reads: tuple[str, ...]
     build: Callable[..., nn.Module]
+    reads: tuple[str, ...] = ()
     summary: str = ""
     batch_size: int | None = None
     task: Mapping[str, Any] = field(default_factory=dict)
@@ -87,6 +90,10 @@ class ModelCard:
     stackable: bool = True
     revision: int = 0
 
+    def can_read(self, kind: str) -> bool:
+        """Whether it can be trained on inputs of that kind."""
+        return not self.reads or kind in self.reads
+
     def settings(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """All settings, those ``given`` among them.
 
@@ -94,10 +101,6 @@ class ModelCard:
             InputError: for a setting that there is not, or a value that is not allowed.
         """
         return complete(self.name, self.build, given, leave=("task",))
-
-    def can_read(self, kind: str) -> bool:
-        """Whether it can be trained on inputs of that kind."""
-        return not self.reads or kind in self.reads
 
     def make(self, task: TaskShape, settings: Mapping[str, Any], seed: int) -> Model:
         """The module with initial weights drawn from ``seed``, as :func:`torch.manual_seed` takes it.
@@ -113,3 +116,24 @@ class ModelCard:
             torch.manual_seed(seed)
             made: Any = self.build(task, **settings)
         return made
+
+
+def card_of(part: Part) -> ModelCard:
+    """The card of a registered model; a function that makes a module is one that is tried on inputs of any kind."""
+    if isinstance(part.value, ModelCard):
+        return part.value
+    return ModelCard(name=part.name, build=called(part.value), stackable=False)
+
+
+def called(function: Callable[..., nn.Module]) -> Callable[..., nn.Module]:
+    """``function`` as a card's ``build``: its arguments are the settings, and ``task`` is given to it if it has it."""
+    try:
+        takes_task = "task" in signature(function).parameters
+    except (TypeError, ValueError):  # a builtin's, which takes none
+        takes_task = False
+
+    @wraps(function)
+    def build(task: TaskShape, **settings: Any) -> nn.Module:
+        return function(task=task, **settings) if takes_task else function(**settings)
+
+    return build

@@ -29,7 +29,7 @@ from grokkit.arguments import Scale, Size
 from grokkit.errors import InputError, unknown
 from grokkit.models.card import ModelCard, TaskShape
 from grokkit.models.matmul import Linear, linear, transformed
-from grokkit.models.prefix import Trie, attend, build_trie
+from grokkit.models.prefix import Levels, Trie, attend, build_trie, take
 from grokkit.models.settings import check_sizes, scale_weights
 
 _WORTH_SHARING = 0.85  # of all positions: with more distinct prefixes, gathering costs what sharing saves
@@ -84,7 +84,7 @@ class Decoder(nn.Module):
         """Logits (B, V) at the last token, or (B, T, V) at ``every_position``."""
         if self.share_prefixes and not every_position and tokens_BT.device.type == "cpu" and not transformed():
             trie = build_trie(tokens_BT)
-            if sum(trie.sizes) < _WORTH_SHARING * tokens_BT.numel():
+            if trie.size < _WORTH_SHARING * tokens_BT.numel():
                 return self._forward_shared(trie)
         positions_T = torch.arange(tokens_BT.shape[1], device=tokens_BT.device)
         x = self.token_embeddings(tokens_BT) + self.position_embeddings(positions_T)
@@ -95,9 +95,9 @@ class Decoder(nn.Module):
     def _forward_shared(self, trie: Trie) -> Tensor:
         tokens_CW = self.token_embeddings.weight.index_select(0, trie.tokens_C)
         x_MW = tokens_CW + self.position_embeddings.weight.index_select(0, trie.positions_C)
-        for index, layer in enumerate(self.layers):
+        for layer, levels in zip(self.layers, trie.layers(self.depth), strict=True):
             assert isinstance(layer, Block)
-            x_MW = layer.shared(x_MW, trie, first=index == 0, last_only=index == self.depth - 1)
+            x_MW = layer.shared(x_MW, levels)
         logits = self.head(self.ln_f(x_MW))
         return logits if trie.leaves_B is None else logits.index_select(0, trie.leaves_B)
 
@@ -139,16 +139,11 @@ class Block(nn.Module):
         x = (x[:, -1] if last_only else x) + self.attn(normal, last_only=last_only)
         return x + self.mlp(self.ln_2(x))
 
-    def shared(self, x_MW: Tensor, trie: Trie, *, first: bool, last_only: bool) -> Tensor:
-        """The same over a trie: (N, W) over its nodes, or to the last level's; ``first``: (C, W) over its cells."""
+    def shared(self, x_MW: Tensor, levels: Levels) -> Tensor:
+        """The same over a trie's cells or nodes, (M, W), to the nodes that ask, (A, W)."""
         normal = self.ln_1(x_MW)
         x = normal if self.normalized_stream else x_MW
-        last = trie.sizes[-1]
-        if first:
-            x = x.index_select(0, trie.cells_N[-last:] if last_only else trie.cells_N)
-        elif last_only:
-            x = x[-last:]
-        x = x + self.attn.shared(normal, trie, first=first, last_only=last_only)
+        x = take(x, levels.asking) + self.attn.shared(normal, levels)
         return x + self.mlp(self.ln_2(x))
 
 
@@ -180,17 +175,17 @@ class CausalAttention(nn.Module):
         out = self.out_proj(mixed_BQW)
         return out[:, 0] if last_only else out
 
-    def shared(self, x_MW: Tensor, trie: Trie, *, first: bool, last_only: bool) -> Tensor:
-        """The same over a trie's nodes, or over its cells in the ``first`` layer; gives nodes."""
+    def shared(self, x_MW: Tensor, levels: Levels) -> Tensor:
+        """The same over a trie's cells or nodes, (M, W), to the nodes that ask, (A, W)."""
         width = x_MW.shape[1]
         weight, bias = self.in_proj_weight, self.in_proj_bias
-        if last_only and not first:
-            q = linear(x_MW[-trie.sizes[-1] :], weight[:width], bias[:width])
+        if isinstance(levels.asking, slice) and levels.asking.start:  # of the nodes, only the last level needs queries
+            q = linear(x_MW[levels.asking], weight[:width], bias[:width])
             k, v = linear(x_MW, weight[width:], bias[width:]).chunk(2, 1)
-        else:
+        else:  # a cell has one query, which all of its nodes ask
             q, k, v = linear(x_MW, weight, bias).chunk(3, 1)
-        levels = trie.levels(of_cells=first, last_only=last_only)
-        return self.out_proj(attend(q, k, v, levels, self.heads))
+            q = take(q, levels.asking)
+        return self.out_proj(attend(q, k, v, levels.answering, self.heads))
 
 
 def _build(

@@ -104,7 +104,7 @@ def is_float32() -> bool:
 
 
 def transformed() -> bool:
-    """Whether ``torch.compile`` or ``torch.func`` is looking on: they want PyTorch's own operators."""
+    """Whether ``torch.compile`` or ``torch.func`` traces this call: both know PyTorch's own operators only."""
     inside_func = torch._C._functorch.maybe_current_level() is not None  # pyright: ignore[reportAttributeAccessIssue]
     return inside_func or torch.compiler.is_compiling()
 

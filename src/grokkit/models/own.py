@@ -1,21 +1,17 @@
-"""The network that a problem of somebody's own brings along, and any function that makes a module.
+"""The network that a problem of somebody's own brings along.
 
-Neither says which inputs it reads: what does not fit is an error of its own, at the first batch.
+It does not say which inputs it reads: what does not fit is an error of its own, at the first batch.
 """
 
 from __future__ import annotations
 
-import functools
-import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from torch import nn
 
 from grokkit.errors import InputError
-from grokkit.models.card import ModelCard, TaskShape
-from grokkit.registry import Part
+from grokkit.models.card import ModelCard, TaskShape, called
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,34 +28,8 @@ def build(task: TaskShape) -> nn.Module:
     return called(task.model)(task)
 
 
-def called(function: Callable[..., nn.Module]) -> Callable[..., nn.Module]:
-    """``function`` as a card's ``build``: its arguments are the settings, and ``task`` is given to it if it has it.
-
-    It returns a module, or a card that makes one.
-    """
-    try:
-        takes_task = "task" in inspect.signature(function).parameters
-    except (TypeError, ValueError):  # a builtin's, which takes none
-        takes_task = False
-
-    @functools.wraps(function)
-    def build(task: TaskShape, **settings: Any) -> nn.Module:
-        made = function(task=task, **settings) if takes_task else function(**settings)
-        return made.build(task) if isinstance(made, ModelCard) else made
-
-    return build
-
-
-def card_of(part: Part) -> ModelCard:
-    """The card of a registered model, or one for a function that makes a module, such as ``nets.py:build``."""
-    if isinstance(part.value, ModelCard):
-        return part.value
-    return ModelCard(name=part.name, reads=(), build=called(part.value), stackable=False)
-
-
 CARD = ModelCard(
     name="own",
-    reads=(),
     build=build,
     summary="the network that a problem of your own brings along",
     stackable=False,

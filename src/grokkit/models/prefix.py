@@ -7,14 +7,25 @@ enters the first layer depends on less still, on a token and its position: one *
 and queries, keys and values of the first layer are computed for cells. The same function and the same gradients
 as running every position of every row.
 
-Shapes: B rows, T tokens, U_t nodes at level t (distinct prefixes of t+1 tokens), N = Σ U_t, C cells, W width, H
-heads.
+The two rows ``1+2=`` and ``1+3=`` have eight positions, six nodes and five cells, since ``=`` stands in the same place:
+
+    level              0      1      2          3
+    node and prefix    0 1    1 1+   2 1+2      4 1+2=
+                                     3 1+3      5 1+3=
+    cell and token     0 1    1 +    2 2   3 3  4 =
+
+Nodes 4 and 5 ask together, as level 3. Their ancestors answer, and they themselves: of level 0 the rows 0 and 0 of the
+nodes' matrix, of level 1 the rows 1 and 1, of level 2 the rows 2 and 3, of level 3 the rows 4 and 5. In the first
+layer they read the cells' matrix instead: the rows 0 and 0, 1 and 1, 2 and 3, 4 and 4.
+
+Shapes: B rows, T tokens, U_t nodes at level t (distinct prefixes of t+1 tokens), N = Σ U_t, C cells, M cells or nodes,
+A nodes that ask, W width, H heads.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -22,8 +33,24 @@ from torch import Tensor
 Rows = Tensor | slice
 """Rows of a matrix: by number, or all in a stretch (nothing to gather)."""
 
-Level = tuple[Rows, tuple[Rows, ...]]
-"""The rows that ask, one for each node of a level, and those that answer: its ancestors and itself."""
+
+class Levels(NamedTuple):
+    """Who attends to whom in a layer, as rows of the matrix that it reads.
+
+    Attributes:
+        asking: the rows of the nodes that ask, level by level.
+        answering: for each level that asks, the rows that answer its nodes: an entry for each level of ancestors, and
+            one for the nodes themselves.
+    """
+
+    asking: Rows
+    answering: tuple[tuple[Rows, ...], ...]
+
+    def last(self) -> Levels:
+        """The last level alone, whose nodes end the rows."""
+        count = _count(self.answering[-1][-1])
+        asking = slice(-count, None) if isinstance(self.asking, slice) else self.asking[-count:]
+        return Levels(asking, self.answering[-1:])
 
 
 @dataclass(frozen=True)
@@ -32,77 +59,63 @@ class Trie:
 
     Attributes:
         tokens_C, positions_C: the cells.
-        cells_N: each node's cell; nodes stand level by level.
-        sizes: U_t.
-        ancestors: for level t, one entry per level s ≤ t: the ancestor at level s of each node of level t, or
-            None where it is node for node the same order.
+        cells: who attends to whom in the first layer, which reads the cells' matrix.
+        nodes: the same in the other layers, which read the nodes' matrix.
+        size: N.
         leaves_B: the node at the last level of each row, None where that is the row itself.
     """
 
     tokens_C: Tensor
     positions_C: Tensor
-    cells_N: Tensor
-    sizes: tuple[int, ...]
-    ancestors: tuple[tuple[Tensor | None, ...], ...]
+    cells: Levels
+    nodes: Levels
+    size: int
     leaves_B: Tensor | None
 
-    def levels(self, *, of_cells: bool, last_only: bool) -> tuple[Level, ...]:
-        """Who attends to whom, as rows of the cells' or the nodes' matrices.
-
-        ``last_only``: only the last level asks. Of nodes, there are queries for that level alone then.
-        """
-        starts = [0]
-        for size in self.sizes:
-            starts.append(starts[-1] + size)
-        nodes = [slice(start, end) for start, end in pairwise(starts)]
-
-        def rows(level: int, ancestors: Tensor | None) -> Rows:
-            if of_cells:
-                cells_U = self.cells_N[nodes[level]]
-                return cells_U if ancestors is None else cells_U.index_select(0, ancestors)
-            return nodes[level] if ancestors is None else ancestors + starts[level]
-
-        answering = [tuple(rows(s, a) for s, a in enumerate(ancestors)) for ancestors in self.ancestors]
-        if not last_only:
-            return tuple((rows(t, None), level) for t, level in enumerate(answering))
-        asking = rows(len(self.sizes) - 1, None) if of_cells else slice(0, self.sizes[-1])
-        return ((asking, answering[-1]),)
+    def layers(self, depth: int) -> list[Levels]:
+        """One entry a layer. The answer is read at the last level, so nothing else is asked for in the last layer."""
+        layers = [self.cells, *[self.nodes] * (depth - 1)]
+        return [*layers[:-1], layers[-1].last()]
 
 
 def build_trie(tokens_BT: Tensor) -> Trie:
     """The trie of a batch's rows, all of one length."""
     rows, length = tokens_BT.shape
     radix = int(tokens_BT.max()) + 1
-    tokens, sizes, ancestors = [], [], []
+    size, tokens, answering = 0, [], []
     node_B: Tensor | None = torch.zeros(rows, dtype=torch.int64)  # each row's node at the level before
-    own: list[Tensor | None] = []  # ancestors of the level before
+    own: tuple[Rows, ...] = ()  # the rows that answered the level before
     for level in range(length):
-        if node_B is None:  # every row is its own node already
-            tokens.append(tokens_BT[:, level])
-            sizes.append(rows)
-            own = [*own, None]
-        else:
-            keys, inverse_B = torch.unique(node_B * radix + tokens_BT[:, level], return_inverse=True)
-            if len(keys) == rows:
-                tokens.append(tokens_BT[:, level])
-                parents: Tensor | None = node_B
+        tokens_U, parents_U = tokens_BT[:, level], node_B
+        if node_B is not None:
+            # A node is its parent and its token, which make one number. Once no two rows are alike, the nodes are the
+            # rows in the batch's own order; from there on a node's parent has the node's place in the level before.
+            keys_U, inverse_B = torch.unique(node_B * radix + tokens_U, return_inverse=True)
+            if len(keys_U) == rows:
                 node_B = None
             else:
-                tokens.append(keys % radix)
-                parents = keys // radix
-                node_B = inverse_B
-            sizes.append(len(keys))
-            own = [*(parents if a is None else a[parents] for a in own), None] if level else [None]
-        ancestors.append(tuple(own))
+                tokens_U, parents_U, node_B = keys_U % radix, keys_U // radix, inverse_B
+        # Whoever answered a parent answers its children, too, and each node answers itself.
+        own = (*(_of_parents(answered, parents_U) for answered in own), slice(size, size + len(tokens_U)))
+        size += len(tokens_U)
+        tokens.append(tokens_U)
+        answering.append(own)
     cells, cells_N = _number([level * radix + tokens_U for level, tokens_U in enumerate(tokens)], radix * length)
     return Trie(
         tokens_C=cells % radix,
         positions_C=cells // radix,
-        cells_N=cells_N,
-        sizes=tuple(sizes),
-        ancestors=tuple(ancestors),
+        cells=Levels(cells_N, tuple(tuple(cells_N[rows] for rows in level) for level in answering)),
+        nodes=Levels(slice(0, size), tuple(answering)),
+        size=size,
         leaves_B=node_B,
     )
+
+
+def _of_parents(answering: Rows, parents_U: Tensor | None) -> Rows:
+    """The rows that answer each node's parent, given those that answer the level before."""
+    if parents_U is None:
+        return answering
+    return parents_U + answering.start if isinstance(answering, slice) else answering[parents_U]
 
 
 def _number(keys: list[Tensor], radix: int) -> tuple[Tensor, Tensor]:
@@ -113,53 +126,54 @@ def _number(keys: list[Tensor], radix: int) -> tuple[Tensor, Tensor]:
     return present.nonzero().squeeze(1), (present.cumsum(0) - 1)[keys_N]
 
 
-def attend(q_MW: Tensor, k_MW: Tensor, v_MW: Tensor, levels: tuple[Level, ...], heads: int) -> Tensor:
-    """Attention of every asking row to those that answer it; (Σ asking rows, W), level by level."""
-    return _Attend.apply(q_MW, k_MW, v_MW, levels, heads)
+def take(x_MW: Tensor, rows: Rows) -> Tensor:
+    """These rows of ``x_MW``; itself, if they are all of them."""
+    if not isinstance(rows, slice):
+        return x_MW.index_select(0, rows)
+    return x_MW if rows == slice(0, len(x_MW)) else x_MW[rows]
+
+
+def attend(q_AW: Tensor, k_MW: Tensor, v_MW: Tensor, answering: tuple[tuple[Rows, ...], ...], heads: int) -> Tensor:
+    """Attention of every row that asks, level by level, to the rows that answer it; (A, W)."""
+    return _Attend.apply(q_AW, k_MW, v_MW, answering, heads)
 
 
 class _Attend(torch.autograd.Function):
     """softmax over s of q·k_s/√D, times v_s. With few ancestors s, one pass over the rows for each is fastest."""
 
     @staticmethod
-    def forward(ctx, q_MW, k_MW, v_MW, levels, heads):  # type: ignore[override]
-        ctx.levels, ctx.heads = levels, heads
-        q, k, v = (t.unflatten(1, (heads, -1)) for t in (q_MW, k_MW, v_MW))
-        mixed = torch.empty((sum(_count(asking) for asking, _ in levels), *q.shape[1:]), dtype=q.dtype)
-        all_weights, start = [], 0
-        for asking, answering in levels:
-            end = start + _count(asking)
-            q_UHD, out_UHD = _take(q, asking), mixed[start:end]
-            scores_SUH = torch.stack([(q_UHD * _take(k, rows)).sum(-1) for rows in answering])
+    def forward(ctx, q_AW, k_MW, v_MW, answering, heads):  # type: ignore[override]
+        ctx.answering, ctx.heads = answering, heads
+        q, k, v = (t.unflatten(1, (heads, -1)) for t in (q_AW, k_MW, v_MW))
+        mixed = torch.empty_like(q, memory_format=torch.contiguous_format)
+        all_weights = []
+        sizes = [_count(level[-1]) for level in answering]
+        for q_UHD, out_UHD, level in zip(q.split(sizes), mixed.split(sizes), answering, strict=True):
+            scores_SUH = torch.stack([(q_UHD * take(k, rows)).sum(-1) for rows in level])
             weights_SUH = scores_SUH.mul_(q.shape[-1] ** -0.5).softmax(0)
-            for s, rows in enumerate(answering):
-                w_UH1, v_UHD = weights_SUH[s].unsqueeze(-1), _take(v, rows)
+            for s, rows in enumerate(level):
+                w_UH1, v_UHD = weights_SUH[s].unsqueeze(-1), take(v, rows)
                 torch.mul(v_UHD, w_UH1, out=out_UHD) if s == 0 else out_UHD.addcmul_(v_UHD, w_UH1)
             all_weights.append(weights_SUH)
-            start = end
-        ctx.save_for_backward(q_MW, k_MW, v_MW, *all_weights)
+        ctx.save_for_backward(q_AW, k_MW, v_MW, *all_weights)
         return mixed.flatten(1)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx, g_MW):  # type: ignore[override]
-        q, k, v = (t.unflatten(1, (ctx.heads, -1)) for t in ctx.saved_tensors[:3])
+    def backward(ctx, g_AW):  # type: ignore[override]
+        q, k, v, g = (t.unflatten(1, (ctx.heads, -1)) for t in (*ctx.saved_tensors[:3], g_AW))
         g_q, g_k, g_v = (torch.zeros_like(t, memory_format=torch.contiguous_format) for t in (q, k, v))
-        start = 0
-        for (asking, answering), weights_SUH in zip(ctx.levels, ctx.saved_tensors[3:], strict=True):
-            end = start + _count(asking)
-            g_UHD, q_UHD = g_MW[start:end].unflatten(1, (ctx.heads, -1)), _take(q, asking)
-            g_weights = torch.stack([(g_UHD * _take(v, rows)).sum(-1) for rows in answering])
+        sizes = [_count(level[-1]) for level in ctx.answering]
+        by_level = zip(*(t.split(sizes) for t in (q, g, g_q)), ctx.answering, ctx.saved_tensors[3:], strict=True)
+        for q_UHD, g_UHD, g_q_UHD, level, weights_SUH in by_level:
+            g_weights = torch.stack([(g_UHD * take(v, rows)).sum(-1) for rows in level])
             g_scores = torch._softmax_backward_data(g_weights, weights_SUH, 0, weights_SUH.dtype)
             g_scores.mul_(q.shape[-1] ** -0.5)
-            g_asking = torch.zeros_like(g_UHD)
-            for s, rows in enumerate(answering):
+            for s, rows in enumerate(level):
                 g_score_UH1 = g_scores[s].unsqueeze(-1)
-                g_asking.addcmul_(_take(k, rows), g_score_UH1)
+                g_q_UHD.addcmul_(take(k, rows), g_score_UH1)
                 _add(g_k, rows, q_UHD, g_score_UH1)
                 _add(g_v, rows, g_UHD, weights_SUH[s].unsqueeze(-1))
-            _add(g_q, asking, g_asking, None)
-            start = end
         return g_q.flatten(1), g_k.flatten(1), g_v.flatten(1), None, None
 
 
@@ -167,13 +181,9 @@ def _count(rows: Rows) -> int:
     return rows.stop - rows.start if isinstance(rows, slice) else len(rows)
 
 
-def _take(x: Tensor, rows: Rows) -> Tensor:
-    return x[rows] if isinstance(rows, slice) else x.index_select(0, rows)
-
-
-def _add(x: Tensor, rows: Rows, value: Tensor, factor: Tensor | None) -> None:
+def _add(x: Tensor, rows: Rows, value: Tensor, factor: Tensor) -> None:
     """x[rows] += value·factor, rows that stand twice counted twice."""
     if isinstance(rows, slice):
-        x[rows].addcmul_(value, factor) if factor is not None else x[rows].add_(value)
+        x[rows].addcmul_(value, factor)
     else:
-        x.index_add_(0, rows, value if factor is None else value * factor)
+        x.index_add_(0, rows, value * factor)

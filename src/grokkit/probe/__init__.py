@@ -1,1 +1,1 @@
-"""What is measured in training."""
+"""Probes: what a run's model and gradients look like, measured at every full evaluation."""

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from torch import Tensor
-
+from grokkit.probe.contract import Probe, View
 from grokkit.probe.fourier import circle, natural_order, spectrum
 from grokkit.probe.projection import pca
-from grokkit.tasks import Task
 
 _FEWEST = 3  # numbers that have a frequency
 
 
-def probe_embedding(task: Task, find_VD: Callable[[], Tensor]) -> Mapping[str, Mapping[str, list[Any]]]:
+def probe_embedding(view: View) -> Mapping[str, Mapping[str, list[Any]]]:
     """The tables ``fourier``, ``circle`` and ``pca`` of the embedding of 0…P−1; none where a task has no modulus."""
+    task = view.task
     if task.modulus is None or task.modulus < _FEWEST:
         return {}
-    numbers_PD = find_VD()[: task.modulus].detach().cpu()
+    numbers_PD = view.find_embedding()[: task.modulus].detach().cpu()
     order = natural_order(task.operators, task.modulus)
     tables = {
         "fourier": spectrum(numbers_PD, order=order),
@@ -26,3 +25,6 @@ def probe_embedding(task: Task, find_VD: Callable[[], Tensor]) -> Mapping[str, M
         "pca": pca(numbers_PD),
     }
     return {name: table for name, table in tables.items() if next(iter(table.values()))}
+
+
+EMBEDDING = Probe("embedding", probe_embedding, "spectrum, circle and principal directions of the numbers' embedding")

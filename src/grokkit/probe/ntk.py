@@ -17,8 +17,17 @@ Shapes: R rows, T inputs a row, N entries of a tensor.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call, grad
+
+from grokkit.probe.contract import Probe, View
+
+KERNEL_ROWS = 8  # on which the kernel of a run is taken: a fifth of an evaluation's time
+_MEMBERS_AT_ONCE = 16  # of a program: each has as many gradients of its model as there are rows
 
 
 def pseudo_ntk(model: nn.Module, inputs_RT: Tensor) -> Tensor:
@@ -38,6 +47,20 @@ def pseudo_ntk(model: nn.Module, inputs_RT: Tensor) -> Tensor:
     return kernel_RR
 
 
+def stacked_ntk(model: nn.Module, weights_S: Mapping[str, Tensor], inputs_SRT: Tensor) -> list[Tensor]:
+    """:func:`pseudo_ntk` of each member of a program, whose weights and inputs have the members as their first axis."""
+
+    def summed(weights: Mapping[str, Tensor], inputs_T: Tensor) -> Tensor:
+        return functional_call(model, dict(weights), (inputs_T[None],)).sum()
+
+    def kernel(weights: Mapping[str, Tensor], inputs_RT: Tensor) -> Tensor:
+        gradients = torch.vmap(grad(summed), (None, 0))(weights, inputs_RT)
+        flat = [of_rows.flatten(1) for of_rows in gradients.values()]
+        return torch.stack([(g @ g.mT).double() for g in flat]).sum(0)
+
+    return list(torch.vmap(kernel, chunk_size=_MEMBERS_AT_ONCE)(dict(weights_S), inputs_SRT))
+
+
 def kernel_distance(before_RR: Tensor, after_RR: Tensor) -> float | None:
     """S of two kernels on the same rows; None where one of them is zero or not finite.
 
@@ -47,3 +70,17 @@ def kernel_distance(before_RR: Tensor, after_RR: Tensor) -> float | None:
     if not all(0 < float(norm) < float("inf") for norm in norms):
         return None
     return float((before_RR / norms[0] - after_RR / norms[1]).square().sum() / 2)
+
+
+def probe_kernel(view: View) -> Mapping[str, Mapping[str, list[Any]]]:
+    """The table ``ntk``: how far the kernel has moved since the last evaluation; None at the first."""
+    kernel = view.find_kernel()
+    if kernel is None:
+        return {}
+    before = view.memory.get("kernel")
+    view.memory["kernel"] = kernel.tolist()
+    distance = None if before is None else kernel_distance(kernel.new_tensor(before), kernel)
+    return {"ntk": {"kernel_distance": [distance]}}
+
+
+NTK = Probe("ntk", probe_kernel, "how far the tangent kernel has moved since the last evaluation")

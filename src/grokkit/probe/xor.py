@@ -5,7 +5,7 @@ W_{1:2}, its part on the two coordinates that decide, is what it makes of their 
 
     ‖W‖² = α²·‖W_0‖² + 2·⟨C, α·W_0·Xᵀ⟩ + ⟨C, C·X·Xᵀ⟩.
 
-Shapes: N rows, P = N + 2 points (the rows, then the two unit vectors), M neurons, B rows asked for.
+Shapes: N rows, P = N + 2 points (the rows, then the two unit vectors), M neurons.
 """
 
 from __future__ import annotations
@@ -29,18 +29,6 @@ def norm_ratio(model: TwoLayer) -> float:
     whole = model.start_norm.double().square() + 2 * (c_NM * start_NM).sum() + (c_NM * (gram_NN @ c_NM)).sum()
     signal = _signal_2M(model).square().sum()
     return float(((whole - signal) / (model.dim - 2) / (signal / 2)).sqrt())
-
-
-@torch.no_grad()
-def embedding_snr(model: TwoLayer, numbers_B: Tensor) -> float:
-    """Signal over noise in the embedding W·x: √(Σ ‖W_{1:2}·x_{1:2}‖² / Σ ‖W_{3:p}·x_{3:p}‖²) over the rows asked for.
-
-    Of rows that were trained on, the noise is what W has learned of them by heart, too.
-    """
-    first_two_B2 = model.gram_PN[-2:, numbers_B].double().T
-    signal_BM = first_two_B2 @ _signal_2M(model)
-    noise_BM = model.preactivations(numbers_B).double() - signal_BM
-    return float(signal_BM.norm() / noise_BM.norm())
 
 
 def _signal_2M(model: TwoLayer) -> Tensor:

@@ -1,8 +1,19 @@
 """What people look at: the table in the terminal, the page, the pictures. Never needs torch."""
 
-from grokkit.report.page import build_page
-from grokkit.report.schemas import TABLES
+from grokkit.report.figure import Figure, Html, Panel, Row, Sizes, View, table_names
+from grokkit.report.figures import all_figures
 from grokkit.report.table import leaderboard_table
 from grokkit.report.write import write_report
 
-__all__ = ["TABLES", "build_page", "leaderboard_table", "write_report"]
+__all__ = [
+    "Figure",
+    "Html",
+    "Panel",
+    "Row",
+    "Sizes",
+    "View",
+    "all_figures",
+    "leaderboard_table",
+    "table_names",
+    "write_report",
+]

@@ -7,9 +7,9 @@ from html import escape
 from typing import Any
 
 from grokkit.analyse.claims import level_of
+from grokkit.analyse.format import COST_WORDS, whole
 from grokkit.analyse.survival import Cost
 from grokkit.analyse.target import target_of
-from grokkit.analyse.words import COST_WORDS, whole
 from grokkit.report.html import terms_list
 from grokkit.report.table import CLAIMED
 

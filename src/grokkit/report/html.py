@@ -1,13 +1,16 @@
-"""Pieces of the page that several sections use: a method's mark, the key, cells, tables, lists of terms."""
+"""Pieces of the page that several sections use: sections, a method's mark, the key, cells, tables, lists of terms."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
-from grokkit.analyse.words import NOT_REACHED
-from grokkit.report.looks import Look, looks
+import polars as pl
+
+from grokkit.analyse.format import NOT_REACHED
+from grokkit.report.style import Style, styles_of
 
 _MARKS = {
     "circle": '<circle cx="20" cy="6" r="4"/>',
@@ -19,11 +22,18 @@ _MARKS = {
 }
 
 
-def swatch(look: Look) -> str:
+def section(title: str, note: str, content: str) -> str:
+    """A section of the page with its heading; all three are HTML."""
+    anchor = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")
+    notes = f'<p class="note">{note}</p>' if note else ""
+    return f'<section aria-labelledby="{anchor}">\n<h2 id="{anchor}">{title}</h2>\n{notes}{content}\n</section>'
+
+
+def swatch(style: Style) -> str:
     """The method's line and mark, as in the charts."""
-    dash = " ".join(str(length) for length in look.dash)
-    line = f'<path d="M0 6h40" stroke="{look.color}" stroke-width="2.5" stroke-dasharray="{dash}"/>'
-    mark = f'<g fill="{look.color}" stroke="#fff" stroke-width="1">{_MARKS[look.shape]}</g>'
+    dash = " ".join(str(length) for length in style.dash)
+    line = f'<path d="M0 6h40" stroke="{style.color}" stroke-width="2.5" stroke-dasharray="{dash}"/>'
+    mark = f'<g fill="{style.color}" stroke="#fff" stroke-width="1">{_MARKS[style.shape]}</g>'
     return f'<svg class="swatch" viewBox="0 0 40 12" aria-hidden="true">{line}{mark}</svg>'
 
 
@@ -32,41 +42,53 @@ def key(methods: Sequence[str], shown: Collection[str] | None = None) -> str:
 
     ``shown``: those of ``methods`` that the charts show, if not all.
     """
-    items = [
-        f"<li>{swatch(look)}{escape(method)}</li>"
-        for method, look in looks(methods).items()
-        if shown is None or method in shown
-    ]
-    return f'<ul class="key" aria-label="Methods">{"".join(items)}</ul>'
-
-
-def cell(main: str, *small: str) -> tuple[str, str]:
-    """Class and content of a cell: the value, and below it in small print what qualifies it."""
-    absent = main in (NOT_REACHED, "–", "no runs")
-    return ("absent" if absent else "", main + "".join(f"<small>{line}</small>" for line in small if line))
+    items = ""
+    for method, style in styles_of(methods).items():
+        if shown is None or method in shown:
+            items += f"<li>{swatch(style)}{escape(method)}</li>"
+    return f'<ul class="key" aria-label="Methods">{items}</ul>'
 
 
 def table(
     caption: str,
-    head: Sequence[str],
-    body: Sequence[Sequence[Any]],
+    columns: Mapping[str, Callable[[Any], str | tuple[str, ...]]],
+    rows: Iterable[Any],
     *,
     tall: bool = False,
     text: bool = False,
 ) -> str:
-    """A table in a box of its own that scrolls, so that the page never does sideways."""
+    """A table in a box of its own that scrolls, so that the page never does sideways.
+
+    ``columns``: head → what the cell of a row says, the value first and in small print below it what qualifies it. The
+    first column names the row. ``text``: the cells are words, not numbers.
+    """
     kind = ' class="text"' if text else ""
-    heads = "".join(f'<th scope="col"{kind}>{title}</th>' for title in head)
-    lines = []
-    for name, *cells in body:
-        tds = "".join(f'<td class="{c}">{v}</td>' if c else f"<td>{v}</td>" for c, v in cells)
-        lines.append(f'<tr><th scope="row">{name}</th>{tds}</tr>')
+    heads = "".join(f'<th scope="col"{kind}>{title}</th>' for title in columns)
+    lines = ""
+    for row in rows:
+        name, *cells = [content(row) for content in columns.values()]
+        lines += f'<tr><th scope="row">{name}</th>'
+        for said in cells:
+            value, *small = (said,) if isinstance(said, str) else said
+            absent = ' class="absent"' if value in (NOT_REACHED, "–", "no runs") else ""
+            lines += f"<td{kind or absent}>{value}{''.join(f'<small>{line}</small>' for line in small if line)}</td>"
+        lines += "</tr>"
     return (
         f'<div class="scroll{" tall" if tall else ""}" tabindex="0" role="region" aria-label="{caption}">'
-        f"<table><caption>{caption}</caption><thead><tr>{heads}</tr></thead>"
-        f"<tbody>{''.join(lines)}</tbody></table></div>"
+        f"<table><caption>{caption}</caption><thead><tr>{heads}</tr></thead><tbody>{lines}</tbody></table></div>"
     )
 
 
 def terms_list(terms: Mapping[str, str]) -> str:
-    return f"<dl>{''.join(f'<dt>{term}</dt><dd>{text}</dd>' for term, text in terms.items())}</dl>"
+    items = "".join(f"<dt>{term}</dt><dd>{text}</dd>" for term, text in terms.items())
+    return f"<dl>{items}</dl>"
+
+
+def in_order(rows: pl.DataFrame, methods: Sequence[str], *then: str) -> list[dict[str, Any]]:
+    """The rows by method, as the study has them, then by the columns ``then``."""
+    place = {method: i for i, method in enumerate(methods)}
+    return sorted(rows.to_dicts(), key=lambda row: (place[row["method"]], *(row[name] for name in then)))
+
+
+def flops(count: float | None) -> str:
+    return "–" if count is None else f"{count:.2e}"

@@ -2,93 +2,83 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from typing import Any
 
 from grokkit.analyse.claims import Claim, claimed_cost, claims
+from grokkit.analyse.format import NOT_REACHED, number, number_interval, p_value, ratio, whole
 from grokkit.analyse.leaderboard import ratio_keys
 from grokkit.analyse.survival import Cost
 from grokkit.analyse.target import Measure, best_shown, best_text, target_of
-from grokkit.analyse.words import NOT_REACHED, number, number_interval, p_value, ratio, whole
-from grokkit.report.html import cell, swatch, table
-from grokkit.report.looks import looks
+from grokkit.report.html import swatch, table
+from grokkit.report.style import styles_of
 from grokkit.report.table import costs_in_order, ratio_cell
+
+_Cell = Callable[[Mapping[str, Any]], str | tuple[str, ...]]
 
 _COST_HEADS: dict[Cost, str] = {"steps": "steps", "seconds": "seconds", "flops": "FLOPs"}
 
 
 def leaderboard_table(rows: Sequence[Mapping[str, Any]], study: Mapping[str, Any]) -> str:
     target, base = target_of(study).short, escape(study["baseline"])
-    best = best_shown(rows, study)
-    costs = costs_in_order(claimed_cost(rows, study))
-    found = {claim.method: claim for claim in claims(rows, study)}
-    is_stable_asked = any(row["stable"] is not None for row in rows)
-    head = [
-        "method",
-        f"runs that<br>reached {target}",
-        "steps until<br>it stays",
-        *(f"{_COST_HEADS[cost]}<br>vs {base}" for cost in costs),
-        "p,<br>adjusted",
-        f"first touch<br>of {target}",
-        *(["stable<br>from step"] if is_stable_asked else []),
-        "dips,<br>deepest",
-        "delay<br>in steps",
-        "seconds of<br>training",
-        "log-rank<br>p",
-        *(f"best held-out<br>{measure}" for measure in best),
-    ]
-    styles = looks(study["methods"])
-    body = []
-    for row in rows:
-        missing = NOT_REACHED if row["runs"] else "no runs"
-        itself = row["method"] == study["baseline"]
-        claim = found.get(row["method"])
-        body.append(
-            [
-                swatch(styles[row["method"]]) + escape(row["method"]),
-                cell(f"{row['successes']}/{row['runs']}"),
-                cell(
-                    number(row["median_steps"], missing),
-                    number_interval(row["median_steps_low"], row["median_steps_high"]),
-                ),
-                *(
-                    cell("–") if itself and place else _ratio_cell(row, cost, claim, place == 0, study)
-                    for place, cost in enumerate(costs)
-                ),
-                cell(p_value(claim.p_adjusted), _test_note(claim)) if claim else cell("–"),
-                cell(number(row["median_first_steps"], missing)),
-                *([_stable_cell(row)] if is_stable_asked else []),
-                cell(whole(row["dips"]), _dip(row, target_of(study).measure)),
-                cell(number(row["median_delay_steps"], missing)),
-                cell(
-                    number(row["median_train_seconds"], missing),
-                    number_interval(row["median_train_seconds_low"], row["median_train_seconds_high"]),
-                ),
-                cell(p_value(row["logrank_p"]), _rank_note(row)),
-                *(_best_cell(measure, row) for measure in best),
-            ]
-        )
-    return table("Leaderboard: one row per method", head, body)
+    styles, found = styles_of(study["methods"]), {claim.method: claim for claim in claims(rows, study)}
+    claimed, *others = costs_in_order(claimed_cost(rows, study))
+    columns: dict[str, _Cell] = {
+        "method": lambda row: swatch(styles[row["method"]]) + escape(row["method"]),
+        f"runs that<br>reached {target}": lambda row: f"{row['successes']}/{row['runs']}",
+        "steps until<br>it stays": lambda row: _with_interval(row, "median_steps"),
+        f"{_COST_HEADS[claimed]}<br>vs {base}": lambda row: _claimed_ratio(row, claimed, found, len(study["seeds"])),
+    }
+    for cost in others:
+        columns[f"{_COST_HEADS[cost]}<br>vs {base}"] = _other_ratio(cost, found)
+    columns |= {
+        "p,<br>adjusted": lambda row: _p_adjusted(found.get(row["method"])),
+        f"first touch<br>of {target}": lambda row: number(row["median_first_steps"], _missing(row)),
+    }
+    if any(row["stable"] is not None for row in rows):
+        columns["stable<br>from step"] = _stable
+    columns |= {
+        "dips,<br>deepest": lambda row: (whole(row["dips"]), _depth(row, target_of(study).measure)),
+        "delay<br>in steps": lambda row: number(row["median_delay_steps"], _missing(row)),
+        "seconds of<br>training": lambda row: _with_interval(row, "median_train_seconds"),
+        "log-rank<br>p": lambda row: (p_value(row["logrank_p"]), _rank_note(row)),
+    }
+    for measure in best_shown(rows, study):
+        columns[f"best held-out<br>{measure}"] = _best(measure)
+    return table("Leaderboard: one row per method", columns, rows)
 
 
-def _ratio_cell(
-    row: Mapping[str, Any], cost: Cost, claim: Claim | None, is_claimed_cost: bool, study: Mapping[str, Any]
-) -> tuple[str, str]:
+def _missing(row: Mapping[str, Any]) -> str:
+    return NOT_REACHED if row["runs"] else "no runs"
+
+
+def _with_interval(row: Mapping[str, Any], name: str) -> tuple[str, str]:
+    return number(row[name], _missing(row)), number_interval(row[f"{name}_low"], row[f"{name}_high"])
+
+
+def _claimed_ratio(row: Mapping[str, Any], cost: Cost, found: Mapping[str, Claim], seeds: int) -> tuple[str, ...]:
+    claim = found.get(row["method"])
     if claim is None:
-        return cell(ratio(row[ratio_keys(cost)["value"]]), "baseline")
-    value, interval = ratio_cell(row, cost, claim if is_claimed_cost else None)
-    seeds = len(study["seeds"])
-    # Where a seed says nothing, the ratio alone would flatter or blame: say how many are in it.
-    partial = is_claimed_cost and 0 < row["pairs"] < seeds
-    return cell(value, interval, f"{row['pairs']} of {seeds} seeds" if partial else "")
+        return ratio(row[ratio_keys(cost)["value"]]), "baseline"
+    # A seed may say nothing of the ratio. How many are in it stands beside it, lest it flatter or blame.
+    partial = f"{row['pairs']} of {seeds} seeds" if 0 < row["pairs"] < seeds else ""
+    return (*ratio_cell(row, cost, claim), partial)
 
 
-def _stable_cell(row: Mapping[str, Any]) -> tuple[str, str]:
-    return cell(number(row["median_stable_steps"], NOT_REACHED), f"{row['stable'] or 0}/{row['runs']}")
+def _other_ratio(cost: Cost, found: Mapping[str, Claim]) -> _Cell:
+    return lambda row: ratio_cell(row, cost, None) if row["method"] in found else "–"
 
 
-def _dip(row: Mapping[str, Any], measure: Measure) -> str:
+def _p_adjusted(claim: Claim | None) -> tuple[str, str]:
+    return (p_value(claim.p_adjusted), _test_note(claim)) if claim else ("–", "")
+
+
+def _stable(row: Mapping[str, Any]) -> tuple[str, str]:
+    return number(row["median_stable_steps"], NOT_REACHED), f"{row['stable'] or 0}/{row['runs']}"
+
+
+def _depth(row: Mapping[str, Any], measure: Measure) -> str:
     depth = row["deepest_dip"]
     if not depth:
         return ""
@@ -110,7 +100,10 @@ def _rank_note(row: Mapping[str, Any]) -> str:
     return ", ".join([row["logrank_direction"], *([f"least {p_value(least)}"] if least >= 0.001 else [])])
 
 
-def _best_cell(measure: Measure, row: Mapping[str, Any]) -> tuple[str, str]:
-    value, low, high = (row[f"best_{measure}{end}"] for end in ("", "_low", "_high"))
-    extremes = "" if value is None or low == high else f"{best_text(measure, low)} to {best_text(measure, high)}"
-    return cell(best_text(measure, value), extremes)
+def _best(measure: Measure) -> _Cell:
+    def cell(row: Mapping[str, Any]) -> tuple[str, str]:
+        value, low, high = (row[f"best_{measure}{end}"] for end in ("", "_low", "_high"))
+        extremes = "" if value is None or low == high else f"{best_text(measure, low)} to {best_text(measure, high)}"
+        return best_text(measure, value), extremes
+
+    return cell

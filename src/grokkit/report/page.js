@@ -8,13 +8,18 @@
   async function draw(slot, name) {
     const { spec, uses } = charts[name];
     const own = Object.fromEntries(uses.map((key) => [key, datasets[key]]));
-    const result = await vegaEmbed(slot, { ...spec, datasets: own }, { renderer: "svg", actions: false, config });
-    views.get(slot)?.finalize();
-    views.set(slot, result);
+    try {
+      const result = await vegaEmbed(slot, { ...spec, datasets: own }, { renderer: "svg", actions: false, config });
+      views.get(slot)?.finalize();
+      views.set(slot, result);
+    } catch (error) {
+      // A chart from outside may be one that Vega refuses. The others are drawn all the same.
+      slot.textContent = `not drawn: ${error.message}`;
+    }
   }
 
   const slots = [...document.querySelectorAll("[data-chart]")];
-  const clock = () => document.querySelector("input[name=clock]:checked").value;
+  const clock = () => document.querySelector("input[name=clock]:checked")?.value ?? "step";
   const nameOf = (slot) => (slot.dataset.clocked === undefined ? "" : clock() + ":") + slot.dataset.chart;
 
   async function drawAll(chosen) {

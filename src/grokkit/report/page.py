@@ -18,15 +18,15 @@ import polars as pl
 import vl_convert
 
 from grokkit.analyse.claims import claimed_cost
+from grokkit.analyse.format import count, whole
 from grokkit.analyse.target import target_of
-from grokkit.analyse.words import count, whole
-from grokkit.report import sections
-from grokkit.report.charts import page_charts
+from grokkit.report import tables
+from grokkit.report.chart_sections import page_figures
 from grokkit.report.definitions import definitions
+from grokkit.report.figure import Figure, View
+from grokkit.report.html import section
 from grokkit.report.images import vega_lite_version
 from grokkit.report.leaderboard_section import leaderboard_table
-from grokkit.report.schemas import completed
-from grokkit.report.slots import figure_sections, section
 from grokkit.report.table import CLAIMED
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline' 'unsafe-eval'; img-src data:"
@@ -34,26 +34,27 @@ _POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inl
 
 
 def build_page(
-    study: Mapping[str, Any],
-    runs: pl.DataFrame,
-    curves: pl.DataFrame,
-    tables: Mapping[str, pl.DataFrame],
+    figures: Sequence[Figure],
+    view: View,
     leaderboard_rows: Sequence[Mapping[str, Any]],
     verdict_text: str,
+    failures: dict[str, str],
 ) -> str:
-    """The report on ``study`` (as study.json) as one self-contained HTML document.
+    """The report on the study of ``view``, with those of ``figures`` that it has something for.
 
-    ``runs`` has the keys of run.json as columns, ``curves`` the columns of curves.parquet and ``run_id``, and
-    ``tables`` those of :data:`grokkit.report.TABLES` in the same way, empty or absent where no run has them.
+    Figures that cannot be drawn are added to ``failures``: name → why, in a line.
     """
-    title, tables = escape(study["title"]), completed(tables)
-    charts = page_charts(study, runs, curves, tables)
+    study, runs = view.study, view.runs
+    title = escape(study["title"])
+    figure_sections, charts = page_figures(figures, view, failures)
+    made = tables.provenance(study, runs) + "<h3>Methods and settings</h3>" + tables.methods_table(study)
     parts = [
         section("Leaderboard", _leaderboard_note(study), leaderboard_table(leaderboard_rows, study)),
-        *figure_sections(study, charts["charts"].keys(), tables),
-        section("Every run", "", sections.runs_table(runs, study["methods"])),
+        "<noscript><p>The charts need JavaScript; verdict and tables do not.</p></noscript>",
+        *figure_sections,
+        section("Every run", "", tables.runs_table(runs, study["methods"])),
         section("What the words mean", "", definitions(study, claimed_cost(leaderboard_rows, study))),
-        section("How this was made", "", sections.provenance(study, runs) + _METHODS + sections.methods_table(study)),
+        section("How this was made", "", made),
     ]
     body = _unbroken("\n".join(parts))
     return f"""<!DOCTYPE html>
@@ -82,9 +83,6 @@ def build_page(
 </body>
 </html>
 """
-
-
-_METHODS = "<h3>Methods and settings</h3>"
 
 
 def _verdict(text: str) -> str:

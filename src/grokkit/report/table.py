@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from grokkit.analyse.claims import Claim, claimed_cost, claims
+from grokkit.analyse.format import NOT_REACHED, number, number_interval, ratio, ratio_interval, short_bound, whole
 from grokkit.analyse.leaderboard import ratio_keys
 from grokkit.analyse.survival import COSTS, Cost
 from grokkit.analyse.target import Measure, best_shown, best_text, target_of
-from grokkit.analyse.words import NOT_REACHED, number, number_interval, ratio, ratio_interval, short_bound, whole
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -10,6 +10,8 @@ from typing import Any
 import polars as pl
 
 from grokkit.files import atomic_write
+from grokkit.report.figure import View, completed
+from grokkit.report.figures import all_figures
 from grokkit.report.images import images
 from grokkit.report.page import build_page
 
@@ -22,21 +24,24 @@ def write_report(
     tables: Mapping[str, pl.DataFrame],
     leaderboard_rows: Sequence[Mapping[str, Any]],
     verdict_text: str,
-) -> dict[str, Path]:
-    """Write leaderboard.json, report.html and figures/*.png into ``folder``; returns name → path of each.
+) -> tuple[dict[str, Path], dict[str, str]]:
+    """Write leaderboard.json, report.html and figures/*.png into ``folder``.
+
+    Returns name → path of each file, and figure → why it could not be drawn, in a line.
 
     ``study`` as in study.json; ``runs`` one row per run with the keys of run.json; ``curves`` the rows of all
-    curves.parquet with their ``run_id``; ``tables`` the same of :data:`grokkit.report.TABLES`, empty or absent where no
-    run has them; ``leaderboard_rows`` and ``verdict_text`` from :mod:`grokkit.analyse`.
+    curves.parquet with their ``run_id``; ``tables`` the same of :func:`grokkit.report.table_names`, empty or absent
+    where no run has them; ``leaderboard_rows`` and ``verdict_text`` from :mod:`grokkit.analyse`.
     """
-    page = build_page(study, runs, curves, tables, leaderboard_rows, verdict_text)
-    contents = {
-        "leaderboard.json": (
-            json.dumps(leaderboard_rows, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-        ).encode(),
-        **{f"figures/{name}": data for name, data in images(study, runs, curves, tables).items()},
-        "report.html": page.encode(),
-    }
+    figures = all_figures()
+    tables = completed(figures, tables)
+    failures: dict[str, str] = {}
+    page = build_page(figures, View(study, runs, curves, tables, "page"), leaderboard_rows, verdict_text, failures)
+    numbers = json.dumps(leaderboard_rows, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    contents = {"leaderboard.json": numbers.encode()}
+    for name, png in images(figures, View(study, runs, curves, tables, "image"), failures).items():
+        contents[f"figures/{name}"] = png
+    contents["report.html"] = page.encode()
     for name, data in contents.items():
         atomic_write(folder / name, data)
-    return {name: folder / name for name in contents}
+    return {name: folder / name for name in contents}, failures

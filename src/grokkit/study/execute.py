@@ -10,7 +10,7 @@ from grokkit.study.plan import Plan
 from grokkit.study.pool import Event, Failure, run_pool
 from grokkit.study.store import Store
 from grokkit.study.work import train_and_keep, train_group_and_keep
-from grokkit.train.plan import group_name, plan_groups
+from grokkit.train.groups import group_name, plan_groups
 
 
 def execute(
@@ -33,7 +33,7 @@ def execute(
         done: ids of the runs that are there already.
         workers: processes, on a CPU; a GPU has one.
         on_event: called with the events of the runs, whether they run alone or in groups.
-        device: as :func:`grokkit.train.plan.choose_device` gives it.
+        device: as :func:`grokkit.train.groups.choose_device` gives it.
         batched: whether runs share a program; None for only on a GPU.
     """
     failures: dict[str, Failure] = {}

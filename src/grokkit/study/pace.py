@@ -5,7 +5,7 @@ the same load. So a claim counts a run's steps, and what a step takes is measure
 core: a block of steps of each arm in turns, round by round, whose order rotates, so that whatever the machine does
 befalls all. An arm's pace is the median over rounds.
 
-A step is the one that a run takes (:class:`grokkit.train.trainer.Session`): batch, forward and backward pass, method,
+A step is the one that a run takes (:class:`grokkit.train.alone.Alone`): batch, forward and backward pass, method,
 optimizer, outer steps in their due proportion. Evaluations are left out, and so is what comes before the first step.
 """
 
@@ -27,9 +27,9 @@ from grokkit.models.matmul import precision
 from grokkit.study.pool import Event, Failure, run_pool
 from grokkit.train.allocator import keep_freed_memory
 from grokkit.train.config import EvaluationConfig, RunConfig
-from grokkit.train.resolve import acting
-from grokkit.train.run import provenance
-from grokkit.train.trainer import Session
+from grokkit.train.doors import doors_of
+from grokkit.train.loop import begin_alone
+from grokkit.train.record import provenance
 
 FORMAT = 1
 ROUNDS = 9
@@ -255,24 +255,23 @@ class _Stretch:
 
     def __init__(self, config: RunConfig, block: int, warm_up: int) -> None:
         self.config = config
-        self._session = Session(config)
-        self._session.begin()
+        self._engine = begin_alone(config)
+        (member,) = self._engine.members
+        self._progress = member.progress
         # A block has whole periods of outer steps, so that these are in it as often as in a run.
-        card, settings = acting(config.method)
-        every = 1 if card.bilevel is None else card.bilevel(**settings).every
+        every = doors_of(config.method).every or 1
         self.steps = -(-block // every) * every
         self._train(warm_up)
 
     def __call__(self) -> float | None:
         seconds = self._train(self.steps)
-        return None if self._session.history.diverged_at is not None else seconds / self.steps
+        return None if self._progress.diverged_at is not None else seconds / self.steps
 
     def _train(self, steps: int) -> float:
-        history = self._session.history
-        before = history.train_seconds
+        before = self._progress.train_seconds
         with precision(self.config.precision):
-            self._session.train_to(history.step + steps)
-        return history.train_seconds - before
+            self._engine.train_to(self._progress.step + steps)
+        return self._progress.train_seconds - before
 
 
 def _summary(stretch: _Stretch, taken: Sequence[float | None]) -> ArmPace:

@@ -8,8 +8,10 @@ from typing import Any, NamedTuple
 
 from grokkit.errors import InputError
 from grokkit.train.config import IDENTITY_VERSION, MethodConfig, RunConfig, checked
-from grokkit.train.resolve import method_config
-from grokkit.train.setup import build_model, build_problem, build_start, set_apart
+from grokkit.train.doors import doors_of
+from grokkit.train.problem import build_problem, set_apart
+from grokkit.train.resolve import card_of, method_config
+from grokkit.train.setup import build_model
 
 
 class Arm(NamedTuple):
@@ -76,8 +78,7 @@ def make_plan(
     model = build_model(first.model, problem.task, first.seed)
     for config in configs:
         set_apart(config, problem.split.train, first.seed)
-        if (start := build_start(config)) is not None:
-            start.check(model)
+        doors_of(config).check(model)
     arms = _arms(runs[: len(configs)])
     question = question_of(first)
     study = {
@@ -149,7 +150,7 @@ def _methods(texts: Sequence[str], task: str, usual: Mapping[str, Any]) -> list[
 
 
 def _detail(config: MethodConfig) -> dict[str, Any]:
-    cards = config.cards
+    cards = [card_of(part) for part in config.parts]
     own = {key: value for part in config.parts for key, value in part.settings.items()}
     return {
         "title": config.name,

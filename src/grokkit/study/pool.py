@@ -97,15 +97,16 @@ def run_pool(
             for worker in [worker for worker in busy if worker.pipe in ready or worker.has_died()]:
                 event = worker.next_event()
                 on_event(event)
-                if worker.gone:
-                    busy.remove(worker)
-                elif event.kind != "progress":
-                    if waiting and not worker.has_died():
-                        hand_out(worker)
-                    else:
-                        busy.remove(worker)
-                        retired.append(worker)
-                        worker.retire()
+                if event.kind == "progress":
+                    continue
+                # Its job has ended. A worker that has ended, too, gets no other.
+                if waiting and not worker.gone and not worker.has_died():
+                    hand_out(worker)
+                    continue
+                busy.remove(worker)
+                if not worker.gone:
+                    retired.append(worker)
+                    worker.retire()
 
             if time.monotonic() >= next_tick:
                 on_event(Event("tick"))

@@ -23,7 +23,7 @@ from filelock import FileLock, Timeout
 
 from grokkit.errors import InputError
 from grokkit.files import atomic_write, npz
-from grokkit.train import run
+from grokkit.train import record
 from grokkit.train.config import RunConfig
 
 FORMAT = 1  # of run.json
@@ -77,7 +77,7 @@ RUNS = pl.Schema(
     }
 )
 
-CURVES = pl.Schema({name: pl.Int64() if name.endswith("step") else pl.Float64() for name in run.CURVES})
+CURVES = pl.Schema({name: pl.Int64() if name.endswith("step") else pl.Float64() for name in record.CURVES})
 
 
 # What tells the curves and tables of one run from another's.

@@ -16,10 +16,9 @@ from grokkit.registry import carry
 from grokkit.study.pool import Failure
 from grokkit.study.store import Store
 from grokkit.train.allocator import keep_freed_memory
-from grokkit.train.batched import train_group
 from grokkit.train.config import RunConfig
-from grokkit.train.run import Run
-from grokkit.train.trainer import train
+from grokkit.train.loop import train, train_group
+from grokkit.train.record import Run
 
 _REPORT_SECONDS = 0.2  # a group's stops may be milliseconds apart, and each has news of every member
 

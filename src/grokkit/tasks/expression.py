@@ -70,11 +70,6 @@ class Expression:
         """The distinct operands, alphabetically."""
         return tuple(sorted(self.operands))
 
-    @property
-    def has_division(self) -> bool:
-        """Whether some rows can be undefined."""
-        return "/" in self.operators
-
     @cached_property
     def is_commutative(self) -> bool:
         """Whether two operands can be exchanged; decided on the whole table. False for 1 or over 2 operands.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from grokkit.files import atomic_write
 
-_FORMAT = "5"
+_FORMAT = "6"
 _ABOUT = "about"  # JSON, as a tensor of bytes: the file's own metadata may not exceed 100 MB, a group's curves may
 
 
@@ -51,58 +52,39 @@ def part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
 def save_checkpoint(
     path: Path,
     *,
-    config_hash: str,
-    model: torch.nn.Module,
-    optimizer: torch.optim.Optimizer,
-    batches: dict[str, Tensor],
-    embedding: Tensor | None,
-    progress: dict[str, Any],
+    tensors: dict[str, Tensor],
+    others: dict[str, Any],
+    members: list[str],
+    progress: dict[str, dict[str, Any]],
 ) -> None:
-    """Write everything a run needs to go on. ``progress`` must be JSON; ``embedding``: that the model started from."""
-    tensors = {f"model/{name}": tensor for name, tensor in model.state_dict().items()}
-    tensors |= {f"batches/{name}": tensor for name, tensor in batches.items()}
-    if embedding is not None:
-        tensors["embedding"] = embedding
-    scalars: dict[str, dict[str, Any]] = {}
-    for index, entry in optimizer.state_dict()["state"].items():
-        for key, value in entry.items():
-            if isinstance(value, Tensor):
-                tensors[f"optimizer/{index}/{key}"] = value
-            else:
-                scalars.setdefault(str(index), {})[key] = value
-    save_tensors(path, tensors, {"config_hash": config_hash, "scalars": scalars, "progress": progress})
+    """Write everything that runs need to go on, one of them or a group.
+
+    Args:
+        path: where to.
+        tensors: the engine's under ``engine/``, and each member's batches under ``batches/<its place>/``.
+        others: what else the engine needs; JSON.
+        members: hashes of the configurations of those that are still trained, in their places.
+        progress: of all members, by these hashes; JSON.
+    """
+    save_tensors(path, tensors, {"members": members, "progress": progress, "others": others})
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What :func:`save_checkpoint` wrote: how far the run had come first, so that its model can be given its form."""
+    """What :func:`save_checkpoint` wrote."""
 
-    progress: dict[str, Any]
-    batches: dict[str, Tensor]
-    embedding: Tensor | None
-    _tensors: dict[str, Tensor]
-    _scalars: dict[str, dict[str, Any]]
-
-    def load_into(self, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> None:
-        """Restore the two, which have the form that they were saved in."""
-        state = {_index(key): dict(entry) for key, entry in self._scalars.items()}
-        for name, tensor in part(self._tensors, "optimizer/").items():
-            index, key = name.split("/", 1)
-            state.setdefault(_index(index), {})[key] = tensor
-        model.load_state_dict(part(self._tensors, "model/"))
-        optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+    tensors: dict[str, Tensor]
+    others: dict[str, Any]
+    members: list[str]
+    progress: dict[str, dict[str, Any]]
 
 
-def load_checkpoint(path: Path, *, config_hash: str) -> Checkpoint | None:
-    """None if there is no checkpoint of this very run at ``path``: the run then starts at its beginning."""
+def load_checkpoint(path: Path, members: Sequence[str]) -> Checkpoint | None:
+    """None if there is no checkpoint at ``path`` of runs among which are all ``members``, given by their hashes."""
     found = load_tensors(path)
-    if found is None or found[1].get("config_hash") != config_hash:
+    if found is None:
         return None
     tensors, about = found
-    batches, embedding = part(tensors, "batches/"), tensors.get("embedding")
-    return Checkpoint(about["progress"], batches, embedding, tensors, about["scalars"])
-
-
-def _index(key: str) -> int | str:
-    """A parameter's in the optimizer's state; what a method shares between parameters has a name instead."""
-    return int(key) if key.isdecimal() else key
+    if not set(members) <= about.get("progress", {}).keys():
+        return None
+    return Checkpoint(tensors, about["others"], about["members"], about["progress"])

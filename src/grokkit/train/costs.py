@@ -16,7 +16,7 @@ from typing import Protocol
 from torch import Tensor
 
 from grokkit.train.config import MethodConfig
-from grokkit.train.resolve import acting
+from grokkit.train.doors import doors_of
 
 
 class Counted(Protocol):
@@ -31,15 +31,13 @@ class Costs:
     """Of the steps of one run. ``model`` is its model, in the form that it has before the method's start."""
 
     def __init__(self, method: MethodConfig, model: Counted) -> None:
-        self._card, self._settings = acting(method)
-        bilevel = self._card.bilevel
-        self._of_learning = 0 if bilevel is None else bilevel(**self._settings).flops()
+        self._doors = doors_of(method)
+        self._of_learning = 0 if self._doors.bilevel is None else self._doors.bilevel.flops()
         self.reformed(model)
 
     def reformed(self, model: Counted) -> None:
         """Count for ``model`` in the form that it has now: a start gives it other tensors, and merging takes them."""
-        shapes = {name: parameter.shape for name, parameter in model.named_parameters()}
-        self._of_method = 0 if self._card.flops is None else self._card.flops(shapes, self._settings)
+        self._of_method = self._doors.flops({name: parameter.shape for name, parameter in model.named_parameters()})
         self._model = model
 
     def step(self, rows: int, tokens: int) -> int:

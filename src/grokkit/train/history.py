@@ -1,6 +1,6 @@
 """What a run has been through: its curves and costs, what happened in it, and when it is to be evaluated.
 
-How steps are taken and accuracies measured is the trainer's affair: one run alone or many in one program.
+How steps are taken and accuracies measured is an engine's affair (:mod:`grokkit.train.engine`).
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from torch import Tensor
 
 from grokkit.train.config import RunConfig
 from grokkit.train.costs import Costs
+from grokkit.train.evaluation_schedule import Due, EvaluationCost, EvaluationSchedule
 from grokkit.train.events import Events, find_events, find_loss_events
-from grokkit.train.run import CURVES, QUICK_CHECKS, Run, provenance
-from grokkit.train.setup import Problem
-from grokkit.train.watch import Due, EvaluationCost, Watch
+from grokkit.train.problem import Problem
+from grokkit.train.record import CURVES, QUICK_CHECKS, Run, provenance
 
-_KEPT = (
+_CHECKPOINTED = (
     "curves",
     "tables",
     "step",
@@ -29,7 +29,7 @@ _KEPT = (
     "eval_seconds",
     "start_seconds",
     "start_flops",
-    "kernel",
+    "probe_memory",
     "provenance",
 )
 
@@ -39,7 +39,7 @@ Score = tuple[float, float | None]
 
 
 @dataclass(frozen=True)
-class Scores:
+class Evaluation:
     """What a full evaluation found. The validation part may be empty."""
 
     train: Score
@@ -51,7 +51,7 @@ class Scores:
     """What is appended to each table."""
 
 
-class History:
+class RunInProgress:
     """One run's. ``forward_flops(rows, tokens)`` is the model's; ``costs`` is what steps are charged by."""
 
     def __init__(
@@ -76,7 +76,7 @@ class History:
         self.start_flops = 0
         self.train_seconds = 0.0
         self.eval_seconds = 0.0
-        self.kernel: list[list[float]] | None = None  # of the last evaluation
+        self.probe_memory: dict[str, dict[str, Any]] = {}  # by the probe's name
         self.diverged_at: int | None = None
         self.provenance = {**provenance(), "precision": config.precision, **about}
         self._tokens = problem.task.inputs_NT.shape[1]
@@ -88,9 +88,9 @@ class History:
             train_rows=len(problem.train_look),
             test_rows=len(problem.test_look),
         )
-        self._look_rows = len(problem.test_look)
-        self._watch = Watch(config, cost)
-        self._last_look: tuple[Score, Score] | None = None
+        self._quick_rows = len(problem.test_look)
+        self._schedule = EvaluationSchedule(config, cost)
+        self._last_quick_check: tuple[Score, Score] | None = None
         self._events: Events | None = None
 
     def started(self, seconds: float, flops: int, tables: Mapping[str, Mapping[str, list[Any]]]) -> None:
@@ -115,25 +115,27 @@ class History:
         self.flops += self.costs.outer_step(self.outer_rows, self._tokens)
 
     def keep(self, tensors: Mapping[str, Tensor]) -> None:
-        """Keep what the method has learned in the end."""
-        self._kept = {name: tensor.detach().cpu().numpy() for name, tensor in tensors.items()}
+        """Keep tensors that the method has found, before the first step or in the end."""
+        self._kept |= {name: tensor.detach().cpu().numpy() for name, tensor in tensors.items()}
 
     def next_stop(self) -> int:
         """The next step after which to see whether to evaluate."""
-        return 0 if not self.curves["step"] else self._watch.next(self.step)
+        return 0 if not self.curves["step"] else self._schedule.next(self.step)
 
     def due(self) -> Due:
-        """What to do at this stop: evaluate in full, look, or neither."""
-        return self._watch.due(self.step, self.flops, self.events(), is_at_target=self._is_at_target())
+        """What to do at this stop: evaluate in full, check quickly, or neither."""
+        return self._schedule.due(self.step, self.flops, self.events(), is_at_target=self._is_at_target())
 
-    def looked(self, train: Score, test: Score) -> bool:
-        """Keep what a look found; returns whether a full evaluation has to follow."""
-        self._last_look = train, test
-        row = self.step, self._look_rows, *train, *test
+    def quick_checked(self, train: Score, test: Score) -> bool:
+        """Keep what a quick check found; returns whether a full evaluation has to follow."""
+        self._last_quick_check = train, test
+        row = self.step, self._quick_rows, *train, *test
         table = self.tables.setdefault("quick_checks", {column: [] for column in QUICK_CHECKS})
         for column, value in zip(QUICK_CHECKS, row, strict=True):
             table[column].append(value)
-        return self._watch.looked(self.step, self.flops, self._measure(train), self._measure(test), self.events())
+        return self._schedule.quick_checked(
+            self.step, self.flops, self._measure(train), self._measure(test), self.events()
+        )
 
     def _is_at_target(self) -> bool:
         """Whether the last full evaluation was."""
@@ -151,13 +153,13 @@ class History:
         assert accuracy is not None, "build_problem refuses a target in accuracies where there are none"
         return accuracy
 
-    def evaluated(self, scores: Scores) -> None:
+    def evaluated(self, scores: Evaluation) -> None:
         """Add a row to the curves, and what there is to the tables."""
-        self._last_look = None
+        self._last_quick_check = None
         self._events = None
         row = {
             "step": self.step,
-            "certain_step": self._watch.evaluated(self.step),
+            "certain_step": self._schedule.evaluated(self.step),
             "train_seconds": self.train_seconds,
             "eval_seconds": self.eval_seconds,
             "flops": self.flops,
@@ -204,10 +206,10 @@ class History:
         return events.generalized_at is not None and (self.config.after == 0 or events.stable_at is not None)
 
     def progress(self) -> dict[str, Any]:
-        """Where the run stands, for a display: losses and accuracies of the last look or evaluation."""
+        """Where the run stands, for a display: losses and accuracies of the last quick check or evaluation."""
         curves = self.curves
         evaluated = [(curves[f"{part}_loss"][-1], curves[f"{part}_accuracy"][-1]) for part in ("train", "test")]
-        train, test = self._last_look or evaluated
+        train, test = self._last_quick_check or evaluated
         return {
             "step": self.step,
             "budget": self.config.budget,
@@ -219,11 +221,11 @@ class History:
 
     def state(self) -> dict[str, Any]:
         """What :meth:`restore` needs to go on; JSON."""
-        return {"watch": self._watch.state(), **{name: getattr(self, name) for name in _KEPT}}
+        return {"schedule": self._schedule.state(), **{name: getattr(self, name) for name in _CHECKPOINTED}}
 
     def restore(self, state: dict[str, Any]) -> None:
-        self._watch.restore(state["watch"])
-        for name in _KEPT:
+        self._schedule.restore(state["schedule"])
+        for name in _CHECKPOINTED:
             setattr(self, name, state[name])
         self._events = None
 

@@ -1,9 +1,9 @@
-"""SGD, Adam and AdamW as pure functions, for many runs in one program, each with its own settings.
+"""SGD, Adam and AdamW, each twice: as PyTorch's optimizer for a run alone, and as pure functions for many runs at once.
 
-Nothing is changed in place, nothing branches on a tensor's value, and a setting may be a number or a 0-d tensor:
-they can be vmapped over stacked parameters and captured in a CUDA graph. The semantics, and but for rounding the
-values, are those of ``torch.optim`` as :func:`grokkit.train.setup.build_optimizer` makes it. Every parameter has
-a gradient every step, so steps are counted once, not per parameter.
+In the pure functions nothing is changed in place, nothing branches on a tensor's value, and a setting may be a number
+or a 0-d tensor: they can be vmapped over stacked parameters and captured in a CUDA graph. The semantics, and but for
+rounding the values, are those of :func:`build_optimizer`. Every parameter has a gradient every step, so steps are
+counted once, not per parameter.
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeAlias
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+from grokkit.train.config import OptimizerConfig
 
 Tensors: TypeAlias = Mapping[str, Tensor]
 Setting: TypeAlias = float | Tensor
@@ -113,3 +115,28 @@ OPTIMIZERS: dict[str, PureOptimizer] = {
     "adam": _adam(decoupled=False),
     "adamw": _adam(decoupled=True),
 }
+
+
+def build_optimizer(config: OptimizerConfig, model: nn.Module) -> torch.optim.Optimizer:
+    """PyTorch's optimizer with its fused kernel, the fastest on a CPU as well; it knows the parameters' names."""
+    params = model.named_parameters()
+    if config.optimizer == "sgd":
+        return torch.optim.SGD(params, config.lr, momentum=config.beta1, weight_decay=config.wd, fused=True)
+    kind = torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam
+    return kind(params, config.lr, betas=(config.beta1, config.beta2), weight_decay=config.wd, fused=True)
+
+
+def warmup(config: OptimizerConfig, step: int) -> float:
+    """The factor on the learning rate at update ``step``, counted from 0."""
+    return min(1.0, step / config.lr_warmup) if config.lr_warmup else 1.0
+
+
+OPTIMIZER_SCALARS = ("lr", "wd", "beta1", "beta2", "lr_warmup")
+"""Settings in which members of a program may differ."""
+
+
+def at_step(scalars: Mapping[str, Tensor], step: Tensor) -> Settings:
+    """The settings at update ``step``, from :data:`OPTIMIZER_SCALARS` as 0-d tensors; as :func:`warmup`."""
+    length = scalars["lr_warmup"]
+    factor = torch.where(length > 0, (step / length.clamp(min=1.0)).clamp(max=1.0), 1.0)
+    return Settings(scalars["lr"] * factor, scalars["wd"], scalars["beta1"], scalars["beta2"])

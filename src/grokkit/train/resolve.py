@@ -10,19 +10,12 @@ from grokkit.call_syntax import parse_call, show_call, split_list
 from grokkit.errors import InputError, unknown
 from grokkit.files import pinned
 from grokkit.methods import MethodCard
-from grokkit.methods.card import EXCLUSIVE
-from grokkit.models.own import card_of
-from grokkit.registry import find, made, parts
+from grokkit.methods.contract import EXCLUSIVE
+from grokkit.methods.settings import settings_of
+from grokkit.models.card import card_of as model_card
+from grokkit.registry import Part, card_class, find, parts
 from grokkit.tasks.named import check_folder, read_task, usual_of
-from grokkit.train.config import (
-    MethodConfig,
-    ModelConfig,
-    OptimizerConfig,
-    PartConfig,
-    TaskConfig,
-    checked,
-    shortest,
-)
+from grokkit.train.config import MethodConfig, ModelConfig, OptimizerConfig, PartConfig, TaskConfig, checked, shortest
 
 _OF_ANY = ("init_scale", "held_out")  # settings that any method takes, and that are not of its optimizer
 
@@ -35,7 +28,7 @@ class _Written(NamedTuple):
     given: dict[str, Any]
     """What is written and is of the optimizer, or one of :data:`_OF_ANY`."""
     usual: Mapping[str, Any]
-    """What holds where nothing is written: the card's optimizer, and the task's recipe."""
+    """What holds where nothing is written: the card's base, and the task's recipe."""
     shown: dict[str, Any]
     """Of its own settings those that are not the default."""
 
@@ -52,7 +45,7 @@ def method_config(text: str, task: str = "", usual: Mapping[str, Any] | None = N
         text: what was typed.
         task: the task's spec, e.g. ``mnist:2000``; if the card has a recipe for it, its settings are the defaults.
         usual: the optimizer that methods are compared with on the task, in place of the one on their cards. A baseline
-            that is an optimizer of another name keeps its own.
+            that is an optimizer of another name, and an optimizer that a method brings along, stay what they are.
 
     Raises:
         InputError: for an unknown method or setting, a value outside its range, or parts that exclude each other.
@@ -70,7 +63,9 @@ def method_config(text: str, task: str = "", usual: Mapping[str, Any] | None = N
         names = [part.config.name for part in written if door in part.card.doors()]
         if len(names) > 1:
             raise InputError(f"{names[0]} and {names[1]} cannot be combined: both are a {door}; take one of them")
-    base = next((part for part in written if part.card.optimizer), written[0])
+    # The optimizer is of the part that brings one of its own, else of the first that states the settings of one.
+    bringing = [part for part in written if part.card.optimizer is not None]
+    base = next((part for part in [*bringing, *written] if part.card.base), written[0])
     what = base.config.name
     for part in (part for part in written if part is not base):
         name = part.config.name
@@ -93,7 +88,7 @@ def method_config(text: str, task: str = "", usual: Mapping[str, Any] | None = N
     changed = _changed(checked(OptimizerConfig, what, **usual), optimizer)
     changed |= {key: getattr(config, key) for key, (value, default) in of_any.items() if value != default}
     calls = []
-    for part in _in_order(written, lambda part: (part is not base, bool(part.card.optimizer), part.config.name)):
+    for part in _in_order(written, lambda part: (part is not base, bool(part.card.base), part.config.name)):
         shown = {**part.shown, **(changed if part is base else {})}
         calls.append(show_call(part.config.name, {key: shortest(value) for key, value in shown.items()}))
     return config.model_copy(update={"label": "+".join(calls)})
@@ -109,24 +104,27 @@ def _written(text: str, task: str, of_task: Mapping[str, Any]) -> _Written:
     if at:
         given["merge"] = int(step) if step.isdecimal() else step
     part = find("methods", name)
-    card = made(part, given)
-    arguments = inspect.signature(part.value).parameters if not isinstance(part.value, MethodCard) else {}
+    card = _card(part, given)
+    arguments = inspect.signature(part.value).parameters if _is_function(part) else {}
     asked = {name: given.get(name) if p.default is p.empty else p.default for name, p in arguments.items()}
     defaults = {**asked, **default_settings(card)}
-    known = [*defaults, *OptimizerConfig.model_fields, *_OF_ANY]
+    # An optimizer of the method's own has settings of its own; of the base's only what the loop does is left.
+    of_base = OptimizerConfig.model_fields if card.optimizer is None else ("lr_warmup", "max_grad_norm")
+    known = [*defaults, *of_base, *_OF_ANY]
     for key in given:
         if key not in known:
             raise unknown(f"setting of {part.name}", key, known)
     recipe = card.recipes.get(task.partition(":")[0].strip())
-    chosen = dict(of_task) if card.doors() or card.name == of_task.get("optimizer") else {}
-    chosen |= recipe.settings if recipe else {}
+    takes_usual = card.optimizer is None and (card.doors() or card.name == of_task.get("optimizer"))
+    chosen = {**(of_task if takes_usual else {}), **(recipe.settings if recipe else {})}
     usual = {key: _like(chosen.get(key, value), value) for key, value in defaults.items()}
     own = {key: _like(given.get(key, value), value) for key, value in usual.items()}
     _check(card, own)
     for key, ending in card.files.items():
         if isinstance(own[key], str) and own[key].endswith(ending):
             own[key] = pinned(own[key])
-    others = {key: value for key, value in {**card.optimizer, **chosen}.items() if key not in own}
+    base = card.base or find_card("adamw").base
+    others = {**base, **{key: value for key, value in chosen.items() if key not in own}}
     return _Written(
         config=PartConfig(name=part.name, settings=own, code=part.code, text=part.text),
         card=card,
@@ -172,45 +170,47 @@ def _in_order(written: Sequence[_Written], key: Callable[[_Written], Any]) -> li
     return ordered
 
 
-def acting(method: MethodConfig) -> tuple[MethodCard, dict[str, Any]]:
-    """The card, and the settings, of the one part that does something beside the optimizer; else of the first.
-
-    Raises:
-        InputError: if several do, or a part's code has changed since the configuration was made.
-    """
-    cards = [(card, part.settings) for card, part in zip(method.cards, method.parts, strict=True)]
-    active = [pair for pair in cards if pair[0].doors()]
-    if len(active) > 1:
-        names = " and ".join(card.name for card, _ in active)
-        raise InputError(f"{method.label}: {names} cannot be trained together yet; give all but one a study of its own")
-    return (active or cards)[0]
-
-
 def find_card(name: str) -> MethodCard:
     """The card called ``name``, or the one that has it as an alias, or that the function of that name makes."""
-    return made(find("methods", name), {})
+    return _card(find("methods", name), {})
+
+
+def card_of(config: PartConfig) -> MethodCard:
+    """The card of a configuration's part, in whatever process."""
+    return _card(config.part("methods"), config.settings)
+
+
+def _is_function(part: Part) -> bool:
+    return not isinstance(part.value, card_class(part.kind))
+
+
+def _card(part: Part, settings: Mapping[str, Any]) -> MethodCard:
+    """The part's card: itself, or what the function makes of those of the settings that are its arguments."""
+    if not _is_function(part):
+        return part.value
+    wanted = inspect.signature(part.value).parameters
+    if missing := [name for name, p in wanted.items() if p.default is p.empty and name not in settings]:
+        raise InputError(f"{part.name} needs {missing[0]}; write {part.name}({missing[0]}=...)")
+    card = part.value(**{name: settings[name] for name in wanted if name in settings})
+    if not isinstance(card, MethodCard):
+        raise InputError(f"{part.name} returns a {type(card).__name__}; it must return a MethodCard")
+    return card
 
 
 def default_settings(card: MethodCard) -> dict[str, Any]:
-    """The method's own settings and their defaults: what its transform is made with, how it learns and starts."""
-    own = {**_defaults(card.factory), **_defaults(card.bilevel), **_defaults(card.start)}
+    """A method's own settings and their defaults: those of all its doors, and of how it learns."""
+    doors = (card.factory, card.bilevel, card.start, card.loss, card.optimizer, card.weights)
+    own = {name: default for door in doors for name, default in settings_of(door).items()}
     return {**own, **card.presets}
 
 
-def transform_settings(card: MethodCard, settings: Mapping[str, Any], seed: int) -> dict[str, Any]:
-    """Those of ``settings`` that are of the card's transform, and the run's ``seed`` if it takes one."""
-    assert card.factory is not None
-    own = {name: settings[name] for name in _defaults(card.factory)}
-    return {**own, "seed": seed} if "seed" in inspect.signature(card.factory).parameters else own
-
-
 def _check(card: MethodCard, settings: Mapping[str, Any]) -> None:
-    """Make the method once with these settings, so that its own checks run now."""
-    if card.factory is not None:
-        card.factory(**transform_settings(card, settings, seed=0))
-    for kind in (card.bilevel, card.start):
-        if kind is not None:
-            kind(**settings)
+    """Open every door of ``card`` once with these settings, so that its own checks run now."""
+    if card.bilevel is not None:
+        card.bilevel(**settings)
+    for door in (card.factory, card.start, card.loss, card.optimizer, card.weights):
+        if door is not None:
+            door(**{name: settings[name] for name in settings_of(door)})
 
 
 def _like(value: Any, default: Any) -> Any:
@@ -227,14 +227,6 @@ def _like(value: Any, default: Any) -> Any:
         return value
 
 
-def _defaults(function: Callable[..., Any] | None) -> dict[str, Any]:
-    """The arguments of ``function`` that have a default, but for ``seed``, which is the run's, and those by name only,
-    which say where a state is kept."""
-    parameters = {} if function is None else inspect.signature(function).parameters
-    settings = {name: p for name, p in parameters.items() if p.kind is not p.KEYWORD_ONLY and name != "seed"}
-    return {name: p.default for name, p in settings.items() if p.default is not p.empty}
-
-
 def model_config(text: str) -> ModelConfig:
     """A model with settings, e.g. ``decoder`` or ``fnn(width=256,init_scale=0.1)``; those not given have the defaults.
 
@@ -243,7 +235,7 @@ def model_config(text: str) -> ModelConfig:
     """
     name, given = parse_call(text)
     part = find("models", name)
-    return ModelConfig(name=part.name, settings=card_of(part).settings(given), code=part.code, text=part.text)
+    return ModelConfig(name=part.name, settings=model_card(part).settings(given), code=part.code, text=part.text)
 
 
 def task_config(text: str, model: ModelConfig | None = None, **split: Any) -> TaskConfig:
@@ -260,13 +252,5 @@ def task_config(text: str, model: ModelConfig | None = None, **split: Any) -> Ta
     part, settings = read_task(text, {} if model is None else model.card.task)
     check_folder(part, text, split.get("data_dir"))
     digest = usual_of(part, settings).digest
-    return checked(
-        TaskConfig,
-        "task",
-        name=part.name,
-        settings=settings,
-        code=part.code,
-        text=part.text,
-        data="" if digest is None else digest(),
-        **split,
-    )
+    own = {"name": part.name, "settings": settings, "code": part.code, "text": part.text}
+    return checked(TaskConfig, "task", **own, data="" if digest is None else digest(), **split)

@@ -1,15 +1,17 @@
 """GrokTransfer where inputs are images or texts: which weak models are tried, and what becomes of the target."""
 
+import re
+
 import pytest
 import torch
 from cards import CARDS
 from torch.utils.flop_counter import FlopCounterMode
 
 from grokkit import InputError, groktransfer, merge_embedding
-from grokkit.methods import Examples, Lesson
-from grokkit.methods.groktransfer.begin import find_embedding
+from grokkit.methods import Examples, TransferData
 from grokkit.methods.groktransfer.factorized import embedding_of, transfer_embedding
-from grokkit.methods.groktransfer.ladder import Rule, full_rank, ladder_for, rungs
+from grokkit.methods.groktransfer.search import Rule, full_rank, ladder_for, rungs
+from grokkit.methods.groktransfer.source import find_embedding
 from grokkit.methods.groktransfer.weak import Trial, parse_weak
 from grokkit.models import FNN, LSTM, MLP, Bag, Decoder, GraphConv
 
@@ -29,7 +31,7 @@ def images(rows=120):
     inputs = centres[targets] + torch.randn(rows, 6, generator=generator)
     half = rows // 2
     parts = Examples(inputs[:half], targets[:half]), Examples(inputs[half:], targets[half:])
-    return Lesson(train=parts[0], validation=parts[1], vocabulary=None, outputs=3)
+    return TransferData(train=parts[0], validation=parts[1], vocabulary=None, outputs=3)
 
 
 def texts(rows=120):
@@ -42,7 +44,7 @@ def texts(rows=120):
     lengths = torch.randint(3, 11, (rows, 1), generator=generator)
     tokens = torch.nn.functional.pad(tokens * (torch.arange(10) < lengths), (0, 5))
     half = rows // 2
-    return Lesson(
+    return TransferData(
         train=Examples(tokens[:half], signs[:half]),
         validation=Examples(tokens[half:], signs[half:]),
         vocabulary=9,
@@ -64,14 +66,20 @@ def texts(rows=120):
 def test_auto_tries_networks_that_begin_as_the_target(model, lesson, kinds):
     own = ladder_for(MODELS[model](), lesson())
     models = rungs("auto", own)
-    assert {weak.kind for weak in models} == kinds
+    assert {weak.card.name for weak in models} == kinds
     for weak in models:
         weak.build(lesson(), lesson().train.inputs, 0)
-    assert full_rank(20, 32, own).kind == models[0].kind
+    assert full_rank(20, 32, own).card == models[0].card
 
 
 @pytest.mark.parametrize(
-    ("weak", "lesson"), [("mlp-w16-l3", images), ("mlp-w8", images), ("bag-d4", texts), ("lstm-d4-w8", texts)]
+    ("weak", "lesson"),
+    [
+        ("mlp(depth=3,width=16)", images),
+        ("mlp(width=8)", images),
+        ("bag(dim=4)", texts),
+        ("lstm(dim=4,width=8)", texts),
+    ],
 )
 def test_a_weak_model_learns_and_its_cost_is_counted(weak, lesson):
     own = lesson()
@@ -114,16 +122,22 @@ def _without_padding(embedding, target):
 
 
 def test_full_rank_is_as_wide_as_the_target():
-    found = find_embedding("fullrank-w32", images(), width=20, rule=Rule(steps=10), seed=0, ladder=("mlp-w16-l3",))
+    found = find_embedding(
+        "fullrank(width=32)", images(), width=20, rule=Rule(steps=10), seed=0, ladder=("mlp(depth=3,width=16)",)
+    )
     assert found.embedding.shape == (6, 20)
-    assert {attempt.weak for attempt in found.attempts} == {"mlp-w20-l3"}
-    found = find_embedding("fullrank-w32", texts(), width=5, rule=Rule(steps=10), seed=0, ladder=("bag-d8",))
-    assert {attempt.weak for attempt in found.attempts} == {"bag-d5"}
+    assert {attempt.weak for attempt in found.attempts} == {"mlp(depth=3,width=20)"}
+    found = find_embedding("fullrank(width=32)", texts(), width=5, rule=Rule(steps=10), seed=0, ladder=("bag(dim=8)",))
+    assert {attempt.weak for attempt in found.attempts} == {"bag(dim=5)"}
 
 
-@pytest.mark.parametrize(("weak", "lesson"), [("mlp-w8", texts), ("bag-d4", images), ("lstm-d4-w8", images)])
+@pytest.mark.parametrize(
+    ("weak", "lesson"), [("mlp(width=8)", texts), ("bag(dim=4)", images), ("lstm(dim=4,width=8)", images)]
+)
 def test_a_weak_model_that_cannot_read_the_inputs(weak, lesson):
-    with pytest.raises(InputError, match=rf"^{weak} reads (numbers|tokens), and this task has"):
+    with pytest.raises(
+        InputError, match=rf"^{re.escape(weak)} reads (numbers|text), and this task's inputs are .*; take "
+    ):
         find_embedding(weak, lesson(), width=8, rule=Rule(steps=10), seed=0)
 
 

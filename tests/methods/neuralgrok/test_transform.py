@@ -8,6 +8,7 @@ import torch
 from amplifiers import amplifier, numpy_of, of, recorded, tensors
 from cards import CARDS
 from faces import FACES, in_place, pure
+from grids import pairwise
 from reference.amplifier import transform as reference
 from reference.filters import neuralgrok as reference_steps
 from torch import nn
@@ -57,9 +58,9 @@ def test_as_recorded(golden, face, case, dtype):
 
 
 @FACES
-@pytest.mark.parametrize("dtype", TOLERANCE)
-@pytest.mark.parametrize("scale", [1e-4, 1.0, 30.0])
-@pytest.mark.parametrize("hidden", [(8,), (40,), (16, 16), (4, 3, 2)])
+@pytest.mark.parametrize(
+    ("dtype", "scale", "hidden"), pairwise(TOLERANCE, [1e-4, 1.0, 30.0], [(8,), (40,), (16, 16), (4, 3, 2)])
+)
 def test_agrees_with_numpy(face, dtype, scale, hidden):
     """Amplifiers steep enough to reweigh each of the ranges; half precision is rounded once, at the end."""
     f = amplifier(*hidden, steep=2.0)

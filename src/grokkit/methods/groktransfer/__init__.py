@@ -1,5 +1,7 @@
 """GrokTransfer (arXiv 2504.13292): a target model starts from the embedding of a small one, made quickly."""
 
+from grokkit.methods.contract import Examples, TransferData
+from grokkit.methods.groktransfer.api import groktransfer
 from grokkit.methods.groktransfer.card import (
     GROKTRANSFER,
     GROKTRANSFER_FROZEN,
@@ -8,9 +10,7 @@ from grokkit.methods.groktransfer.card import (
     LOWRANK_RANDOM,
 )
 from grokkit.methods.groktransfer.factorized import merge_embedding, transfer_embedding
-from grokkit.methods.groktransfer.ladder import Attempt, Rule, WeakStage
-from grokkit.methods.groktransfer.onecall import groktransfer
-from grokkit.methods.lesson import Examples, Lesson
+from grokkit.methods.groktransfer.search import Attempt, Rule, WeakStage
 
 __all__ = [
     "GROKTRANSFER",
@@ -20,8 +20,8 @@ __all__ = [
     "LOWRANK_RANDOM",
     "Attempt",
     "Examples",
-    "Lesson",
     "Rule",
+    "TransferData",
     "WeakStage",
     "groktransfer",
     "merge_embedding",

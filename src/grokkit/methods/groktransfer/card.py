@@ -11,16 +11,21 @@ from torch import Tensor, nn
 
 from grokkit.errors import InputError
 from grokkit.methods.baselines import ADAMW
-from grokkit.methods.card import Found, MethodCard, Recipe, Start
-from grokkit.methods.groktransfer.begin import check_source, find_embedding
-from grokkit.methods.groktransfer.factorized import embedding_of, merge_embedding, product_flops, transfer_embedding
-from grokkit.methods.groktransfer.ladder import Rule, WeakStage, ladder_for
-from grokkit.methods.lesson import Lesson
+from grokkit.methods.contract import MethodCard, Recipe, Reforming, StartResult, TransferData
+from grokkit.methods.groktransfer.factorized import (
+    embedding_name,
+    embedding_of,
+    merge_embedding,
+    product_flops,
+    transfer_embedding,
+)
+from grokkit.methods.groktransfer.search import Rule, WeakStage, ladder_for
+from grokkit.methods.groktransfer.source import check_source, find_embedding
 from grokkit.models import GraphConv
 from grokkit.rng import stream
 
 
-class _GrokTransfer(Start):
+class _GrokTransfer(Reforming):
     def __init__(
         self,
         weak: str = "auto",
@@ -34,7 +39,7 @@ class _GrokTransfer(Start):
         weak_wd: float = Rule.wd,
     ) -> None:
         if not isinstance(weak, str):
-            raise InputError(f"weak={weak!r} is not possible: auto, a weak model such as fnn-d8-w32, or a .npz file")
+            raise InputError(f"weak={weak!r} is not possible: auto, e.g. fnn(dim=8,width=32), or a .npz file")
         check_source(weak)
         if merge is not None and (isinstance(merge, bool) or not isinstance(merge, int) or merge < 1):
             raise InputError(f"merge={merge!r} is not possible: a step >= 1, or none; the paper merges at 100")
@@ -51,18 +56,26 @@ class _GrokTransfer(Start):
                 "is five matrices, four of them made from the bonds; leave groktransfer and its controls out"
             )
 
-    def find(self, model: nn.Module, lesson: Lesson, seed: int) -> Found:
-        width = embedding_of(model).shape[1]
-        ladder = ladder_for(model, lesson)
-        stage = find_embedding(self._weak, lesson, width=width, rule=self._rule, seed=seed, ladder=ladder)
-        return Found(stage.embedding, stage.seconds, stage.flops, {"attempts": _table(stage)} if stage.attempts else {})
+    def __call__(self, model: nn.Module, data: TransferData, seed: int) -> StartResult:
+        name, place = embedding_name(model)
+        width = embedding_of(place).shape[1]
+        ladder = ladder_for(model, data)
+        stage = find_embedding(self._weak, data, width=width, rule=self._rule, seed=seed, ladder=ladder)
+        tables = {"attempts": _table(stage)} if stage.attempts else {}
+        return StartResult({name: stage.embedding}, stage.seconds, stage.flops, tables)
 
-    def apply(self, model: nn.Module, embedding: Tensor, seed: int) -> None:
+    def apply(self, model: nn.Module, tensors: Mapping[str, Tensor], seed: int) -> None:
+        (embedding,) = tensors.values()
         generator = stream(seed, "transfer")
         transfer_embedding(model, embedding, trainable=self._trainable, generator=generator)
 
     def merge(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
         merge_embedding(model, optimizer)
+
+    def artifacts(self, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """The array ``embedding``, which ``weak=<path>.npz`` reads."""
+        (embedding,) = tensors.values()
+        return {"embedding": embedding}
 
 
 def _table(stage: WeakStage) -> Mapping[str, list[Any]]:
@@ -100,20 +113,19 @@ def _flops(shapes: Mapping[str, torch.Size], settings: Mapping[str, Any]) -> int
     return product_flops(shapes, trainable=settings["trainable"])
 
 
-_SMALLEST = {"weak": "fnn-d4-w8", "weak_steps": 20}
+_SMALLEST = {"weak": "fnn(dim=4,width=8)", "weak_steps": 20}
 
 GROKTRANSFER = MethodCard(
     name="groktransfer",
     summary="Starts from the embedding of a small model that generalizes a little already: E = A·B.",
-    hooks=("start",),
     equations="A ← embedding of the weak model,  B ~ N(0, σ²),  E = A·B; A and B are trained",
     cost="the weak models before the first step; a product of A and B a step",
     start=_GrokTransfer,
     flops=_flops,
     smallest=_SMALLEST,
     files={"weak": ".npz"},
-    optimizer=ADAMW.optimizer,
-    optimizer_source="the adamw arm's",
+    base=ADAMW.base,
+    base_source="the adamw arm's",
     recipes={
         "mnist": Recipe(
             {**ADAMW.recipes["mnist"].settings, "weak_lr": 0.003},
@@ -134,15 +146,15 @@ LOWRANK_RANDOM = replace(
     summary="GrokTransfer's control: E = A·B of the same rank, with a random A. What does the low rank contribute?",
     equations="A, B ~ N(0, σ²),  E = A·B",
     cost="a product of A and B a step",
-    presets={"weak": "random-d8"},
+    presets={"weak": "random(dim=8)"},
     recipes={
         "mnist": Recipe(
-            {**ADAMW.recipes["mnist"].settings, "weak": "random-d16"}, "the adamw arm's; the rank is groktransfer's"
+            {**ADAMW.recipes["mnist"].settings, "weak": "random(dim=16)"}, "the adamw arm's; the rank is groktransfer's"
         ),
         "imdb": ADAMW.recipes["imdb"],
-        "parity": Recipe({"lr": 0.03, "wd": 3.0, "weak": "random-d4"}, "groktransfer's; the rank is its weak model's"),
+        "parity": Recipe({"lr": 0.03, "wd": 3.0, "weak": "random(dim=4)"}, "groktransfer's, and its weak model's rank"),
     },
-    smallest={"weak": "random-d2"},
+    smallest={"weak": "random(dim=2)"},
     departures="",
 )
 
@@ -167,6 +179,6 @@ GROKTRANSFER_FULLRANK = replace(
     GROKTRANSFER,
     name="groktransfer-fullrank",
     summary="GrokTransfer's control: the weak model's embedding is as wide as the target's: no limit on the rank.",
-    presets={"weak": "fullrank-w32"},
-    smallest={**_SMALLEST, "weak": "fullrank-w8"},
+    presets={"weak": "fullrank(width=32)"},
+    smallest={**_SMALLEST, "weak": "fullrank(width=8)"},
 )

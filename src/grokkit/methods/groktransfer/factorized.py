@@ -148,8 +148,13 @@ def embedding_of(model: nn.Module) -> Tensor:
         return model.weight.detach().clone()
     if isinstance(model, nn.Linear):
         return model.weight.detach().T.clone()
-    _, place = _find(model, None, None)
-    return embedding_of(place)
+    return embedding_of(embedding_name(model)[1])
+
+
+def embedding_name(model: nn.Module) -> tuple[str, nn.Embedding | nn.Linear]:
+    """The parameter that is the embedding of ``model``, by its name, and the module whose weight it is."""
+    name, place = _find(model, None, None)
+    return f"{name}.weight", place
 
 
 def product_flops(shapes: Mapping[str, torch.Size], *, trainable: bool) -> int:
@@ -170,11 +175,6 @@ def product_flops(shapes: Mapping[str, torch.Size], *, trainable: bool) -> int:
             width = shapes[name.removesuffix("0") + "1"][1]
             total += (3 if trainable else 2) * 2 * rows * dim * width
     return total
-
-
-def is_factorized(model: nn.Module) -> bool:
-    """Whether there is something to merge."""
-    return any(_is_product(module) for module in model.modules())
 
 
 def _find(model: nn.Module, name: str | None, rows: int | None) -> tuple[str, nn.Embedding | nn.Linear]:

@@ -11,126 +11,128 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from grokkit.call_syntax import parse_call, show_call
 from grokkit.errors import InputError
+from grokkit.methods.contract import Examples, TransferData
 from grokkit.methods.groktransfer.factorized import embedding_of
-from grokkit.methods.lesson import Examples, Lesson
-from grokkit.models import FNN, LSTM, MLP, Bag, Decoder
+from grokkit.models.card import Model, ModelCard, TaskShape, card_of
+from grokkit.registry import find, parts
 from grokkit.rng import stream
 
-Kind = Literal["fnn", "decoder", "mlp", "bag", "lstm"]
+EXAMPLES = "fnn(dim=8,width=32), decoder(width=32), mlp(width=16,depth=3) or bag(dim=8)"
 
-_LETTERS: dict[Kind, tuple[str, str]] = {
-    "fnn": ("dw", "l"),
-    "decoder": ("d", "lh"),
-    "mlp": ("w", "l"),
-    "bag": ("d", ""),
-    "lstm": ("dw", "l"),
+# The names that weak models had before they were written as all models are. Their weights are still drawn from streams
+# of these names, so that a run of before is the run of today.
+_FORMER = {
+    "fnn": "fnn-d{dim}-w{width}",
+    "decoder": "decoder-d{width}-l{depth}-h{heads}",
+    "mlp": "mlp-w{width}",
+    "bag": "bag-d{dim}",
+    "lstm": "lstm-d{dim}-w{width}",
 }
-"""The sizes that a kind must be given, and those that it may be."""
-
-_FORM = re.compile(rf"({'|'.join(_LETTERS)})((?:-[dwlh][1-9]\d*)+)")
-_EXAMPLES = "fnn-d8-w32, fnn-d4-w16-l3, decoder-d32-l1-h4, mlp-w16-l3, bag-d8 or lstm-d8-w32"
+_FORMER_NAME = re.compile(rf"({'|'.join(_FORMER)}|random|fullrank)((?:-[dwlh]\d+)+)")
 
 
 @dataclass(frozen=True)
 class WeakModel:
-    """A kind of network and its size; ``str()`` gives the name that :func:`parse_weak` reads.
+    """A model with all of its settings; ``str()`` is how it is written, without those that are usual.
 
-    >>> parse_weak("fnn-d4-w16")
-    WeakModel(kind='fnn', dim=4, width=16, depth=2, heads=4)
+    >>> str(parse_weak("fnn( width=16, depth=2, dim=4 )"))
+    'fnn(dim=4,width=16)'
     """
 
-    kind: Kind
-    dim: int = 0
-    width: int = 0
-    depth: int = 2
-    heads: int = 4
+    card: ModelCard
+    settings: Mapping[str, Any]
 
     def __str__(self) -> str:
-        if self.kind == "decoder":
-            return f"decoder-d{self.dim}-l{self.depth}-h{self.heads}"
-        required, _ = _LETTERS[self.kind]
-        sizes = "".join(f"-{letter}{getattr(self, _SIZES[letter])}" for letter in required)
-        return f"{self.kind}{sizes}" + (f"-l{self.depth}" if self.depth != _DEPTHS[self.kind] else "")
+        usual = self.card.settings(self.card.weak)
+        return show_call(self.card.name, {n: v for n, v in sorted(self.settings.items()) if v != usual[n]})
 
-    def build(self, lesson: Lesson, inputs: Tensor, seed: int) -> FNN | Decoder | MLP | Bag | LSTM:
+    def build(self, lesson: TransferData, inputs: Tensor, seed: int) -> Model:
         """With PyTorch's default initial weights, drawn from ``seed``'s stream.
 
         Raises:
-            InputError: for tokens where the model reads numbers, or the other way round.
+            InputError: for inputs that the model does not read.
         """
-        places, vocabulary, classes = inputs.shape[1], lesson.vocabulary, lesson.outputs
-        sizes: dict[str, Any] = {"depth": self.depth, "dim": self.dim, "width": self.width}
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(stream(seed, f"weak {self}").initial_seed())
-            if self.kind == "mlp":
-                if vocabulary is not None:
-                    raise InputError(f"{self} reads numbers, and this task has tokens; take an fnn, a bag or an lstm")
-                return MLP(features=places, classes=classes, depth=self.depth, width=self.width)
-            if vocabulary is None:
-                if self.kind != "fnn":
-                    raise InputError(f"{self} reads tokens, and this task has numbers; take an mlp or an fnn")
-                return FNN(features=places, classes=classes, **sizes)
-            if self.kind == "bag":
-                return Bag(vocabulary=vocabulary, classes=classes, dim=self.dim)
-            if self.kind == "lstm":
-                return LSTM(vocabulary=vocabulary, classes=classes, **sizes)
-            if self.kind == "decoder":
-                return Decoder(
-                    vocabulary=max(vocabulary, classes),
-                    positions=places,
-                    depth=self.depth,
-                    width=self.dim,
-                    heads=self.heads,
-                )
-            return FNN(vocabulary=vocabulary, tokens=places, classes=classes, **sizes)
+        shape = TaskShape(
+            kind=self.kind(lesson),
+            tokens=inputs.shape[1],
+            features=inputs.shape[-1],
+            vocabulary=lesson.vocabulary,
+            classes=lesson.outputs,
+        )
+        return self.card.make(shape, self.settings, stream(seed, f"weak {self._stream_name()}").initial_seed())
+
+    def kind(self, lesson: TransferData) -> str:
+        """The kind of the lesson's inputs; of a user's tokens, which may be either, the first that the model reads."""
+        kinds = ("numbers",) if lesson.vocabulary is None else ("expressions", "text")
+        kinds = kinds if lesson.inputs is None else (lesson.inputs,)
+        fitting = [kind for kind in self.card.reads or kinds if kind in kinds]
+        if not fitting:
+            cards = [card_of(part) for part in parts("models").values()]
+            readers = [card.name for card in cards if any(card.can_read(kind) for kind in kinds)]
+            raise InputError(
+                f"{self} reads {' or '.join(self.card.reads)}, and this task's inputs are {' or '.join(kinds)}; "
+                f"take {' or '.join(readers)}"
+            )
+        return fitting[0]
+
+    def _stream_name(self) -> str:
+        if self.card.name not in _FORMER:
+            return str(self)
+        name, depth = _FORMER[self.card.name].format(**self.settings), self.settings.get("depth")
+        is_said = "{depth}" in _FORMER[self.card.name] or depth == self.card.weak.get("depth")
+        return name if is_said else f"{name}-l{depth}"
 
 
-_SIZES = {"d": "dim", "w": "width", "l": "depth", "h": "heads"}
-_DEPTHS: dict[Kind, int] = {"fnn": 2, "decoder": 1, "mlp": 2, "bag": 2, "lstm": 1}  # unless a name says another
-
-
-def parse_weak(name: str) -> WeakModel:
-    """A weak model by name: kind, then d(im), w(idth), l(ayers), h(eads).
+def parse_weak(text: str) -> WeakModel:
+    """A weak model, written as any other model; settings not given are those of its card's ``weak``.
 
     Raises:
-        InputError: for anything else.
+        InputError: for an unknown model or setting, a value that is not allowed, or a name of before.
     """
-    match = _FORM.fullmatch(name.strip())
+    refuse_former(text)
+    name, given = parse_call(text)
+    try:
+        card = card_of(find("models", name))
+    except InputError as error:
+        raise InputError(f"weak={text} is not possible: {error}; write e.g. {EXAMPLES}, auto, or a .npz file") from None
+    weak = WeakModel(card, card.settings({**card.weak, **given}))
+    # Make it once for a made-up task, without memory, so that its own checks run now and not in the middle of a study.
+    kind = card.reads[0] if card.reads else ""
+    with torch.device("meta"):
+        card.make(TaskShape(kind=kind, tokens=4, features=64, vocabulary=4, classes=2), weak.settings, 0)
+    return weak
+
+
+def refuse_former(text: str) -> None:
+    """Refuse the spelling of before, fnn-d8-w32, and say how it is written now."""
+    match = _FORMER_NAME.fullmatch(text.strip())
     if match is None:
-        raise InputError(f"{name!r} is not a weak model; write e.g. {_EXAMPLES}, auto, or the file of an embedding")
-    kind: Any = match[1]
-    sizes = {part[0]: int(part[1:]) for part in match[2][1:].split("-")}
-    required, optional = _LETTERS[kind]
-    if missing := [letter for letter in required if letter not in sizes]:
-        raise InputError(f"{name!r} does not say its {missing[0]}; write e.g. {_EXAMPLES}")
-    if unused := set(sizes) - set(required + optional):
-        raise InputError(f"{name!r}: {kind} has no {min(unused)}; write e.g. {_EXAMPLES}")
-    heads = {"heads": min(4, sizes["d"])} if kind == "decoder" else {}
-    given = {_SIZES[letter]: size for letter, size in sizes.items()}
-    model = WeakModel(kind, **{"depth": _DEPTHS[kind], **heads, **given})
-    if kind == "decoder" and model.dim % model.heads:
-        raise InputError(f"{name!r}: its width {model.dim} is not divisible by {model.heads} heads; e.g. {_EXAMPLES}")
-    return model
+        return
+    names = {"d": "width" if match[1] == "decoder" else "dim", "w": "width", "l": "depth", "h": "heads"}
+    now = {names[size[0]]: int(size[1:]) for size in match[2][1:].split("-")}
+    raise InputError(f"weak={text} is written {show_call(match[1], now)} now")
 
 
 class Trial:
     """One weak model in training."""
 
-    def __init__(self, weak: WeakModel, lesson: Lesson, *, lr: float, wd: float, seed: int) -> None:
+    def __init__(self, weak: WeakModel, lesson: TransferData, *, lr: float, wd: float, seed: int) -> None:
         self.weak, self.seed = weak, seed
         self.steps, self.flops, self.seconds = 0, 0, 0.0
         self.train_accuracy = self.validation_accuracy = 0.0
         self.is_finite = True
         self._lesson = lesson
-        reads_places = lesson.vocabulary is not None and weak.kind in ("fnn", "decoder")
-        places = varying_places(lesson.train.inputs) if reads_places else slice(None)
+        is_expression = weak.kind(lesson) == "expressions"
+        places = varying_places(lesson.train.inputs) if is_expression else slice(None)
         self._train, self._validation = (
             Examples(part.inputs[:, places].contiguous(), part.targets) for part in (lesson.train, lesson.validation)
         )

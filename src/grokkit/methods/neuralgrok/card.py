@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from grokkit.methods.baselines import ADAM_L2, ADAM_PAPER
-from grokkit.methods.card import Bilevel, MethodCard
+from grokkit.methods.contract import Bilevel, MethodCard
 from grokkit.methods.gradnorm import GRAD_NORM
 from grokkit.methods.neuralgrok.amplifier import load_amplifier
 from grokkit.methods.neuralgrok.bilevel import NeuralGrok, checked_learning, learned
@@ -102,7 +102,6 @@ _EQUATIONS = "p = softmax(f_φ(g)) over the entries of each tensor;  g' = c·(p�
 NEURALGROK = MethodCard(
     name="neuralgrok",
     summary="Reweights the entries of each gradient tensor by a small network that learns on held-out training data.",
-    hooks=("gradient",),
     equations=_EQUATIONS + ";  every T steps  φ ← Adam(φ, ∇_φ L_outer(θ − η·G(φ, g)))",
     cost="a table lookup and some ten passes over the gradients a step, one copy of them in memory; every T steps a "
     "pass over the outer data and some thirty over the gradients, three copies",
@@ -112,8 +111,8 @@ NEURALGROK = MethodCard(
     held_out=0.02,  # the paper's: 49 rows for batches, one for the outer step
     probe=probe,
     keep=keep,
-    optimizer=ADAM_L2.optimizer,
-    optimizer_source="the paper's two-operand tasks: Adam with L2 decay 1e-3, β (0.9, 0.98), 10 warm-up steps",
+    base=ADAM_L2.base,
+    base_source="the paper's two-operand tasks: Adam with L2 decay 1e-3, β (0.9, 0.98), 10 warm-up steps",
     recipes=ADAM_PAPER.recipes,  # on which the paper has no run
     smallest={"hidden": (8, 6)},
     files={"amplifier": ""},
@@ -131,6 +130,6 @@ NEURALGROK_RANDOM = replace(
     equations=_EQUATIONS + ";  φ fixed",
     cost="a table lookup and some ten passes over the gradients a step, one copy of them in memory",
     bilevel=None,
-    optimizer_source="as neuralgrok",
+    base_source="as neuralgrok",
     departures="An all-zero gradient stays zero.",
 )

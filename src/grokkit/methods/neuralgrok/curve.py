@@ -45,8 +45,8 @@ class Pieces(NamedTuple):
 def tabulate(amplifier: Amplifier, low: Tensor, high: Tensor, *, compact: bool = True) -> Pieces:
     """The pieces of ``amplifier`` from ``low`` to ``high``, 0-d and float64, and a little beyond.
 
-    ``compact``: only the pieces that there are. Otherwise as many as there could be (:func:`most_pieces`), the surplus
-    empty and beyond ``high``: a number that depends on the widths alone.
+    ``compact``: only the pieces that there are. Otherwise as many as there could be, (h₁+1)·(h₂+1)·… for hidden widths
+    h, since every unit of a layer may cut every piece. The surplus is empty and beyond ``high``.
     """
     margin = _MARGIN * torch.maximum(low.abs(), high.abs()) + _TINY
     edges_E = torch.stack([low - margin, high + margin])
@@ -65,14 +65,6 @@ def tabulate(amplifier: Amplifier, low: Tensor, high: Tensor, *, compact: bool =
             edges_E = edges_E[torch.cat([wide, wide.new_ones(1)])]
     values = amplifier(torch.cat(_inner_points(edges_E)))
     return Pieces(edges_E, *values.chunk(2))
-
-
-def most_pieces(hidden: tuple[int, ...]) -> int:
-    """How many pieces there could be: every piece may be cut by every unit of the next layer."""
-    pieces = 1
-    for width in hidden:
-        pieces += pieces * width
-    return pieces
 
 
 def table_flops(hidden: tuple[int, ...]) -> int:

@@ -153,6 +153,7 @@ def amplified(amplifier: Amplifier, grads: Grads, c: Setting, clip: Setting | No
     gradients = list(filled.values())
     wide = any(g.dtype is torch.float64 for g in gradients)
     weighted, norms = _weighted(amplifier, filled, torch.float64 if wide else torch.float32)
+    # A norm near the ends of float32's range, or 0 or inf there, is coarse or wrong: once more in float64.
     if not wide and not ((norms == 0) | ((norms > 1 / _FAR) & (norms < _FAR))).all():
         weighted, norms = _weighted(amplifier, filled, torch.float64)
     scales = _size((norms > 0).sum(), c, clip) / torch.where(norms > 0, norms, 1.0)
@@ -170,13 +171,15 @@ def _weighted(amplifier: Amplifier, filled: Grads, dtype: torch.dtype) -> tuple[
     finite = flat.numel() == 0 or (low.isfinite() and high.isfinite())
     if largest(torch.tensor(float(not finite), device=flat.device), owners):
         raise _not_finite(filled)
+    # ``flat`` becomes f at every entry, then the weights, then the weighted gradients: one buffer for all three.
     evaluate_(tabulate(amplifier, *_combine_range(low, high, owners)), flat)
     flat.masked_fill_(is_zero, -torch.inf)  # weights that multiply nothing may not set the scale
     weighted = list(flat.split([g.numel() for g in gradients]))
-    full = [k for k, w in enumerate(weighted) if w.numel()]
+    full = [k for k, w in enumerate(weighted) if w.numel()]  # of a shard without entries there is no maximum
     maxima = flat.new_full((len(weighted),), -torch.inf)
     if full:
         maxima[full] = torch.stack(torch._foreach_max([weighted[k] for k in full]))
+    # A tensor that is all zeros has the maximum −inf, and −inf − (−inf) is no number.
     maxima = over_shards(maxima, owners, "max").clamp(min=torch.finfo(dtype).min)
     torch._foreach_sub_(weighted, list(maxima))
     flat.exp_()
@@ -236,6 +239,7 @@ def _size(nonzero: Tensor, c: Setting, clip: Setting | None) -> Tensor:
 
 
 def _range(gradients: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """The least and the largest entry of all; a process that holds none says inf and −inf, which never count."""
     shards = [shard for g in gradients if (shard := local(g)).numel()]
     lows, highs = [g.amin().double() for g in shards], [g.amax().double() for g in shards]
     none = torch.full((1,), torch.inf, dtype=torch.float64, device=gradients[0].device)
@@ -244,6 +248,7 @@ def _range(gradients: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
 
 
 def _combine_range(low: Tensor, high: Tensor, gradients: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """The range over all processes, in one reduction: the least entry is minus the largest of the negated ones."""
     above_low, high = largest(torch.stack([-low, high]).double(), gradients)
     return -above_low, high
 

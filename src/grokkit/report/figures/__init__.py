@@ -1,57 +1,35 @@
-"""The figures: for each, a function that returns its numbers as a frame, and one that draws them."""
+"""The pictures of the report, one module each. The registry finds them, and those of installed packages."""
 
-from grokkit.report.figures.amplifier import amplifier_chart, amplifier_data, divergence_data
-from grokkit.report.figures.cost import cost_chart, cost_data, cost_height, has_start
-from grokkit.report.figures.curves import (
-    curve_chart,
-    learning_chart,
-    median_curve_data,
-    seed_curves_data,
-    target_columns,
-)
-from grokkit.report.figures.embedding import (
-    circle_chart,
-    circle_data,
-    embedding_charts,
-    pca_chart,
-    pca_data,
-    spectrum_chart,
-    spectrum_data,
-)
-from grokkit.report.figures.fraction import fraction_chart, fraction_data
-from grokkit.report.figures.predictions import predictions_chart, predictions_data
-from grokkit.report.figures.quality import quality_chart, quality_data
-from grokkit.report.figures.quick_checks import quick_checks_data
-from grokkit.report.figures.times import times_chart, times_data, times_height
+from __future__ import annotations
 
-__all__ = [
-    "amplifier_chart",
-    "amplifier_data",
-    "circle_chart",
-    "circle_data",
-    "cost_chart",
-    "cost_data",
-    "cost_height",
-    "curve_chart",
-    "divergence_data",
-    "embedding_charts",
-    "fraction_chart",
-    "fraction_data",
-    "has_start",
-    "learning_chart",
-    "median_curve_data",
-    "pca_chart",
-    "pca_data",
-    "predictions_chart",
-    "predictions_data",
-    "quality_chart",
-    "quality_data",
-    "quick_checks_data",
-    "seed_curves_data",
-    "spectrum_chart",
-    "spectrum_data",
-    "target_columns",
-    "times_chart",
-    "times_data",
-    "times_height",
-]
+from grokkit import registry
+from grokkit.errors import InputError
+from grokkit.report.figure import Figure, View
+
+
+def all_figures() -> list[Figure]:
+    """Ours, then those that installed packages name as entry points ``grokkit.figures``.
+
+    One that is of no use stands among them as a figure that cannot be drawn, so that the report says why.
+    """
+    figures: dict[str, Figure] = {}
+    for name, part in registry.parts("figures").items():
+        try:
+            figure = part.value if isinstance(part.value, Figure) else part.value()
+            if figure.name in figures:
+                raise InputError(f"another figure is named {figure.name}")
+        except Exception as error:
+            figure = _useless(name, error)
+        figures[figure.name] = figure
+    for name, why in registry.broken("figures").items():
+        figure = _useless(name, InputError(why))
+        figures[figure.name] = figure
+    return list(figures.values())
+
+
+def _useless(name: str, error: Exception) -> Figure:
+    def fail(view: View) -> None:
+        raise error
+
+    plain = "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in name.lower())
+    return Figure(name=f"entry-point-{plain}", section="", title="", data=fail, draw=lambda data, view: [])

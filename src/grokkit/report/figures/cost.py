@@ -1,18 +1,16 @@
-"""What reaching the target costs, in seconds or in FLOPs: what went before the first step, and the training."""
+"""What reaching the target costs, in seconds and in FLOPs: what went before the first step, and the training."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
 
 import altair as alt
 import polars as pl
 
-from grokkit.analyse.words import NOT_REACHED, number
-from grokkit.report.figures.parts import layered
-from grokkit.report.looks import INK
-
-Measure = Literal["seconds", "flops"]
+from grokkit.analyse.format import NOT_REACHED, number
+from grokkit.report.figure import Figure, Panel, Row, Sizes, View
+from grokkit.report.parts import layered, tooltips
+from grokkit.report.style import INK
 
 PARTS = {"weak models": "#E69F00", "training": "#A9BACB"}
 """Part → colour, pale enough for letters on it."""
@@ -21,18 +19,11 @@ _PLACES = {part: place for place, part in enumerate(PARTS)}
 _REACHED = "reached"
 
 
-class _Columns(NamedTuple):
-    """Of a run. The first is part of the other two."""
-
-    start: str
-    to_target: str
-    spent: str
-
-
-_COLUMNS: dict[Measure, _Columns] = {
-    "seconds": _Columns("start_seconds", "train_seconds_to_target", "train_seconds"),
-    "flops": _Columns("start_flops", "flops_to_target", "flops"),
+_COSTS = {
+    "seconds": ("train_seconds", "Seconds", "of training, on one machine", "seconds of training"),
+    "flops": ("flops", "FLOPs", "of matrix products, whatever the machine", "training FLOPs"),
 }
+"""Cost → a run's column of it, caption and note on the page, and the title of the axis in the PNG."""
 
 
 def has_start(runs: pl.DataFrame) -> bool:
@@ -40,16 +31,16 @@ def has_start(runs: pl.DataFrame) -> bool:
     return "start_seconds" in runs.columns and bool((runs["start_seconds"] > 0).any())
 
 
-def cost_data(runs: pl.DataFrame, methods: Sequence[str], measure: Measure) -> pl.DataFrame:
+def cost_data(runs: pl.DataFrame, methods: Sequence[str], cost: str) -> pl.DataFrame:
     """Mean cost of the runs of each method that reached the target, up to there, and of those that did not, in all.
 
     Columns ``method``, ``outcome`` (``reached`` or ``not reached``), ``runs`` (how many), ``part`` (``weak models``, or
     ``training``, the rest) and ``cost``. A start that is null costs 0.
     """
-    start, to_target, spent = _COLUMNS[measure]
-    reached, start = pl.col("generalized_at").is_not_null(), pl.col(start).fill_null(0)
+    spent = _COSTS[cost][0]
+    reached, start = pl.col("generalized_at").is_not_null(), pl.col(f"start_{cost}").fill_null(0)
     outcome = pl.when(reached).then(pl.lit(_REACHED)).otherwise(pl.lit(NOT_REACHED)).alias("outcome")
-    whole = pl.when(reached).then(to_target).otherwise(spent)
+    whole = pl.when(reached).then(f"{spent}_to_target").otherwise(spent)
     weak, training = PARTS
     means = runs.group_by("method", outcome).agg(
         pl.len().alias("runs"), start.mean().alias(weak), (whole - start).mean().alias(training)
@@ -61,7 +52,7 @@ def cost_data(runs: pl.DataFrame, methods: Sequence[str], measure: Measure) -> p
     )
 
 
-def cost_chart(data: pl.DataFrame, measure: Measure, *, x_title: str | None = None) -> alt.LayerChart:
+def cost_chart(data: pl.DataFrame, cost: str, *, x_title: str | None = None) -> alt.LayerChart:
     """A bar for each method and outcome of :func:`cost_data`, its parts one behind the other; paler for the runs that
     did not reach the target."""
     missed = pl.format("{} {}", "runs", pl.lit(NOT_REACHED))
@@ -88,7 +79,7 @@ def cost_chart(data: pl.DataFrame, measure: Measure, *, x_title: str | None = No
     )
     # Linear from 0, since lengths are compared.
     axis = alt.Axis(
-        format=",.3~r" if measure == "seconds" else "~e",
+        format=",.3~r" if cost == "seconds" else "~e",
         tickCount=4,
         grid=False,  # every bar has its figure
         labelExpr="datum.value ? datum.label : '0'",
@@ -101,31 +92,56 @@ def cost_chart(data: pl.DataFrame, measure: Measure, *, x_title: str | None = No
         legend=alt.Legend(symbolType="square", symbolOpacity=1),
     )
     pale = alt.condition(f"datum.outcome === '{NOT_REACHED}'", alt.value(0.4), alt.value(1))
-    tooltip = [
-        *(alt.Tooltip(name, type="nominal") for name in ("method", "outcome", "runs", "part")),
-        alt.Tooltip("cost", type="quantitative", format=".3~s"),
-    ]
+    tooltip = tooltips(method="", outcome="", runs="", part="", cost=".3~s")
     order = alt.Order("place", type="quantitative")
     bars = alt.Chart(drawn).mark_bar().encode(x, y, color, order, opacity=pale, tooltip=tooltip)
-    return layered(bars, *_labels(drawn, measure, x, y))
+    return layered(bars, *_labels(drawn, cost, x, y))
 
 
-def cost_height(data: pl.DataFrame) -> int:
-    """Of a chart of ``data``, its bars high enough for two lines of letters."""
-    return 34 * data.select("method", "outcome").n_unique() + 10
-
-
-def _labels(drawn: pl.DataFrame, measure: Measure, x: alt.X, y: alt.Y) -> list[alt.Chart]:
+def _labels(drawn: pl.DataFrame, cost: str, x: alt.X, y: alt.Y) -> list[alt.Chart]:
     """The bars' lengths in figures: inside the end of a long one, beside which there may be no room."""
     totals = drawn.group_by("row", maintain_order=True).agg(pl.col("cost").sum())
-    words = [f"{number(cost)} s" if measure == "seconds" else f"{cost:.2e}" for cost in totals["cost"]]
+    words = []
+    for total in totals["cost"]:
+        words.append(f"{number(total)} s" if cost == "seconds" else f"{total:.2e}")
     labelled = totals.with_columns(pl.Series("label", words, dtype=pl.String))
-    long = pl.col("cost") > 0.5 * pl.col("cost").max()
-    inside, beside = (
-        alt.Chart(labelled.filter(which)).encode(x, y, text=alt.Text("label", type="nominal"))
-        for which in (long, ~long)
-    )
+    is_long = pl.col("cost") > 0.5 * pl.col("cost").max()
+    text = alt.Text("label", type="nominal")
+    inside = alt.Chart(labelled.filter(is_long)).encode(x, y, text=text)
+    beside = alt.Chart(labelled.filter(~is_long)).encode(x, y, text=text)
     return [
         inside.mark_text(align="right", dx=-5, fontSize=11, color=INK),
         beside.mark_text(align="left", dx=5, fontSize=11, color=INK),
     ]
+
+
+def _data(view: View) -> dict[str, pl.DataFrame] | None:
+    """Cost → numbers; nothing if all runs began with their first step."""
+    if not has_start(view.runs):
+        return None
+    return {cost: cost_data(view.runs, view.methods, cost) for cost in _COSTS}
+
+
+def _draw(data: dict[str, pl.DataFrame], view: View) -> list[Row]:
+    panels = []
+    for cost, numbers in data.items():
+        _, caption, note, axis = _COSTS[cost]
+        chart = cost_chart(numbers, cost, x_title=axis if view.is_image else None)
+        # Bars high enough for two lines of letters.
+        height = 34 * numbers.select("method", "outcome").n_unique() + 10
+        sizes = Sizes(page=(None, height), image=(340, height))
+        panels.append(Panel(f"cost:{cost}", chart, f"{caption} to {view.target.short}", note, sizes=sizes))
+    return [Row(panels, columns=2)]
+
+
+COST_TO_TARGET = Figure(
+    name="cost-to-target",
+    section="What it costs",
+    note="Mean over the runs that reached the target, up to there. Paler: over those that did not, all that they "
+    "spent. Weak models are what a method trains before its first step, every attempt counted.",
+    title="cost to the target",
+    reading="mean over runs; paler: those that never reached it, all that they spent",
+    data=_data,
+    draw=_draw,
+    order=40,
+)

@@ -3,39 +3,25 @@ and the first two principal components. Of each method's first seed."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import altair as alt
 import polars as pl
 
-from grokkit.report.figures.parts import layered, log_x, spread
+from grokkit.report.figure import Figure, Panel, Row, Sizes, View
+from grokkit.report.parts import layered, log_x, of_first_seeds, spread
 
-COLUMNS = 48
+_COLUMNS = 48
 """Evaluations in a spectrum: with 56 frequencies some 200 kB in a page."""
 
-SIDE = 260
-"""Of a picture in which x and y have one scale."""
+_SIDE = 260
+"""Points of a picture in which x and y have one scale."""
 
 
-def embedding_charts(
-    tables: Mapping[str, pl.DataFrame], methods: Sequence[str]
-) -> dict[str, dict[str, alt.Chart | alt.LayerChart]]:
-    """Method → ``spectrum``, ``circle``, ``pca`` → chart, of what there is; no method without one."""
-    spectra, circles = spectrum_data(tables["fourier"]), circle_data(tables["circle"])
-    components = pca_data(tables["pca"], circles)
-    drawn = {
-        method: {
-            kind: draw(data, method)
-            for kind, draw, data in (
-                ("spectrum", spectrum_chart, spectra),
-                ("circle", circle_chart, circles),
-                ("pca", pca_chart, components),
-            )
-            if method in data["method"]
-        }
-        for method in methods
-    }
-    return {method: charts for method, charts in drawn.items() if charts}
+class _Data(NamedTuple):
+    spectra: pl.DataFrame
+    circles: pl.DataFrame
+    components: pl.DataFrame
 
 
 def spectrum_data(table: pl.DataFrame) -> pl.DataFrame:
@@ -45,21 +31,22 @@ def spectrum_data(table: pl.DataFrame) -> pl.DataFrame:
     ``share``: a spectrum is drawn from its step to the next one's, the last over as large a factor as the one before.
     That at step 0, which has no place on a logarithmic axis, starts at half the next step.
     """
-    columns = "method", "start", "until", "frequency", pl.col("share").round_sig_figs(3)
-    nothing = table.clear().with_columns(start=pl.lit(0.0), until=pl.lit(0.0))
-    parts = [nothing.select(*columns)]
-    for own in _first_seeds(table.filter(pl.col("share").is_not_null())):
+    share = pl.col("share").round_sig_figs(3)
+    parts = [table.clear().select("method", pl.lit(0.0).alias("start"), pl.lit(0.0).alias("until"), "frequency", share)]
+    some = table.filter(pl.col("share").is_not_null())
+    for own in of_first_seeds(some).partition_by("method", maintain_order=True):
         steps = own["step"].unique().sort()
         later = steps.filter(steps > 0).cast(pl.Float64)
-        kept = pl.concat([steps.filter(steps == 0).cast(pl.Float64), later[spread(later.to_numpy(), COLUMNS)]])
+        kept = pl.concat([steps.filter(steps == 0).cast(pl.Float64), later[spread(later.to_numpy(), _COLUMNS)]])
         starts = kept.clone()
         if kept[0] == 0:
             starts[0] = kept[1] / 2 if len(kept) > 1 else 1.0
+        # Each cell reaches to where the next starts, e.g. steps 0, 10, 20, 80: 5 to 10, 10 to 20, 20 to 80, 80 to 320.
         ratio = starts[-1] / starts[-2] if len(starts) > 1 else 2.0
-        cells = pl.DataFrame({"step": kept.cast(own["step"].dtype), "start": starts}).with_columns(
-            pl.col("start").shift(-1, fill_value=starts[-1] * ratio).round_sig_figs(5).alias("until")
-        )
-        parts.append(own.join(cells, on="step", maintain_order="left").select(*columns))
+        cells = pl.DataFrame({"step": kept.cast(own["step"].dtype), "start": starts})
+        until = pl.col("start").shift(-1, fill_value=starts[-1] * ratio).round_sig_figs(5)
+        drawn = own.join(cells.with_columns(until=until), on="step", maintain_order="left")
+        parts.append(drawn.select("method", "start", "until", "frequency", share))
     return pl.concat(parts)
 
 
@@ -98,9 +85,9 @@ def circle_data(table: pl.DataFrame) -> pl.DataFrame:
     Columns ``method``, ``number``, ``x``, ``y``, ``frequency`` and ``turn``: how far around the circle the number
     should be, place·frequency/n in [0, 1).
     """
-    turn = (pl.row_index() * pl.col("frequency") % pl.len() / pl.len()).alias("turn")
-    columns = "method", "number", pl.col("x", "y").round_sig_figs(4), "frequency", turn
-    return pl.concat([frame.select(*columns) for frame in (table.clear(), *map(_last, _first_seeds(table)))])
+    place, count = pl.int_range(pl.len()).over("method"), pl.len().over("method")
+    turn = (place * pl.col("frequency") % count / count).alias("turn")
+    return _last(table).select("method", "number", pl.col("x", "y").round_sig_figs(4), "frequency", turn)
 
 
 def circle_chart(data: pl.DataFrame, method: str) -> alt.LayerChart:
@@ -121,16 +108,17 @@ def pca_data(table: pl.DataFrame, circles: pl.DataFrame) -> pl.DataFrame:
     Columns ``method``, ``number``, ``x``, ``y``, ``explained_x``, ``explained_y``, and the ``turn`` that the number has
     in ``circles``, those of :func:`circle_data`, or null.
     """
-    columns = "method", "number", pl.col("x", "y").round_sig_figs(4), "explained_x", "explained_y"
-    last = pl.concat([frame.select(*columns) for frame in (table.clear(), *map(_last, _first_seeds(table)))])
+    rounded = pl.col("x", "y").round_sig_figs(4)
+    last = _last(table).select("method", "number", rounded, "explained_x", "explained_y")
     return last.join(circles.select("method", "number", "turn"), on=("method", "number"), how="left")
 
 
 def pca_chart(data: pl.DataFrame, method: str) -> alt.Chart:
     """The numbers of :func:`pca_data`, in the colours that they have in the circle."""
     own = data.filter(pl.col("method") == method)
-    words = (f"component {place}, {100 * own[f'explained_{axis}'][0]:.0f} %" for place, axis in ((1, "x"), (2, "y")))
-    return _dots(own.select("number", "x", "y", "turn"), *_square(own, *words))
+    first, second = 100 * own["explained_x"][0], 100 * own["explained_y"][0]
+    x, y = _square(own, f"component 1, {first:.0f} %", f"component 2, {second:.0f} %")
+    return _dots(own.select("number", "x", "y", "turn"), x, y)
 
 
 def _dots(data: pl.DataFrame, x: alt.X, y: alt.Y) -> alt.Chart:
@@ -156,12 +144,58 @@ def _square(own: pl.DataFrame, x_title: str, y_title: str) -> tuple[alt.X, alt.Y
     )
 
 
-def _first_seeds(table: pl.DataFrame) -> list[pl.DataFrame]:
-    """The rows of each method's first seed."""
-    return [
-        own.filter(pl.col("seed") == own["seed"].min()) for own in table.partition_by("method", maintain_order=True)
-    ]
-
-
 def _last(table: pl.DataFrame) -> pl.DataFrame:
-    return table.filter(pl.col("step") == pl.col("step").max())
+    """The last evaluation of each method's first seed."""
+    return of_first_seeds(table).filter(pl.col("step") == pl.col("step").max().over("method"))
+
+
+def _data(view: View) -> _Data | None:
+    circles = circle_data(view.tables["circle"])
+    data = _Data(spectrum_data(view.tables["fourier"]), circles, pca_data(view.tables["pca"], circles))
+    return None if all(frame.is_empty() for frame in data) else data
+
+
+def _draw(data: _Data, view: View) -> list[Row]:
+    pictures = (
+        (spectrum_chart, data.spectra, "spectrum", "Spectrum over training", _SPECTRUM_NOTE),
+        (circle_chart, data.circles, "circle", "Circle of the largest frequency", _CIRCLE_NOTE),
+        (pca_chart, data.components, "pca", "Principal components", "the plane of the largest variance"),
+    )
+    flat = Sizes(page=(None, _SIDE), image=(420, _SIDE))
+    square = Sizes(page=(_SIDE, _SIDE), image=(_SIDE, _SIDE))
+    rows = []
+    for method in view.methods:
+        panels = []
+        for draw, numbers, kind, caption, note in pictures:
+            if method in numbers["method"]:
+                description = f"{caption} of the embedding of {method}."
+                sizes = flat if kind == "spectrum" else square
+                chart = draw(numbers, method)
+                panels.append(Panel(f"{kind}:{method}", chart, caption, note, description, sizes=sizes))
+        if panels:
+            rows.append(Row(panels, columns=3, heading=method, shares_scales=False))
+    return rows
+
+
+_SPECTRUM_NOTE = "frequency; on the left edge, before the first step"
+_CIRCLE_NOTE = "the line joins numbers that should be neighbours"
+
+_PLACE = {"step": int, "number": int, "x": float, "y": float}
+
+EMBEDDING = Figure(
+    name="embedding",
+    section="The embedding",
+    note="First seed. A frequency's share is that of the squared norm, less the mean, which its cosine and sine carry "
+    "over the numbers in cyclic order: as they count, or for products as powers of a primitive root. A number has the "
+    "same colour in both pictures of the final embedding, its place on the circle of the largest frequency.",
+    title="the embedding",
+    reading="first seed; a number has one colour, its place on the circle",
+    columns={
+        "fourier": {"step": int, "frequency": int, "share": float},
+        "circle": {**_PLACE, "frequency": int},
+        "pca": {**_PLACE, "explained_x": float, "explained_y": float},
+    },
+    data=_data,
+    draw=_draw,
+    order=80,
+)

@@ -8,7 +8,8 @@ import altair as alt
 import polars as pl
 
 from grokkit.analyse import fraction_reached, times_to_target
-from grokkit.report.figures.parts import drawn_of, layered, log_x, method_color, method_dash, span
+from grokkit.report.figure import Figure, Panel, Row, Sizes, View
+from grokkit.report.parts import drawn_of, layered, log_x, method_color, method_dash, span
 
 
 def fraction_data(runs: pl.DataFrame, methods: Sequence[str]) -> pl.DataFrame:
@@ -37,7 +38,11 @@ def fraction_chart(data: pl.DataFrame, methods: Sequence[str], *, legend: bool =
     # Step 0 has no place on a logarithmic axis: the first, flat part starts at its left edge.
     drawn = data.with_columns(pl.col("steps").clip(lower_bound=low))
     # Once all runs have generalized the fraction stays 1: led to the right edge, so that no line just stops.
-    done = drawn.filter(pl.col("fraction") > 1 - 1e-9).unique("method").with_columns(pl.lit(high).alias("steps"))
+    done = (
+        drawn.filter(pl.col("fraction") > 1 - 1e-9)
+        .unique("method", maintain_order=True)
+        .with_columns(pl.lit(high).alias("steps"))
+    )
     drawn = pl.concat([drawn, done])
     named = drawn_of(methods, data) if legend else []
     color = method_color(methods, named)
@@ -60,3 +65,25 @@ def fraction_chart(data: pl.DataFrame, methods: Sequence[str], *, legend: bool =
         .encode(x, y, color)
     )
     return layered(lines, marks)
+
+
+def _draw(data: pl.DataFrame, view: View) -> list[Row]:
+    panel = Panel(
+        "fraction",
+        fraction_chart(data, view.methods, legend=view.is_image),
+        "Fraction of runs generalized",
+        f"Kaplan–Meier. An upright stroke: runs that ended without reaching {view.target.short}.",
+    )
+    return [Row([panel], columns=2, key=tuple(view.methods))]
+
+
+FRACTION_GENERALIZED = Figure(
+    name="fraction-generalized",
+    section="When runs generalize",
+    title="fraction of runs generalized",
+    reading="Kaplan–Meier; an upright stroke marks runs that ended without reaching the target",
+    data=lambda view: fraction_data(view.runs, view.methods),
+    draw=_draw,
+    sizes=Sizes(page=(None, 280), image=(620, 320)),
+    order=20,
+)

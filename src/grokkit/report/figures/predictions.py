@@ -7,10 +7,9 @@ from collections.abc import Sequence
 import altair as alt
 import polars as pl
 
-from grokkit.report.figures.parts import layered
-from grokkit.report.looks import looks
-
-SIDE = 300
+from grokkit.report.figure import Figure, Panel, Row, Sizes, View
+from grokkit.report.parts import drawn_of, layered, of_first_seeds
+from grokkit.report.style import styles_of
 
 
 def predictions_data(table: pl.DataFrame) -> pl.DataFrame:
@@ -18,8 +17,7 @@ def predictions_data(table: pl.DataFrame) -> pl.DataFrame:
 
     Columns ``method``, ``target``, ``predicted`` and ``unit``. Predictions that are not finite are left out.
     """
-    first = pl.col("seed") == pl.col("seed").min().over("method")
-    own = table.filter(first & pl.col("predicted").is_finite())
+    own = of_first_seeds(table).filter(pl.col("predicted").is_finite())
     return own.select("method", pl.col("target", "predicted").round_sig_figs(4), "unit")
 
 
@@ -33,17 +31,11 @@ def predictions_chart(data: pl.DataFrame, method: str, methods: Sequence[str]) -
     scale = alt.Scale(domain=[low, high], nice=False, clamp=True)
     x = alt.X("target", type="quantitative", title=f"true ({unit})", scale=scale)
     y = alt.Y("predicted", type="quantitative", title=f"predicted ({unit})", scale=scale)
-    diagonal = (
-        alt.Chart(pl.DataFrame({"target": [low, high], "predicted": [low, high]}))
-        .mark_line(color="#9aa4ad", strokeWidth=1)
-        .encode(x, y)
-    )
-    dots = (
-        alt.Chart(own.select("target", "predicted"))
-        .mark_point(filled=True, size=22, opacity=0.55, color=looks(methods)[method].color)
-        .encode(x, y, tooltip=["target", "predicted"])
-    )
-    return layered(diagonal, dots)
+    ends = pl.DataFrame({"target": [low, high], "predicted": [low, high]})
+    diagonal = alt.Chart(ends).mark_line(color="#9aa4ad", strokeWidth=1).encode(x, y)
+    color = styles_of(methods)[method].color
+    dots = alt.Chart(own.select("target", "predicted")).mark_point(filled=True, size=22, opacity=0.55, color=color)
+    return layered(diagonal, dots.encode(x, y, tooltip=["target", "predicted"]))
 
 
 def _limits(data: pl.DataFrame) -> tuple[float, float]:
@@ -51,3 +43,27 @@ def _limits(data: pl.DataFrame) -> tuple[float, float]:
     low, high = data.select(low=pl.col("target").min(), high=pl.col("target").max()).row(0)
     room = 0.25 * (high - low) or 1.0
     return low - room, high + room
+
+
+def _draw(data: pl.DataFrame, view: View) -> list[Row]:
+    panels = []
+    for method in drawn_of(view.methods, data):
+        chart = predictions_chart(data, method, view.methods)
+        description = f"Predicted against true values, {method}."
+        panels.append(Panel(f"predictions:{method}", chart, method, description=description, title=method))
+    return [Row(panels, columns=3)]
+
+
+PREDICTIONS = Figure(
+    name="predictions",
+    section="Predicted and true",
+    note="Up to 500 rows of the test part, by the model as it was in the end, first seed. On the line, prediction and "
+    "truth are equal; a dot at the edge lies beyond it.",
+    title="predicted and true",
+    reading="first seed, up to 500 rows of the test part, after the last step",
+    columns={"predictions": {"target": float, "predicted": float, "unit": str}},
+    data=lambda view: predictions_data(view.tables["predictions"]),
+    draw=_draw,
+    sizes=Sizes(page=(300, 300), image=(300, 300)),
+    order=120,
+)

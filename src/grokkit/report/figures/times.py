@@ -8,9 +8,10 @@ import altair as alt
 import polars as pl
 
 from grokkit.analyse import median_time, times_to_target
-from grokkit.analyse.words import NOT_REACHED
-from grokkit.report.figures.parts import layered, log_x, method_color, span
-from grokkit.report.looks import MUTED, NOT_REACHED_SHAPE, looks
+from grokkit.analyse.format import NOT_REACHED
+from grokkit.report.figure import Figure, Panel, Row, Sizes, View
+from grokkit.report.parts import layered, log_x, method_color, span, tooltips
+from grokkit.report.style import MUTED, NOT_REACHED_SHAPE, styles_of
 
 
 def times_data(runs: pl.DataFrame, methods: Sequence[str]) -> pl.DataFrame:
@@ -30,7 +31,7 @@ def times_data(runs: pl.DataFrame, methods: Sequence[str]) -> pl.DataFrame:
 
 def times_chart(data: pl.DataFrame, methods: Sequence[str]) -> alt.LayerChart:
     """Filled marks reached the target, open triangles at their budget did not; a bar is the median."""
-    styles = looks(methods)
+    styles = styles_of(methods)
     low, high = span(data["steps"], 0.8, 1.15)
     place = {method: i for i, method in enumerate(methods)}
     drawn = data.with_columns(
@@ -49,10 +50,8 @@ def times_chart(data: pl.DataFrame, methods: Sequence[str]) -> alt.LayerChart:
     # Each seed has its own height in every row, so that runs evaluated at the same step do not hide each other.
     offset = alt.YOffset("seed", type="ordinal", scale=alt.Scale(domain=sorted(set(drawn["seed"]))))
     tooltip = [
-        alt.Tooltip("method", type="nominal"),
-        alt.Tooltip("seed", type="ordinal"),
-        alt.Tooltip("steps", type="quantitative", format=","),
-        alt.Tooltip("outcome", type="nominal"),
+        *(alt.Tooltip("method", type="nominal"), alt.Tooltip("seed", type="ordinal")),
+        *tooltips(steps=",", outcome=""),
     ]
     same_seed = (
         alt.Chart(drawn)
@@ -67,7 +66,7 @@ def times_chart(data: pl.DataFrame, methods: Sequence[str]) -> alt.LayerChart:
     shape = alt.Shape(
         "method",
         type="nominal",
-        scale=alt.Scale(domain=list(styles), range=[look.shape for look in styles.values()]),
+        scale=alt.Scale(domain=list(styles), range=[style.shape for style in styles.values()]),
         legend=None,
     )
     reached = (
@@ -89,12 +88,34 @@ def times_chart(data: pl.DataFrame, methods: Sequence[str]) -> alt.LayerChart:
     return layered(same_seed, medians, reached, missed, rim, label)
 
 
-def times_height(methods: Sequence[str]) -> int:
-    """Rows high enough for a label between them, lower where there are many."""
-    return max(140, (62 if len(methods) <= 6 else 52) * len(methods))
-
-
 def _labels(missed: pl.DataFrame) -> pl.DataFrame:
     """``2 not reached`` left of the open triangles of each method."""
     counted = missed.group_by("method", maintain_order=True).agg(pl.len().alias("n"), pl.col("steps").min())
     return counted.select("method", "steps", pl.format("{} {}", "n", pl.lit(NOT_REACHED)).alias("label"))
+
+
+def _draw(data: pl.DataFrame, view: View) -> list[Row]:
+    # Rows high enough for a label between them, lower where there are many.
+    height = max(140, (62 if len(view.methods) <= 6 else 52) * len(view.methods))
+    target = view.target.short
+    panel = Panel(
+        "times",
+        times_chart(data, view.methods),
+        f"Steps to {target}, by seed",
+        "One mark a run; a line joins the runs of a seed; a bar is the median. An open triangle stands at the budget "
+        "of a run that did not get there.",
+        f"Steps to {target} of every run, paired by seed. The table of runs has the numbers.",
+        sizes=Sizes(page=(None, height), image=(560, height)),
+    )
+    return [Row([panel], columns=2, key=tuple(view.methods))]
+
+
+TIME_TO_TARGET = Figure(
+    name="time-to-target",
+    section="When runs generalize",
+    title="steps to the target",
+    reading="one mark a run, a line joins runs of the same seed, a bar is the median",
+    data=lambda view: times_data(view.runs, view.methods),
+    draw=_draw,
+    order=30,
+)

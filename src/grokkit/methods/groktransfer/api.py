@@ -1,0 +1,104 @@
+"""From a target model and its data to a target that starts from a weak model's embedding, in one call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from grokkit.errors import InputError, shown, unknown
+from grokkit.methods.contract import Examples, TransferData
+from grokkit.methods.groktransfer.factorized import embedding_of, transfer_embedding
+from grokkit.methods.groktransfer.search import Rule, WeakStage, ladder_for
+from grokkit.methods.groktransfer.source import find_embedding
+from grokkit.methods.settings import check_kind, whole
+from grokkit.rng import stream
+
+
+def groktransfer(
+    target: nn.Module,
+    train: tuple[Tensor, Tensor],
+    validation: tuple[Tensor, Tensor],
+    weak: str | Tensor | nn.Module = "auto",
+    *,
+    module: str | None = None,
+    trainable: bool = True,
+    rule: Rule | None = None,
+    loss: Callable[[Tensor, Tensor], Tensor] = F.cross_entropy,
+    seed: int = 0,
+) -> WeakStage:
+    """Train weak models, and let ``target`` start from the embedding of the one chosen.
+
+    Call it before making the optimizer; afterwards train as usual, and :func:`grokkit.merge_embedding` when you like.
+
+    Args:
+        target: a model that reads tokens through an embedding, or numbers through a linear layer; changed in place.
+        train: inputs, (N, T) int64 tokens or (N, F) floats, and targets, on which weak models train, on full batches.
+        validation: the same, apart from the training rows and from those that you will report on: weak models are
+            stopped by their accuracy there.
+        weak: ``"auto"`` for the ladder of :mod:`grokkit.methods.groktransfer.search`; a weak model, e.g.
+            ``"fnn(dim=8,width=32)"``; or a trained model or embedding of your own, which costs nothing here.
+        module, trainable: as for :func:`grokkit.transfer_embedding`.
+        rule: when to stop a weak model; the default is ``Rule()``.
+        loss: of outputs and targets. Default cross-entropy; with another one, targets above and below 0 are two classes
+            that the sign of one output tells apart.
+        seed: of the weak models and of B.
+
+    Returns:
+        the embedding, whether its model reached ``rule.stop``, and every attempt with its accuracy and cost.
+
+    Raises:
+        InputError: as :func:`grokkit.transfer_embedding`; unknown ``weak``; no validation rows.
+    """
+    check_kind("target", target, nn.Module, "the model that is to start from the embedding, a torch.nn.Module")
+    check_kind("weak", weak, str | Tensor | nn.Module, "'auto', a weak model such as 'bag(dim=8)', a model, a matrix")
+    check_kind("module", module, str | None, "the name of a module of the target, or None to find it")
+    check_kind("rule", rule, Rule | None, "a grokkit.Rule, or None for its defaults")
+    if not callable(loss):
+        raise InputError(f"loss={shown(loss)} is not possible: a function of outputs and targets")
+    seed = whole("seed", seed, 0, "0")
+    if isinstance(weak, str):
+        _check_pair("train", train)
+        _check_pair("validation", validation)
+        modules = dict(target.named_modules())
+        if module is not None and module not in modules:
+            raise unknown("module", module, [n for n, m in modules.items() if isinstance(m, nn.Embedding | nn.Linear)])
+        before = embedding_of(target if module is None else modules[module])
+        lesson = _lesson(Examples(*train), Examples(*validation), len(before), loss)
+        ladder = ladder_for(target, lesson)
+        stage = find_embedding(weak, lesson, width=before.shape[1], rule=rule or Rule(), seed=seed, ladder=ladder)
+    else:
+        stage = WeakStage(embedding_of(weak) if isinstance(weak, nn.Module) else weak, True, ())
+    generator = stream(seed, "transfer")
+    transfer_embedding(target, stage.embedding, module, trainable=trainable, generator=generator)
+    return stage
+
+
+def _check_pair(name: str, pair: object) -> None:
+    if not (isinstance(pair, tuple | list) and len(pair) == 2 and all(isinstance(part, Tensor) for part in pair)):
+        raise InputError(f"{name}={shown(pair)} is not possible: inputs and targets, two tensors")
+
+
+def _lesson(train: Examples, validation: Examples, rows: int, loss: Callable[[Tensor, Tensor], Tensor]) -> TransferData:
+    for name, part in (("train", train), ("validation", validation)):
+        if part.inputs.ndim != 2 or len(part.inputs) != len(part.targets):
+            raise InputError(
+                f"{name} inputs have shape {tuple(part.inputs.shape)} and targets {tuple(part.targets.shape)}; weak "
+                "models read one row of tokens, or of numbers, a target"
+            )
+    device = torch.device("cpu")  # where models this small are fastest
+    here = [Examples(part.inputs.detach().to(device), part.targets.detach().to(device)) for part in (train, validation)]
+    vocabulary = None if train.inputs.is_floating_point() else rows
+    if loss is F.cross_entropy:
+        outputs = int(max(part.targets.max() for part in here if len(part.targets))) + 1
+        return TransferData(train=here[0], validation=here[1], vocabulary=vocabulary, outputs=outputs)
+    return TransferData(
+        train=here[0],
+        validation=here[1],
+        vocabulary=vocabulary,
+        outputs=1,
+        loss=lambda out, y: loss(out.flatten(), y),
+        correct=lambda out, y: (out.flatten() > 0) == (y > 0),
+    )

@@ -1,0 +1,210 @@
+"""Which weak model? A ladder of small ones, cheapest first, each judged on the validation rows.
+
+On a rung a few models that differ in their seed train in turns. The first to reach the accuracy ``stop`` is taken, and
+nothing more is tried. A model that has made no progress for ``patience`` steps is given up; when all of a rung are, or
+have had ``steps``, the next rung begins. If none reaches ``stop``, the best that was found is taken, and said to be no
+more than that. Every attempt's cost counts.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+from grokkit.errors import InputError, shown
+from grokkit.methods.contract import TransferData
+from grokkit.methods.groktransfer.weak import Trial, WeakModel, parse_weak
+from grokkit.methods.settings import plain
+from grokkit.models import FNN, LSTM
+
+LADDER = ("fnn(dim=8,width=32)", "fnn(dim=16,width=64)", "fnn(dim=32,width=128)", "decoder(width=32)")
+"""``auto`` for expressions: each rung some twice as costly as the one before. A smaller first one, fnn(dim=4,width=16),
+took longer to fail than this one takes to succeed (docs/groktransfer.md)."""
+
+# For numbers through a linear embedding, as an FNN's; for numbers that go straight into the first layer; for texts.
+_FEATURES = ("fnn(depth=3,dim=4,width=16)", "fnn(depth=3,dim=8,width=16)", "fnn(depth=3,dim=16,width=32)")
+_MLPS = ("mlp(depth=3,width=16)", "mlp(depth=3,width=32)", "mlp(depth=3,width=64)")
+_BAGS = ("bag(dim=8)", "bag(dim=32)")
+
+_LOOK = 10  # steps between looks at the accuracies: a look costs a tenth of that
+_PROGRESS = 0.02  # of accuracy, training or validation, that counts as progress
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rule:
+    """When to stop a weak model.
+
+    Attributes:
+        stop: validation accuracy at which it is good enough.
+        steps: optimizer steps a model may take.
+        patience: steps without progress after which it is given up.
+        seeds: models that a rung tries, in turns.
+        lr, wd: of its AdamW.
+    """
+
+    stop: float = 0.7
+    steps: int = 2000
+    patience: int = 300
+    seeds: int = 2
+    lr: float = 0.03
+    wd: float = 1.0
+
+    def __post_init__(self) -> None:
+        positive, whole = "a finite number > 0", "a whole number >= 1"
+        for name, allowed, ok in (
+            ("stop", "an accuracy in (0, 1]", lambda v: 0.0 < v <= 1.0),
+            ("steps", whole, lambda v: isinstance(v, int) and v >= 1),
+            ("patience", whole, lambda v: isinstance(v, int) and v >= 1),
+            ("seeds", whole, lambda v: isinstance(v, int) and v >= 1),
+            ("lr", positive, lambda v: 0.0 < v < float("inf")),
+            ("wd", "a finite number >= 0", lambda v: 0.0 <= v < float("inf")),
+        ):
+            value, default = plain(getattr(self, name)), getattr(Rule, name)
+            is_number = isinstance(value, int | float) and not isinstance(value, bool)
+            if not is_number or abs(value) > sys.float_info.max or not ok(value):
+                raise InputError(
+                    f"weak models: {name}={shown(value)} is not possible: {allowed}; the default is {default:g}"
+                )
+            object.__setattr__(self, name, value)  # as a Python number
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attempt:
+    """What a weak model came to, and what it cost."""
+
+    weak: str
+    seed: int
+    steps: int
+    train_accuracy: float
+    validation_accuracy: float
+    seconds: float
+    flops: int
+    chosen: bool
+
+
+@dataclass(frozen=True)
+class WeakStage:
+    """The embedding found, (V, d), whether its model reached ``stop``, and every attempt in order."""
+
+    embedding: Tensor
+    reached: bool
+    attempts: tuple[Attempt, ...]
+
+    @property
+    def seconds(self) -> float:
+        return sum(attempt.seconds for attempt in self.attempts)
+
+    @property
+    def flops(self) -> int:
+        return sum(attempt.flops for attempt in self.attempts)
+
+
+def climb(lesson: TransferData, rungs: Sequence[WeakModel], rule: Rule, seed: int = 0) -> WeakStage:
+    """Try ``rungs`` in order by ``rule``; the models' seeds follow from ``seed``.
+
+    Raises:
+        InputError: there is no validation row, or no model's training stayed finite.
+    """
+    if not len(lesson.validation.targets):
+        raise InputError(
+            "weak models are stopped by their accuracy on validation rows, and there are none; "
+            "set a part of the data aside, e.g. --validation-fraction 0.1"
+        )
+    tried: list[Trial] = []
+    with _one_thread():
+        for weak in rungs:
+            seeds = range(seed * rule.seeds, (seed + 1) * rule.seeds)
+            trials = [Trial(weak, lesson, lr=rule.lr, wd=rule.wd, seed=own) for own in seeds]
+            tried += trials
+            found = _race(trials, rule)
+            if found is not None:
+                return _stage(tried, found, reached=True)
+    finite = [trial for trial in tried if trial.is_finite]
+    if not finite:
+        raise InputError(f"no weak model's training stayed finite at learning rate {rule.lr:g}; lower it")
+    return _stage(tried, max(finite, key=lambda trial: trial.validation_accuracy), reached=False)
+
+
+def ladder_for(target: nn.Module, lesson: TransferData) -> tuple[str, ...]:
+    """What ``auto`` tries: networks that begin as ``target`` does, so that the embedding means the same in both."""
+    if isinstance(target, LSTM):
+        return _BAGS
+    if lesson.vocabulary is not None:
+        return LADDER
+    return _FEATURES if isinstance(target, FNN) else _MLPS
+
+
+def rungs(weak: str, ladder: Sequence[str] = LADDER) -> tuple[WeakModel, ...]:
+    """The whole ladder for ``auto``, else the one model named."""
+    return tuple(parse_weak(name) for name in (ladder if weak == "auto" else (weak,)))
+
+
+def full_rank(width: int, hidden: int, ladder: Sequence[str]) -> WeakModel:
+    """The ladder's first model with an embedding as wide as the target's, and ``hidden`` units where it has any."""
+    first = parse_weak(ladder[0])
+    # The embedding of a network without one of its own, an mlp, is as wide as its layers.
+    sizes = {"dim": width, "width": hidden} if "dim" in first.settings else {"width": width}
+    changed = {name: sizes.get(name, value) for name, value in first.settings.items()}
+    return replace(first, settings=changed)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Inside, PyTorch uses one thread: in models this small, more only wait for one another."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _race(trials: Sequence[Trial], rule: Rule) -> Trial | None:
+    """The first of ``trials`` to reach the accuracy; None if none does."""
+    running = {trial: _Progress() for trial in trials}
+    while running:
+        for trial in list(running):
+            trial.advance(min(_LOOK, rule.steps - trial.steps))
+            if trial.is_finite and trial.validation_accuracy >= rule.stop:
+                return trial
+            waited = running[trial].waited(trial)
+            if not trial.is_finite or waited >= rule.patience or trial.steps >= rule.steps:
+                del running[trial]
+    return None
+
+
+class _Progress:
+    """The best accuracies so far, and since when there are none better."""
+
+    def __init__(self) -> None:
+        self._best = (0.0, 0.0)
+        self._since = 0
+
+    def waited(self, trial: Trial) -> int:
+        now = trial.train_accuracy, trial.validation_accuracy
+        if any(new >= old + _PROGRESS for new, old in zip(now, self._best, strict=True)):
+            self._best = (max(now[0], self._best[0]), max(now[1], self._best[1]))
+            self._since = trial.steps
+        return trial.steps - self._since
+
+
+def _stage(tried: Sequence[Trial], chosen: Trial, *, reached: bool) -> WeakStage:
+    attempts = tuple(
+        Attempt(
+            weak=str(trial.weak),
+            seed=trial.seed,
+            steps=trial.steps,
+            train_accuracy=trial.train_accuracy,
+            validation_accuracy=trial.validation_accuracy,
+            seconds=trial.seconds,
+            flops=trial.flops,
+            chosen=trial is chosen,
+        )
+        for trial in tried
+    )
+    return WeakStage(chosen.embedding(), reached, attempts)

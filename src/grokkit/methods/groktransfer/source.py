@@ -1,0 +1,141 @@
+"""From a text to an embedding: learned by weak models, read from a file, or one that nobody has to learn.
+
+For the numbers 0…P−1, each row of length 1 but for ``random``:
+
+    onehot       e_a
+    binary       the digits of a in base 2 as ±1
+    fourier      cos(2π·f·a/P), sin(2π·f·a/P) for f = 2, 3, 5, 7, 11, 13, 17 (GrokTransfer's k = 7 first primes)
+    random(dim)  independent normal entries
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from grokkit.arguments import Size, complete
+from grokkit.call_syntax import parse_call
+from grokkit.errors import InputError
+from grokkit.files import read_pinned
+from grokkit.methods.contract import TransferData
+from grokkit.methods.groktransfer.search import LADDER, Rule, WeakStage, climb, full_rank, rungs
+from grokkit.methods.groktransfer.weak import fill_unseen, parse_weak, refuse_former, varying_places
+from grokkit.rng import stream
+
+GIVEN = ("onehot", "binary", "fourier")
+
+_FREQUENCIES = (2, 3, 5, 7, 11, 13, 17)
+
+
+def check_source(weak: str) -> None:
+    """Refuse what :func:`find_embedding` would not understand.
+
+    Raises:
+        InputError: see there.
+    """
+    if _is_file(weak):
+        _read(weak)
+    elif weak != "auto" and weak not in GIVEN and _size(weak) is None:
+        parse_weak(weak)
+
+
+def find_embedding(
+    weak: str, lesson: TransferData, *, width: int, rule: Rule, seed: int, ladder: Sequence[str] = LADDER
+) -> WeakStage:
+    """An embedding for a target of ``width``, and what it took.
+
+    Args:
+        weak: ``auto`` for the ladder; a weak model, e.g. ``fnn(dim=4,width=16)``; ``fullrank(width=32)``, one of
+            the ladder's first kind whose embedding is as wide as the target's; ``random(dim=8)``; ``onehot``,
+            ``binary`` or ``fourier``; or a ``.npz`` file with an array ``embedding``, such as a run's ``method.npz``.
+        lesson: what weak models learn.
+        rule: when to stop them.
+        ladder: what ``auto`` tries.
+
+    Raises:
+        InputError: for another name, a file without an embedding, one-hot and the like for inputs that are no tokens.
+    """
+    rows = lesson.vocabulary or lesson.train.inputs.shape[1]
+    if weak in GIVEN:
+        if lesson.vocabulary is None:
+            raise InputError(f"{weak} embeds numbers as tokens, and this task's inputs are none; take auto")
+        seen = lesson.train.inputs[:, varying_places(lesson.train.inputs)]
+        known = given_embedding(weak, int(seen.max()) + 1)
+        return WeakStage(fill_unseen(known, rows, torch.arange(len(known)), seed), True, ())
+    if _is_file(weak):
+        found = _read(weak)
+        if len(found) != rows:
+            raise InputError(f"{weak} holds an embedding of {len(found)} tokens, and this task has {rows}")
+        return WeakStage(found, True, ())
+    if (found := _size(weak)) is not None:
+        kind, size = found
+        if kind == "random":
+            return WeakStage(random_embedding(rows, size, seed), True, ())
+        return climb(lesson, (full_rank(width, size, ladder),), rule, seed)
+    return climb(lesson, rungs(weak, ladder), rule, seed)
+
+
+def _size(weak: str) -> tuple[str, int] | None:
+    """``random(dim=8)`` or ``fullrank(width=32)`` as its name and its size; None for anything else."""
+    refuse_former(weak)
+    name, given = parse_call(weak)
+    builds = {"random": _random, "fullrank": _full_rank}
+    if name not in builds:
+        return None
+    (size,) = complete(f"weak={name}", builds[name], given, example="random(dim=8) or fullrank(width=32)").values()
+    return name, size
+
+
+def _random(*, dim: Size) -> None: ...
+
+
+def _full_rank(*, width: Size) -> None: ...
+
+
+def given_embedding(kind: str, numbers: int) -> Tensor:
+    """One of :data:`GIVEN` for P = ``numbers``, a row a number, float32.
+
+    >>> given_embedding("onehot", 2).tolist()
+    [[1.0, 0.0], [0.0, 1.0]]
+    """
+    a_P = torch.arange(numbers)
+    if kind == "onehot":
+        return torch.eye(numbers)
+    if kind == "binary":
+        digits_PK = a_P[:, None] >> torch.arange(max(1, math.ceil(math.log2(numbers)))) & 1
+        rows_PK = 2.0 * digits_PK - 1.0
+    elif kind == "fourier":
+        angles_PF = 2 * math.pi * a_P[:, None] * torch.tensor(_FREQUENCIES) / numbers
+        rows_PK = torch.cat([angles_PF.cos(), angles_PF.sin()], 1)
+    else:
+        raise InputError(f"there is no embedding called {kind!r}; there are {', '.join(GIVEN)}")
+    return rows_PK / rows_PK.norm(dim=1, keepdim=True)
+
+
+def random_embedding(rows: int, width: int, seed: int) -> Tensor:
+    """Independent standard normal entries, (rows, width)."""
+    return torch.randn(rows, width, generator=stream(seed, "random embedding"))
+
+
+def _is_file(weak: str) -> bool:
+    return weak.partition("@")[0].endswith(".npz")
+
+
+def _read(name: str) -> Tensor:
+    try:
+        with np.load(io.BytesIO(read_pinned(name)), allow_pickle=False) as file:
+            found = torch.from_numpy(file["embedding"].astype(np.float32))
+    except FileNotFoundError:
+        raise InputError(f"there is no file {name}; give a .npz with an array 'embedding', or a weak model") from None
+    except InputError:
+        raise
+    except Exception:  # a damaged archive may raise almost anything
+        raise InputError(f"{name} holds no array 'embedding'; give e.g. the method.npz of a run") from None
+    if found.ndim != 2 or not found.isfinite().all():
+        raise InputError(f"{name}: the embedding must be a finite matrix, a row a token; it has shape {found.shape}")
+    return found

@@ -1,0 +1,47 @@
+"""What a probe is: it looks at a run at a full evaluation, and gives tables that are kept with the run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from torch import Tensor
+
+from grokkit.tasks import Task
+
+
+@dataclass
+class View:
+    """One run at an evaluation, whether it is trained alone or as a member of a program.
+
+    Attributes:
+        task: what it learns.
+        weights: its tensors by name.
+        gradients: of the last step, raw; empty before the first.
+        filtered: the same as the method left them.
+        find_embedding: gives the embedding, a row a token, of a model that has one.
+        find_kernel: gives the pseudo-NTK on :data:`grokkit.probe.ntk.KERNEL_ROWS` training rows, always the same; None
+            where the gradients of the model's tensors are not those of the loss.
+        memory: what the probe wants to find again at the next evaluation; it must be JSON.
+    """
+
+    task: Task
+    weights: Mapping[str, Tensor]
+    gradients: Mapping[str, Tensor]
+    filtered: Mapping[str, Tensor]
+    find_embedding: Callable[[], Tensor]
+    find_kernel: Callable[[], Tensor | None]
+    memory: dict[str, Any] = field(default_factory=dict)
+
+
+class Probe(NamedTuple):
+    """A probe.
+
+    ``probe(view)`` returns tables by name, each a dict of equally long columns. The lab puts the step in front of each
+    and keeps it as ``<table>.parquet``. It is called without gradients, and its seconds are those of the evaluation.
+    """
+
+    name: str
+    probe: Callable[[View], Mapping[str, Mapping[str, list[Any]]]]
+    summary: str = ""

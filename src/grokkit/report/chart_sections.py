@@ -1,0 +1,108 @@
+"""The page's sections of figures: heading, note, and a place for each chart, which the page's script fills by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from itertools import groupby
+from typing import Any
+
+from grokkit.report import html
+from grokkit.report.figure import Block, Figure, Html, Panel, Row, View, drawn
+from grokkit.report.style import CONFIG
+
+_CLOCK_NAMES = {"step": "steps", "train_seconds": "seconds", "flops": "FLOPs"}
+_ROW_CLASSES = {2: "pair", 3: "triple"}
+
+
+def page_figures(figures: Sequence[Figure], view: View, failures: dict[str, str]) -> tuple[list[str], dict[str, Any]]:
+    """The sections of the figures, in order, and what the page's script reads.
+
+    That is ``charts`` (name → specification, and the data sets that it uses), ``datasets`` and ``config``. Figures that
+    name the same section stand in one. Those that could not be drawn are added to ``failures``.
+    """
+    charts: dict[str, Any] = {}
+    datasets: dict[str, Any] = {}
+
+    def finish(figure: Figure, blocks: list[Block]) -> list[Block]:
+        specs: dict[str, dict[str, Any]] = {}
+        for block in blocks:
+            for panel in block.panels if isinstance(block, Row) else ():
+                size = (panel.sizes or figure.sizes).page
+                for name, spec in panel.specifications(size).items():
+                    if name in charts or name in specs:
+                        raise ValueError(f"two charts are named {name!r}")
+                    if size[0] is None:
+                        spec["autosize"] = {"type": "fit-x", "contains": "padding"}
+                    specs[name] = spec
+        # Only now, so that a figure of which one chart is faulty leaves none of them behind.
+        for name, spec in specs.items():
+            own = spec.pop("datasets", {})
+            charts[name] = {"spec": spec, "uses": list(own)}
+            datasets.update(own)  # altair names a data set by its content, so equal ones meet here
+        return blocks
+
+    sections: dict[str, list[Block]] = {}
+    notes: dict[str, str] = {}
+    for figure, blocks in drawn(figures, view, finish, failures):
+        sections.setdefault(figure.section, []).extend(blocks)
+        if figure.note:
+            notes.setdefault(figure.section, figure.note)
+    parts = []
+    for title, blocks in sections.items():
+        note = escape(notes.get(title, ""), quote=False)
+        parts.append(html.section(escape(title), note, _content(blocks, view.methods)))
+    if failures:
+        lines = ""
+        for name, failure in failures.items():
+            lines += f'<p class="note">{escape(name)} could not be drawn: {escape(failure)}</p>'
+        parts.append(html.section("Not drawn", "", lines))
+    return parts, {"charts": charts, "datasets": datasets, "config": CONFIG}
+
+
+def _content(blocks: Sequence[Block], methods: Sequence[str]) -> str:
+    content = _switch() if any(map(_has_clocks, blocks)) else ""
+    explained: tuple[str, ...] = ()
+    for about, group in groupby(blocks, _layout):
+        if isinstance(about, Html):
+            content += about.text
+            continue
+        # Rows laid out alike, such as those of two figures with a chart each, stand beside each other.
+        columns, key, heading = about
+        if key and key != explained:
+            content += html.key(methods, key)
+            explained = key
+        if heading:
+            content += f"<h3>{escape(heading)}</h3>"
+        places = "".join(_place(panel) for row in group if isinstance(row, Row) for panel in row.panels)
+        kind = _ROW_CLASSES.get(columns)
+        content += f'<div class="{kind}">{places}</div>' if kind else places
+    return content
+
+
+def _layout(block: Block) -> Html | tuple[int, tuple[str, ...], str]:
+    return block if isinstance(block, Html) else (block.columns, block.key, block.heading)
+
+
+def _has_clocks(block: Block) -> bool:
+    return isinstance(block, Row) and any(isinstance(panel.chart, Mapping) for panel in block.panels)
+
+
+def _switch() -> str:
+    """The choice between the x axes."""
+    radios = ""
+    for clock, words in _CLOCK_NAMES.items():
+        checked = " checked" if clock == "step" else ""
+        radios += f'<label><input type="radio" name="clock" value="{clock}"{checked}><span>{words}</span></label>'
+    return f"<fieldset><legend>against</legend>{radios}</fieldset>"
+
+
+def _place(panel: Panel) -> str:
+    flag = " data-clocked" if isinstance(panel.chart, Mapping) else ""
+    small = f"<small>{escape(panel.note, quote=False)}</small>" if panel.note else ""
+    description = escape(panel.description or f"{panel.caption}, by method.")
+    return (
+        f"<figure><figcaption>{escape(panel.caption, quote=False)}{small}</figcaption>"
+        f'<div class="chart" data-chart="{escape(panel.name)}"{flag} role="img" aria-label="{description}"></div>'
+        "</figure>"
+    )

@@ -1,0 +1,160 @@
+"""Curves over training: a bold line for each method, the median over its seeds, and a thin line for each seed.
+
+The x axis is logarithmic, because memorizing and generalizing lie decades apart; the evaluation before the first step,
+at x = 0, has no place on it and is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import altair as alt
+import numpy as np
+import polars as pl
+
+from grokkit.analyse.target import Measure
+from grokkit.report.parts import drawn_of, layered, log_ticks, log_x, method_color, method_dash, span, spread
+
+
+class _Axis(NamedTuple):
+    title: str
+    tick_format: str
+
+
+CLOCKS = {
+    "step": _Axis("optimizer steps", "~s"),
+    "train_seconds": _Axis("seconds of training", ",~g"),
+    "flops": _Axis("training FLOPs", "~e"),
+}
+"""The columns that a curve can be drawn against."""
+
+NORMS = ("weight_norm", "weight_entropy", "gradient_entropy", "filtered_gradient_entropy", "gradient_angle")
+
+HOW_TO_READ = "bold: median over seeds; thin: each seed"
+
+IMAGE_POINTS = 120
+"""Points of a thin line: one every 9 % over five decades, finer than a line's width on a screen."""
+
+_SMALLEST_ANGLE = 10.0
+"""Degrees that the axis of an angle goes to at least: below that is rounding, or near enough."""
+
+
+def target_columns(measure: Measure) -> tuple[str, ...]:
+    """The columns of curves.parquet, and the angle, that a report on a target in ``measure`` draws."""
+    return (*CLOCKS, f"train_{measure}", f"test_{measure}", *NORMS)
+
+
+def seed_curves_data(
+    runs: pl.DataFrame, curves: pl.DataFrame, columns: Sequence[str], points: int = IMAGE_POINTS
+) -> pl.DataFrame:
+    """The curves of each run, at no more than ``points`` evaluations evenly spaced in the logarithm of steps.
+
+    ``curves`` has the ``columns``, the first of them ``step``, and a ``run_id`` to find method and seed in ``runs``.
+    The angle is in degrees. Values are rounded to five significant digits and non-finite ones become null: this is for
+    drawing.
+    """
+    values = [_value(column).alias(column) for column in columns]
+    labelled = _labelled(runs, curves).select("run_id", "method", "seed", *values).filter(pl.col("step") > 0)
+    parts = [labelled.clear()]
+    for own in labelled.partition_by("run_id"):
+        parts.append(own[spread(own["step"].to_numpy(), points)])
+    rounded = [drawable(column) for column in columns if column != "step"]
+    return pl.concat(parts).drop("run_id").with_columns(rounded)
+
+
+def median_curve_data(
+    runs: pl.DataFrame, curves: pl.DataFrame, measure: str, x: str = "step", points: int = IMAGE_POINTS
+) -> pl.DataFrame:
+    """The median over seeds of ``measure`` against ``x``, for each method: columns ``method``, ``x``, ``value``.
+
+    Between its evaluations a run's value is interpolated in log x. A run that stopped, because it had
+    generalized, keeps its last value: were it dropped, the median would fall when the best runs finish.
+    """
+    x_value, y_value = pl.col(x).cast(pl.Float64), _value(measure).cast(pl.Float64)
+    labelled = _labelled(runs, curves).select("method", "run_id", x_value.alias("x"), y_value.alias("y"))
+    usable = labelled.filter((pl.col("x") > 0) & pl.col("y").is_finite()).sort("x")
+    parts = [pl.DataFrame(schema={"method": pl.String, "x": pl.Float64, "value": pl.Float64})]
+    for own in usable.partition_by("method", maintain_order=True):
+        members = own.partition_by("run_id")
+        # The median starts where all runs have begun, and is taken wherever one of them was evaluated.
+        start = max(run["x"][0] for run in members)
+        grid = own["x"].unique().sort().to_numpy()
+        grid = grid[grid >= start]
+        grid = grid[spread(grid, points)]
+        values = []
+        for run in members:
+            values.append(np.interp(np.log(grid), np.log(run["x"].to_numpy()), run["y"].to_numpy()))
+        median = pl.DataFrame({"x": grid, "value": np.median(values, axis=0)})
+        parts.append(median.select(pl.lit(own["method"][0]).alias("method"), "x", "value"))
+    return pl.concat(parts).with_columns(pl.col("x", "value").round_sig_figs(5))
+
+
+def curve_chart(
+    seeds: pl.DataFrame,
+    medians: pl.DataFrame,
+    methods: Sequence[str],
+    measure: str,
+    x: str = "step",
+    *,
+    title: str | None = None,
+    include: Sequence[float] = (),
+    dots: pl.DataFrame | None = None,
+) -> alt.LayerChart:
+    """``measure`` against ``x``: thin lines from :func:`seed_curves_data`, bold ones from :func:`median_curve_data`.
+
+    Behind them stands a pale dot for each row of ``dots``. The y axis is 0 to 100 % for an accuracy, starts at 0° for
+    an angle, else is logarithmic where all values are positive and span more than a factor 30, else linear; it reaches
+    as far as ``include``. A chart with a ``title`` of its y axis stands alone and has a legend, too.
+    """
+    clock = CLOCKS[x]
+    points = seeds.select(pl.col(x).cast(pl.Float64), measure)
+    if dots is not None:
+        points = pl.concat([points, dots.select(pl.col(x).cast(pl.Float64), measure)])
+    at = points.filter(pl.col(measure).is_not_null())[x]
+    low, high = span(at.filter(at > 0))
+    y_scale, y_axis = _y(measure, pl.Series([*points[measure].drop_nulls(), *include], dtype=pl.Float64))
+    named = drawn_of(methods, medians) if title else []
+    color, dash = method_color(methods, named), method_dash(methods, named)
+
+    def x_of(field: str) -> alt.X:
+        return log_x(field, clock.title, low, high, clock.tick_format)
+
+    def y_of(field: str) -> alt.Y:
+        return alt.Y(field, type="quantitative", title=title, scale=y_scale, axis=y_axis)
+
+    thin = alt.Chart(seeds).mark_line(strokeWidth=1, opacity=0.3, clip=True)
+    thin = thin.encode(x_of(x), y_of(measure), color, dash, alt.Detail("seed", type="nominal"))
+    bold = alt.Chart(medians).mark_line(strokeWidth=2.5, clip=True).encode(x_of("x"), y_of("value"), color, dash)
+    if dots is None:
+        return layered(thin, bold)
+    marks = alt.Chart(dots).mark_circle(size=9, opacity=0.3, clip=True).encode(color, x_of(x), y_of(measure))
+    return layered(marks, thin, bold)
+
+
+def drawable(column: str) -> pl.Expr:
+    """The column with five significant digits, and null for what is not finite."""
+    return pl.when(pl.col(column).is_finite()).then(pl.col(column).round_sig_figs(5)).alias(column)
+
+
+def _y(measure: str, values: pl.Series) -> tuple[alt.Scale, alt.Axis]:
+    if measure.endswith("_accuracy"):
+        return alt.Scale(domain=[0, 1]), alt.Axis(format=".0%", values=[0, 0.25, 0.5, 0.75, 1])
+    if measure == "gradient_angle":
+        scale = alt.Scale(domain=[0, max([_SMALLEST_ANGLE, *values])], nice=True)
+        return scale, alt.Axis(labelExpr="datum.label + '°'", tickCount=5)
+    low, high = span(values.filter(values > 0))
+    if values.len() and (values > 0).all() and high > 30 * low:
+        scale = alt.Scale(type="log", domain=[low, high], nice=False)
+        return scale, alt.Axis(format="~s" if low >= 1e-3 else "~e", values=log_ticks(low, high))
+    return alt.Scale(zero=False), alt.Axis(format="~s", tickCount=5)
+
+
+def _value(column: str) -> pl.Expr:
+    """A column of the curves, or the angle, which they hold as a cosine."""
+    return pl.col("gradient_cosine").arccos().degrees() if column == "gradient_angle" else pl.col(column)
+
+
+def _labelled(runs: pl.DataFrame, curves: pl.DataFrame) -> pl.DataFrame:
+    bare = curves.drop("method", "seed", strict=False)
+    return bare.join(runs.select("run_id", "method", "seed"), on="run_id", maintain_order="left")

@@ -1,0 +1,139 @@
+"""What the figures share: the scales of the methods' looks, logarithmic axes, data embedded in the chart."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, cast
+
+import altair as alt
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from grokkit.report.style import styles_of
+
+# Mantissas of ticks, coarse to fine: the first that gives three ticks in the domain is used.
+_MANTISSAS = (
+    (1.0,),
+    (1.0, 2.0, 5.0),
+    (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0),
+    tuple(n / 2 for n in range(2, 20)),
+    tuple(n / 10 for n in range(10, 100)),
+)
+
+
+def specification(chart: alt.TopLevelMixin) -> dict[str, Any]:
+    """``chart`` as Vega-Lite, its data inside: the picture needs no file, and no limit on rows applies."""
+    with alt.data_transformers.enable("default", max_rows=None):
+        return chart.to_dict()
+
+
+def log_ticks(low: float, high: float) -> list[float]:
+    """Ticks of a logarithmic axis over [low, high]: decades if there are three, else finer round numbers.
+
+    >>> log_ticks(1, 5000), log_ticks(800, 5000)
+    ([1.0, 10.0, 100.0, 1000.0], [1000.0, 2000.0, 5000.0])
+    """
+    exponents = range(math.floor(math.log10(low)), math.floor(math.log10(high)) + 1)
+    ticks: list[float] = []
+    for mantissas in _MANTISSAS:
+        every = [float(f"{m:g}e{e}") for e in exponents for m in mantissas]
+        ticks = [tick for tick in every if low <= tick <= high]
+        if len(ticks) >= 3:
+            break
+    return ticks
+
+
+def square_ticks(longest: float) -> list[float]:
+    """Ticks u·k·|k| of a square-root axis over ±``longest``, k = −4 … 4: evenly spaced on it, u of one digit.
+
+    >>> square_ticks(0.35)
+    [-0.32, -0.18, -0.08, -0.02, 0.0, 0.02, 0.08, 0.18, 0.32]
+    """
+    decade = 10.0 ** math.floor(math.log10(longest / 16))
+    digit = math.floor(longest / 16 / decade)
+    return [float(f"{digit * k * abs(k) * decade:.3g}") for k in range(-4, 5)]
+
+
+def span(values: pl.Series, below: float = 1.0, above: float = 1.0) -> tuple[float, float]:
+    """The limits of a logarithmic axis for positive ``values``, widened by the two factors.
+
+    With no value, or a single one and no widening, there is still something to draw on.
+    """
+    if values.is_empty():
+        return 1.0, 10.0
+    array = values.to_numpy()
+    low, high = float(array.min()) * below, float(array.max()) * above
+    return (low, high) if high > low else (low / 2, high * 2)
+
+
+def spread(at: NDArray[np.float64], points: int) -> NDArray[np.intp]:
+    """Indices of at most ``points`` of the rising positive values ``at``, evenly spaced in their logarithm.
+
+    First and last are always among them.
+    """
+    if len(at) <= points:
+        return np.arange(len(at))
+    wanted = np.geomspace(at[0], at[-1], points)
+    nearest = np.searchsorted(at, wanted).clip(0, len(at) - 1)
+    nearest[[0, -1]] = 0, len(at) - 1
+    return np.unique(nearest)
+
+
+def layered(*charts: alt.Chart | alt.LayerChart) -> alt.LayerChart:
+    """The charts on top of each other; altair's own type allows for facets, which none of these has."""
+    return cast(alt.LayerChart, alt.layer(*charts))
+
+
+def drawn_of(methods: Sequence[str], data: pl.DataFrame) -> list[str]:
+    """Those of ``methods`` that have a row in ``data``, in their order."""
+    return [method for method in methods if method in data["method"]]
+
+
+def of_first_seeds(table: pl.DataFrame) -> pl.DataFrame:
+    """The rows of each method's first seed."""
+    return table.filter(pl.col("seed") == pl.col("seed").min().over("method"))
+
+
+def log_x(field: str, title: str, low: float, high: float, tick_format: str = "~s") -> alt.X:
+    """A logarithmic x encoding over exactly [low, high]."""
+    return alt.X(
+        field,
+        type="quantitative",
+        title=title,
+        scale=alt.Scale(type="log", domain=[low, high], nice=False, clamp=True),
+        axis=alt.Axis(values=log_ticks(low, high), format=tick_format),
+    )
+
+
+def tooltips(**formats: str) -> list[alt.Tooltip]:
+    """What a mark says when pointed at: field → format of its number, or "" for a word or a count."""
+    shown = []
+    for name, how in formats.items():
+        shown.append(alt.Tooltip(name, type="quantitative", format=how) if how else alt.Tooltip(name, type="nominal"))
+    return shown
+
+
+def method_color(methods: Sequence[str], legend: Sequence[str] = ()) -> alt.Color:
+    """The methods' colours; those of ``legend`` are explained below the chart."""
+    scale = alt.Scale(domain=list(methods), range=[style.color for style in styles_of(methods).values()])
+    return alt.Color("method", type="nominal", scale=scale, legend=_legend(legend))
+
+
+def method_dash(methods: Sequence[str], legend: Sequence[str] = ()) -> alt.StrokeDash:
+    """The methods' dashes, as :func:`method_color`."""
+    dashes: list[Any] = [list(style.dash) for style in styles_of(methods).values()]
+    scale = alt.Scale(domain=list(methods), range=dashes)
+    return alt.StrokeDash("method", type="nominal", scale=scale, legend=_legend(legend, 400))
+
+
+def _legend(methods: Sequence[str], size: int | None = None) -> alt.Legend | None:
+    if not methods:
+        return None
+    # As many columns as fit about 700 px at some 7 px a letter.
+    columns = max(1, min(len(methods), 100 // (max(map(len, methods)) + 8)))
+    legend = alt.Legend(values=list(methods), columns=columns, symbolType="stroke", symbolOpacity=1)
+    if size is not None:
+        legend["symbolSize"] = size  # long enough to show a dash
+    return legend

@@ -1,0 +1,270 @@
+"""One run, a module trained by an optimizer of ``torch.optim`` with the method attached to it; on any device.
+
+A step is: loss, backward, clip, outer step if one is due, gradient, optimizer, weights.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from grokkit.attach import Handle
+from grokkit.errors import NonFiniteError
+from grokkit.methods import AttachedBilevel
+from grokkit.methods.clipnorm import clip_norm
+from grokkit.methods.groktransfer.factorized import embedding_of
+from grokkit.models.classes import classes_of
+from grokkit.probe.contract import View
+from grokkit.probe.ntk import KERNEL_ROWS, pseudo_ntk
+from grokkit.state import leaves
+from grokkit.train.checkpoint import part
+from grokkit.train.doors import begin, doors_of
+from grokkit.train.engine import Member, Rows, Snapshot, Stacked
+from grokkit.train.history import Score
+from grokkit.train.optimizers import build_optimizer, warmup
+from grokkit.train.problem import transfer_data
+from grokkit.train.randomness import (
+    GlobalState,
+    buffers_aside,
+    global_state,
+    seed_globals,
+    seeded_aside,
+    set_global_state,
+)
+from grokkit.transform import in_place
+from grokkit.weight_transform import change_in_place
+
+
+class Alone:
+    """The engine of a single run; see :class:`grokkit.train.engine.Engine`.
+
+    Attributes:
+        model, optimizer: as they are now.
+    """
+
+    PLAN = "alone"
+    optimizer: torch.optim.Optimizer
+    _handle: Handle | None
+    _bilevel: AttachedBilevel | None
+
+    def __init__(self, members: Sequence[Member], device: torch.device) -> None:
+        (self._member,) = self.members = list(members)
+        self._device = device
+        self.model = self._member.model
+        self._config, self._progress = self._member.config, self._member.progress
+        self._task, self._doors = self._member.problem.task.on(device), doors_of(self._config.method)
+        self._feed = self._task.feed(self._member.batches)
+        self._loss = self._doors.loss(self._task.loss)
+        self._reforming, self._weights = self._doors.reforming(), self._doors.weights()
+        most = self._config.method.optimizer.max_grad_norm
+        self._clip = None if most is None else in_place(clip_norm(most))
+        self._reformed: Mapping[str, Tensor] = {}  # the tensors that the model got another form by
+        self._rows = torch.empty(0)
+        self._inputs: Any = None  # the batch in hand
+        self._targets: Any = None
+        self._callers_generators = global_state()
+        self._raw: dict[str, Tensor] = {}  # gradients of the last step before a stop
+
+    def begin(self) -> None:
+        seed_globals(self._config.seed)
+        found = begin(self._doors, self.model, partial(transfer_data, self._member.problem), self._config.seed)
+        self._progress.started(found.seconds, found.flops, found.tables)
+        self._reformed = found.tensors
+        self._assemble()
+
+    def _assemble(self) -> None:
+        """Give the model the form that it starts with, and make its optimizer."""
+        if self._reforming is not None:
+            self._reforming.apply(self.model, self._reformed, self._config.seed)
+            self._progress.costs.reformed(self.model)
+            self._progress.keep(self._reforming.artifacts(self._reformed))
+        self.model.to(self._device)
+        make = self._doors.optimizer()
+        settings = self._config.method.optimizer
+        self.optimizer = build_optimizer(settings, self.model) if make is None else make(classes_of(self.model))
+        self._rates = [group.get("lr") for group in self.optimizer.param_groups]
+        self._handle, self._bilevel = self._doors.attach(self.model, self.optimizer, self._config.seed)
+        self._begin_weights()
+
+    def _begin_weights(self) -> None:
+        self._weights_state = () if self._weights is None else self._weights.init(self._parameters())
+
+    def _merge_if_due(self) -> None:
+        if self._reforming is not None and self._progress.step == self._reforming.merge_at:
+            self.optimizer.zero_grad()
+            self._merge()
+
+    def _merge(self) -> None:
+        assert self._reforming is not None
+        self._reforming.merge(self.model, self.optimizer)
+        self._progress.costs.reformed(self.model)
+        self._begin_weights()  # its tensors are others now
+
+    def train_to(self, stop: int) -> None:
+        progress, start = self._progress, time.perf_counter()
+        self.model.train()
+        while progress.step < stop and progress.diverged_at is None:
+            self._merge_if_due()
+            self.take_step(self._member.batches.next(), is_last=progress.step + 1 == stop)
+        progress.train_seconds += time.perf_counter() - start
+
+    def take_step(self, rows_B: Tensor, *, is_last: bool = False) -> None:
+        """Train on these rows, unless the loss is not finite, which ends the run.
+
+        ``is_last``: before a stop, so that somebody may ask for the raw gradient.
+        """
+        progress = self._progress
+        factor = warmup(self._config.method.optimizer, progress.step)
+        for group, rate in zip(self.optimizer.param_groups, self._rates, strict=True):
+            if rate is not None:
+                group["lr"] = rate * factor
+        if rows_B is not self._rows or not self._task.is_table:  # a full batch of a table is the same every time
+            self._rows = rows_B
+            self._inputs, self._targets = self._feed(rows_B)
+        loss = self._loss(self._task.forward(self.model, self._inputs), self._targets)
+        if not math.isfinite(loss.item()):
+            progress.diverged_at = progress.step
+            return
+        self.optimizer.zero_grad()
+        loss.backward()
+        if is_last:
+            self._raw = {name: grad.clone() for name, grad in self._grads().items()}
+        if self._clip is not None:
+            self._clip({name: p.grad for name, p in self._parameters().items() if p.grad is not None}, (), {})
+        try:
+            self._take_outer_step()
+            self.optimizer.step()
+        except NonFiniteError:
+            progress.diverged_at = progress.step
+            return
+        if self._weights is not None:
+            self._weights_state = change_in_place(self._weights, self._parameters(), self._weights_state)
+        progress.took_step(len(self._rows))
+
+    def _take_outer_step(self) -> None:
+        if self._bilevel is None:
+            return
+
+        def outer_loss() -> Tensor:
+            inputs, targets = self._task.batch(self._member.problem.outer)
+            return self._loss(self._task.forward(self.model, inputs), targets)
+
+        # Running statistics are of the batches that the model trains on.
+        with buffers_aside(self.model):
+            loss = self._bilevel.outer_step(outer_loss=outer_loss)
+        if loss is not None:
+            self._progress.took_outer_step()
+
+    @contextmanager
+    def _evaluating(self) -> Iterator[None]:
+        """No gradients; and whatever somebody's data or network draws here, training draws what it would have drawn
+        without. A network of somebody's own may keep tensors, which must then be of use in training."""
+        self.model.eval()
+        if self._task.is_table:
+            with torch.inference_mode():
+                yield
+        else:
+            with torch.no_grad(), seeded_aside(self._config.seed, "evaluation"):
+                yield
+
+    def score(self, places: Sequence[int], which: Rows) -> list[Score]:
+        rows, task, loss, correct = self._member.rows(which), self._task, 0.0, 0
+        with self._evaluating():
+            for chunk in rows.split(task.rows_at_once):
+                inputs, targets = task.batch(chunk)
+                outputs = task.forward(self.model, inputs)
+                loss += float(task.loss(outputs, targets)) * len(chunk)
+                if task.has_accuracy:
+                    correct += int(task.correct(outputs, targets).sum())
+        return [(loss / len(rows), correct / len(rows) if task.has_accuracy else None)]
+
+    def outputs(self, place: int, rows_R: Tensor) -> Tensor:
+        task = self._task
+        with self._evaluating():
+            chunks = rows_R.split(task.rows_at_once)
+            return torch.cat([task.forward(self.model, task.batch(chunk)[0]) for chunk in chunks]).cpu()
+
+    def stacked(self, places: Sequence[int]) -> Stacked:
+        return Stacked(*map(_as_one_member, (self._parameters(), self._raw, self._grads() if self._raw else {})))
+
+    def views(self, places: Sequence[int]) -> list[View]:
+        weights = {name: p.detach() for name, p in self._parameters().items()}
+        filtered = self._grads() if self._raw else {}
+        return [
+            View(self._task, weights, self._raw, filtered, lambda: embedding_of(self.model), self._find_kernel),
+        ]
+
+    def _find_kernel(self) -> Tensor | None:
+        if not self._task.is_table or not self._config.model.card.exact_gradients:
+            return None
+        rows = self._member.rows("quick train")[:KERNEL_ROWS]
+        return pseudo_ntk(self.model.eval(), self._task.batch(rows)[0])
+
+    def state_of(self, place: int) -> Any:
+        return None if self._handle is None else self._handle.state
+
+    def _parameters(self) -> dict[str, torch.nn.Parameter]:
+        return dict(self.model.named_parameters())
+
+    def _grads(self) -> dict[str, Tensor]:
+        """As they stand: before the optimizer's step raw, after it as the method left them. A frozen tensor's is 0."""
+        return {name: torch.zeros_like(p) if p.grad is None else p.grad for name, p in self._parameters().items()}
+
+    def snapshot(self) -> Snapshot:
+        tensors = {f"model/{name}": tensor for name, tensor in self.model.state_dict().items()}
+        tensors |= {f"start/{name}": tensor for name, tensor in self._reformed.items()}
+        tensors |= self._weights_leaves()
+        generators = global_state()
+        tensors |= {f"generators/{name}": tensor for name, tensor in generators.tensors.items()}
+        others: dict[str, dict[str, Any]] = {"generators": generators.others}
+        for index, entry in self.optimizer.state_dict()["state"].items():
+            for key, value in entry.items():
+                if isinstance(value, Tensor):
+                    tensors[f"optimizer/{index}/{key}"] = value
+                else:
+                    others.setdefault(str(index), {})[key] = value
+        return Snapshot(tensors, others)
+
+    def restore(self, snapshot: Snapshot, places: Sequence[int]) -> None:
+        self._reformed = part(snapshot.tensors, "start/")
+        self._assemble()
+        merge_at = None if self._reforming is None else self._reforming.merge_at
+        if merge_at is not None and self._progress.step > merge_at:
+            self._merge()
+        self.model.load_state_dict(part(snapshot.tensors, "model/"))
+        for name, leaf in self._weights_leaves().items():
+            leaf.copy_(snapshot.tensors[name])
+        others = dict(snapshot.others)
+        set_global_state(GlobalState(part(snapshot.tensors, "generators/"), others.pop("generators")))
+        state = {_index(key): dict(entry) for key, entry in others.items()}
+        for name, tensor in part(snapshot.tensors, "optimizer/").items():
+            index, key = name.split("/", 1)
+            state.setdefault(_index(index), {})[key] = tensor
+        self.optimizer.load_state_dict({"state": state, "param_groups": self.optimizer.state_dict()["param_groups"]})
+
+    def _weights_leaves(self) -> dict[str, Tensor]:
+        """What the transform of the weights keeps, by names."""
+        found = leaves(self._weights_state)
+        return {f"weights/{path}" if name is None else f"weights/{path}/{name}": leaf for path, name, leaf in found}
+
+    def retire(self) -> None:
+        """There is nobody to go on without."""
+
+    def release(self) -> None:
+        set_global_state(self._callers_generators)
+
+
+def _as_one_member(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor[None] for name, tensor in tensors.items()}
+
+
+def _index(key: str) -> int | str:
+    """A parameter's in the optimizer's state; what a method shares between parameters has a name instead."""
+    return int(key) if key.isdecimal() else key

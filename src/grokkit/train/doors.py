@@ -1,0 +1,252 @@
+"""What the method of a run does: the doors of its parts, composed. Here alone the loop learns it from the cards.
+
+Losses, gradient transforms and weight transforms compose in the order of the parts: the first part's loss is made of
+the task's, the second's of the first's. Starts are made one after the other, and must name different tensors. There is
+one optimizer; and a method that learns while the model trains (bilevel) changes the gradient alone.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from grokkit.attach import Handle, attach
+from grokkit.errors import InputError
+from grokkit.methods import AttachedBilevel, Bilevel, MethodCard, Reforming, TransferData
+from grokkit.methods.contract import Classes, Loss, Start, StartResult, Tables
+from grokkit.methods.settings import settings_of
+from grokkit.train.config import MethodConfig
+from grokkit.train.resolve import card_of, default_settings
+from grokkit.transform import GradientTransform, chain
+from grokkit.weight_transform import WeightTransform, chain_weights
+
+
+class OwnPart(NamedTuple):
+    """A part of a method: its card, and the settings that are its own."""
+
+    card: MethodCard
+    settings: Mapping[str, Any]
+
+
+def doors_of(method: MethodConfig) -> Doors:
+    """The doors of ``method``.
+
+    Raises:
+        InputError: for parts that exclude each other; both are named.
+    """
+    return Doors([OwnPart(card_of(part), part.settings) for part in method.parts])
+
+
+class Doors:
+    """Of the parts of one method.
+
+    Attributes:
+        parts: in the order written.
+        bilevel: how the method learns from outer data, None if it does not.
+        scalars: names of the settings that are plain numbers to their part, as α and λ are, with the part's place in
+            front: ``0/alpha``. Members of one program may differ in them.
+    """
+
+    def __init__(self, parts: Sequence[OwnPart]) -> None:
+        self.parts = tuple(parts)
+        _only_one(parts, "optimizer", "one optimizer trains a model")
+        learning = _only_one(parts, "bilevel", "one method learns from the outer data")
+        self._filtering = [part for part in parts if part.card.factory is not None]
+        self.bilevel: Bilevel | None = None
+        if learning is not None:
+            if len(self._filtering) > 1:
+                other = next(part for part in self._filtering if part is not learning)
+                raise InputError(
+                    f"{learning.card.name}+{other.card.name} is not possible: {learning.card.name} learns what its own "
+                    f"transform does to the gradient, and {other.card.name} changes the gradient too; leave one out"
+                )
+            assert learning.card.bilevel is not None
+            self.bilevel = learning.card.bilevel(**learning.settings)
+        self.scalars = tuple(
+            f"{place}/{name}"
+            for place, part in enumerate(parts)
+            for name, default in default_settings(part.card).items()
+            if type(default) is float and part.settings[name] is not None
+        )
+
+    @property
+    def every(self) -> int | None:
+        """Steps from one outer step to the next; None if the method takes none."""
+        return None if self.bilevel is None else self.bilevel.every
+
+    def numbers(self) -> dict[str, Any]:
+        """The settings of :attr:`scalars`, by their names."""
+        found = {}
+        for scalar in self.scalars:
+            place, name = scalar.split("/", 1)
+            found[scalar] = self.parts[int(place)].settings[name]
+        return found
+
+    def with_numbers(self, numbers: Mapping[str, Any]) -> Doors:
+        """The same with other values of :attr:`scalars`, such as 0-d tensors."""
+        settings = [dict(part.settings) for part in self.parts]
+        for scalar, value in numbers.items():
+            place, name = scalar.split("/", 1)
+            settings[int(place)][name] = value
+        return Doors([OwnPart(part.card, own) for part, own in zip(self.parts, settings, strict=True)])
+
+    def starts(self) -> list[Start]:
+        """What is done before the first step, in order."""
+        return [part.card.start(**_own(part.card.start, part)) for part in self.parts if part.card.start is not None]
+
+    def reforming(self) -> Reforming | None:
+        """The start that gives the model another form, if one does."""
+        return next((start for start in self.starts() if isinstance(start, Reforming)), None)
+
+    def check(self, model: nn.Module) -> None:
+        """Refuse a ``model`` that the method could not start."""
+        if (reforming := self.reforming()) is not None:
+            reforming.check(model)
+
+    def loss(self, base: Loss) -> Loss:
+        """The loss to train with, where the task's is ``base``."""
+        for part in self.parts:
+            if part.card.loss is not None:
+                base = part.card.loss(**_own(part.card.loss, part))(base)
+        return base
+
+    def transform(self, seed: int) -> GradientTransform | None:
+        """What is done to the gradient."""
+        transforms = [_transform(part, seed) for part in self._filtering]
+        return chain(*transforms) if len(transforms) > 1 else transforms[0] if transforms else None
+
+    def attach(
+        self, model: nn.Module, optimizer: torch.optim.Optimizer, seed: int
+    ) -> tuple[Handle | None, AttachedBilevel | None]:
+        """Attach what is done to the gradient to the optimizer of a run alone, with what takes its outer steps."""
+        if self.bilevel is not None:
+            (part,) = self._filtering
+            attached = self.bilevel.attach(model, optimizer, {**part.settings, "seed": seed})
+            return attached.handle, attached
+        transform = self.transform(seed)
+        return (None if transform is None else attach(optimizer, transform)), None
+
+    def optimizer(self) -> Callable[[Classes], torch.optim.Optimizer] | None:
+        """What makes the optimizer from the parameters by their classes; None for the one of the configuration."""
+        for part in self.parts:
+            if part.card.optimizer is not None:
+                return part.card.optimizer(**_own(part.card.optimizer, part))
+        return None
+
+    def weights(self) -> WeightTransform | None:
+        """What is done to the weights after the optimizer's step."""
+        doors = [(part.card.weights, part) for part in self.parts]
+        return chain_weights([door(**_own(door, part)) for door, part in doors if door is not None])
+
+    def flops(self, shapes: Mapping[str, torch.Size]) -> int:
+        """Of the method's own matrix products in a step, for parameters of these shapes."""
+        cards = ((part.card.flops, part.settings) for part in self.parts)
+        return sum(flops(shapes, settings) for flops, settings in cards if flops is not None)
+
+    def tables(self, state: Any, gradients: Mapping[str, Tensor]) -> Tables:
+        """What the parts' own probes find in the transform's ``state`` and the raw gradients."""
+        found: dict[str, Mapping[str, list[Any]]] = {}
+        for part, own in zip(self._filtering, self._states(state), strict=True):
+            found |= {} if part.card.probe is None else part.card.probe(own, gradients)
+        return found
+
+    def artifacts(self, state: Any) -> Mapping[str, Tensor]:
+        """What the parts keep of what they have learned."""
+        found: dict[str, Tensor] = {}
+        for part, own in zip(self._filtering, self._states(state), strict=True):
+            found |= {} if part.card.keep is None else part.card.keep(own)
+        return found
+
+    def _states(self, state: Any) -> Sequence[Any]:
+        """Of each part with a gradient transform: a chain's state is a tuple, and that of one alone is its own."""
+        return state if len(self._filtering) > 1 else [state] * len(self._filtering)
+
+
+def begin(doors: Doors, model: nn.Module, data: Callable[[], TransferData], seed: int) -> StartResult:
+    """Make all starts on ``model``: plain tensors are copied into it, those of a :class:`Reforming` start are returned.
+
+    ``data`` is called only if there is a start, since somebody's data may take long to read.
+
+    The result has the seconds, FLOPs and tables of all of them.
+
+    Raises:
+        InputError: if two starts give the same tensor, or one gives a tensor that the model does not have.
+    """
+    own = dict(model.named_parameters())
+    seen: set[str] = set()
+    reformed: dict[str, Tensor] = {}
+    seconds, flops, tables = 0.0, 0, {}
+    for start in doors.starts():
+        found = start(model, data(), seed)
+        if twice := sorted(seen & found.tensors.keys()):
+            names = "+".join(part.card.name for part in doors.parts if part.card.start is not None)
+            raise InputError(f"{names} is not possible: two of them start {twice[0]!r}; leave one out")
+        seen |= found.tensors.keys()
+        seconds, flops, tables = seconds + found.seconds, flops + found.flops, {**tables, **found.tables}
+        if isinstance(start, Reforming):
+            reformed |= found.tensors
+            continue
+        with torch.no_grad():
+            for name, tensor in found.tensors.items():
+                if name not in own or own[name].shape != tensor.shape:
+                    shape = tuple(own[name].shape) if name in own else None
+                    raise InputError(
+                        f"a start gives {name!r} of shape {tuple(tensor.shape)}, and the model's has {shape}; "
+                        "name tensors as model.named_parameters() does"
+                    )
+                own[name].copy_(tensor)
+    return StartResult(reformed, seconds, flops, tables)
+
+
+def is_stackable(method: MethodConfig) -> bool:
+    """Whether runs of ``method`` can be members of one program.
+
+    Not those with an optimizer of their own or a model of another form; nor a part that reads the value of a setting or
+    of a tensor, or does what ``torch.vmap`` cannot: that is tried on a small tensor.
+    """
+    doors = doors_of(method)
+    if doors.optimizer() is not None or doors.reforming() is not None:
+        return False
+    numbers = {name: torch.full((2,), float(value), dtype=torch.float64) for name, value in doors.numbers().items()}
+    sample = torch.linspace(-1.0, 1.0, 12).view(2, 3, 2)
+
+    def step(numbers: Mapping[str, Tensor], tensor: Tensor) -> Any:
+        own, grads = doors.with_numbers(numbers), {"weight": tensor}
+        loss = own.loss(lambda outputs, targets: outputs.square().mean())(tensor, tensor)
+        transform, weights = own.transform(seed=0), own.weights()
+        if transform is not None:
+            grads, _ = transform.update(grads, transform.init(grads), grads)
+        if weights is not None:
+            grads, _ = weights.update(grads, weights.init(grads))
+        return loss, grads
+
+    try:
+        torch.vmap(step)(numbers, sample)
+    except Exception:  # whatever it is, it would be in the program too; alone it is shown where it happens
+        return False
+    return True
+
+
+def _transform(part: OwnPart, seed: int) -> GradientTransform:
+    factory = part.card.factory
+    assert factory is not None
+    seeded = {"seed": seed} if "seed" in inspect.signature(factory).parameters else {}
+    return factory(**_own(factory, part), **seeded)
+
+
+def _own(door: Callable[..., Any], part: OwnPart) -> dict[str, Any]:
+    """Those of the part's settings that ``door`` takes."""
+    return {name: part.settings[name] for name in settings_of(door)}
+
+
+def _only_one(parts: Sequence[OwnPart], door: str, reason: str) -> OwnPart | None:
+    """The part that has ``door``, which no second one may have."""
+    having = [part for part in parts if getattr(part.card, door) is not None]
+    if len(having) > 1:
+        names = [part.card.name for part in having]
+        raise InputError(f"{'+'.join(names)} is not possible: {reason}; take {names[0]} or {names[1]}")
+    return having[0] if having else None

@@ -1,0 +1,176 @@
+"""When to evaluate: for a stated share of the training's cost, and where something happens, finely.
+
+Evaluating every part in full at every step of the grid can cost a small model as much as its training. So there are
+two kinds of evaluation: *full* ones, and *looks* at a few fixed rows of the training and of the test part. A look that
+finds the accuracy surely below the target (three standard errors of so few rows) settles that nothing has happened
+yet. A look that finds it nearer, or beyond, settles nothing and asks for a full evaluation. Where the target is a loss,
+whose spread nobody knows beforehand, near means below twice the target, which covers three standard errors of 128 rows
+if the losses' standard deviation is at most 3.8 times their mean.
+
+**The share** pays for what is regular: half of it for full evaluations, as often as it lasts, a quarter for looks at
+the other steps of the grid, and what is left, with an advance of ``sustain`` + 1 evaluations, for those that looks ask
+for.
+
+**Outside the share** is what a run must have to be read at all. F is the cost of a full evaluation, L that of a look:
+
+- *The start.* At each of the first 30 steps of the grid after step 0 there is an evaluation, so that the curve shows
+  how the run memorizes. It is a full one as long as these cost no more than half of the training until then, and
+  else a look: at the usual grid that is at most the cost of 150 steps, and 30 L.
+- *A bound on lateness.* Nothing stays unsettled while the steps taken grow by a tenth: before that a look is owed, and
+  if it settles nothing, a full evaluation. So an event is known to a tenth of its step, or to one step of the grid
+  where that is more, whatever a batch costs. At the usual grid these are at most 36 L for each tenfold of the steps,
+  and 36 F where looks settle nothing; at the start, at most 30 F.
+- *The window.* After an evaluation at the target the next ``sustain`` steps of the grid are evaluated in full, once for
+  every doubling of the steps beyond the start, so that a fluke does not use up what the true event needs: ``sustain``·F
+  for each doubling. Beyond that the window takes what the share or the bound gives. These evaluations are at least ten
+  steps apart, also at the start: a finer grid finds the event more finely, and must not make it easier to stay.
+- *Dips.* If somebody asks whether the run is stable, every step of the grid is evaluated in full from the first
+  evaluation at the target on until that is settled: at the usual grid at most 78 F for each tenfold. A dip may be a
+  single point deep, which a look cannot see.
+
+All of these grow with the logarithm of the steps, and the training with the steps.
+
+Costs are counted in floating-point operations, not in seconds: when to evaluate is then the same on every machine, and
+every time.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from grokkit.train.config import RunConfig
+from grokkit.train.events import Events, evaluation_steps
+
+EARLY_STOPS = 30
+"""Steps of the grid at the start of a run that are evaluated whatever the share says."""
+
+_WINDOW_STRIDE = 10  # steps, the usual grid's
+_START_SHARE = 0.5  # of the training until then: what the full evaluations among these may cost
+
+_NEAR = 2.0  # times the target loss: a look that finds no more may mean that the target is reached
+
+Due = Literal["full", "quick check"] | None
+"""What to do at a step of the grid."""
+
+_Purse = Literal["share", "start", "window", "owed"]
+
+
+@dataclass(frozen=True)
+class EvaluationCost:
+    """Floating-point operations of one full evaluation and of one look; the rows that a look sees."""
+
+    full: int
+    look: int
+    train_rows: int
+    test_rows: int
+
+
+class EvaluationSchedule:
+    """Decides for one run; a function of its configuration and its curves alone."""
+
+    def __init__(self, config: RunConfig, cost: EvaluationCost) -> None:
+        settings = config.evaluation
+        self.grid = evaluation_steps(config.budget, settings.every, settings.growth)
+        self._share, self._cost = settings.share, cost
+        self._target, self._target_loss, self._budget = config.target, config.target_loss, config.budget
+        self._sustain, self._after = config.sustain, config.after
+        spread = 3.0 * math.sqrt(config.target * (1.0 - config.target))
+        self._train_margin = spread / math.sqrt(cost.train_rows)
+        self._test_margin = spread / math.sqrt(cost.test_rows)
+        self._start = self.grid[min(EARLY_STOPS, len(self.grid) - 1)]
+        self._fulls: dict[_Purse, int] = {"share": 0, "start": 0, "window": 0, "owed": 0}
+        self._looks = 0  # that the share had to pay
+        self._settled_at = 0
+        self._purse: _Purse = "owed"  # that pays for what is done at this stop
+
+    def next(self, step: int) -> int:
+        """The next step of the grid after ``step``."""
+        return self.grid[bisect_right(self.grid, step)]
+
+    def due(self, step: int, flops: int, events: Events, *, is_at_target: bool) -> Due:
+        """What to do at this step of the grid.
+
+        Args:
+            step: optimizer steps taken.
+            flops: what the training has cost until here.
+            events: what has happened until the last full evaluation.
+            is_at_target: whether that one was at the target.
+        """
+        is_watched_for_dips = self._after > 0 and events.generalized_first_at is not None and events.stable_at is None
+        if step in (0, self._budget) or is_watched_for_dips:
+            return self._full("owed")
+        if is_at_target:
+            return self._in_window(step, flops)
+        if step <= self._start and (self._fulls["start"] + 1) * self._cost.full <= _START_SHARE * flops:
+            return self._full("start")
+        if self._credit(flops, self._share / 2) >= self._cost.full:
+            return self._full("share")
+        if self._is_owed(step):
+            self._purse = self._owing(step)
+            return "quick check"
+        self._purse = "share"
+        return "quick check" if (self._looks + 1) * self._cost.look <= self._share / 4 * flops else None
+
+    def _in_window(self, step: int, flops: int) -> Due:
+        """The same while the last full evaluation was at the target. A look would settle nothing here: whether the
+        target is kept, only full evaluations say."""
+        if self._credit(flops, self._share / 2) >= self._cost.full:
+            return self._full("share")
+        if step - self._settled_at < _WINDOW_STRIDE:
+            return None
+        if self._is_owed(step):
+            return self._full(self._owing(step))
+        doublings = (step // self._start).bit_length()
+        if self._fulls["window"] < self._sustain * doublings:
+            return self._full("window")
+        return self._full("share") if self._can_advance(flops) else None
+
+    def _full(self, purse: _Purse) -> Due:
+        self._purse = purse
+        return "full"
+
+    def _is_owed(self, step: int) -> bool:
+        """Whether something has to be settled here, because at the next step of the grid it would be too late."""
+        return step <= self._start or 10 * self.next(step) > 11 * self._settled_at
+
+    def _owing(self, step: int) -> _Purse:
+        return "start" if step <= self._start else "owed"
+
+    def quick_checked(self, step: int, flops: int, train: float, test: float, events: Events) -> bool:
+        """Count a look that found these accuracies, or losses if the target is one; returns whether a full evaluation
+        has to follow."""
+        self._looks += self._purse == "share"
+        if not self._may_have_happened(train, test, events):
+            self._settled_at = step
+            return False
+        return self._purse != "share" or self._can_advance(flops)
+
+    def evaluated(self, step: int) -> int:
+        """Count a full evaluation; returns the last step before it for which the state of affairs is known."""
+        settled_at, self._settled_at = self._settled_at, step
+        self._fulls[self._purse] += 1
+        return settled_at
+
+    def _can_advance(self, flops: int) -> bool:
+        return self._credit(flops, self._share) + (self._sustain + 1) * self._cost.full >= self._cost.full
+
+    def _credit(self, flops: int, share: float) -> float:
+        return share * flops - self._fulls["share"] * self._cost.full - self._looks * self._cost.look
+
+    def _may_have_happened(self, train: float, test: float, events: Events) -> bool:
+        is_memorized = events.memorized_at is not None
+        if self._target_loss is not None:
+            near = _NEAR * self._target_loss
+            return test <= near or (not is_memorized and train <= near)
+        is_train_near = train >= self._target - self._train_margin
+        return test >= self._target - self._test_margin or (not is_memorized and is_train_near)
+
+    def state(self) -> list[Any]:
+        """What :meth:`restore` needs, between two stops."""
+        return [self._fulls, self._looks, self._settled_at]
+
+    def restore(self, state: Any) -> None:
+        self._fulls, self._looks, self._settled_at = state

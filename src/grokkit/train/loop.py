@@ -1,0 +1,277 @@
+"""The loop: train runs, evaluate and probe them on their grid, save them, know what they cost.
+
+There is one loop, and an engine takes the steps: :class:`grokkit.train.alone.Alone` those of one run on any device, and
+:class:`grokkit.train.together.Together` those of a group in one program. A member of a group has its own split,
+batches, initial weights and stopping rule, and equals its run alone, but for rounding. All share the grid of steps at
+which to stop: there those that ask for it are evaluated, all at once, and those that are finished are handed back.
+
+Training and evaluation are timed apart, in wall-clock seconds of this process, an evaluation's in equal parts to the
+members evaluated. A run is determined by its configuration: same configuration, same threads, same curves, also when it
+was interrupted and resumed.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from grokkit.errors import InputError
+from grokkit.models.matmul import Precision, precision
+from grokkit.probe.tensors import probe_tensors
+from grokkit.registry import parts
+from grokkit.train.alone import Alone
+from grokkit.train.checkpoint import load_checkpoint, part, save_checkpoint
+from grokkit.train.config import RunConfig
+from grokkit.train.costs import Costs
+from grokkit.train.doors import doors_of
+from grokkit.train.engine import Engine, Member, Snapshot, begin_peak, charge, peak
+from grokkit.train.groups import can_share, group_key
+from grokkit.train.history import Evaluation, RunInProgress, Score
+from grokkit.train.measured import measured
+from grokkit.train.problem import build_batches, build_problem
+from grokkit.train.record import Run
+from grokkit.train.setup import build_model
+from grokkit.train.together import Together
+
+Report = Callable[[dict[str, Any]], None]
+
+_SAVING_SHARE = 0.05  # of the time, at most, goes into checkpoints: a large group's are gigabytes
+
+
+def train(
+    config: RunConfig,
+    *,
+    device: str = "cpu",
+    report: Report | None = None,
+    checkpoint: Path | None = None,
+    checkpoint_seconds: float = 30.0,
+) -> Run:
+    """Train one run to sustained generalization, its budget, or divergence.
+
+    Args:
+        config: everything that determines the run.
+        device: ``cpu``, or another of PyTorch's devices.
+        report: called wherever an evaluation might be, with ``run_id``, ``step``, ``budget`` and the last known
+            ``train_loss``, ``train_accuracy``, ``test_loss`` and ``test_accuracy``.
+        checkpoint: file to resume from, if it is of this run, and to save to every ``checkpoint_seconds``, or more
+            rarely where saving takes long.
+
+    Returns:
+        the finished run.
+    """
+    loop = _Loop([config], Alone, device)
+    return loop.run(report, None, checkpoint, checkpoint_seconds)[0]
+
+
+def train_group(
+    configs: Sequence[RunConfig],
+    *,
+    device: str,
+    report: Report | None = None,
+    keep: Callable[[Run], None] | None = None,
+    checkpoint: Path | None = None,
+    checkpoint_seconds: float = 30.0,
+) -> list[Run]:
+    """Train each of ``configs``, all in one program, or alone if it is a single one that cannot share a program.
+
+    Args:
+        configs: what :func:`grokkit.train.groups.plan_groups` puts into one group.
+        device, report, checkpoint, checkpoint_seconds: as for :func:`train`; the checkpoint may be of more members.
+            ``report`` is called for every unfinished member.
+        keep: called with each run as soon as it is finished.
+
+    Returns:
+        the finished runs, in the order of ``configs``.
+
+    Raises:
+        InputError: if ``configs`` differ in more than a group's members may.
+    """
+    stackable = all(can_share(config) for config in configs)
+    if len({group_key(config) for config in configs}) != 1 or (len(configs) > 1 and not stackable):
+        raise InputError("these runs cannot share a program; group them with grokkit.train.groups.plan_groups")
+    loop = _Loop(configs, Together if stackable else Alone, device)
+    return loop.run(report, keep, checkpoint, checkpoint_seconds)
+
+
+def begin_alone(config: RunConfig, device: str = "cpu") -> Alone:
+    """A run before its first step, to take steps without evaluations: ``train_to(stop)``, ``take_step(rows)``."""
+    engine = Alone(_members([config], device, Alone.PLAN), torch.device(device))
+    engine.begin()
+    return engine
+
+
+def begin_together(configs: Sequence[RunConfig], device: str = "cpu") -> Together:
+    """A group of runs before their first step; as :func:`begin_alone`. Call ``release()`` in the end."""
+    engine = Together(_members(configs, device, Together.PLAN), torch.device(device))
+    engine.begin()
+    return engine
+
+
+class _Loop:
+    """The members, and the engine that those not finished are in."""
+
+    def __init__(self, configs: Sequence[RunConfig], kind: type[Alone | Together], device: str) -> None:
+        self._kind, self._device = kind, torch.device(device)
+        begin_peak(self._device)
+        self._members = _members(configs, device, kind.PLAN)
+        self._precision: Precision = configs[0].precision
+        self._probes = [part.value for part in parts("probes").values()]
+
+    def run(
+        self,
+        report: Report | None,
+        keep: Callable[[Run], None] | None,
+        checkpoint: Path | None,
+        checkpoint_seconds: float,
+    ) -> list[Run]:
+        with precision(self._precision), _current(self._device):
+            engine = self._begin(checkpoint)
+            try:
+                if engine is not None:
+                    self._train(engine, report, keep, checkpoint, checkpoint_seconds)
+            finally:
+                if engine is not None:
+                    engine.release()
+        return [self._run(member) for member in self._members]
+
+    def _begin(self, checkpoint: Path | None) -> Engine | None:
+        """The engine, at the beginning or where it was saved; None if all members are finished."""
+        found = None if checkpoint is None else load_checkpoint(checkpoint, [m.config.hash() for m in self._members])
+        if found is not None:
+            for member in self._members:
+                member.progress.restore(found.progress[member.config.hash()])
+        unfinished = [member for member in self._members if not member.progress.done()]
+        if not unfinished:
+            return None
+        engine = self._kind(unfinished, self._device)
+        if found is None:
+            engine.begin()
+            return engine
+        places = [found.members.index(member.config.hash()) for member in unfinished]
+        for member, place in zip(unfinished, places, strict=True):
+            member.batches.restore(part(found.tensors, f"batches/{place}/"))
+        engine.restore(Snapshot(part(found.tensors, "engine/"), found.others), places)
+        return engine
+
+    def _train(
+        self,
+        engine: Engine,
+        report: Report | None,
+        keep: Callable[[Run], None] | None,
+        checkpoint: Path | None,
+        checkpoint_seconds: float,
+    ) -> None:
+        pause, saved_at = checkpoint_seconds, time.monotonic()
+        while members := [member for member in engine.members if not member.progress.done()]:
+            engine.train_to(members[0].progress.next_stop())
+            self._consider_evaluating(engine)
+            for member in members:
+                if report is not None:
+                    report({"run_id": member.config.run_id(), **member.progress.progress()})
+                if member.progress.done():
+                    self._finish(engine, member)
+                    if keep is not None:
+                        keep(self._run(member))
+            engine.retire()
+            going_on = any(not member.progress.done() for member in engine.members)
+            if checkpoint is not None and going_on and time.monotonic() - saved_at > pause:
+                start = time.monotonic()
+                self._save(engine, checkpoint)
+                saved_at = time.monotonic()
+                pause = max(checkpoint_seconds, (saved_at - start) / _SAVING_SHARE)
+
+    @torch.no_grad()
+    def _consider_evaluating(self, engine: Engine) -> None:
+        """Of every member: evaluate in full, or check quickly and then perhaps evaluate, or neither."""
+        unfinished = [place for place, member in enumerate(engine.members) if not member.progress.done()]
+        due = {place: engine.members[place].progress.due() for place in unfinished}
+        full = [place for place, what in due.items() if what == "full"]
+        quick = [place for place, what in due.items() if what == "quick check"]
+        if quick:
+            full += self._check_quickly(engine, quick)
+        if full:
+            self._evaluate(engine, sorted(full))
+
+    def _check_quickly(self, engine: Engine, places: list[int]) -> list[int]:
+        """Look at a few rows of these members; returns those that have to be evaluated."""
+        start, members = time.perf_counter(), [engine.members[place] for place in places]
+        train, test = engine.score(places, "quick train"), engine.score(places, "quick test")
+        charge(members, "eval_seconds", start)
+        found = zip(places, members, train, test, strict=True)
+        return [place for place, member, *scores in found if member.progress.quick_checked(*scores)]
+
+    def _evaluate(self, engine: Engine, places: list[int]) -> None:
+        start, members = time.perf_counter(), [engine.members[place] for place in places]
+        train, test = engine.score(places, "train"), engine.score(places, "test")
+        validation: list[Score] | list[tuple[None, None]] = [(None, None)] * len(places)
+        if len(members[0].problem.split.validation):
+            validation = engine.score(places, "validation")
+        tensors, views = probe_tensors(*engine.stacked(places)), engine.views(places)
+        found: list[Evaluation] = []
+        for index, (place, member, view) in enumerate(zip(places, members, views, strict=True)):
+            tables: dict[str, Mapping[str, list[Any]]] = {"tensors": tensors[index].tensors}
+            for probe in self._probes:
+                view.memory = member.progress.probe_memory.setdefault(probe.name, {})
+                tables |= probe.probe(view)
+            if view.gradients:
+                tables |= doors_of(member.config.method).tables(engine.state_of(place), view.gradients)
+            found.append(Evaluation(train[index], validation[index], test[index], tensors[index].model, tables))
+        charge(members, "eval_seconds", start)
+        for member, evaluation in zip(members, found, strict=True):
+            member.progress.evaluated(evaluation)
+
+    @torch.no_grad()
+    def _finish(self, engine: Engine, member: Member) -> None:
+        """Keep what the method has learned, and examples of the test part by the model as it is in the end."""
+        place, progress, problem = engine.members.index(member), member.progress, member.problem
+        progress.keep(doors_of(member.config.method).artifacts(engine.state_of(place)))
+        if progress.diverged_at is None:
+            start = time.perf_counter()
+            progress.add(problem.task.examples(problem.split.test, partial(engine.outputs, place)))
+            charge([member], "eval_seconds", start)
+
+    def _save(self, engine: Engine, path: Path) -> None:
+        tensors, others = engine.snapshot()
+        tensors = {f"engine/{name}": tensor for name, tensor in tensors.items()}
+        for place, member in enumerate(engine.members):
+            tensors |= {f"batches/{place}/{name}": tensor for name, tensor in member.batches.state().items()}
+        save_checkpoint(
+            path,
+            tensors=tensors,
+            others=others,
+            members=[member.config.hash() for member in engine.members],
+            progress={member.config.hash(): member.progress.state() for member in self._members},
+        )
+
+    def _run(self, member: Member) -> Run:
+        return member.progress.run(peak(self._device))
+
+
+def _members(configs: Sequence[RunConfig], device: str, plan: str) -> list[Member]:
+    members = []
+    for config in configs:
+        problem = build_problem(config)
+        model = build_model(config.initial_model(), problem.task, config.seed)
+        about = {
+            "parameters": sum(p.numel() for p in model.parameters()),
+            "plan": plan,
+            "members": len(configs),
+            "device": device,
+        }
+        if plan == Together.PLAN:
+            about["matmul"] = "torch"  # no other kernel is used inside torch.func
+        counted = model if hasattr(model, "step_flops") else measured(model, problem.task, problem.inner)
+        about |= problem.task.notes()
+        progress = RunInProgress(config, problem, counted.forward_flops, Costs(config.method, counted), about=about)
+        members.append(Member(config, problem, model, build_batches(config, problem), progress))
+    return members
+
+
+def _current(device: torch.device) -> AbstractContextManager[object]:
+    return torch.cuda.device(device) if device.type == "cuda" else nullcontext()

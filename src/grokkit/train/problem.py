@@ -1,0 +1,114 @@
+"""A task with its split, and which rows of it serve for what."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from grokkit.errors import InputError
+from grokkit.methods import Examples, TransferData
+from grokkit.rng import stream
+from grokkit.tasks import Split, Task, split
+from grokkit.train.batches import Batches
+from grokkit.train.config import MethodConfig, RunConfig
+from grokkit.train.doors import doors_of
+from grokkit.train.setup import build_task
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A task with its split, and which rows of it serve for what.
+
+    Attributes:
+        inner: the training rows that batches are drawn from, and
+        outer: those that the method's ``held_out`` sets apart; NeuralGrok learns from them.
+        train_sample: those on which training accuracy is measured, inner and outer alike.
+        train_look, test_look: those that a look sees.
+    """
+
+    task: Task
+    split: Split
+    inner: Tensor
+    outer: Tensor
+    train_sample: Tensor
+    train_look: Tensor
+    test_look: Tensor
+
+
+def build_problem(config: RunConfig) -> Problem:
+    """Task and split; they depend on the seed and the task's settings only, never on model or method.
+
+    Only which training rows are set apart from the batches is the method's to say.
+
+    Raises:
+        InputError: for a task that does not exist, a split that is not possible, a target in accuracies where there
+            are none, or rows set apart as in :func:`set_apart`.
+    """
+    task = build_task(config.task, config.seed)
+    if config.target_loss is None and not task.has_accuracy:
+        raise InputError(
+            f"{task.name} has numbers as targets, and so no accuracy; set a loss that counts as generalized, e.g. "
+            f"target_loss={config.task.card.target_loss or 0.05}"
+        )
+    parts = task.parts or split(
+        task,
+        train_fraction=config.task.train_fraction,
+        validation_fraction=config.task.validation_fraction,
+        seed=config.seed,
+        train_size=config.task.train_size,
+    )
+    task = task.fitted(parts.train)
+    settings = config.evaluation
+    train = parts.train[torch.randperm(len(parts.train), generator=stream(config.seed, "train sample"))]
+    test = parts.test[torch.randperm(len(parts.test), generator=stream(config.seed, "test look"))]
+    look = settings.look_rows
+    inner, outer = set_apart(config.method, parts.train, config.seed)
+    return Problem(task, parts, inner, outer, train[: settings.train_rows], train[:look], test[:look])
+
+
+def set_apart(method: MethodConfig, train: Tensor, seed: int) -> tuple[Tensor, Tensor]:
+    """The training rows that batches are drawn from, and those that the method's ``held_out`` keeps from them.
+
+    Which these are depends on seed and share alone, so that a method and its control see the same rows. A method that
+    learns from outer data (NeuralGrok) has them for that; to any other they are lost.
+
+    Raises:
+        InputError: if the share leaves no row for the batches, or is 0 for a method that learns from those rows.
+    """
+    if not method.held_out:
+        doors = doors_of(method)
+        if doors.bilevel is not None:
+            learning = next(part.card for part in doors.parts if part.card.bilevel is not None)
+            raise InputError(
+                f"{learning.name}: held_out=0 is not possible: it learns from the rows set apart; "
+                f"the default is {learning.held_out}"
+            )
+        return train, train[:0]
+    count = max(1, round(method.held_out * len(train)))
+    if count >= len(train):
+        raise InputError(
+            f"{method.label} sets {count} of the training rows apart (held_out={method.held_out}), and there are "
+            f"{len(train)}; take a smaller held_out, or a larger training fraction"
+        )
+    order = torch.randperm(len(train), generator=stream(seed, "outer"))
+    return train[order[count:].sort().values], train[order[:count].sort().values]
+
+
+def transfer_data(problem: Problem) -> TransferData:
+    """What a method may learn from before the first step: training and validation rows, never a test row."""
+    task, parts = problem.task, problem.split
+    return TransferData(
+        train=Examples(*task.batch(problem.inner)),
+        validation=Examples(*task.batch(parts.validation)),
+        inputs=task.inputs,
+        vocabulary=task.vocabulary,
+        outputs=task.classes,
+        loss=task.loss,
+        correct=task.correct,
+    )
+
+
+def build_batches(config: RunConfig, problem: Problem) -> Batches:
+    return Batches(problem.inner, config.batch_size, stream(config.seed, "batches"), config.remainder)

@@ -1,0 +1,261 @@
+"""Weak models: their names, what they see, and the rule by which a ladder of them stops."""
+
+import pytest
+import torch
+
+from grokkit import InputError, groktransfer
+from grokkit.methods.contract import Examples, TransferData
+from grokkit.methods.groktransfer import search
+from grokkit.methods.groktransfer.search import LADDER, Rule, climb, rungs
+from grokkit.methods.groktransfer.source import check_source, find_embedding, given_embedding
+from grokkit.methods.groktransfer.weak import Trial, fill_unseen, parse_weak, varying_places
+from grokkit.models import FNN
+from grokkit.tasks import modular_task
+from grokkit.train.config import RunConfig
+from grokkit.train.problem import build_problem, transfer_data
+from grokkit.train.resolve import method_config, model_config, task_config
+
+
+def lesson(p=11, layout="operands", train=60, validation=30):
+    task = modular_task(f"add:{p}", layout=layout)
+    order = torch.randperm(len(task.targets_N), generator=torch.Generator().manual_seed(0))
+    parts = [order[:train], order[train : train + validation]]
+    rows = [Examples(task.inputs_NT[part], task.targets_N[part]) for part in parts]
+    return TransferData(train=rows[0], validation=rows[1], vocabulary=task.vocabulary, outputs=task.classes)
+
+
+NAMES = [
+    "fnn(dim=4,width=16)",
+    "fnn(depth=3,dim=4,width=16)",
+    "decoder(depth=2,heads=2,width=32)",
+    "mlp(width=16)",
+    "mlp(depth=3,width=16)",
+    "bag(dim=9)",
+    "lstm(depth=2,dim=8,width=32)",
+]
+
+
+@pytest.mark.parametrize("name", [*LADDER, *NAMES])
+def test_a_weak_model_s_name_gives_the_model_back(name):
+    assert str(parse_weak(name)) == name
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("fnn(dim=0)", "^fnn: dim=0 is not possible: a whole number >= 1"),
+        ("fnn(dim=4,heads=2,width=8)", "^unknown setting of fnn 'heads'"),
+        ("decoder(width=30)", "width=30 is not divisible by heads=4"),
+        ("gru(dim=4)", r"^weak=gru\(dim=4\) is not possible: unknown model 'gru'.*write e.g. fnn\(dim=8,width=32\)"),
+        ("bag(dim=4,width=8)", "^unknown setting of bag 'width'"),
+        ("random", r"^weak=random needs its dim; write random\(dim=8\)"),
+        ("fullrank(width=1.5)", "^weak=fullrank: width=1.5 is not possible: a whole number"),
+        ("fnn-d8-w32", r"^weak=fnn-d8-w32 is written fnn\(dim=8,width=32\) now$"),
+        ("fnn-l3-d4-w16", r"is written fnn\(depth=3,dim=4,width=16\) now$"),
+        ("decoder-d32-l1-h4", r"is written decoder\(width=32,depth=1,heads=4\) now$"),
+        ("random-d8", r"is written random\(dim=8\) now$"),
+        ("fullrank-w32", r"is written fullrank\(width=32\) now$"),
+        ("nowhere.npz", "no file nowhere.npz"),
+    ],
+)
+def test_another_name_is_refused(name, message):
+    with pytest.raises(InputError, match=message):
+        check_source(name)
+
+
+class Scripted:
+    """A trial whose accuracies are given: (training, validation), one pair a look; the last stays."""
+
+    script: dict
+
+    def __init__(self, weak, lesson, *, lr, wd, seed):
+        self.weak, self.seed, self.steps, self.seconds, self.flops, self.is_finite = weak, seed, 0, 0.0, 0, True
+        self._curve = self.script[(str(weak), seed)]
+
+    def advance(self, steps):
+        self.steps += steps
+        self.seconds += steps
+        self.flops += 2 * steps
+        look = min(self.steps // 10, len(self._curve)) - 1
+        self.train_accuracy, self.validation_accuracy = self._curve[look]
+        self.is_finite = self.train_accuracy == self.train_accuracy
+
+    def embedding(self):
+        return torch.full((2, 1), float(self.seed + 1))
+
+
+@pytest.fixture
+def scripted(monkeypatch):
+    def use(script):
+        monkeypatch.setattr(search, "Trial", type("Scripted", (Scripted,), {"script": script}))
+
+    return use
+
+
+SMALL, LARGE = map(parse_weak, ("fnn(dim=2,width=2)", "fnn(dim=4,width=4)"))
+FLAT = [(0.1, 0.05)]
+RISING = [(0.1 * look, 0.08 * look) for look in range(1, 11)]
+
+
+def told(stage):
+    return [(a.weak, a.seed, a.steps, a.chosen) for a in stage.attempts]
+
+
+def test_the_first_to_reach_the_accuracy_is_taken_and_nothing_after_it_tried(scripted):
+    scripted({("fnn(dim=2,width=2)", 0): FLAT, ("fnn(dim=2,width=2)", 1): RISING})
+    stage = climb(lesson(), (SMALL, LARGE), Rule(stop=0.5, patience=1000))
+    assert told(stage) == [("fnn(dim=2,width=2)", 0, 70, False), ("fnn(dim=2,width=2)", 1, 70, True)]
+    assert stage.reached
+    assert (stage.embedding == 2).all()
+    assert (stage.seconds, stage.flops) == (140, 280)
+
+
+def test_what_makes_no_progress_is_given_up_and_the_next_rung_begins(scripted):
+    stuck = [(0.5, 0.3)] * 2
+    scripted(
+        {
+            ("fnn(dim=2,width=2)", 0): FLAT,
+            ("fnn(dim=2,width=2)", 1): stuck,
+            ("fnn(dim=4,width=4)", 0): RISING,
+            ("fnn(dim=4,width=4)", 1): [(torch.nan, 0.0)],
+        }
+    )
+    stage = climb(lesson(), (SMALL, LARGE), Rule(stop=0.5, patience=50))
+    assert told(stage) == [
+        ("fnn(dim=2,width=2)", 0, 60, False),  # its first look was its best: 10, and 50 more
+        ("fnn(dim=2,width=2)", 1, 60, False),
+        ("fnn(dim=4,width=4)", 0, 70, True),
+        ("fnn(dim=4,width=4)", 1, 10, False),  # not finite: out at once
+    ]
+    assert (stage.seconds, stage.flops) == (200, 400), "every attempt is charged"
+
+
+def test_training_accuracy_alone_is_progress_and_the_budget_ends_it(scripted):
+    memorizing = [(0.03 * look, 0.0) for look in range(1, 33)]
+    scripted({("fnn(dim=2,width=2)", 0): memorizing, ("fnn(dim=2,width=2)", 1): FLAT})
+    stage = climb(lesson(), (SMALL,), Rule(stop=0.5, patience=50, steps=205))
+    assert told(stage) == [("fnn(dim=2,width=2)", 0, 205, False), ("fnn(dim=2,width=2)", 1, 60, True)]
+
+
+def test_if_none_gets_there_the_best_is_taken_and_said_to_be_short(scripted):
+    scripted({("fnn(dim=2,width=2)", 0): [(0.9, 0.2)], ("fnn(dim=2,width=2)", 1): [(0.4, 0.3)]})
+    stage = climb(lesson(), (SMALL,), Rule(stop=0.5, patience=20))
+    assert not stage.reached
+    assert [a.chosen for a in stage.attempts] == [False, True]
+
+
+def test_without_validation_rows_or_a_finite_model_there_is_a_clear_error(scripted):
+    with pytest.raises(InputError, match="validation rows, and there are none.*--validation-fraction"):
+        climb(lesson(validation=0), (SMALL,), Rule())
+    scripted({("fnn(dim=2,width=2)", seed): [(torch.nan, 0.0)] for seed in (0, 1)})
+    with pytest.raises(InputError, match=r"finite at learning rate 0\.03; lower it"):
+        climb(lesson(), (SMALL,), Rule())
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"stop": 0.0}, r"stop=0\.0 .*\(0, 1\].*default is 0\.7"),
+        ({"steps": 1.5}, "steps=1.5"),
+        ({"seeds": True}, "seeds=True"),
+        ({"patience": 0}, "patience=0"),
+        ({"lr": float("inf")}, "lr=inf"),
+        ({"wd": -1.0}, "wd=-1"),
+    ],
+)
+def test_an_impossible_rule_is_refused(settings, message):
+    with pytest.raises(InputError, match=message):
+        Rule(**settings)
+
+
+def test_a_trial_learns_and_counts_what_it_costs():
+    own = lesson(p=5, train=20, validation=5)
+    trial = Trial(parse_weak("fnn(dim=8,width=32)"), own, lr=0.03, wd=0.0, seed=0)
+    for _ in range(20):
+        trial.advance(10)
+    assert trial.train_accuracy == 1.0
+    model = FNN(vocabulary=5, tokens=2, classes=5, depth=2, dim=8, width=32)
+    assert trial.flops == 200 * model.step_flops(20, 2) + 20 * model.forward_flops(5, 2)
+    assert trial.seconds > 0
+    again = Trial(parse_weak("fnn(dim=8,width=32)"), own, lr=0.03, wd=0.0, seed=0)
+    again.advance(200)
+    assert torch.equal(again.embedding(), trial.embedding())
+
+
+def test_tokens_that_never_vary_are_not_seen_and_get_rows_of_the_same_size():
+    own = lesson(p=11, layout="infix", train=90)
+    assert varying_places(own.train.inputs).tolist() == [0, 2]
+    trial = Trial(parse_weak("fnn(dim=4,width=8)"), own, lr=0.03, wd=0.5, seed=0)
+    trial.advance(20)
+    found = trial.embedding()
+    assert found.shape == (13, 4)
+    known = torch.ones(9, 64)
+    full = fill_unseen(known, 1000, torch.arange(9), seed=0)
+    assert torch.equal(full[:9], known)
+    assert float(full[9:].square().mean()) == pytest.approx(1.0, rel=0.05)
+
+
+def test_one_row_has_no_place_that_varies():
+    assert varying_places(torch.tensor([[3, 4]])).tolist() == [0, 1]
+
+
+def test_given_embeddings_have_rows_of_length_one_that_tell_numbers_apart():
+    for kind, width in (("onehot", 97), ("binary", 7), ("fourier", 14)):
+        rows = given_embedding(kind, 97)
+        assert rows.shape == (97, width)
+        torch.testing.assert_close(rows.norm(dim=1), torch.ones(97))
+        assert len(rows.round(decimals=5).unique(dim=0)) == 97
+    # Σ_f cos(2πf(a−b)/P) / 7: the inner product depends on the difference alone
+    gram = given_embedding("fourier", 97) @ given_embedding("fourier", 97).T
+    torch.testing.assert_close(gram[3, 10], gram[50, 57])
+
+
+def test_random_and_given_cost_nothing():
+    for weak, shape in (("random(dim=3)", (13, 3)), ("onehot", (13, 11)), ("binary", (13, 4))):
+        stage = find_embedding(weak, lesson(layout="infix", train=90), width=8, rule=Rule(), seed=0)
+        assert stage.embedding.shape == shape
+        assert (stage.attempts, stage.seconds, stage.flops) == ((), 0, 0)
+
+
+def test_auto_is_the_ladder():
+    assert tuple(map(str, rungs("auto"))) == LADDER
+    assert rungs("fnn(dim=4,width=16)") == (parse_weak("fnn(dim=4,width=16)"),)
+
+
+def test_the_lab_shows_training_and_validation_rows_and_no_others():
+    config = RunConfig(
+        task=task_config("add:11(layout=operands)"),
+        model=model_config("fnn(dim=4,width=4)"),
+        method=method_config("groktransfer"),
+        seed=0,
+        budget=1,
+        batch_size=None,
+    )
+    problem = build_problem(config)
+    own = transfer_data(problem)
+    test_rows = {tuple(row) for row in problem.task.inputs_NT[problem.split.test].tolist()}
+    for part, rows in ((own.train, problem.split.train), (own.validation, problem.split.validation)):
+        assert torch.equal(part.inputs, problem.task.inputs_NT[rows])
+        assert torch.equal(part.targets, problem.task.targets_N[rows])
+        assert not test_rows & {tuple(row) for row in part.inputs.tolist()}
+
+
+def test_in_one_call_on_a_model_of_ones_own():
+    own = lesson(p=5, train=15, validation=10)
+    target = torch.nn.Sequential(torch.nn.Embedding(5, 16), torch.nn.Flatten(), torch.nn.Linear(32, 5))
+    stage = groktransfer(target, tuple(own.train), tuple(own.validation), "fnn(dim=4,width=8)", rule=Rule(steps=20))
+    assert torch.equal(next(target[0].parameters()), stage.embedding)
+    assert sum(a.chosen for a in stage.attempts) == 1
+    given = torch.nn.Sequential(torch.nn.Embedding(5, 16), torch.nn.Flatten(), torch.nn.Linear(32, 5))
+    free = groktransfer(given, tuple(own.train), tuple(own.validation), stage.embedding)
+    assert free.attempts == ()
+    assert torch.equal(next(given[0].parameters()), stage.embedding)
+    with pytest.raises(InputError, match=r"train inputs have shape \(15,\)"):
+        groktransfer(given, (own.train.targets, own.train.targets), tuple(own.validation))
+
+
+def test_a_merge_at_k_may_be_written_with_an_at():
+    assert method_config("groktransfer-merge@30").parts[0].settings["merge"] == 30
+    assert method_config("groktransfer-merge").parts[0].settings["merge"] == 100
+    with pytest.raises(InputError, match="merge='soon'"):
+        method_config("groktransfer-merge@soon")
