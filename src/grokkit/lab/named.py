@@ -97,8 +97,9 @@ def _sources(value: Any, seen: set[int]) -> Iterator[str]:
     elif is_dataclass(value):
         yield type(value).__qualname__
         for field in fields(value):
-            if field.name != "data" or callable(value.data):  # data have a digest of their own
-                yield from _sources(getattr(value, field.name), seen)
+            found = getattr(value, field.name)
+            if field.name != "data" or callable(found):  # data have a digest of their own
+                yield from _sources(found, seen)
     elif isinstance(value, tuple | list):
         for entry in value:
             yield from _sources(entry, seen)

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from grokkit.attach import Handle
 from grokkit.errors import NonFiniteError
@@ -23,6 +23,7 @@ from grokkit.methods.groktransfer.factorized import embedding_of
 from grokkit.models.classes import classes_of
 from grokkit.probe.contract import View
 from grokkit.probe.ntk import KERNEL_ROWS, pseudo_ntk
+from grokkit.randomness import GlobalState, global_state, seed_globals, seeded_aside, set_global_state
 from grokkit.state import leaves
 from grokkit.train.checkpoint import part
 from grokkit.train.doors import begin, doors_of
@@ -30,14 +31,6 @@ from grokkit.train.engine import Member, Rows, Snapshot, Stacked
 from grokkit.train.history import Score
 from grokkit.train.optimizers import build_optimizer, warmup
 from grokkit.train.problem import transfer_data
-from grokkit.train.randomness import (
-    GlobalState,
-    buffers_aside,
-    global_state,
-    seed_globals,
-    seeded_aside,
-    set_global_state,
-)
 from grokkit.transform import in_place
 from grokkit.weight_transform import change_in_place
 
@@ -157,7 +150,7 @@ class Alone:
             return self._loss(self._task.forward(self.model, inputs), targets)
 
         # Running statistics are of the batches that the model trains on.
-        with buffers_aside(self.model):
+        with _buffers_aside(self.model):
             loss = self._bilevel.outer_step(outer_loss=outer_loss)
         if loss is not None:
             self._progress.took_outer_step()
@@ -259,6 +252,19 @@ class Alone:
 
     def release(self) -> None:
         set_global_state(self._callers_generators)
+
+
+@contextmanager
+def _buffers_aside(model: nn.Module) -> Iterator[None]:
+    """Let passes of ``model`` change copies of its buffers, such as running means, in place of the buffers."""
+    kept = [(module, name, buffer) for module in model.modules() for name, buffer in module._buffers.items()]
+    for module, name, buffer in kept:
+        module._buffers[name] = None if buffer is None else buffer.clone()
+    try:
+        yield
+    finally:
+        for module, name, buffer in kept:
+            module._buffers[name] = buffer
 
 
 def _as_one_member(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from grokkit.randomness import seeded_aside
 from grokkit.tasks.task import Task
 
 _ROWS = 32  # enough for what costs the same whatever the rows are to matter little, and few enough to be cheap
@@ -43,7 +44,7 @@ def measured(model: nn.Module, task: Task, rows: Tensor) -> Measured:
     """Count a step on the first of ``rows``, on a copy of ``model``; global generators are left as they were."""
     few, copy = rows[:_ROWS], deepcopy(model).train()
     forward, step = FlopCounterMode(display=False), FlopCounterMode(display=False)
-    with torch.random.fork_rng(devices=[]), torch.enable_grad():
+    with seeded_aside(0, "cost"), torch.enable_grad():
         inputs, targets = task.batch(few)
         with step:
             with forward:

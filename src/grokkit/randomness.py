@@ -1,4 +1,4 @@
-"""What a run has beside its weights: the global random generators of PyTorch, NumPy and Python; a network's buffers.
+"""The global random generators of a process: PyTorch's, NumPy's and Python's.
 
 Nothing of ours draws from them (see :mod:`grokkit.rng`), but somebody's network, data or method may: dropout does. So a
 run seeds them, its checkpoints hold them, and whoever trains in their own process has their state back afterwards. An
@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from grokkit.rng import stream
 
@@ -56,19 +56,6 @@ def set_global_state(state: GlobalState) -> None:
     random.setstate((version, tuple(tensors["python"].tolist()), gauss))
     if "cuda" in tensors and torch.cuda.is_available():
         torch.cuda.set_rng_state(tensors["cuda"].cpu())
-
-
-@contextmanager
-def buffers_aside(model: nn.Module) -> Iterator[None]:
-    """Let passes of ``model`` change copies of its buffers, such as running means, in place of the buffers."""
-    kept = [(module, name, buffer) for module in model.modules() for name, buffer in module._buffers.items()]
-    for module, name, buffer in kept:
-        module._buffers[name] = None if buffer is None else buffer.clone()
-    try:
-        yield
-    finally:
-        for module, name, buffer in kept:
-            module._buffers[name] = buffer
 
 
 @contextmanager
