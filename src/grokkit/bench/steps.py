@@ -36,6 +36,7 @@ class OurStep:
     def __init__(self, config: RunConfig, batches: Iterable[Tensor]) -> None:
         self.engine = begin_alone(config)
         self.model, self.optimizer = self.engine.model, self.engine.optimizer
+        self.task = self.engine.members[0].problem.task
         self._precision: Precision = config.precision
         self._batches = cycle(batches)
 

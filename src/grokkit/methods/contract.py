@@ -200,7 +200,8 @@ class MethodCard:
         bilevel: how the method learns from outer data; the initializer's arguments with a default are settings, too.
         flops: floating-point operations in the matrix products that the method, or an optimizer of its own, adds to a
             step: from the shapes of the parameters by name, in the form in which they are trained, and the method's
-            settings. None if it works entry by entry, which counts as no product, as an optimizer's moments do.
+            settings. A card with the ``optimizer`` door gets the shapes by class, and by name within each. None if it
+            works entry by entry, which counts as no product, as an optimizer's moments do.
         held_out: the default of the setting of that name: the share of the training rows that no batch has.
         presets: settings whose default is another than the doors' own.
         recipes: by the name of a task, without its sizes (``mnist``): the settings that are the defaults there.
@@ -244,7 +245,7 @@ class MethodCard:
     optimizer: Callable[..., Callable[[Classes], torch.optim.Optimizer]] | None = None
     weights: Callable[..., WeightTransform] | None = None
     bilevel: type[Bilevel] | None = None
-    flops: Callable[[Mapping[str, torch.Size], Mapping[str, Any]], int] | None = None
+    flops: Callable[[Mapping[str, Any], Mapping[str, Any]], int] | None = None
     held_out: float = 0.0
     presets: Mapping[str, Any] = field(default_factory=dict)
     recipes: Mapping[str, Recipe] = field(default_factory=dict)

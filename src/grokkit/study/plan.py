@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -152,9 +153,17 @@ def _methods(texts: Sequence[str], task: str, usual: Mapping[str, Any]) -> list[
 def _detail(config: MethodConfig) -> dict[str, Any]:
     cards = [card_of(part) for part in config.parts]
     own = {key: value for part in config.parts for key, value in part.settings.items()}
+    optimizer = config.optimizer.model_dump()
+    if brought := [card.name for card in cards if card.optimizer is not None]:
+        # Its settings are among the method's own; of the optimizer's there are those left that the loop acts by.
+        optimizer = {"optimizer": brought[0], **{key: optimizer[key] for key in ("lr_warmup", "max_grad_norm")}}
+    # A label has the part in front whose optimizer it is; the others state theirs for when they are alone.
+    first = re.split(r"[(+@]", config.label)[0]
+    ignored = [part.name for part, card in zip(config.parts, cards, strict=True) if card.base and part.name != first]
     return {
         "title": config.name,
         "summary": " ".join(card.summary for card in cards),
-        "optimizer": config.optimizer.model_dump(),
+        "optimizer": optimizer,
+        "optimizers_ignored": ignored,
         "settings": {**own, "held_out": config.held_out},
     }

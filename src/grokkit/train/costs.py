@@ -10,34 +10,22 @@ every machine: what tables and shared prefixes save in the models is not subtrac
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Protocol
-
-from torch import Tensor
-
+from grokkit.models.card import Model
 from grokkit.train.config import MethodConfig
 from grokkit.train.doors import doors_of
-
-
-class Counted(Protocol):
-    """A model that knows what a forward and a backward pass on so many rows of so many tokens cost."""
-
-    def step_flops(self, batch: int, tokens: int) -> int: ...
-
-    def named_parameters(self) -> Iterator[tuple[str, Tensor]]: ...
 
 
 class Costs:
     """Of the steps of one run. ``model`` is its model, in the form that it has before the method's start."""
 
-    def __init__(self, method: MethodConfig, model: Counted) -> None:
+    def __init__(self, method: MethodConfig, model: Model) -> None:
         self._doors = doors_of(method)
         self._of_learning = 0 if self._doors.bilevel is None else self._doors.bilevel.flops()
         self.reformed(model)
 
-    def reformed(self, model: Counted) -> None:
+    def reformed(self, model: Model) -> None:
         """Count for ``model`` in the form that it has now: a start gives it other tensors, and merging takes them."""
-        self._of_method = self._doors.flops({name: parameter.shape for name, parameter in model.named_parameters()})
+        self._of_method = self._doors.flops(model)
         self._model = model
 
     def step(self, rows: int, tokens: int) -> int:

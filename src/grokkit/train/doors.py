@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from grokkit.attach import Handle, attach
@@ -19,6 +20,7 @@ from grokkit.errors import InputError
 from grokkit.methods import AttachedBilevel, Bilevel, MethodCard, Reforming, TransferData
 from grokkit.methods.contract import Classes, Loss, Start, StartResult, Tables
 from grokkit.methods.settings import settings_of
+from grokkit.models.classes import classes_of
 from grokkit.train.config import MethodConfig
 from grokkit.train.resolve import card_of, default_settings
 from grokkit.transform import GradientTransform, chain
@@ -142,10 +144,19 @@ class Doors:
         doors = [(part.card.weights, part) for part in self.parts]
         return chain_weights([door(**_own(door, part)) for door, part in doors if door is not None])
 
-    def flops(self, shapes: Mapping[str, torch.Size]) -> int:
-        """Of the method's own matrix products in a step, for parameters of these shapes."""
-        cards = ((part.card.flops, part.settings) for part in self.parts)
-        return sum(flops(shapes, settings) for flops, settings in cards if flops is not None)
+    def flops(self, model: nn.Module) -> int:
+        """Of the method's own matrix products in a step, for ``model`` as it is now."""
+        shapes = {name: p.shape for name, p in model.named_parameters()}
+        total = 0
+        for card, settings in self.parts:
+            if card.flops is not None and card.optimizer is None:
+                total += card.flops(shapes, settings)
+            elif card.flops is not None:
+                classes = classes_of(model)
+                total += card.flops(
+                    {kind: {n: p.shape for n, p in own.items()} for kind, own in classes.items()}, settings
+                )
+        return total
 
     def tables(self, state: Any, gradients: Mapping[str, Tensor]) -> Tables:
         """What the parts' own probes find in the transform's ``state`` and the raw gradients."""
@@ -216,7 +227,7 @@ def is_stackable(method: MethodConfig) -> bool:
 
     def step(numbers: Mapping[str, Tensor], tensor: Tensor) -> Any:
         own, grads = doors.with_numbers(numbers), {"weight": tensor}
-        loss = own.loss(lambda outputs, targets: outputs.square().mean())(tensor, tensor)
+        loss = own.loss(F.cross_entropy)(tensor, torch.zeros(len(tensor), dtype=torch.int64))
         transform, weights = own.transform(seed=0), own.weights()
         if transform is not None:
             grads, _ = transform.update(grads, transform.init(grads), grads)

@@ -61,8 +61,12 @@ def plan_groups(
     if not (device != "cpu" if batched is None else batched):
         return [[run] for run in runs]
     alike: dict[str, list[RunConfig]] = {}
+    stackable: dict[str, bool] = {}
     for run in runs:
-        alike.setdefault(group_key(run) if can_share(run) else run.hash(), []).append(run)
+        key = group_key(run)
+        if key not in stackable:
+            stackable[key] = can_share(run)
+        alike.setdefault(key if stackable[key] else run.hash(), []).append(run)
     groups = []
     for members in alike.values():
         count = -(-len(members) // most)

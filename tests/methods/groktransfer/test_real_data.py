@@ -141,7 +141,7 @@ def test_a_weak_model_that_cannot_read_the_inputs(weak, lesson):
         find_embedding(weak, lesson(), width=8, rule=Rule(steps=10), seed=0)
 
 
-@pytest.mark.parametrize("name", [name for name, card in CARDS.items() if card.start])
+@pytest.mark.parametrize("name", [name for name, card in CARDS.items() if card.start and "weak" in card.files])
 def test_a_graph_network_has_no_embedding_to_transfer(name):
     card = CARDS[name]
     assert "qm9" not in card.recipes

@@ -1,0 +1,183 @@
+"""Muon: the momentum of every hidden matrix is orthogonalized; everything else is trained by AdamW.
+
+For a hidden matrix W (m × n) with gradient G,
+
+    B ← μ·B + (1−μ)·G,   U = (1−μ)·G + μ·B (Nesterov) or B,   W ← (1 − η·λ)·W − η·√max(1, m/n)·NS(U),
+
+where NS brings the singular values of U near 1 by ``ns_steps`` steps of X ← a·X + (b·A + c·A²)·X, A = X·Xᵀ, from
+X = U/‖U‖_F, with (a, b, c) = (3.4445, −4.7750, 2.0315). Queries, keys and values that lie in one matrix
+(``in_proj_weight``) are three. Products are in the parameters' precision: ``torch.optim.Muon`` takes bfloat16.
+
+Cost a step: 4·m²·n + 2·m³ operations an iteration and matrix, m the smaller side; one copy of the hidden matrices
+instead of AdamW's two.
+
+Reference: Jordan et al., "Muon: An optimizer for hidden layers in neural networks", 2024; on grokking Tveit et al.,
+arXiv 2504.16041.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from grokkit.methods.baselines import ADAMW
+from grokkit.methods.contract import Classes, MethodCard
+from grokkit.methods.settings import flag, not_negative, number, positive, whole
+
+_COEFFICIENTS = (3.4445, -4.7750, 2.0315)
+_EPS = 1e-7  # on the norm, torch.optim.Muon's
+_BETAS = (0.9, 0.98)  # of AdamW, the adamw arm's
+
+
+def muon(
+    lr: float = 0.02,
+    wd: float = 0.5,
+    momentum: float = 0.95,
+    nesterov: bool = True,
+    ns_steps: int = 5,
+    adamw_lr: float = 3e-3,
+    adamw_wd: float = 1.0,
+) -> Callable[[Classes], torch.optim.Optimizer]:
+    """Muon on the hidden matrices, AdamW on embeddings, head and vectors.
+
+    Args:
+        lr: η of the hidden matrices, > 0. Default 0.02 (Jordan).
+        wd: λ of the hidden matrices, decoupled, >= 0. Default 0.5 (ours, not tuned).
+        momentum: μ, 0 <= μ < 1. Default 0.95 (Jordan).
+        nesterov: whether the momentum looks ahead. Default True (Jordan).
+        ns_steps: iterations. Default 5 (Jordan). 0: AdamW trains the hidden matrices as well.
+        adamw_lr: learning rate of everything else, > 0. Default 0.003 (the adamw arm's).
+        adamw_wd: its decoupled decay, >= 0. Default 1.0 (the adamw arm's).
+
+    Raises:
+        InputError: if a value is outside its range.
+    """
+    allowed = "a number of at least 0 and below 1"
+    return _Muon(
+        positive("lr", lr, "0.02"),
+        not_negative("wd", wd, "0"),
+        number("momentum", momentum, lambda v: 0.0 <= v < 1.0, allowed, "0.95"),
+        flag("nesterov", nesterov, True),
+        whole("ns_steps", ns_steps, 0, "5"),
+        positive("adamw_lr", adamw_lr, "3e-4"),
+        not_negative("adamw_wd", adamw_wd, "0"),
+    )
+
+
+@dataclass(frozen=True)
+class _Muon:
+    lr: float
+    wd: float
+    momentum: float
+    nesterov: bool
+    ns_steps: int
+    adamw_lr: float
+    adamw_wd: float
+
+    def __call__(self, classes: Classes) -> torch.optim.Optimizer:
+        hidden = dict(classes["hidden"]) if self.ns_steps else {}
+        others = {name: p for own in classes.values() for name, p in own.items() if name not in hidden}
+        return Muon(hidden, others, self)
+
+
+class Muon(torch.optim.Optimizer):
+    """The optimizer that :func:`muon` makes: one group of hidden matrices, and one that AdamW trains."""
+
+    def __init__(self, hidden: Mapping[str, nn.Parameter], others: Mapping[str, nn.Parameter], settings: _Muon) -> None:
+        self._settings = settings
+        groups: list[dict[str, Any]] = []
+        if hidden:
+            own = {"lr": settings.lr, "weight_decay": settings.wd, "orthogonal": True}
+            groups.append({"params": list(hidden.items()), **own})
+        self._adamw = None
+        if others:
+            self._adamw = torch.optim.AdamW(
+                list(others.items()), settings.adamw_lr, betas=_BETAS, weight_decay=settings.adamw_wd, fused=True
+            )
+            options = {k: v for k, v in self._adamw.param_groups[0].items() if k not in ("params", "param_names")}
+            groups.append({"params": list(others.items()), **options, "orthogonal": False})
+        super().__init__(groups, {})
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """One step; returns what ``closure`` does."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            if group["orthogonal"]:
+                for name, p in zip(group["param_names"], group["params"], strict=True):
+                    if p.grad is not None:
+                        self._step_of(name, p, group)
+            elif self._adamw is not None:
+                # AdamW works on this optimizer's own groups and state, which loading has perhaps exchanged.
+                self._adamw.param_groups, self._adamw.state = [group], self.state
+                self._adamw.step()
+        return loss
+
+    def _step_of(self, name: str, p: Tensor, group: Mapping[str, Any]) -> None:
+        assert p.grad is not None
+        mu, state = self._settings.momentum, self.state[p]
+        if "momentum" not in state:
+            state["momentum"] = torch.zeros_like(p)
+        state["momentum"].lerp_(p.grad, 1.0 - mu)
+        update = p.grad.lerp(state["momentum"], mu) if self._settings.nesterov else state["momentum"]
+        p.mul_(1.0 - group["lr"] * group["weight_decay"])
+        for matrix, part in zip(_split(name, p), _split(name, update), strict=True):
+            rows, columns = part.shape[0], part[0].numel()
+            found = orthogonalized(part.flatten(1), self._settings.ns_steps).view_as(part)
+            matrix.add_(found, alpha=-group["lr"] * max(1.0, rows / columns) ** 0.5)
+
+
+def orthogonalized(update_MN: Tensor, steps: int) -> Tensor:
+    """U·f(Σ)·Vᵀ for U·Σ·Vᵀ = ``update_MN``: the same singular vectors, the values brought near 1; zero stays zero."""
+    a, b, c = _COEFFICIENTS
+    is_tall = update_MN.shape[0] > update_MN.shape[1]
+    x = update_MN.mT if is_tall else update_MN
+    x = x / x.norm().clamp(min=_EPS)
+    for _ in range(steps):
+        gram = x @ x.mT
+        x = a * x + (b * gram + c * gram @ gram) @ x
+    return x.mT if is_tall else x
+
+
+def _split(name: str, tensor: Tensor) -> tuple[Tensor, ...]:
+    """The matrices that lie in one parameter: queries, keys and values apart."""
+    return tensor.chunk(3) if name.endswith("in_proj_weight") else (tensor,)
+
+
+def _flops(shapes: Mapping[str, Mapping[str, torch.Size]], settings: Mapping[str, Any]) -> int:
+    """Of a step: the products of the iterations, two operations a multiply-add."""
+    total = 0
+    for name, shape in shapes["hidden"].items():
+        parts = 3 if name.endswith("in_proj_weight") else 1
+        rows, columns = shape[0] // parts, shape[1:].numel()
+        small, large = min(rows, columns), max(rows, columns)
+        total += parts * settings["ns_steps"] * (4 * small * small * large + 2 * small**3)
+    return total
+
+
+MUON = MethodCard(
+    name="muon",
+    summary="Orthogonalizes the momentum of the hidden matrices; AdamW trains the rest.",
+    equations="B ← μ·B + (1−μ)·G,  U = (1−μ)·G + μ·B,  W ← (1−η·λ)·W − η·√max(1, m/n)·NS(U)",
+    cost="five times three products with the smaller side a hidden matrix and step; one copy of the hidden matrices",
+    base=ADAMW.base,
+    base_source="the adamw arm's, of which only lr_warmup and max_grad_norm act",
+    optimizer=muon,
+    flops=_flops,
+    smallest={"ns_steps": 5},
+    off={"ns_steps": 0},
+    departures="Products in the parameters' precision, not in bfloat16; queries, keys and values apart.",
+    citation="""@misc{jordan2024muon,
+  title = {Muon: An optimizer for hidden layers in neural networks},
+  author = {Jordan, Keller and Jin, Yuchen and Boza, Vlado and You, Jiacheng and Cesista, Franz},
+  year = {2024},
+  url = {https://kellerjordan.github.io/posts/muon/}
+}""",
+)

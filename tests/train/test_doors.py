@@ -1,0 +1,238 @@
+"""The five doors of a method: each is opened where it should be, in both engines, and several compose."""
+
+import pytest
+import torch
+from cards import CARDS
+from groups import assert_same_run, group_of
+
+from grokkit.errors import InputError
+from grokkit.methods.contract import MethodCard, StartResult
+from grokkit.models.classes import classes_of
+from grokkit.study.plan import make_plan
+from grokkit.train import loop
+from grokkit.train.doors import Doors, OwnPart, doors_of, is_stackable
+from grokkit.train.groups import plan_groups
+from grokkit.train.loop import begin_alone, train, train_group
+from grokkit.train.resolve import method_config
+from grokkit.weight_transform import WeightTransform
+
+PROOFS = {"zero-head": "scale=0", "logit-temperature": "tau=2", "muon": "lr=0.05", "row-clip": "c=0.3"}
+SHARP = 1e-6
+
+
+def curves(run):
+    return {name: values for name, values in run.curves.items() if not name.endswith("_seconds")}
+
+
+@pytest.mark.parametrize("name", PROOFS)
+def test_off_a_run_is_the_bare_optimizer_s_bit_for_bit_and_on_it_is_not(tiny, name):
+    off = ",".join(f"{key}={value}" for key, value in CARDS[name].off.items())
+    bare = train(tiny("adamw"))
+    without, acting = train(tiny(f"{name}({off})")), train(tiny(f"{name}({PROOFS[name]})"))
+    assert curves(without) == curves(bare)
+    assert without.tables == bare.tables
+    assert curves(acting)["test_loss"][-1] != curves(bare)["test_loss"][-1]
+
+
+class Interrupted(Exception):
+    pass
+
+
+@pytest.mark.parametrize("method", [*(f"{name}({on})" for name, on in PROOFS.items()), "zero-head+muon+row-clip(c=1)"])
+def test_interrupted_and_resumed_is_bit_for_bit_the_same(tiny, tmp_path, monkeypatch, method):
+    monkeypatch.setattr(loop, "_SAVING_SHARE", 1e9)
+    config, checkpoint = tiny(method, budget=30), tmp_path / "checkpoint"
+
+    def interrupt(progress):
+        if progress["step"] > 10:
+            raise Interrupted
+
+    with pytest.raises(Interrupted):
+        train(config, report=interrupt, checkpoint=checkpoint, checkpoint_seconds=-1.0)
+    steps = []
+    resumed = train(config, checkpoint=checkpoint, report=lambda progress: steps.append(progress["step"]))
+    assert steps[0] > 10
+    assert curves(resumed) == curves(train(config))
+
+
+@pytest.fixture
+def float64():
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+@pytest.mark.parametrize("method", ["zero-head(scale={lamb})", "logit-temperature(tau={tau})", "row-clip(c={c})"])
+def test_members_with_settings_of_their_own_equal_their_runs_alone(float64, method):
+    values = [{"lamb": 0.0, "tau": 2.0, "c": 0.3}, {"lamb": 0.5, "tau": 0.7, "c": 1.0}]
+    configs = [
+        config.model_copy(update={"method": method_config(method.format(**own)), "budget": 60})
+        for config, own in zip(group_of("adamw", "fnn"), values, strict=False)
+    ]
+    assert plan_groups(configs, "cuda:0") == [configs]
+    for member, config in zip(train_group(configs, device="cpu"), configs, strict=True):
+        assert_same_run(member, train(config), SHARP)
+
+
+def test_a_composition_s_member_equals_its_run_alone(float64):
+    method = method_config("clip-only+grokfast-ema+logit-temperature+row-clip(c=0.5)+zero-head")
+    configs = [c.model_copy(update={"method": method, "budget": 60}) for c in group_of("adamw", "fnn")]
+    for member, config in zip(train_group(configs, device="cpu"), configs, strict=True):
+        assert_same_run(member, train(config), SHARP)
+
+
+def test_muon_is_trained_alone_and_says_so():
+    assert not is_stackable(method_config("muon"))
+    runs = [*group_of("adamw", "fnn")[:2], group_of("adamw", "fnn", method=method_config("muon"))[0]]
+    assert plan_groups(runs, "cuda:0") == [runs[:2], runs[2:]]
+    (run,) = train_group(runs[2:], device="cpu")
+    assert run.provenance["plan"] == "alone"
+
+
+def test_a_step_is_loss_backward_clip_gradient_optimizer_weights(tiny, monkeypatch):
+    """By what each door sees: SGD with rate 1 takes from the weights what the gradient's door left of the loss's."""
+    seen = []
+
+    def loss():
+        return lambda base: lambda outputs, targets: 3.0 * base(outputs, targets)
+
+    def weights():
+        def update(params, state):
+            seen.append({name: p.clone() for name, p in params.items()})
+            return {name: 0.5 * p for name, p in params.items()}, state
+
+        return WeightTransform(lambda params: (), update)
+
+    card = MethodCard(name="made-up", loss=loss, weights=weights)
+    doors = Doors([OwnPart(card, {}), OwnPart(CARDS["clip-only"], {"max_norm": 0.25})])
+    monkeypatch.setattr("grokkit.train.alone.doors_of", lambda method: doors)
+    engine = begin_alone(tiny("adamw(optimizer=sgd,lr=1.0,wd=0,beta1=0,lr_warmup=0,max_grad_norm=0.5)"))
+    before = {name: p.detach().clone() for name, p in engine.model.named_parameters()}
+    engine.take_step(engine.members[0].batches.next(), is_last=True)
+    (stepped,) = seen
+    moved = torch.cat([(before[name] - p).flatten() for name, p in stepped.items()])
+    assert float(moved.norm()) == pytest.approx(0.25, rel=1e-4), "clipped by the loop, then by the method"
+    for name, p in engine.model.named_parameters():
+        torch.testing.assert_close(p.detach(), 0.5 * stepped[name], msg="the weights' door is the last")
+    monkeypatch.undo()
+    bare = begin_alone(tiny("adamw"))
+    bare.take_step(bare.members[0].batches.next(), is_last=True)
+    for name, g in engine._raw.items():
+        torch.testing.assert_close(g, 3.0 * bare._raw[name], rtol=1e-4, atol=1e-6, msg="raw, of the method's loss")
+
+
+def test_losses_compose_in_the_order_written():
+    def times(factor):
+        return MethodCard(name=f"times-{factor}", loss=lambda: lambda base: lambda z, y: factor * base(z, y))
+
+    def plus(term):
+        return MethodCard(name=f"plus-{term}", loss=lambda: lambda base: lambda z, y: base(z, y) + term)
+
+    def one(z, y):
+        return 1.0
+
+    assert Doors([OwnPart(times(10), {}), OwnPart(plus(1), {})]).loss(one)(0, 0) == 11
+    assert Doors([OwnPart(plus(1), {}), OwnPart(times(10), {})]).loss(one)(0, 0) == 20
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("neuralgrok+grokfast-ema", r"neuralgrok.*grokfast-ema"),
+        ("muon+adamw", "adamw is an optimizer only, and muon has one already"),
+    ],
+)
+def test_parts_that_exclude_each_other_are_refused_with_both_names(text, message):
+    with pytest.raises(InputError, match=message):
+        doors_of(method_config(text))
+
+
+def test_two_optimizers_and_two_starts_of_one_tensor_are_refused(tiny, monkeypatch):
+    other = MethodCard(name="other", optimizer=lambda: lambda classes: None)
+    with pytest.raises(InputError, match=r"muon\+other is not possible: one optimizer"):
+        Doors([OwnPart(CARDS["muon"], method_config("muon").parts[0].settings), OwnPart(other, {})])
+
+    def start():
+        return lambda model, data, seed: StartResult({"head.weight": model.head.weight.detach()})
+
+    again = MethodCard(name="again", start=start)
+    doors = Doors([OwnPart(CARDS["zero-head"], {"scale": 0.0}), OwnPart(again, {})])
+    monkeypatch.setattr("grokkit.train.alone.doors_of", lambda method: doors)
+    with pytest.raises(InputError, match=r"zero-head\+again is not possible: two of them start 'head.weight'"):
+        begin_alone(tiny("adamw"))
+
+
+def test_a_start_with_a_tensor_that_the_model_has_not_is_refused(tiny, monkeypatch):
+    start = MethodCard(name="wrong", start=lambda: lambda model, data, seed: StartResult({"head": torch.zeros(3)}))
+    monkeypatch.setattr("grokkit.train.alone.doors_of", lambda method: Doors([OwnPart(start, {})]))
+    with pytest.raises(InputError, match=r"a start gives 'head' of shape \(3,\), and the model's has None"):
+        begin_alone(tiny("adamw"))
+
+
+def test_groktransfer_composes_with_a_zero_head(tiny):
+    weak = "groktransfer(weak=random(dim=3))+zero-head"
+    engine = begin_alone(tiny(weak))
+    names = dict(engine.model.named_parameters())
+    assert "token_embeddings.parametrizations.weight.original0" in names
+    assert not names["head.weight"].any()
+
+
+def test_what_a_card_with_a_name_only_does_is_nothing(tiny, monkeypatch):
+    bare = train(tiny("adamw"))
+    doors = Doors([OwnPart(MethodCard(name="nothing"), {})])
+    monkeypatch.setattr("grokkit.train.alone.doors_of", lambda method: doors)
+    assert curves(train(tiny("adamw"))) == curves(bare)
+    assert MethodCard(name="nothing").hooks == ()
+    assert {name: CARDS[name].hooks for name in PROOFS} == {
+        "zero-head": ("start",),
+        "logit-temperature": ("loss",),
+        "muon": ("optimizer",),
+        "row-clip": ("weights",),
+    }
+
+
+def test_a_door_that_reads_a_setting_is_run_alone(monkeypatch):
+    def loss(power=1.0):
+        return lambda base: (lambda z, y: base(z, y)) if power > 0.5 else base
+
+    doors = Doors([OwnPart(MethodCard(name="reads", loss=loss), {"power": 1.0})])
+    monkeypatch.setattr("grokkit.train.doors.doors_of", lambda method: doors)
+    assert doors.scalars == ("0/power",)
+    assert not is_stackable(method_config("adamw"))
+
+
+def test_a_model_may_say_the_classes_of_its_parameters(tiny):
+    model = begin_alone(tiny("adamw")).model
+    found = {kind: list(own) for kind, own in classes_of(model).items()}
+    assert found["embedding"] == ["token_embeddings.weight", "position_embeddings.weight"]
+    assert found["head"] == ["head.weight"]
+    assert all("in_proj_weight" in n or "out_proj.weight" in n or "mlp" in n for n in found["hidden"])
+    assert all(p.ndim < 2 for p in classes_of(model)["vector"].values())
+    model.parameter_classes = lambda: {"head.weight": "hidden"}
+    assert list(classes_of(model)["head"]) == []
+    model.parameter_classes = lambda: {"tail.weight": "hidden"}
+    with pytest.raises(InputError, match="unknown parameter 'tail.weight'"):
+        classes_of(model)
+    model.parameter_classes = lambda: {"head.weight": "tail"}
+    with pytest.raises(InputError, match="unknown class of head.weight 'tail'"):
+        classes_of(model)
+
+
+def test_the_study_names_whose_optimizer_it_is_and_whose_is_ignored(tiny):
+    config = tiny("adamw")
+    shared = {name: getattr(config, name) for name in ("task", "model", "budget", "batch_size")}
+    methods = ["zero-head+grokfast-ema", "grokfast-ema+muon", "adamw+row-clip"]
+    plan = make_plan(methods=methods, seeds=1, baseline=None, command="test", **shared)
+    found = {run.method.name: plan.study["methods_detail"][run.method.label] for run in plan.runs}
+    assert found["grokfast-ema+zero-head"]["optimizers_ignored"] == []
+    assert found["grokfast-ema+zero-head"]["optimizer"]["lr"] == CARDS["grokfast-ema"].base["lr"]
+    assert found["grokfast-ema+muon"]["optimizers_ignored"] == ["grokfast-ema"]
+    assert found["grokfast-ema+muon"]["optimizer"] == {"optimizer": "muon", "lr_warmup": 10, "max_grad_norm": None}
+    assert found["adamw+row-clip"]["optimizer"]["lr"] == CARDS["adamw"].base["lr"]
+
+
+@pytest.mark.parametrize("setting", ["beta1=0.5", "optimizer=sgd"])
+def test_an_optimizer_s_settings_that_would_do_nothing_are_refused(setting):
+    with pytest.raises(InputError, match="unknown setting of muon"):
+        method_config(f"muon({setting})")
+    assert method_config("muon(lr_warmup=3)").optimizer.lr_warmup == 3
