@@ -1,3 +1,4 @@
+import os
 import signal
 import sys
 from pathlib import Path
@@ -16,9 +17,12 @@ torch.set_num_threads(1)  # the tests' tensors are tiny: threads only wait for o
 
 @pytest.fixture(autouse=True, scope="session")
 def _cache_of_their_own(tmp_path_factory):
-    """Prepared data are kept for all tests, and nowhere else."""
+    """Prepared data are kept for all tests, those of other processes included, and nowhere else."""
+    base = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        base = base.parent  # which all workers have in common
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("GROKKIT_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("GROKKIT_CACHE", str(base / "prepared"))
         yield
 
 

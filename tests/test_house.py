@@ -4,6 +4,7 @@ A new package is one line in ``LAYERS`` or ``ASIDE``.
 """
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -155,3 +156,19 @@ def test_importing_grokkit_leaves_the_lab_alone():
 def test_no_file_is_longer_than_500_lines():
     lengths = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in SRC.rglob("*.py")}
     assert {str(path): length for path, length in lengths.items() if length > 500} == {}
+
+
+def test_the_map_of_the_design_names_every_file():
+    """The part of the map that begins with ``name/`` names the files of that package; the rest those beside them."""
+    page = (SRC.parents[1] / "docs" / "design.md").read_text(encoding="utf-8")
+    (parts,) = re.findall(r"^src/grokkit/\n(.*?)^benchmarks/", page, re.MULTILINE | re.DOTALL)
+    named = set()
+    package = ""
+    for line in parts.splitlines():
+        if start := re.match(r"  (\w+)(/?)", line):
+            package = start[1] if start[2] else ""
+        named |= {(package, name) for name in re.findall(r"(\w+\.py)\b", line)}
+    files = [path.relative_to(SRC) for path in SRC.rglob("*.py") if not path.name.startswith("__")]
+    there = {(path.parts[0] if len(path.parts) > 1 else "", path.name) for path in files}
+    assert sorted(there - named) == [], "give each a place on the map"
+    assert sorted(named - there) == [], "and take off it what is gone"

@@ -24,8 +24,8 @@ def sign(strength: float = 1.0):
     return GradientTransform(init, update)
 
 CARD = MethodCard(
-    name="sign", summary="The sign of each entry.", hooks=("gradient",), equations="g' = s·sign(g)", cost="a pass",
-    optimizer={"optimizer": "adamw", "lr": 1e-3, "wd": 0.1}, optimizer_source="made up", factory=sign,
+    name="sign", summary="The sign of each entry.", equations="g' = s·sign(g)", cost="a pass",
+    base={"optimizer": "adamw", "lr": 1e-3, "wd": 0.1}, factory=sign,
 )
 """
 

@@ -181,7 +181,8 @@ def tasks() -> None:
 @app.command()
 def card(name: Annotated[str, typer.Argument(help="a method; see `grokkit methods`")]) -> None:
     """Show what is known of a method: equations, cost, settings, where its defaults come from."""
-    from grokkit.train.resolve import default_settings, find_card
+    from grokkit.train.doors import default_settings
+    from grokkit.train.resolve import find_card
 
     found = find_card(name)
     rows = [

@@ -20,7 +20,9 @@ from collections.abc import Mapping
 from functools import cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
+from inspect import signature
 from pathlib import Path
+from traceback import extract_tb
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -29,10 +31,10 @@ from grokkit.outside import import_file, provenance
 
 KINDS: dict[str, tuple[str, str]] = {
     "figures": ("grokkit.report.figures", "grokkit.report.figure:Figure"),
-    "methods": ("grokkit.methods", "grokkit.methods.contract:MethodCard"),
     "probes": ("grokkit.probe", "grokkit.probe.contract:Probe"),
-    "tasks": ("grokkit.tasks", "grokkit.tasks.card:TaskCard"),
+    "methods": ("grokkit.methods", "grokkit.methods.contract:MethodCard"),
     "models": ("grokkit.models", "grokkit.models.card:ModelCard"),
+    "tasks": ("grokkit.tasks", "grokkit.tasks.card:TaskCard"),
 }
 """Kind → the package whose modules hold the built-in cards, and the class of a card. Nothing is imported before use."""
 
@@ -134,26 +136,46 @@ def carry(parts_of_another: bytes) -> None:
         _GIVEN.update(pickle.loads(parts_of_another))
 
 
-def find_again(kind: str, name: str, code: str, text: str) -> Part:
-    """The part of a configuration, in whatever process.
+def recall(kind: str, text: str, code: str) -> Part:
+    """The part that :func:`find` gave before, perhaps in another process: of the same code.
 
     Raises:
-        InputError: if there is no such part here, or its code is not the one that the configuration was made with.
+        InputError: as :func:`find` does, and if the code is another one than ``code``.
     """
-    return (_found_once if code else _found_again)(kind, name, code, text)
+    return _same(kind, text, code) if code else _checked(find(kind, text), code)  # ours are not worth remembering
 
 
-def _found_again(kind: str, name: str, code: str, text: str) -> Part:
-    part = find(kind, text or name)
+def made(part: Part, settings: Mapping[str, Any]) -> Any:
+    """The part's card: itself, or what the function makes of those of the settings that are its arguments.
+
+    Raises:
+        InputError: if the function needs a setting that is not there, or returns no card.
+    """
+    wanted = card_class(part.kind)
+    if isinstance(part.value, wanted):
+        return part.value
+    arguments = signature(part.value).parameters
+    for name, argument in arguments.items():
+        if argument.default is argument.empty and name not in settings:
+            raise InputError(f"{part.name} needs {name}; write {part.name}({name}=...)")
+    card = part.value(**{name: settings[name] for name in arguments if name in settings})
+    if not isinstance(card, wanted):
+        raise InputError(f"{part.name} returns a {type(card).__name__}; it must return a {wanted.__name__}")
+    return card
+
+
+@cache
+def _same(kind: str, text: str, code: str) -> Part:
+    return _checked(find(kind, text), code)
+
+
+def _checked(part: Part, code: str) -> Part:
     if part.code != code:
         raise InputError(
-            f"{name} is not what it was when this run was planned: its code is {part.code or 'ours'}, "
-            f"and was {code or 'ours'}; give the command again"
+            f"{part.name} is not what it was when this run was planned (its code was {code or 'ours'}, and is "
+            f"{part.code or 'ours'}); give the command again"
         )
     return part
-
-
-_found_once = cache(_found_again)  # a file is read, and digested, at each look-up
 
 
 def card_class(kind: str) -> type[Any]:
@@ -170,7 +192,7 @@ def _built_in(kind: str) -> dict[str, Part]:
         for value in vars(import_module(info.name)).values():
             if isinstance(value, card_class(kind)):
                 assert found.get(value.name, (None, None, value))[2] is value, f"two {kind} are called {value.name}"
-                revision = getattr(value, "revision", 0)  # a figure changes no result, so it has none
+                revision = getattr(value, "revision", 0)  # a figure or a probe changes no result, so it has none
                 code = f"revision {revision}" if revision else ""
                 found[value.name] = Part(kind, value.name, value, "grokkit", code, value.name)
     return found
@@ -191,7 +213,7 @@ def _registered(kind: str) -> tuple[dict[str, Part], dict[str, str]]:
 
 
 def _of_entry_point(kind: str, point: EntryPoint) -> Part:
-    value = _attribute(kind, _imported(point.module), point.attr, point.value)
+    value = _attribute(kind, _imported(point.module), point.attr, point.module)
     origin, code = provenance(point.module, point.dist)
     return Part(kind, point.name, value, origin, code, point.name)
 
@@ -205,7 +227,7 @@ def _in_file(kind: str, path: Path, attribute: str) -> Part:
         )
     try:
         module, code = import_file(path)
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a script ends with sys.exit()
         raise InputError(f"cannot import {path}: {_line(error)}") from error
     value = _attribute(kind, module, attribute, str(path))
     full = path.resolve()
@@ -221,7 +243,7 @@ def _in_module(kind: str, module: str, attribute: str) -> Part:
 def _imported(module: str) -> ModuleType:
     try:
         return import_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise InputError(f"cannot import {module}: {_line(error)}") from error
 
 
@@ -245,10 +267,9 @@ def _attribute(kind: str, module: ModuleType, name: str, where: str) -> Any:
     return value
 
 
-def _line(error: Exception) -> str:
-    """An error in one line, with the line of the file where it arose."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    place = "" if trace is None else f" (line {trace.tb_lineno} of {Path(trace.tb_frame.f_code.co_filename).name})"
-    return " ".join(f"{type(error).__name__}: {error}".split()) + place
+def _line(error: BaseException) -> str:
+    """An error in one line, with the place in the imported code where it arose; a SyntaxError says it itself."""
+    text = " ".join(f"{type(error).__name__}: {error}".split())
+    frames = [frame for frame in extract_tb(error.__traceback__) if not frame.filename.startswith("<frozen importlib")]
+    is_inside = len(frames) > 2 and not isinstance(error, SyntaxError)
+    return f"{text} (line {frames[-1].lineno} of {Path(frames[-1].filename).name})" if is_inside else text

@@ -28,6 +28,25 @@ def bench(monkeypatch, capsys):
     return run
 
 
+SMALL = {"task": task_config("mul:13"), "model": model_config("decoder(width=16)"), "batch_size": 32}
+
+
+@pytest.fixture
+def seconds_instead_of_minutes(monkeypatch):
+    """The same rows on smaller tables, models and gradients, with fewer steps."""
+    numbers = {"methods._LARGE": 1_000_000, "methods._ENTRIES": 10_000, "methods._FILL": 2, "methods._STEPS": 4}
+    for name, value in {**numbers, "runs._STEPS": 2, "runs._WARMUP": 1}.items():
+        monkeypatch.setattr(f"grokkit.bench.{name}", value)
+    for module in ("steps", "methods", "runs"):
+        monkeypatch.setattr(f"grokkit.bench.{module}.GROKFAST", GROKFAST.model_copy(update=SMALL))
+    full = {**SMALL, "batch_size": None}
+    monkeypatch.setattr("grokkit.bench.steps._FULL", GROKFAST.model_copy(update=full))
+    monkeypatch.setattr("grokkit.bench.steps._BF16", GROKFAST.model_copy(update={**full, "precision": "bf16"}))
+    monkeypatch.setattr(
+        "grokkit.bench.steps.FNN", FNN.model_copy(update={"task": task_config("add:13(layout=operands)")})
+    )
+
+
 def fake(name, plain, ours, **settings):
     return Row(
         name,
@@ -39,14 +58,14 @@ def fake(name, plain, ours, **settings):
     )
 
 
-def test_a_row_is_measured_and_written(bench, tmp_path):
+def test_a_row_is_measured_and_written(bench, tmp_path, seconds_instead_of_minutes):
     file = tmp_path / "new folder" / "bench.json"
     threads = torch.get_num_threads()
-    status, out, err = bench("--rows", "weak-fnn-step", "--rounds", 2, "--threads", 2, "--json", file)
+    status, out, err = bench("--rows", "decoder-step-b512", "--rounds", 2, "--threads", 2, "--json", file)
     assert (status, err) == (0, "")
     [row] = json.loads(file.read_text())
-    assert row["id"] == "weak-fnn-step"
-    assert (row["rounds"], row["threads"], row["target"]) == (2, 2, 0.5)
+    assert row["id"] == "decoder-step-b512"
+    assert (row["rounds"], row["threads"], row["target"]) == (2, 2, 0.38)
     assert row["plain_ms"] > 0
     assert row["ours_ms"] > 0
     assert row["ratio_min"] <= row["ratio"] <= row["ratio_max"]
@@ -108,25 +127,6 @@ def test_bad_input_is_one_line_and_status_2(bench, args, message):
     assert (status, out) == (2, "")
     assert err.count("\n") == 1, err
     assert re.search(message, err), err
-
-
-SMALL = {"task": task_config("mul:13"), "model": model_config("decoder(width=16)"), "batch_size": 32}
-
-
-@pytest.fixture
-def seconds_instead_of_minutes(monkeypatch):
-    """The same rows on smaller tables, models and gradients, with fewer steps."""
-    numbers = {"methods._LARGE": 1_000_000, "methods._ENTRIES": 10_000, "methods._FILL": 2, "methods._STEPS": 4}
-    for name, value in {**numbers, "runs._STEPS": 2, "runs._WARMUP": 1}.items():
-        monkeypatch.setattr(f"grokkit.bench.{name}", value)
-    for module in ("steps", "methods", "runs"):
-        monkeypatch.setattr(f"grokkit.bench.{module}.GROKFAST", GROKFAST.model_copy(update=SMALL))
-    full = {**SMALL, "batch_size": None}
-    monkeypatch.setattr("grokkit.bench.steps._FULL", GROKFAST.model_copy(update=full))
-    monkeypatch.setattr("grokkit.bench.steps._BF16", GROKFAST.model_copy(update={**full, "precision": "bf16"}))
-    monkeypatch.setattr(
-        "grokkit.bench.steps.FNN", FNN.model_copy(update={"task": task_config("add:13(layout=operands)")})
-    )
 
 
 @pytest.mark.slow

@@ -121,7 +121,7 @@ def test_baseline_and_primary_may_be_arms_that_only_the_folder_has(first, before
 
 
 def test_one_method_in_two_spellings_is_given_twice():
-    with pytest.raises(InputError, match=r"'grad-norm\(wd=1,lr=0.003\)' is given twice"):
+    with pytest.raises(InputError, match=r"'grad-norm\(wd=1,lr=0.003\)' is the same as 'grad-norm\("):
         plan("grad-norm(lr=0.003,wd=1.0),grad-norm(wd=1,lr=0.003)")
 
 

@@ -11,7 +11,7 @@ from grokkit.errors import InputError
 from grokkit.train.config import IDENTITY_VERSION, MethodConfig, RunConfig, checked
 from grokkit.train.doors import doors_of
 from grokkit.train.problem import build_problem, set_apart
-from grokkit.train.resolve import card_of, method_config
+from grokkit.train.resolve import method_config
 from grokkit.train.setup import build_model
 
 
@@ -139,19 +139,22 @@ def _seeds(seeds: int | Sequence[int]) -> list[int]:
 def _methods(texts: Sequence[str], task: str, usual: Mapping[str, Any]) -> list[MethodConfig]:
     """Of two files of the same name the second is called by the digest of its code as well."""
     configs: dict[str, MethodConfig] = {}
+    typed: dict[str, str] = {}
     for text in texts:
         config = method_config(text, task, usual)
         if config.label in configs and config.parts != configs[config.label].parts:
             codes = "+".join(part.code for part in config.parts if part.code)
             config = config.model_copy(update={"label": f"{config.label}@{codes}"})
         if config.label in configs:
-            raise InputError(f"method {text!r} is given twice; give it once, or with other settings")
-        configs[config.label] = config
+            other = typed[config.label]
+            problem = "given twice" if other == text else f"the same as {other!r}"
+            raise InputError(f"method {text!r} is {problem}; give it once, or with other settings")
+        configs[config.label], typed[config.label] = config, text
     return list(configs.values())
 
 
 def _detail(config: MethodConfig) -> dict[str, Any]:
-    cards = [card_of(part) for part in config.parts]
+    cards = config.cards
     own = {key: value for part in config.parts for key, value in part.settings.items()}
     optimizer = config.optimizer.model_dump()
     if brought := [card.name for card in cards if card.optimizer is not None]:

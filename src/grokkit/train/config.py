@@ -11,15 +11,15 @@ import hashlib
 import json
 import math
 import re
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from grokkit.errors import InputError, unknown
 from grokkit.files import content_of
-from grokkit.models.card import ModelCard
-from grokkit.models.card import card_of as model_card
-from grokkit.registry import Part, find_again
+from grokkit.methods import MethodCard
+from grokkit.models.card import ModelCard, card_of
+from grokkit.registry import Part, made, recall
 from grokkit.tasks.card import TaskCard
 from grokkit.tasks.named import usual_of
 from grokkit.train.events import EVENTS_VERSION
@@ -42,14 +42,20 @@ class PartConfig(Config):
     this machine, and is no part of a run's identity.
     """
 
+    kind: ClassVar[str] = "methods"
+
     name: str
     settings: dict[str, Any] = {}
     code: str = ""
     text: str = ""
 
-    def part(self, kind: str) -> Part:
-        """The part itself, in whatever process; see :func:`grokkit.registry.find_again`."""
-        return find_again(kind, self.name, self.code, self.text)
+    def part(self) -> Part:
+        """The part itself, in whatever process.
+
+        Raises:
+            InputError: if there is none here, or its code is not what the configuration was made with.
+        """
+        return recall(self.kind, self.text or self.name, self.code)
 
 
 class TaskConfig(PartConfig):
@@ -62,6 +68,8 @@ class TaskConfig(PartConfig):
     :func:`grokkit.train.resolve.task_config` makes one from a text.
     """
 
+    kind: ClassVar[str] = "tasks"
+
     train_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.5
     validation_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.1
     train_size: Annotated[int, Field(ge=1)] | None = None
@@ -70,15 +78,17 @@ class TaskConfig(PartConfig):
 
     @property
     def card(self) -> TaskCard:
-        return usual_of(self.part("tasks"), self.settings)
+        return usual_of(self.part(), self.settings)
 
 
 class ModelConfig(PartConfig):
-    """A model. :func:`grokkit.train.resolve.model_config` makes one from a text."""
+    """A model; :func:`grokkit.train.resolve.model_config` makes one from a text."""
+
+    kind: ClassVar[str] = "models"
 
     @property
     def card(self) -> ModelCard:
-        return model_card(self.part("models"))
+        return card_of(self.part())
 
 
 class OptimizerConfig(Config):
@@ -112,6 +122,11 @@ class MethodConfig(Config):
     optimizer: OptimizerConfig
     init_scale: Annotated[float, Field(gt=0)] | None = None
     held_out: Annotated[float, Field(ge=0, lt=1)] = 0.0
+
+    @property
+    def cards(self) -> list[MethodCard]:
+        """Of its parts."""
+        return [made(part.part(), part.settings) for part in self.parts]
 
     @property
     def name(self) -> str:
@@ -169,11 +184,9 @@ class RunConfig(Config):
     @model_validator(mode="after")
     def _model_and_method_fit(self) -> Self:
         method, optimizer = self.method, self.method.optimizer
-        if not self.model.card.exact_gradients and not (
-            optimizer.optimizer == "sgd"
-            and optimizer.max_grad_norm is None
-            and all(getattr(part.part("methods").value, "is_linear", False) for part in method.parts)
-        ):
+        is_linear = all(card.is_linear for card in method.cards)
+        linear = is_linear and optimizer.optimizer == "sgd" and optimizer.max_grad_norm is None
+        if not linear and not self.model.card.exact_gradients:
             raise InputError(
                 f"{self.model.name} is trained by inner products of its data, which takes updates linear in the "
                 f"gradients, and {method.label} has others; take gd, or "
@@ -186,9 +199,9 @@ class RunConfig(Config):
     def identity(self) -> dict[str, Any]:
         """All that the run depends on, and what its events mean, in one form however it was spelt."""
         settings = {**self.model_dump(), "model": self.initial_model().model_dump(), "events": EVENTS_VERSION}
-        method, task = settings["method"], settings["task"]
+        method, model, task = settings["method"], settings["model"], settings["task"]
         del method["label"], method["init_scale"]
-        for part in (task, settings["model"], *method["parts"]):
+        for part in (*method["parts"], model, task):
             del part["text"]
             part["settings"] = {key: content_of(value) for key, value in part["settings"].items()}
         if not task["data"]:  # ours, whose settings say all

@@ -22,7 +22,6 @@ from grokkit.methods.contract import Classes, Loss, Start, StartResult, Tables
 from grokkit.methods.settings import settings_of
 from grokkit.models.classes import classes_of
 from grokkit.train.config import MethodConfig
-from grokkit.train.resolve import card_of, default_settings
 from grokkit.transform import GradientTransform, chain
 from grokkit.weight_transform import WeightTransform, chain_weights
 
@@ -40,7 +39,7 @@ def doors_of(method: MethodConfig) -> Doors:
     Raises:
         InputError: for parts that exclude each other; both are named.
     """
-    return Doors([OwnPart(card_of(part), part.settings) for part in method.parts])
+    return Doors([OwnPart(card, part.settings) for card, part in zip(method.cards, method.parts, strict=True)])
 
 
 class Doors:
@@ -240,6 +239,29 @@ def is_stackable(method: MethodConfig) -> bool:
     except Exception:  # whatever it is, it would be in the program too; alone it is shown where it happens
         return False
     return True
+
+
+def default_settings(card: MethodCard) -> dict[str, Any]:
+    """A method's own settings and their defaults: those of all its doors, and of how it learns."""
+    doors = (card.factory, card.bilevel, card.start, card.loss, card.optimizer, card.weights)
+    own = {name: default for door in doors for name, default in settings_of(door).items()}
+    return {**own, **card.presets}
+
+
+def check_settings(card: MethodCard, settings: Mapping[str, Any]) -> None:
+    """Open every door of ``card`` once with these settings, so that its own checks run now.
+
+    Raises:
+        InputError: as they do.
+    """
+    part = OwnPart(card, settings)
+    if card.factory is not None:
+        _transform(part, seed=0)
+    if card.bilevel is not None:
+        card.bilevel(**settings)
+    for door in (card.start, card.loss, card.optimizer, card.weights):
+        if door is not None:
+            door(**_own(door, part))
 
 
 def _transform(part: OwnPart, seed: int) -> GradientTransform:

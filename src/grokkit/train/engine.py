@@ -124,7 +124,11 @@ def charge(members: Sequence[Member], account: Literal["train_seconds", "eval_se
 
 def begin_peak(device: torch.device) -> None:
     """Start to measure the most memory that is used at once."""
-    torch.cuda.reset_peak_memory_stats(device) if device.type == "cuda" else reset_peak()
+    if device.type != "cuda":
+        reset_peak()
+        return
+    torch.cuda.init()  # in a worker nothing has used the device yet, and its statistics cannot be reset before that
+    torch.cuda.reset_peak_memory_stats(device)
 
 
 def peak(device: torch.device) -> int:

@@ -10,12 +10,19 @@ from grokkit.call_syntax import parse_call, show_call, split_list
 from grokkit.errors import InputError, unknown
 from grokkit.files import pinned
 from grokkit.methods import MethodCard
-from grokkit.methods.contract import EXCLUSIVE
-from grokkit.methods.settings import settings_of
-from grokkit.models.card import card_of as model_card
-from grokkit.registry import Part, card_class, find, parts
+from grokkit.models.card import card_of
+from grokkit.registry import find, made, parts
 from grokkit.tasks.named import check_folder, read_task, usual_of
-from grokkit.train.config import MethodConfig, ModelConfig, OptimizerConfig, PartConfig, TaskConfig, checked, shortest
+from grokkit.train.config import (
+    MethodConfig,
+    ModelConfig,
+    OptimizerConfig,
+    PartConfig,
+    TaskConfig,
+    checked,
+    shortest,
+)
+from grokkit.train.doors import Doors, OwnPart, check_settings, default_settings
 
 _OF_ANY = ("init_scale", "held_out")  # settings that any method takes, and that are not of its optimizer
 
@@ -28,7 +35,7 @@ class _Written(NamedTuple):
     given: dict[str, Any]
     """What is written and is of the optimizer, or one of :data:`_OF_ANY`."""
     usual: Mapping[str, Any]
-    """What holds where nothing is written: the card's base, and the task's recipe."""
+    """What holds where nothing is written: the card's base, or ``adamw``'s, and the task's recipe."""
     shown: dict[str, Any]
     """Of its own settings those that are not the default."""
 
@@ -39,7 +46,8 @@ def method_config(text: str, task: str = "", usual: Mapping[str, Any] | None = N
     Keys are the method's own (the arguments of its factory), the optimizer's (``optimizer``, ``lr``, ``wd``,
     ``beta1``, ``beta2``, ``lr_warmup``, ``max_grad_norm``), ``init_scale`` for one of the model's that is another
     than the study's, and ``held_out`` for the share of the training rows set apart. ``name@k`` is short for
-    ``name(merge=k)``. In a composition the optimizer, and its settings, are of the first part that states one.
+    ``name(merge=k)``. In a composition the optimizer, and its settings, are of the part that has one of its own, else
+    of the first that states a base.
 
     Args:
         text: what was typed.
@@ -59,17 +67,14 @@ def method_config(text: str, task: str = "", usual: Mapping[str, Any] | None = N
     grokkit.errors.InputError: adam-paper is an optimizer only, and grokfast-ema has one already; write adam-paper first
     """
     written = [_written(piece, task, usual or {}) for piece in split_list(text, "+")]
-    for door in EXCLUSIVE:
-        names = [part.config.name for part in written if door in part.card.doors()]
-        if len(names) > 1:
-            raise InputError(f"{names[0]} and {names[1]} cannot be combined: both are a {door}; take one of them")
-    # The optimizer is of the part that brings one of its own, else of the first that states the settings of one.
-    bringing = [part for part in written if part.card.optimizer is not None]
-    base = next((part for part in [*bringing, *written] if part.card.base), written[0])
+    Doors([OwnPart(part.card, part.config.settings) for part in written])  # which refuses parts that exclude each other
+    base = next((part for part in written if part.card.optimizer is not None), None) or next(
+        (part for part in written if part.card.base), written[0]
+    )
     what = base.config.name
     for part in (part for part in written if part is not base):
         name = part.config.name
-        if not part.card.doors():
+        if not part.card.hooks:
             raise InputError(f"{name} is an optimizer only, and {what} has one already; write {name} first")
         if strange := [key for key in part.given if key not in _OF_ANY]:
             raise InputError(f"{strange[0]}, given with {name}, is the optimizer's, which is {what}'s; write it there")
@@ -104,13 +109,13 @@ def _written(text: str, task: str, of_task: Mapping[str, Any]) -> _Written:
     if at:
         given["merge"] = int(step) if step.isdecimal() else step
     part = find("methods", name)
-    card = _card(part, given)
-    arguments = inspect.signature(part.value).parameters if _is_function(part) else {}
+    card = made(part, given)
+    arguments = inspect.signature(part.value).parameters if not isinstance(part.value, MethodCard) else {}
     asked = {name: given.get(name) if p.default is p.empty else p.default for name, p in arguments.items()}
     defaults = {**asked, **default_settings(card)}
     # An optimizer of the method's own has settings of its own; of the base's only what the loop does is left.
-    of_base = OptimizerConfig.model_fields if card.optimizer is None else ("lr_warmup", "max_grad_norm")
-    known = [*defaults, *of_base, *_OF_ANY]
+    general = OptimizerConfig.model_fields if card.optimizer is None else ("lr_warmup", "max_grad_norm")
+    known = [*defaults, *general, *_OF_ANY]
     for key in given:
         if key not in known:
             raise unknown(f"setting of {part.name}", key, known)
@@ -119,11 +124,11 @@ def _written(text: str, task: str, of_task: Mapping[str, Any]) -> _Written:
     chosen = {**(of_task if takes_usual else {}), **(recipe.settings if recipe else {})}
     usual = {key: _like(chosen.get(key, value), value) for key, value in defaults.items()}
     own = {key: _like(given.get(key, value), value) for key, value in usual.items()}
-    _check(card, own)
+    check_settings(card, own)
     for key, ending in card.files.items():
         if isinstance(own[key], str) and own[key].endswith(ending):
             own[key] = pinned(own[key])
-    base = card.base or find_card("adamw").base
+    base = card.base or find("methods", "adamw").value.base
     others = {**base, **{key: value for key, value in chosen.items() if key not in own}}
     return _Written(
         config=PartConfig(name=part.name, settings=own, code=part.code, text=part.text),
@@ -162,7 +167,7 @@ def _in_order(written: Sequence[_Written], key: Callable[[_Written], Any]) -> li
         free = [
             part
             for index, part in enumerate(left)
-            if not any(part.card.doors() & other.card.doors() for other in left[:index])
+            if not any({*part.card.hooks} & {*other.card.hooks} for other in left[:index])
         ]
         chosen = min(free, key=key)
         left = [part for part in left if part is not chosen]
@@ -172,45 +177,7 @@ def _in_order(written: Sequence[_Written], key: Callable[[_Written], Any]) -> li
 
 def find_card(name: str) -> MethodCard:
     """The card called ``name``, or the one that has it as an alias, or that the function of that name makes."""
-    return _card(find("methods", name), {})
-
-
-def card_of(config: PartConfig) -> MethodCard:
-    """The card of a configuration's part, in whatever process."""
-    return _card(config.part("methods"), config.settings)
-
-
-def _is_function(part: Part) -> bool:
-    return not isinstance(part.value, card_class(part.kind))
-
-
-def _card(part: Part, settings: Mapping[str, Any]) -> MethodCard:
-    """The part's card: itself, or what the function makes of those of the settings that are its arguments."""
-    if not _is_function(part):
-        return part.value
-    wanted = inspect.signature(part.value).parameters
-    if missing := [name for name, p in wanted.items() if p.default is p.empty and name not in settings]:
-        raise InputError(f"{part.name} needs {missing[0]}; write {part.name}({missing[0]}=...)")
-    card = part.value(**{name: settings[name] for name in wanted if name in settings})
-    if not isinstance(card, MethodCard):
-        raise InputError(f"{part.name} returns a {type(card).__name__}; it must return a MethodCard")
-    return card
-
-
-def default_settings(card: MethodCard) -> dict[str, Any]:
-    """A method's own settings and their defaults: those of all its doors, and of how it learns."""
-    doors = (card.factory, card.bilevel, card.start, card.loss, card.optimizer, card.weights)
-    own = {name: default for door in doors for name, default in settings_of(door).items()}
-    return {**own, **card.presets}
-
-
-def _check(card: MethodCard, settings: Mapping[str, Any]) -> None:
-    """Open every door of ``card`` once with these settings, so that its own checks run now."""
-    if card.bilevel is not None:
-        card.bilevel(**settings)
-    for door in (card.factory, card.start, card.loss, card.optimizer, card.weights):
-        if door is not None:
-            door(**{name: settings[name] for name in settings_of(door)})
+    return made(find("methods", name), {})
 
 
 def _like(value: Any, default: Any) -> Any:
@@ -235,7 +202,7 @@ def model_config(text: str) -> ModelConfig:
     """
     name, given = parse_call(text)
     part = find("models", name)
-    return ModelConfig(name=part.name, settings=model_card(part).settings(given), code=part.code, text=part.text)
+    return ModelConfig(name=part.name, settings=card_of(part).settings(given), code=part.code, text=part.text)
 
 
 def task_config(text: str, model: ModelConfig | None = None, **split: Any) -> TaskConfig:

@@ -1,0 +1,39 @@
+"""A method in somebody's file is trained in worker processes, and an edited file never answers with old results."""
+
+import subprocess
+import sys
+
+METHOD = """
+from grokkit.methods import MethodCard
+from grokkit.transform import GradientTransform
+from helper import STRENGTH
+
+def times(strength: float = STRENGTH):
+    def update(grads, state, params):
+        return {name: strength * g for name, g in grads.items()}, state
+    return GradientTransform(lambda params: (), update)
+
+CARD = MethodCard(name="times", factory=times)
+"""
+
+
+def compare(folder):
+    command = ["compare", "mul:7", "--model", "fnn(dim=4,width=8)", "--budget", "5", "--every", "5", "--seeds", "1"]
+    command += ["--methods", "adamw,ideas.py:CARD", "--jobs", "1", "--out", "out"]
+    done = subprocess.run([sys.executable, "-m", "grokkit", *command], cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return {path.parent.name for path in folder.glob("out/runs/*/run.json")}
+
+
+def test_a_method_in_a_file(tmp_path):
+    (tmp_path / "ideas.py").write_text(METHOD)
+    (tmp_path / "helper.py").write_text("STRENGTH = 2.0\n")
+    first = compare(tmp_path)
+    assert len(first) == 2
+    assert any(name.startswith("ideas.py-CARD--seed0--") for name in first)
+    assert compare(tmp_path) == first, "nothing is trained again"
+    (tmp_path / "helper.py").write_text("STRENGTH = 3.0\n")
+    assert len(compare(tmp_path) - first) == 1
+    (tmp_path / "ideas.py").write_text("raise RuntimeError")
+    report = subprocess.run([sys.executable, "-m", "grokkit", "report", "out"], cwd=tmp_path, capture_output=True)
+    assert report.returncode == 0, "a report imports no code that the folder names"
