@@ -7,9 +7,7 @@ import pytest
 import torch
 from cards import CARDS
 
-from grokkit import cli
 from grokkit.cli import main
-from grokkit.study.store import Store
 
 
 @pytest.fixture
@@ -98,7 +96,12 @@ def test_bad_input_is_one_line_and_status_2(grokkit, tmp_path, case):
 def planned(grokkit, monkeypatch, tmp_path):
     """What ``grokkit compare ARGS`` would run."""
     plans = []
-    monkeypatch.setattr(cli, "_compare", lambda plan, *_: plans.append(plan))
+
+    def carry_out(question, execution, command):
+        plans.append(question.plan(command))
+        return None, {}
+
+    monkeypatch.setattr("grokkit.lab.carry_out.carry_out", carry_out)
 
     def plan(*args):
         assert grokkit("compare", *args, "--out", tmp_path / "out")[::2] == (0, "")
@@ -156,10 +159,11 @@ def test_report_of_nothing(grokkit, tmp_path):
 
 
 def test_another_task_in_the_same_folder_is_refused(grokkit, tmp_path):
-    Store(tmp_path).write_study({"title": "a + b mod 7", "run_ids": []})
-    status, _, err = grokkit("compare", "mul:7", "--out", tmp_path)
-    assert status == 2
-    assert "holds a study of 'a + b mod 7'" in err
+    settings = "--methods", "adamw", "--model", "fnn(width=8,dim=4)", "--seeds", 1, "--budget", 5, "--out", tmp_path
+    assert grokkit("compare", "add:7", *settings)[0] == 0
+    status, _, err = grokkit("compare", "mul:7", *settings)
+    assert (status, err.count("\n")) == (2, 1)
+    assert "holds a study of 'a + b mod 7', not of 'a*b mod 7'; choose another --out" in err
 
 
 def test_lists(grokkit):

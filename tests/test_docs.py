@@ -24,6 +24,20 @@ def test_python_in_the_documents_runs(text, monkeypatch):
     exec(compile(text, "documentation", "exec"), vars(module))
 
 
+def test_the_page_on_your_own_problem_runs(tmp_path):
+    """Its files are written where it says, its check is made, its script is run."""
+    page = (ROOT / "docs" / "your-problem.md").read_text()
+    files = dict(re.findall(r'^```python title="(.*?)"\n(.*?)^```', page, re.DOTALL | re.MULTILINE))
+    assert files.keys() == {"my_problem.py", "compare_mine.py"}
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    (check,) = re.findall(r"^\$ grokkit (check .*)$", page, re.MULTILINE)
+    for command in (["-m", "grokkit", *check.split()], ["compare_mine.py"]):
+        done = subprocess.run([sys.executable, *command], cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert (tmp_path / "out" / "mine" / "report.html").exists()
+
+
 def test_there_is_python_in_the_documents():
     assert len(BLOCKS) >= 4
 

@@ -16,13 +16,24 @@ SRC = Path(__file__).parents[1] / "src" / "grokkit"
 # Each package may import its own layer and those before it; within a layer, no circles. From the third layer
 # on, packages are users of the library: they may write ``from grokkit import attach``.
 LAYERS = [
-    {"errors", "rng", "files", "state", "overwrite", "shards", "step_detection", "transform", "weight_transform"}
+    {
+        "errors",
+        "randomness",
+        "rng",
+        "files",
+        "state",
+        "overwrite",
+        "shards",
+        "step_detection",
+        "transform",
+        "weight_transform",
+    }
     | {"arguments", "call_syntax", "outside", "registry"}  # how a text becomes a part with settings
     | {"copies", "hooks", "kept", "names", "unapplied", "wrapped"},  # the parts of attach
     {"attach", "compat", "methods", "models", "tasks", "testing"},
     {"train", "probe", "integrations"},
     {"study"},
-    {"live", "bench", "cli", "xor"},  # what one sees in the terminal: these may import what stands aside, too
+    {"live", "bench", "cli", "lab", "xor"},  # what one sees in the terminal: these may import what stands aside, too
 ]
 
 # These stand aside: what each may import of ours, and none of it PyTorch.

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import shlex
 import sys
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import MISSING, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any, get_type_hints
 
 from grokkit.errors import InputError
 
 try:
     import typer
     from rich.console import Console
+
+    from grokkit.study.question import Execution, Question, asked
 except ModuleNotFoundError as error:  # pragma: no cover - needs an environment without the extra
     raise SystemExit(f"grokkit: {error.name} is missing; install the lab with: pip install 'grokkit[lab]'") from None
-
-if TYPE_CHECKING:
-    from grokkit.study.plan import Plan
-    from grokkit.study.store import Store
 
 app = typer.Typer(
     help="Which accelerator makes delayed generalization arrive earlier, and by how much?",
@@ -55,200 +54,79 @@ def main() -> None:
         raise SystemExit(1) from None
 
 
-@app.command()
-def compare(
-    task: Annotated[str, typer.Argument(help="e.g. mul:97, 'a*a - b mod 97', parity:40,3, mnist; see `grokkit tasks`")],
-    methods: Annotated[
-        str, typer.Option(help="separated by commas, settings in parentheses; see `grokkit methods`")
-    ] = "adamw,grokfast-ema,grokfast-ma,grad-norm",
-    seeds: Annotated[int, typer.Option(help="runs of each method, on seeds 0, 1, ...")] = 5,
-    budget: Annotated[int, typer.Option(help="optimizer steps a run may take")] = 3000,
-    out: Annotated[Path | None, typer.Option(help="folder for runs and report [default: out/TASK]")] = None,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            help="decoder, fnn, mlp, lstm, … or MODULE:CARD, settings in parentheses [default: the task's own]"
-        ),
-    ] = None,
-    train_fraction: Annotated[
-        float | None, typer.Option(help="share of all rows to train on [default: 0.5, or the task's own train size]")
-    ] = None,
-    train_size: Annotated[int | None, typer.Option(help="rows to train on, in place of a share")] = None,
-    validation_fraction: Annotated[float, typer.Option(help="share of all rows kept for tuning")] = 0.1,
-    data_dir: Annotated[
-        str | None, typer.Option(help="folder with the data of mnist, imdb or qm9 [default: an installed package]")
-    ] = None,
-    batch_size: Annotated[
-        str | None,
-        typer.Option(help="rows a step, or full [default: the task's own, else 512 for a decoder, else full]"),
-    ] = None,
-    remainder: Annotated[
-        str, typer.Option(help="rows that fill no batch: spread over all, or own-batch as published")
-    ] = "spread",
-    baseline: Annotated[
-        str | None, typer.Option(help="method the ratios refer to [default: adamw, else the first]")
-    ] = None,
-    claim: Annotated[
-        str | None, typer.Option(help="the cost that claims are made in: flops, steps or seconds [default: flops]")
-    ] = None,
-    primary: Annotated[
-        str | None, typer.Option(help="the method to test first and alone, named before the first run")
-    ] = None,
-    target: Annotated[
-        float | None, typer.Option(help="test accuracy that counts as generalized [default: 0.95]")
-    ] = None,
-    target_loss: Annotated[
-        float | None, typer.Option(help="a test loss instead [default: 0.05 for qm9, which has no accuracy]")
-    ] = None,
-    sustain: Annotated[int, typer.Option(help="following evaluations that must stay there")] = 5,
-    after: Annotated[int, typer.Option(help="steps it may not dip below the target to be called stable")] = 0,
-    every: Annotated[int, typer.Option(help="steps between evaluations, early in a run")] = 10,
-    precision: Annotated[str, typer.Option(help="of the matrix products: float32 or bf16")] = "float32",
-    device: Annotated[str, typer.Option(help="cpu, cuda, or auto: a GPU if there is one")] = "auto",
-    jobs: Annotated[int | None, typer.Option(help="runs at once, one thread each [default: one a core]")] = None,
-) -> None:
+def compare(**options: Any) -> None:
     """Train every method on the same seeds, and say which helps, by how much, and how surely.
 
-    The same command again continues where it stopped.
+    The same command again continues where it stopped; other methods and more seeds extend the study.
     """
-    from grokkit.analyse.survival import COSTS
-    from grokkit.call_syntax import split_list
-    from grokkit.study.plan import make_plan
-    from grokkit.study.pool import cores
-    from grokkit.study.store import Store
-    from grokkit.tasks.named import card_of, read_task
-    from grokkit.train.config import EvaluationConfig, checked
-    from grokkit.train.groups import choose_device
-    from grokkit.train.resolve import model_config, task_config
+    from grokkit.lab.carry_out import Stopped, carry_out
 
-    if claim not in (None, *COSTS):
-        raise InputError(f"--claim {claim} is not possible: flops, steps or seconds; the default is flops")
-    where = choose_device(device)
-    if claim == "seconds" and where != "cpu":
-        raise InputError(f"--claim seconds is measured on a processor, and --device is {where}; claim flops or steps")
-    usual = card_of(read_task(task)[0])  # for the defaults that it has
-    if target is not None and usual.target_loss is not None:
-        raise InputError(
-            f"{task} has no accuracy; leave --target out, and give --target-loss, e.g. {usual.target_loss}"
-        )
-    if train_size is None and train_fraction is None:
-        train_size = usual.train_size
-    model_settings = model_config(model or usual.model)
-    shared = {
-        "task": task_config(
-            task,
-            model_settings,
-            train_fraction=0.5 if train_fraction is None else train_fraction,
-            validation_fraction=validation_fraction,
-            train_size=train_size,
-            data_dir=data_dir,
-        ),
-        "model": model_settings,
-        "budget": budget,
-        "batch_size": _batch_size(batch_size or str(usual.batch_size or model_settings.card.batch_size or "full")),
-        "remainder": remainder,
-        "target": 0.95 if target is None else target,
-        "target_loss": usual.target_loss if target_loss is None else target_loss,
-        "sustain": sustain,
-        "after": after,
-        "precision": precision,
-        "evaluation": checked(EvaluationConfig, "evaluation", every=every),
-    }
-    plan = make_plan(
-        methods=split_list(methods),
-        seeds=seeds,
-        baseline=baseline,
-        claim=claim,
-        primary=primary,
-        command=shlex.join(["grokkit", *sys.argv[1:]]),
-        **shared,
-    )
-    workers = jobs if jobs is not None else cores()
-    if workers < 1:
-        raise InputError(f"--jobs {workers} is not possible: at least 1; the default is one a core, {cores()} here")
-    folder = out if out is not None else Path("out") / _slug(plan.study["title"])
-    _compare(plan, Store(folder), workers, where)
-
-
-def _compare(plan: Plan, store: Store, workers: int, device: str) -> None:
-    from grokkit.live import Progress
-    from grokkit.study.execute import execute
-    from grokkit.study.looks import continued
-    from grokkit.study.pace import study_pace
-    from grokkit.train.groups import plan_groups
-
-    console = Console(highlight=False)
-    methods, seeds = plan.study["methods"], plan.study["seeds"]
-    with store.lock():
-        plan = replace(plan, study=continued(_study_before(store, plan), plan.study, has_runs=bool(store.finished())))
-        done = store.finished(plan.study["run_ids"])
-        kept = f", {len(done)} of them done before" if done else ""
-        at_once = workers if device == "cpu" else max(map(len, plan_groups(plan.runs, device)))
-        console.print(
-            f"{plan.study['title']}: {len(methods)} methods × {len(seeds)} seeds = {len(plan.runs)} runs{kept}, "
-            f"up to {plan.study['budget']:,} steps each, {at_once} at once{'' if device == 'cpu' else f' on {device}'}"
-        )
-        try:
-            with Progress(console, plan.runs, done, at_once) as progress:
-                failures = execute(plan, store, done, workers=workers, on_event=progress.on_event, device=device)
-        except KeyboardInterrupt:
-            done = store.finished(plan.study["run_ids"])
-            console.print(
-                f"stopped; {len(done)} of {len(plan.runs)} runs are done and kept in {store.folder}, "
-                "the same command goes on from there"
-            )
-            raise typer.Exit(130) from None
-        if plan.study["claim"] == "seconds":
-            with console.status("measuring the seconds of a step, all methods in turns"):
-                study_pace(store.folder, plan.runs)
-        _report(store, console)
+    question, execution = asked(options)
+    try:
+        _, failures = carry_out(question, execution, command=shlex.join(["grokkit", *sys.argv[1:]]))
+    except Stopped:
+        raise typer.Exit(130) from None
     if failures:
         raise typer.Exit(1)
 
 
+def _options(*kinds: type) -> inspect.Signature:
+    """The fields of ``kinds`` as typer wants them: a field without a default is an argument, all others are options."""
+    parameters: list[inspect.Parameter] = []
+    for kind in kinds:
+        hints = get_type_hints(kind, include_extras=True)
+        for field in fields(kind):
+            option = hints[field.name].__metadata__[0]
+            is_argument = field.default is MISSING
+            typed = (typer.Argument if is_argument else typer.Option)(help=option.help)
+            parameters.append(
+                inspect.Parameter(
+                    field.name,
+                    inspect.Parameter.KEYWORD_ONLY,
+                    default=inspect.Parameter.empty if is_argument else _as_typed(field.default),
+                    annotation=Annotated[option.type | None if field.default is None else option.type, typed],
+                )
+            )
+    return inspect.Signature(parameters)
+
+
+def _as_typed(default: Any) -> Any:
+    return ",".join(default) if isinstance(default, tuple) else default
+
+
+compare.__signature__ = _options(Question, Execution)  # pyright: ignore[reportFunctionMemberAccess]
+app.command()(compare)
+
+
 @app.command()
-def report(folder: Annotated[Path, typer.Argument(help="a folder that `grokkit compare --out` wrote")]) -> None:
+def report(
+    folder: Annotated[Path, typer.Argument(help="a folder that `grokkit compare --out` wrote")],
+    only: Annotated[str | None, typer.Option(help="methods to show [default: all that the folder holds]")] = None,
+) -> None:
     """Make table, page and pictures again from the finished runs in FOLDER."""
+    from grokkit.lab import carry_out
     from grokkit.study.store import Store
 
     store = Store(folder)
     store.read_study()
     with store.lock():
-        _report(store, Console(highlight=False))
+        carry_out.report(store, Console(highlight=False), Execution(only=only).shown())
 
 
-def _report(store: Store, console: Console) -> None:
-    from grokkit.analyse import leaderboard, verdict
-    from grokkit.report import all_figures, leaderboard_table, table_names, write_report
-    from grokkit.study.looks import DEFAULT_CLAIM, looked
-    from grokkit.study.pace import at_pace, read_pace
+@app.command()
+def check(
+    problem: Annotated[
+        str, typer.Argument(help="your own, e.g. my_problem.py:problem or 'mypkg.data:problem(width=64)'")
+    ],
+) -> None:
+    """Check a problem of your own before comparing on it: one line a finding, exit status 1 if something is wrong."""
+    from grokkit.tasks.named import own_problem
+    from grokkit.testing import check_problem
 
-    study = store.read_study()
-    done = store.finished(study["run_ids"])
-    run_ids = [run_id for run_id in study["run_ids"] if run_id in done]
-    runs, curves = store.load(run_ids)
-    tables = {name: store.load_table(name, run_ids) for name in table_names(all_figures())}
-    if len(done) < len(study["run_ids"]):
-        console.print(f"only {len(done)} of {len(study['run_ids'])} runs are finished; the report is of those")
-    if not done:
-        return
-    study = looked(study, runs)
-    store.write_study(study)
-    claim = study.get("claim") or DEFAULT_CLAIM
-    pace = read_pace(store.folder) if claim == "seconds" else None
-    counted = runs if pace is None else at_pace(runs, pace)
-    rows = leaderboard(counted, study["methods"], study["baseline"], claim)
-    verdict_text = verdict(rows, study)
-    with console.status("drawing the report"):
-        paths, failures = write_report(store.folder, study, runs, curves, tables, rows, verdict_text)
-    console.print()
-    console.print(leaderboard_table(rows, study, console.width))
-    console.print()
-    console.print(verdict_text, style="bold")
-    console.print()
-    for name, failure in failures.items():
-        console.print(f"the figure {name} could not be drawn: {failure}", soft_wrap=True, markup=False)
-    console.print(f"report: {paths['report.html']}", soft_wrap=True)
+    findings = check_problem(own_problem(problem))
+    _list([("ok" if finding.ok else "wrong", finding.line) for finding in findings])
+    if not all(finding.ok for finding in findings):
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -363,34 +241,3 @@ def _list(rows: list[tuple[str, str]]) -> None:
     for name, text in rows:
         table.add_row(Text(name), Text(text))
     Console(highlight=False).print(table)
-
-
-def _study_before(store: Store, plan: Plan) -> dict[str, Any] | None:
-    """What the folder's study.json says, if there is one; of another task it is refused."""
-    if not (store.folder / "study.json").exists():
-        return None
-    before = store.read_study()
-    if before["title"] != plan.study["title"]:
-        raise InputError(
-            f"{store.folder} holds a study of {before['title']!r}, not of {plan.study['title']!r}; choose another --out"
-        )
-    if before.get("identity") != plan.study["identity"] and store.finished():
-        raise InputError(
-            f"{store.folder} was written by an earlier grokkit, whose runs have other identities: it can be read, with "
-            f"grokkit report {store.folder}, and not be extended; choose another --out"
-        )
-    return before
-
-
-def _batch_size(text: str) -> int | None:
-    if text == "full":
-        return None
-    if not text.isdecimal() or int(text) < 1:
-        raise InputError(f"--batch-size {text!r} is not possible: a whole number >= 1, or full; the papers use 512")
-    return int(text)
-
-
-def _slug(title: str) -> str:
-    words = {"*": "x", "+": "plus", "-": "minus", "/": "over", "^": "pow"}
-    spelled = "".join(f" {words[c]} " if c in words else c for c in title)
-    return "-".join("".join(c if c.isalnum() else " " for c in spelled).split())

@@ -13,6 +13,7 @@ No list names what is built in: it is found by looking through the modules of th
 
 from __future__ import annotations
 
+import pickle
 import pkgutil
 import re
 from collections.abc import Mapping
@@ -25,7 +26,7 @@ from traceback import extract_tb
 from types import ModuleType
 from typing import Any, NamedTuple
 
-from grokkit.errors import InputError, unknown
+from grokkit.errors import InputError, MissingExtraError, unknown
 from grokkit.outside import import_file, provenance
 
 KINDS: dict[str, tuple[str, str]] = {
@@ -78,6 +79,8 @@ def find(kind: str, name: str) -> Part:
     >>> find("methods", "grokfast-ema").origin
     'grokkit'
     """
+    if (given := _GIVEN.get((kind, name))) is not None:
+        return given
     for registered in (_built_in(kind), parts(kind)):  # entry points are loaded only if the name is not ours
         for part in registered.values():
             if name == part.name or name in getattr(part.value, "aliases", ()):
@@ -90,6 +93,47 @@ def find(kind: str, name: str) -> Part:
     if re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*", where) and attribute.isidentifier():
         return _in_module(kind, where, attribute)
     raise unknown(kind[:-1], name, parts(kind))
+
+
+_GIVEN: dict[tuple[str, str], Part] = {}
+
+
+def give(kind: str, name: str, value: Any, code: str) -> str:
+    """Let ``name`` stand for an object that only this process has, such as one of a notebook; returns the name.
+
+    ``code`` stands for its code, see :class:`Part`. :func:`carried` hands it to other processes.
+    """
+    if kind == "methods" and not callable(value) and not isinstance(value, card_class(kind)):
+        raise InputError(f"{name} is a {type(value).__name__}; a method is a card, or a function that returns one")
+    _GIVEN[kind, name] = Part(kind, name, value, "this process", code, name)
+    return name
+
+
+def carried() -> bytes:
+    """All that :func:`give` was called with, for :func:`carry` in a worker process; empty if that is nothing.
+
+    Raises:
+        InputError: if cloudpickle is not installed, or cannot pickle an object.
+    """
+    if not _GIVEN:
+        return b""
+    try:
+        import cloudpickle
+    except ModuleNotFoundError:
+        raise MissingExtraError("cloudpickle", "lab") from None
+    try:
+        return cloudpickle.dumps(_GIVEN)
+    except Exception as error:
+        names = ", ".join(name for _, name in _GIVEN)
+        raise InputError(
+            f"{names} cannot be handed to a worker process ({_line(error)}); put it into a file and give file.py:NAME"
+        ) from None
+
+
+def carry(parts_of_another: bytes) -> None:
+    """Know what another process has carried here; it is the process that started this one, and nobody else."""
+    if parts_of_another:
+        _GIVEN.update(pickle.loads(parts_of_another))
 
 
 def recall(kind: str, text: str, code: str) -> Part:

@@ -67,7 +67,7 @@ def test_a_plan_takes_the_recipes_of_its_task(monkeypatch):
     from grokkit.methods.contract import Recipe
 
     monkeypatch.setitem(CARDS["adamw"].recipes, "modular", Recipe({"lr": 0.5}, "this test"))
-    settings = {"task": task_config("mul:7"), "model": model_config("decoder(width=8)"), "budget": 5}
+    settings = {"task": task_config("mul:7"), "model": model_config("decoder(width=8)"), "budget": 5, "batch_size": 512}
     plan = make_plan(methods=["adamw", "adam-paper"], seeds=1, baseline="adamw", command="", **settings)
     assert [run.method.optimizer.lr for run in plan.runs] == [0.5, 1e-3]
     assert plan.study["methods_detail"]["adamw"]["optimizer"]["lr"] == 0.5
@@ -77,7 +77,7 @@ def test_a_recipe_is_part_of_a_run_s_identity():
     def run(task):
         return RunConfig(
             task=task_config("mul:7"), model=model_config("decoder"), method=method_config("adamw", task), seed=0,
-            budget=5,
+            budget=5, batch_size=512,
         )  # fmt: skip
 
     assert run("mnist").hash() != run("mul:7").hash()

@@ -157,3 +157,41 @@ def test_a_crashed_run_harms_no_other_and_is_reported(tmp_path):
     assert status == 1
     assert "failed" in out
     assert len(records(tmp_path)) == 3
+
+
+def stamp(path):
+    return path.stat().st_mtime_ns if path.exists() else 0
+
+
+MOMENTS = {
+    "when study.json has the new methods": lambda folder, before: stamp(folder / "study.json") > before,
+    "when the first new run is kept": lambda folder, before: len(records(folder)) > 2,
+    "when all runs are kept": lambda folder, before: len(records(folder)) == 5,
+    "when the report is being written": lambda folder, before: stamp(folder / "leaderboard.json") > before,
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_killed_while_a_study_is_extended_the_older_result_stays_readable(tmp_path, moment):
+    small = ("--model", "fnn(width=8,dim=4)", "--budget", "20", "--jobs", "1")
+    assert finish(start(tmp_path, *small, "--seeds", "1"), 600)[0] == 0
+    older, before = records(tmp_path), stamp(tmp_path / "report.html")
+    more = (*small, "--seeds", "2", "--methods", "grad-norm,adamw")
+    process = start(tmp_path, *more)
+    while not MOMENTS[moment](tmp_path, before) and process.poll() is None:
+        time.sleep(0.002)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    report = subprocess.run(
+        [sys.executable, "-m", "grokkit", "report", str(tmp_path)], capture_output=True, text=True, timeout=600
+    )
+    assert (report.returncode, report.stderr) == (0, "")
+    board = {row["method"]: row["runs"] for row in json.loads((tmp_path / "leaderboard.json").read_text())}
+    assert board["grokfast-ema(alpha=0.9)"] == 1, "of before"
+    assert 1 <= board["adamw"] <= 2
+    assert older.items() <= records(tmp_path).items()
+    assert finish(start(tmp_path, *more), 600)[0] == 0
+    board = {row["method"]: row["runs"] for row in json.loads((tmp_path / "leaderboard.json").read_text())}
+    assert board == {"adamw": 2, "grokfast-ema(alpha=0.9)": 1, "grad-norm": 2}
+    assert older.items() <= records(tmp_path).items()

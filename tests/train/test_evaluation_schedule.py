@@ -58,6 +58,7 @@ PROBLEM = build_problem(
         method=method_config("adamw"),
         seed=0,
         budget=1,
+        batch_size=512,
     )
 )
 FULL = 100 * sum(map(len, (PROBLEM.train_sample, PROBLEM.split.validation, PROBLEM.split.test)))

@@ -11,6 +11,7 @@ GROKFAST = RunConfig(
     method=method_config("adam-paper"),
     seed=0,
     budget=5000,
+    batch_size=512,
     sustain=0,
 )
 """Grokfast's decoder on a·b mod 97, half of the table for training, Adam."""

@@ -22,7 +22,6 @@ from grokkit.bench.timing import Duel, timed
 from grokkit.models.matmul import Precision, precision
 from grokkit.rng import stream
 from grokkit.tasks import Task
-from grokkit.train.alone import ROWS_AT_ONCE
 from grokkit.train.config import RunConfig
 from grokkit.train.loop import begin_alone
 from grokkit.train.problem import build_problem
@@ -144,7 +143,7 @@ def decoder_evaluation(config: RunConfig) -> Duel:
 
     @torch.inference_mode()
     def ours() -> None:
-        for chunk in rows.split(ROWS_AT_ONCE):
+        for chunk in rows.split(task.rows_at_once):
             outputs, targets = model(task.inputs_NT[chunk]), task.targets_N[chunk]
             task.loss(outputs, targets).item()
             task.correct(outputs, targets).sum().item()

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import wraps
+from inspect import signature
 from typing import Any
 
 import torch
@@ -73,6 +75,7 @@ class ModelCard:
         weak: settings whose default is another one where it serves as GrokTransfer's weak model.
         exact_gradients: False for a model whose ``backward()`` gives the gradients of other coordinates than its
             parameters. Only updates that are linear in the gradients train it, and it has no tangent kernel.
+        stackable: whether runs of it can share a program: not of somebody's own network, which may draw at random.
         revision: raised when what it computes changes, so that no earlier result answers for it.
     """
 
@@ -84,6 +87,7 @@ class ModelCard:
     task: Mapping[str, Any] = field(default_factory=dict)
     weak: Mapping[str, Any] = field(default_factory=dict)
     exact_gradients: bool = True
+    stackable: bool = True
     revision: int = 0
 
     def can_read(self, kind: str) -> bool:
@@ -106,6 +110,8 @@ class ModelCard:
         """
         if not self.can_read(task.kind):
             raise InputError(f"{self.name} reads {' or '.join(self.reads)}, and this task's inputs are {task.kind}")
+        if self.reads and task.classes < 1:
+            raise InputError(f"{self.name} has to know how many outputs there are; give the problem classes=...")
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             made: Any = self.build(task, **settings)
@@ -113,5 +119,21 @@ class ModelCard:
 
 
 def card_of(part: Part) -> ModelCard:
-    """The card of a registered model; a function alone is one that is tried on inputs of any kind."""
-    return part.value if isinstance(part.value, ModelCard) else ModelCard(name=part.name, build=part.value)
+    """The card of a registered model; a function that makes a module is one that is tried on inputs of any kind."""
+    if isinstance(part.value, ModelCard):
+        return part.value
+    return ModelCard(name=part.name, build=called(part.value), stackable=False)
+
+
+def called(function: Callable[..., nn.Module]) -> Callable[..., nn.Module]:
+    """``function`` as a card's ``build``: its arguments are the settings, and ``task`` is given to it if it has it."""
+    try:
+        takes_task = "task" in signature(function).parameters
+    except (TypeError, ValueError):  # a builtin's, which takes none
+        takes_task = False
+
+    @wraps(function)
+    def build(task: TaskShape, **settings: Any) -> nn.Module:
+        return function(task=task, **settings) if takes_task else function(**settings)
+
+    return build

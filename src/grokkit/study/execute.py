@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from grokkit.registry import carried
 from grokkit.study.plan import Plan
 from grokkit.study.pool import Event, Failure, run_pool
 from grokkit.study.store import Store
@@ -43,13 +44,16 @@ def execute(
         on_event(event)
 
     store.write_study(plan.study)
+    parts = carried()
     batched = device != "cpu" if batched is None else batched
     if not batched:
-        jobs = [(run.run_id(), (str(store.folder), run.model_dump())) for run in plan.runs if run.run_id() not in done]
+        left = [run for run in plan.runs if run.run_id() not in done]
+        jobs = [(run.run_id(), (str(store.folder), run.model_dump(), parts)) for run in left]
         run_pool(jobs, train_and_keep, workers=workers, on_event=tell)
         return failures
 
-    jobs, members = [], {}
+    jobs: list[tuple[str, Any]] = []
+    members: dict[str, _Members] = {}
     # All runs are grouped, and then those that are done left out: a study that goes on has the groups it had, and
     # finds their checkpoints.
     for group in plan_groups(plan.runs, device, batched=True):
@@ -57,7 +61,7 @@ def execute(
         if left:
             name = group_name(group)
             members[name] = _Members([run.run_id() for run in left])
-            jobs.append((name, (str(store.folder), name, device, [run.model_dump() for run in left])))
+            jobs.append((name, (str(store.folder), name, device, [run.model_dump() for run in left], parts)))
 
     def watch(event: Event) -> None:
         for its in members[event.key].events(event) if event.key else [event]:

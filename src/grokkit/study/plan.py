@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
-from grokkit.errors import InputError, unknown
+from grokkit.errors import InputError
 from grokkit.train.config import IDENTITY_VERSION, MethodConfig, RunConfig, checked
 from grokkit.train.doors import doors_of
 from grokkit.train.problem import build_problem, set_apart
@@ -15,32 +15,50 @@ from grokkit.train.resolve import method_config
 from grokkit.train.setup import build_model
 
 
+class Arm(NamedTuple):
+    """A method of a study: how results call it, and what tells it from others however it is spelt."""
+
+    label: str
+    identity: str
+
+
 @dataclass(frozen=True)
 class Plan:
-    """The runs of a study, in the order to take them, and its study.json."""
+    """What one command asks for; :func:`grokkit.study.extend.extended` makes it part of what its folder holds.
+
+    Attributes:
+        runs: in the order to take them.
+        question: what all runs of the study have in common; it is in ``study``, too.
+        study: study.json, as far as this command alone says it.
+        baseline, primary: the arms that it names for these; None where it names none.
+    """
 
     runs: tuple[RunConfig, ...]
+    question: dict[str, Any]
     study: dict[str, Any]
+    baseline: Arm | None = None
+    primary: Arm | None = None
 
 
 def make_plan(
     *,
     methods: Sequence[str],
-    seeds: int,
-    baseline: str | None,
-    command: str,
+    seeds: int | Sequence[int],
+    baseline: str | None = None,
+    command: str = "",
     claim: str | None = None,
     primary: str | None = None,
     **settings: Any,
 ) -> Plan:
-    """Plan every method on seeds 0 to ``seeds`` − 1.
+    """Plan every method on every seed.
 
     Runs go seed by seed, so that a study stopped early holds whole pairs.
 
     Args:
         methods: as typed, e.g. ``"grokfast-ema(alpha=0.9)"``.
-        seeds: how many, at least 1.
-        baseline: the method every ratio refers to; None for ``adamw`` if it is there, else the first.
+        seeds: the seeds, or how many: 0 to ``seeds`` − 1.
+        baseline: the method every ratio refers to; None for what the folder says, or else ``adamw`` if it is there,
+            or else the first.
         command: the command line, for the record.
         claim: the cost to claim in; None for what the folder says, or FLOPs.
         primary: the method to test first and alone; None for what the folder says, or none.
@@ -49,55 +67,81 @@ def make_plan(
     Raises:
         InputError: for anything that could not run: it is found here, not in the middle of a study.
     """
-    if seeds < 1:
-        raise InputError(f"--seeds {seeds} is not possible: at least 1; 5 or more make an interval worth reading")
+    numbers = _seeds(seeds)
     spec = settings["task"].name
-    configs = _methods(methods, spec)
-    plan = tuple(
-        checked(RunConfig, "compare", method=method, seed=seed, **settings)
-        for seed in range(seeds)
-        for method in configs.values()
+    usual = settings["task"].card.optimizer
+    configs = _methods(methods, spec, usual)
+    runs = tuple(
+        checked(RunConfig, "compare", method=method, seed=seed, **settings) for seed in numbers for method in configs
     )
-    _refuse_twins(dict(zip(methods, plan, strict=False)))
-    first = plan[0]
+    first = runs[0]
     problem = build_problem(first)
     model = build_model(first.model, problem.task, first.seed)
-    for config in configs.values():
+    for config in configs:
         set_apart(config, problem.split.train, first.seed)
         doors_of(config).check(model)
-    labels = list(configs)
-    reference = labels[0] if baseline is None else _label(baseline, "baseline", configs, spec)
-    if baseline is None and "adamw" in configs:
-        reference = "adamw"
-    first_tested = None if primary is None else _label(primary, "primary", configs, spec)
-    if first_tested == reference:
-        raise InputError(f"--primary {primary} is the baseline; name the method that is to be compared with it first")
+    arms = _arms(runs[: len(configs)])
+    question = question_of(first)
     study = {
         "title": problem.task.name,
-        "task": first.task.model_dump(),
-        "model": first.model.model_dump(),
-        "methods": labels,
-        "baseline": reference,
+        **question,
+        "methods": [arm.label for arm in arms],
+        "seeds": numbers,
+        "run_ids": [run.run_id() for run in runs],
+        "methods_detail": {
+            arm.label: _detail(config) | {"identity": arm.identity} for arm, config in zip(arms, configs, strict=True)
+        },
         "claim": claim,
-        "primary": first_tested,
-        "seeds": list(range(seeds)),
-        "budget": first.budget,
-        "target": first.target,
-        "target_loss": first.target_loss,
-        "run_ids": [run.run_id() for run in plan],
-        "methods_detail": {label: _detail(config) for label, config in configs.items()},
         "command": command,
-        "identity": IDENTITY_VERSION,
     }
-    return Plan(plan, study)
+
+    def named(text: str | None) -> Arm | None:
+        return None if text is None else _arm(first.model_copy(update={"method": method_config(text, spec, usual)}))
+
+    return Plan(runs, question, study, baseline=named(baseline), primary=named(primary))
 
 
-def _methods(texts: Sequence[str], task: str) -> dict[str, MethodConfig]:
-    """By label. Of two files of the same name the second is called by the digest of its code as well."""
+def question_of(run: RunConfig) -> dict[str, Any]:
+    """What all runs of a study have in common, in the form that their identity has: all but method and seed."""
+    method = run.method.model_copy(update={"init_scale": None})  # which would be in the model
+    settings = run.model_copy(update={"method": method}).identity()
+    del settings["method"], settings["seed"]
+    # The model stands first, because a message names the first difference, and a task's layout may follow its model.
+    return {"identity": IDENTITY_VERSION, "model": settings.pop("model"), **settings}
+
+
+def _arm(run: RunConfig) -> Arm:
+    """The arm that a run is of; it is told from others by the hash that its run on seed 0 has."""
+    return Arm(run.method.label, run.model_copy(update={"seed": 0}).hash())
+
+
+def _arms(runs: Sequence[RunConfig]) -> list[Arm]:
+    arms: dict[str, Arm] = {}
+    for arm in map(_arm, runs):
+        if (same := arms.get(arm.identity)) is not None:
+            also = "" if same.label == arm.label else f": {same.label!r} is the same"
+            raise InputError(f"method {arm.label!r} is given twice{also}; give it once, or with other settings")
+        arms[arm.identity] = arm
+    return list(arms.values())
+
+
+def _seeds(seeds: int | Sequence[int]) -> list[int]:
+    if not isinstance(seeds, int):
+        numbers = [int(seed) for seed in seeds]
+        if not numbers or min(numbers) < 0 or len(set(numbers)) < len(numbers):
+            raise InputError(f"seeds={numbers} is not possible: whole numbers >= 0, at least one, and none twice")
+        return numbers
+    if seeds < 1:
+        raise InputError(f"--seeds {seeds} is not possible: at least 1; 5 or more make an interval worth reading")
+    return list(range(seeds))
+
+
+def _methods(texts: Sequence[str], task: str, usual: Mapping[str, Any]) -> list[MethodConfig]:
+    """Of two files of the same name the second is called by the digest of its code as well."""
     configs: dict[str, MethodConfig] = {}
     typed: dict[str, str] = {}
     for text in texts:
-        config = method_config(text, task)
+        config = method_config(text, task, usual)
         if config.label in configs and config.parts != configs[config.label].parts:
             codes = "+".join(part.code for part in config.parts if part.code)
             config = config.model_copy(update={"label": f"{config.label}@{codes}"})
@@ -106,23 +150,7 @@ def _methods(texts: Sequence[str], task: str) -> dict[str, MethodConfig]:
             problem = "given twice" if other == text else f"the same as {other!r}"
             raise InputError(f"method {text!r} is {problem}; give it once, or with other settings")
         configs[config.label], typed[config.label] = config, text
-    return configs
-
-
-def _refuse_twins(runs: Mapping[str, RunConfig]) -> None:
-    """Refuse two spellings of one configuration; ``runs`` are those of the first seed, by what was typed."""
-    seen: dict[str, str] = {}
-    for text, run in runs.items():
-        other = seen.setdefault(run.hash(), text)
-        if other != text:
-            raise InputError(f"method {text!r} is the same as {other!r}; give it once, or with other settings")
-
-
-def _label(asked: str, option: str, configs: dict[str, MethodConfig], task: str) -> str:
-    label = method_config(asked, task).label
-    if label not in configs:
-        raise unknown(option, label, configs)
-    return label
+    return list(configs.values())
 
 
 def _detail(config: MethodConfig) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
+from types import ModuleType
 from typing import Any, Literal
 
 Work = Callable[[Any, Callable[[Any], None]], None]
@@ -186,9 +187,14 @@ def _birth() -> Iterator[None]:
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     environment = {name: os.environ.get(name) for name in _ONE_THREAD}
     os.environ.update(_ONE_THREAD)
+    # A worker would run the script anew that is running here. It needs nothing of it: work is in modules of ours, and
+    # what somebody's script defines is carried by the registry. So a script needs no ``if __name__ == "__main__":``.
+    script = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
     try:
         yield
     finally:
+        sys.modules["__main__"] = script
         for name, value in environment.items():
             if value is None:
                 del os.environ[name]

@@ -24,8 +24,12 @@ from filelock import FileLock, Timeout
 from grokkit.errors import InputError
 from grokkit.files import atomic_write, npz
 from grokkit.train import record
+from grokkit.train.config import RunConfig
 
-FORMAT = 1
+FORMAT = 1  # of run.json
+
+STUDY_FORMAT = 2
+"""Of study.json. Format 1 does not say what all its runs have in common: it can be reported, and not extended."""
 
 # Given in full, so that a column in which every run has null keeps its type.
 RUNS = pl.Schema(
@@ -125,6 +129,18 @@ class Store:
             run_ids = [record.parent.name for record in (self.folder / "runs").glob("*/run.json")]
         return {run_id for run_id in run_ids if self._record(run_id) is not None}
 
+    def labels(self) -> dict[str, str]:
+        """The finished runs that are here: run id → the label of its method."""
+        records = {run_id: self._record(run_id) for run_id in self.finished()}
+        return {run_id: record["method"] for run_id, record in records.items() if record is not None}
+
+    def config(self, run_id: str) -> RunConfig:
+        """What determined a finished run."""
+        record = self._record(run_id)
+        if record is None:
+            raise InputError(f"run {run_id!r} is not finished in {self.folder}; run the study again")
+        return RunConfig(**record["config"])
+
     def save_run(
         self,
         run_id: str,
@@ -175,19 +191,27 @@ class Store:
         return pl.concat([pl.DataFrame(schema=_KEYS), *tables], how="diagonal_relaxed")
 
     def write_study(self, study: dict[str, Any]) -> None:
-        """Keep what was asked for."""
-        atomic_write(self.folder / "study.json", _to_json({"format": FORMAT, **study}))
+        """Keep what was asked for; the file is left alone if it says just that."""
+        path, data = self.folder / "study.json", _to_json({"format": STUDY_FORMAT, **study})
+        if not os.path.exists(path) or path.read_bytes() != data:
+            atomic_write(path, data)
 
     def read_study(self) -> dict[str, Any]:
-        """What was asked for."""
+        """What was asked for, with its ``format``."""
         path = self.folder / "study.json"
         again = f"grokkit compare TASK --out {self.folder}"
-        if not os.path.exists(path):
+        if not self.has_study():
             raise InputError(f"{self.folder} holds no study (no study.json); make one with: {again}")
-        study = _read_json(path)
+        study = _read_json(path, newest=STUDY_FORMAT)
         if study is None:
-            raise InputError(f"{path} is damaged; make it again, keeping the finished runs, with: {again}")
-        return study
+            raise InputError(
+                f"{path} is damaged; delete it and, keeping the finished runs, make it again with: {again}"
+            )
+        return {"format": 1, **study}
+
+    def has_study(self) -> bool:
+        """Whether the folder has a study.json, readable or not."""
+        return os.path.exists(self.folder / "study.json")
 
     def _record(self, run_id: str) -> dict[str, Any] | None:
         return _read_json(self.run_folder(run_id) / "run.json")
@@ -230,8 +254,8 @@ def _damaged(path: Path) -> InputError:
     return InputError(f"{path} is missing or damaged; delete {path.parent} and run the study again")
 
 
-def _read_json(path: Path) -> dict[str, Any] | None:
-    """The object in the file; None if there is no file, or one that was cut short."""
+def _read_json(path: Path, newest: int = FORMAT) -> dict[str, Any] | None:
+    """The object in the file, of format 1 to ``newest``; None if there is no file, or one that was cut short."""
     try:
         value = json.loads(path.read_bytes())
     except (FileNotFoundError, NotADirectoryError, ValueError):
@@ -241,9 +265,9 @@ def _read_json(path: Path) -> dict[str, Any] | None:
     if not isinstance(value, dict):
         return None
     # Not taken for unfinished, which would have it overwritten.
-    if value.get("format", FORMAT) != FORMAT:
+    if value.get("format", 1) not in range(1, newest + 1):
         raise InputError(
-            f"{path} has format {value['format']!r} and this grokkit reads format {FORMAT}; "
+            f"{path} has format {value['format']!r} and this grokkit reads formats up to {newest}; "
             "use the grokkit that wrote it, or choose another --out"
         )
     return value

@@ -12,6 +12,7 @@ from typing import Any
 import polars as pl
 import torch
 
+from grokkit.registry import carry
 from grokkit.study.pool import Failure
 from grokkit.study.store import Store
 from grokkit.train.allocator import keep_freed_memory
@@ -22,22 +23,25 @@ from grokkit.train.record import Run
 _REPORT_SECONDS = 0.2  # a group's stops may be milliseconds apart, and each has news of every member
 
 
-def train_and_keep(job: tuple[str, dict[str, Any]], report: Callable[[Any], None]) -> None:
-    """``job`` is the study's folder and a :class:`RunConfig` as a dictionary."""
+def train_and_keep(job: tuple[str, dict[str, Any], bytes], report: Callable[[Any], None]) -> None:
+    """``job`` is the study's folder, a :class:`RunConfig` as a dictionary, and what the registry carries here."""
     keep_freed_memory()
-    folder, settings = job
+    folder, settings, parts = job
+    carry(parts)
     config, store = RunConfig(**settings), Store(Path(folder))
     _keep(store, train(config, report=report, checkpoint=store.checkpoint_path(config.run_id())))
 
 
-def train_group_and_keep(job: tuple[str, str, str, list[dict[str, Any]]], report: Callable[[Any], None]) -> None:
-    """``job`` is the study's folder, the group's name, the device and its members as dictionaries.
+def train_group_and_keep(job: tuple[str, str, str, list[dict[str, Any]], bytes], report: Callable[[Any], None]) -> None:
+    """``job`` is the study's folder, the group's name, the device, its members as dictionaries, and what the registry
+    carries here.
 
     Reports lists of (kind, run id, payload), the events of the members. A member is kept as soon as it is
     finished; if that fails, it harms no other. A group that the device has no memory for is trained in halves.
     """
     keep_freed_memory()
-    folder, name, device, members = job
+    folder, name, device, members, parts = job
+    carry(parts)
     store, news = Store(Path(folder)), _News(report)
     checkpoint = store.folder / "groups" / f"{name}.safetensors"
     ended: set[str] = set()

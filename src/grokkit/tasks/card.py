@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from grokkit.arguments import settings_of
+from grokkit.tasks.problem import Problem
 from grokkit.tasks.task import Task
 
 Settings = dict[str, Any]
@@ -32,20 +33,28 @@ class TaskCard:
         usage: how it is written, and a line on it, for ``grokkit tasks``.
         example: a text that can be typed.
         model, batch_size, train_size: what ``grokkit compare`` takes unless told: the model, rows a step, and rows to
-            train on. None: the model's own batch size, and half of the rows.
+            train on. None: the model's own batch size, and half of the rows. ``full`` is a batch size, too.
+        target: the held-out accuracy that counts as generalized. None: 0.95.
+        optimizer: what methods are compared with there, settings by name. Empty: what each method's card says.
+        digest: gives what stands for the data in a run's identity, where the settings do not say all.
+        stackable: whether runs on it can share a program.
         target_loss: the held-out loss that counts as generalized, of a task that has no accuracy.
         canonical: brings checked settings into the one form that all spellings of the same task share.
         revision: raised when its rows change, so that no earlier result answers for it.
     """
 
     name: str
-    build: Callable[..., Task]
+    build: Callable[..., Task | Problem]
     usage: Mapping[str, str] = field(default_factory=dict)
     example: str = ""
     model: str = "decoder"
-    batch_size: int | None = None
+    batch_size: int | str | None = None
     train_size: int | None = None
     target_loss: float | None = None
+    target: float | None = None
+    optimizer: Settings = field(default_factory=dict)
+    digest: Callable[[], str] | None = None
+    stackable: bool = True
     canonical: Callable[[Settings], Settings] = _unchanged
     revision: int = 0
 
@@ -54,6 +63,6 @@ class TaskCard:
         """Whether it is read from files; without them its rows are computed, and there is no folder."""
         return "data_dir" in settings_of(self.build)
 
-    def make(self, settings: Mapping[str, Any], data_dir: str | None = None) -> Task:
+    def make(self, settings: Mapping[str, Any], data_dir: str | None = None) -> Task | Problem:
         """The task itself, whole."""
         return self.build(**settings, data_dir=data_dir) if self.reads_files else self.build(**settings)

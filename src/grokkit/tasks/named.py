@@ -18,6 +18,7 @@ from grokkit.registry import Part, find, parts
 from grokkit.tasks.card import Settings, TaskCard
 from grokkit.tasks.expression import SHORT_NAMES
 from grokkit.tasks.modular import CARD as MODULAR
+from grokkit.tasks.problem import Problem
 from grokkit.tasks.task import Task
 
 # Settings in parentheses at the end: after a name or a number, so that an expression's own are not taken for them.
@@ -57,6 +58,41 @@ def card_of(part: Part) -> TaskCard:
     return part.value if isinstance(part.value, TaskCard) else TaskCard(name=part.name, build=part.value)
 
 
+def usual_of(part: Part, settings: Settings) -> TaskCard:
+    """The same with the defaults of a problem of somebody's own: a function has to be called to tell them."""
+    card = card_of(part)
+    if card is part.value:
+        return card
+    key = (part.text, part.code, repr(sorted(settings.items())))
+    if _CALLED.get(key) is None:
+        _CALLED.clear()  # one problem at a time is asked again and again, and its data may be large
+        _CALLED[key] = _usual_of_own(part.name, card.make(settings))
+    return _CALLED[key]
+
+
+_CALLED: dict[tuple[str, str, str], TaskCard] = {}
+
+
+def _usual_of_own(name: str, made: Any) -> TaskCard:
+    def again(**_: Any) -> Any:
+        return made
+
+    if not isinstance(made, Problem):
+        return TaskCard(name=name, build=again)
+    method, settings = parse_call(made.optimizer) if made.optimizer else ("", {})
+    return TaskCard(
+        name=name,
+        build=again,
+        model="own",
+        batch_size=made.batch_size or "full",
+        target=None if made.score is None else made.target,
+        target_loss=made.target if made.score is None else None,
+        optimizer={"optimizer": method, **settings} if method else {},
+        digest=made.digest,
+        stackable=False,
+    )
+
+
 def make_task(text: str, *, data_dir: str | None = None) -> Task:
     """The task of a text.
 
@@ -72,7 +108,21 @@ def make_task(text: str, *, data_dir: str | None = None) -> Task:
     """
     part, settings = read_task(text)
     check_folder(part, text, data_dir)
-    return card_of(part).make(settings, data_dir)
+    made = card_of(part).make(settings, data_dir)
+    return made.task(seed=0) if isinstance(made, Problem) else made
+
+
+def own_problem(text: str) -> Problem:
+    """Somebody's own problem, by its text.
+
+    Raises:
+        InputError: as :func:`read_task` does, and for a task of ours.
+    """
+    part, settings = read_task(text)
+    made = usual_of(part, settings).make(settings)
+    if not isinstance(made, Problem):
+        raise InputError(f"{text!r} is no problem of your own, and needs no check; give e.g. my_problem.py:problem")
+    return made
 
 
 def check_folder(part: Part, text: str, data_dir: str | None) -> None:
@@ -88,7 +138,7 @@ def _read_head(head: str) -> tuple[Part, Settings]:
     registered = {known: part for known, part in parts("tasks").items() if part.value is not MODULAR}
     if name in registered:
         return registered[name], _by_position(card_of(registered[name]), head, sizes)
-    if "." in name and colon:
+    if colon and ("." in name or (name not in SHORT_NAMES and sizes.isidentifier())):
         return find("tasks", head), {}
     if name not in SHORT_NAMES and (colon or re.fullmatch(r"[a-z]{2,}[a-z0-9-]*", name)):
         raise unknown("task", name, [*SHORT_NAMES, *registered])

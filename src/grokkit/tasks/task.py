@@ -6,11 +6,11 @@ Shape letters: N rows, T tokens (or F features), B batch, C outputs.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from grokkit.errors import InputError
@@ -39,6 +39,7 @@ class Task:
         modulus: P of modular arithmetic, where tokens 0…P−1 are numbers; None for other tasks.
         operators: that stand in its expression.
         objective: what :meth:`loss` is. Default cross-entropy.
+        parts: how its rows are split, if that is given with them; None for a split at random.
         more_rows: how to get a task like this with more rows, for an error to end on; empty where there is no way.
     """
 
@@ -53,7 +54,14 @@ class Task:
     modulus: int | None = None
     operators: tuple[str, ...] = ()
     groups: Tensor | None = None
+    parts: Split | None = None
     more_rows: str = ""
+
+    is_table: ClassVar[bool] = True
+    """Whether rows are entries of ``inputs_NT`` and ``targets_N``, the same ones each time."""
+
+    rows_at_once: ClassVar[int] = 2048
+    """In an evaluation: bounds the memory, costs no speed."""
 
     @property
     def shape(self) -> TaskShape:
@@ -76,6 +84,27 @@ class Task:
         have nothing of the kind and are returned as they are.
         """
         return self
+
+    def on(self, device: torch.device) -> Task:
+        """The task with its rows on ``device``."""
+        return replace(self, inputs_NT=self.inputs_NT.to(device), targets_N=self.targets_N.to(device))
+
+    def batch(self, rows_B: Tensor) -> tuple[Any, Any]:
+        """Inputs and targets of rows."""
+        rows_B = rows_B.to(self.inputs_NT.device)
+        return self.inputs_NT[rows_B], self.targets_N[rows_B]
+
+    def feed(self, batches: object) -> Callable[[Tensor], tuple[Any, Any]]:
+        """What gives the batches to train on, by their rows, in the order of ``batches``."""
+        return self.batch
+
+    def notes(self) -> dict[str, str]:
+        """What a run's provenance should tell of it."""
+        return {}
+
+    def forward(self, model: nn.Module, inputs: Any) -> Any:
+        """The model's outputs."""
+        return model(inputs)
 
     def examples(self, rows: Tensor, outputs: Callable[[Tensor], Tensor]) -> dict[str, Table]:
         """What people would rather look at: single ones of ``rows`` and what a model makes of them, tables by name.

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from grokkit.attach import Handle
 from grokkit.errors import NonFiniteError
@@ -21,6 +23,7 @@ from grokkit.methods.groktransfer.factorized import embedding_of
 from grokkit.models.classes import classes_of
 from grokkit.probe.contract import View
 from grokkit.probe.ntk import KERNEL_ROWS, pseudo_ntk
+from grokkit.randomness import GlobalState, global_state, seed_globals, seeded_aside, set_global_state
 from grokkit.state import leaves
 from grokkit.train.checkpoint import part
 from grokkit.train.doors import begin, doors_of
@@ -30,8 +33,6 @@ from grokkit.train.optimizers import build_optimizer, warmup
 from grokkit.train.problem import transfer_data
 from grokkit.transform import in_place
 from grokkit.weight_transform import change_in_place
-
-ROWS_AT_ONCE = 2048  # in an evaluation: bounds the memory, costs no speed
 
 
 class Alone:
@@ -51,18 +52,22 @@ class Alone:
         self._device = device
         self.model = self._member.model
         self._config, self._progress = self._member.config, self._member.progress
-        self._task, self._doors = self._member.problem.task, doors_of(self._config.method)
-        self._inputs_NT, self._targets_N = (t.to(device) for t in (self._task.inputs_NT, self._task.targets_N))
+        self._task, self._doors = self._member.problem.task.on(device), doors_of(self._config.method)
+        self._feed = self._task.feed(self._member.batches)
         self._loss = self._doors.loss(self._task.loss)
         self._reforming, self._weights = self._doors.reforming(), self._doors.weights()
         most = self._config.method.optimizer.max_grad_norm
         self._clip = None if most is None else in_place(clip_norm(most))
         self._reformed: Mapping[str, Tensor] = {}  # the tensors that the model got another form by
-        self._rows = self._inputs = self._targets = torch.empty(0)  # the batch in hand
+        self._rows = torch.empty(0)
+        self._inputs: Any = None  # the batch in hand
+        self._targets: Any = None
+        self._callers_generators = global_state()
         self._raw: dict[str, Tensor] = {}  # gradients of the last step before a stop
 
     def begin(self) -> None:
-        found = begin(self._doors, self.model, transfer_data(self._member.problem), self._config.seed)
+        seed_globals(self._config.seed)
+        found = begin(self._doors, self.model, partial(transfer_data, self._member.problem), self._config.seed)
         self._progress.started(found.seconds, found.flops, found.tables)
         self._reformed = found.tensors
         self._assemble()
@@ -113,11 +118,10 @@ class Alone:
         for group, rate in zip(self.optimizer.param_groups, self._rates, strict=True):
             if rate is not None:
                 group["lr"] = rate * factor
-        if rows_B is not self._rows:  # a full batch is the same every time
+        if rows_B is not self._rows or not self._task.is_table:  # a full batch of a table is the same every time
             self._rows = rows_B
-            rows_B = rows_B.to(self._device)
-            self._inputs, self._targets = self._inputs_NT[rows_B], self._targets_N[rows_B]
-        loss = self._loss(self.model(self._inputs), self._targets)
+            self._inputs, self._targets = self._feed(rows_B)
+        loss = self._loss(self._task.forward(self.model, self._inputs), self._targets)
         if not math.isfinite(loss.item()):
             progress.diverged_at = progress.step
             return
@@ -140,29 +144,45 @@ class Alone:
     def _take_outer_step(self) -> None:
         if self._bilevel is None:
             return
-        rows = self._member.problem.outer.to(self._device)
-        loss = self._bilevel.outer_step(
-            outer_loss=lambda: self._loss(self.model(self._inputs_NT[rows]), self._targets_N[rows])
-        )
+
+        def outer_loss() -> Tensor:
+            inputs, targets = self._task.batch(self._member.problem.outer)
+            return self._loss(self._task.forward(self.model, inputs), targets)
+
+        # Running statistics are of the batches that the model trains on.
+        with _buffers_aside(self.model):
+            loss = self._bilevel.outer_step(outer_loss=outer_loss)
         if loss is not None:
             self._progress.took_outer_step()
 
-    @torch.inference_mode()
-    def score(self, places: Sequence[int], which: Rows) -> list[Score]:
+    @contextmanager
+    def _evaluating(self) -> Iterator[None]:
+        """No gradients; and whatever somebody's data or network draws here, training draws what it would have drawn
+        without. A network of somebody's own may keep tensors, which must then be of use in training."""
         self.model.eval()
-        rows, task, loss, correct = self._member.rows(which).to(self._device), self._task, 0.0, 0
-        for chunk in rows.split(ROWS_AT_ONCE):
-            outputs, targets = self.model(self._inputs_NT[chunk]), self._targets_N[chunk]
-            loss += float(task.loss(outputs, targets)) * len(chunk)
-            if task.has_accuracy:
-                correct += int(task.correct(outputs, targets).sum())
+        if self._task.is_table:
+            with torch.inference_mode():
+                yield
+        else:
+            with torch.no_grad(), seeded_aside(self._config.seed, "evaluation"):
+                yield
+
+    def score(self, places: Sequence[int], which: Rows) -> list[Score]:
+        rows, task, loss, correct = self._member.rows(which), self._task, 0.0, 0
+        with self._evaluating():
+            for chunk in rows.split(task.rows_at_once):
+                inputs, targets = task.batch(chunk)
+                outputs = task.forward(self.model, inputs)
+                loss += float(task.loss(outputs, targets)) * len(chunk)
+                if task.has_accuracy:
+                    correct += int(task.correct(outputs, targets).sum())
         return [(loss / len(rows), correct / len(rows) if task.has_accuracy else None)]
 
-    @torch.inference_mode()
     def outputs(self, place: int, rows_R: Tensor) -> Tensor:
-        self.model.eval()
-        chunks = rows_R.to(self._device).split(ROWS_AT_ONCE)
-        return torch.cat([self.model(self._inputs_NT[chunk]) for chunk in chunks]).cpu()
+        task = self._task
+        with self._evaluating():
+            chunks = rows_R.split(task.rows_at_once)
+            return torch.cat([task.forward(self.model, task.batch(chunk)[0]) for chunk in chunks]).cpu()
 
     def stacked(self, places: Sequence[int]) -> Stacked:
         return Stacked(*map(_as_one_member, (self._parameters(), self._raw, self._grads() if self._raw else {})))
@@ -175,9 +195,10 @@ class Alone:
         ]
 
     def _find_kernel(self) -> Tensor | None:
-        if not self._config.model.card.exact_gradients:
+        if not self._task.is_table or not self._config.model.card.exact_gradients:
             return None
-        return pseudo_ntk(self.model.eval(), self._inputs_NT[self._member.rows("quick train")[:KERNEL_ROWS]])
+        rows = self._member.rows("quick train")[:KERNEL_ROWS]
+        return pseudo_ntk(self.model.eval(), self._task.batch(rows)[0])
 
     def state_of(self, place: int) -> Any:
         return None if self._handle is None else self._handle.state
@@ -193,7 +214,9 @@ class Alone:
         tensors = {f"model/{name}": tensor for name, tensor in self.model.state_dict().items()}
         tensors |= {f"start/{name}": tensor for name, tensor in self._reformed.items()}
         tensors |= self._weights_leaves()
-        others: dict[str, dict[str, Any]] = {}
+        generators = global_state()
+        tensors |= {f"generators/{name}": tensor for name, tensor in generators.tensors.items()}
+        others: dict[str, dict[str, Any]] = {"generators": generators.others}
         for index, entry in self.optimizer.state_dict()["state"].items():
             for key, value in entry.items():
                 if isinstance(value, Tensor):
@@ -211,7 +234,9 @@ class Alone:
         self.model.load_state_dict(part(snapshot.tensors, "model/"))
         for name, leaf in self._weights_leaves().items():
             leaf.copy_(snapshot.tensors[name])
-        state = {_index(key): dict(entry) for key, entry in snapshot.others.items()}
+        others = dict(snapshot.others)
+        set_global_state(GlobalState(part(snapshot.tensors, "generators/"), others.pop("generators")))
+        state = {_index(key): dict(entry) for key, entry in others.items()}
         for name, tensor in part(snapshot.tensors, "optimizer/").items():
             index, key = name.split("/", 1)
             state.setdefault(_index(index), {})[key] = tensor
@@ -226,7 +251,20 @@ class Alone:
         """There is nobody to go on without."""
 
     def release(self) -> None:
-        """There is nothing that the garbage collector must not free."""
+        set_global_state(self._callers_generators)
+
+
+@contextmanager
+def _buffers_aside(model: nn.Module) -> Iterator[None]:
+    """Let passes of ``model`` change copies of its buffers, such as running means, in place of the buffers."""
+    kept = [(module, name, buffer) for module in model.modules() for name, buffer in module._buffers.items()]
+    for module, name, buffer in kept:
+        module._buffers[name] = None if buffer is None else buffer.clone()
+    try:
+        yield
+    finally:
+        for module, name, buffer in kept:
+            module._buffers[name] = buffer
 
 
 def _as_one_member(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

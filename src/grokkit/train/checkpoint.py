@@ -21,7 +21,13 @@ _ABOUT = "about"  # JSON, as a tensor of bytes: the file's own metadata may not 
 
 def save_tensors(path: Path, tensors: dict[str, Tensor], about: dict[str, Any]) -> None:
     """Write ``tensors`` and ``about``, which must be JSON, in one file, atomically."""
-    contiguous = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
+    contiguous: dict[str, Tensor] = {}
+    places: set[int] = set()
+    for name, tensor in tensors.items():
+        # A file holds tied weights, which share their memory, once for each of their names.
+        found = tensor.detach().contiguous()
+        contiguous[name] = found.clone() if found.untyped_storage().data_ptr() in places else found
+        places.add(found.untyped_storage().data_ptr())
     contiguous[_ABOUT] = torch.frombuffer(bytearray(json.dumps(about).encode()), dtype=torch.uint8)
     atomic_write(path, save(contiguous, metadata={"grokkit": _FORMAT}))
 

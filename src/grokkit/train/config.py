@@ -18,10 +18,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from grokkit.errors import InputError, unknown
 from grokkit.files import content_of
 from grokkit.methods import MethodCard
-from grokkit.models.card import ModelCard
+from grokkit.models.card import ModelCard, card_of
 from grokkit.registry import Part, made, recall
 from grokkit.tasks.card import TaskCard
-from grokkit.tasks.named import card_of
+from grokkit.tasks.named import usual_of
 from grokkit.train.events import EVENTS_VERSION
 
 IDENTITY_VERSION = 2
@@ -64,7 +64,8 @@ class TaskConfig(PartConfig):
     ``train_fraction`` and ``validation_fraction`` are of all rows; the rest is the test part. Defaults: half
     for training (Grokfast), a tenth for validation, so that tuning never looks at the test part. ``train_size`` is a
     number of training rows in place of a fraction. ``data_dir`` is the folder to read real data from, in place of the
-    installed package. :func:`grokkit.train.resolve.task_config` makes one from a text.
+    installed package. ``data`` stands for the data of somebody's own problem, of which the settings do not tell.
+    :func:`grokkit.train.resolve.task_config` makes one from a text.
     """
 
     kind: ClassVar[str] = "tasks"
@@ -73,10 +74,11 @@ class TaskConfig(PartConfig):
     validation_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.1
     train_size: Annotated[int, Field(ge=1)] | None = None
     data_dir: str | None = None
+    data: str = ""
 
     @property
     def card(self) -> TaskCard:
-        return card_of(self.part())
+        return usual_of(self.part(), self.settings)
 
 
 class ModelConfig(PartConfig):
@@ -86,7 +88,7 @@ class ModelConfig(PartConfig):
 
     @property
     def card(self) -> ModelCard:
-        return made(self.part(), self.settings)
+        return card_of(self.part())
 
 
 class OptimizerConfig(Config):
@@ -170,7 +172,7 @@ class RunConfig(Config):
     method: MethodConfig
     seed: Annotated[int, Field(ge=0)]
     budget: Annotated[int, Field(ge=1)]
-    batch_size: Annotated[int, Field(ge=1)] | None = 512
+    batch_size: Annotated[int, Field(ge=1)] | None
     remainder: Literal["spread", "own-batch"] = "spread"
     target: Annotated[float, Field(gt=0, le=1)] = 0.95
     target_loss: Annotated[float, Field(gt=0)] | None = None
@@ -202,6 +204,8 @@ class RunConfig(Config):
         for part in (*method["parts"], model, task):
             del part["text"]
             part["settings"] = {key: content_of(value) for key, value in part["settings"].items()}
+        if not task["data"]:  # ours, whose settings say all
+            del task["data"]
         if task["train_size"] is not None:
             del task["train_fraction"]
         return _in_one_form(settings)

@@ -176,8 +176,10 @@ class Doors:
         return state if len(self._filtering) > 1 else [state] * len(self._filtering)
 
 
-def begin(doors: Doors, model: nn.Module, data: TransferData, seed: int) -> StartResult:
+def begin(doors: Doors, model: nn.Module, data: Callable[[], TransferData], seed: int) -> StartResult:
     """Make all starts on ``model``: plain tensors are copied into it, those of a :class:`Reforming` start are returned.
+
+    ``data`` is called only if there is a start, since somebody's data may take long to read.
 
     The result has the seconds, FLOPs and tables of all of them.
 
@@ -189,7 +191,7 @@ def begin(doors: Doors, model: nn.Module, data: TransferData, seed: int) -> Star
     reformed: dict[str, Tensor] = {}
     seconds, flops, tables = 0.0, 0, {}
     for start in doors.starts():
-        found = start(model, data, seed)
+        found = start(model, data(), seed)
         if twice := sorted(seen & found.tensors.keys()):
             names = "+".join(part.card.name for part in doors.parts if part.card.start is not None)
             raise InputError(f"{names} is not possible: two of them start {twice[0]!r}; leave one out")

@@ -56,7 +56,7 @@ def plan_groups(
         batched: whether runs share a program; None for only on a GPU.
         most: members a group. What exceeds it is spread over groups of equal size, to within one.
 
-    A run whose method cannot share a program is a group of its own, and is trained alone on the same device.
+    A run that cannot share a program is a group of its own, and is trained alone on the same device.
     """
     if not (device != "cpu" if batched is None else batched):
         return [[run] for run in runs]
@@ -65,7 +65,7 @@ def plan_groups(
     for run in runs:
         key = group_key(run)
         if key not in stackable:
-            stackable[key] = is_stackable(run.method)
+            stackable[key] = can_share(run)
         alike.setdefault(key if stackable[key] else run.hash(), []).append(run)
     groups = []
     for members in alike.values():
@@ -73,6 +73,12 @@ def plan_groups(
         ends = [len(members) * part // count for part in range(count + 1)]
         groups += [members[start:end] for start, end in pairwise(ends)]
     return groups
+
+
+def can_share(run: RunConfig) -> bool:
+    """Whether a run can be a member of a program: not with data or a network of somebody's own, which may draw at
+    random, nor where its method cannot."""
+    return run.task.card.stackable and run.model.card.stackable and is_stackable(run.method)
 
 
 def group_key(run: RunConfig) -> str:

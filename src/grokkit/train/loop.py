@@ -29,10 +29,11 @@ from grokkit.train.alone import Alone
 from grokkit.train.checkpoint import load_checkpoint, part, save_checkpoint
 from grokkit.train.config import RunConfig
 from grokkit.train.costs import Costs
-from grokkit.train.doors import doors_of, is_stackable
+from grokkit.train.doors import doors_of
 from grokkit.train.engine import Engine, Member, Snapshot, begin_peak, charge, peak
-from grokkit.train.groups import group_key
+from grokkit.train.groups import can_share, group_key
 from grokkit.train.history import Evaluation, RunInProgress, Score
+from grokkit.train.measured import measured
 from grokkit.train.problem import build_batches, build_problem
 from grokkit.train.record import Run
 from grokkit.train.setup import build_model
@@ -91,7 +92,7 @@ def train_group(
     Raises:
         InputError: if ``configs`` differ in more than a group's members may.
     """
-    stackable = all(is_stackable(config.method) for config in configs)
+    stackable = all(can_share(config) for config in configs)
     if len({group_key(config) for config in configs}) != 1 or (len(configs) > 1 and not stackable):
         raise InputError("these runs cannot share a program; group them with grokkit.train.groups.plan_groups")
     loop = _Loop(configs, Together if stackable else Alone, device)
@@ -265,7 +266,9 @@ def _members(configs: Sequence[RunConfig], device: str, plan: str) -> list[Membe
         }
         if plan == Together.PLAN:
             about["matmul"] = "torch"  # no other kernel is used inside torch.func
-        progress = RunInProgress(config, problem, model.forward_flops, Costs(config.method, model), about=about)
+        counted = model if hasattr(model, "step_flops") else measured(model, problem.task, problem.inner)
+        about |= problem.task.notes()
+        progress = RunInProgress(config, problem, counted.forward_flops, Costs(config.method, counted), about=about)
         members.append(Member(config, problem, model, build_batches(config, problem), progress))
     return members
 

@@ -46,13 +46,13 @@ def build_problem(config: RunConfig) -> Problem:
         InputError: for a task that does not exist, a split that is not possible, a target in accuracies where there
             are none, or rows set apart as in :func:`set_apart`.
     """
-    task = build_task(config.task)
+    task = build_task(config.task, config.seed)
     if config.target_loss is None and not task.has_accuracy:
         raise InputError(
             f"{task.name} has numbers as targets, and so no accuracy; set a loss that counts as generalized, e.g. "
             f"target_loss={config.task.card.target_loss or 0.05}"
         )
-    parts = split(
+    parts = task.parts or split(
         task,
         train_fraction=config.task.train_fraction,
         validation_fraction=config.task.validation_fraction,
@@ -100,8 +100,8 @@ def transfer_data(problem: Problem) -> TransferData:
     """What a method may learn from before the first step: training and validation rows, never a test row."""
     task, parts = problem.task, problem.split
     return TransferData(
-        train=Examples(task.inputs_NT[problem.inner], task.targets_N[problem.inner]),
-        validation=Examples(task.inputs_NT[parts.validation], task.targets_N[parts.validation]),
+        train=Examples(*task.batch(problem.inner)),
+        validation=Examples(*task.batch(parts.validation)),
         inputs=task.inputs,
         vocabulary=task.vocabulary,
         outputs=task.classes,

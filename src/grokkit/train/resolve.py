@@ -10,8 +10,9 @@ from grokkit.call_syntax import parse_call, show_call, split_list
 from grokkit.errors import InputError, unknown
 from grokkit.files import pinned
 from grokkit.methods import MethodCard
+from grokkit.models.card import card_of
 from grokkit.registry import find, made, parts
-from grokkit.tasks.named import check_folder, read_task
+from grokkit.tasks.named import check_folder, read_task, usual_of
 from grokkit.train.config import (
     MethodConfig,
     ModelConfig,
@@ -39,7 +40,7 @@ class _Written(NamedTuple):
     """Of its own settings those that are not the default."""
 
 
-def method_config(text: str, task: str = "") -> MethodConfig:
+def method_config(text: str, task: str = "", usual: Mapping[str, Any] | None = None) -> MethodConfig:
     """A method, ``name`` or ``name(key=value,...)``, or several joined by ``+``; what is not given has its default.
 
     Keys are the method's own (the arguments of its factory), the optimizer's (``optimizer``, ``lr``, ``wd``,
@@ -51,6 +52,8 @@ def method_config(text: str, task: str = "") -> MethodConfig:
     Args:
         text: what was typed.
         task: the task's spec, e.g. ``mnist:2000``; if the card has a recipe for it, its settings are the defaults.
+        usual: the optimizer that methods are compared with on the task, in place of the one on their cards. A baseline
+            that is an optimizer of another name, and an optimizer that a method brings along, stay what they are.
 
     Raises:
         InputError: for an unknown method or setting, a value outside its range, or parts that exclude each other.
@@ -63,7 +66,7 @@ def method_config(text: str, task: str = "") -> MethodConfig:
     Traceback (most recent call last):
     grokkit.errors.InputError: adam-paper is an optimizer only, and grokfast-ema has one already; write adam-paper first
     """
-    written = [_written(piece, task) for piece in split_list(text, "+")]
+    written = [_written(piece, task, usual or {}) for piece in split_list(text, "+")]
     Doors([OwnPart(part.card, part.config.settings) for part in written])  # which refuses parts that exclude each other
     base = next((part for part in written if part.card.optimizer is not None), None) or next(
         (part for part in written if part.card.base), written[0]
@@ -96,7 +99,7 @@ def method_config(text: str, task: str = "") -> MethodConfig:
     return config.model_copy(update={"label": "+".join(calls)})
 
 
-def _written(text: str, task: str) -> _Written:
+def _written(text: str, task: str, of_task: Mapping[str, Any]) -> _Written:
     name, given = text, {}
     if not any(text in getattr(part.value, "aliases", ()) for part in parts("methods").values()):
         name, given = parse_call(text)
@@ -117,7 +120,8 @@ def _written(text: str, task: str) -> _Written:
         if key not in known:
             raise unknown(f"setting of {part.name}", key, known)
     recipe = card.recipes.get(task.partition(":")[0].strip())
-    chosen = dict(recipe.settings) if recipe else {}
+    takes_usual = card.optimizer is None and (card.doors() or card.name == of_task.get("optimizer"))
+    chosen = {**(of_task if takes_usual else {}), **(recipe.settings if recipe else {})}
     usual = {key: _like(chosen.get(key, value), value) for key, value in defaults.items()}
     own = {key: _like(given.get(key, value), value) for key, value in usual.items()}
     check_settings(card, own)
@@ -198,7 +202,7 @@ def model_config(text: str) -> ModelConfig:
     """
     name, given = parse_call(text)
     part = find("models", name)
-    return ModelConfig(name=part.name, settings=made(part, given).settings(given), code=part.code, text=part.text)
+    return ModelConfig(name=part.name, settings=card_of(part).settings(given), code=part.code, text=part.text)
 
 
 def task_config(text: str, model: ModelConfig | None = None, **split: Any) -> TaskConfig:
@@ -214,4 +218,6 @@ def task_config(text: str, model: ModelConfig | None = None, **split: Any) -> Ta
     """
     part, settings = read_task(text, {} if model is None else model.card.task)
     check_folder(part, text, split.get("data_dir"))
-    return checked(TaskConfig, "task", name=part.name, settings=settings, code=part.code, text=part.text, **split)
+    digest = usual_of(part, settings).digest
+    own = {"name": part.name, "settings": settings, "code": part.code, "text": part.text}
+    return checked(TaskConfig, "task", **own, data="" if digest is None else digest(), **split)

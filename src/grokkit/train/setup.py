@@ -7,11 +7,14 @@ from grokkit.models.card import Model
 from grokkit.registry import made, parts
 from grokkit.rng import stream
 from grokkit.tasks import Task
+from grokkit.tasks.problem import Problem
 from grokkit.train.config import ModelConfig, TaskConfig
 
 
-def build_task(config: TaskConfig) -> Task:
-    return config.card.make(config.settings, config.data_dir)
+def build_task(config: TaskConfig, seed: int = 0) -> Task:
+    """The task, whole. ``seed``: of the run; only problems of somebody's own have other data for another seed."""
+    made = config.card.make(config.settings, config.data_dir)
+    return made.task(seed) if isinstance(made, Problem) else made
 
 
 def build_model(config: ModelConfig, task: Task, seed: int) -> Model:

@@ -92,7 +92,7 @@ class Together:
     def begin(self) -> None:
         for member in self.members:
             doors = doors_of(member.config.method)
-            found = begin(doors, member.model, transfer_data(member.problem), member.config.seed)
+            found = begin(doors, member.model, partial(transfer_data, member.problem), member.config.seed)
             member.progress.started(found.seconds, found.flops, found.tables)
         self._stack()
         self._assemble()

@@ -1,0 +1,124 @@
+"""Carry a question out in its folder: train what is missing, watch, measure, report."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from grokkit.errors import InputError
+from grokkit.lab.study import Study
+from grokkit.live import Progress
+from grokkit.study.execute import execute
+from grokkit.study.extend import extended
+from grokkit.study.pace import study_pace
+from grokkit.study.plan import Plan
+from grokkit.study.pool import Failure, cores
+from grokkit.study.question import Execution, Question
+from grokkit.study.store import Store
+from grokkit.train.config import RunConfig
+from grokkit.train.groups import choose_device, plan_groups
+
+
+class Stopped(Exception):
+    """Somebody pressed Ctrl-C; what is done is kept."""
+
+
+def carry_out(
+    question: Question, execution: Execution, *, command: str = "", console: Console | None = None
+) -> tuple[Study, dict[str, Failure]]:
+    """Train every run of ``question`` that the folder does not hold yet, and write the report of all that it holds.
+
+    Args:
+        question: what is asked. The folder may hold a study of the same question, which this one extends by its
+            methods and seeds.
+        execution: where, and on what.
+        command: how it was asked, for the record.
+        console: where to tell what happens. Default the terminal.
+
+    Returns:
+        the study, and the runs that failed, by their id.
+
+    Raises:
+        InputError: for anything that could not run; nothing is written then.
+        Stopped: on Ctrl-C.
+    """
+    console = console or Console(highlight=False)
+    where, jobs = choose_device(execution.device), execution.jobs
+    if question.claim == "seconds" and where != "cpu":
+        raise InputError(f"--claim seconds is measured on a processor, and --device is {where}; claim flops or steps")
+    workers = cores() if jobs is None else jobs
+    if workers < 1:
+        raise InputError(f"--jobs {workers} is not possible: at least 1; the default is one a core, {cores()} here")
+    plan = question.plan(command)
+    out = Path("out") / _slug(plan.study["title"]) if execution.out is None else Path(execution.out)
+    store = Store(out)
+    _in_its_folder(plan, store)  # refused before anything is written
+    with store.lock():
+        plan = _in_its_folder(plan, store)
+        failures = _train(plan, store, console, workers, where)
+        if plan.study["claim"] == "seconds":
+            with console.status("measuring the seconds of a step, all methods in turns"):
+                study_pace(store.folder, [*plan.runs, *_of_other_arms(plan, store)])
+        return report(store, console, execution.shown()), failures
+
+
+def _in_its_folder(plan: Plan, store: Store) -> Plan:
+    before = store.read_study() if store.has_study() else None
+    return extended(plan, before, store.labels(), store.folder)
+
+
+def _train(plan: Plan, store: Store, console: Console, workers: int, device: str) -> dict[str, Failure]:
+    run_ids = [run.run_id() for run in plan.runs]
+    methods, seeds = {run.method.label for run in plan.runs}, {run.seed for run in plan.runs}
+    done = store.finished(run_ids)
+    kept = f", {len(done)} of them done before" if done else ""
+    at_once = workers if device == "cpu" else max(map(len, plan_groups(plan.runs, device)))
+    console.print(
+        f"{plan.study['title']}: {len(methods)} methods × {len(seeds)} seeds = {len(plan.runs)} runs{kept}, "
+        f"up to {plan.study['budget']:,} steps each, {at_once} at once{'' if device == 'cpu' else f' on {device}'}"
+    )
+    try:
+        with Progress(console, plan.runs, done, at_once) as progress:
+            return execute(plan, store, done, workers=workers, on_event=progress.on_event, device=device)
+    except KeyboardInterrupt:
+        done = store.finished(run_ids)
+        console.print(
+            f"stopped; {len(done)} of {len(plan.runs)} runs are done and kept in {store.folder}, "
+            "the same command goes on from there"
+        )
+        raise Stopped from None
+
+
+def _of_other_arms(plan: Plan, store: Store) -> list[RunConfig]:
+    """A finished run of each arm that the folder holds beside those of ``plan``: all are measured in turns."""
+    asked = {run.method.label for run in plan.runs}
+    others = {label: run_id for run_id, label in store.labels().items() if run_id in plan.study["run_ids"]}
+    return [store.config(run_id) for label, run_id in others.items() if label not in asked]
+
+
+def report(store: Store, console: Console, only: Sequence[str] | None = None) -> Study:
+    """Write the report of the finished runs in ``store``, and show it; the caller holds its lock."""
+    study = Study(store.folder, only)
+    if study.unfinished:
+        total = len(study.info["run_ids"])
+        console.print(f"only {total - study.unfinished} of {total} runs are finished; the report is of those")
+    if study.runs.is_empty():
+        return study
+    study.look()
+    with console.status("drawing the report"):
+        page, failures = study.write()
+    console.print()
+    console.print(study)
+    console.print()
+    for name, failure in failures.items():
+        console.print(f"the figure {name} could not be drawn: {failure}", soft_wrap=True, markup=False)
+    console.print(f"report: {page}", soft_wrap=True)
+    return study
+
+
+def _slug(title: str) -> str:
+    words = {"*": "x", "+": "plus", "-": "minus", "/": "over", "^": "pow"}
+    spelled = "".join(f" {words[c]} " if c in words else c for c in title)
+    return "-".join("".join(c if c.isalnum() else " " for c in spelled).split())

@@ -1,0 +1,65 @@
+"""``grokkit compare`` as a function."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from grokkit.errors import InputError
+from grokkit.lab.carry_out import Stopped, carry_out
+from grokkit.lab.named import name_of
+from grokkit.lab.study import Study
+from grokkit.methods import MethodCard
+from grokkit.study.question import USUAL_METHODS, asked
+from grokkit.tasks.problem import Problem
+
+
+def compare(
+    problem: str | Problem | Callable[..., Problem],
+    methods: Sequence[str | MethodCard] | str = USUAL_METHODS,
+    *,
+    seeds: int | Sequence[int] = 5,
+    budget: int = 3000,
+    out: Path | str | None = None,
+    quiet: bool = False,
+    **options: Any,
+) -> Study:
+    """Train every method on the same seeds, and say which helps, by how much, and how surely.
+
+    The same call again continues where it stopped; other methods and more seeds extend the study in ``out``.
+
+    Args:
+        problem: a :class:`Problem`, a function that returns one, or a text such as ``mul:97`` or
+            ``my_problem.py:problem(width=64)``.
+        methods: texts such as ``grokfast-ema(alpha=0.9)`` or ``ideas.py:CARD``, or cards.
+        seeds: runs of each method, on seeds 0, 1, ..., or the seeds. Default 5.
+        budget: optimizer steps a run may take. Default 3000.
+        out: folder for runs and report. Default ``out/TASK``.
+        quiet: whether to print nothing. Default False.
+        options: the other options of ``grokkit compare``, under the same names and with the same defaults: the fields
+            of :class:`grokkit.study.question.Question` and :class:`grokkit.study.question.Execution`.
+
+    Returns:
+        the study in ``out``, with all that it holds.
+
+    Raises:
+        InputError: for anything that could not run, before anything runs; or, at the end, if runs failed.
+        KeyboardInterrupt: on Ctrl-C; what is done is kept.
+    """
+    texts = methods if isinstance(methods, str) else [name_of("methods", method) for method in methods]
+    question, execution = asked(
+        {"task": name_of("tasks", problem), "methods": texts, "seeds": seeds, "budget": budget, "out": out, **options}
+    )
+    try:
+        study, failures = carry_out(question, execution, console=Console(highlight=False, quiet=quiet))
+    except Stopped:
+        raise KeyboardInterrupt from None
+    if failures:
+        run_id, failure = next(iter(failures.items()))
+        raise InputError(
+            f"{len(failures)} runs failed, {run_id} with {failure.error}; the others are kept in {study.folder}"
+        )
+    return study

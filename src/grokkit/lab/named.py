@@ -1,0 +1,145 @@
+"""A name for an object of Python, by which worker processes find it as well.
+
+What an importable module holds goes by ``module:NAME``. What only this process has, in a notebook or the running
+script, is handed to the workers by cloudpickle. Its identity is the source text of its functions and of all that they
+name in their own module; where that cannot be read, its ``version``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import fields, is_dataclass
+from importlib.util import find_spec
+from types import CodeType, FunctionType, ModuleType
+from typing import Any
+
+from grokkit.errors import InputError
+from grokkit.registry import give, parts
+
+
+def name_of(kind: str, value: Any) -> str:
+    """The text that stands for ``value``: a problem, a card, or a function that returns one.
+
+    Raises:
+        InputError: if its source text cannot be read and it has no ``version``.
+    """
+    if isinstance(value, str):
+        return value
+    for part in parts(kind).values():
+        if part.value is value:
+            return part.name
+    return _in_a_module(value) or give(kind, _own_name(value), value, source_digest(value))
+
+
+def _own_name(value: Any) -> str:
+    return f"here:{getattr(value, 'name', None) or getattr(value, '__name__', 'part')}"
+
+
+def _in_a_module(value: Any) -> str | None:
+    """``module:NAME``, if workers can import it from there."""
+    for module in list(sys.modules.values()):
+        if not isinstance(module, ModuleType):
+            continue
+        for name, found in list(vars(module).items()):
+            if found is value and _is_importable(module):
+                return f"{module.__name__}:{name}"
+    return None
+
+
+def _is_importable(module: ModuleType) -> bool:
+    if module.__name__ in ("__main__", "__mp_main__"):
+        return False
+    try:
+        spec = find_spec(module.__name__)
+    except (ImportError, ValueError, AttributeError):
+        return False
+    return spec is not None and spec.origin == getattr(module, "__file__", None)
+
+
+def source_digest(value: Any) -> str:
+    """Twelve hexadecimal digits for the code of ``value``: its ``version``, or all source text that it depends on."""
+    if version := getattr(value, "version", None):
+        return f"version {version}"
+    found = hashlib.sha256()
+    for text in _sources(value, set()):
+        found.update(text.encode())
+    return found.hexdigest()[:12]
+
+
+def _sources(value: Any, seen: set[int]) -> Iterator[str]:
+    """The source text of functions and classes, and of what they name; of other values what they show, if that says it.
+
+    What a module on disk holds is somebody's package, and only its name counts.
+    """
+    if id(value) in seen:
+        return
+    seen.add(id(value))
+    if isinstance(value, FunctionType):
+        yield _text(value)
+        for other in [
+            *_named(value),
+            *(value.__defaults__ or ()),
+            *(cell.cell_contents for cell in value.__closure__ or ()),
+        ]:
+            yield from _sources(other, seen)
+    elif isinstance(value, type):
+        yield value.__qualname__
+        if _is_here(value.__module__):
+            for name, member in sorted(vars(value).items()):
+                if name not in ("__dict__", "__weakref__", "__module__", "__doc__"):
+                    yield name
+                    yield from _sources(getattr(member, "__func__", member), seen)
+            for base in value.__bases__:
+                yield from _sources(base, seen)
+    elif is_dataclass(value):
+        yield type(value).__qualname__
+        for field in fields(value):
+            found = getattr(value, field.name)
+            if field.name != "data" or callable(found):  # data have a digest of their own
+                yield from _sources(found, seen)
+    elif isinstance(value, tuple | list):
+        for entry in value:
+            yield from _sources(entry, seen)
+    elif isinstance(value, dict):
+        yield from _sources(sorted(value.items(), key=repr), seen)
+    elif value is None or isinstance(value, str | bytes | int | float | bool):
+        yield repr(value)
+    elif isinstance(value, Callable):
+        yield getattr(value, "__qualname__", type(value).__qualname__)
+    else:
+        yield type(value).__qualname__
+
+
+def _text(function: FunctionType) -> str:
+    if not _is_here(function.__module__):
+        return f"{function.__module__}.{function.__qualname__}"
+    try:
+        return inspect.getsource(function)
+    except (OSError, TypeError):
+        raise InputError(
+            f"the source text of {function.__qualname__} cannot be read, and so nobody would notice that it has "
+            'changed; give the problem a version, e.g. version="1", and raise it with every change'
+        ) from None
+
+
+def _is_here(module: str) -> bool:
+    return module in ("__main__", "__mp_main__") or getattr(sys.modules.get(module), "__file__", None) is None
+
+
+def _named(function: FunctionType) -> list[Any]:
+    """The objects that the function's code names in its module."""
+    names: list[str] = []
+
+    def read(code: CodeType) -> None:
+        names.extend(code.co_names)
+        for constant in code.co_consts:
+            if isinstance(constant, CodeType):
+                read(constant)
+
+    read(function.__code__)
+    if not _is_here(function.__module__):
+        return []
+    return [function.__globals__[name] for name in dict.fromkeys(names) if name in function.__globals__]

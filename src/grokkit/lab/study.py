@@ -1,0 +1,126 @@
+"""A study's results: tables, verdict and report of whatever runs its folder holds."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from rich.console import Console, ConsoleOptions, Group, RenderResult
+from rich.text import Text
+
+from grokkit.analyse import leaderboard, verdict
+from grokkit.errors import unknown
+from grokkit.report import all_figures, leaderboard_table, table_names, write_report
+from grokkit.study.looks import DEFAULT_CLAIM, looked
+from grokkit.study.pace import at_pace, read_pace
+from grokkit.study.store import Store
+
+
+class Study:
+    """The study in ``folder``, as it is when this is made; every number is of its finished runs.
+
+    Args:
+        folder: that ``grokkit compare --out`` or :func:`grokkit.lab.compare` wrote.
+        only: labels of the methods to show; None for all. The baseline and the primary arm are always shown, and
+            claims are adjusted for all arms of the folder, shown or not.
+
+    Raises:
+        InputError: if the folder holds no study, or not such a method.
+    """
+
+    def __init__(self, folder: Path | str, only: Sequence[str] | None = None) -> None:
+        self._store = Store(Path(folder))
+        whole = self._store.read_study()
+        done = self._store.finished(whole["run_ids"])
+        self._run_ids = [run_id for run_id in whole["run_ids"] if run_id in done]
+        # Saved as it is in the folder, and shown with fewer methods.
+        self._whole = whole
+        self.info: dict[str, Any] = whole if only is None else {**whole, "methods": _chosen(only, whole)}
+        self.unfinished = len(whole["run_ids"]) - len(self._run_ids)
+
+    @property
+    def folder(self) -> Path:
+        return self._store.folder
+
+    @cached_property
+    def _loaded(self) -> tuple[pl.DataFrame, pl.DataFrame]:
+        runs, curves = self._store.load(self._run_ids)
+        return self._shown(runs), self._shown(curves)
+
+    def _shown(self, rows: pl.DataFrame) -> pl.DataFrame:
+        return rows.filter(pl.col("method").is_in(self.info["methods"]))
+
+    @property
+    def runs(self) -> pl.DataFrame:
+        """One row a run, with the keys of run.json; ``.to_pandas()`` makes a pandas frame of it."""
+        return self._loaded[0]
+
+    @property
+    def curves(self) -> pl.DataFrame:
+        """One row an evaluation of a run, with ``run_id``, ``method`` and ``seed`` in front."""
+        return self._loaded[1]
+
+    @cached_property
+    def rows(self) -> list[dict[str, Any]]:
+        """leaderboard.json: one row a method, the baseline first."""
+        claim = self.info.get("claim") or DEFAULT_CLAIM
+        pace = read_pace(self.folder) if claim == "seconds" else None
+        counted = self.runs if pace is None else at_pace(self.runs, pace)
+        return leaderboard(counted, self.info["methods"], self.info["baseline"], claim)
+
+    @property
+    def leaderboard(self) -> pl.DataFrame:
+        """One row a method, the baseline first, with the keys of leaderboard.json."""
+        return pl.DataFrame(self.rows, infer_schema_length=None)
+
+    @cached_property
+    def verdict(self) -> str:
+        """Which methods help, by how much and how surely, in sentences."""
+        return verdict(self.rows, self.info)
+
+    def look(self) -> None:
+        """Remember in study.json that these results have been looked at; the caller holds the store's lock."""
+        runs, _ = self._store.load(self._run_ids)
+        self._whole = looked(self._whole, runs)
+        self.info = {**self._whole, "methods": self.info["methods"]}
+        self.__dict__.pop("verdict", None)  # claims depend on how often somebody has looked
+        self._store.write_study(self._whole)
+
+    def report(self) -> Path:
+        """Write leaderboard.json, report.html and figures/ into the folder; returns the page's path."""
+        with self._store.lock():
+            self.look()
+            return self.write()[0]
+
+    def write(self) -> tuple[Path, Mapping[str, str]]:
+        """The same for a caller who holds the store's lock and has looked. The second is the figures that could not be
+        drawn, by name, with the reason."""
+        names = table_names(all_figures())
+        tables = {name: self._shown(self._store.load_table(name, self._run_ids)) for name in names}
+        paths, failures = write_report(self.folder, self.info, self.runs, self.curves, tables, self.rows, self.verdict)
+        return paths["report.html"], failures
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield leaderboard_table(self.rows, self.info, options.max_width)
+        yield Text(f"\n{self.verdict}", style="bold")
+
+    def __repr__(self) -> str:
+        return f"Study({str(self.folder)!r}): {self.verdict}"
+
+    def _repr_html_(self) -> str:
+        """The table and the verdict, in the cell of a notebook."""
+        console = Console(record=True, file=io.StringIO(), width=110, highlight=False)
+        console.print(Group(self))
+        return console.export_html(inline_styles=True, code_format="<pre>{code}</pre>")
+
+
+def _chosen(only: Sequence[str], study: dict[str, Any]) -> list[str]:
+    for label in only:
+        if label not in study["methods"]:
+            raise unknown("method of this study", label, study["methods"])
+    wanted = {*only, study["baseline"], study.get("primary")}
+    return [label for label in study["methods"] if label in wanted]

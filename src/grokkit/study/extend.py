@@ -1,0 +1,127 @@
+"""A folder holds one question. Other methods and more seeds extend its study; anything else is another question.
+
+What a command asks for becomes part of what its folder holds: the arms and seeds of both together. An arm is known by
+its identity and not by its spelling, so ``adamw`` finds the runs of ``adamw(lr=0.003)`` if that is its default. A
+method whose code has changed is another arm than it was: its name gets a number, its old runs stay what they were.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from grokkit.errors import InputError, unknown
+from grokkit.study.looks import settled
+from grokkit.study.plan import Arm, Plan
+from grokkit.study.store import STUDY_FORMAT
+
+
+def extended(plan: Plan, before: Mapping[str, Any] | None, kept: Mapping[str, str], folder: Path) -> Plan:
+    """``plan`` as carried out in ``folder``, whose study.json is ``before``: its runs under the names that their arms
+    have there, and the study.json of both together.
+
+    Args:
+        plan: what is asked for.
+        before: None for a new folder, or one whose study.json was lost.
+        kept: the finished runs of the folder, run id → the label that they were kept under.
+        folder: for the message.
+
+    Raises:
+        InputError: if the folder holds runs of another question, naming both; if another claim, primary arm or baseline
+            is asked for than its finished runs were made for; or for a baseline or primary arm that no arm is.
+    """
+    if before is not None and (other := _other_question(plan, before)) is not None:
+        if kept:
+            raise InputError(f"{folder} {other}; choose another --out")
+        before = None  # nothing in the folder answers it
+    names = _names(plan, before, kept)
+    study = dict(plan.study)
+    study["methods"] = [names[label] for label in plan.study["methods"]]
+    study["methods_detail"] = {names[label]: detail for label, detail in plan.study["methods_detail"].items()}
+    if before is not None:
+        study["methods"] = _union(before["methods"], study["methods"])
+        study["methods_detail"] = {**study["methods_detail"], **before["methods_detail"]}
+        study["seeds"] = sorted({*before["seeds"], *study["seeds"]})
+        study["run_ids"] = _union(before["run_ids"], study["run_ids"])
+    study["baseline"] = _named(plan.baseline, "baseline", study)
+    study["primary"] = _named(plan.primary, "primary", study)
+    study = settled(before, study, has_runs=bool(kept))
+    if before is not None and not _says_more(study, before):
+        study["command"] = before["command"]  # of the command that made it what it is
+    runs = (
+        run.model_copy(update={"method": run.method.model_copy(update={"label": names[run.method.label]})})
+        for run in plan.runs
+    )
+    return replace(plan, runs=tuple(runs), study=study)
+
+
+def _union(before: list[str], now: list[str]) -> list[str]:
+    return list(dict.fromkeys([*before, *now]))
+
+
+def _says_more(study: Mapping[str, Any], before: Mapping[str, Any]) -> bool:
+    return any(before.get(name) != value for name, value in study.items() if name != "command")
+
+
+def _names(plan: Plan, before: Mapping[str, Any] | None, kept: Mapping[str, str]) -> dict[str, str]:
+    """What the folder calls each arm of the plan: as it did before, or else by its label, with a number if another arm
+    has that name."""
+    if before is not None:
+        known = {arm["identity"]: label for label, arm in before["methods_detail"].items()}
+    else:  # a lost study.json: the runs that are there still say what they were called
+        details = plan.study["methods_detail"]
+        found = {run.method.label: kept[run.run_id()] for run in plan.runs if run.run_id() in kept}
+        known = {details[label]["identity"]: name for label, name in found.items()}
+    names: dict[str, str] = {}
+    for label, detail in plan.study["methods_detail"].items():
+        name, number = known.get(detail["identity"]), 1
+        while name is None or (detail["identity"] not in known and name in {*known.values(), *names.values()}):
+            name = label if number == 1 else f"{label} #{number}"
+            number += 1
+        names[label] = name
+    return names
+
+
+def _named(arm: Arm | None, option: str, study: Mapping[str, Any]) -> str | None:
+    """The name, in the folder, of the arm that the command gave as ``option``."""
+    if arm is None:
+        return None
+    for label, detail in study["methods_detail"].items():
+        if detail["identity"] == arm.identity:
+            return label
+    raise unknown(option, arm.label, study["methods"])
+
+
+def _other_question(plan: Plan, before: Mapping[str, Any]) -> str | None:
+    """In what ``before`` asks something else than ``plan``, both named; None if it asks the same."""
+    title = plan.study["title"]
+    if before["format"] != STUDY_FORMAT:
+        return (
+            f"holds a study of an earlier grokkit (format {before['format']}), whose report can be made again but "
+            "which cannot be extended"
+        )
+    if title != before["title"]:
+        return f"holds a study of {before['title']!r}, not of {title!r}"
+    was = {name: before.get(name) for name in plan.question}
+    if any(was[name] != plan.question[name] for name in ("identity", "events")):
+        return "holds a study of another version of grokkit, in which the same run has another identity"
+    for name, asked, found in _differences(plan.question, was):
+        if name == "code":
+            return f"holds runs of {title!r} with other code ({found or 'ours'}) than it has now ({asked or 'ours'})"
+        return f"holds a study with {name}={_shown(found)}, not with {name}={_shown(asked)}"
+    return None
+
+
+def _differences(now: Any, before: Any, name: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """(name, value now, value before) of every setting that differs; one that is missing counts as None."""
+    if isinstance(now, dict) and isinstance(before, dict):
+        for key in dict.fromkeys([*now, *before]):
+            yield from _differences(now.get(key), before.get(key), key)
+    elif now != before:
+        yield name, now, before
+
+
+def _shown(value: Any) -> str:
+    return "none" if value is None else str(value)

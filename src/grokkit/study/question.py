@@ -1,0 +1,190 @@
+"""What a study asks, with every default: the one source for ``grokkit compare`` and for :func:`grokkit.lab.compare`.
+
+The command makes its options of the fields of :class:`Question`, Python takes them under the same names, and both give
+the same runs. Where a default is None, the task or the model says it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+from grokkit.call_syntax import split_list
+from grokkit.errors import InputError, unknown
+from grokkit.study.plan import Plan, make_plan
+from grokkit.tasks.named import read_task, usual_of
+from grokkit.train.config import EvaluationConfig, RunConfig, TaskConfig, checked
+from grokkit.train.resolve import model_config, task_config
+
+USUAL_METHODS = ("adamw", "grokfast-ema", "grokfast-ma", "grad-norm")
+CLAIMS = ("flops", "steps", "seconds")
+USUAL_TRAIN_FRACTION = TaskConfig.model_fields["train_fraction"].default
+
+
+class Option(NamedTuple):
+    """How the command line asks for a field: its help, and the type of what is typed."""
+
+    help: str
+    type: type = str
+
+
+def _of_a_run(name: str) -> Any:
+    """The default that a run's configuration has, so that it is written once."""
+    return RunConfig.model_fields[name].default
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """Every method on the same seeds of one task. The fields' :class:`Option` says what each is.
+
+    In Python ``methods`` may be a list of texts, ``seeds`` a list of whole numbers, and ``batch_size`` a number.
+    """
+
+    task: Annotated[str, Option("e.g. mul:97, 'a*a - b mod 97', parity:40,3, mnist; see `grokkit tasks`")]
+    methods: Annotated[
+        str | Sequence[str], Option("separated by commas, settings in parentheses; see `grokkit methods`")
+    ] = USUAL_METHODS
+    seeds: Annotated[int | Sequence[int], Option("runs of each method, on seeds 0, 1, ...", int)] = 5
+    budget: Annotated[int, Option("optimizer steps a run may take", int)] = 3000
+    model: Annotated[
+        str | None,
+        Option("decoder, fnn, mlp, lstm, … or MODULE:CARD, settings in parentheses [default: the task's own]"),
+    ] = None
+    train_fraction: Annotated[
+        float | None,
+        Option(f"share of all rows to train on [default: {USUAL_TRAIN_FRACTION}, or the task's own train size]", float),
+    ] = None
+    train_size: Annotated[int | None, Option("rows to train on, in place of a share", int)] = None
+    validation_fraction: Annotated[float, Option("share of all rows kept for tuning", float)] = TaskConfig.model_fields[
+        "validation_fraction"
+    ].default
+    data_dir: Annotated[
+        str | None, Option("folder with the data of mnist, imdb or qm9 [default: an installed package]")
+    ] = None
+    batch_size: Annotated[
+        int | str | None,
+        Option("rows a step, or full [default: the task's own, else the model's own, else full]"),
+    ] = None
+    remainder: Annotated[str, Option("rows that fill no batch: spread over all, or own-batch as published")] = (
+        _of_a_run("remainder")
+    )
+    baseline: Annotated[
+        str | None, Option("method the ratios refer to [default: what the folder says, else adamw, else the first]")
+    ] = None
+    claim: Annotated[
+        str | None, Option("the cost that claims are made in: flops, steps or seconds [default: flops]")
+    ] = None
+    primary: Annotated[str | None, Option("the method to test first and alone, named before the first run")] = None
+    target: Annotated[
+        float | None,
+        Option(f"test accuracy that counts as generalized [default: {_of_a_run('target')}]", float),
+    ] = None
+    target_loss: Annotated[
+        float | None, Option("a test loss instead [default: 0.05 for qm9, which has no accuracy]", float)
+    ] = None
+    sustain: Annotated[int, Option("following evaluations that must stay there", int)] = _of_a_run("sustain")
+    after: Annotated[int, Option("steps it may not dip below the target to be called stable", int)] = _of_a_run("after")
+    every: Annotated[int, Option("steps between evaluations, early in a run", int)] = EvaluationConfig.model_fields[
+        "every"
+    ].default
+    precision: Annotated[str, Option("of the matrix products: float32 or bf16")] = _of_a_run("precision")
+
+    def plan(self, command: str = "") -> Plan:
+        """The runs that this asks for, everything checked. ``command``: how it was asked, for the record.
+
+        Raises:
+            InputError: for anything that could not run.
+        """
+        if self.claim not in (None, *CLAIMS):
+            raise InputError(f"--claim {self.claim} is not possible: flops, steps or seconds; the default is flops")
+        return make_plan(
+            methods=split_list(self.methods) if isinstance(self.methods, str) else list(self.methods),
+            seeds=self.seeds,
+            baseline=self.baseline,
+            claim=self.claim,
+            primary=self.primary,
+            command=command,
+            **self.of_all_runs(),
+        )
+
+    def of_all_runs(self) -> dict[str, Any]:
+        """The fields of :class:`RunConfig` that all runs share, the task's and the model's defaults filled in."""
+        usual = usual_of(*read_task(self.task))
+        if self.target is not None and usual.target_loss is not None:
+            raise InputError(
+                f"{self.task} has no accuracy; leave --target out, and give --target-loss, e.g. {usual.target_loss}"
+            )
+        is_size_given = self.train_size is not None or self.train_fraction is not None
+        model = model_config(self.model or usual.model)
+        task = task_config(
+            self.task,
+            model,
+            train_fraction=_or_else(self.train_fraction, USUAL_TRAIN_FRACTION),
+            validation_fraction=self.validation_fraction,
+            train_size=self.train_size if is_size_given else usual.train_size,
+            data_dir=self.data_dir,
+        )
+        return {
+            "task": task,
+            "model": model,
+            "budget": self.budget,
+            "batch_size": _batch_size(self.batch_size or usual.batch_size or model.card.batch_size or "full"),
+            "remainder": self.remainder,
+            "target": _or_else(self.target, _or_else(usual.target, _of_a_run("target"))),
+            "target_loss": _or_else(self.target_loss, usual.target_loss),
+            "sustain": self.sustain,
+            "after": self.after,
+            "precision": self.precision,
+            "evaluation": checked(EvaluationConfig, "evaluation", every=self.every),
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Execution:
+    """How a question is carried out: nothing here changes a run or its identity."""
+
+    out: Annotated[Path | str | None, Option("folder for runs and report [default: out/TASK]", Path)] = None
+    device: Annotated[str, Option("cpu, cuda, or auto: a GPU if there is one")] = "auto"
+    jobs: Annotated[int | None, Option("runs at once, one thread each [default: one a core]", int)] = None
+    only: Annotated[
+        str | Sequence[str] | None, Option("methods to show in the report [default: all that the folder holds]")
+    ] = None
+
+    def shown(self) -> list[str] | None:
+        """The methods to show; None for all."""
+        if self.only is None:
+            return None
+        return split_list(self.only) if isinstance(self.only, str) else list(self.only)
+
+
+def asked(options: Mapping[str, Any]) -> tuple[Question, Execution]:
+    """What is asked and how it is carried out, from options that have the names of their fields.
+
+    Raises:
+        InputError: for a name that neither has.
+    """
+    names = {kind: [field.name for field in fields(kind)] for kind in (Question, Execution)}
+    for name in options:
+        if not any(name in of_kind for of_kind in names.values()):
+            raise unknown("option", name, [*names[Question], *names[Execution]])
+
+    def of(kind: type) -> dict[str, Any]:
+        return {name: options[name] for name in names[kind] if name in options}
+
+    return Question(**of(Question)), Execution(**of(Execution))
+
+
+def _or_else(value: Any, default: Any) -> Any:
+    return default if value is None else value
+
+
+def _batch_size(asked: int | str) -> int | None:
+    """A number of rows, or None for full batches."""
+    text = str(asked)
+    if text == "full":
+        return None
+    if not text.isdecimal() or int(text) < 1:
+        raise InputError(f"--batch-size {text!r} is not possible: a whole number >= 1, e.g. 512, or full")
+    return int(text)

@@ -1,0 +1,346 @@
+"""Somebody's own problem: their data, their model, their loss, in the form that the lab trains.
+
+A :class:`Problem` says what there is; :class:`OwnTask` is the same as the lab's loop sees a task. The loop asks for
+rows by their numbers and gets a batch, so that it is all the same to it where rows come from.
+
+Data are a pair of tensors (inputs, targets), a map-style ``Dataset``, :class:`Splits` of these, or a function of the
+seed that returns one of them. A batch that is no pair goes whole to ``forward(model, batch)``, ``loss(outputs, batch)``
+and ``score(outputs, batch)``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import ConcatDataset, DataLoader, Dataset, TensorDataset, default_collate
+
+from grokkit.errors import InputError
+from grokkit.models.own import OwnShape
+from grokkit.randomness import seeded_aside
+from grokkit.rng import stream
+from grokkit.tasks.task import Split, Task
+
+FIXED_ITEMS = 64
+"""Items of a Dataset that its digest is made of, evenly spread."""
+
+ROWS_AT_ONCE = 256  # in an evaluation with full batches: rows of somebody's own may be large
+
+
+class Splits(NamedTuple):
+    """Data that are split already, each part a pair of tensors or a map-style ``Dataset``; no validation: None."""
+
+    train: Any
+    validation: Any
+    test: Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """A problem of your own.
+
+    Attributes:
+        name: how results call it.
+        data: a pair of tensors (inputs, targets), rows first; a map-style ``Dataset``; :class:`Splits` of these; or a
+            function of the seed that returns one of them. Without ``Splits``, half of the rows are for training and a
+            tenth for validation, drawn by the seed.
+        model: makes the module, under the run's seed; ``task=`` is given to it, a :class:`grokkit.models.TaskShape`, if
+            it has that parameter.
+        loss: (outputs, targets) → the mean over rows, a scalar.
+        score: (outputs, targets) → bool, one a row; None where nothing is right or wrong: the target is a loss then.
+        batch_size: rows a step; None for full batches. Default 128.
+        target: held-out accuracy that counts as generalized, or held-out loss. Default 0.95; a loss has none.
+        optimizer: what methods are compared with unless told, a text such as ``adamw(lr=0.001,wd=0.1)``. Default: what
+            each method's card says.
+        forward: (model, batch) → outputs, for batches that are no pair; ``loss`` and ``score`` get the batch then.
+        collate: makes a batch of a list of a Dataset's items. Default PyTorch's.
+        workers: processes that load a Dataset's items for training. Default 0: the run's own process.
+        data_id: what stands for a Dataset in a run's identity. Default: a digest of its length and 64 fixed items.
+        version: what stands for the code in it, where the source text of functions cannot be read.
+        inputs, classes: kind of the inputs and width of the outputs, for a model of ours (``--model mlp``). Default:
+            ``numbers`` where the first row is floating point, else ``expressions``; one more than the largest target of
+            tensors, or 1 where targets are no whole numbers. A Dataset's classes have to be given.
+    """
+
+    name: str
+    data: Any
+    model: Callable[..., nn.Module]
+    loss: Callable[[Any, Any], Tensor]
+    score: Callable[[Any, Any], Tensor] | None = None
+    batch_size: int | None = 128
+    target: float | None = None
+    optimizer: str | None = None
+    forward: Callable[[nn.Module, Any], Any] | None = None
+    collate: Callable[[list[Any]], Any] | None = None
+    workers: int = 0
+    data_id: str | None = None
+    version: str | None = None
+    inputs: str | None = None
+    classes: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.score is None and self.target is None:
+            raise InputError(
+                f"problem {self.name!r} has no score, so its target is a loss; say which, e.g. target=0.05"
+            )
+        if self.batch_size is not None and self.batch_size < 1:
+            raise InputError(
+                f"problem {self.name!r}: batch_size={self.batch_size} is not possible: at least 1, or None"
+            )
+        if self.workers < 0:
+            raise InputError(f"problem {self.name!r}: workers={self.workers} is not possible: at least 0")
+
+    def __call__(self) -> Problem:
+        """Itself, so that a problem serves wherever a function that returns one does."""
+        return self
+
+    def task(self, seed: int) -> OwnTask:
+        """The problem on the data of a seed.
+
+        Raises:
+            InputError: for data of another form, or parts of different lengths.
+        """
+        data = self.data(seed) if callable(self.data) and not isinstance(self.data, Dataset) else self.data
+        source, parts = _source(self, data)
+        rows = len(source)
+        table = torch.arange(rows)
+        with seeded_aside(seed, "first row"):
+            kind, shape, classes = _looks_like(self, source)
+        return OwnTask(
+            name=self.name,
+            inputs=kind,
+            inputs_NT=table[:, None],
+            targets_N=table,
+            vocabulary=None,
+            classes=classes,
+            description=f"{self.name}, {rows:,} rows",
+            problem=self,
+            source=source,
+            parts=parts,
+            row_shape=shape,
+        )
+
+    def digest(self, seed: int = 0) -> str:
+        """Of the data: of the tensors, or of a Dataset's ``data_id``, or of its length and 64 fixed items."""
+        if self.data_id is not None:
+            return self.data_id
+        source = self.task(seed).source
+        found = hashlib.sha256(str(len(source)).encode())
+        if isinstance(source.data, TensorDataset):
+            for tensor in source.data.tensors:
+                feed_digest(found, tensor)
+        else:
+            rows = sorted({i * (len(source) - 1) // (FIXED_ITEMS - 1) for i in range(FIXED_ITEMS)})
+            with seeded_aside(0, "digest"):
+                for row in rows:
+                    feed_digest(found, source.data[row])
+        return found.hexdigest()[:12]
+
+
+class Source(NamedTuple):
+    """Rows by their number."""
+
+    data: Any
+    collate: Callable[[list[Any]], Any]
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def batch(self, rows: Sequence[int]) -> Any:
+        if isinstance(self.data, TensorDataset):
+            return tuple(tensor[torch.as_tensor(rows)] for tensor in self.data.tensors)
+        return self.collate([self.data[row] for row in rows])
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class OwnTask(Task):
+    """A problem as the loop sees it: its inputs are row numbers, and :meth:`batch` fetches what they stand for."""
+
+    problem: Problem
+    source: Source
+    row_shape: tuple[int, ...]
+    device: torch.device | None = None
+
+    is_table: ClassVar[bool] = False
+
+    @property
+    def shape(self) -> OwnShape:
+        first, *_, last = self.row_shape if len(self.row_shape) > 1 else (*self.row_shape, 1, 1)[:1] * 2
+        return OwnShape(
+            kind=self.inputs,
+            tokens=first,
+            features=last,
+            vocabulary=self.vocabulary,
+            classes=self.classes,
+            model=self.problem.model,
+        )
+
+    @property
+    def has_accuracy(self) -> bool:
+        return self.problem.score is not None
+
+    @property
+    def rows_at_once(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.problem.batch_size or ROWS_AT_ONCE
+
+    def on(self, device: torch.device) -> OwnTask:
+        """The task whose batches are put on ``device``."""
+        return replace(self, device=device)
+
+    def batch(self, rows_B: Tensor) -> tuple[Any, Any]:
+        return self._on_device(self.source.batch(rows_B.tolist()))
+
+    def feed(self, batches: Any) -> Callable[[Tensor], tuple[Any, Any]]:
+        """What gives the training batches of ``batches``, fetched ahead by worker processes if the problem has any."""
+        return self.batch if self.problem.workers == 0 else _Ahead(self, batches)
+
+    def notes(self) -> dict[str, str]:
+        if self.problem.workers == 0 or not self.draws_at_random():
+            return {}
+        return {"resuming": "not bit for bit: its loader's workers draw at random, and begin anew"}
+
+    def forward(self, model: nn.Module, inputs: Any) -> Any:
+        return model(inputs) if self.problem.forward is None else self.problem.forward(model, inputs)
+
+    def loss(self, outputs_BC: Any, targets_B: Any) -> Tensor:
+        return self.problem.loss(outputs_BC, targets_B)
+
+    def correct(self, outputs_BC: Any, targets_B: Any) -> Tensor:
+        assert self.problem.score is not None
+        return self.problem.score(outputs_BC, targets_B)
+
+    def draws_at_random(self) -> bool:
+        """Whether the same row is another one the second time, as it is where data are augmented."""
+        with seeded_aside(0, "is it random"):
+            digests = [_digest(self.source.batch([0])) for _ in range(3)]
+        return len(set(digests)) > 1
+
+    def _on_device(self, batch: Any) -> tuple[Any, Any]:
+        batch = batch if self.device is None else moved(batch, self.device)
+        if self.problem.forward is not None:
+            return batch, batch
+        if not isinstance(batch, tuple | list) or len(batch) != 2:
+            raise InputError(
+                f"a batch of {self.name!r} is {type(batch).__name__}, and no pair (inputs, targets); "
+                "give the problem a forward(model, batch), and a loss and score of (outputs, batch)"
+            )
+        return batch[0], batch[1]
+
+
+class _Ahead:
+    """The batches of a run in its order, loaded ahead by worker processes."""
+
+    def __init__(self, task: OwnTask, batches: Any) -> None:
+        self._task, self._batches = task, batches
+        self._loaded: Iterator[Any] | None = None
+
+    def __call__(self, rows_B: Tensor) -> tuple[Any, Any]:
+        if self._loaded is None:
+            # The workers get a copy that runs ahead; what a checkpoint saves is the place of the batch in hand.
+            later = deepcopy(self._batches)
+            order = itertools.chain([rows_B], iter(later.next, None))
+            problem = self._task.problem
+            self._loaded = iter(
+                DataLoader(
+                    self._task.source.data,
+                    batch_sampler=(rows.tolist() for rows in order),  # pyright: ignore[reportArgumentType]
+                    num_workers=problem.workers,
+                    collate_fn=self._task.source.collate,
+                    generator=stream(0, "loader workers"),
+                )
+            )
+        return self._task._on_device(next(self._loaded))
+
+
+def moved(batch: Any, device: torch.device) -> Any:
+    """``batch`` with every tensor in it on ``device``: in tuples, lists and mappings, and whatever has a ``to``."""
+    if hasattr(batch, "to"):
+        return batch.to(device)
+    if isinstance(batch, Mapping):
+        return {key: moved(value, device) for key, value in batch.items()}
+    if isinstance(batch, tuple) and hasattr(batch, "_fields"):
+        return type(batch)(*(moved(value, device) for value in batch))
+    if isinstance(batch, tuple | list):
+        return type(batch)(moved(value, device) for value in batch)
+    return batch
+
+
+def _source(problem: Problem, data: Any) -> tuple[Source, Split | None]:
+    collate = problem.collate or default_collate
+    if not isinstance(data, Splits):
+        return Source(_dataset(problem, data), collate), None
+    given = [part for part in (data.train, data.validation, data.test) if part is not None]
+    sets = [_dataset(problem, part) for part in given]
+    if all(isinstance(part, TensorDataset) for part in sets):
+        columns = zip(*(part.tensors for part in sets), strict=True)
+        whole: Any = TensorDataset(*(torch.cat(column) for column in columns))
+    else:
+        whole = ConcatDataset(sets)
+    lengths = [0 if part is None else len(_dataset(problem, part)) for part in (data.train, data.validation, data.test)]
+    ends = list(itertools.accumulate(lengths))
+    train, validation, test = (torch.arange(end - size, end) for size, end in zip(lengths, ends, strict=True))
+    if not len(train) or not len(test):
+        raise InputError(
+            f"problem {problem.name!r} has {len(train)} training rows and {len(test)} test rows; it needs both"
+        )
+    return Source(whole, collate), Split(train, validation, test)
+
+
+def _dataset(problem: Problem, data: Any) -> Any:
+    if isinstance(data, tuple | list) and len(data) == 2 and all(isinstance(part, Tensor) for part in data):
+        if len(data[0]) != len(data[1]):
+            raise InputError(f"problem {problem.name!r} has {len(data[0])} inputs and {len(data[1])} targets")
+        return TensorDataset(*data)
+    if hasattr(data, "__getitem__") and hasattr(data, "__len__") and not isinstance(data, tuple | list | str | dict):
+        return data
+    raise InputError(
+        f"the data of problem {problem.name!r} are {type(data).__name__}; they may be a pair of tensors (inputs, "
+        "targets), a map-style Dataset with a length, Splits of these, or a function of the seed that returns one"
+    )
+
+
+def _looks_like(problem: Problem, source: Source) -> tuple[str, tuple[int, ...], int]:
+    """Kind of the inputs, shape of a row, width of the outputs: as the problem says, or as the rows look."""
+    first = source.data[0] if len(source) else None
+    pair = first if isinstance(first, tuple | list) and len(first) == 2 else (None, None)
+    inputs = pair[0] if isinstance(pair[0], Tensor) else None
+    is_float = inputs is None or inputs.is_floating_point()
+    classes = problem.classes
+    if classes is None:
+        targets = source.data.tensors[1] if isinstance(source.data, TensorDataset) else None
+        is_class = targets is not None and not targets.is_floating_point() and targets.numel() > 0
+        is_number = isinstance(pair[1], float) or (isinstance(pair[1], Tensor) and pair[1].is_floating_point())
+        # A Dataset would have to be read whole to know its classes; a network of ours asks for them, others do not.
+        classes = int(targets.max()) + 1 if is_class and targets is not None else int(is_number)
+    kind = problem.inputs or ("numbers" if is_float else "expressions")
+    return kind, () if inputs is None else tuple(inputs.shape), classes
+
+
+def _digest(value: Any) -> str:
+    found = hashlib.sha256()
+    feed_digest(found, value)
+    return found.hexdigest()
+
+
+def feed_digest(found: Any, value: Any) -> None:
+    """Add ``value`` to a digest: tensors by their bytes, collections by their entries, others by what they show."""
+    if isinstance(value, Tensor):
+        found.update(f"{value.dtype}{tuple(value.shape)}".encode())
+        found.update(value.detach().cpu().reshape(-1).contiguous().view(torch.uint8).numpy().tobytes())
+    elif isinstance(value, Mapping):
+        for key in value:
+            found.update(str(key).encode())
+            feed_digest(found, value[key])
+    elif isinstance(value, tuple | list):
+        for entry in value:
+            feed_digest(found, entry)
+    elif hasattr(value, "tobytes"):
+        found.update(value.tobytes())
+    else:
+        found.update(repr(value).encode())

@@ -1,0 +1,217 @@
+"""Is a problem of one's own fit to be compared on? ``grokkit check my_problem.py:problem``, and the same from Python.
+
+Every check answers with one line, and says what to do where it fails. A comparison trusts that runs of one seed start
+alike and see the same rows, that no test row is trained on, and that the network can learn at all: better to know
+before a night of training than after it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from copy import deepcopy
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from grokkit.errors import InputError
+from grokkit.models.own import build
+from grokkit.rng import stream
+from grokkit.tasks.problem import OwnTask, Problem, feed_digest
+from grokkit.tasks.task import Split, split
+
+FEW_ROWS = 64
+STEPS = 500
+FITTED = 0.99
+"""Of so many training rows, within so many steps of AdamW, this share must be right; a loss must fall to a tenth."""
+
+_TRIES = 5  # steps in which a gradient must reach a parameter: behind a head of zeros it is zero at the first
+_COMPARED_ROWS = 5_000  # of each part, whose contents are compared
+
+
+class Finding(NamedTuple):
+    """What a check found: ``line`` is for people, and ends on the remedy where it is not ``ok``."""
+
+    name: str
+    ok: bool
+    line: str
+
+
+def check_problem(problem: Problem, seed: int = 0) -> list[Finding]:
+    """All findings on ``problem``; see the module's docstring."""
+    try:
+        bench = _Bench(problem, seed)
+        bench.one_step(bench.model())
+    except Exception as error:  # whatever somebody's code raises is the finding
+        line = " ".join(f"{type(error).__name__}: {error}".split())
+        return [Finding("one step", False, f"a step of training fails ({line}); mend that first")]
+    checks: dict[str, Callable[[_Bench], str]] = {
+        "deterministic": _deterministic,
+        "score": _score,
+        "parts": _parts,
+        "gradients": _gradients,
+        "learns": _learns,
+        "costs": _costs,
+    }
+    found = []
+    for name, check in checks.items():
+        try:
+            found.append(Finding(name, True, check(bench)))
+        except InputError as error:
+            found.append(Finding(name, False, str(error)))
+    return found
+
+
+class _Bench:
+    """The problem on one seed, with what the checks do to it."""
+
+    def __init__(self, problem: Problem, seed: int) -> None:
+        self.problem, self.seed = problem, seed
+        self.task: OwnTask = problem.task(seed)
+        self.parts: Split = self.task.parts or split(self.task, train_fraction=0.5, validation_fraction=0.1, seed=seed)
+
+    def model(self) -> nn.Module:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(stream(self.seed, "init").initial_seed())
+            return build(self.task.shape)
+
+    def batch(self, most: int | None = None) -> tuple[Any, Any]:
+        size = self.problem.batch_size or self.task.rows_at_once
+        return self.task.batch(self.parts.train[: size if most is None else most])
+
+    def loss(self, model: nn.Module, batch: tuple[Any, Any]) -> Tensor:
+        return self.task.loss(self.task.forward(model, batch[0]), batch[1])
+
+    def one_step(self, model: nn.Module) -> dict[str, Tensor]:
+        """A step of SGD under the seed's generator; the weights after it."""
+        optimizer = torch.optim.SGD(model.parameters(), 0.01)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.seed)
+            self.loss(model.train(), self.batch()).backward()
+        optimizer.step()
+        return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+
+
+def _deterministic(bench: _Bench) -> str:
+    first, second = (bench.model().state_dict() for _ in range(2))
+    if different := [name for name in first if not torch.equal(first[name], second[name])]:
+        raise InputError(
+            f"{different[0]} starts with other values the second time under one seed; draw initial weights from "
+            "PyTorch's global generator only, which is seeded for you"
+        )
+    digests = {_digest_of_part(bench.problem.task(bench.seed), bench.parts.train[:FEW_ROWS]) for _ in range(2)}
+    if len(digests) > 1 and not bench.task.draws_at_random():
+        raise InputError(
+            "the data of one seed are others the second time; draw them from a generator that the seed makes, "
+            "torch.Generator().manual_seed(seed)"
+        )
+    first, second = (bench.one_step(bench.model()) for _ in range(2))
+    if different := [name for name in first if not torch.equal(first[name], second[name])]:
+        raise InputError(
+            f"the same step gives other values of {different[0]} the second time; use PyTorch's, NumPy's or Python's "
+            "global generators for what is random, and torch.use_deterministic_algorithms for kernels that are not"
+        )
+    return "the same seed gives the same data, initial weights and step"
+
+
+def _score(bench: _Bench) -> str:
+    if not bench.task.has_accuracy:
+        return f"there is no score, and so the target is a loss of {bench.problem.target}"
+    with torch.no_grad():
+        inputs, targets = bench.batch()
+        rows = len(bench.parts.train[: bench.problem.batch_size or bench.task.rows_at_once])
+        correct = bench.task.correct(bench.task.forward(bench.model().eval(), inputs), targets)
+    if not isinstance(correct, Tensor) or correct.dtype != torch.bool or correct.shape != (rows,):
+        what = f"{correct.dtype} of shape {tuple(correct.shape)}" if isinstance(correct, Tensor) else repr(correct)
+        raise InputError(f"score gives {what} for {rows} rows; it must give a bool tensor, one entry a row")
+    return "score says of every row whether it is right"
+
+
+def _parts(bench: _Bench) -> str:
+    if bench.task.draws_at_random():
+        return "rows are drawn at random each time, so that their contents cannot be compared; parts have other numbers"
+    parts = {name: _rows(bench.task, getattr(bench.parts, name)) for name in ("train", "validation", "test")}
+    for name in ("validation", "test"):
+        if shared := len(parts["train"] & parts[name]):
+            raise InputError(
+                f"{shared:,} of the {name} rows are training rows as well; drop the doubles, or give Splits that keep "
+                "them in one part"
+            )
+    return "no row of the validation or the test part is a training row"
+
+
+def _gradients(bench: _Bench) -> str:
+    model = bench.model().train()
+    optimizer = torch.optim.SGD(model.parameters(), 0.01)
+    waiting = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+    for _ in range(_TRIES):
+        optimizer.zero_grad()
+        bench.loss(model, bench.batch()).backward()
+        grads = {name: parameter.grad for name, parameter in model.named_parameters()}
+        waiting -= {name for name, grad in grads.items() if grad is not None and bool(grad.ne(0).any())}
+        optimizer.step()
+    if waiting:
+        names = ", ".join(sorted(waiting)[:3])
+        raise InputError(
+            f"no gradient reaches {names}{', ...' if len(waiting) > 3 else ''}; use it in forward, or freeze it with "
+            "requires_grad_(False)"
+        )
+    return "gradients reach every parameter"
+
+
+def _learns(bench: _Bench) -> str:
+    model, batch = bench.model(), bench.batch(FEW_ROWS)
+    optimizer = torch.optim.AdamW(model.parameters(), 3e-3, weight_decay=0.0)
+    first = best = bench.loss(model.eval(), batch).item()
+    share = 0.0
+    for step in range(STEPS):
+        optimizer.zero_grad()
+        bench.loss(model.train(), batch).backward()
+        optimizer.step()
+        if step % 20 == 19:
+            share, best = _fitted(bench, model.eval(), batch, best)
+            if share >= FITTED or (not bench.task.has_accuracy and best <= first / 10):
+                return f"{FEW_ROWS} rows are fitted within {step + 1} steps"
+    got = f"{share:.0%} right" if bench.task.has_accuracy else f"a loss of {best:.3g}, from {first:.3g}"
+    raise InputError(
+        f"{FEW_ROWS} rows are not fitted within {STEPS} steps of AdamW at 0.003 ({got}); look for a scale, a sign "
+        "or an axis that is wrong in model, loss or score"
+    )
+
+
+@torch.no_grad()
+def _fitted(bench: _Bench, model: nn.Module, batch: tuple[Any, Any], best: float) -> tuple[float, float]:
+    """The share of rows that are right, and the least loss until here."""
+    outputs = bench.task.forward(model, batch[0])
+    share = float(bench.task.correct(outputs, batch[1]).double().mean()) if bench.task.has_accuracy else 0.0
+    return share, min(best, bench.task.loss(outputs, batch[1]).item())
+
+
+def _costs(bench: _Bench) -> str:
+    model = deepcopy(bench.model()).train()
+    counter = FlopCounterMode(display=False)
+    with counter:
+        bench.loss(model, bench.batch()).backward()
+    if not (flops := counter.get_total_flops()):
+        raise InputError(
+            "PyTorch's counter sees no matrix product in a step; claim in steps or seconds (--claim steps), or "
+            "register your kernel with torch.utils.flop_counter.register_flop_formula"
+        )
+    return f"a step costs {flops:.3g} floating-point operations"
+
+
+def _rows(task: OwnTask, numbers: Tensor) -> set[str]:
+    return set(_digests(task, numbers[:_COMPARED_ROWS].tolist()))
+
+
+def _digests(task: OwnTask, numbers: Sequence[int]) -> Iterator[str]:
+    for number in numbers:
+        found = hashlib.sha256()
+        feed_digest(found, task.source.data[number])
+        yield found.hexdigest()
+
+
+def _digest_of_part(task: OwnTask, numbers: Tensor) -> str:
+    return " ".join(_digests(task, numbers.tolist()))

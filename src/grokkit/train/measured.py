@@ -1,0 +1,53 @@
+"""What a network of somebody's own costs: matrix products as PyTorch's counter sees them, measured once.
+
+The forward and the backward pass of one training batch are counted, and costs grow in proportion to the rows. For our
+own networks formulas say the same (:mod:`grokkit.train.costs`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from copy import deepcopy
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from grokkit.randomness import seeded_aside
+from grokkit.tasks.task import Task
+
+_ROWS = 32  # enough for what costs the same whatever the rows are to matter little, and few enough to be cheap
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A network with costs in proportion to the rows; a :class:`grokkit.train.costs.Counted`."""
+
+    model: nn.Module
+    forward_a_row: float
+    step_a_row: float
+
+    def forward_flops(self, batch: int, tokens: int) -> int:
+        """Of a forward pass on ``batch`` rows."""
+        return round(batch * self.forward_a_row)
+
+    def step_flops(self, batch: int, tokens: int) -> int:
+        """Of a forward and a backward pass."""
+        return round(batch * self.step_a_row)
+
+    def named_parameters(self) -> Iterator[tuple[str, Tensor]]:
+        return self.model.named_parameters()
+
+
+def measured(model: nn.Module, task: Task, rows: Tensor) -> Measured:
+    """Count a step on the first of ``rows``, on a copy of ``model``; global generators are left as they were."""
+    few, copy = rows[:_ROWS], deepcopy(model).train()
+    forward, step = FlopCounterMode(display=False), FlopCounterMode(display=False)
+    with seeded_aside(0, "cost"), torch.enable_grad():
+        inputs, targets = task.batch(few)
+        with step:
+            with forward:
+                outputs = task.forward(copy, inputs)
+            task.loss(outputs, targets).backward()
+    return Measured(model, forward.get_total_flops() / len(few), step.get_total_flops() / len(few))

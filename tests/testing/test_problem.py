@@ -1,0 +1,112 @@
+"""What ``grokkit check`` finds in problems that are wrong in one way each, and nothing in one that is right."""
+
+import re
+from dataclasses import replace
+
+import pytest
+import torch
+from spirals import Net, Spirals, problem
+from torch import nn
+
+from grokkit.lab import Splits
+from grokkit.testing import check_problem
+
+
+def failed(one):
+    return {finding.name: finding.line for finding in check_problem(one) if not finding.ok}
+
+
+def test_a_problem_that_is_right_passes_every_check():
+    found = check_problem(problem())
+    assert [finding.line for finding in found if not finding.ok] == []
+    assert [finding.name for finding in found] == ["deterministic", "score", "parts", "gradients", "learns", "costs"]
+
+
+class Unseeded(Net):
+    def __init__(self, width):
+        super().__init__(width)
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            torch.seed()
+            self.head.weight.normal_()
+
+
+class Unused(Net):
+    def __init__(self, width):
+        super().__init__(width)
+        self.extra = nn.Linear(3, 3)
+
+
+class Deaf(Net):
+    def forward(self, points):
+        return super().forward(0 * points)
+
+
+def doubled(data):
+    return torch.cat([data.points, data.points]), torch.cat([data.classes, data.classes])
+
+
+DATA = Spirals()
+FAULTS = {
+    "weights that nobody seeds": (
+        {"model": lambda: Unseeded(16)},
+        "deterministic",
+        "head.weight starts with other values",
+    ),
+    "data that nobody seeds": (
+        {"data": lambda seed: (torch.randn(60, 2), torch.arange(60) % 2)},
+        "deterministic",
+        "data of one seed are others the second time; draw them from a generator",
+    ),
+    "a score of one number": (
+        {"score": lambda outputs, targets: (outputs.argmax(-1) == targets).float().mean()},
+        "score",
+        r"score gives torch.float32 of shape \(\) for 40 rows; it must give a bool tensor",
+    ),
+    "rows that stand there twice": (
+        {"data": doubled(DATA)},
+        "parts",
+        "of the validation rows are training rows as well; drop",
+    ),
+    "a test part of training rows": (
+        {"data": Splits((DATA.points[:100], DATA.classes[:100]), None, (DATA.points[90:], DATA.classes[90:]))},
+        "parts",
+        "10 of the test rows are training rows as well",
+    ),
+    "a layer that is not used": (
+        {"model": lambda: Unused(16)},
+        "gradients",
+        "no gradient reaches extra.bias, extra.we",
+    ),
+    "a network that sees nothing": ({"model": lambda: Deaf(16)}, "learns", "64 rows are not fitted within 500 steps"),
+    "a loss of no row": (
+        {"loss": lambda outputs, targets: nn.functional.cross_entropy(outputs, targets, reduction="none")},
+        "one step",
+        "a step of training fails .*scalar.*; mend that first",
+    ),
+    "items that are no pair": (
+        {"data": [(1, 2, 3)] * 60},
+        "one step",
+        "are list; they may be a pair of tensors",
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_planted_fault_is_found_and_its_remedy_named(fault):
+    changes, name, line = FAULTS[fault]
+    found = failed(replace(problem(width=16), **changes))
+    assert name in found, found
+    assert re.search(line, found[name]), found[name]
+    assert "\n" not in found[name]
+
+
+def test_a_regression_must_come_down_to_a_tenth():
+    targets = DATA.points.sum(1, keepdim=True)
+    one = replace(
+        problem(), data=(DATA.points, targets), score=None, target=0.01, model=lambda: nn.Linear(2, 1),
+        loss=nn.functional.mse_loss,
+    )  # fmt: skip
+    assert failed(one) == {}
+    assert (
+        "loss" in failed(replace(one, model=lambda: Deaf(16), loss=lambda o, t: ((o[:, :1] - t) ** 2).mean()))["learns"]
+    )

@@ -1,0 +1,194 @@
+"""The loop on data and networks of somebody's own: every form of data, workers, resuming, statistics, generators."""
+
+import random
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from spirals import Spirals, problem
+from torch import nn
+from torch.utils.data import Dataset
+
+from grokkit.errors import InputError
+from grokkit.lab import Splits
+from grokkit.registry import give
+from grokkit.study.question import Question
+from grokkit.tasks.problem import Problem
+from grokkit.train.loop import begin_alone, train
+
+CLOCKED = ("train_seconds", "eval_seconds")
+DATA = Spirals()
+
+
+class Shaken(Dataset):
+    """Points that are somewhere else each time, by all three generators."""
+
+    def __len__(self):
+        return len(DATA)
+
+    def __getitem__(self, row):
+        point, target = DATA[row]
+        return point + 0.01 * torch.randn(2) + 0.01 * float(np.random.rand()) + 0.01 * random.random(), target
+
+
+class Named(Dataset):
+    """Items that are no pair."""
+
+    def __len__(self):
+        return len(DATA)
+
+    def __getitem__(self, row):
+        return {"points": DATA.points[row], "label": DATA.classes[row]}
+
+
+class Tied(nn.Module):
+    """Two layers with one weight, a running statistic, and a tensor that it keeps from one pass to the next."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm, self.first, self.second = nn.BatchNorm1d(2), nn.Linear(2, 2), nn.Linear(2, 2)
+        self.second.weight = self.first.weight
+        self.kept = None
+
+    def forward(self, points):
+        if self.kept is None or len(self.kept) != len(points):
+            self.kept = torch.ones(len(points), 1)
+        return self.second(torch.relu(self.first(self.norm(points) * self.kept)))
+
+
+def config(changes, method="adamw", **options):
+    one = replace(problem(width=8), **changes)
+    give("tasks", "here:one", one, f"{one.digest()} {sorted(map(str, changes.items()))}")
+    settings = {"seeds": 1, "budget": 20, "every": 5, **options}
+    (run,) = Question(task="here:one", methods=[method], **settings).plan().runs
+    return run
+
+
+def curves(run):
+    return {name: values for name, values in run.curves.items() if name not in CLOCKED}
+
+
+PAIR = (DATA.points, DATA.classes)
+BY_NAME = {
+    "data": Named(),
+    "forward": lambda model, batch: model(batch["points"]),
+    "loss": lambda outputs, batch: nn.functional.cross_entropy(outputs, batch["label"]),
+    "score": lambda outputs, batch: outputs.argmax(-1) == batch["label"],
+}
+FORMS = {
+    "a Dataset": {},
+    "tensors": {"data": PAIR},
+    "a function of the seed": {"data": lambda seed: PAIR},
+    "a function of the seed that gives a Dataset": {"data": lambda seed: DATA},
+    "batches by name": BY_NAME,
+    "worker processes": {"workers": 2},
+}
+
+
+@pytest.fixture(scope="module")
+def usual():
+    return curves(train(config({})))
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_the_same_data_in_any_form_are_the_same_run(usual, form):
+    assert curves(train(config(FORMS[form]))) == usual
+
+
+def test_splits_are_the_parts():
+    rows = torch.arange(len(DATA))
+    halves = Splits((DATA.points[:100], DATA.classes[:100]), None, (DATA.points[100:], DATA.classes[100:]))
+    run = config({"data": halves})
+    engine = begin_alone(run)
+    parts = engine.members[0].problem.split
+    assert [part.tolist() for part in (parts.train, parts.validation, parts.test)] == [
+        rows[:100].tolist(),
+        [],
+        rows[100:].tolist(),
+    ]
+    engine.release()
+    with pytest.raises(InputError, match="has 0 training rows and 240 test rows; it needs both"):
+        config({"data": Splits((DATA.points[:0], DATA.classes[:0]), None, PAIR)})
+
+
+@pytest.mark.parametrize("changes", [{}, {"data": Shaken()}, {"model": Tied}], ids=["dropout", "augmented", "tied"])
+@pytest.mark.parametrize("method", ["adamw", "neuralgrok"])
+def test_a_run_goes_on_bit_for_bit(tmp_path, changes, method):
+    run, path = config(changes, method), tmp_path / "checkpoint"
+
+    def stop(progress):
+        if progress["step"] >= 15:
+            raise KeyboardInterrupt
+
+    whole = curves(train(run))
+    with pytest.raises(KeyboardInterrupt):
+        train(run, report=stop, checkpoint=path, checkpoint_seconds=0.0)
+    assert path.exists()
+    torch.rand(3), random.random(), np.random.rand()  # what happens in between is of no matter
+    assert curves(train(run, checkpoint=path)) == whole
+
+
+def test_a_run_leaves_the_callers_generators_alone():
+    torch.manual_seed(3), random.seed(3), np.random.seed(3)
+    expected = float(torch.rand(1)), random.random(), float(np.random.rand())
+    torch.manual_seed(3), random.seed(3), np.random.seed(3)
+    train(config({"data": Shaken()}))
+    assert (float(torch.rand(1)), random.random(), float(np.random.rand())) == expected
+
+
+def test_workers_that_draw_at_random_are_told_of():
+    assert "not bit for bit" in train(config({"data": Shaken(), "workers": 1}, budget=5)).provenance["resuming"]
+    assert "resuming" not in train(config({"data": Shaken()}, budget=5)).provenance
+
+
+@pytest.mark.parametrize("what", ["outer step", "evaluation"])
+def test_running_statistics_are_of_the_batches_only(what):
+    engine = begin_alone(config({}, "neuralgrok" if what == "outer step" else "adamw"))
+    norm, seen = engine.model.norm, []
+    forward = engine.model.forward
+    engine.model.forward = lambda points: (seen.append(len(points)), forward(points))[1]
+    engine.train_to(8)
+    if what == "evaluation":
+        engine.score([0], "test")
+    assert int(norm.num_batches_tracked) == 8
+    assert len(seen) > 8, "there were other passes"
+    engine.release()
+
+
+def test_a_step_is_counted_as_pytorch_counts_it():
+    run = train(config({}, budget=5))
+    width = 8
+    weights = 2 * width + width * width + width * 2
+    backward = 2 * weights - 2 * width  # the inputs need no gradient
+    rows = 40
+    assert run.flops == pytest.approx(5 * 2 * rows * (weights + backward), rel=1e-9)
+
+
+def test_what_the_problem_says_of_the_optimizer_holds_for_methods_and_not_for_other_baselines():
+    plan = Question(task="here:one", methods=["adamw", "grokfast-ema", "adamw(lr=0.5)", "adam-paper"], seeds=1).plan()
+    assert [run.method.optimizer.lr for run in plan.runs] == [0.01, 0.01, 0.5, 1e-3]
+    assert [run.method.optimizer.optimizer for run in plan.runs] == ["adamw", "adamw", "adamw", "adam"]
+
+
+def test_other_data_and_other_code_are_another_run():
+    first = config({})
+    other = replace(problem(width=8), data=(DATA.points + 1, DATA.classes))
+    assert config({"data": (DATA.points + 1, DATA.classes)}).hash() != first.hash()
+    assert other.digest() != problem().digest()
+    assert replace(other, data_id="mine").digest() == "mine"
+    assert {config({}).hash()} == {first.hash()}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"score": None, "target": None}, "has no score, so its target is a loss; say which, e.g. target=0.05"),
+        ({"batch_size": 0}, "batch_size=0 is not possible: at least 1, or None"),
+        ({"workers": -1}, "workers=-1 is not possible: at least 0"),
+    ],
+)
+def test_a_problem_that_cannot_be_is_refused_in_one_line(changes, message):
+    with pytest.raises(InputError, match=message) as caught:
+        Problem(**{**vars(problem()), **changes})
+    assert "\n" not in str(caught.value)
