@@ -204,7 +204,10 @@ def test_a_worker_s_failure_is_one_line_with_its_cause():
     with pytest.raises(
         InputError, match=r"seconds of a step cannot be measured \(InputError: .*; claim FLOPs or steps"
     ) as caught:
-        measure_pace([run_of("adamw", task=task_config("add:7").model_copy(update={"name": "nonesuch"}))], rounds=1)
+        measure_pace(
+            [run_of("adamw", task=task_config("add:7").model_copy(update={"name": "nonesuch", "text": "nonesuch"}))],
+            rounds=1,
+        )
     assert "nonesuch" in str(caught.value)
     assert "\n" not in str(caught.value)
 
