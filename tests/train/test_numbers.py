@@ -114,7 +114,7 @@ def test_two_layer_takes_nothing_but_descent(method):
     with pytest.raises(
         InputError, match=r"^two-layer is trained by inner products .* has others; take gd, or grokfast"
     ):
-        checked(RunConfig, "compare", method=own, seed=0, budget=10, **XOR)
+        checked(RunConfig, "compare", method=own, seed=0, budget=10, batch_size=None, **XOR)
 
 
 @pytest.mark.parametrize(
