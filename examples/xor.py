@@ -5,11 +5,8 @@ python examples/xor.py
 
 import torch
 
-from grokkit.models.span import build_two_layer
-from grokkit.probe.xor import norm_ratio
 from grokkit.rng import stream
-from grokkit.tasks import xor_task
-from grokkit.train.xor_transfer import Target, accuracy, descend, weak_network
+from grokkit.xor import Target, accuracy, build_two_layer, descend, norm_ratio, weak_network, xor_task
 
 N = 400
 task = xor_task(20_000, rows=1000)

@@ -40,7 +40,7 @@ BAD = {
     "numbers": (["parity:40,3", "--model", "decoder"], "decoder cannot be trained on .* take --model fnn or mlp"),
     "train size": (["mul:7", "--train-size", "45"], "train size 45 is not possible with 49 rows.* 1 to 43"),
     "no train size": (["mul:7", "--train-size", "0"], "train_size=0 .*greater than or equal to 1"),
-    "not descent": (["xor:50", "--model", "two-layer", "--methods", "gd,adamw"], "two-layer .* adamw has.*take gd"),
+    "not descent": (["xor:50", "--model", "two-layer", "--methods", "gd,adamw"], "two-layer .* adamw has.*e.g. gd"),
     "layout": (["mul:7(layout=prefix)"], "unknown layout of mul:7 'prefix'; .*infix"),
     "operand": (["mul:7(z=1)"], "unknown setting of 'a\\*b mod 7' 'z'; Allowed: a, b, layout, split"),
     "operand start": (["mul:7(b)"], "'b' in .* is not a setting; write key=value"),

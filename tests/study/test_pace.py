@@ -12,7 +12,7 @@ from grokkit.analyse import leaderboard
 from grokkit.errors import InputError
 from grokkit.study import pace as module
 from grokkit.study.pace import ArmPace, Pace, at_pace, claimed_seconds, measure_pace, read_pace, study_pace, take_turns
-from grokkit.train import trainer
+from grokkit.train import alone
 from grokkit.train.config import EvaluationConfig, RunConfig
 from grokkit.train.resolve import method_config, model_config, task_config
 
@@ -43,7 +43,7 @@ def measured_here(runs, rounds, block, warm_up):
 
 @pytest.fixture
 def clock(monkeypatch):
-    """A clock that the trainer reads at the beginning and at the end of a stretch; ``clock.lengths`` says how long."""
+    """A clock that the engine reads at the beginning and at the end of a stretch; ``clock.lengths`` says how long."""
     fake = SimpleNamespace(now=0.0, reads=0, lengths=itertools.repeat(1.0))
 
     def read():
@@ -52,7 +52,7 @@ def clock(monkeypatch):
         fake.reads += 1
         return fake.now
 
-    monkeypatch.setattr(trainer, "time", SimpleNamespace(perf_counter=read, monotonic=time.monotonic))
+    monkeypatch.setattr(alone, "time", SimpleNamespace(perf_counter=read, monotonic=time.monotonic))
     return fake
 
 
@@ -82,17 +82,17 @@ def test_the_pace_is_the_median_over_rounds_of_a_block_s_seconds_a_step(clock):
 
 
 def test_a_block_is_so_many_steps_of_the_trainer_and_no_evaluation(monkeypatch):
-    stops = []
+    stops, train_to = [], alone.Alone.train_to
 
-    class Noting(trainer.Session):
-        def train_to(self, stop):
-            stops.append((self.config.method.label, stop))
-            super().train_to(stop)
+    def noting(engine, stop):
+        stops.append((engine.members[0].config.method.label, stop))
+        train_to(engine, stop)
 
-        def consider_evaluating(self):
-            raise AssertionError("an evaluation")
+    def evaluating(*_):
+        raise AssertionError("an evaluation")
 
-    monkeypatch.setattr(module, "Session", Noting)
+    monkeypatch.setattr(alone.Alone, "train_to", noting)
+    monkeypatch.setattr(alone.Alone, "score", evaluating)
     measured_here([run_of("adamw"), run_of("adam-l2")], rounds=2, block=3, warm_up=4)
     adamw = [stop for label, stop in stops if label == "adamw"]
     assert adamw == [4, 7, 10]
@@ -101,19 +101,14 @@ def test_a_block_is_so_many_steps_of_the_trainer_and_no_evaluation(monkeypatch):
 
 @pytest.mark.parametrize(("every", "steps"), [(1, 10), (4, 12), (5, 10), (30, 30)])
 def test_a_block_has_whole_periods_of_outer_steps(monkeypatch, every, steps):
-    sessions = []
-
-    class Noting(trainer.Session):
-        def begin(self):
-            sessions.append(self)
-            super().begin()
-
-    monkeypatch.setattr(module, "Session", Noting)
+    begun, begin = [], alone.Alone.begin
+    monkeypatch.setattr(alone.Alone, "begin", lambda engine: begun.append(engine) or begin(engine))
     label = f"neuralgrok(hidden=(4,),every={every},lr_warmup=0)"
     _, pace = measured_here([run_of(label)], rounds=2, block=10, warm_up=0)
     assert [arm.steps for arm in pace.arms.values()] == [steps]
-    assert sessions[0].history.step == 2 * steps
-    assert sessions[0].history.outer_steps == 2 * steps // every
+    progress = begun[0].members[0].progress
+    assert progress.step == 2 * steps
+    assert progress.outer_steps == 2 * steps // every
 
 
 def test_what_a_start_takes_is_not_part_of_a_step(clock):
@@ -206,10 +201,11 @@ def test_impossible_counts_are_refused(settings):
 
 
 def test_a_worker_s_failure_is_one_line_with_its_cause():
+    nonesuch = task_config("add:7").model_copy(update={"name": "nonesuch", "text": "nonesuch"})
     with pytest.raises(
         InputError, match=r"seconds of a step cannot be measured \(InputError: .*; claim FLOPs or steps"
     ) as caught:
-        measure_pace([run_of("adamw", task=task_config("add:7").model_copy(update={"name": "nonesuch"}))], rounds=1)
+        measure_pace([run_of("adamw", task=nonesuch)], rounds=1)
     assert "nonesuch" in str(caught.value)
     assert "\n" not in str(caught.value)
 

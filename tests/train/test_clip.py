@@ -47,7 +47,7 @@ def test_members_of_a_group_equal_runs_alone(tiny, float64, method):
 
 
 def test_a_network_in_its_span_cannot_be_clipped():
-    with pytest.raises(InputError, match="two-layer is trained by inner products"):
+    with pytest.raises(InputError, match="two-layer can only be trained by updates that are linear"):
         checked(
             RunConfig,
             "compare",

@@ -5,7 +5,7 @@ import torch
 from groups import assert_same_run
 
 from grokkit.tasks.mnist import MnistTask
-from grokkit.train import setup
+from grokkit.train import problem as problems
 from grokkit.train.loop import train, train_group
 from grokkit.train.problem import build_problem
 from grokkit.train.resolve import task_config
@@ -28,7 +28,7 @@ def images(monkeypatch):
         description="for this test",
         objective="mse",
     )
-    monkeypatch.setattr(setup, "build_task", lambda config: task)
+    monkeypatch.setattr(problems, "build_task", lambda config: task)
     return task
 
 

@@ -112,7 +112,8 @@ def test_interrupted_and_resumed(tmp_path):
 def test_two_layer_takes_nothing_but_descent(method):
     own = method_config(method)
     with pytest.raises(
-        InputError, match=r"^two-layer is trained by inner products .* has others; take gd, or grokfast"
+        InputError,
+        match=r"^two-layer can only be trained by updates .* linear .* has others; take sgd .* gd or grokfast",
     ):
         checked(RunConfig, "compare", method=own, seed=0, budget=10, batch_size=None, **XOR)
 

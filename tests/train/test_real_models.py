@@ -7,7 +7,7 @@ from groups import METHODS, VALUES, assert_same_run
 
 from grokkit.models.graphconv import BOND_KINDS
 from grokkit.tasks import Task
-from grokkit.train import setup
+from grokkit.train import problem as problems
 from grokkit.train.config import EvaluationConfig, RunConfig
 from grokkit.train.loop import train, train_group
 from grokkit.train.resolve import method_config, model_config, task_config
@@ -75,7 +75,7 @@ def runs(request, monkeypatch):
     model, data = TASKS[request.param]
     own = data(torch.Generator().manual_seed(0))
     task = Task(name="made up", description="for this test", **own)
-    monkeypatch.setattr(setup, "build_task", lambda config: task)
+    monkeypatch.setattr(problems, "build_task", lambda config: task)
 
     def make(method, seeds=2):
         return [

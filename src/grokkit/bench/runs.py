@@ -25,7 +25,6 @@ from grokkit.bench.settings import GROKFAST, TRANSFER_SCRATCH, TRANSFER_TARGET, 
 from grokkit.bench.steps import OurStep, plain_decoder, random_batches
 from grokkit.bench.timing import Duel, timed
 from grokkit.study.pool import Event, cores, run_pool
-from grokkit.tasks import XorTask
 from grokkit.train.allocator import keep_freed_memory
 from grokkit.train.config import RunConfig
 from grokkit.train.doors import doors_of
@@ -33,6 +32,7 @@ from grokkit.train.loop import train
 from grokkit.train.problem import build_batches, build_problem, transfer_data
 from grokkit.train.resolve import method_config
 from grokkit.train.setup import build_model
+from grokkit.xor.task import XorTask
 
 _RUNS = 2  # at once
 _STEPS = 100  # of each of them

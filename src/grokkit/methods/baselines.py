@@ -88,12 +88,3 @@ ADAMW_LR_SCALED = MethodCard(
     recipes={task: scaled(recipe, 3.0, "the adamw arm, ×(1+2)") for task, recipe in ADAMW.recipes.items()},
     aliases=("adamw-lr×(1+λ)", "adamw-lrx(1+lamb)"),
 )
-
-GD = MethodCard(
-    name="gd",
-    summary="Gradient descent with weight decay: GrokTransfer's for XOR clusters, on full batches.",
-    equations="θ ← θ − η·(g + wd·θ)",
-    cost="one optimizer step",
-    base={"optimizer": "sgd", "lr": 0.1, "wd": 0.1, "beta1": 0.0, "beta2": 0.98, "lr_warmup": 0},
-    base_source="GrokTransfer's XOR clusters: memorized by epoch 5, generalized at about 80 in the paper",
-)

@@ -7,6 +7,5 @@ from grokkit.models.fnn import FNN
 from grokkit.models.graphconv import GraphConv
 from grokkit.models.lstm import LSTM
 from grokkit.models.mlp import MLP
-from grokkit.models.span import TwoLayer
 
-__all__ = ["FNN", "LSTM", "MLP", "Bag", "Decoder", "GraphConv", "Model", "ModelCard", "TaskShape", "TwoLayer"]
+__all__ = ["FNN", "LSTM", "MLP", "Bag", "Decoder", "GraphConv", "Model", "ModelCard", "TaskShape"]

@@ -10,7 +10,6 @@ from grokkit.tasks.named import make_task, read_task
 from grokkit.tasks.parity import parity_task
 from grokkit.tasks.qm9 import Qm9Task, qm9_task
 from grokkit.tasks.task import Objective, Split, Task, split
-from grokkit.tasks.xor import XorTask, xor_task
 
 __all__ = [
     "SHORT_NAMES",
@@ -23,7 +22,6 @@ __all__ = [
     "Split",
     "Task",
     "TaskCard",
-    "XorTask",
     "cache_folder",
     "imdb_task",
     "make_task",
@@ -34,5 +32,4 @@ __all__ = [
     "qm9_task",
     "read_task",
     "split",
-    "xor_task",
 ]

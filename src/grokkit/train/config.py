@@ -188,8 +188,8 @@ class RunConfig(Config):
         linear = is_linear and optimizer.optimizer == "sgd" and optimizer.max_grad_norm is None
         if not linear and not self.model.card.exact_gradients:
             raise InputError(
-                f"{self.model.name} is trained by inner products of its data, which takes updates linear in the "
-                f"gradients, and {method.label} has others; take gd, or "
+                f"{self.model.name} can only be trained by updates that are linear in the gradients, and "
+                f"{method.label} has others; take sgd without a clip, alone or under a filter, e.g. gd or "
                 "grokfast-ema(optimizer=sgd,lr=0.1,wd=0.1,beta1=0)"
             )
         if method.init_scale is not None and "init_scale" not in self.model.settings:

@@ -10,23 +10,40 @@ every machine: what tables and shared prefixes save in the models is not subtrac
 
 from __future__ import annotations
 
-from grokkit.models.card import Model
+from typing import Protocol, cast
+
+from torch import nn
+
 from grokkit.train.config import MethodConfig
 from grokkit.train.doors import doors_of
 
 
-class Costs:
-    """Of the steps of one run. ``model`` is its model, in the form that it has before the method's start."""
+class Counted(Protocol):
+    """What knows the matrix products of its passes: a model of ours, or what was measured of somebody's own."""
 
-    def __init__(self, method: MethodConfig, model: Model) -> None:
+    def forward_flops(self, batch: int, tokens: int) -> int: ...
+    def step_flops(self, batch: int, tokens: int) -> int: ...
+
+
+class Costs:
+    """Of the steps of one run.
+
+    Args:
+        method: what the run is trained by.
+        model: in the form that it has before the method's start.
+        counted: what knows the costs of ``model``, if it does not know them itself.
+    """
+
+    def __init__(self, method: MethodConfig, model: nn.Module, counted: Counted | None = None) -> None:
         self._doors = doors_of(method)
         self._of_learning = 0 if self._doors.bilevel is None else self._doors.bilevel.flops()
+        self._measured = counted
         self.reformed(model)
 
-    def reformed(self, model: Model) -> None:
+    def reformed(self, model: nn.Module) -> None:
         """Count for ``model`` in the form that it has now: a start gives it other tensors, and merging takes them."""
         self._of_method = self._doors.flops(model)
-        self._model = model
+        self._model = cast("Counted", model) if self._measured is None else self._measured
 
     def step(self, rows: int, tokens: int) -> int:
         """Of an optimizer step on a batch of ``rows``."""

@@ -266,9 +266,10 @@ def _members(configs: Sequence[RunConfig], device: str, plan: str) -> list[Membe
         }
         if plan == Together.PLAN:
             about["matmul"] = "torch"  # no other kernel is used inside torch.func
-        counted = model if hasattr(model, "step_flops") else measured(model, problem.task, problem.inner)
+        counted = None if hasattr(model, "step_flops") else measured(model, problem.task, problem.inner)
         about |= problem.task.notes()
-        progress = RunInProgress(config, problem, counted.forward_flops, Costs(config.method, counted), about=about)
+        forward_flops = (model if counted is None else counted).forward_flops
+        progress = RunInProgress(config, problem, forward_flops, Costs(config.method, model, counted), about=about)
         members.append(Member(config, problem, model, build_batches(config, problem), progress))
     return members
 

@@ -6,7 +6,6 @@ own networks formulas say the same (:mod:`grokkit.train.costs`).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import dataclass
 
@@ -24,7 +23,6 @@ _ROWS = 32  # enough for what costs the same whatever the rows are to matter lit
 class Measured:
     """A network with costs in proportion to the rows; a :class:`grokkit.train.costs.Counted`."""
 
-    model: nn.Module
     forward_a_row: float
     step_a_row: float
 
@@ -35,9 +33,6 @@ class Measured:
     def step_flops(self, batch: int, tokens: int) -> int:
         """Of a forward and a backward pass."""
         return round(batch * self.step_a_row)
-
-    def named_parameters(self) -> Iterator[tuple[str, Tensor]]:
-        return self.model.named_parameters()
 
 
 def measured(model: nn.Module, task: Task, rows: Tensor) -> Measured:
@@ -50,4 +45,4 @@ def measured(model: nn.Module, task: Task, rows: Tensor) -> Measured:
             with forward:
                 outputs = task.forward(copy, inputs)
             task.loss(outputs, targets).backward()
-    return Measured(model, forward.get_total_flops() / len(few), step.get_total_flops() / len(few))
+    return Measured(forward.get_total_flops() / len(few), step.get_total_flops() / len(few))

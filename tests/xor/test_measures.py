@@ -3,9 +3,9 @@ import math
 import pytest
 import torch
 
-from grokkit.models.span import TwoLayer, start_products
-from grokkit.probe.xor import norm_ratio
-from grokkit.tasks import xor_task
+from grokkit.xor.measures import norm_ratio
+from grokkit.xor.task import xor_task
+from grokkit.xor.two_layer import TwoLayer, start_products
 
 
 @pytest.mark.parametrize("trained", [False, True])

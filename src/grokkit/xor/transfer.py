@@ -13,7 +13,7 @@ most. Two neurons are enough if they have learned a cluster of each class.
 The paper gives N(0, 0.01) and N(0, 10⁻⁴) for the weak network's layers; here these are variances. It takes some 1,000
 epochs at η = λ = 0.1 for the initial weights to decay, and it should not learn its rows by heart. It does not where
 4ε²p/n is well below 1, that is, where a row's own noise, ε²p, weighs less than the signal of a cluster's n/4 rows. Then
-training and test accuracy are equal, :func:`grokkit.probe.xor.norm_ratio` is 2ε/√n whatever p, and one step of the
+training and test accuracy are equal, :func:`grokkit.xor.measures.norm_ratio` is 2ε/√n whatever p, and one step of the
 target fits all. Otherwise some rows of a cluster that the neuron should be silent on are fitted as well; they lie
 elsewhere in the embedding than the test rows of that cluster, and the target fails on these more often than not.
 
@@ -27,10 +27,10 @@ import math
 import torch
 from torch import Tensor, nn
 
-from grokkit.models import TwoLayer
-from grokkit.models.span import start_products
 from grokkit.rng import stream
-from grokkit.tasks import Task, XorTask
+from grokkit.tasks import Task
+from grokkit.xor.task import XorTask
+from grokkit.xor.two_layer import TwoLayer, start_products
 
 
 def weak_network(

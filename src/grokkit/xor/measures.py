@@ -1,6 +1,6 @@
 """How much of a first layer points at the signal of XOR cluster data (GrokTransfer, arXiv 2504.13292).
 
-For a two-layer network that is trained by inner products (:mod:`grokkit.models.span`), W = α·W_0 + C·X is never formed;
+For a network that is trained by inner products (:mod:`grokkit.xor.two_layer`), W = α·W_0 + C·X is never formed;
 W_{1:2}, its part on the two coordinates that decide, is what it makes of their unit vectors, and
 
     ‖W‖² = α²·‖W_0‖² + 2·⟨C, α·W_0·Xᵀ⟩ + ⟨C, C·X·Xᵀ⟩.
@@ -13,7 +13,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from grokkit.models import TwoLayer
+from grokkit.xor.two_layer import TwoLayer
 
 
 @torch.no_grad()

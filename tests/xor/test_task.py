@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from grokkit.errors import InputError
-from grokkit.tasks import xor_task
+from grokkit.xor.task import xor_task
 
 
 def points(task, dtype=torch.float32):

@@ -6,7 +6,7 @@ Four clusters at (±1, ±1); no linear function tells their classes apart. The n
 ε = 0.05, against a signal's 2: a network can fit each row by its own noise long before it sees the clusters.
 
 Rows are kept as signs, a byte each, and never written out whole: :meth:`XorTask.columns` gives them block by block, to
-what trains from inner products (:mod:`grokkit.models.span`). The task's inputs are therefore row numbers.
+what trains from inner products (:mod:`grokkit.xor.two_layer`). The task's inputs are therefore row numbers.
 
 Shapes: N rows, P = N + 2 points (the rows and the first two unit vectors), p coordinates.
 """
@@ -21,10 +21,10 @@ import torch
 from torch import Tensor
 
 from grokkit.errors import InputError
-from grokkit.models.span import PointsShape
 from grokkit.rng import stream
 from grokkit.tasks.card import TaskCard
 from grokkit.tasks.task import Task
+from grokkit.xor.two_layer import PointsShape
 
 MAX_ENTRIES = 2_000_000_000  # bytes of signs
 _BLOCK = 4096  # columns at once: some 50 MB

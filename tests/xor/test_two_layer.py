@@ -7,8 +7,8 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from grokkit.errors import InputError
-from grokkit.models.span import TwoLayer, build_two_layer, start_products
-from grokkit.tasks import xor_task
+from grokkit.xor.task import xor_task
+from grokkit.xor.two_layer import TwoLayer, build_two_layer, start_products
 
 P, N, M = 300, 40, 12
 

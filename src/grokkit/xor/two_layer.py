@@ -78,7 +78,7 @@ class TwoLayer(nn.Module):
     """f(x) = Σ_j a_j·relu(w_j·x) over points by their numbers; returns (B, 1). Train it by gradient descent only.
 
     Norms and entropies that the lab records of every tensor are of these coordinates, not of W, whose norms
-    :mod:`grokkit.probe.xor` gives.
+    :mod:`grokkit.xor.measures` gives.
 
     Args:
         products: see :func:`start_products`. Its precision is the network's.

@@ -6,9 +6,9 @@ from functools import cache
 import pytest
 import torch
 
-from grokkit.probe.xor import norm_ratio
-from grokkit.tasks import XorTask, xor_task
-from grokkit.train.xor_transfer import Target, accuracy, descend, weak_network
+from grokkit.xor.measures import norm_ratio
+from grokkit.xor.task import XorTask, xor_task
+from grokkit.xor.transfer import Target, accuracy, descend, weak_network
 
 TRAIN, TEST = 400, 600
 ROWS = torch.arange(TRAIN)
