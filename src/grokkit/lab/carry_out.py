@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -112,6 +113,9 @@ def report(store: Store, console: Console, only: Sequence[str] | None = None) ->
     console.print()
     console.print(study)
     console.print()
+    told = {json.loads(text).get("resuming") for text in study.runs["provenance"]} - {None}
+    for note in sorted(told):
+        console.print(f"a run that is resumed goes on {note}", soft_wrap=True)
     for name, failure in failures.items():
         console.print(f"the figure {name} could not be drawn: {failure}", soft_wrap=True, markup=False)
     console.print(f"report: {page}", soft_wrap=True)

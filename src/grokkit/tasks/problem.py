@@ -15,6 +15,7 @@ import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
+from multiprocessing import get_all_start_methods
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -252,6 +253,9 @@ class _Ahead:
                     batch_sampler=(rows.tolist() for rows in order),  # pyright: ignore[reportArgumentType]
                     num_workers=problem.workers,
                     collate_fn=self._task.source.collate,
+                    # A spawned process would import the Dataset's module anew, and that of a file or a notebook has no
+                    # name that it could be found by.
+                    multiprocessing_context="fork" if "fork" in get_all_start_methods() else None,
                     generator=stream(0, "loader workers"),
                 )
             )
