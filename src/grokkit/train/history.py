@@ -31,6 +31,7 @@ _CHECKPOINTED = (  # Kept tensors are not among these: an engine that goes on ke
     "start_flops",
     "probe_memory",
     "provenance",
+    "diverged_at",
 )
 
 Score = tuple[float, float | None]
