@@ -66,7 +66,7 @@ def parts(kind: str) -> Mapping[str, Part]:
 
 
 def broken(kind: str) -> Mapping[str, str]:
-    """Entry points that are of no use, by name, each with a line that says why. They harm nobody else."""
+    """The entry points that cannot be used, by name, each with a line that says why. The others still work."""
     return _registered(kind)[1]
 
 
@@ -103,6 +103,7 @@ def give(kind: str, name: str, value: Any, code: str) -> str:
 
     ``code`` stands for its code, see :class:`Part`. :func:`carried` hands it to other processes.
     """
+    # Only a method is always a card or a function: what stands for a task may be a problem itself.
     if kind == "methods" and not callable(value) and not isinstance(value, card_class(kind)):
         raise InputError(f"{name} is a {type(value).__name__}; a method is a card, or a function that returns one")
     _GIVEN[kind, name] = Part(kind, name, value, "this process", code, name)
@@ -131,7 +132,7 @@ def carried() -> bytes:
 
 
 def carry(parts_of_another: bytes) -> None:
-    """Know what another process has carried here; it is the process that started this one, and nobody else."""
+    """Take over the parts that the process which started this one gave. Unpickling runs code: take no other bytes."""
     if parts_of_another:
         _GIVEN.update(pickle.loads(parts_of_another))
 
@@ -142,11 +143,11 @@ def recall(kind: str, text: str, code: str) -> Part:
     Raises:
         InputError: as :func:`find` does, and if the code is another one than ``code``.
     """
-    return _same(kind, text, code) if code else _checked(find(kind, text), code)  # ours are not worth remembering
+    return _same(kind, text, code) if code else _checked(find(kind, text), code)
 
 
 def made(part: Part, settings: Mapping[str, Any]) -> Any:
-    """The part's card: itself, or what the function makes of those of the settings that are its arguments.
+    """The part's card: its value, or what that returns if it is a function, called with the settings that it takes.
 
     Raises:
         InputError: if the function needs a setting that is not there, or returns no card.
@@ -166,6 +167,7 @@ def made(part: Part, settings: Mapping[str, Any]) -> Any:
 
 @cache
 def _same(kind: str, text: str, code: str) -> Part:
+    """It is cached because :func:`find` reads and digests a file at every call."""
     return _checked(find(kind, text), code)
 
 
@@ -191,7 +193,8 @@ def _built_in(kind: str) -> dict[str, Part]:
     for info in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
         for value in vars(import_module(info.name)).values():
             if isinstance(value, card_class(kind)):
-                assert found.get(value.name, (None, None, value))[2] is value, f"two {kind} are called {value.name}"
+                same = found.get(value.name)
+                assert same is None or same.value is value, f"two {kind} are called {value.name}"
                 revision = getattr(value, "revision", 0)  # a figure or a probe changes no result, so it has none
                 code = f"revision {revision}" if revision else ""
                 found[value.name] = Part(kind, value.name, value, "grokkit", code, value.name)
@@ -251,12 +254,10 @@ def _attribute(kind: str, module: ModuleType, name: str, where: str) -> Any:
     wanted = card_class(kind)
     if not hasattr(module, name):
         usable = [n for n, value in vars(module).items() if isinstance(value, wanted)]
-        raise (
-            unknown(f"name in {where}", name, usable)
-            if usable
-            else InputError(
-                f"{where} has no {name}, nor any {wanted.__name__}; write e.g. {name} = {wanted.__name__}(name=...)"
-            )
+        if usable:
+            raise unknown(f"name in {where}", name, usable)
+        raise InputError(
+            f"{where} has no {name}, nor any {wanted.__name__}; write e.g. {name} = {wanted.__name__}(name=...)"
         )
     value = getattr(module, name)
     if not isinstance(value, wanted) and not callable(value):
@@ -271,5 +272,6 @@ def _line(error: BaseException) -> str:
     """An error in one line, with the place in the imported code where it arose; a SyntaxError says it itself."""
     text = " ".join(f"{type(error).__name__}: {error}".split())
     frames = [frame for frame in extract_tb(error.__traceback__) if not frame.filename.startswith("<frozen importlib")]
+    # The first two frames are the caller's here and that of import_module, or import_file; the imported code's follow.
     is_inside = len(frames) > 2 and not isinstance(error, SyntaxError)
     return f"{text} (line {frames[-1].lineno} of {Path(frames[-1].filename).name})" if is_inside else text
