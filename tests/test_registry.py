@@ -269,9 +269,9 @@ def test_a_raised_revision_is_another_code(monkeypatch):
     from grokkit.methods import baselines
 
     registry._built_in.cache_clear()
-    monkeypatch.setattr(baselines, "GD", replace(baselines.GD, name="gd-again", revision=2))
+    monkeypatch.setattr(baselines, "AGAIN", replace(baselines.ADAMW, name="adamw-again", revision=2), raising=False)
     try:
-        assert find("methods", "gd-again").code == "revision 2"
+        assert find("methods", "adamw-again").code == "revision 2"
     finally:
         registry._built_in.cache_clear()
         registry._registered.cache_clear()

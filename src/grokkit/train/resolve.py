@@ -117,7 +117,8 @@ def _written(text: str, task: str, of_task: Mapping[str, Any]) -> _Written:
     card = made(part, given)
     arguments = inspect.signature(part.value).parameters if not isinstance(part.value, MethodCard) else {}
     # An argument without a default was given, or made() would have refused; that value stands for the default.
-    asked = {key: given.get(key) if p.default is p.empty else p.default for key, p in arguments.items()}
+    required = [key for key, p in arguments.items() if p.default is p.empty]
+    asked = {key: given.get(key) if key in required else p.default for key, p in arguments.items()}
     defaults = {**asked, **default_settings(card)}
     # A method with an optimizer of its own takes only those of ours that the loop carries out, whatever the optimizer.
     of_optimizer = OptimizerConfig.model_fields if card.optimizer is None else ("lr_warmup", "max_grad_norm")
@@ -141,7 +142,7 @@ def _written(text: str, task: str, of_task: Mapping[str, Any]) -> _Written:
         card=card,
         given={key: value for key, value in given.items() if key not in own},
         usual={"held_out": card.held_out, **others},
-        shown={key: given.get(key, own[key]) for key in own if own[key] != own_usual[key]},
+        shown={key: given.get(key, own[key]) for key in own if key in required or own[key] != own_usual[key]},
     )
 
 
