@@ -33,7 +33,14 @@ LAYERS = [
     {"attach", "compat", "methods", "models", "tasks"},
     {"train", "probe", "integrations"},
     {"study"},
-    {"live", "bench", "cli", "lab", "testing", "xor"},  # what one sees in the terminal: these may import what stands aside, too
+    {
+        "live",
+        "bench",
+        "cli",
+        "lab",
+        "testing",
+        "xor",
+    },  # what one sees in the terminal: these may import what stands aside, too
 ]
 
 # These stand aside: what each may import of ours, and none of it PyTorch.

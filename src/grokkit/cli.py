@@ -166,6 +166,27 @@ def methods() -> None:
 
 
 @app.command()
+def models() -> None:
+    """List the models."""
+    _list_parts("models")
+    print("\nSettings go in parentheses: --model 'fnn(width=256,init_scale=0.1)'. Your own: --model nets.py:build")
+
+
+@app.command()
+def optimizers() -> None:
+    """List what the setting optimizer= of a method accepts."""
+    from grokkit.registry import parts
+    from grokkit.train.optimizers import OPTIMIZERS
+
+    _list([(name, optimizer.summary) for name, optimizer in OPTIMIZERS.items()])
+    own = [name for name, part in parts("methods").items() if "optimizer" in getattr(part.value, "hooks", ())]
+    print(
+        "\nWrite it with any method: 'grokfast-ema(optimizer=sgd,lr=0.1,beta1=0)'\n"
+        f"Methods that are optimizers of their own: {', '.join(own)}. Yours is a method with that door, see extending.md"
+    )
+
+
+@app.command()
 def tasks() -> None:
     """List the tasks."""
     from grokkit.registry import parts

@@ -16,19 +16,25 @@ from grokkit.testing.problem import Finding, check_problem
 
 if TYPE_CHECKING:
     from grokkit.testing.methods import check_method
+    from grokkit.testing.models import check_model
+    from grokkit.testing.store import check_store
+    from grokkit.testing.tasks import check_task
 
 __all__ = [
     "CHECKS",
     "PER_TENSOR_CHECKS",
     "Finding",
     "check_method",
+    "check_model",
     "check_off",
     "check_problem",
     "check_reference",
+    "check_store",
+    "check_task",
     "check_transform",
 ]
 
-_OF_THE_LAB = {"check_method": "methods"}
+_OF_THE_LAB = {"check_method": "methods", "check_model": "models", "check_store": "store", "check_task": "tasks"}
 
 
 def __getattr__(name: str) -> Any:
