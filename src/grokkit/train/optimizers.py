@@ -32,7 +32,7 @@ class Settings(NamedTuple):
 
 
 class PureOptimizer(NamedTuple):
-    """``init(params) -> state`` and ``update(params, grads, state, settings) -> (params, state)``; a line for people."""
+    """``init(params) -> state`` and ``update(params, grads, state, settings) -> (params, state)``; a line on both."""
 
     init: Callable[[Tensors], Any]
     update: Callable[[Tensors, Tensors, Any, Settings], tuple[dict[str, Tensor], Any]]
