@@ -8,6 +8,8 @@ import torch
 from cards import CARDS
 
 from grokkit.cli import main
+from grokkit.registry import parts
+from grokkit.train.optimizers import OPTIMIZERS
 
 
 @pytest.fixture
@@ -175,6 +177,25 @@ def test_lists(grokkit):
     assert all(
         name in out for name in ("add:P", "mul:P", "div:P", "a*c + b*d - e", "parity:N,K", "xor:P", "mnist", "imdb")
     )
+
+
+@pytest.mark.parametrize("kind", ["methods", "models", "optimizers"])
+@pytest.mark.parametrize("columns", [60, 120])
+def test_a_list_is_whole_in_any_width(grokkit, monkeypatch, kind, columns):
+    """Its second column is broken between words, and each name stands whole in front of its line."""
+    monkeypatch.setenv("COLUMNS", str(columns))
+    status, out, _ = grokkit(kind)
+    assert status == 0
+    summaries = (
+        {name: optimizer.summary for name, optimizer in OPTIMIZERS.items()}
+        if kind == "optimizers"
+        else {name: part.value.summary for name, part in parts(kind).items()}
+    )
+    table, _, _ = out.partition("\n\n")
+    assert all(len(line.rstrip()) <= columns for line in table.splitlines())
+    for name, summary in summaries.items():
+        assert re.search(rf"^{re.escape(name)} ", table, re.MULTILINE)
+        assert summary in " ".join(table.split())
 
 
 @pytest.mark.parametrize("name", CARDS)

@@ -30,10 +30,17 @@ LAYERS = [
     }
     | {"arguments", "call_syntax", "outside", "registry"}  # how a text becomes a part with settings
     | {"copies", "hooks", "kept", "names", "unapplied", "wrapped"},  # the parts of attach
-    {"attach", "compat", "methods", "models", "tasks", "testing"},
+    {"attach", "compat", "methods", "models", "tasks"},
     {"train", "probe", "integrations"},
     {"study"},
-    {"live", "bench", "cli", "lab", "xor"},  # what one sees in the terminal: these may import what stands aside, too
+    {
+        "live",
+        "bench",
+        "cli",
+        "lab",
+        "testing",
+        "xor",
+    },  # what one sees in the terminal: these may import what stands aside, too
 ]
 
 # These stand aside: what each may import of ours, and none of it PyTorch.

@@ -166,12 +166,35 @@ def methods() -> None:
 
 
 @app.command()
+def models() -> None:
+    """List the models."""
+    _list_parts("models")
+    print("\nSettings go in parentheses: --model 'fnn(width=256,init_scale=0.1)'. Your own: --model nets.py:build")
+
+
+@app.command()
+def optimizers() -> None:
+    """List what the setting optimizer= of a method accepts."""
+    from grokkit.registry import parts
+    from grokkit.train.optimizers import OPTIMIZERS
+
+    _list([(name, optimizer.summary) for name, optimizer in OPTIMIZERS.items()])
+    own = [name for name, part in parts("methods").items() if "optimizer" in getattr(part.value, "hooks", ())]
+    print(
+        "\nWrite it with any method: 'grokfast-ema(optimizer=sgd,lr=0.1,beta1=0)'\n"
+        f"Methods that have an optimizer of their own: {', '.join(own)}. Yours: see docs/extending.md, a method's doors"
+    )
+
+
+@app.command()
 def tasks() -> None:
     """List the tasks."""
     from grokkit.registry import parts
     from grokkit.tasks.named import card_of
 
-    _list([line for part in parts("tasks").values() for line in card_of(part).usage.items()])
+    cards = [(part, card_of(part)) for part in parts("tasks").values()]
+    _list([line for part, card in cards for line in (card.usage or {card.example or part.name: part.origin}).items()])
+    _say_broken("tasks")
     print(
         "\nOr any modular expression: 'a*a - b mod 97', 'a*c + b*d - e mod 7', '(a+b)*c mod 23', 'a/b mod 97'\n"
         "Settings go in parentheses: 'mul:97(layout=operands-first,b=1)', 'add:97(split=unordered)'"
@@ -216,13 +239,20 @@ def cite(name: Annotated[str, typer.Argument(help="a method; see `grokkit method
 
 def _list_parts(kind: str) -> None:
     """What the registry has of a kind, the strangers' origin behind their summary, and a line for each broken one."""
-    from grokkit.registry import broken, parts
+    from grokkit.registry import parts
 
     rows = []
     for part in parts(kind).values():
         summary = getattr(part.value, "summary", "") or "a function of settings"
         rows.append((part.name, summary if part.origin == "grokkit" else f"{summary} ({part.origin})"))
     _list(rows)
+    _say_broken(kind)
+
+
+def _say_broken(kind: str) -> None:
+    """A line for each entry point that is of no use."""
+    from grokkit.registry import broken
+
     for line in broken(kind).values():
         print(f"grokkit: {line}", file=sys.stderr)
 

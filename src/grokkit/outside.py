@@ -70,6 +70,12 @@ def own_modules(path: Path) -> dict[str, Path]:
     return found
 
 
+@cache
+def _distributions_of(top: str, path: tuple[str, ...]) -> list[str]:
+    """Names of those installed on ``path`` that hold the package; finding it out reads the files of all of them."""
+    return packages_distributions().get(top, [])
+
+
 def provenance(module: str, registered_by: Distribution | None = None) -> tuple[str, str]:
     """Where an imported module comes from, in words, and what stands for its code in a run's identity.
 
@@ -81,7 +87,7 @@ def provenance(module: str, registered_by: Distribution | None = None) -> tuple[
         return "grokkit", ""
     found = registered_by
     if found is None:
-        names = packages_distributions().get(top)
+        names = _distributions_of(top, tuple(sys.path))
         found = distribution(names[0]) if names else None
     if found is None:
         return str(_place(top)), digest_of_package(top)

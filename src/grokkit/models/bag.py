@@ -62,5 +62,9 @@ def _build(task: TaskShape, *, dim: Size = 8) -> Bag:
 
 
 CARD = ModelCard(
-    name="bag", summary="The mean of the words' embeddings and a linear layer.", reads=("text",), build=_build
+    name="bag",
+    summary="The mean of the words' embeddings and a linear layer.",
+    reads=("text",),
+    build=_build,
+    smallest={"dim": 4},
 )

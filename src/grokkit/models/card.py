@@ -73,6 +73,7 @@ class ModelCard:
         batch_size: rows a step unless told, where the task has none of its own. None for full batches.
         task: settings of a task that it takes unless told, where the task has them.
         weak: settings whose default is another one where it serves as GrokTransfer's weak model.
+        smallest: settings of one that the test suite can train within a second.
         exact_gradients: False for a model whose ``backward()`` gives the gradients of other coordinates than its
             parameters. Only updates that are linear in the gradients train it, and it has no tangent kernel.
         stackable: whether runs of it can share a program: not of somebody's own network, which may draw at random.
@@ -86,6 +87,7 @@ class ModelCard:
     batch_size: int | None = None
     task: Mapping[str, Any] = field(default_factory=dict)
     weak: Mapping[str, Any] = field(default_factory=dict)
+    smallest: Mapping[str, Any] = field(default_factory=dict)
     exact_gradients: bool = True
     stackable: bool = True
     revision: int = 0

@@ -218,4 +218,5 @@ CARD = ModelCard(
     build=_build,
     batch_size=512,
     weak={"depth": 1, "answer_position": False},
+    smallest={"width": 8, "depth": 1, "heads": 2},
 )

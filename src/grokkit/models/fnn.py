@@ -180,4 +180,5 @@ CARD = ModelCard(
     build=_build,
     task={"layout": "operands"},  # it needs no place to answer at
     weak={"depth": 2},
+    smallest={"dim": 4, "width": 8},
 )

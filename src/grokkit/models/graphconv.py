@@ -184,4 +184,5 @@ CARD = ModelCard(
     summary="Grokfast's network for molecules; it starts at 3 times PyTorch's weights.",
     reads=("molecules",),
     build=_build,
+    smallest={"width": 5, "pooled": 3, "hidden": 4, "edge_hidden": 4},
 )

@@ -134,4 +134,5 @@ CARD = ModelCard(
     reads=("text",),  # token 0 is padding to it, and a number in an expression
     build=_build,
     weak={"depth": 1, "init_scale": 1.0},
+    smallest={"dim": 4, "width": 5},
 )

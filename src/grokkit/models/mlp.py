@@ -68,4 +68,5 @@ CARD = ModelCard(
     reads=("numbers",),
     build=_build,
     weak={"depth": 2, "init_scale": 1.0},
+    smallest={"width": 8},
 )

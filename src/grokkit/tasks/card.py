@@ -32,6 +32,7 @@ class TaskCard:
             or None, and is no setting.
         usage: how it is written, and a line on it, for ``grokkit tasks``.
         example: a text that can be typed.
+        smallest: a text of one that the test suite can train on within a second. Empty: ``example``.
         model, batch_size, train_size: what ``grokkit compare`` takes unless told: the model, rows a step, and rows to
             train on. None: the model's own batch size, and half of the rows. ``full`` is a batch size, too.
         target: the held-out accuracy that counts as generalized. None: 0.95.
@@ -47,6 +48,7 @@ class TaskCard:
     build: Callable[..., Task | Problem]
     usage: Mapping[str, str] = field(default_factory=dict)
     example: str = ""
+    smallest: str = ""
     model: str = "decoder"
     batch_size: int | str | None = None
     train_size: int | None = None

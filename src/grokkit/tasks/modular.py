@@ -152,5 +152,6 @@ CARD = TaskCard(
     build=modular_task,
     usage={f"{name}:P": f"{short.formula} mod P. {short.description}" for name, short in SHORT_NAMES.items()},
     example="mul:97",
+    smallest="add:11",
     canonical=_canonical,
 )

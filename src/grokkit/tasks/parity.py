@@ -75,5 +75,6 @@ CARD = TaskCard(
         "parity:N,K": "product of K of N signs, logistic loss; with --model fnn, e.g. parity:40,3 --train-size 1000"
     },
     example="parity:40,3",
+    smallest="parity:7,2",
     model="fnn",
 )

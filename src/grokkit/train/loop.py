@@ -60,7 +60,7 @@ def train(
         report: called wherever an evaluation might be, with ``run_id``, ``step``, ``budget`` and the last known
             ``train_loss``, ``train_accuracy``, ``test_loss`` and ``test_accuracy``.
         checkpoint: file to resume from, if it is of this run, and to save to every ``checkpoint_seconds``, or more
-            rarely where saving takes long.
+            rarely where saving takes long; with 0 at every stop, however long it takes.
 
     Returns:
         the finished run.
@@ -180,11 +180,12 @@ class _Loop:
                         keep(self._run(member))
             engine.retire()
             going_on = any(not member.progress.done() for member in engine.members)
-            if checkpoint is not None and going_on and time.monotonic() - saved_at > pause:
+            if checkpoint is not None and going_on and time.monotonic() - saved_at >= pause:
                 start = time.monotonic()
                 self._save(engine, checkpoint)
                 saved_at = time.monotonic()
-                pause = max(checkpoint_seconds, (saved_at - start) / _SAVING_SHARE)
+                if checkpoint_seconds > 0:
+                    pause = max(checkpoint_seconds, (saved_at - start) / _SAVING_SHARE)
 
     @torch.no_grad()
     def _consider_evaluating(self, engine: Engine) -> None:

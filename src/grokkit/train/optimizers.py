@@ -32,10 +32,11 @@ class Settings(NamedTuple):
 
 
 class PureOptimizer(NamedTuple):
-    """``init(params) -> state`` and ``update(params, grads, state, settings) -> (params, state)``."""
+    """``init(params) -> state`` and ``update(params, grads, state, settings) -> (params, state)``; a line on both."""
 
     init: Callable[[Tensors], Any]
     update: Callable[[Tensors, Tensors, Any, Settings], tuple[dict[str, Tensor], Any]]
+    summary: str
 
 
 class SgdState(NamedTuple):
@@ -64,7 +65,7 @@ def _sgd() -> PureOptimizer:
             new[name] = p - lr * momentum[name]
         return new, SgdState(momentum)
 
-    return PureOptimizer(init, update)
+    return PureOptimizer(init, update, "Stochastic gradient descent with momentum beta1; wd is added to the gradient.")
 
 
 def _adam(*, decoupled: bool) -> PureOptimizer:
@@ -102,7 +103,8 @@ def _adam(*, decoupled: bool) -> PureOptimizer:
             new[name] = p - _like(size, p) * (mean[name] / root)
         return new, AdamState(step, mean, square)
 
-    return PureOptimizer(init, update)
+    decay = "is decoupled: each step takes lr·wd of the weights off" if decoupled else "is added to the gradient"
+    return PureOptimizer(init, update, f"The mean gradient over the root of the mean square; wd {decay}.")
 
 
 def _like(setting: Setting, p: Tensor) -> Setting:

@@ -135,5 +135,6 @@ CARD = TaskCard(
         "the method gd, e.g. xor:80000 --train-size 400"
     },
     example="xor:80000",
+    smallest="xor:50",
     model="two-layer",
 )

@@ -199,4 +199,5 @@ CARD = ModelCard(
     reads=("points",),
     build=_build,
     exact_gradients=False,
+    smallest={"width": 8},
 )

@@ -1,0 +1,246 @@
+"""Does a method keep what its card says, in the lab's own loop? The same checks for ours and for anybody's.
+
+    from grokkit.testing import check_method
+    check_method("mypkg.ideas:CARD")
+
+Whichever of the five doors the card has, it is looked at alone and in runs of a second on a small task. A transform of
+gradients that is to be attached to anybody's optimizer has more promises to keep: ``check_transform`` has them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from inspect import signature
+from typing import Any
+
+from torch import nn
+
+from grokkit.call_syntax import show_call
+from grokkit.lab.named import name_of
+from grokkit.methods.contract import MethodCard
+from grokkit.models.classes import classes_of
+from grokkit.testing.checks import CHECKS, Make
+from grokkit.testing.excitation import parameters
+from grokkit.testing.harness import assert_close, assert_same, flat
+from grokkit.testing.runs import MODEL, TASK, check_resuming, check_stacking, small_run, values_of
+from grokkit.train.config import RunConfig
+from grokkit.train.doors import Doors, default_settings, doors_of
+from grokkit.train.groups import can_share
+from grokkit.train.loop import begin_alone, train
+from grokkit.train.problem import build_problem, transfer_data
+from grokkit.train.record import Run
+from grokkit.train.resolve import find_card, method_config
+
+_OF_TRANSFORMS = ("pure", "no aliasing", "state shapes", "overwriting")
+"""Of the checks of gradient transforms those that the lab relies on."""
+
+
+def check_method(method: str | MethodCard, *, task: str = TASK, model: str = MODEL) -> None:
+    """All checks of :data:`METHOD_CHECKS` on a method, by its name as the command line takes it, or by its card.
+
+    Runs are made with the card's ``smallest`` settings. A method whose seeds cannot share a program is no failure; a
+    line says so.
+
+    Args:
+        method: e.g. ``grokfast-ema``, ``ideas.py:CARD`` or a :class:`MethodCard`.
+        task, model: to train on, for a method that needs others.
+
+    Raises:
+        AssertionError: for the first check that fails; the sentence says what is wrong.
+
+    >>> check_method("row-clip")
+    """
+    name = name_of("methods", method)
+    case = _Case(name, task, model)
+    for what, check in METHOD_CHECKS.items():
+        try:
+            check(case)
+        except AssertionError as error:
+            raise AssertionError(f"{name}, {what}: {error}") from error
+        except Exception as error:  # whatever somebody's code raises is what is wrong
+            line = " ".join(f"{type(error).__name__}: {error}".split())
+            raise AssertionError(f"{name}, {what}: it fails with {line}") from error
+
+
+class _Case:
+    """A method with its smallest settings, and runs of it."""
+
+    def __init__(self, name: str, task: str, model: str) -> None:
+        self.name, self._task, self._model = name, task, model
+        self.card = find_card(name)
+        self.on = dict(self.card.smallest)
+
+    def config(self, changed: Mapping[str, Any] | None = None, **changes: Any) -> RunConfig:
+        text = show_call(self.name, {**self.on, **(changed or {})})
+        return small_run(text, self._task, self._model, **changes)
+
+    @cached_property
+    def doors(self) -> Doors:
+        return doors_of(self.config().method)
+
+    @cached_property
+    def run(self) -> Run:
+        return train(self.config())
+
+    def bare(self) -> Run:
+        """A run of the optimizer that the method has, without the method."""
+        method = self.config().method.model_copy(update={"parts": method_config("adamw").parts})
+        return train(small_run(method, self._task, self._model))
+
+    def model(self) -> nn.Module:
+        """As the method trains it, before the first step."""
+        return begin_alone(self.config()).model
+
+    def plain_model(self) -> nn.Module:
+        """As it is before the method's start."""
+        return begin_alone(small_run("adamw", self._task, self._model)).model
+
+
+def _settings(case: _Case) -> None:
+    known = default_settings(case.card)
+    for what in ("smallest", "off", "presets"):
+        for key in getattr(case.card, what) or {}:
+            assert key in known, f"{what} has {key!r}, which is a setting of none of its doors ({', '.join(known)})"
+    for door in case.card.DOORS.values():
+        function = getattr(case.card, door)
+        for name, argument in {} if function is None else signature(function).parameters.items():
+            is_setting = name in known or name == "seed" or argument.kind is not argument.POSITIONAL_OR_KEYWORD
+            assert is_setting, f"{name} of {door} has no default, so nobody can leave it out; give it one"
+    method = case.config().method
+    again = method_config(method.label)
+    assert again == method, f"its label {method.label} is read as another configuration"
+
+
+def _acts(case: _Case) -> None:
+    if case.card.doors():
+        bare = values_of(case.bare())
+        acted = any(bare[name] != values for name, values in values_of(case.run).items())
+        assert acted, f"with {case.on or 'its defaults'} no curve differs from the bare optimizer's"
+
+
+def _off(case: _Case) -> None:
+    if case.card.off is not None:
+        bare, off = case.bare(), train(case.config(case.card.off))
+        for name, values in values_of(bare).items():
+            assert values_of(off)[name] == values, f"switched off by {dict(case.card.off)}, it changes {name}"
+
+
+def _resumes(case: _Case) -> None:
+    check_resuming(case.config(), "a run of it")
+
+
+def _stacks(case: _Case) -> None:
+    if can_share(case.config()):
+        check_stacking([case.config(seed=seed) for seed in (0, 1)], "a run of it")
+    else:
+        print(f"{case.name} is not stackable: its runs are trained one by one on a GPU as well")
+
+
+def _start(case: _Case) -> None:
+    """What a start draws depends on the seed alone, and the model it is given stays as it is."""
+    problem, seed = build_problem(case.config()), 3
+    for start in case.doors.starts():
+        model = case.plain_model()
+        before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+        first, second = (start(model, transfer_data(problem), seed).tensors for _ in range(2))
+        assert_same(before, model.state_dict(), "its start changes the model that it is given")
+        assert_same(dict(first), dict(second), "its start gives other tensors the second time under one seed")
+
+
+def _gradient(case: _Case) -> None:
+    door = case.card.factory
+    if door is None:
+        return
+    (part,) = case.doors.parts
+    own = {name: part.settings[name] for name in signature(door).parameters if name in part.settings}
+    make: Make = lambda: door(**own)  # noqa: E731
+    for name in _OF_TRANSFORMS:
+        CHECKS[name](make)
+
+
+def _optimizer(case: _Case) -> None:
+    """An optimizer of its own has every parameter once."""
+    make = case.doors.optimizer()
+    if make is None:
+        return
+    model = case.model()
+    held = [id(p) for group in make(classes_of(model)).param_groups for p in group["params"]]
+    for name, p in model.named_parameters():
+        assert held.count(id(p)) == 1, f"its optimizer has {name} {held.count(id(p))} times in place of once"
+
+
+def _weights(case: _Case) -> None:
+    """A transform of the weights is pure, keeps no reference to them, and is the same where it overwrites them."""
+    transform = case.doors.weights()
+    if transform is None:
+        return
+    params = parameters()
+    given = {name: p.clone() for name, p in params.items()}
+    state = transform.init(given)
+    kept = {name: leaf.clone() for name, leaf in flat(state).items()}
+    new, after = transform.update(given, state)
+    assert_same(params, given, "update changes the weights that it is given")
+    assert_same(kept, flat(state), "update changes the state that it is given")
+    assert new.keys() == params.keys(), f"update gives the weights of {sorted(new)}, and not of {sorted(params)}"
+    in_place = {name: p.clone() for name, p in params.items()}
+    if transform.update_ is not None:
+        placed = transform.update_(in_place, transform.init(in_place))
+        for name, p in in_place.items():
+            assert_close(p, new[name], 2e-6, f"update_ and update differ in {name}")
+        for name, leaf in flat(after).items():
+            assert_close(flat(placed)[name], leaf, 2e-6, f"update_ and update differ in the state {name}")
+    kept_after = {name: leaf.clone() for name, leaf in flat(after).items()}
+    for p in given.values():
+        p.fill_(1e6)  # as the optimizer's next step overwrites them
+    assert_same(kept, flat(state), "init keeps a reference to the weights; clone them")
+    assert_same(kept_after, flat(after), "update keeps a reference to the weights; clone them")
+
+
+def _tables(case: _Case) -> None:
+    for table, columns in case.run.tables.items():
+        check_table(table, columns)
+    for name, array in case.run.kept.items():
+        assert array.dtype.kind in "fiub", f"it keeps {name} as {array.dtype}, and must keep numbers"
+
+
+def check_table(name: str, columns: Mapping[str, list[Any]]) -> None:
+    """Equally long columns, each of numbers, or of words, or of truth values."""
+    assert columns, f"its table {name} has no column"
+    lengths = {column: len(values) for column, values in columns.items()}
+    assert len(set(lengths.values())) == 1, f"the columns of its table {name} are not equally long: {lengths}"
+    for column, values in columns.items():
+        kinds = {float if type(value) is int else type(value) for value in values if value is not None}
+        assert kinds <= {float} or kinds <= {str} or kinds <= {bool}, (
+            f"column {column} of its table {name} holds {', '.join(sorted(kind.__name__ for kind in kinds))}; "
+            "it must hold Python's numbers, or words, or truth values"
+        )
+
+
+def _flops(case: _Case) -> None:
+    bilevel = case.doors.bilevel
+    counts = {
+        "flops": case.doors.flops(case.model()),
+        "the outer step's flops": 0 if bilevel is None else bilevel.flops(),
+        "the start's flops": case.run.start_flops,
+        "the run's flops": case.run.flops,
+    }
+    for what, count in counts.items():
+        is_count = type(count) is int and count >= 0
+        assert is_count, f"{what} are {count!r}; they must be a whole number >= 0"
+
+
+METHOD_CHECKS: Mapping[str, Callable[[_Case], None]] = {
+    "settings": _settings,
+    "start": _start,
+    "gradient": _gradient,
+    "optimizer": _optimizer,
+    "weights": _weights,
+    "acts": _acts,
+    "off": _off,
+    "tables": _tables,
+    "flops": _flops,
+    "resume": _resumes,
+    "stacked": _stacks,
+}
+"""What :func:`check_method` looks at. Each check takes a case, and passes a card without the door in question."""

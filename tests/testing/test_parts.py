@@ -1,0 +1,192 @@
+"""Every registered part keeps what its card says; honest simple ones pass; one that does not keep it is told so."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from grokkit.methods import MethodCard
+from grokkit.methods.contract import StartResult
+from grokkit.models.graphconv import BOND_KINDS
+from grokkit.registry import parts
+from grokkit.tasks import Task, TaskCard
+from grokkit.testing import check_method, check_model, check_store, check_task
+from grokkit.transform import GradientTransform
+from grokkit.weight_transform import WeightTransform
+
+ROWS = 60
+
+
+def texts():
+    generator = torch.Generator().manual_seed(0)
+    signs = 2.0 * torch.randint(0, 2, (ROWS,), generator=generator) - 1
+    tokens = torch.randint(1, 8, (ROWS, 7), generator=generator)
+    tokens = torch.where(signs[:, None] > 0, tokens, 8 - tokens)
+    return Task("texts", "text", tokens, signs, 8, 1, "for this test", objective="logistic")
+
+
+def molecules():
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(ROWS, 4, 3, generator=generator)
+    bonds = torch.randint(0, 2, (ROWS, 4, BOND_KINDS, 4), generator=generator).float()
+    inputs = torch.cat([x, bonds.flatten(2)], -1)
+    return Task("molecules", "molecules", inputs, x.sum((1, 2)), None, 1, "for this test", objective="regression")
+
+
+# Ours of these kinds are read from files; the models are checked on made-up ones.
+MADE_UP = {
+    "text": TaskCard(name="texts", build=texts, model="bag"),
+    "molecules": TaskCard(name="molecules", build=molecules, model="graph-conv"),
+}
+
+
+@pytest.mark.parametrize("name", parts("methods"))
+def test_every_method_passes(name):
+    check_method(name)
+
+
+@pytest.mark.parametrize("name", [name for name, part in parts("tasks").items() if not part.value.reads_files])
+def test_every_computed_task_passes(name):
+    check_task(name)
+
+
+@pytest.mark.parametrize("kind", MADE_UP)
+def test_a_made_up_task_passes(kind):
+    check_task(MADE_UP[kind])
+
+
+@pytest.mark.parametrize("name", [name for name, part in parts("models").items() if part.value.reads])
+def test_every_model_passes(name):
+    (kind, *_) = parts("models")[name].value.reads
+    check_model(name, task=MADE_UP.get(kind))
+
+
+def test_a_store_passes(tmp_path):
+    check_store(tmp_path / "study")
+
+
+def halves():
+    """Without settings, state or ``update_``, and only of matrices."""
+
+    def update(grads, state, params):
+        return {name: 0.5 * g if g.ndim > 1 else g for name, g in grads.items()}, state
+
+    return GradientTransform(lambda params: (), update)
+
+
+def near_start(strength: float = 0.1):
+    def init(params):
+        return {name: p.clone() for name, p in params.items()}
+
+    def update(params, state):
+        return {name: torch.lerp(p, state[name], strength) for name, p in params.items()}, state
+
+    return WeightTransform(init, update)
+
+
+def drawn():
+    def start(model, data, seed):
+        generator = torch.Generator().manual_seed(seed)
+        head = list(model.named_parameters())[-1]
+        return StartResult({head[0]: torch.randn(head[1].shape, generator=generator)})
+
+    return start
+
+
+def doubled():
+    return lambda base: lambda outputs, targets: 2.0 * base(outputs, targets)
+
+
+def momentum(lr: float = 0.1):
+    return lambda classes: torch.optim.SGD([p for own in classes.values() for p in own.values()], lr, momentum=0.9)
+
+
+HONEST = {
+    "bare": MethodCard(name="bare"),
+    "gradient": MethodCard(name="halves", factory=halves),
+    "weights": MethodCard(name="near-start", weights=near_start, off={"strength": 0.0}),
+    "start": MethodCard(name="drawn", start=drawn),
+    "loss": MethodCard(name="doubled", loss=doubled),
+    "optimizer": MethodCard(name="momentum", optimizer=momentum),
+}
+
+
+@pytest.mark.parametrize("door", HONEST)
+def test_an_honest_simple_method_passes(door):
+    check_method(HONEST[door])
+
+
+def test_what_cannot_be_stacked_is_said_and_is_no_failure(capsys):
+    check_method(HONEST["optimizer"])
+    assert capsys.readouterr().out.endswith(
+        "momentum is not stackable: its runs are trained one by one on a GPU as well\n"
+    )
+    check_method(HONEST["gradient"])
+    assert capsys.readouterr().out == ""
+
+
+def gradient(update, init=lambda params: ()):
+    return lambda: GradientTransform(init, update)
+
+
+def counting():
+    """Its state is where no checkpoint finds it."""
+    seen = []
+
+    def update(grads, state, params):
+        seen.append(1)
+        return {name: g / len(seen) for name, g in grads.items()}, state
+
+    return GradientTransform(lambda params: (), update)
+
+
+def keeping(weights_of):
+    def update(params, state):
+        return {name: p - 0.1 * state[name] for name, p in params.items()}, state
+
+    return lambda: WeightTransform(weights_of, update)
+
+
+def whatever(model, data, seed):
+    return StartResult({name: torch.randn(p.shape) for name, p in model.named_parameters()})
+
+
+def one_of_all(classes):
+    return torch.optim.SGD(list(classes["hidden"].values()), 0.1)
+
+
+def overwritten(grads, state, params):
+    return {name: g.mul_(0.5) for name, g in grads.items()}, state
+
+
+def ragged(state, gradients):
+    return {"mine": {"a": [1.0, 2.0], "b": [1.0]}}
+
+
+def of_tensors(state, gradients):
+    return {"mine": {"a": [g.norm() for g in gradients.values()]}}
+
+
+HALVES, NEAR = HONEST["gradient"], HONEST["weights"]
+FAULTY = {
+    "acts: .* no curve differs": MethodCard(name="x", factory=gradient(lambda grads, state, params: (grads, state))),
+    "settings: strength of factory has no default": MethodCard(name="x", factory=lambda strength: halves()),
+    "settings: off has 'lamb', which is a setting of none": replace(HALVES, off={"lamb": 0.0}),
+    "off: switched off by {'strength': 0.5}, it changes train_loss": replace(NEAR, off={"strength": 0.5}),
+    "gradient: update changed the gradients given": MethodCard(name="x", factory=gradient(overwritten)),
+    "gradient: update gave another result the second time": MethodCard(name="x", factory=counting),
+    "weights: init keeps a reference": MethodCard(name="x", weights=keeping(dict)),
+    "start: .* other tensors the second time": MethodCard(name="unseeded", start=lambda: whatever),
+    "optimizer: .* 0 times in place of once": MethodCard(name="partial", optimizer=lambda: one_of_all),
+    "tables: .*not equally long": replace(HALVES, probe=ragged),
+    "tables: .*column a of .* holds Tensor": replace(HALVES, probe=of_tensors),
+    "flops: flops are 1.5": replace(HALVES, flops=lambda shapes, settings: 1.5),
+    "it fails with .*ZeroDivisionError": MethodCard(name="failing", loss=lambda: lambda base: lambda z, y: 1 / 0),
+}
+
+
+@pytest.mark.parametrize("problem", FAULTY)
+def test_a_faulty_method_is_told_what_is_wrong(problem):
+    with pytest.raises(AssertionError, match=problem) as caught:
+        check_method(FAULTY[problem])
+    assert "\n" not in str(caught.value)
