@@ -20,14 +20,13 @@ from collections.abc import Mapping
 from functools import cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
-from inspect import signature
+from inspect import isfunction, signature
 from pathlib import Path
-from traceback import extract_tb
 from types import ModuleType
 from typing import Any, NamedTuple
 
 from grokkit.errors import InputError, MissingExtraError, unknown
-from grokkit.outside import import_file, provenance
+from grokkit.outside import import_file, line_of, provenance, theirs
 
 KINDS: dict[str, tuple[str, str]] = {
     "figures": ("grokkit.report.figures", "grokkit.report.figure:Figure"),
@@ -88,6 +87,12 @@ def find(kind: str, name: str) -> Part:
     if name in broken(kind):
         raise InputError(broken(kind)[name])
     where, _, attribute = name.rpartition(":")
+    if name.endswith(".py"):
+        raise InputError(
+            f"{name} is a file, and may hold several {kind}; write {name}:NAME, the name that it has there"
+        )
+    if where.endswith(".py") and not attribute.isidentifier():
+        raise InputError(f"{name!r} is not a name in a file; write {where}:NAME, or {where}:NAME(setting=value)")
     if where.endswith(".py"):
         return _in_file(kind, Path(where), attribute)
     if re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*", where) and attribute.isidentifier():
@@ -127,7 +132,7 @@ def carried() -> bytes:
     except Exception as error:
         names = ", ".join(name for _, name in _GIVEN)
         raise InputError(
-            f"{names} cannot be handed to a worker process ({_line(error)}); put it into a file and give file.py:NAME"
+            f"{names} cannot be handed to a worker process ({line_of(error)}); put it into a file and give file.py:NAME"
         ) from None
 
 
@@ -159,7 +164,8 @@ def made(part: Part, settings: Mapping[str, Any]) -> Any:
     for name, argument in arguments.items():
         if argument.default is argument.empty and name not in settings:
             raise InputError(f"{part.name} needs {name}; write {part.name}({name}=...)")
-    card = part.value(**{name: settings[name] for name in arguments if name in settings})
+    with theirs(part.name):
+        card = part.value(**{name: settings[name] for name in arguments if name in settings})
     if not isinstance(card, wanted):
         raise InputError(f"{part.name} returns a {type(card).__name__}; it must return a {wanted.__name__}")
     return card
@@ -231,7 +237,7 @@ def _in_file(kind: str, path: Path, attribute: str) -> Part:
     try:
         module, code = import_file(path)
     except (Exception, SystemExit) as error:  # a script ends with sys.exit()
-        raise InputError(f"cannot import {path}: {_line(error)}") from error
+        raise InputError(f"cannot import {path}: {line_of(error)}") from error
     value = _attribute(kind, module, attribute, str(path))
     full = path.resolve()
     return Part(kind, f"{path.name}:{attribute}", value, str(full), code, f"{full}:{attribute}")
@@ -247,13 +253,17 @@ def _imported(module: str) -> ModuleType:
     try:
         return import_module(module)
     except (Exception, SystemExit) as error:
-        raise InputError(f"cannot import {module}: {_line(error)}") from error
+        raise InputError(f"cannot import {module}: {line_of(error)}") from error
 
 
 def _attribute(kind: str, module: ModuleType, name: str, where: str) -> Any:
     wanted = card_class(kind)
     if not hasattr(module, name):
         usable = [n for n, value in vars(module).items() if isinstance(value, wanted)]
+        if kind in ("tasks", "models"):  # which are mostly functions
+            usable += [
+                n for n, value in vars(module).items() if isfunction(value) and value.__module__ == module.__name__
+            ]
         if usable:
             raise unknown(f"name in {where}", name, usable)
         raise InputError(
@@ -266,12 +276,3 @@ def _attribute(kind: str, module: ModuleType, name: str, where: str) -> Any:
             "or a function of settings that returns one"
         )
     return value
-
-
-def _line(error: BaseException) -> str:
-    """An error in one line, with the place in the imported code where it arose; a SyntaxError says it itself."""
-    text = " ".join(f"{type(error).__name__}: {error}".split())
-    frames = [frame for frame in extract_tb(error.__traceback__) if not frame.filename.startswith("<frozen importlib")]
-    # The first two frames are the caller's here and that of import_module, or import_file; the imported code's follow.
-    is_inside = len(frames) > 2 and not isinstance(error, SyntaxError)
-    return f"{text} (line {frames[-1].lineno} of {Path(frames[-1].filename).name})" if is_inside else text

@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 from grokkit.errors import InputError
-from grokkit.lab.study import Study
+from grokkit.lab.study import Study, chosen
 from grokkit.live import Progress
 from grokkit.study.execute import execute
 from grokkit.study.extend import extended
@@ -55,7 +55,9 @@ def carry_out(
     plan = question.plan(command)
     out = Path("out") / _slug(plan.study["title"]) if execution.out is None else Path(execution.out)
     store = Store(out)
-    _in_its_folder(plan, store)  # refused before anything is written
+    whole = _in_its_folder(plan, store).study  # refused before anything is written
+    if (shown := execution.shown()) is not None:
+        chosen(shown, whole)
     with store.lock():
         plan = _in_its_folder(plan, store)
         failures = _train(plan, store, console, workers, where)

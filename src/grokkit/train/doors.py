@@ -15,12 +15,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from grokkit.arguments import complete
 from grokkit.attach import Handle, attach
 from grokkit.errors import InputError
 from grokkit.methods import AttachedBilevel, Bilevel, MethodCard, Reforming, TransferData
 from grokkit.methods.contract import Classes, Loss, Start, StartResult, Tables
 from grokkit.methods.settings import settings_of
 from grokkit.models.classes import classes_of
+from grokkit.outside import theirs
 from grokkit.train.config import MethodConfig
 from grokkit.transform import GradientTransform, chain
 from grokkit.weight_transform import WeightTransform, chain_weights
@@ -250,17 +252,28 @@ def default_settings(card: MethodCard) -> dict[str, Any]:
 def check_settings(card: MethodCard, settings: Mapping[str, Any]) -> None:
     """Open every door of ``card`` once with these settings, so that the checks in it run now.
 
-    Raises:
-        InputError: if a check does.
+        Raises:
+    <<<<<<< HEAD
+            InputError: if a check does.
+    ||||||| 5a72457
+            InputError: as they do.
+    =======
+            InputError: as they do, and for a value that is not of the kind of its argument.
+    >>>>>>> ab9485e1ee7fd978138f0b03ed732d0aa2d329a6
     """
     part = OwnPart(card, settings)
-    if card.factory is not None:
-        _transform(part, seed=0)
-    if card.bilevel is not None:
-        card.bilevel(**settings)
-    for door in (card.start, card.loss, card.optimizer, card.weights):
+    with theirs(card.name):
+        if card.factory is not None:
+            _transform(part, seed=0)
+        if card.bilevel is not None:
+            card.bilevel(**settings)
+        for door in (card.start, card.loss, card.optimizer, card.weights):
+            if door is not None:
+                door(**_own(door, part))
+    # A door's own checks come first, since they know more than its annotations do.
+    for door in (card.factory, card.start, card.loss, card.optimizer, card.weights):
         if door is not None:
-            door(**_own(door, part))
+            complete(card.name, door, _own(door, part), leave=("seed",))
 
 
 def _transform(part: OwnPart, seed: int) -> GradientTransform:
