@@ -252,14 +252,8 @@ def default_settings(card: MethodCard) -> dict[str, Any]:
 def check_settings(card: MethodCard, settings: Mapping[str, Any]) -> None:
     """Open every door of ``card`` once with these settings, so that the checks in it run now.
 
-        Raises:
-    <<<<<<< HEAD
-            InputError: if a check does.
-    ||||||| 5a72457
-            InputError: as they do.
-    =======
-            InputError: as they do, and for a value that is not of the kind of its argument.
-    >>>>>>> ab9485e1ee7fd978138f0b03ed732d0aa2d329a6
+    Raises:
+        InputError: if a check does, and for a value that is not of the kind of its argument.
     """
     part = OwnPart(card, settings)
     with theirs(card.name):
