@@ -80,6 +80,8 @@ def assert_same_run(member, alone, rtol):
         assert member.tables[table].keys() == columns.keys()
         if table in ("circle", "pca") and rtol > 1e-3:
             continue  # among nearly equal frequencies or directions, coarse rounding decides which is first
+        if table == "ntk" and rtol > 1e-3:
+            continue  # a kernel that has hardly moved: its distance is of the size of coarse rounding
         for name, expected in columns.items():
             got = member.tables[table][name]
             if name in ("step", "tensor"):

@@ -103,7 +103,9 @@ def main() -> None:
         if event.kind == "progress":
             print(event.payload, flush=True)
 
-    run_pool([("a", None), ("b", None)], forever, workers=2, on_event=show)
+    import jobs  # a worker finds the function in the module of this name, and this program is called __main__
+
+    run_pool([("a", None), ("b", None)], jobs.forever, workers=2, on_event=show)
 
 
 if __name__ == "__main__":

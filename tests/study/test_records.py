@@ -20,7 +20,7 @@ def records(folder, methods, spec, model, **settings):
         seeds=3,
         baseline=None,
         command="test",
-        task=task_config(f"{spec}(layout=operands)", train_size=settings.pop("train_size")),
+        task=task_config(spec, train_size=settings.pop("train_size")),
         model=model_config(model),
         batch_size=None,
         **settings,

@@ -56,4 +56,5 @@ def test_a_network_in_its_span_cannot_be_clipped():
             method=method_config("gd(max_grad_norm=1)"),
             seed=0,
             budget=5,
+            batch_size=None,
         )

@@ -28,7 +28,7 @@ def images(monkeypatch):
         description="for this test",
         objective="mse",
     )
-    monkeypatch.setattr(problems, "build_task", lambda config: task)
+    monkeypatch.setattr(problems, "build_task", lambda config, seed=0: task)
     return task
 
 

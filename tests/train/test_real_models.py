@@ -75,7 +75,7 @@ def runs(request, monkeypatch):
     model, data = TASKS[request.param]
     own = data(torch.Generator().manual_seed(0))
     task = Task(name="made up", description="for this test", **own)
-    monkeypatch.setattr(problems, "build_task", lambda config: task)
+    monkeypatch.setattr(problems, "build_task", lambda config, seed=0: task)
 
     def make(method, seeds=2):
         return [

@@ -234,7 +234,7 @@ def test_saving_takes_a_small_share_of_the_time(tmp_path, monkeypatch):
         device="cpu",
         report=lambda progress: wait(0.01),
         checkpoint=tmp_path / "group",
-        checkpoint_seconds=0,
+        checkpoint_seconds=0.001,
     )
     assert len(saves) == 2
     assert saves[1] - saves[0] == pytest.approx(0.05 + 1.0, abs=0.05), "a second later, so that it is a twentieth"
