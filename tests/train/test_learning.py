@@ -35,6 +35,7 @@ def results(folder, methods, budget):
         task=task_config("mul:97"),
         model=model_config("decoder"),
         budget=budget,
+        batch_size=512,
         evaluation=EvaluationConfig(every=20),
     )
     store = Store(folder)
