@@ -5,6 +5,8 @@ NOT_MEASURED = {
     "docs/results-format.md",  # what files hold
     "docs/migration.md",  # calls of other packages and ours
     "docs/verdict.md",  # how verdicts are made
+    "docs/extending.md",  # recipes for parts
+    "docs/your-problem.md",  # how to bring a problem
 }
 """Pages that carry no results: they are not searched."""
 
