@@ -82,6 +82,9 @@ def test_an_alias_finds_the_card():
         ("grokkit.methods.baselines:ADAM", "unknown name in grokkit.methods.baselines 'ADAM'; did you mean 'ADAMW'"),
         ("grokkit.methods:__all__", "__all__ in grokkit.methods is a list; it must be a MethodCard, or a function"),
         ("mul:97", "unknown method 'mul:97'"),
+        ("ideas.py", "ideas.py is a file, .*; write ideas.py:NAME"),
+        ("ideas.py:", "'ideas.py:' is not a name in a file; write ideas.py:NAME"),
+        ("ideas.py:CARD(a=1", r"'ideas.py:CARD\(a=1' is not a name in a file"),
     ],
 )
 def test_what_is_not_there_is_one_line(name, message):
@@ -269,9 +272,9 @@ def test_a_raised_revision_is_another_code(monkeypatch):
     from grokkit.methods import baselines
 
     registry._built_in.cache_clear()
-    monkeypatch.setattr(baselines, "GD", replace(baselines.GD, name="gd-again", revision=2))
+    monkeypatch.setattr(baselines, "AGAIN", replace(baselines.ADAMW, name="adamw-again", revision=2), raising=False)
     try:
-        assert find("methods", "gd-again").code == "revision 2"
+        assert find("methods", "adamw-again").code == "revision 2"
     finally:
         registry._built_in.cache_clear()
         registry._registered.cache_clear()

@@ -85,7 +85,7 @@ _MNIST = {
     "merged": Arm(f"groktransfer-merge({_T})", "`groktransfer-merge(T)`, large start"),
 }
 
-_NEURALGROK = {"grad-norm, the paper's Adam": Arm("grad-norm(c=0.19,optimizer=adam,lr=0.001,wd=0.001)")}
+_NEURALGROK = {"grad-norm, the paper's Adam": Arm("grad-norm(c=0.19,optimizer=adam,lr=0.001,wd=0.001,held_out=0.02)")}
 
 ARMS: dict[str, dict[str, Arm]] = {
     **{f"groktransfer/{name}": _FNN for name in ("fnn-add", "fnn-mul", "fnn-add-0.2", "fnn-add-0.15")},

@@ -157,6 +157,10 @@ class Inline:
         """Where the benchmark was measured."""
         return machine_text(self.results.bench)
 
+    def gpu_machine(self) -> str:
+        """Where the rows that need a GPU were measured."""
+        return machine_text(self.results.gpu_bench)
+
     def missed_aims(self) -> str:
         """The rows of the benchmark that miss their aims, in words."""
         missed = [f"`{name}`" for name, row in self.results.bench.items() if misses(row)]

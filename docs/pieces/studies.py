@@ -136,6 +136,11 @@ class Results:
         return {row["id"]: row for row in self._json("bench.json")}
 
     @cached_property
+    def gpu_bench(self) -> dict[str, dict[str, Any]]:
+        """The same of the rows that need a GPU, measured on another machine."""
+        return {row["id"]: row for row in self._json("bench-gpu.json")}
+
+    @cached_property
     def published(self) -> dict[str, dict[str, Any]]:
         """Key → value, what it is of, and its source."""
         return self._json("published.json")

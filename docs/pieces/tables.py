@@ -114,6 +114,8 @@ class Blocks:
             "published_table": self.published_table,
             "bench_table": lambda: bench_table(self.results.bench),
             "bench_list": lambda: bench_list(self.results.bench),
+            "gpu_table": lambda: bench_table(self.results.gpu_bench),
+            "gpu_list": lambda: bench_list(self.results.gpu_bench),
         }
 
     def leaderboard(self, study: str, columns: Sequence[str] = DEFAULT, *, order: str = "given") -> str:

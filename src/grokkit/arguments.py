@@ -1,8 +1,9 @@
 """The settings of a part are the arguments of the function that builds it; here they are found, completed and checked.
 
 A default is the argument's, and what is allowed is what its annotation says: ``int``, ``float``, ``bool``, ``str``, a
-``Literal``, a tuple, any of them ``| None``, or a :data:`Size` or :data:`Scale`. What has no such annotation is left to
-the function itself. A value is brought into one form, so that ``2`` and ``2.0`` are the same setting.
+``Literal``, a tuple, any of them ``| None``, or a :data:`Size` or :data:`Scale`. An argument without annotation goes by
+its default, if that is a number or a truth value; what is left is the function's own to check. A value is brought into
+one form, so that ``2`` and ``2.0`` are the same setting.
 """
 
 from __future__ import annotations
@@ -106,11 +107,21 @@ def _checked(what: str, name: str, value: Any, hint: Any, default: Any) -> Any:
         raise unknown(f"{name} of {what}", value, map(str, get_args(hint)))
     problem = ""
     try:
-        return _as(value, hint)
+        return _as(value, hint) if hint is not None else _like(value, default)
     except _NotAllowed as error:
         problem = str(error)
     remedy = "" if default is inspect.Parameter.empty else f"; the default is {default!r}"
     raise InputError(f"{what}: {name}={shown(value)} is not possible: {problem}{remedy}")
+
+
+def _like(value: Any, default: Any) -> Any:
+    """``value`` in the form of a number or a truth value that is the default of an argument without annotation."""
+    if value is None or not isinstance(default, bool | int | float):
+        return value
+    if isinstance(default, bool):
+        return _as(value, bool)
+    number = _as(value, float)
+    return int(number) if isinstance(default, int) and number == int(number) else number
 
 
 class _NotAllowed(Exception):

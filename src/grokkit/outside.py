@@ -19,7 +19,10 @@ from functools import cache
 from importlib.metadata import Distribution, distribution, packages_distributions
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from traceback import extract_tb
 from types import ModuleType
+
+from grokkit.errors import InputError
 
 
 def import_file(path: Path) -> tuple[ModuleType, str]:
@@ -42,6 +45,31 @@ def import_file(path: Path) -> tuple[ModuleType, str]:
         del sys.modules[name]
         raise
     return module, code
+
+
+@contextmanager
+def theirs(what: str) -> Iterator[None]:
+    """Run somebody's code, ``what`` in words: what it raises is a mistake of the user's, in one line with the place.
+
+    Raises:
+        InputError: as the code does, and for every other exception.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(f"{what} fails: {line_of(error)}") from error
+
+
+def line_of(error: BaseException) -> str:
+    """An error in one line, with the last place in it that is no installed package's; a SyntaxError says it itself."""
+    text = " ".join(f"{type(error).__name__}: {error}".split())
+    frames = [frame for frame in extract_tb(error.__traceback__) if not frame.filename.startswith("<frozen importlib")]
+    if len(frames) <= 2 or isinstance(error, SyntaxError):  # two frames are ours, which called the code
+        return text
+    own = [frame for frame in frames[2:] if "site-packages" not in Path(frame.filename).parts] or frames[-1:]
+    return f"{text} (line {own[-1].lineno} of {Path(own[-1].filename).name})"
 
 
 def own_modules(path: Path) -> dict[str, Path]:

@@ -20,14 +20,13 @@ from collections.abc import Mapping
 from functools import cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
-from inspect import signature
+from inspect import isfunction, signature
 from pathlib import Path
-from traceback import extract_tb
 from types import ModuleType
 from typing import Any, NamedTuple
 
 from grokkit.errors import InputError, MissingExtraError, unknown
-from grokkit.outside import import_file, provenance
+from grokkit.outside import import_file, line_of, provenance, theirs
 
 KINDS: dict[str, tuple[str, str]] = {
     "figures": ("grokkit.report.figures", "grokkit.report.figure:Figure"),
@@ -66,7 +65,7 @@ def parts(kind: str) -> Mapping[str, Part]:
 
 
 def broken(kind: str) -> Mapping[str, str]:
-    """Entry points that are of no use, by name, each with a line that says why. They harm nobody else."""
+    """The entry points that cannot be used, by name, each with a line that says why. The others still work."""
     return _registered(kind)[1]
 
 
@@ -88,6 +87,12 @@ def find(kind: str, name: str) -> Part:
     if name in broken(kind):
         raise InputError(broken(kind)[name])
     where, _, attribute = name.rpartition(":")
+    if name.endswith(".py"):
+        raise InputError(
+            f"{name} is a file, and may hold several {kind}; write {name}:NAME, the name that it has there"
+        )
+    if where.endswith(".py") and not attribute.isidentifier():
+        raise InputError(f"{name!r} is not a name in a file; write {where}:NAME, or {where}:NAME(setting=value)")
     if where.endswith(".py"):
         return _in_file(kind, Path(where), attribute)
     if re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*", where) and attribute.isidentifier():
@@ -103,6 +108,7 @@ def give(kind: str, name: str, value: Any, code: str) -> str:
 
     ``code`` stands for its code, see :class:`Part`. :func:`carried` hands it to other processes.
     """
+    # Only a method is always a card or a function: what stands for a task may be a problem itself.
     if kind == "methods" and not callable(value) and not isinstance(value, card_class(kind)):
         raise InputError(f"{name} is a {type(value).__name__}; a method is a card, or a function that returns one")
     _same.cache_clear()  # the name may have stood for another object
@@ -127,12 +133,12 @@ def carried() -> bytes:
     except Exception as error:
         names = ", ".join(name for _, name in _GIVEN)
         raise InputError(
-            f"{names} cannot be handed to a worker process ({_line(error)}); put it into a file and give file.py:NAME"
+            f"{names} cannot be handed to a worker process ({line_of(error)}); put it into a file and give file.py:NAME"
         ) from None
 
 
 def carry(parts_of_another: bytes) -> None:
-    """Know what another process has carried here; it is the process that started this one, and nobody else."""
+    """Take over the parts that the process which started this one gave. Unpickling runs code: take no other bytes."""
     if parts_of_another:
         _GIVEN.update(pickle.loads(parts_of_another))
 
@@ -143,11 +149,11 @@ def recall(kind: str, text: str, code: str) -> Part:
     Raises:
         InputError: as :func:`find` does, and if the code is another one than ``code``.
     """
-    return _same(kind, text, code) if code else _checked(find(kind, text), code)  # ours are not worth remembering
+    return _same(kind, text, code) if code else _checked(find(kind, text), code)
 
 
 def made(part: Part, settings: Mapping[str, Any]) -> Any:
-    """The part's card: itself, or what the function makes of those of the settings that are its arguments.
+    """The part's card: its value, or what that returns if it is a function, called with the settings that it takes.
 
     Raises:
         InputError: if the function needs a setting that is not there, or returns no card.
@@ -159,7 +165,8 @@ def made(part: Part, settings: Mapping[str, Any]) -> Any:
     for name, argument in arguments.items():
         if argument.default is argument.empty and name not in settings:
             raise InputError(f"{part.name} needs {name}; write {part.name}({name}=...)")
-    card = part.value(**{name: settings[name] for name in arguments if name in settings})
+    with theirs(part.name):
+        card = part.value(**{name: settings[name] for name in arguments if name in settings})
     if not isinstance(card, wanted):
         raise InputError(f"{part.name} returns a {type(card).__name__}; it must return a {wanted.__name__}")
     return card
@@ -167,6 +174,7 @@ def made(part: Part, settings: Mapping[str, Any]) -> Any:
 
 @cache
 def _same(kind: str, text: str, code: str) -> Part:
+    """It is cached because :func:`find` reads and digests a file at every call."""
     return _checked(find(kind, text), code)
 
 
@@ -192,7 +200,8 @@ def _built_in(kind: str) -> dict[str, Part]:
     for info in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
         for value in vars(import_module(info.name)).values():
             if isinstance(value, card_class(kind)):
-                assert found.get(value.name, (None, None, value))[2] is value, f"two {kind} are called {value.name}"
+                same = found.get(value.name)
+                assert same is None or same.value is value, f"two {kind} are called {value.name}"
                 revision = getattr(value, "revision", 0)  # a figure or a probe changes no result, so it has none
                 code = f"revision {revision}" if revision else ""
                 found[value.name] = Part(kind, value.name, value, "grokkit", code, value.name)
@@ -229,7 +238,7 @@ def _in_file(kind: str, path: Path, attribute: str) -> Part:
     try:
         module, code = import_file(path)
     except (Exception, SystemExit) as error:  # a script ends with sys.exit()
-        raise InputError(f"cannot import {path}: {_line(error)}") from error
+        raise InputError(f"cannot import {path}: {line_of(error)}") from error
     value = _attribute(kind, module, attribute, str(path))
     full = path.resolve()
     return Part(kind, f"{path.name}:{attribute}", value, str(full), code, f"{full}:{attribute}")
@@ -245,19 +254,21 @@ def _imported(module: str) -> ModuleType:
     try:
         return import_module(module)
     except (Exception, SystemExit) as error:
-        raise InputError(f"cannot import {module}: {_line(error)}") from error
+        raise InputError(f"cannot import {module}: {line_of(error)}") from error
 
 
 def _attribute(kind: str, module: ModuleType, name: str, where: str) -> Any:
     wanted = card_class(kind)
     if not hasattr(module, name):
         usable = [n for n, value in vars(module).items() if isinstance(value, wanted)]
-        raise (
-            unknown(f"name in {where}", name, usable)
-            if usable
-            else InputError(
-                f"{where} has no {name}, nor any {wanted.__name__}; write e.g. {name} = {wanted.__name__}(name=...)"
-            )
+        if kind in ("tasks", "models"):  # which are mostly functions
+            usable += [
+                n for n, value in vars(module).items() if isfunction(value) and value.__module__ == module.__name__
+            ]
+        if usable:
+            raise unknown(f"name in {where}", name, usable)
+        raise InputError(
+            f"{where} has no {name}, nor any {wanted.__name__}; write e.g. {name} = {wanted.__name__}(name=...)"
         )
     value = getattr(module, name)
     if not isinstance(value, wanted) and not callable(value):
@@ -266,11 +277,3 @@ def _attribute(kind: str, module: ModuleType, name: str, where: str) -> Any:
             "or a function of settings that returns one"
         )
     return value
-
-
-def _line(error: BaseException) -> str:
-    """An error in one line, with the place in the imported code where it arose; a SyntaxError says it itself."""
-    text = " ".join(f"{type(error).__name__}: {error}".split())
-    frames = [frame for frame in extract_tb(error.__traceback__) if not frame.filename.startswith("<frozen importlib")]
-    is_inside = len(frames) > 2 and not isinstance(error, SyntaxError)
-    return f"{text} (line {frames[-1].lineno} of {Path(frames[-1].filename).name})" if is_inside else text

@@ -1,8 +1,9 @@
-"""Walking a transform's state: NamedTuples and tuples for structure, dicts for "one per parameter".
+"""Walking a state, be it of a transform, an optimizer or a whole program of runs.
 
-A leaf has a path, the names of the tuples' fields, and perhaps a parameter. The state of ``chain(grad_norm(),
+NamedTuples and tuples give a state its structure; a dict holds one leaf for each parameter, by the parameter's name.
+A leaf's path is made of the names of the tuples' fields, or of their numbers. The state of ``chain(grad_norm(),
 grokfast_ema())`` is ``((), EmaState(step={"w": 3}, slow={"w": x}))``. Its leaves are 3 at ``1/step`` and x at
-``1/slow``, both of the parameter w; its columns are the two dicts.
+``1/slow``, both of the parameter w. A column is all that stands at one path: here it has two, the two dicts.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ def leaves(state: Any) -> Iterator[tuple[str, str | None, Any]]:
 
 
 def columns(state: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield ``(path, dict of one leaf per parameter)``, and ``(path, leaf)`` for what the parameters share."""
+    """Yield ``(path, column)``: a dict of one leaf per parameter, or the one leaf that all parameters share."""
     if isinstance(state, tuple):
         for key, child in _children(state):
             yield from columns(child, _join(path, key))
@@ -34,7 +35,7 @@ def columns(state: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def with_columns(state: Any, found: Mapping[str, Any], path: str = "") -> Any:
-    """The same structure with the columns of ``found``, by their paths."""
+    """The same structure with every column replaced by the one that ``found`` has for its path."""
     if isinstance(state, tuple):
         return _like(state, [with_columns(child, found, _join(path, key)) for key, child in _children(state)])
     return found[path]
@@ -50,7 +51,7 @@ def map_leaves(function: Callable[[str, str | None, Any], Any], state: Any, path
 
 
 def counters_to_ints(state: Any) -> Any:
-    """Replace 0-d integer tensors by Python integers (waits for the device they are on)."""
+    """Replace 0-d integer tensors by Python integers, which waits for the device that they are on."""
 
     def convert(_path: str, _name: str | None, leaf: Any) -> Any:
         is_counter = isinstance(leaf, Tensor) and leaf.ndim == 0 and leaf.dtype == torch.int64
@@ -68,26 +69,12 @@ def ints_to_counters(state: Any, device: torch.device) -> Any:
     return map_leaves(convert, state)
 
 
-def as_bytes(leaf: Any) -> Any:
-    """A tensor as the bytes of its float64 values, (*shape, 8), in a form that survives every cast.
-
-    PyTorch casts what it loads to the parameter's dtype. A byte is a whole number from 0 to 255, which every dtype
-    holds exactly, so that the cast loses nothing.
-    """
-    return leaf.detach().double().unsqueeze(-1).view(torch.uint8) if isinstance(leaf, Tensor) else leaf
-
-
-def from_bytes(leaf: Any) -> Any:
-    """What :func:`as_bytes` was given, in float64."""
-    return leaf.to(torch.uint8).view(torch.float64).squeeze(-1) if isinstance(leaf, Tensor) else leaf
-
-
 def _join(path: str, key: str) -> str:
     return f"{path}/{key}" if path else key
 
 
 def _like(state: tuple[Any, ...], children: list[Any]) -> tuple[Any, ...]:
-    """A tuple, or a NamedTuple of the same kind as ``state``, of ``children``."""
+    """A tuple of ``children``; where ``state`` is a NamedTuple, one of its class."""
     return type(state)(*children) if hasattr(state, "_fields") else tuple(children)
 
 

@@ -100,7 +100,7 @@ def test_a_group_that_fails_fails_its_members(tmp_path):
 
 def job(plan, folder):
     (group,) = plan_groups(plan.runs, "cpu", batched=True)
-    return (str(folder), group_name(group), "cpu", [run.model_dump() for run in group])
+    return (str(folder), group_name(group), "cpu", [run.model_dump() for run in group], b"")
 
 
 def test_killed_and_started_again_goes_on_from_the_checkpoint(tmp_path, monkeypatch):

@@ -252,7 +252,7 @@ def test_nothing_that_lasts_is_seen_late(levels, lengths, batch_size, after):
 
 
 @pytest.mark.parametrize("batch_size", [16, 512])
-def test_while_a_run_is_scheduleed_for_dips_every_step_of_the_grid_is_evaluated(batch_size):
+def test_while_a_run_is_scheduled_for_dips_every_step_of_the_grid_is_evaluated(batch_size):
     """A dip of one evaluation a point and a half deep, as no look can see it, and then none."""
     grid = new_history(budget=5000)._schedule.grid
     dip = grid[55]

@@ -46,6 +46,14 @@ def test_a_label_gives_the_same_method_again():
         assert method_config(config.label) == config
 
 
+def test_a_setting_without_a_default_is_always_in_the_label(tmp_path):
+    (tmp_path / "ideas.py").write_text(
+        "from grokkit.methods import MethodCard\n\n\ndef make(strength):\n    return MethodCard(name='idea')\n"
+    )
+    configs = [method_config(f"{tmp_path / 'ideas.py'}:make(strength={strength})") for strength in (1, 2, 3)]
+    assert [config.label for config in configs] == [f"ideas.py:make(strength={strength})" for strength in (1, 2, 3)]
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -115,7 +115,7 @@ def test_two_layer_takes_nothing_but_descent(method):
         InputError,
         match=r"^two-layer can only be trained by updates .* linear .* has others; take sgd .* gd or grokfast",
     ):
-        checked(RunConfig, "compare", method=own, seed=0, budget=10, **XOR)
+        checked(RunConfig, "compare", method=own, seed=0, budget=10, batch_size=None, **XOR)
 
 
 @pytest.mark.parametrize(

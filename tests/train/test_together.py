@@ -200,6 +200,18 @@ def test_resumed_after_some_have_finished(tmp_path, save_always, ends_at_differe
     assert min(steps) == 30
 
 
+def test_resumed_after_one_has_diverged_and_was_dropped(tmp_path, save_always, monkeypatch):
+    monkeypatch.setattr(together, "_is_worth_retiring", lambda *_: True)
+    configs, checkpoint = group_of("sgd", "fnn", budget=60), tmp_path / "group.safetensors"
+    soon = method_config("adamw(optimizer=sgd,lr=1e30,lr_warmup=7)")  # its loss is not finite within a few steps
+    configs[1] = configs[1].model_copy(update={"method": soon})
+    whole = train_group(configs, device="cpu")
+    interrupted(configs, checkpoint, at=30)
+    resumed = train_group(configs, device="cpu", checkpoint=checkpoint)
+    assert [found(run) for run in resumed] == [found(run) for run in whole]
+    assert resumed[1].diverged_at is not None
+
+
 def test_another_group_s_checkpoint_is_not_used(tmp_path, save_always):
     checkpoint, configs = tmp_path / "group.safetensors", group_of("adamw", "fnn", budget=20)
     interrupted(group_of("adamw", "fnn", budget=25), checkpoint, at=10)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 
 from grokkit.errors import InputError
-from grokkit.lab.study import Study
+from grokkit.lab.study import Study, chosen
 from grokkit.live import Progress
 from grokkit.study.execute import execute
 from grokkit.study.extend import extended
@@ -54,7 +55,9 @@ def carry_out(
     plan = question.plan(command)
     out = Path("out") / _slug(plan.study["title"]) if execution.out is None else Path(execution.out)
     store = Store(out)
-    _in_its_folder(plan, store)  # refused before anything is written
+    whole = _in_its_folder(plan, store).study  # refused before anything is written
+    if (shown := execution.shown()) is not None:
+        chosen(shown, whole)
     with store.lock():
         plan = _in_its_folder(plan, store)
         failures = _train(plan, store, console, workers, where)
@@ -112,6 +115,9 @@ def report(store: Store, console: Console, only: Sequence[str] | None = None) ->
     console.print()
     console.print(study)
     console.print()
+    told = {json.loads(text).get("resuming") for text in study.runs["provenance"]} - {None}
+    for note in sorted(told):
+        console.print(f"a run that is resumed goes on {note}", soft_wrap=True)
     for name, failure in failures.items():
         console.print(f"the figure {name} could not be drawn: {failure}", soft_wrap=True, markup=False)
     console.print(f"report: {page}", soft_wrap=True)

@@ -18,6 +18,11 @@ from typing import Any
 
 from grokkit.errors import InputError
 from grokkit.registry import give, parts
+from grokkit.tasks.problem import Problem
+
+
+class UnreadableError(InputError):
+    """A function has no source text, as one from standard input; what to do about it is for the caller to say."""
 
 
 def name_of(kind: str, value: Any) -> str:
@@ -31,7 +36,17 @@ def name_of(kind: str, value: Any) -> str:
     for part in parts(kind).values():
         if part.value is value:
             return part.name
-    return _in_a_module(value) or give(kind, _own_name(value), value, source_digest(value))
+    if (name := _in_a_module(value)) is not None:
+        return name
+    try:
+        return give(kind, _own_name(value), value, source_digest(value))
+    except UnreadableError as error:
+        remedy = (
+            'give the problem a version, e.g. version="1", and raise it with every change'
+            if isinstance(value, Problem)
+            else "put it into a file, and give file.py:NAME"
+        )
+        raise InputError(f"{error}; {remedy}") from None
 
 
 def _own_name(value: Any) -> str:
@@ -119,9 +134,8 @@ def _text(function: FunctionType) -> str:
     try:
         return inspect.getsource(function)
     except (OSError, TypeError):
-        raise InputError(
-            f"the source text of {function.__qualname__} cannot be read, and so nobody would notice that it has "
-            'changed; give the problem a version, e.g. version="1", and raise it with every change'
+        raise UnreadableError(
+            f"the source text of {function.__qualname__} cannot be read, and so nobody would notice that it has changed"
         ) from None
 
 

@@ -39,7 +39,7 @@ class Study:
         self._run_ids = [run_id for run_id in whole["run_ids"] if run_id in done]
         # Saved as it is in the folder, and shown with fewer methods.
         self._whole = whole
-        self.info: dict[str, Any] = whole if only is None else {**whole, "methods": _chosen(only, whole)}
+        self.info: dict[str, Any] = whole if only is None else {**whole, "methods": chosen(only, whole)}
         self.unfinished = len(whole["run_ids"]) - len(self._run_ids)
 
     @property
@@ -118,7 +118,12 @@ class Study:
         return console.export_html(inline_styles=True, code_format="<pre>{code}</pre>")
 
 
-def _chosen(only: Sequence[str], study: dict[str, Any]) -> list[str]:
+def chosen(only: Sequence[str], study: Mapping[str, Any]) -> list[str]:
+    """The labels to show of the study's methods: those of ``only``, the baseline's and the primary arm's.
+
+    Raises:
+        InputError: for a label that the study does not have.
+    """
     for label in only:
         if label not in study["methods"]:
             raise unknown("method of this study", label, study["methods"])

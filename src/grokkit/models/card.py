@@ -9,13 +9,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import wraps
 from inspect import signature
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
 
 from grokkit.arguments import complete
 from grokkit.errors import InputError
+from grokkit.outside import theirs
 from grokkit.registry import Part
 
 
@@ -108,16 +109,21 @@ class ModelCard:
         """The module with initial weights drawn from ``seed``, as :func:`torch.manual_seed` takes it.
 
         Raises:
-            InputError: for a task whose inputs it does not read, or settings that do not go together.
+            InputError: for a task whose inputs it does not read, settings that do not go together, or code that
+                fails or makes no module.
         """
         if not self.can_read(task.kind):
             raise InputError(f"{self.name} reads {' or '.join(self.reads)}, and this task's inputs are {task.kind}")
         if self.reads and task.classes < 1:
             raise InputError(f"{self.name} has to know how many outputs there are; give the problem classes=...")
+        what = "the network of your problem" if self.name == "own" else f"--model {self.name}"
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            made: Any = self.build(task, **settings)
-        return made
+            with theirs(f"making {what}"):
+                made: Any = self.build(task, **settings)
+        if not isinstance(made, nn.Module):
+            raise InputError(f"{what} is made as {type(made).__name__}, and must be a torch.nn.Module")
+        return cast(Model, made)
 
 
 def card_of(part: Part) -> ModelCard:

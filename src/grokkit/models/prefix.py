@@ -1,11 +1,10 @@
 """Computing each distinct prefix of a batch once.
 
-Under a causal mask the state at a position depends on the tokens up to it alone, so rows that begin alike share
-it: of B rows ``a ∘ b =`` there are at most P distinct prefixes ``a`` and P distinct ``a ∘``. A trie of the
-batch's prefixes holds one node for each; layers run on nodes, and a row reads its answer at its last one. What
-enters the first layer depends on less still, on a token and its position: one *cell* for each of those pairs,
-and queries, keys and values of the first layer are computed for cells. The same function and the same gradients
-as running every position of every row.
+Under a causal mask the state at a position depends on the tokens up to it alone, so rows that begin alike share it:
+rows ``a ∘ b =`` modulo p have at most p distinct prefixes ``a``, and as many ``a ∘``. A trie of the batch's prefixes
+has one node for each; layers run on nodes, and a row reads its answer at its last one. What enters the first layer
+depends on less still, on a token and its position. Each such pair is a *cell*, and the first layer's queries, keys and
+values are computed for cells. Function and gradients are those of running every position of every row.
 
 The two rows ``1+2=`` and ``1+3=`` have eight positions, six nodes and five cells, since ``=`` stands in the same place:
 
@@ -14,9 +13,10 @@ The two rows ``1+2=`` and ``1+3=`` have eight positions, six nodes and five cell
                                      3 1+3      5 1+3=
     cell and token     0 1    1 +    2 2   3 3  4 =
 
-Nodes 4 and 5 ask together, as level 3. Their ancestors answer, and they themselves: of level 0 the rows 0 and 0 of the
-nodes' matrix, of level 1 the rows 1 and 1, of level 2 the rows 2 and 3, of level 3 the rows 4 and 5. In the first
-layer they read the cells' matrix instead: the rows 0 and 0, 1 and 1, 2 and 3, 4 and 4.
+A node *asks* with its query; those whose keys and values it attends to *answer*: its ancestors and the node itself.
+Nodes 4 and 5 ask together, as level 3. Of level 0 the rows 0 and 0 of the nodes' matrix answer them, of level 1 the
+rows 1 and 1, of level 2 the rows 2 and 3, of level 3 the rows 4 and 5. In the first layer rows of the cells' matrix do:
+0 and 0, 1 and 1, 2 and 3, 4 and 4.
 
 Shapes: B rows, T tokens, U_t nodes at level t (distinct prefixes of t+1 tokens), N = Σ U_t, C cells, M cells or nodes,
 A nodes that ask, W width, H heads.
@@ -62,7 +62,7 @@ class Trie:
         cells: who attends to whom in the first layer, which reads the cells' matrix.
         nodes: the same in the other layers, which read the nodes' matrix.
         size: N.
-        leaves_B: the node at the last level of each row, None where that is the row itself.
+        leaves_B: each row's node, counted within the last level; None if no two rows are alike, and node u is row u.
     """
 
     tokens_C: Tensor
@@ -80,26 +80,28 @@ class Trie:
 
 def build_trie(tokens_BT: Tensor) -> Trie:
     """The trie of a batch's rows, all of one length."""
-    rows, length = tokens_BT.shape
+    batch, length = tokens_BT.shape
     radix = int(tokens_BT.max()) + 1
     size, tokens, answering = 0, [], []
-    node_B: Tensor | None = torch.zeros(rows, dtype=torch.int64)  # each row's node at the level before
-    own: tuple[Rows, ...] = ()  # the rows that answered the level before
+    node_B: Tensor | None = torch.zeros(batch, dtype=torch.int64)  # as ``leaves_B``, of the level before
+    answers: tuple[Rows, ...] = ()  # as an entry of ``answering``, of the level before
     for level in range(length):
         tokens_U, parents_U = tokens_BT[:, level], node_B
         if node_B is not None:
-            # A node is its parent and its token, which make one number. Once no two rows are alike, the nodes are the
-            # rows in the batch's own order; from there on a node's parent has the node's place in the level before.
+            # A node is its parent and its token, which make one number: at radix 10, parent 3 and token 7 make 37. Once
+            # no two rows are alike, node u is row u. At this level its parent still is node_B[u]; at those that follow
+            # its parent is node u of the level before, for which ``parents_U`` is None.
             keys_U, inverse_B = torch.unique(node_B * radix + tokens_U, return_inverse=True)
-            if len(keys_U) == rows:
+            if len(keys_U) == batch:
                 node_B = None
             else:
                 tokens_U, parents_U, node_B = keys_U % radix, keys_U // radix, inverse_B
         # Whoever answered a parent answers its children, too, and each node answers itself.
-        own = (*(_of_parents(answered, parents_U) for answered in own), slice(size, size + len(tokens_U)))
+        inherited = [_of_parents(rows, parents_U) for rows in answers]
+        answers = (*inherited, slice(size, size + len(tokens_U)))
         size += len(tokens_U)
         tokens.append(tokens_U)
-        answering.append(own)
+        answering.append(answers)
     cells, cells_N = _number([level * radix + tokens_U for level, tokens_U in enumerate(tokens)], radix * length)
     return Trie(
         tokens_C=cells % radix,
@@ -112,22 +114,25 @@ def build_trie(tokens_BT: Tensor) -> Trie:
 
 
 def _of_parents(answering: Rows, parents_U: Tensor | None) -> Rows:
-    """The rows that answer each node's parent, given those that answer the level before."""
+    """The rows that answer each node's parent, given those that answer the level before; None: node u's parent is u."""
     if parents_U is None:
         return answering
     return parents_U + answering.start if isinstance(answering, slice) else answering[parents_U]
 
 
-def _number(keys: list[Tensor], radix: int) -> tuple[Tensor, Tensor]:
-    """The distinct keys below ``radix``, ascending, and the place of each key among them."""
+def _number(keys: list[Tensor], end: int) -> tuple[Tensor, Tensor]:
+    """The distinct keys, ascending, and the place of each key among them; all keys are below ``end``.
+
+    The keys 5, 2 and 5 give [2, 5] and [1, 0, 1]: below 6 ``present`` is 0 0 1 0 0 1, and its sums are 0 0 1 1 1 2.
+    """
     keys_N = torch.cat(keys)
-    present = torch.zeros(radix, dtype=torch.int64)
+    present = torch.zeros(end, dtype=torch.int64)
     present[keys_N] = 1
     return present.nonzero().squeeze(1), (present.cumsum(0) - 1)[keys_N]
 
 
 def take(x_MW: Tensor, rows: Rows) -> Tensor:
-    """These rows of ``x_MW``; itself, if they are all of them."""
+    """These rows of ``x_MW``; if they are all of them, ``x_MW`` itself and no copy."""
     if not isinstance(rows, slice):
         return x_MW.index_select(0, rows)
     return x_MW if rows == slice(0, len(x_MW)) else x_MW[rows]
@@ -139,7 +144,7 @@ def attend(q_AW: Tensor, k_MW: Tensor, v_MW: Tensor, answering: tuple[tuple[Rows
 
 
 class _Attend(torch.autograd.Function):
-    """softmax over s of q·k_s/√D, times v_s. With few ancestors s, one pass over the rows for each is fastest."""
+    """Σ_s softmax_s(q·k_s/√D)·v_s, with s over the levels that answer: so few that a pass for each is fastest."""
 
     @staticmethod
     def forward(ctx, q_AW, k_MW, v_MW, answering, heads):  # type: ignore[override]
@@ -153,7 +158,10 @@ class _Attend(torch.autograd.Function):
             weights_SUH = scores_SUH.mul_(q.shape[-1] ** -0.5).softmax(0)
             for s, rows in enumerate(level):
                 w_UH1, v_UHD = weights_SUH[s].unsqueeze(-1), take(v, rows)
-                torch.mul(v_UHD, w_UH1, out=out_UHD) if s == 0 else out_UHD.addcmul_(v_UHD, w_UH1)
+                if s == 0:
+                    torch.mul(v_UHD, w_UH1, out=out_UHD)
+                else:
+                    out_UHD.addcmul_(v_UHD, w_UH1)
             all_weights.append(weights_SUH)
         ctx.save_for_backward(q_AW, k_MW, v_MW, *all_weights)
         return mixed.flatten(1)
@@ -182,7 +190,7 @@ def _count(rows: Rows) -> int:
 
 
 def _add(x: Tensor, rows: Rows, value: Tensor, factor: Tensor) -> None:
-    """x[rows] += value·factor, rows that stand twice counted twice."""
+    """x[rows] += value·factor, where a row that is named twice is added to twice."""
     if isinstance(rows, slice):
         x[rows].addcmul_(value, factor)
     else:

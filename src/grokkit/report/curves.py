@@ -34,29 +34,28 @@ NORMS = ("weight_norm", "weight_entropy", "gradient_entropy", "filtered_gradient
 HOW_TO_READ = "bold: median over seeds; thin: each seed"
 
 IMAGE_POINTS = 120
-"""Points of a thin line: one every 9 % over five decades, finer than a line's width on a screen."""
+"""Points of a thin line: over five decades of steps one every 10 %, so every 5 px of a chart."""
 
 _SMALLEST_ANGLE = 10.0
-"""Degrees that the axis of an angle goes to at least: below that is rounding, or near enough."""
+"""An angle's axis goes to at least so many degrees, lest rounding look like a change."""
 
 
 def target_columns(measure: Measure) -> tuple[str, ...]:
-    """The columns of curves.parquet, and the angle, that a report on a target in ``measure`` draws."""
+    """What a report on a target in ``measure`` draws: columns of curves.parquet, and the angle made of one."""
     return (*CLOCKS, f"train_{measure}", f"test_{measure}", *NORMS)
 
 
 def seed_curves_data(
     runs: pl.DataFrame, curves: pl.DataFrame, columns: Sequence[str], points: int = IMAGE_POINTS
 ) -> pl.DataFrame:
-    """The curves of each run, at no more than ``points`` evaluations evenly spaced in the logarithm of steps.
+    """The curves of each run, at no more than ``points`` evaluations, evenly spaced in the logarithm of steps.
 
-    ``curves`` has the ``columns``, the first of them ``step``, and a ``run_id`` to find method and seed in ``runs``.
-    The angle is in degrees. Values are rounded to five significant digits and non-finite ones become null: this is for
-    drawing.
+    ``curves`` has the ``columns``, ``step`` among them, and a ``run_id`` to find method and seed in ``runs``. The angle
+    is in degrees. Because this is for drawing, values are rounded to five significant digits, and null if not finite.
     """
     values = [_value(column).alias(column) for column in columns]
     labelled = _labelled(runs, curves).select("run_id", "method", "seed", *values).filter(pl.col("step") > 0)
-    parts = [labelled.clear()]
+    parts = [labelled.clear()]  # It has no row: with it there is something to concatenate even if there is no run.
     for own in labelled.partition_by("run_id"):
         parts.append(own[spread(own["step"].to_numpy(), points)])
     rounded = [drawable(column) for column in columns if column != "step"]
@@ -83,7 +82,7 @@ def median_curve_data(
         grid = grid[grid >= start]
         grid = grid[spread(grid, points)]
         values = []
-        for run in members:
+        for run in members:  # Beyond a run's end np.interp repeats its last value.
             values.append(np.interp(np.log(grid), np.log(run["x"].to_numpy()), run["y"].to_numpy()))
         median = pl.DataFrame({"x": grid, "value": np.median(values, axis=0)})
         parts.append(median.select(pl.lit(own["method"][0]).alias("method"), "x", "value"))
@@ -103,19 +102,19 @@ def curve_chart(
 ) -> alt.LayerChart:
     """``measure`` against ``x``: thin lines from :func:`seed_curves_data`, bold ones from :func:`median_curve_data`.
 
-    Behind them stands a pale dot for each row of ``dots``. The y axis is 0 to 100 % for an accuracy, starts at 0° for
-    an angle, else is logarithmic where all values are positive and span more than a factor 30, else linear; it reaches
-    as far as ``include``. A chart with a ``title`` of its y axis stands alone and has a legend, too.
+    Behind them stands a pale dot for each row of ``dots``. The scale of the y axis is chosen for the values drawn and
+    those in ``include``. On the page the text around a chart says what its y axis is and explains the colours; where a
+    chart stands alone, it has a ``title`` of the y axis, and with that a legend.
     """
     clock = CLOCKS[x]
     points = seeds.select(pl.col(x).cast(pl.Float64), measure)
     if dots is not None:
         points = pl.concat([points, dots.select(pl.col(x).cast(pl.Float64), measure)])
-    at = points.filter(pl.col(measure).is_not_null())[x]
-    low, high = span(at.filter(at > 0))
+    drawn_x = points.filter(pl.col(measure).is_not_null())[x]
+    low, high = span(drawn_x.filter(drawn_x > 0))
     y_scale, y_axis = _y(measure, pl.Series([*points[measure].drop_nulls(), *include], dtype=pl.Float64))
-    named = drawn_of(methods, medians) if title else []
-    color, dash = method_color(methods, named), method_dash(methods, named)
+    explained = drawn_of(methods, medians) if title else []
+    color, dash = method_color(methods, explained), method_dash(methods, explained)
 
     def x_of(field: str) -> alt.X:
         return log_x(field, clock.title, low, high, clock.tick_format)
@@ -138,6 +137,8 @@ def drawable(column: str) -> pl.Expr:
 
 
 def _y(measure: str, values: pl.Series) -> tuple[alt.Scale, alt.Axis]:
+    """It is 0 to 100 % for an accuracy, starts at 0° for an angle, else is logarithmic if all values are positive and
+    span more than a factor 30, else linear."""
     if measure.endswith("_accuracy"):
         return alt.Scale(domain=[0, 1]), alt.Axis(format=".0%", values=[0, 0.25, 0.5, 0.75, 1])
     if measure == "gradient_angle":
@@ -151,7 +152,7 @@ def _y(measure: str, values: pl.Series) -> tuple[alt.Scale, alt.Axis]:
 
 
 def _value(column: str) -> pl.Expr:
-    """A column of the curves, or the angle, which they hold as a cosine."""
+    """The column itself; of the angle the curves hold the cosine."""
     return pl.col("gradient_cosine").arccos().degrees() if column == "gradient_angle" else pl.col(column)
 
 

@@ -72,13 +72,16 @@ def spread(at: NDArray[np.float64], points: int) -> NDArray[np.intp]:
     """Indices of at most ``points`` of the rising positive values ``at``, evenly spaced in their logarithm.
 
     First and last are always among them.
+
+    >>> spread(np.arange(1.0, 1001.0), 4)  # of 1, 2, ..., 1000 these are 1, 10, 100 and 1000
+    array([  0,   9,  99, 999])
     """
     if len(at) <= points:
         return np.arange(len(at))
     wanted = np.geomspace(at[0], at[-1], points)
-    nearest = np.searchsorted(at, wanted).clip(0, len(at) - 1)
-    nearest[[0, -1]] = 0, len(at) - 1
-    return np.unique(nearest)
+    found = np.searchsorted(at, wanted).clip(0, len(at) - 1)  # the first that is not less; rounding may say none
+    found[0], found[-1] = 0, len(at) - 1
+    return np.unique(found)
 
 
 def layered(*charts: alt.Chart | alt.LayerChart) -> alt.LayerChart:

@@ -19,14 +19,12 @@ from grokkit.study.store import STUDY_FORMAT
 
 
 def extended(plan: Plan, before: Mapping[str, Any] | None, kept: Mapping[str, str], folder: Path) -> Plan:
-    """``plan`` as carried out in ``folder``, whose study.json is ``before``: its runs under the names that their arms
-    have there, and the study.json of both together.
+    """``plan`` as it is carried out in ``folder``: its runs have the names that the folder calls their arms by, and its
+    study is that of the folder and of the plan together.
 
     Args:
-        plan: what is asked for.
-        before: None for a new folder, or one whose study.json was lost.
+        before: the folder's study.json; None for a new folder, or one whose study.json was lost.
         kept: the finished runs of the folder, run id → the label that they were kept under.
-        folder: for the message.
 
     Raises:
         InputError: if the folder holds runs of another question, naming both; if another claim, primary arm or baseline
@@ -35,7 +33,7 @@ def extended(plan: Plan, before: Mapping[str, Any] | None, kept: Mapping[str, st
     if before is not None and (other := _other_question(plan, before)) is not None:
         if kept:
             raise InputError(f"{folder} {other}; choose another --out")
-        before = None  # nothing in the folder answers it
+        before = None  # The folder has no run of the other question, so it is as good as new.
     names = _names(plan, before, kept)
     study = dict(plan.study)
     study["methods"] = [names[label] for label in plan.study["methods"]]
@@ -48,12 +46,12 @@ def extended(plan: Plan, before: Mapping[str, Any] | None, kept: Mapping[str, st
     study["baseline"] = _named(plan.baseline, "baseline", study)
     study["primary"] = _named(plan.primary, "primary", study)
     study = settled(before, study, has_runs=bool(kept))
-    if before is not None and not _says_more(study, before):
-        study["command"] = before["command"]  # of the command that made it what it is
-    runs = (
-        run.model_copy(update={"method": run.method.model_copy(update={"label": names[run.method.label]})})
-        for run in plan.runs
-    )
+    if before is not None and not _changes(study, before):
+        study["command"] = before["command"]  # The record is of the command that made the study what it is.
+    runs = []
+    for run in plan.runs:
+        method = run.method.model_copy(update={"label": names[run.method.label]})
+        runs.append(run.model_copy(update={"method": method}))
     return replace(plan, runs=tuple(runs), study=study)
 
 
@@ -61,25 +59,28 @@ def _union(before: list[str], now: list[str]) -> list[str]:
     return list(dict.fromkeys([*before, *now]))
 
 
-def _says_more(study: Mapping[str, Any], before: Mapping[str, Any]) -> bool:
+def _changes(study: Mapping[str, Any], before: Mapping[str, Any]) -> bool:
+    """Whether ``study`` says anything else than ``before``, apart from the command."""
     return any(before.get(name) != value for name, value in study.items() if name != "command")
 
 
 def _names(plan: Plan, before: Mapping[str, Any] | None, kept: Mapping[str, str]) -> dict[str, str]:
-    """What the folder calls each arm of the plan: as it did before, or else by its label, with a number if another arm
-    has that name."""
+    """What the folder calls each arm of the plan, by the arm's label: as it did before, or else by that label, with a
+    number if another arm has it for a name."""
+    details = plan.study["methods_detail"]
     if before is not None:
-        known = {arm["identity"]: label for label, arm in before["methods_detail"].items()}
-    else:  # a lost study.json: the runs that are there still say what they were called
-        details = plan.study["methods_detail"]
-        found = {run.method.label: kept[run.run_id()] for run in plan.runs if run.run_id() in kept}
-        known = {details[label]["identity"]: name for label, name in found.items()}
+        known = {detail["identity"]: name for name, detail in before["methods_detail"].items()}
+    else:  # Where study.json was lost, the finished runs still say what they were called.
+        done = [run for run in plan.runs if run.run_id() in kept]
+        known = {details[run.method.label]["identity"]: kept[run.run_id()] for run in done}
     names: dict[str, str] = {}
-    for label, detail in plan.study["methods_detail"].items():
-        name, number = known.get(detail["identity"]), 1
-        while name is None or (detail["identity"] not in known and name in {*known.values(), *names.values()}):
-            name = label if number == 1 else f"{label} #{number}"
-            number += 1
+    for label, detail in details.items():
+        name = known.get(detail["identity"])
+        if name is None:
+            taken = {*known.values(), *names.values()}
+            name, number = label, 2
+            while name in taken:
+                name, number = f"{label} #{number}", number + 1
         names[label] = name
     return names
 
@@ -95,7 +96,7 @@ def _named(arm: Arm | None, option: str, study: Mapping[str, Any]) -> str | None
 
 
 def _other_question(plan: Plan, before: Mapping[str, Any]) -> str | None:
-    """In what ``before`` asks something else than ``plan``, both named; None if it asks the same."""
+    """Why ``plan`` does not fit, as "holds a study with budget=20, not with budget=30"; None if it does."""
     title = plan.study["title"]
     if before["format"] != STUDY_FORMAT:
         return (

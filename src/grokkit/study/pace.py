@@ -2,8 +2,8 @@
 
 The seconds that a run records depend on what else its machine did meanwhile, and runs of a study are not trained under
 the same load. So a claim counts a run's steps, and what a step takes is measured apart, all arms in one process on one
-core: a block of steps of each arm in turns, round by round, whose order rotates, so that whatever the machine does
-befalls all. An arm's pace is the median over rounds.
+core. In each round every arm takes a block of steps, and from round to round the order of the arms rotates, so that
+whatever the machine does befalls all. An arm's pace is the median over rounds.
 
 A step is the one that a run takes (:class:`grokkit.train.alone.Alone`): batch, forward and backward pass, method,
 optimizer, outer steps in their due proportion. Evaluations are left out, and so is what comes before the first step.
@@ -33,22 +33,21 @@ from grokkit.train.record import provenance
 
 FORMAT = 1
 ROUNDS = 9
-BLOCK = 20  # steps of an arm a round: long beside the clock, short beside what the machine's load varies in
-WARM_UP = 100  # steps that nobody counts: the window of Grokfast's moving average is full then
+BLOCK = 20  # steps of an arm a round: much longer than the clock's resolution, shorter than the load takes to change
+WARM_UP = 100  # steps that are not counted, after which the window of Grokfast's moving average is full
 
-# What has to be as it was for a pace to hold.
-_MACHINE = ("processor", "platform", "matmul", "torch", "grokkit")
+_MACHINE = ("processor", "platform", "matmul", "torch", "grokkit")  # A pace is valid as long as these are the same.
 
 
 @dataclass(frozen=True, kw_only=True)
 class ArmPace:
-    """Of one arm.
+    """What a step of one arm takes.
 
     Attributes:
-        step: what of its configuration a step depends on, as a hash.
-        steps: in a block.
-        seconds: a step, the median over rounds, and
-        least, most: those of the fastest and the slowest round. All three are None if the arm diverged meanwhile.
+        step: a hash of what of its configuration a step depends on.
+        steps: how many of them are a block.
+        seconds: of a step, the median over rounds; None, as the next two, if the arm diverged meanwhile.
+        least, most: seconds of a step in the fastest and in the slowest round.
     """
 
     step: str
@@ -60,7 +59,7 @@ class ArmPace:
 
 @dataclass(frozen=True, kw_only=True)
 class Pace:
-    """Of a study.
+    """The paces of all arms of a study, measured together.
 
     Attributes:
         arms: by the method's label.
@@ -77,13 +76,13 @@ class Pace:
 
 
 def study_pace(folder: Path, runs: Sequence[RunConfig], *, on_round: Callable[[int, int], None] | None = None) -> Pace:
-    """The pace of a study, from the ``pace.json`` in its folder where that holds, else measured and kept there.
+    """The pace of a study: that of the ``pace.json`` in its folder if it is still valid, else measured and kept there.
 
-    It holds on the same processor, with the same versions, for arms whose steps are as they were. Arguments and errors:
-    as :func:`measure_pace`.
+    It is valid on the same processor, with the same versions, for the same arms with the same steps. Arguments and
+    errors: as :func:`measure_pace`.
     """
     known, arms = read_pace(folder), _arms(runs)
-    if known is not None and _holds(known, arms):
+    if known is not None and _is_valid(known, arms):
         return known
     pace = measure_pace(runs, on_round=on_round)
     text = json.dumps({"format": FORMAT, **asdict(pace)}, indent=2, ensure_ascii=False, allow_nan=False)
@@ -106,7 +105,7 @@ def measure_pace(
         rounds: blocks of each arm. Default 9.
         block: steps a block. Default 20; of a method with outer steps the next multiple of their period.
         warm_up: steps of each arm before that. Default 100; give as many as a method's window or start has, if more.
-        on_round: called with the rounds that are done and their number.
+        on_round: called with how many rounds are done, and how many there are.
 
     Raises:
         InputError: for counts below 1 (``warm_up`` below 0), or if the worker failed: the message says why.
@@ -139,7 +138,8 @@ def read_pace(folder: Path) -> Pace | None:
     """What :func:`study_pace` has kept in ``folder``; None if there is nothing, or nothing that can be read."""
     try:
         found = json.loads((folder / "pace.json").read_bytes())
-        return _pace(found) if found.pop("format") == FORMAT else None
+        number = found.pop("format")
+        return _pace(found) if number == FORMAT else None
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None
 
@@ -147,12 +147,11 @@ def read_pace(folder: Path) -> Pace | None:
 def claimed_seconds(runs: pl.DataFrame, pace: Pace) -> pl.DataFrame:
     """Seconds of a claim for every run: start_seconds + steps × seconds a step.
 
-    Columns ``run_id``, ``method``, ``seed``; ``claimed_seconds_to_target``, with the steps of ``generalized_at``, null
-    for a run that did not arrive; ``claimed_seconds_below_until``, with those of ``below_until``, which such a run took
-    longer than, null for one that arrived. Where ``runs`` has no such column, or null in it, that is the budget: all
-    steps of a run that had them, and for one that diverged no less, as in
-    :func:`grokkit.analyse.survival.times_to_target`. Both columns are null for an arm that diverged while it was
-    measured, and for a run whose ``start_seconds`` are another processor's.
+    Columns ``run_id``, ``method``, ``seed``, and of the next two the one that fits the run, the other being null:
+    ``claimed_seconds_to_target`` is of a run that arrived, at the step ``generalized_at``. One that did not needs more
+    than ``claimed_seconds_below_until``, those of the step ``below_until``, or of the budget where that is missing or
+    null, even if it diverged before; as in :func:`grokkit.analyse.survival.times_to_target`. Both are null for an arm
+    that diverged while it was measured, and for a run whose ``start_seconds`` are another processor's.
 
     Args:
         runs: the records of a study, as :meth:`grokkit.study.store.Store.load` gives them.
@@ -184,22 +183,20 @@ def claimed_seconds(runs: pl.DataFrame, pace: Pace) -> pl.DataFrame:
 def at_pace(runs: pl.DataFrame, pace: Pace) -> pl.DataFrame:
     """``runs`` with seconds of a claim in place of those that were clocked, for :func:`grokkit.analyse.leaderboard`.
 
-    Without ``provenance``: one machine measured the pace of all, whatever each run was trained on. Arguments and
-    errors: as :func:`claimed_seconds`.
+    ``provenance`` is left out, because the leaderboard would not compare seconds of runs on two processors, and these
+    were all measured on one. Arguments and errors: as :func:`claimed_seconds`.
     """
     claimed = claimed_seconds(runs, pace)
-    reached = pl.col("generalized_at").is_not_null()
+    to_target, below_until = claimed["claimed_seconds_to_target"], claimed["claimed_seconds_below_until"]
     return runs.drop("provenance").with_columns(
-        train_seconds_to_target=claimed["claimed_seconds_to_target"],
-        train_seconds_below_until=claimed["claimed_seconds_below_until"],
-        train_seconds=pl.when(reached)
-        .then(claimed["claimed_seconds_to_target"])
-        .otherwise(claimed["claimed_seconds_below_until"]),
+        train_seconds_to_target=to_target,
+        train_seconds_below_until=below_until,
+        train_seconds=to_target.fill_null(below_until),
     )
 
 
 def _arms(runs: Sequence[RunConfig]) -> dict[str, RunConfig]:
-    """The first run of each."""
+    """The first run of each arm, by its label."""
     arms: dict[str, RunConfig] = {}
     for run in runs:
         arms.setdefault(run.method.label, run)
@@ -207,13 +204,13 @@ def _arms(runs: Sequence[RunConfig]) -> dict[str, RunConfig]:
 
 
 def _step_of(config: RunConfig) -> str:
-    """A hash of what a step depends on: of all but the seed, and when to stop and to evaluate."""
+    """A hash of the configuration without what no step depends on: the seed, and when to stop and to evaluate."""
     fields = RunConfig.model_fields
-    same = {name: fields[name].default for name in ("target", "target_loss", "sustain", "after")}
-    return config.model_copy(update={**same, "seed": 0, "budget": 1, "evaluation": EvaluationConfig()}).hash()
+    usual = {name: fields[name].default for name in ("target", "target_loss", "sustain", "after")}
+    return config.model_copy(update={**usual, "seed": 0, "budget": 1, "evaluation": EvaluationConfig()}).hash()
 
 
-def _holds(pace: Pace, arms: Mapping[str, RunConfig]) -> bool:
+def _is_valid(pace: Pace, arms: Mapping[str, RunConfig]) -> bool:
     here = provenance()
     same_machine = all(pace.machine.get(name) == here[name] for name in _MACHINE)
     known = {label: arm.step for label, arm in pace.arms.items()}
@@ -226,20 +223,20 @@ def _pace(found: Mapping[str, Any]) -> Pace:
 
 
 def _measure_arms(job: tuple[dict[str, Any], int, int, int], report: Callable[[Any], None]) -> None:
-    """What the worker does. Reports pairs: rounds that are done, and in the end what was found."""
+    """What the worker does. It reports (rounds done, None) after each round, and (0, what was found) in the end."""
     keep_freed_memory()
     configs, rounds, block, warm_up = job
     load, machine = os.getloadavg()[0] if hasattr(os, "getloadavg") else None, provenance()
-    stretches = {label: _Stretch(RunConfig(**config), block, warm_up) for label, config in configs.items()}
-    taken = take_turns(stretches, rounds, lambda done: report((done, None)))
-    arms = {label: asdict(_summary(stretch, taken[label])) for label, stretch in stretches.items()}
+    trained = {label: _ArmInTraining(RunConfig(**config), block, warm_up) for label, config in configs.items()}
+    taken = take_turns(trained, rounds, lambda done: report((done, None)))
+    arms = {label: asdict(_summary(arm, taken[label])) for label, arm in trained.items()}
     report((0, {"arms": arms, "rounds": rounds, "warm_up": warm_up, "load": load, "machine": machine}))
 
 
 def take_turns(
     sides: Mapping[str, Callable[[], float | None]], rounds: int, after_round: Callable[[int], None]
 ) -> dict[str, list[float | None]]:
-    """What each of ``sides`` gives in each round. With every round another one is first, and the order stays."""
+    """What each of ``sides`` gives in each round. The order rotates: three sides go abc, then bca, cab, abc."""
     labels = list(sides)
     taken: dict[str, list[float | None]] = {label: [] for label in labels}
     for number in range(rounds):
@@ -250,15 +247,16 @@ def take_turns(
     return taken
 
 
-class _Stretch:
-    """One arm in training: a call takes a block of steps, and gives the seconds of one; None once it has diverged."""
+class _ArmInTraining:
+    """One arm in training. A call takes a block of steps, and gives the seconds a step; None once it has diverged."""
 
     def __init__(self, config: RunConfig, block: int, warm_up: int) -> None:
         self.config = config
         self._engine = begin_alone(config)
         (member,) = self._engine.members
         self._progress = member.progress
-        # A block has whole periods of outer steps, so that these are in it as often as in a run.
+        # A block has whole periods of outer steps, so that these are in it as often as in a run. It is rounded up:
+        # a block of 10 with an outer step in every 4 becomes 12, because -(-10 // 4) = 3.
         every = doors_of(config.method).every or 1
         self.steps = -(-block // every) * every
         self._train(warm_up)
@@ -274,12 +272,12 @@ class _Stretch:
         return self._progress.train_seconds - before
 
 
-def _summary(stretch: _Stretch, taken: Sequence[float | None]) -> ArmPace:
+def _summary(arm: _ArmInTraining, taken: Sequence[float | None]) -> ArmPace:
     found = [seconds for seconds in taken if seconds is not None]
     complete = len(found) == len(taken)
     return ArmPace(
-        step=_step_of(stretch.config),
-        steps=stretch.steps,
+        step=_step_of(arm.config),
+        steps=arm.steps,
         seconds=statistics.median(found) if complete else None,
         least=min(found) if complete else None,
         most=max(found) if complete else None,

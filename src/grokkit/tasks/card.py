@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from grokkit.arguments import settings_of
+from grokkit.errors import InputError
+from grokkit.outside import theirs
 from grokkit.tasks.problem import Problem
 from grokkit.tasks.task import Task
 
@@ -66,5 +68,13 @@ class TaskCard:
         return "data_dir" in settings_of(self.build)
 
     def make(self, settings: Mapping[str, Any], data_dir: str | None = None) -> Task | Problem:
-        """The task itself, whole."""
-        return self.build(**settings, data_dir=data_dir) if self.reads_files else self.build(**settings)
+        """The task itself, whole.
+
+        Raises:
+            InputError: if the code that makes it fails, or makes something else.
+        """
+        with theirs(self.name):
+            made: Any = self.build(**settings, data_dir=data_dir) if self.reads_files else self.build(**settings)
+        if not isinstance(made, Task | Problem):
+            raise InputError(f"{self.name} returns a {type(made).__name__}; it must return a Problem, or a Task")
+        return made

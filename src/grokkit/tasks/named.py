@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from grokkit.arguments import complete, settings_of, takes
@@ -140,7 +141,12 @@ def _read_head(head: str) -> tuple[Part, Settings]:
         return registered[name], _by_position(card_of(registered[name]), head, sizes)
     if colon and ("." in name or (name not in SHORT_NAMES and sizes.isidentifier())):
         return find("tasks", head), {}
-    if name not in SHORT_NAMES and (colon or re.fullmatch(r"[a-z]{2,}[a-z0-9-]*", name)):
+    if Path(f"{head}.py").is_file() or head.endswith(".py"):
+        head = head.removesuffix(".py")
+        raise InputError(
+            f"{head}.py is a file, and may hold several problems; write {head}.py:NAME, e.g. {head}.py:problem"
+        )
+    if name not in SHORT_NAMES and (colon or re.fullmatch(r"[^\W\d]{2,}[\w.-]*", name)):
         raise unknown("task", name, [*SHORT_NAMES, *registered])
     return find("tasks", MODULAR.name), {"expression": head}
 

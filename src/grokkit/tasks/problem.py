@@ -15,6 +15,7 @@ import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
+from multiprocessing import get_all_start_methods
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -23,6 +24,7 @@ from torch.utils.data import ConcatDataset, DataLoader, Dataset, TensorDataset, 
 
 from grokkit.errors import InputError
 from grokkit.models.own import OwnShape
+from grokkit.outside import theirs
 from grokkit.randomness import seeded_aside
 from grokkit.rng import stream
 from grokkit.tasks.task import Split, Task
@@ -85,6 +87,11 @@ class Problem:
     classes: int | None = None
 
     def __post_init__(self) -> None:
+        if isinstance(self.model, nn.Module):
+            raise InputError(
+                f"problem {self.name!r}: the model is a network, and every run begins with one of its own; give a "
+                "function that makes it, e.g. model=lambda: Net(32)"
+            )
         if self.score is None and self.target is None:
             raise InputError(
                 f"problem {self.name!r} has no score, so its target is a loss; say which, e.g. target=0.05"
@@ -104,9 +111,12 @@ class Problem:
         """The problem on the data of a seed.
 
         Raises:
-            InputError: for data of another form, or parts of different lengths.
+            InputError: for data of another form, parts of different lengths, or code that fails.
         """
-        data = self.data(seed) if callable(self.data) and not isinstance(self.data, Dataset) else self.data
+        data = self.data
+        if callable(data) and not isinstance(data, Dataset):
+            with theirs(f"data(seed) of problem {self.name!r}"):
+                data = data(seed)
         source, parts = _source(self, data)
         rows = len(source)
         table = torch.arange(rows)
@@ -252,6 +262,9 @@ class _Ahead:
                     batch_sampler=(rows.tolist() for rows in order),  # pyright: ignore[reportArgumentType]
                     num_workers=problem.workers,
                     collate_fn=self._task.source.collate,
+                    # A spawned process would import the Dataset's module anew, and that of a file or a notebook has no
+                    # name that it could be found by.
+                    multiprocessing_context="fork" if "fork" in get_all_start_methods() else None,
                     generator=stream(0, "loader workers"),
                 )
             )

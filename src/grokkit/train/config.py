@@ -264,6 +264,8 @@ def checked(kind: type[C], what: str, **values: Any) -> C:
             raise first["ctx"]["error"] from None  # pyright: ignore[reportTypedDictNotRequiredAccess]
         name = str(first["loc"][0])
         field = kind.model_fields[name]
+        if first["type"] == "missing":
+            raise InputError(f"{what} needs its {name}") from None
         remedy = "" if field.is_required() else f"; the default is {field.default!r}"
         problem = first["msg"][0].lower() + first["msg"][1:]
         raise InputError(f"{what}: {name}={first['input']!r} is not possible: {problem}{remedy}") from None

@@ -1,8 +1,8 @@
-"""What the method of a run does: the doors of its parts, composed. Here alone the loop learns it from the cards.
+"""What a method does in a run: the doors of its parts' cards (:mod:`grokkit.methods.contract`), made one for the loop.
 
 Losses, gradient transforms and weight transforms compose in the order of the parts: the first part's loss is made of
 the task's, the second's of the first's. Starts are made one after the other, and must name different tensors. There is
-one optimizer; and a method that learns while the model trains (bilevel) changes the gradient alone.
+one optimizer. With a method that learns while the model trains (bilevel) no other part may change the gradient.
 """
 
 from __future__ import annotations
@@ -15,12 +15,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from grokkit.arguments import complete
 from grokkit.attach import Handle, attach
 from grokkit.errors import InputError
 from grokkit.methods import AttachedBilevel, Bilevel, MethodCard, Reforming, TransferData
 from grokkit.methods.contract import Classes, Loss, Start, StartResult, Tables
 from grokkit.methods.settings import settings_of
 from grokkit.models.classes import classes_of
+from grokkit.outside import theirs
 from grokkit.train.config import MethodConfig
 from grokkit.transform import GradientTransform, chain
 from grokkit.weight_transform import WeightTransform, chain_weights
@@ -43,24 +45,24 @@ def doors_of(method: MethodConfig) -> Doors:
 
 
 class Doors:
-    """Of the parts of one method.
+    """The doors of one method: each opened with its part's settings, and those of a kind made one.
 
     Attributes:
-        parts: in the order written.
+        parts: in the order given.
         bilevel: how the method learns from outer data, None if it does not.
-        scalars: names of the settings that are plain numbers to their part, as α and λ are, with the part's place in
-            front: ``0/alpha``. Members of one program may differ in them.
+        scalars: names of the settings that have a float as their default and are not None, with the part's place in
+            front: ``0/alpha``. Runs that are trained together as one program may differ in them.
     """
 
     def __init__(self, parts: Sequence[OwnPart]) -> None:
         self.parts = tuple(parts)
         _only_one(parts, "optimizer", "one optimizer trains a model")
         learning = _only_one(parts, "bilevel", "one method learns from the outer data")
-        self._filtering = [part for part in parts if part.card.factory is not None]
+        self._on_gradient = [part for part in parts if part.card.factory is not None]
         self.bilevel: Bilevel | None = None
         if learning is not None:
-            if len(self._filtering) > 1:
-                other = next(part for part in self._filtering if part is not learning)
+            if len(self._on_gradient) > 1:
+                other = next(part for part in self._on_gradient if part is not learning)
                 raise InputError(
                     f"{learning.card.name}+{other.card.name} is not possible: {learning.card.name} learns what its own "
                     f"transform does to the gradient, and {other.card.name} changes the gradient too; leave one out"
@@ -117,15 +119,15 @@ class Doors:
 
     def transform(self, seed: int) -> GradientTransform | None:
         """What is done to the gradient."""
-        transforms = [_transform(part, seed) for part in self._filtering]
+        transforms = [_transform(part, seed) for part in self._on_gradient]
         return chain(*transforms) if len(transforms) > 1 else transforms[0] if transforms else None
 
     def attach(
         self, model: nn.Module, optimizer: torch.optim.Optimizer, seed: int
     ) -> tuple[Handle | None, AttachedBilevel | None]:
-        """Attach what is done to the gradient to the optimizer of a run alone, with what takes its outer steps."""
+        """Attach the gradient transform to a single run's optimizer; the second result takes its outer steps."""
         if self.bilevel is not None:
-            (part,) = self._filtering
+            (part,) = self._on_gradient  # a second part is refused, and one that learns has a transform
             attached = self.bilevel.attach(model, optimizer, {**part.settings, "seed": seed})
             return attached.handle, attached
         transform = self.transform(seed)
@@ -144,44 +146,43 @@ class Doors:
         return chain_weights([door(**_own(door, part)) for door, part in doors if door is not None])
 
     def flops(self, model: nn.Module) -> int:
-        """Of the method's own matrix products in a step, for ``model`` as it is now."""
+        """The operations in a step's matrix products that the method adds, for ``model`` in the form it has now."""
         shapes = {name: p.shape for name, p in model.named_parameters()}
         total = 0
         for card, settings in self.parts:
             if card.flops is not None and card.optimizer is None:
                 total += card.flops(shapes, settings)
             elif card.flops is not None:
-                classes = classes_of(model)
-                total += card.flops(
-                    {kind: {n: p.shape for n, p in own.items()} for kind, own in classes.items()}, settings
-                )
+                by_class = {kind: {n: p.shape for n, p in own.items()} for kind, own in classes_of(model).items()}
+                total += card.flops(by_class, settings)
         return total
 
     def tables(self, state: Any, gradients: Mapping[str, Tensor]) -> Tables:
         """What the parts' own probes find in the transform's ``state`` and the raw gradients."""
         found: dict[str, Mapping[str, list[Any]]] = {}
-        for part, own in zip(self._filtering, self._states(state), strict=True):
-            found |= {} if part.card.probe is None else part.card.probe(own, gradients)
+        for part, own in zip(self._on_gradient, self._states(state), strict=True):
+            if part.card.probe is not None:
+                found |= part.card.probe(own, gradients)
         return found
 
     def artifacts(self, state: Any) -> Mapping[str, Tensor]:
-        """What the parts keep of what they have learned."""
+        """What the parts keep of the transform's ``state``, by the names that it has in ``method.npz``."""
         found: dict[str, Tensor] = {}
-        for part, own in zip(self._filtering, self._states(state), strict=True):
-            found |= {} if part.card.keep is None else part.card.keep(own)
+        for part, own in zip(self._on_gradient, self._states(state), strict=True):
+            if part.card.keep is not None:
+                found |= part.card.keep(own)
         return found
 
     def _states(self, state: Any) -> Sequence[Any]:
-        """Of each part with a gradient transform: a chain's state is a tuple, and that of one alone is its own."""
-        return state if len(self._filtering) > 1 else [state] * len(self._filtering)
+        """The state of each gradient transform: a chain's is a tuple of them, and one alone is in no tuple."""
+        return state if len(self._on_gradient) > 1 else [state] * len(self._on_gradient)
 
 
 def begin(doors: Doors, model: nn.Module, data: Callable[[], TransferData], seed: int) -> StartResult:
     """Make all starts on ``model``: plain tensors are copied into it, those of a :class:`Reforming` start are returned.
 
-    ``data`` is called only if there is a start, since somebody's data may take long to read.
-
-    The result has the seconds, FLOPs and tables of all of them.
+    ``data`` is called for each start, and not at all where there is none: it may take long to read. The result has the
+    seconds, FLOPs and tables of all starts.
 
     Raises:
         InputError: if two starts give the same tensor, or one gives a tensor that the model does not have.
@@ -213,16 +214,16 @@ def begin(doors: Doors, model: nn.Module, data: Callable[[], TransferData], seed
 
 
 def is_stackable(method: MethodConfig) -> bool:
-    """Whether runs of ``method`` can be members of one program.
+    """Whether runs of ``method`` can be members of one program, which takes the steps of all under ``torch.vmap``.
 
-    Not those with an optimizer of their own or a model of another form; nor a part that reads the value of a setting or
-    of a tensor, or does what ``torch.vmap`` cannot: that is tried on a small tensor.
+    A method cannot that has an optimizer of its own or gives the model another form, or one with a door that branches
+    on the value of a setting or a tensor: vmap refuses it. To see that, a step of two members is tried.
     """
     doors = doors_of(method)
     if doors.optimizer() is not None or doors.reforming() is not None:
         return False
-    numbers = {name: torch.full((2,), float(value), dtype=torch.float64) for name, value in doors.numbers().items()}
-    sample = torch.linspace(-1.0, 1.0, 12).view(2, 3, 2)
+    both = {name: torch.full((2,), float(value), dtype=torch.float64) for name, value in doors.numbers().items()}
+    sample = torch.linspace(-1.0, 1.0, 12).view(2, 3, 2)  # A member's (3, 2) stands for outputs, gradient and weights.
 
     def step(numbers: Mapping[str, Tensor], tensor: Tensor) -> Any:
         own, grads = doors.with_numbers(numbers), {"weight": tensor}
@@ -235,33 +236,38 @@ def is_stackable(method: MethodConfig) -> bool:
         return loss, grads
 
     try:
-        torch.vmap(step)(numbers, sample)
-    except Exception:  # whatever it is, it would be in the program too; alone it is shown where it happens
+        torch.vmap(step)(both, sample)
+    except Exception:  # the program would meet it too; a run alone, if it meets it at all, shows where
         return False
     return True
 
 
 def default_settings(card: MethodCard) -> dict[str, Any]:
-    """A method's own settings and their defaults: those of all its doors, and of how it learns."""
+    """A method's own settings and their defaults: those of its doors and ``bilevel``, then the card's presets."""
     doors = (card.factory, card.bilevel, card.start, card.loss, card.optimizer, card.weights)
     own = {name: default for door in doors for name, default in settings_of(door).items()}
     return {**own, **card.presets}
 
 
 def check_settings(card: MethodCard, settings: Mapping[str, Any]) -> None:
-    """Open every door of ``card`` once with these settings, so that its own checks run now.
+    """Open every door of ``card`` once with these settings, so that the checks in it run now.
 
     Raises:
-        InputError: as they do.
+        InputError: if a check does, and for a value that is not of the kind of its argument.
     """
     part = OwnPart(card, settings)
-    if card.factory is not None:
-        _transform(part, seed=0)
-    if card.bilevel is not None:
-        card.bilevel(**settings)
-    for door in (card.start, card.loss, card.optimizer, card.weights):
+    with theirs(card.name):
+        if card.factory is not None:
+            _transform(part, seed=0)
+        if card.bilevel is not None:
+            card.bilevel(**settings)
+        for door in (card.start, card.loss, card.optimizer, card.weights):
+            if door is not None:
+                door(**_own(door, part))
+    # A door's own checks come first, since they know more than its annotations do.
+    for door in (card.factory, card.start, card.loss, card.optimizer, card.weights):
         if door is not None:
-            door(**_own(door, part))
+            complete(card.name, door, _own(door, part), leave=("seed",))
 
 
 def _transform(part: OwnPart, seed: int) -> GradientTransform:
@@ -277,7 +283,7 @@ def _own(door: Callable[..., Any], part: OwnPart) -> dict[str, Any]:
 
 
 def _only_one(parts: Sequence[OwnPart], door: str, reason: str) -> OwnPart | None:
-    """The part that has ``door``, which no second one may have."""
+    """The part that has ``door``, None if there is none; a second one is refused."""
     having = [part for part in parts if getattr(part.card, door) is not None]
     if len(having) > 1:
         names = [part.card.name for part in having]

@@ -1,15 +1,15 @@
 """When to evaluate: for a stated share of the training's cost, and where something happens, finely.
 
 Evaluating every part in full at every step of the grid can cost a small model as much as its training. So there are
-two kinds of evaluation: *full* ones, and *looks* at a few fixed rows of the training and of the test part. A look that
-finds the accuracy surely below the target (three standard errors of so few rows) settles that nothing has happened
-yet. A look that finds it nearer, or beyond, settles nothing and asks for a full evaluation. Where the target is a loss,
-whose spread nobody knows beforehand, near means below twice the target, which covers three standard errors of 128 rows
-if the losses' standard deviation is at most 3.8 times their mean.
+two kinds of evaluation: *full* ones, and *looks* (quick checks) at a few fixed rows of the training and of the test
+part. A look that finds the accuracy surely below the target (three standard errors of so few rows) settles that nothing
+has happened yet. A look that finds it nearer, or beyond, settles nothing and asks for a full evaluation. Where the
+target is a loss, whose spread nobody knows beforehand, near means below twice the target. That covers three standard
+errors of 128 rows if the losses' standard deviation is at most 3.8 times their mean, as 3 · 3.8 / √128 = 1.
 
-**The share** pays for what is regular: half of it for full evaluations, as often as it lasts, a quarter for looks at
-the other steps of the grid, and what is left, with an advance of ``sustain`` + 1 evaluations, for those that looks ask
-for.
+**The share** is a part of the training's cost. Its first half pays for full evaluations, as often as it lasts, and for
+looks at the other steps of the grid, which take at most half of that half. A full evaluation that one of these looks
+asks for may use all that is left of the share, and an advance of ``sustain`` + 1 full evaluations.
 
 **Outside the share** is what a run must have to be read at all. F is the cost of a full evaluation, L that of a look:
 
@@ -20,13 +20,14 @@ for.
   if it settles nothing, a full evaluation. So an event is known to a tenth of its step, or to one step of the grid
   where that is more, whatever a batch costs. At the usual grid these are at most 36 L for each tenfold of the steps,
   and 36 F where looks settle nothing; at the start, at most 30 F.
-- *The window.* After an evaluation at the target the next ``sustain`` steps of the grid are evaluated in full, once for
-  every doubling of the steps beyond the start, so that a fluke does not use up what the true event needs: ``sustain``·F
-  for each doubling. Beyond that the window takes what the share or the bound gives. These evaluations are at least ten
-  steps apart, also at the start: a finer grid finds the event more finely, and must not make it easier to stay.
-- *Dips.* If somebody asks whether the run is stable, every step of the grid is evaluated in full from the first
-  evaluation at the target on until that is settled: at the usual grid at most 78 F for each tenfold. A dip may be a
-  single point deep, which a look cannot see.
+- *The window.* After an evaluation at the target the next ``sustain`` steps of the grid are evaluated in full, to see
+  whether it stays there. The allowance for this grows by ``sustain``·F with every doubling of the steps beyond the
+  start, so that an early fluke does not use up what the true event needs. Beyond it the window takes what the share or
+  the bound gives. These evaluations are at least ten steps apart, also at the start: on a finer grid ``sustain`` of
+  them would span fewer steps, and it would be easier to stay.
+- *Dips.* If the configuration asks whether the run is stable (``after``), every step of the grid is evaluated in full
+  from the first evaluation at the target on until that is settled: at the usual grid at most 78 F for each tenfold. A
+  dip may be a single point deep, which a look cannot see.
 
 All of these grow with the logarithm of the steps, and the training with the steps.
 
@@ -44,18 +45,17 @@ from typing import Any, Literal
 from grokkit.train.config import RunConfig
 from grokkit.train.events import Events, evaluation_steps
 
-EARLY_STOPS = 30
-"""Steps of the grid at the start of a run that are evaluated whatever the share says."""
-
+_START_STOPS = 30  # So many steps of the grid after step 0 are the start.
 _WINDOW_STRIDE = 10  # steps, the usual grid's
-_START_SHARE = 0.5  # of the training until then: what the full evaluations among these may cost
+_START_SHARE = 0.5  # Full evaluations of the start may cost this part of the training until then.
 
-_NEAR = 2.0  # times the target loss: a look that finds no more may mean that the target is reached
+_NEAR = 2.0  # A look that finds a loss up to this many times the target does not settle that it is not reached.
 
 Due = Literal["full", "quick check"] | None
 """What to do at a step of the grid."""
 
 _Purse = Literal["share", "start", "window", "owed"]
+"""Out of which an evaluation is paid. "owed" is for the bound on lateness, the first and the last step, and dips."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class EvaluationCost:
 
 
 class EvaluationSchedule:
-    """Decides for one run; a function of its configuration and its curves alone."""
+    """Decides for one run, by its configuration and its curves alone."""
 
     def __init__(self, config: RunConfig, cost: EvaluationCost) -> None:
         settings = config.evaluation
@@ -80,25 +80,19 @@ class EvaluationSchedule:
         spread = 3.0 * math.sqrt(config.target * (1.0 - config.target))
         self._train_margin = spread / math.sqrt(cost.train_rows)
         self._test_margin = spread / math.sqrt(cost.test_rows)
-        self._start = self.grid[min(EARLY_STOPS, len(self.grid) - 1)]
+        self._start = self.grid[min(_START_STOPS, len(self.grid) - 1)]
         self._fulls: dict[_Purse, int] = {"share": 0, "start": 0, "window": 0, "owed": 0}
-        self._looks = 0  # that the share had to pay
-        self._settled_at = 0
-        self._purse: _Purse = "owed"  # that pays for what is done at this stop
+        self._looks = 0  # Only those out of the share are counted.
+        self._settled_at = 0  # the last step at which it was clear what had happened
+        self._purse: _Purse = "owed"  # due() chooses it for the stop, and evaluated() charges it.
 
     def next(self, step: int) -> int:
         """The next step of the grid after ``step``."""
         return self.grid[bisect_right(self.grid, step)]
 
     def due(self, step: int, flops: int, events: Events, *, is_at_target: bool) -> Due:
-        """What to do at this step of the grid.
-
-        Args:
-            step: optimizer steps taken.
-            flops: what the training has cost until here.
-            events: what has happened until the last full evaluation.
-            is_at_target: whether that one was at the target.
-        """
+        """What to do at this step of the grid, until which the training has cost ``flops``; ``events`` and
+        ``is_at_target`` are as the last full evaluation found them."""
         is_watched_for_dips = self._after > 0 and events.generalized_first_at is not None and events.stable_at is None
         if step in (0, self._budget) or is_watched_for_dips:
             return self._full("owed")
@@ -108,35 +102,37 @@ class EvaluationSchedule:
             return self._full("start")
         if self._credit(flops, self._share / 2) >= self._cost.full:
             return self._full("share")
-        if self._is_owed(step):
-            self._purse = self._owing(step)
+        if self._must_settle(step):
+            self._purse = self._purse_beside_share(step)
             return "quick check"
         self._purse = "share"
         return "quick check" if (self._looks + 1) * self._cost.look <= self._share / 4 * flops else None
 
     def _in_window(self, step: int, flops: int) -> Due:
-        """The same while the last full evaluation was at the target. A look would settle nothing here: whether the
-        target is kept, only full evaluations say."""
+        """What to do at this step if the last full evaluation was at the target: never a look, because only full
+        evaluations say whether the target is kept."""
         if self._credit(flops, self._share / 2) >= self._cost.full:
             return self._full("share")
         if step - self._settled_at < _WINDOW_STRIDE:
             return None
-        if self._is_owed(step):
-            return self._full(self._owing(step))
-        doublings = (step // self._start).bit_length()
-        if self._fulls["window"] < self._sustain * doublings:
+        if self._must_settle(step):
+            return self._full(self._purse_beside_share(step))
+        # With a start of 300 steps: 1 window for steps 301 to 599, 2 for 600 to 1199, 3 for 1200 to 2399.
+        windows = (step // self._start).bit_length()
+        if self._fulls["window"] < self._sustain * windows:
             return self._full("window")
-        return self._full("share") if self._can_advance(flops) else None
+        return self._full("share") if self._may_draw_advance(flops) else None
 
     def _full(self, purse: _Purse) -> Due:
         self._purse = purse
         return "full"
 
-    def _is_owed(self, step: int) -> bool:
-        """Whether something has to be settled here, because at the next step of the grid it would be too late."""
+    def _must_settle(self, step: int) -> bool:
+        """Whether something has to be settled at this step whatever the share says: at the start always, and later
+        where the next step of the grid would be more than a tenth beyond what is settled."""
         return step <= self._start or 10 * self.next(step) > 11 * self._settled_at
 
-    def _owing(self, step: int) -> _Purse:
+    def _purse_beside_share(self, step: int) -> _Purse:
         return "start" if step <= self._start else "owed"
 
     def quick_checked(self, step: int, flops: int, train: float, test: float, events: Events) -> bool:
@@ -146,21 +142,24 @@ class EvaluationSchedule:
         if not self._may_have_happened(train, test, events):
             self._settled_at = step
             return False
-        return self._purse != "share" or self._can_advance(flops)
+        return self._purse != "share" or self._may_draw_advance(flops)
 
     def evaluated(self, step: int) -> int:
-        """Count a full evaluation; returns the last step before it for which the state of affairs is known."""
+        """Count a full evaluation; returns the last step before it at which it was clear what had happened."""
         settled_at, self._settled_at = self._settled_at, step
         self._fulls[self._purse] += 1
         return settled_at
 
-    def _can_advance(self, flops: int) -> bool:
+    def _may_draw_advance(self, flops: int) -> bool:
+        """Whether the whole share, with its advance, still pays for a full evaluation."""
         return self._credit(flops, self._share) + (self._sustain + 1) * self._cost.full >= self._cost.full
 
     def _credit(self, flops: int, share: float) -> float:
+        """What is left of ``share``, the whole one or half of it, of ``flops``; negative once the advance is drawn."""
         return share * flops - self._fulls["share"] * self._cost.full - self._looks * self._cost.look
 
     def _may_have_happened(self, train: float, test: float, events: Events) -> bool:
+        """Whether a look that found these leaves it open that the run generalizes, or memorizes for the first time."""
         is_memorized = events.memorized_at is not None
         if self._target_loss is not None:
             near = _NEAR * self._target_loss
@@ -169,7 +168,7 @@ class EvaluationSchedule:
         return test >= self._target - self._test_margin or (not is_memorized and is_train_near)
 
     def state(self) -> list[Any]:
-        """What :meth:`restore` needs, between two stops."""
+        """What :meth:`restore` needs; between two stops, when no purse is chosen."""
         return [self._fulls, self._looks, self._settled_at]
 
     def restore(self, state: Any) -> None:

@@ -1,6 +1,6 @@
-"""What a run has been through: its curves and costs, what happened in it, and when it is to be evaluated.
+"""The books of a run in progress: its curves and costs, what happened in it, and when its next evaluation is due.
 
-How steps are taken and accuracies measured is an engine's affair (:mod:`grokkit.train.engine`).
+An engine takes the steps and measures the accuracies. A quick check is a look of the evaluation schedule's.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from grokkit.train.events import Events, find_events, find_loss_events
 from grokkit.train.problem import Problem
 from grokkit.train.record import CURVES, QUICK_CHECKS, Run, provenance
 
-_CHECKPOINTED = (
+_CHECKPOINTED = (  # Kept tensors are not among these: an engine that goes on keeps them again.
     "curves",
     "tables",
     "step",
@@ -31,11 +31,11 @@ _CHECKPOINTED = (
     "start_flops",
     "probe_memory",
     "provenance",
+    "diverged_at",
 )
 
-
 Score = tuple[float, float | None]
-"""Mean loss and accuracy over some rows; None for the accuracy of what is neither right nor wrong."""
+"""Mean loss and accuracy over some rows. The accuracy is None in a regression, where nothing is right or wrong."""
 
 
 @dataclass(frozen=True)
@@ -46,13 +46,13 @@ class Evaluation:
     validation: Score | tuple[None, None]
     test: Score
     model: Mapping[str, float | None]
-    """Norms, entropies and the cosine, named as in the curves; None for the gradient's before the first step."""
+    """Columns of the curves: norms, entropies, the gradient's cosine. The gradient's are None before the first step."""
     tables: Mapping[str, Mapping[str, list[Any]]]
-    """What is appended to each table."""
+    """Rows to append to each table."""
 
 
 class RunInProgress:
-    """One run's. ``forward_flops(rows, tokens)`` is the model's; ``costs`` is what steps are charged by."""
+    """The books of one run. ``forward_flops(rows, tokens)`` is what an evaluation costs, ``costs`` what steps do."""
 
     def __init__(
         self,
@@ -88,20 +88,20 @@ class RunInProgress:
             train_rows=len(problem.train_look),
             test_rows=len(problem.test_look),
         )
-        self._quick_rows = len(problem.test_look)
+        self._quick_test_rows = len(problem.test_look)
         self._schedule = EvaluationSchedule(config, cost)
         self._last_quick_check: tuple[Score, Score] | None = None
         self._events: Events | None = None
 
     def started(self, seconds: float, flops: int, tables: Mapping[str, Mapping[str, list[Any]]]) -> None:
-        """Charge what was done before the first step, and keep what there is to tell of it."""
+        """Charge what the method did before the first step, and keep the tables that tell of it."""
         self.start_seconds, self.start_flops = seconds, flops
         self.train_seconds += seconds
         self.flops += flops
         self.add(tables)
 
     def add(self, tables: Mapping[str, Mapping[str, list[Any]]]) -> None:
-        """Keep tables that are of the whole run."""
+        """Keep tables that are made once a run; those of evaluations grow in :meth:`evaluated`."""
         self.tables |= {name: dict(columns) for name, columns in tables.items()}
 
     def took_step(self, rows: int) -> None:
@@ -119,34 +119,34 @@ class RunInProgress:
         self._kept |= {name: tensor.detach().cpu().numpy() for name, tensor in tensors.items()}
 
     def next_stop(self) -> int:
-        """The next step after which to see whether to evaluate."""
+        """The number of steps after which to ask :meth:`due` next."""
         return 0 if not self.curves["step"] else self._schedule.next(self.step)
 
     def due(self) -> Due:
-        """What to do at this stop: evaluate in full, check quickly, or neither."""
+        """Whether to evaluate in full, to check quickly, or neither at this stop."""
         return self._schedule.due(self.step, self.flops, self.events(), is_at_target=self._is_at_target())
 
     def quick_checked(self, train: Score, test: Score) -> bool:
         """Keep what a quick check found; returns whether a full evaluation has to follow."""
         self._last_quick_check = train, test
-        row = self.step, self._quick_rows, *train, *test
+        row = self.step, self._quick_test_rows, *train, *test
         table = self.tables.setdefault("quick_checks", {column: [] for column in QUICK_CHECKS})
         for column, value in zip(QUICK_CHECKS, row, strict=True):
             table[column].append(value)
         return self._schedule.quick_checked(
-            self.step, self.flops, self._measure(train), self._measure(test), self.events()
+            self.step, self.flops, self._compared(train), self._compared(test), self.events()
         )
 
     def _is_at_target(self) -> bool:
-        """Whether the last full evaluation was."""
-        curves, loss = self.curves, self.config.target_loss
+        """Whether the last full evaluation found the test part at the target."""
+        curves, target_loss = self.curves, self.config.target_loss
         if not curves["step"]:
             return False
-        found = self._measure((curves["test_loss"][-1], curves["test_accuracy"][-1]))
-        return found >= self.config.target if loss is None else found <= loss
+        found = self._compared((curves["test_loss"][-1], curves["test_accuracy"][-1]))
+        return found >= self.config.target if target_loss is None else found <= target_loss
 
-    def _measure(self, score: Score) -> float:
-        """What the target is a value of."""
+    def _compared(self, score: Score) -> float:
+        """The half of ``score`` that is compared with the target: the loss if the target is one."""
         loss, accuracy = score
         if self.config.target_loss is not None:
             return loss
@@ -154,7 +154,7 @@ class RunInProgress:
         return accuracy
 
     def evaluated(self, scores: Evaluation) -> None:
-        """Add a row to the curves, and what there is to the tables."""
+        """Add a row to the curves, and its own rows to each table, with the step in front."""
         self._last_quick_check = None
         self._events = None
         row = {
@@ -174,20 +174,21 @@ class RunInProgress:
         for name in CURVES:
             self.curves[name].append(row[name])
         for name, columns in scores.tables.items():
-            rows = {"step": [self.step] * len(next(iter(columns.values()))), **columns}
-            table = self.tables.setdefault(name, {column: [] for column in rows})
-            for column, values in rows.items():
+            height = len(next(iter(columns.values())))  # All columns of a table are equally long.
+            table = self.tables.setdefault(name, {column: [] for column in ("step", *columns)})
+            for column, values in {"step": [self.step] * height, **columns}.items():
                 table[column] += values
 
     def events(self) -> Events:
+        """What the full evaluations until here show; found once after each of them."""
         if self._events is None:
-            curves, loss = self.curves, self.config.target_loss
-            measure, find = ("accuracy", find_events) if loss is None else ("loss", find_loss_events)
+            curves, target_loss = self.curves, self.config.target_loss
+            measure, find = ("accuracy", find_events) if target_loss is None else ("loss", find_loss_events)
             self._events = find(
                 curves["step"],
                 curves[f"train_{measure}"],
                 curves[f"test_{measure}"],
-                target=self.config.target if loss is None else loss,
+                target=self.config.target if target_loss is None else target_loss,
                 sustain=self.config.sustain,
                 after=self.config.after,
                 certain=curves["certain_step"],
@@ -195,7 +196,7 @@ class RunInProgress:
         return self._events
 
     def done(self) -> bool:
-        """Whether the run is over, or all that was asked for has happened: it stays and, if asked for, is stable."""
+        """Whether the run diverged, spent its budget, or generalized and, if ``after`` asks for it, is stable, too."""
         if self.diverged_at is not None:
             return True
         if not self.curves["step"]:
@@ -206,7 +207,7 @@ class RunInProgress:
         return events.generalized_at is not None and (self.config.after == 0 or events.stable_at is not None)
 
     def progress(self) -> dict[str, Any]:
-        """Where the run stands, for a display: losses and accuracies of the last quick check or evaluation."""
+        """For a display: the step, and losses and accuracies of the last quick check or evaluation."""
         curves = self.curves
         evaluated = [(curves[f"{part}_loss"][-1], curves[f"{part}_accuracy"][-1]) for part in ("train", "test")]
         train, test = self._last_quick_check or evaluated
@@ -220,7 +221,7 @@ class RunInProgress:
         }
 
     def state(self) -> dict[str, Any]:
-        """What :meth:`restore` needs to go on; JSON."""
+        """What :meth:`restore` needs, as JSON."""
         return {"schedule": self._schedule.state(), **{name: getattr(self, name) for name in _CHECKPOINTED}}
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -230,7 +231,7 @@ class RunInProgress:
         self._events = None
 
     def run(self, peak_memory_bytes: int) -> Run:
-        """The finished run."""
+        """The record that the finished run leaves."""
         return Run(
             config=self.config,
             curves=self.curves,

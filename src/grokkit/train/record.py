@@ -89,7 +89,7 @@ class Run:
             "method": self.config.method.label,
             "seed": self.config.seed,
             "budget": self.config.budget,
-            "config": self.config.model_dump(),
+            "config": self.config.model_dump(mode="json"),
             "config_hash": self.config.hash(),
             "status": self.status,
             "steps": self.steps,

@@ -1,4 +1,4 @@
-"""From what a user types to configurations, and from a configuration's parts back to cards."""
+"""What a user types becomes configurations, of methods, models and tasks; or, for a method's name, its card."""
 
 from __future__ import annotations
 
@@ -28,32 +28,32 @@ _OF_ANY = ("init_scale", "held_out")  # settings that any method takes, and that
 
 
 class _Written(NamedTuple):
-    """A part as somebody wrote it."""
+    """A part as somebody wrote it, with the settings that are not its own kept apart."""
 
     config: PartConfig
     card: MethodCard
     given: dict[str, Any]
-    """What is written and is of the optimizer, or one of :data:`_OF_ANY`."""
+    """What is written for the optimizer, or for one of :data:`_OF_ANY`."""
     usual: Mapping[str, Any]
-    """What holds where nothing is written: the card's base, or ``adamw``'s, and the task's recipe."""
+    """What these are where nothing is written: the card's base, or ``adamw``'s, unless the task has others."""
     shown: dict[str, Any]
-    """Of its own settings those that are not the default."""
+    """The part's own settings that differ from their defaults, as typed: a file's path is not pinned here."""
 
 
 def method_config(text: str, task: str = "", usual: Mapping[str, Any] | None = None) -> MethodConfig:
     """A method, ``name`` or ``name(key=value,...)``, or several joined by ``+``; what is not given has its default.
 
-    Keys are the method's own (the arguments of its factory), the optimizer's (``optimizer``, ``lr``, ``wd``,
-    ``beta1``, ``beta2``, ``lr_warmup``, ``max_grad_norm``), ``init_scale`` for one of the model's that is another
-    than the study's, and ``held_out`` for the share of the training rows set apart. ``name@k`` is short for
-    ``name(merge=k)``. In a composition the optimizer, and its settings, are of the part that has one of its own, else
-    of the first that states a base.
+    Keys are the method's own (the arguments of its doors, or of the function that makes its card), the optimizer's
+    (``optimizer``, ``lr``, ``wd``, ``beta1``, ``beta2``, ``lr_warmup``, ``max_grad_norm``), ``init_scale`` for one of
+    the model's that is another than the study's, and ``held_out`` for the share of the training rows set apart.
+    ``name@k`` is short for ``name(merge=k)``. In a composition the optimizer, and its settings, come from the part with
+    the ``optimizer`` door, else from the first whose card states a base, else from the first.
 
     Args:
         text: what was typed.
-        task: the task's spec, e.g. ``mnist:2000``; if the card has a recipe for it, its settings are the defaults.
-        usual: the optimizer that methods are compared with on the task, in place of the one on their cards. A baseline
-            that is an optimizer of another name, and an optimizer that a method brings along, stay what they are.
+        task: the task's name, e.g. ``mnist:2000``; if the card has a recipe for it, its settings are the defaults.
+        usual: settings of the optimizer that methods are compared with on the task, in place of those on their cards.
+            A bare optimizer of another name keeps its own, and so does a method with the ``optimizer`` door.
 
     Raises:
         InputError: for an unknown method or setting, a value outside its range, or parts that exclude each other.
@@ -71,28 +71,32 @@ def method_config(text: str, task: str = "", usual: Mapping[str, Any] | None = N
     base = next((part for part in written if part.card.optimizer is not None), None) or next(
         (part for part in written if part.card.base), written[0]
     )
-    what = base.config.name
+    base_name = base.config.name
     for part in (part for part in written if part is not base):
         name = part.config.name
         if not part.card.hooks:
-            raise InputError(f"{name} is an optimizer only, and {what} has one already; write {name} first")
+            raise InputError(f"{name} is an optimizer only, and {base_name} has one already; write {name} first")
         if strange := [key for key in part.given if key not in _OF_ANY]:
-            raise InputError(f"{strange[0]}, given with {name}, is the optimizer's, which is {what}'s; write it there")
-    usual = {key: value for key, value in base.usual.items() if key not in _OF_ANY}
-    written_optimizer = {key: value for key, value in base.given.items() if key not in _OF_ANY}
-    optimizer = checked(OptimizerConfig, what, **{**usual, **written_optimizer})
+            raise InputError(
+                f"{strange[0]}, given with {name}, is the optimizer's, which is {base_name}'s; write it there"
+            )
+    unwritten = {key: value for key, value in base.usual.items() if key not in _OF_ANY}
+    given = {key: value for key, value in base.given.items() if key not in _OF_ANY}
+    optimizer = checked(OptimizerConfig, base_name, **{**unwritten, **given})
     of_any = {key: _of_any(written, key) for key in _OF_ANY}
     config = checked(
         MethodConfig,
-        what,
+        base_name,
         label="",
         parts=[part.config for part in _in_order(written, lambda part: part.config.name)],
         optimizer=optimizer,
         **{key: value for key, (value, _) in of_any.items()},
     )
-    changed = _changed(checked(OptimizerConfig, what, **usual), optimizer)
+    before = checked(OptimizerConfig, base_name, **unwritten).model_dump()
+    changed = {key: value for key, value in optimizer.model_dump().items() if value != before[key]}
     changed |= {key: getattr(config, key) for key, (value, default) in of_any.items() if value != default}
     calls = []
+    # Where ``base`` cannot stand in front, no other part that states a base may: it would be the base when read again.
     for part in _in_order(written, lambda part: (part is not base, bool(part.card.base), part.config.name)):
         shown = {**part.shown, **(changed if part is base else {})}
         calls.append(show_call(part.config.name, {key: shortest(value) for key, value in shown.items()}))
@@ -101,6 +105,7 @@ def method_config(text: str, task: str = "", usual: Mapping[str, Any] | None = N
 
 def _written(text: str, task: str, of_task: Mapping[str, Any]) -> _Written:
     name, given = text, {}
+    # An alias is no call, though it may look like one: adam-lr×(1+λ).
     if not any(text in getattr(part.value, "aliases", ()) for part in parts("methods").values()):
         name, given = parse_call(text)
     name, at, step = name.partition("@")
@@ -111,31 +116,33 @@ def _written(text: str, task: str, of_task: Mapping[str, Any]) -> _Written:
     part = find("methods", name)
     card = made(part, given)
     arguments = inspect.signature(part.value).parameters if not isinstance(part.value, MethodCard) else {}
-    asked = {name: given.get(name) if p.default is p.empty else p.default for name, p in arguments.items()}
+    # An argument without a default was given, or made() would have refused; that value stands for the default.
+    required = [key for key, p in arguments.items() if p.default is p.empty]
+    asked = {key: given.get(key) if key in required else p.default for key, p in arguments.items()}
     defaults = {**asked, **default_settings(card)}
-    # An optimizer of the method's own has settings of its own; of the base's only what the loop does is left.
-    general = OptimizerConfig.model_fields if card.optimizer is None else ("lr_warmup", "max_grad_norm")
-    known = [*defaults, *general, *_OF_ANY]
+    # A method with an optimizer of its own takes only those of ours that the loop carries out, whatever the optimizer.
+    of_optimizer = OptimizerConfig.model_fields if card.optimizer is None else ("lr_warmup", "max_grad_norm")
+    known = [*defaults, *of_optimizer, *_OF_ANY]
     for key in given:
         if key not in known:
             raise unknown(f"setting of {part.name}", key, known)
     recipe = card.recipes.get(task.partition(":")[0].strip())
     takes_usual = card.optimizer is None and (card.doors() or card.name == of_task.get("optimizer"))
-    chosen = {**(of_task if takes_usual else {}), **(recipe.settings if recipe else {})}
-    usual = {key: _like(chosen.get(key, value), value) for key, value in defaults.items()}
-    own = {key: _like(given.get(key, value), value) for key, value in usual.items()}
+    task_defaults = {**(of_task if takes_usual else {}), **(recipe.settings if recipe else {})}
+    own_usual = {key: _like(task_defaults.get(key, value), value) for key, value in defaults.items()}
+    own = {key: _like(given.get(key, value), value) for key, value in own_usual.items()}
     check_settings(card, own)
     for key, ending in card.files.items():
         if isinstance(own[key], str) and own[key].endswith(ending):
             own[key] = pinned(own[key])
     base = card.base or find("methods", "adamw").value.base
-    others = {**base, **{key: value for key, value in chosen.items() if key not in own}}
+    others = {**base, **{key: value for key, value in task_defaults.items() if key not in own}}
     return _Written(
         config=PartConfig(name=part.name, settings=own, code=part.code, text=part.text),
         card=card,
         given={key: value for key, value in given.items() if key not in own},
         usual={"held_out": card.held_out, **others},
-        shown={key: given.get(key, own[key]) for key in own if own[key] != usual[key]},
+        shown={key: given.get(key, own[key]) for key in own if key in required or own[key] != own_usual[key]},
     )
 
 
@@ -149,18 +156,13 @@ def _of_any(written: Sequence[_Written], key: str) -> tuple[Any, Any]:
     return (given[0].given[key] if given else default), default
 
 
-def _changed(usual: OptimizerConfig, now: OptimizerConfig) -> dict[str, Any]:
-    before = usual.model_dump()
-    return {key: value for key, value in now.model_dump().items() if value != before[key]}
-
-
 def _in_order(written: Sequence[_Written], key: Callable[[_Written], Any]) -> list[_Written]:
-    """Parts that share a door in the order written, and others as ``key`` says.
+    """The parts sorted by ``key``, except that parts which share a door stay in the order written.
 
     ``zero-head+grokfast-ema`` and ``grokfast-ema+zero-head`` are the same method, ``clip-only+grokfast-ema`` and
-    ``grokfast-ema+clip-only`` are not. Again and again the least is taken of those that share no door with one
-    written before them. By name this is the order in a configuration. A label has the part with the optimizer in
-    front, so that reading it gives the same method again.
+    ``grokfast-ema+clip-only`` are not. Each round takes the least by ``key`` of the parts that share no door with one
+    that is left before them. A configuration has the order by name. A label has the part with the optimizer in front,
+    so that reading it gives the same method again.
     """
     left, ordered = list(written), []
     while left:
@@ -176,7 +178,7 @@ def _in_order(written: Sequence[_Written], key: Callable[[_Written], Any]) -> li
 
 
 def find_card(name: str) -> MethodCard:
-    """The card called ``name``, or the one that has it as an alias, or that the function of that name makes."""
+    """The method's card by name or alias, or what the function of that name returns when called without settings."""
     return made(find("methods", name), {})
 
 

@@ -1,14 +1,14 @@
-"""Many runs as one program: their weights and states stacked, a step and an evaluation of all at once.
+"""Many runs as one program: their weights and states are stacked, and all take a step or are evaluated at once.
 
-Every tensor of the state has the members as its first axis, S, and ``torch.vmap`` over it turns the functions of one
-run into those of all: nothing reduces across members, so that none can disturb another. What the members may differ in
-is stacked as well (:func:`grokkit.train.groups.group_key` says what they may not). Each equals the run that
-:class:`grokkit.train.alone.Alone` makes of its configuration, but for rounding.
+A member is a run in the program. Every tensor of the state has the members as its first axis, S, and ``torch.vmap``
+over it turns the functions of one run into those of all: nothing reduces across members, so that none can disturb
+another. What the members may differ in is stacked as well (:func:`grokkit.train.groups.group_key` says what they may
+not). But for rounding each equals the run that :class:`grokkit.train.alone.Alone` makes of its configuration.
 
-The program trains to the next stop without looking at a number; then it reads which losses were not finite. A member
-that is finished is stepped on with the others, and its results are ignored, until going on without it is worth while.
-Seconds of training are divided among those not finished, to one that diverged for the steps before. Recording a CUDA
-graph counts as training.
+The program trains to the next stop, where the loop may evaluate, without looking at a number; then it reads which
+losses were not finite. A member that is finished is stepped on with the others and its results are ignored, until
+:meth:`Together.retire` goes on without it. The seconds of training, with those of recording a CUDA graph, are divided
+among the members that are not finished; one that diverges pays only for its steps before.
 
 Shapes: S members, B batch, O outer rows, R rows to score, T tokens.
 """
@@ -41,7 +41,7 @@ from grokkit.train.problem import transfer_data
 from grokkit.train.stacking import Table, drop_others, numbers, one_of, select, stack
 
 _ROWS_AT_ONCE = 2**16  # of all members together, in an evaluation: bounds its memory, costs no speed
-_OUTPUTS_AT_ONCE = 2048  # of one member
+_OUTPUTS_AT_ONCE = 2048  # rows of one member, where its outputs themselves are asked for
 
 Examples = tuple[Tensor, Tensor]
 
@@ -51,24 +51,24 @@ class State(NamedTuple):
 
     params: dict[str, Tensor]
     optimizer: Any
-    transform: Any
-    weights: Any  # what the transform of the weights keeps
-    step: Tensor  # taken so far
+    transform: Any  # the state of the gradient's transform; () if there is none
+    weights: Any  # the state of the weights' transform; () if there is none
+    step: Tensor  # how many have been taken
     diverged_at: Tensor  # the step whose loss was the first that is not finite; −1 if none
 
 
 class Gradients(NamedTuple):
-    """Of the last step; empty before the first."""
+    """The gradients of the last step; empty before the first."""
 
     raw: dict[str, Tensor]
-    filtered: dict[str, Tensor]  # by the method: what the optimizer steps on
+    filtered: dict[str, Tensor]  # as the method has left them for the optimizer
 
 
 class Together:
     """The engine of a group of runs, which share :func:`grokkit.train.groups.group_key`.
 
-    Each has a task of its own, all the same but for what :meth:`grokkit.tasks.Task.fitted` has learned from its rows.
-    See :class:`grokkit.train.engine.Engine`.
+    The members' tasks differ only in what :meth:`grokkit.tasks.Task.fitted` has learned from each one's training rows.
+    The methods without a docstring are those of :class:`grokkit.train.engine.Engine`.
     """
 
     PLAN = "batched"
@@ -102,7 +102,7 @@ class Together:
         self._model = self.members[0].model.to(self._device).eval().requires_grad_(False)
 
     def _begun(self, member: Member) -> State:
-        """A member before its first step."""
+        """The state of ``member`` before its first step."""
         doors = doors_of(member.config.method)
         params = {name: p.detach().to(self._device) for name, p in member.model.named_parameters()}
         transform, weights = doors.transform(member.config.seed), doors.weights()
@@ -117,32 +117,33 @@ class Together:
         )
 
     def _assemble(self) -> None:
-        """Make what depends on who is in the program."""
+        """Make anew what depends on which members are in the program."""
         self._buffer = BatchBuffer([member.batches for member in self.members], device=self._device)
         self._gradients = Gradients({}, {})
         self._outer_SO = torch.stack([member.problem.outer for member in self.members]).to(self._device)
-        self._rows: dict[Rows, Tensor] = {}  # of all members, once they were asked for
+        self._rows: dict[Rows, Tensor] = {}  # (S, R) each, kept from when it was first asked for
         self._graphed = Graphed(self._take_step_of, self._device)
 
     def train_to(self, stop: int) -> None:
         start, members = time.perf_counter(), self._unfinished()
-        kinds: list[StepKind] = []
+        kinds: list[StepKind] = []  # one for each step of this stretch
         while len(kinds) < stop - self._step:
             for length in self._buffer.fill(stop - self._step - len(kinds)):
                 kind = StepKind(length, self._is_outer_due(self._step + len(kinds)))
                 self._gradients = self._graphed(kind)
                 kinds.append(kind)
         ends = self.state.diverged_at.tolist()  # waits for the device
-        for member, at in zip(self.members, ends, strict=True):
+        for member, diverged_at in zip(self.members, ends, strict=True):
             if not member.progress.done():
-                self._count(member, kinds if at < 0 else kinds[: at - self._step])
-                member.progress.diverged_at = None if at < 0 else at
+                self._count(member, kinds if diverged_at < 0 else kinds[: diverged_at - self._step])
+                member.progress.diverged_at = None if diverged_at < 0 else diverged_at
         seconds, stretch = (time.perf_counter() - start) / len(members), stop - self._step
         for member in members:
             # A member that diverged was stepped on to the end of the stretch, but those were no steps of its own: with
             # them it would seem slower than it is, and so would what its budget is said to cost.
-            at = member.progress.diverged_at
-            member.progress.train_seconds += seconds if at is None else seconds * (at - self._step) / stretch
+            diverged_at = member.progress.diverged_at
+            share = seconds if diverged_at is None else seconds * (diverged_at - self._step) / stretch
+            member.progress.train_seconds += share
         self._step = stop
 
     def _unfinished(self) -> list[Member]:
@@ -150,7 +151,7 @@ class Together:
 
     def _count(self, member: Member, kinds: Sequence[StepKind]) -> None:
         for step, kind in enumerate(kinds, self._step):
-            # Where the learning rate is 0, an outer step finds nothing ahead, and teaches nothing.
+            # At a learning rate of 0 no outer step counts: a run alone takes none, and _outer_step undoes it.
             if kind.outer and warmup(member.config.method.optimizer, step) > 0:
                 member.progress.took_outer_step()
             member.progress.took_step(kind.length)
@@ -163,19 +164,23 @@ class Together:
 
     @torch.no_grad()
     def take_step(self, rows_SB: Tensor, outer_rows_SO: Tensor | None = None) -> Gradients:
-        """Train every member on its batch; returns the gradients, raw and as the method has left them.
+        """Train every member on its rows of ``rows_SB``; returns the gradients, raw and as the method has left them.
 
-        ``outer_rows_SO``: take an outer step on these rows before, with the gradient of the same batch.
+        With ``outer_rows_SO`` each takes an outer step on these first; both steps use the gradient at ``rows_SB``.
         """
         batches = [self._examples(rows) for rows in (rows_SB, outer_rows_SO) if rows is not None]
         new, gradients = torch.vmap(self._step_of_one)(self.state, self._numbers, *batches)
-        pairs = zip(leaves(self.state), leaves(new), strict=True)
-        changed = [(old, tensor) for (_, _, old), (_, _, tensor) in pairs if old.data_ptr() != tensor.data_ptr()]
-        torch._foreach_copy_([old for old, _ in changed], [tensor for _, tensor in changed])
+        # A graph needs the state to stay where it is in memory. What was written in place is there already.
+        targets, sources = [], []
+        for (_, _, old), (_, _, tensor) in zip(leaves(self.state), leaves(new), strict=True):
+            if old.data_ptr() != tensor.data_ptr():
+                targets.append(old)
+                sources.append(tensor)
+        torch._foreach_copy_(targets, sources)
         return gradients
 
     def _examples(self, rows_SB: Tensor, places: Sequence[int] | None = None) -> Examples:
-        """Of all members, or of those of ``places``."""
+        """The inputs and targets of these rows, for all members or for those at ``places``."""
         return self._inputs.rows(rows_SB, places), self._targets.rows(rows_SB, places)
 
     def _step_of_one(
@@ -187,8 +192,9 @@ class Together:
     ) -> tuple[State, Gradients]:
         """One member's step: loss, gradient, clip, outer step, method, optimizer, weights.
 
-        ``of_member``: its own settings of the optimizer and of the method, 0-d tensors. The doors are opened anew with
-        these, inside the function that is vmapped; so the run's seed, which only a transform's ``init`` needs, is 0.
+        ``of_member`` holds its own settings of the optimizer and of the method, as 0-d tensors. The method's functions
+        are made anew with these, inside the function that is vmapped. Only ``init`` of a transform draws from the seed,
+        and :meth:`_begun` has called that with the member's own: here any seed does, so it is 0.
         """
         settings, doors = at_step(of_member[0], state.step), self._doors.with_numbers(of_member[1])
         loss_of = partial(self._loss, doors.loss(self._task.loss))
@@ -234,7 +240,7 @@ class Together:
         return loss, correct
 
     def _rows_of(self, which: Rows) -> Tensor:
-        """Of all members, (S, R)."""
+        """The numbers of these rows of each member's task, (S, R)."""
         if which not in self._rows:
             self._rows[which] = torch.stack([member.rows(which) for member in self.members]).to(self._device)
         return self._rows[which]
@@ -249,7 +255,7 @@ class Together:
         return Stacked(*select((self.state.params, *self._gradients), places))
 
     def views(self, places: Sequence[int]) -> list[View]:
-        kernels: list[Tensor] = []  # of all of them, once one was asked for
+        kernels: list[Tensor] = []  # one for each of ``places``, all computed when the first is asked for
 
         def find_kernel(index: int) -> Tensor | None:
             if not self.members[0].config.model.card.exact_gradients:
@@ -272,7 +278,7 @@ class Together:
         ]
 
     def _embedding(self, place: int) -> Tensor:
-        """Of the tokens, or of the features; a row each."""
+        """The embedding of one member's model, with a row for each token or feature."""
         name, module = embedding_name(self._model)
         weight = self.state.params[name][place]
         return weight if isinstance(module, torch.nn.Embedding) else weight.mT
@@ -284,7 +290,7 @@ class Together:
         return Snapshot(self._named(), {})
 
     def restore(self, snapshot: Snapshot, places: Sequence[int]) -> None:
-        self._stack()
+        self._stack()  # for the structure alone: every value is overwritten
         for name, leaf in self._named().items():
             leaf.copy_(snapshot.tensors[name][list(places)])
         self._step = self.members[0].progress.step
@@ -305,14 +311,17 @@ class Together:
         self._assemble()
 
     def release(self) -> None:
-        """The graphs, and the gradients, which lie in their memory."""
-        if hasattr(self, "_graphed"):
+        """Give back the graphs, and forget the gradients, which lie in the graphs' memory."""
+        if hasattr(self, "_graphed"):  # it is not there yet if begin() failed
             self._graphed.release()
             self._gradients = Gradients({}, {})
 
 
 def _outer_step(doors: Doors, state: State, gradients: dict[str, Tensor], settings: Settings, slope_at: Any) -> Any:
-    """The transform's state after an outer step, as :meth:`grokkit.NeuralGrok.outer_step` takes it."""
+    """The transform's state after an outer step, as :meth:`grokkit.NeuralGrok.outer_step` takes it.
+
+    ``slope_at`` gives the outer loss's gradient at given weights. At a learning rate of 0 the state stays as it was.
+    """
     assert doors.bilevel is not None
     lr = settings.lr
     assert isinstance(lr, Tensor)
@@ -320,10 +329,10 @@ def _outer_step(doors: Doors, state: State, gradients: dict[str, Tensor], settin
     ahead = {name: p - lr.to(p.dtype) * direction[name] for name, p in state.params.items()}
     cotangents = {name: -lr.to(slope.dtype) * slope for name, slope in slope_at(ahead).items()}
     learned = doors.bilevel.learn(state.transform, gradients, cotangents)
-    old = iter([leaf for _, _, leaf in leaves(state.transform)])
+    old = iter([leaf for _, _, leaf in leaves(state.transform)])  # in the order in which map_leaves goes
     return map_leaves(lambda _path, _name, leaf: torch.where(lr > 0, leaf, next(old)), learned)
 
 
 def _is_worth_retiring(finished: int, members: int, device: torch.device) -> bool:
-    """On a GPU from a quarter on, since the graph has to be recorded again; on a CPU at once."""
-    return finished >= max(1, members / 4 if device.type == "cuda" else 1)
+    """On a CPU it is at once; on a GPU the graph has to be recorded again, which pays from a quarter on."""
+    return finished >= max(1, members / 4) if device.type == "cuda" else finished >= 1

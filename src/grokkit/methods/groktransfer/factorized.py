@@ -11,7 +11,7 @@ Shapes: V tokens (or inputs), d width of A, D width of the target's embedding.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -23,19 +23,19 @@ from grokkit.methods.settings import check_kind, flag
 
 
 class Product(nn.Module):
-    """A·B, or its transpose, which is how ``nn.Linear`` holds its weight."""
+    """The parametrization: the weight as A·B, or as its transpose, which is how ``nn.Linear`` holds it."""
 
     def __init__(self, a_Vd: Tensor, b_dD: Tensor, *, transposed: bool) -> None:
         super().__init__()
-        self._factors = (a_Vd, b_dD)
+        self._initial = (a_Vd, b_dD)
         self.transposed = transposed
 
     def forward(self, a_Vd: Tensor, b_dD: Tensor) -> Tensor:
         return b_dD.mT @ a_Vd.mT if self.transposed else a_Vd @ b_dD
 
     def right_inverse(self, weight: Tensor) -> tuple[Tensor, Tensor]:
-        """The factors to start from: PyTorch asks for them once."""
-        return self._factors
+        """The factors to start from, whatever ``weight`` was: PyTorch asks for them once, at the registration."""
+        return self._initial
 
 
 def transfer_embedding(
@@ -103,11 +103,12 @@ def transfer_embedding(
         size, wanted = float(a_Vd.norm()), float(weight.norm())
         if not 0 < size < float("inf"):
             raise InputError(f"the embedding to transfer has norm {size:g}; it must be finite and not zero")
-        b_dD *= wanted / size / width**0.5  # in expectation ‖A·B‖² = ‖A‖²·D·σ²
+        b_dD *= wanted / size / width**0.5  # This is the σ with which E‖A·B‖² = ‖A‖²·D·σ² is the wanted norm's square.
     a, b = nn.Parameter(a_Vd, requires_grad=trainable), nn.Parameter(b_dD)
-    for _, user in list(_users(target, weight)):
+    for user in _users(target, weight):
         product = Product(a_Vd, b_dD, transposed=not isinstance(place, nn.Embedding))
         parametrize.register_parametrization(user, "weight", product)
+        # The registration makes parameters for each user; where the weight is tied, all have to share one pair.
         factors = _factors(user)
         factors.original0, factors.original1 = a, b
 
@@ -116,9 +117,8 @@ def merge_embedding(target: nn.Module, optimizer: torch.optim.Optimizer | None =
     """Make the product an ordinary weight again, E = A·B; the model's outputs stay the same, to rounding.
 
     Call it between two steps, after ``zero_grad()``. In the optimizer E takes A's place (B's if A is not trained): its
-    group and its settings. What the optimizer had kept for A and B goes, since moments of a product's factors are no
-    moments of the product: E starts afresh, every other parameter keeps all it had. So do the states of an attached
-    grokkit transform.
+    group and its settings. Moments of a product's factors are no moments of the product, so what the optimizer and an
+    attached grokkit transform had kept for A and B is dropped; what they had kept for other parameters stays.
 
     Args:
         target: a model that :func:`transfer_embedding` has changed.
@@ -152,13 +152,13 @@ def embedding_of(model: nn.Module) -> Tensor:
 
 
 def embedding_name(model: nn.Module) -> tuple[str, nn.Embedding | nn.Linear]:
-    """The parameter that is the embedding of ``model``, by its name, and the module whose weight it is."""
+    """The name of the parameter that is the embedding of ``model``, and the module whose weight it is."""
     name, place = _find(model, None, None)
     return f"{name}.weight", place
 
 
 def product_flops(shapes: Mapping[str, torch.Size], *, trainable: bool) -> int:
-    """Floating-point operations of the products in a step: A·B forward, the gradient of B and, if A is trained, its.
+    """Floating-point operations of a step's products: A·B, the gradient of B and, if A is trained, the gradient of A.
 
     Args:
         shapes: of the model's parameters, by name: A is ``original0`` of a parametrization, B is ``original1``.
@@ -178,7 +178,8 @@ def product_flops(shapes: Mapping[str, torch.Size], *, trainable: bool) -> int:
 
 
 def _find(model: nn.Module, name: str | None, rows: int | None) -> tuple[str, nn.Embedding | nn.Linear]:
-    """The module to replace and its name."""
+    """The name of the module that holds the embedding, and that module; the first ``nn.Embedding`` if ``rows``, the
+    number of rows that it must have, is None."""
     modules = dict(model.named_modules())
     embeddings = [n for n, m in modules.items() if isinstance(m, nn.Embedding)]
     layers = [n for n, m in modules.items() if isinstance(m, nn.Linear)]
@@ -216,11 +217,9 @@ def _find(model: nn.Module, name: str | None, rows: int | None) -> tuple[str, nn
     return found, place
 
 
-def _users(model: nn.Module, weight: Tensor) -> Iterator[tuple[str, nn.Module]]:
-    """All modules whose ``weight`` it is."""
-    for name, module in model.named_modules():
-        if module._parameters.get("weight") is weight:
-            yield name, module
+def _users(model: nn.Module, weight: Tensor) -> list[nn.Module]:
+    """All modules whose ``weight`` it is: several where it is tied."""
+    return [module for module in model.modules() if module._parameters.get("weight") is weight]
 
 
 def _is_product(module: nn.Module) -> bool:
@@ -228,15 +227,16 @@ def _is_product(module: nn.Module) -> bool:
 
 
 def _factors(module: Any) -> Any:
-    """PyTorch's list of the parametrization, which also holds the factors: ``original0`` and ``original1``."""
+    """PyTorch's list of the weight's parametrizations, which holds A as ``original0`` and B as ``original1``."""
     return module.parametrizations.weight
 
 
 def _restore(module: Any, weight: nn.Parameter) -> None:
     """Make ``weight`` the module's own again.
 
-    ``parametrize.remove_parametrizations`` takes the property off the module's class as well, which copies of the
-    module share: it is for modules of which something else is parametrized, too.
+    ``parametrize.remove_parametrizations`` deletes the property ``weight`` from the class that it once made for the
+    module. A deep copy of the module has the same class and would lose its weight. So that function is called only
+    where something else of the module is parametrized, too; else the module gets the class back that it had before.
     """
     if len(module.parametrizations) > 1:
         parametrize.remove_parametrizations(module, "weight")
@@ -247,16 +247,16 @@ def _restore(module: Any, weight: nn.Parameter) -> None:
 
 
 def _exchange(optimizer: torch.optim.Optimizer, a: Tensor, b: Tensor, merged: nn.Parameter, name: str) -> None:
-    """Put ``merged`` where ``a`` is, or ``b`` if ``a`` is not there, and forget both."""
+    """Put ``merged`` where ``a`` is, or ``b`` if the optimizer does not train ``a``, and drop what it kept for both."""
     places = [(group, p) for group in optimizer.param_groups for p in group["params"] if p is a or p is b]
     if not places:
         raise InputError(
             "the optimizer trains neither factor of the embedding; give merge_embedding() the model's own, or none"
         )
-    kept = next((p for _, p in places if p is a), b)
+    replaced = next((p for _, p in places if p is a), b)
     for group, p in places:
         index = next(i for i, other in enumerate(group["params"]) if other is p)
-        if p is kept:
+        if p is replaced:
             group["params"][index] = merged
             if "param_names" in group:
                 group["param_names"][index] = name

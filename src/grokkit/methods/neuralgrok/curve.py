@@ -1,9 +1,9 @@
 """The amplifier as what it is, a piecewise-linear function, on the range of the gradients.
 
-A ReLU network of one number is linear between the points where one of its units switches. Those are found layer by
-layer, exactly: between the switches of the layers before, a unit's pre-activation is linear, so where it changes its
-sign between two neighbouring points, the crossing follows from the values there. On a gradient's range there are few,
-so evaluating hundreds of thousands of entries is a lookup, and what it costs does not depend on the network's width.
+A ReLU network whose input is one number is linear between its switches, where one of its units turns on or off. These
+are found layer by layer, exactly: between the switches of the layers before, a unit's pre-activation is linear; where
+it changes its sign between two neighbouring points, the crossing follows from the values there. A gradient's range has
+few, so evaluating hundreds of thousands of entries is a lookup, and its cost does not depend on the network's width.
 
 Each piece is held by the network's values at two of its inner points, at 1/4 and 3/4: with t from 0 to 1 across it,
 
@@ -26,16 +26,16 @@ from grokkit.methods.neuralgrok.amplifier import Amplifier
 
 _MARGIN = 1e-3  # The curve reaches beyond the gradients' range by this share of it: no entry lies on its outer edges.
 _TINY = 1e-300  # And by this much more, so that the curve of gradients that are all zero is not empty.
-_NARROW = 1e-13  # A piece narrower than this share of the range would have a slope made of rounding; it is left out.
+_NARROW = 1e-13  # A piece narrower than this share of the range has a slope of rounding; its left neighbour takes it.
 _FEW = 24  # Up to so many switches a pass over the entries for each is faster than a search for every entry.
-_LITTLE = 16.0  # How many times f's variation the switches' terms may add up to before rounding shows; see _adds_up.
+_LITTLE = 16.0  # Up to so many times f's variation the switches' terms may add up to; _adds_up has the reason.
 _ROUNDING = 1e-12  # The share of f by which it may jump between two pieces and still pass for continuous.
 _COUNTED = 64  # FLOPs are counted for so many pieces; runs of the lab had 3 to 40.
 CHUNK = 2**17  # Entries at once, so that temporaries are small and stay in the cache.
 
 
 class Pieces(NamedTuple):
-    """Between ``edges_E``, ascending; values at 1/4 and 3/4 of each. All float64."""
+    """Piece p lies between the edges p and p + 1, which ascend; low and high are f at its 1/4 and 3/4. All float64."""
 
     edges_E: Tensor
     low_P: Tensor
@@ -45,8 +45,9 @@ class Pieces(NamedTuple):
 def tabulate(amplifier: Amplifier, low: Tensor, high: Tensor, *, compact: bool = True) -> Pieces:
     """The pieces of ``amplifier`` from ``low`` to ``high``, 0-d and float64, and a little beyond.
 
-    ``compact``: only the pieces that there are. Otherwise as many as there could be, (h₁+1)·(h₂+1)·… for hidden widths
-    h, since every unit of a layer may cut every piece. The surplus is empty and beyond ``high``.
+    ``compact`` keeps only the pieces that there are. Without it no shape depends on a value, as vmap and a CUDA graph
+    demand: there are as many pieces as there could be, (h₁+1)·(h₂+1)·… for hidden widths h, since every unit of a layer
+    may cut every piece. The surplus ones have no width and lie at the last edge.
     """
     margin = _MARGIN * torch.maximum(low.abs(), high.abs()) + _TINY
     edges_E = torch.stack([low - margin, high + margin])
@@ -58,11 +59,11 @@ def tabulate(amplifier: Amplifier, low: Tensor, high: Tensor, *, compact: bool =
         crosses_PH = ((left_PH < 0) & (right_PH > 0)) | ((left_PH > 0) & (right_PH < 0))
         share_PH = left_PH / torch.where(crosses_PH, left_PH - right_PH, 1.0)
         at_PH = edges_E[:-1, None] + edges_E.diff()[:, None] * share_PH
-        found = at_PH[crosses_PH] if compact else torch.where(crosses_PH, at_PH, edges_E[-1]).flatten()
-        edges_E = torch.cat([edges_E, found]).sort().values
+        switches = at_PH[crosses_PH] if compact else torch.where(crosses_PH, at_PH, edges_E[-1]).flatten()
+        edges_E = torch.cat([edges_E, switches]).sort().values
         if compact:
-            wide = edges_E.diff() > _NARROW * (edges_E[-1] - edges_E[0])
-            edges_E = edges_E[torch.cat([wide, wide.new_ones(1)])]
+            is_wide_P = edges_E.diff() > _NARROW * (edges_E[-1] - edges_E[0])
+            edges_E = edges_E[torch.cat([is_wide_P, is_wide_P.new_ones(1)])]  # wide ones' left edges, and the last
     values = amplifier(torch.cat(_inner_points(edges_E)))
     return Pieces(edges_E, *values.chunk(2))
 
@@ -70,8 +71,8 @@ def tabulate(amplifier: Amplifier, low: Tensor, high: Tensor, *, compact: bool =
 def table_flops(hidden: tuple[int, ...]) -> int:
     """Floating-point operations in the matrix products of :func:`tabulate`, for a table of 64 pieces.
 
-    How many there are depends on the gradients; a run's cost should not, so it is counted for more than runs had.
-    Entries are then looked up: no product, however many they are.
+    How many pieces there are depends on the gradients. A run's cost should not, so more are counted than runs had. The
+    entries are then looked up, which takes no product, however many they are.
     """
     widths = (1, *hidden, 1)
     layers = [i * o for i, o in pairwise(widths)]
@@ -80,8 +81,8 @@ def table_flops(hidden: tuple[int, ...]) -> int:
 
 
 def gradient_flops(hidden: tuple[int, ...]) -> int:
-    """The same of :func:`amplifier_gradient`: a forward pass at two points a piece, and a backward pass that needs no
-    gradient of the points.
+    """The same count for :func:`amplifier_gradient`, which makes a forward pass at two points a piece, and a backward
+    pass that needs no gradient of the points.
     """
     widths = (1, *hidden, 1)
     layers = [i * o for i, o in pairwise(widths)]
@@ -90,12 +91,12 @@ def gradient_flops(hidden: tuple[int, ...]) -> int:
 
 def evaluate(pieces: Pieces, x_N: Tensor) -> Tensor:
     """f at every entry, in float64."""
-    found = []
+    values = []
     for x in x_N.split(CHUNK):
         at, piece = _locate(pieces.edges_E, x)
         low, high = pieces.low_P.index_select(0, piece), pieces.high_P.index_select(0, piece)
-        found.append(low * (1.5 - 2.0 * at) + high * (2.0 * at - 0.5))
-    return torch.cat(found)
+        values.append(low * (1.5 - 2.0 * at) + high * (2.0 * at - 0.5))
+    return torch.cat(values)
 
 
 def evaluate_(pieces: Pieces, x_N: Tensor) -> None:
@@ -146,13 +147,13 @@ def _by_lookup(pieces: Pieces, slope_P: Tensor, x_N: Tensor) -> None:
         chunk.add_(value_P.index_select(0, piece))
 
 
-# A sum of switches is continuous. The pieces need not be: one that was too narrow has been left out between two others,
-# and f jumps there by what it rose. So the jumps together may be no more than rounding, |jumps| <= 1e-12 * max|f|.
+# A sum of switches is continuous. The pieces need not be: where one has taken a narrow neighbour, f jumps by what it
+# rose over that. So the jumps together may be no more than rounding, |jumps| <= 1e-12 * max|f|.
 #
 # A sum may cancel, too. The term of switch k lies between 0 and its share, |bend_k| * (last edge - start_k), so each of
 # the n additions rounds by at most eps * (sum of the shares), and the result is off by n * eps * (sum of the shares) at
-# most. What matters of f is its variation, max f - min f. With (sum of the shares) <= 16 * variation and n <= 25 the
-# error is at most 400 * eps of the variation, which is 2.4e-5 of it in float32.
+# most. What matters of f is its variation, max f - min f. With (sum of the shares) <= 16 * variation and n <= 25, the
+# first slope and 24 switches, the error is at most 400 * eps of the variation, which is 2.4e-5 of it in float32.
 def _adds_up(pieces: Pieces, switches: _Switches) -> bool:
     """Whether f is the sum of its switches' terms, to rounding."""
     lows, highs = pieces.low_P.tolist(), pieces.high_P.tolist()
@@ -166,7 +167,7 @@ def _adds_up(pieces: Pieces, switches: _Switches) -> bool:
 
 
 def pull_back(pieces: Pieces, x_N: Tensor, cotangents_N: Tensor) -> tuple[Tensor, Tensor]:
-    """The cotangents of f at the entries, summed up as those of ``low_P`` and ``high_P``; float64."""
+    """The cotangents of ``low_P`` and ``high_P``, summed up from those of f at the entries; float64."""
     low_P, high_P = torch.zeros_like(pieces.low_P), torch.zeros_like(pieces.high_P)
     for x, cotangents in zip(x_N.split(CHUNK), cotangents_N.split(CHUNK), strict=True):
         at, piece = _locate(pieces.edges_E, x.double())
@@ -176,7 +177,7 @@ def pull_back(pieces: Pieces, x_N: Tensor, cotangents_N: Tensor) -> tuple[Tensor
 
 
 def amplifier_gradient(amplifier: Amplifier, edges_E: Tensor, low_P: Tensor, high_P: Tensor) -> Amplifier:
-    """The gradient with respect to the weights, given that with respect to the values at 1/4 and 3/4."""
+    """The gradient with respect to the weights, from ``low_P`` and ``high_P``, which :func:`pull_back` gives."""
     points = torch.cat(_inner_points(edges_E))
     return torch.func.vjp(lambda weights: weights(points), amplifier)[1](torch.cat([low_P, high_P]))[0]
 
@@ -187,6 +188,6 @@ def _inner_points(edges_E: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _locate(edges_E: Tensor, x_N: Tensor) -> tuple[Tensor, Tensor]:
-    """Where in its piece an entry lies, from 0 to 1, and the piece."""
-    piece_N = torch.bucketize(x_N, edges_E[1:-1].clone())
+    """Where in its piece each entry lies, from 0 to 1, and the piece's number."""
+    piece_N = torch.bucketize(x_N, edges_E[1:-1].clone())  # under vmap a slice has gaps, of which bucketize warns
     return (x_N - edges_E[:-1].index_select(0, piece_N)) / edges_E.diff().index_select(0, piece_N), piece_N

@@ -1,10 +1,13 @@
 """G(φ, g): every tensor's gradient, reweighted by the softmax of the amplifier over its entries.
 
-p = softmax over the entries of f(g), and g' = c·(p∘g)/‖p∘g‖₂, each tensor by itself; then all together are scaled
-down to a norm of ``clip``. The softmax's denominator cancels, so with w = exp(f(g) − max f(g)) this is c·(w∘g)/‖w∘g‖.
+The amplifier f, with weights φ, maps one number to one, so it is applied to each entry. p = softmax of f(g) over a
+tensor's entries, and g' = c·(p∘g)/‖p∘g‖₂, each tensor by itself; then all together are scaled down to a norm of
+``clip``. The softmax's denominator cancels, so with w = exp(f(g) − max f(g)) this is c·(w∘g)/‖w∘g‖.
 
-The pure face keeps everything in float64, over as many pieces as the amplifier could have. The in-place face has only
-those that there are, and works in the gradient's precision, or in float32 for half precision.
+f is piecewise linear, and is looked up in a table of its pieces (:mod:`grokkit.methods.neuralgrok.curve`). ``update``,
+by :func:`transformed`, keeps everything in float64 and has a table of as many pieces as the amplifier could have, so
+that no shape depends on a value. ``update_``, by :func:`amplified`, has only those that there are, and works in float32
+unless a gradient is in float64.
 
 Every sum, maximum and norm over a tensor's entries goes through :mod:`grokkit.shards`: where a tensor is spread over
 processes, theirs are combined there.
@@ -43,7 +46,7 @@ from grokkit.methods.settings import Setting, positive, whole
 from grokkit.shards import largest, local, over_shards
 from grokkit.transform import GradientTransform, Grads, Params
 
-_FAR = 1e30  # norms beyond this, or below its inverse, come too near to where float32 ends
+_FAR = 1e30  # A norm beyond this, or below its inverse, is too near to where float32 ends.
 
 
 class NeuralGrokState(NamedTuple):
@@ -51,8 +54,8 @@ class NeuralGrokState(NamedTuple):
 
     step: Tensor  # inner steps so far
     amplifier: Amplifier
-    updates: Tensor  # of the amplifier so far
-    mean: Amplifier
+    updates: Tensor  # outer steps so far, each an update of the amplifier
+    mean: Amplifier  # Adam's moments of the amplifier's gradient
     square: Amplifier
 
 
@@ -140,7 +143,7 @@ def transformed(amplifier: Amplifier, grads: Grads, c: Setting, clip: Setting | 
 
 
 def amplified(amplifier: Amplifier, grads: Grads, c: Setting, clip: Setting | None) -> Grads:
-    """The same, fast: over the pieces that there are, in the gradients' precision. Tensors without entries are absent.
+    """The same, fast, as new tensors; one without entries has no place in the result.
 
     Of a sharded gradient it gives this process's shard.
 
@@ -164,7 +167,7 @@ def amplified(amplifier: Amplifier, grads: Grads, c: Setting, clip: Setting | No
 def _weighted(amplifier: Amplifier, filled: Grads, dtype: torch.dtype) -> tuple[list[Tensor], Tensor]:
     """w∘g of every tensor, flat and in ``dtype``, and their norms."""
     owners = list(filled.values())
-    gradients = [local(g).flatten() for g in owners]  # shards may be empty
+    gradients = [local(g).flatten() for g in owners]  # A shard may be empty although its tensor is not.
     flat = torch.cat(gradients).to(dtype)
     is_zero = flat == 0
     low, high = flat.aminmax() if flat.numel() else (flat.new_tensor(torch.inf), flat.new_tensor(-torch.inf))
@@ -173,9 +176,10 @@ def _weighted(amplifier: Amplifier, filled: Grads, dtype: torch.dtype) -> tuple[
         raise _not_finite(filled)
     # ``flat`` becomes f at every entry, then the weights, then the weighted gradients: one buffer for all three.
     evaluate_(tabulate(amplifier, *_combine_range(low, high, owners)), flat)
-    flat.masked_fill_(is_zero, -torch.inf)  # weights that multiply nothing may not set the scale
-    weighted = list(flat.split([g.numel() for g in gradients]))
-    full = [k for k, w in enumerate(weighted) if w.numel()]  # of a shard without entries there is no maximum
+    # Entries that are 0 may not set the maximum: where f is 500 higher there, all other weights would round to 0.
+    flat.masked_fill_(is_zero, -torch.inf)
+    weighted = list(flat.split([g.numel() for g in gradients]))  # views: what follows changes ``flat``
+    full = [k for k, w in enumerate(weighted) if w.numel()]  # An empty shard has no maximum, and keeps −inf.
     maxima = flat.new_full((len(weighted),), -torch.inf)
     if full:
         maxima[full] = torch.stack(torch._foreach_max([weighted[k] for k in full]))
@@ -189,7 +193,7 @@ def _weighted(amplifier: Amplifier, filled: Grads, dtype: torch.dtype) -> tuple[
 
 
 def _sum_of_squares(x_N: Tensor) -> Tensor:
-    """In float64, of which there is never more than a chunk."""
+    """The sum is taken in float64, to which only a chunk at a time is copied: that saves memory."""
     total = x_N.new_zeros((), dtype=torch.float64)
     for chunk in x_N.split(CHUNK):
         wide = chunk.double()
@@ -212,6 +216,7 @@ def hypergradient(
         unit_N, v_N = _direction(pieces, g), local(cotangents[name]).flatten().to(torch.float64, copy=True)
         along = over_shards(torch.dot(v_N, unit_N).reshape(1), [g], "sum")
         pulled = pull_back(pieces, local(g).flatten(), v_N.sub_(along * unit_N).mul_(unit_N))
+        # over_shards() wants a row for each owner: of the one owner g it is both cotangents, (1, 2, P).
         low, high = over_shards(torch.stack(pulled).unsqueeze(0), [g], "sum").squeeze(0)
         low_P, high_P = low_P + low, high_P + high
     return amplifier_gradient(amplifier, pieces.edges_E, c * low_P, c * high_P)
@@ -231,7 +236,7 @@ def _direction(pieces: Pieces, g: Tensor) -> Tensor:
 
 
 def _size(nonzero: Tensor, c: Setting, clip: Setting | None) -> Tensor:
-    """The norm that a tensor gets: c, unless so many tensors of norm c exceed ``clip`` together."""
+    """The norm that each of ``nonzero`` tensors gets: c, or clip/√nonzero if c·√nonzero, that of all, exceeds clip."""
     if clip is None:
         return torch.zeros_like(nonzero, dtype=torch.float64) + c
     most = clip / nonzero.clamp(min=1).double().sqrt()
@@ -239,11 +244,13 @@ def _size(nonzero: Tensor, c: Setting, clip: Setting | None) -> Tensor:
 
 
 def _range(gradients: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    """The least and the largest entry of all; a process that holds none says inf and −inf, which never count."""
+    """The least and the largest entry of all tensors."""
     shards = [shard for g in gradients if (shard := local(g)).numel()]
-    lows, highs = [g.amin().double() for g in shards], [g.amax().double() for g in shards]
-    none = torch.full((1,), torch.inf, dtype=torch.float64, device=gradients[0].device)
-    low, high = torch.stack(lows).amin() if lows else none[0], torch.stack(highs).amax() if highs else -none[0]
+    if not shards:  # This process holds no entry; the others' are less than inf and more than −inf.
+        low = torch.full((), torch.inf, dtype=torch.float64, device=gradients[0].device)
+        return _combine_range(low, -low, gradients)
+    low = torch.stack([shard.amin().double() for shard in shards]).amin()
+    high = torch.stack([shard.amax().double() for shard in shards]).amax()
     return _combine_range(low, high, gradients)
 
 
@@ -265,7 +272,7 @@ def _not_finite(grads: Grads) -> NonFiniteError:
 
 
 def divergence_from_uniform(amplifier: Amplifier, grads: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """KL(p ‖ uniform) = ln N − H(p) of each tensor, in nats: 0 where the amplifier treats all N entries alike."""
+    """KL(p ‖ uniform) = ln N − H(p) of each tensor, in nats, zeros included: 0 where all N entries have the same f."""
     pieces = tabulate(amplifier, *_range([g for g in grads.values() if g.numel()]))
     found = {}
     for name, g in grads.items():

@@ -32,6 +32,8 @@ def times_data(runs: pl.DataFrame, methods: Sequence[str]) -> pl.DataFrame:
 def times_chart(data: pl.DataFrame, methods: Sequence[str]) -> alt.LayerChart:
     """Filled marks reached the target, open triangles at their budget did not; a bar is the median."""
     styles = styles_of(methods)
+    # A run may be known to be late from step 0 on, or begin at the target; a logarithmic axis has no place for 0.
+    data = data.with_columns(pl.col("steps", "median").clip(lower_bound=1))
     low, high = span(data["steps"], 0.8, 1.15)
     place = {method: i for i, method in enumerate(methods)}
     drawn = data.with_columns(
