@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from grokkit.errors import InputError
+from grokkit.errors import InputError, shown
 from grokkit.lab.study import Study, chosen
 from grokkit.live import Progress
 from grokkit.study.execute import execute
@@ -49,14 +49,16 @@ def carry_out(
     if question.claim == "seconds" and where != "cpu":
         raise InputError(f"--claim seconds is measured on a processor, and --device is {where}; claim flops or steps")
     workers = cores() if jobs is None else jobs
-    if workers < 1:
+    if not isinstance(workers, int) or workers < 1:
         raise InputError(f"--jobs {workers} is not possible: at least 1; the default is one a core, {cores()} here")
+    if not isinstance(execution.out, str | Path | None):
+        raise InputError(f"out={shown(execution.out)} is not possible: the path of a folder")
     plan = question.plan(command)
     out = Path("out") / _slug(plan.study["title"]) if execution.out is None else Path(execution.out)
     store = Store(out)
     whole = _in_its_folder(plan, store).study  # refused before anything is written
-    if (shown := execution.shown()) is not None:
-        chosen(shown, whole)
+    if (labels := execution.shown()) is not None:
+        chosen(labels, whole)
     with store.lock():
         plan = _in_its_folder(plan, store)
         failures = _train(plan, store, console, workers, where)
