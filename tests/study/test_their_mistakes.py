@@ -6,6 +6,7 @@ import torch
 
 from grokkit.errors import InputError
 from grokkit.lab import Problem, compare
+from grokkit.lab.carry_out import too_short
 from grokkit.lab.named import name_of
 from grokkit.methods import MethodCard
 from grokkit.study.question import asked
@@ -182,3 +183,9 @@ def test_a_problem_may_have_any_name(problem):
 def test_seeds_may_be_numpy_s():
     numbers = asked({"task": "mul:11", "methods": "adamw", "seeds": np.arange(2, 4), "budget": 5})[0].plan()
     assert [run.seed for run in numbers.runs] == [2, 3]
+
+
+def test_a_budget_in_which_no_run_can_arrive_is_told():
+    long, short = (plan("mul:11", budget=budget, every=5).runs[0] for budget in (30, 29))
+    assert too_short(long) == ""
+    assert "29 steps are too few for a run to arrive" in too_short(short) and "--budget 30" in too_short(short)

@@ -83,6 +83,8 @@ def _train(plan: Plan, store: Store, console: Console, workers: int, device: str
         f"{plan.study['title']}: {len(methods)} methods × {len(seeds)} seeds = {len(plan.runs)} runs{kept}, "
         f"up to {plan.study['budget']:,} steps each, {at_once} at once{'' if device == 'cpu' else f' on {device}'}"
     )
+    if warning := too_short(plan.runs[0]):
+        console.print(warning)
     try:
         with Progress(console, plan.runs, done, at_once) as progress:
             return execute(plan, store, done, workers=workers, on_event=progress.on_event, device=device)
@@ -93,6 +95,17 @@ def _train(plan: Plan, store: Store, console: Console, workers: int, device: str
             "the same command goes on from there"
         )
         raise Stopped from None
+
+
+def too_short(run: RunConfig) -> str:
+    """A line on a budget in which no run can be seen to stay at the target; empty for one that is long enough."""
+    needed = (run.sustain + 1) * run.evaluation.every
+    if run.budget >= needed:
+        return ""
+    return (
+        f"{run.budget} steps are too few for a run to arrive: it has to stay at the target for {run.sustain} more "
+        f"evaluations, every {run.evaluation.every} steps; take --budget {needed} or more, or a smaller --every"
+    )
 
 
 def _of_other_arms(plan: Plan, store: Store) -> list[RunConfig]:
