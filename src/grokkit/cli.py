@@ -233,7 +233,8 @@ def cite(name: Annotated[str, typer.Argument(help="a method; see `grokkit method
 
     found = find_card(name)
     if not found.citation:
-        raise InputError(f"{found.name} is a baseline without a paper of its own; cite its optimizer")
+        why = "names no paper" if found.hooks else "is a baseline without a paper of its own; cite its optimizer"
+        raise InputError(f"{found.name} {why}")
     print(found.citation)
 
 

@@ -111,6 +111,7 @@ def give(kind: str, name: str, value: Any, code: str) -> str:
     # Only a method is always a card or a function: what stands for a task may be a problem itself.
     if kind == "methods" and not callable(value) and not isinstance(value, card_class(kind)):
         raise InputError(f"{name} is a {type(value).__name__}; a method is a card, or a function that returns one")
+    _same.cache_clear()  # the name may have stood for another object
     _GIVEN[kind, name] = Part(kind, name, value, "this process", code, name)
     return name
 

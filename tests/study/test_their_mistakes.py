@@ -1,12 +1,16 @@
 """A mistake in somebody's own code or settings is one line before anything runs, with the place in their file."""
 
+import numpy as np
 import pytest
+import torch
 
 from grokkit.errors import InputError
-from grokkit.lab import compare
+from grokkit.lab import Problem, compare
+from grokkit.lab.carry_out import too_short
 from grokkit.lab.named import name_of
 from grokkit.methods import MethodCard
 from grokkit.study.question import asked
+from grokkit.tasks import read_task
 
 MINE = """
 import torch
@@ -128,3 +132,61 @@ def test_a_method_without_source_text_is_to_be_put_into_a_file():
     exec("def scaled(strength: float = 1.0): ...", where)
     with pytest.raises(InputError, match="source text of scaled cannot be read, .*; put it into a file"):
         name_of("methods", MethodCard(name="scaled", factory=where["scaled"]))
+
+
+def same(outputs, targets):
+    return outputs.argmax(-1) == targets
+
+
+MINE_HERE = Problem(
+    name="two rows (mine)",
+    data=(torch.randn(40, 2), torch.arange(40) % 2),
+    model=lambda: torch.nn.Linear(2, 2),
+    loss=torch.nn.functional.cross_entropy,
+    score=same,
+)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"methods": 3}, "methods=3 is not possible: a list of texts or cards"),
+        ({"methods": []}, r"methods=\[\] is not possible"),
+        ({"methods": MethodCard(name="bare")}, "methods=MethodCard.* is not possible: a list"),
+        ({"methods": [3]}, "^3 is not possible: a MethodCard, a function that returns one, or a text"),
+        ({"problem": 3}, "^3 is not possible: a Problem, a function that returns one, or a text"),
+        ({"problem": None}, "^None is not possible: a Problem"),
+        ({"problem": torch.zeros(2)}, "is not possible: a Problem"),
+        ({"problem": torch.nn.Linear(2, 2)}, "is not possible: a Problem"),
+        ({"problem": lambda: 3}, "here:lambda returns a int; it must return a Problem"),
+        ({"seeds": [0.5]}, r"seeds=\[0.5\] is not possible: whole numbers"),
+        ({"seeds": 1.5}, "seeds=1.5 is not possible"),
+        ({"seeds": "a"}, "seeds='a' is not possible"),
+        ({"seeds": None}, "seeds=None is not possible"),
+        ({"seeds": []}, r"seeds=\[\] is not possible"),
+        ({"jobs": "x"}, "--jobs x is not possible"),
+        ({"out": 3}, "out=3 is not possible: the path of a folder"),
+    ],
+)
+def test_an_argument_of_another_kind_is_one_line(tmp_path, monkeypatch, options, message):
+    monkeypatch.chdir(tmp_path)
+    usual = {"problem": "mul:11", "methods": ["adamw"], "seeds": 1, "budget": 5, "out": "out", "quiet": True}
+    with pytest.raises(InputError, match=message):
+        compare(**{**usual, **options})
+
+
+@pytest.mark.parametrize("problem", [MINE_HERE, lambda: MINE_HERE])
+def test_a_problem_may_have_any_name(problem):
+    assert read_task(name_of("tasks", problem))[0].value is problem
+
+
+def test_seeds_may_be_numpy_s():
+    numbers = asked({"task": "mul:11", "methods": "adamw", "seeds": np.arange(2, 4), "budget": 5})[0].plan()
+    assert [run.seed for run in numbers.runs] == [2, 3]
+
+
+def test_a_budget_in_which_no_run_can_arrive_is_told():
+    long, short = (plan("mul:11", budget=budget, every=5).runs[0] for budget in (30, 29))
+    assert too_short(long) == ""
+    assert "29 steps are too few for a run to arrive" in too_short(short)
+    assert "--budget 30" in too_short(short)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from grokkit.errors import InputError
+from grokkit.errors import InputError, shown
 from grokkit.lab.study import Study, chosen
 from grokkit.live import Progress
 from grokkit.study.execute import execute
@@ -50,14 +50,16 @@ def carry_out(
     if question.claim == "seconds" and where != "cpu":
         raise InputError(f"--claim seconds is measured on a processor, and --device is {where}; claim flops or steps")
     workers = cores() if jobs is None else jobs
-    if workers < 1:
+    if not isinstance(workers, int) or workers < 1:
         raise InputError(f"--jobs {workers} is not possible: at least 1; the default is one a core, {cores()} here")
+    if not isinstance(execution.out, str | Path | None):
+        raise InputError(f"out={shown(execution.out)} is not possible: the path of a folder")
     plan = question.plan(command)
     out = Path("out") / _slug(plan.study["title"]) if execution.out is None else Path(execution.out)
     store = Store(out)
     whole = _in_its_folder(plan, store).study  # refused before anything is written
-    if (shown := execution.shown()) is not None:
-        chosen(shown, whole)
+    if (labels := execution.shown()) is not None:
+        chosen(labels, whole)
     with store.lock():
         plan = _in_its_folder(plan, store)
         failures = _train(plan, store, console, workers, where)
@@ -82,6 +84,8 @@ def _train(plan: Plan, store: Store, console: Console, workers: int, device: str
         f"{plan.study['title']}: {len(methods)} methods × {len(seeds)} seeds = {len(plan.runs)} runs{kept}, "
         f"up to {plan.study['budget']:,} steps each, {at_once} at once{'' if device == 'cpu' else f' on {device}'}"
     )
+    if warning := too_short(plan.runs[0]):
+        console.print(warning)
     try:
         with Progress(console, plan.runs, done, at_once) as progress:
             return execute(plan, store, done, workers=workers, on_event=progress.on_event, device=device)
@@ -92,6 +96,17 @@ def _train(plan: Plan, store: Store, console: Console, workers: int, device: str
             "the same command goes on from there"
         )
         raise Stopped from None
+
+
+def too_short(run: RunConfig) -> str:
+    """A line on a budget in which no run can be seen to stay at the target; empty for one that is long enough."""
+    needed = (run.sustain + 1) * run.evaluation.every
+    if run.budget >= needed:
+        return ""
+    return (
+        f"{run.budget} steps are too few for a run to arrive: it has to stay at the target for {run.sustain} more "
+        f"evaluations, every {run.evaluation.every} steps; take --budget {needed} or more, or a smaller --every"
+    )
 
 
 def _of_other_arms(plan: Plan, store: Store) -> list[RunConfig]:

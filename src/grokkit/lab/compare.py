@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.console import Console
 
-from grokkit.errors import InputError
+from grokkit.errors import InputError, shown
 from grokkit.lab.carry_out import Stopped, carry_out
 from grokkit.lab.named import name_of
 from grokkit.lab.study import Study
@@ -49,6 +49,10 @@ def compare(
         InputError: for anything that could not run, before anything runs; or, at the end, if runs failed.
         KeyboardInterrupt: on Ctrl-C; what is done is kept.
     """
+    if not isinstance(methods, Sequence) or not methods:
+        raise InputError(
+            f"methods={shown(methods)} is not possible: a list of texts or cards, e.g. {list(USUAL_METHODS)}"
+        )
     texts = methods if isinstance(methods, str) else [name_of("methods", method) for method in methods]
     question, execution = asked(
         {"task": name_of("tasks", problem), "methods": texts, "seeds": seeds, "budget": budget, "out": out, **options}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import re
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import fields, is_dataclass
@@ -16,8 +17,10 @@ from importlib.util import find_spec
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
-from grokkit.errors import InputError
-from grokkit.registry import give, parts
+from torch import nn
+
+from grokkit.errors import InputError, shown
+from grokkit.registry import card_class, give, parts
 from grokkit.tasks.problem import Problem
 
 
@@ -29,13 +32,19 @@ def name_of(kind: str, value: Any) -> str:
     """The text that stands for ``value``: a problem, a card, or a function that returns one.
 
     Raises:
-        InputError: if its source text cannot be read and it has no ``version``.
+        InputError: for a value of another kind, and if its source text cannot be read and it has no ``version``.
     """
     if isinstance(value, str):
         return value
     for part in parts(kind).values():
         if part.value is value:
             return part.name
+    is_function = callable(value) and not isinstance(value, nn.Module)
+    if not isinstance(value, card_class(kind)) and not is_function:
+        wanted = {"tasks": "a Problem", "methods": "a MethodCard"}[kind]
+        raise InputError(
+            f"{shown(value)} is not possible: {wanted}, a function that returns one, or a text; see grokkit {kind}"
+        )
     if (name := _in_a_module(value)) is not None:
         return name
     try:
@@ -50,7 +59,10 @@ def name_of(kind: str, value: Any) -> str:
 
 
 def _own_name(value: Any) -> str:
-    return f"here:{getattr(value, 'name', None) or getattr(value, '__name__', 'part')}"
+    """``here:NAME``, which can be read as any other name of a part."""
+    name = getattr(value, "name", None) or getattr(value, "__name__", "part")
+    word = re.sub(r"\W+", "_", name).strip("_") or "part"
+    return f"here:{word if word.isidentifier() else f'_{word}'}"
 
 
 def _in_a_module(value: Any) -> str | None:

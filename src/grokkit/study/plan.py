@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import index
 from typing import Any, NamedTuple
 
-from grokkit.errors import InputError
+from grokkit.errors import InputError, shown
 from grokkit.train.config import IDENTITY_VERSION, MethodConfig, RunConfig, checked
 from grokkit.train.doors import doors_of
 from grokkit.train.problem import build_problem, set_apart
@@ -126,14 +127,18 @@ def _arms(runs: Sequence[RunConfig]) -> list[Arm]:
 
 
 def _seeds(seeds: int | Sequence[int]) -> list[int]:
-    if not isinstance(seeds, int):
-        numbers = [int(seed) for seed in seeds]
-        if not numbers or min(numbers) < 0 or len(set(numbers)) < len(numbers):
-            raise InputError(f"seeds={numbers} is not possible: whole numbers >= 0, at least one, and none twice")
-        return numbers
-    if seeds < 1:
+    refused = InputError(
+        f"seeds={shown(seeds)} is not possible: whole numbers >= 0, at least one, and none twice; or how many, e.g. 5"
+    )
+    try:  # NumPy's whole numbers serve as well, and no fraction does
+        numbers = [index(seed) for seed in seeds] if isinstance(seeds, Iterable) else list(range(index(seeds)))
+    except TypeError:
+        raise refused from None
+    if not numbers and not isinstance(seeds, Iterable):
         raise InputError(f"--seeds {seeds} is not possible: at least 1; 5 or more make an interval worth reading")
-    return list(range(seeds))
+    if not numbers or min(numbers) < 0 or len(set(numbers)) < len(numbers):
+        raise refused
+    return numbers
 
 
 def _methods(texts: Sequence[str], task: str, usual: Mapping[str, Any]) -> list[MethodConfig]:
