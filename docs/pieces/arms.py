@@ -25,7 +25,7 @@ _FNN = {
     "transfer": Arm(f"groktransfer({_S})", "`groktransfer(S)`"),
     "transfer, the paper's weak model": Arm(
         f"groktransfer(weak=fnn-d4-w16,stop=0.4,{_S})",
-        "the paper's weak model: `groktransfer(weak=fnn-d4-w16,stop=0.4,S)`",
+        "the paper's weak model: `groktransfer(weak=fnn(dim=4,width=16),stop=0.4,S)`",
     ),
     "frozen": Arm(f"groktransfer-frozen({_S})", "`groktransfer-frozen(S)`"),
     "merged": Arm(f"groktransfer-merge({_S})", "`groktransfer-merge(S)`, at step 100"),

@@ -62,7 +62,16 @@ class Inline:
     def table(self) -> dict[str, Any]:
         pieces = (
             *(self.ratio, self.says, self.tally, self.median, self.reached, self.each, self.fell_back),
-            *(self.setup, self.every_run, self.recorded, self.bench, self.machine, self.gpu_machine, self.missed_aims, self.published),
+            *(
+                self.setup,
+                self.every_run,
+                self.recorded,
+                self.bench,
+                self.machine,
+                self.gpu_machine,
+                self.missed_aims,
+                self.published,
+            ),
         )
         return {piece.__name__: piece for piece in pieces}
 

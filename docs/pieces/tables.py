@@ -14,6 +14,7 @@ from pieces.bench import bench_list, bench_table
 from pieces.crossing import at_text, sustained_at
 from pieces.inline import COLUMNS, each_text, values_of
 from pieces.markers import PageError
+from pieces.spelling import respelt
 from pieces.studies import Results, Study
 from pieces.words import MISSING, UNITS, giga_text, median_text, ratio_text, reached_text, time_text
 
@@ -179,8 +180,8 @@ class Blocks:
         return table_text(rows)
 
     def command(self, *studies: str) -> str:
-        """The commands that made the studies."""
-        commands = [_wrapped(self.results.study(name).about["command"]) for name in studies]
+        """The commands that made the studies, in today's spelling."""
+        commands = [_wrapped(respelt(self.results.study(name).about["command"])) for name in studies]
         return "\n".join(["```", *commands, "```"])
 
     def validation(self, study: str) -> str:
