@@ -25,7 +25,7 @@ def start(folder, *args, **options):
     )
 
 
-def finish(process, seconds=120):
+def finish(process, seconds=600):  # seconds on a machine of its own; a busy one may take minutes
     out, err = process.communicate(timeout=seconds)
     return process.returncode, out, err
 
@@ -130,7 +130,7 @@ def test_killed_anywhere_nothing_finished_is_lost_and_nothing_runs_twice(tmp_pat
 @pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
 def test_ctrl_c_keeps_what_is_done_and_leaves_no_process(tmp_path):
     process = start(tmp_path, "--seeds", "2", "--budget", "100000", "--methods", "adam-paper(lr=1e-9)", "--jobs", "2")
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 600
     while not (tmp_path / "study.json").exists() and time.monotonic() < deadline:
         time.sleep(0.1)
     time.sleep(1.0)
