@@ -30,7 +30,7 @@ LAYERS = [
     }
     | {"arguments", "call_syntax", "outside", "registry"}  # how a text becomes a part with settings
     | {"copies", "hooks", "kept", "names", "unapplied", "wrapped"},  # the parts of attach
-    {"attach", "compat", "methods", "models", "tasks"},
+    {"attach", "compat", "methods", "models", "optimizers", "tasks"},
     {"train", "probe", "integrations"},
     {"study"},
     {

@@ -176,13 +176,13 @@ def models() -> None:
 def optimizers() -> None:
     """List what the setting optimizer= of a method accepts."""
     from grokkit.registry import parts
-    from grokkit.train.optimizers import OPTIMIZERS
 
-    _list([(name, optimizer.summary) for name, optimizer in OPTIMIZERS.items()])
+    _list_parts("optimizers")
     own = [name for name, part in parts("methods").items() if "optimizer" in getattr(part.value, "hooks", ())]
     print(
-        "\nWrite it with any method: 'grokfast-ema(optimizer=sgd,lr=0.1,beta1=0)'\n"
-        f"Methods that have an optimizer of their own: {', '.join(own)}. Yours: see docs/extending.md, a method's doors"
+        "\nWrite it with any method: 'grokfast-ema(optimizer=sgd,lr=0.1,beta1=0)'. "
+        "Your own: 'adamw(optimizer=ideas.py:NAME(lr=0.1))'\n"
+        f"Methods that have an optimizer of their own: {', '.join(own)}. See docs/extending.md"
     )
 
 

@@ -32,6 +32,7 @@ KINDS: dict[str, tuple[str, str]] = {
     "figures": ("grokkit.report.figures", "grokkit.report.figure:Figure"),
     "probes": ("grokkit.probe", "grokkit.probe.contract:Probe"),
     "methods": ("grokkit.methods", "grokkit.methods.contract:MethodCard"),
+    "optimizers": ("grokkit.optimizers", "grokkit.optimizers.contract:OptimizerCard"),
     "models": ("grokkit.models", "grokkit.models.card:ModelCard"),
     "tasks": ("grokkit.tasks", "grokkit.tasks.card:TaskCard"),
 }
@@ -261,7 +262,7 @@ def _attribute(kind: str, module: ModuleType, name: str, where: str) -> Any:
     wanted = card_class(kind)
     if not hasattr(module, name):
         usable = [n for n, value in vars(module).items() if isinstance(value, wanted)]
-        if kind in ("tasks", "models"):  # which are mostly functions
+        if kind in ("tasks", "models", "optimizers"):  # which are mostly functions
             usable += [
                 n for n, value in vars(module).items() if isfunction(value) and value.__module__ == module.__name__
             ]

@@ -3,6 +3,7 @@
 import importlib
 import os
 import re
+import shlex
 import subprocess
 import sys
 import tomllib
@@ -86,7 +87,7 @@ def test_a_picture_is_added_by_the_recipe(installed, synthetic):
 
 def test_all_of_them_are_compared_in_worker_processes_and_stand_on_the_page(site, tmp_path):
     (line,) = re.findall(r"^\$ (grokkit compare digit-sum.*)$", PAGE, re.MULTILINE)
-    command = [*line.replace("digit-sum:30", "digit-sum:12").split()[1:], "--out", "out"]
+    command = [*shlex.split(line.replace("digit-sum:30", "digit-sum:12"))[1:], "--out", "out"]
     command += ["--budget", "20", "--every", "10", "--seeds", "1", "--jobs", "1", "--batch-size", "16"]
     path = os.pathsep.join([str(site), *filter(None, [os.environ.get("PYTHONPATH")])])
     done = subprocess.run(
@@ -98,8 +99,8 @@ def test_all_of_them_are_compared_in_worker_processes_and_stand_on_the_page(site
     )
     assert done.returncode == 0, done.stderr
     page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
-    assert all(word in page for word in ("digit-sum:12", "two-towers", "Steepness", *METHODS))
+    assert all(word in page for word in ("adamw(optimizer=lion", "digit-sum:12", "two-towers", "Steepness", *METHODS))
     assert (tmp_path / "out" / "figures" / "steepness.png").stat().st_size > 1000
     kept = [pl.read_parquet(path) for path in tmp_path.glob("out/runs/*/steepness.parquet")]
-    assert len(kept) == 1 + len(METHODS)
+    assert len(kept) == 2 + len(METHODS)
     assert all(table["largest"].min() > 0 for table in kept)

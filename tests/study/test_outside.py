@@ -17,9 +17,15 @@ CARD = MethodCard(name="times", factory=times)
 """
 
 
-def compare(folder):
+OPTIMIZER = """import torch
+def adagrad(parameters, lr: float = 0.05):
+    return torch.optim.Adagrad(parameters, lr)
+"""
+
+
+def compare(folder, method="ideas.py:CARD"):
     command = ["compare", "mul:7", "--model", "fnn(dim=4,width=8)", "--budget", "5", "--every", "5", "--seeds", "1"]
-    command += ["--methods", "adamw,ideas.py:CARD", "--jobs", "1", "--out", "out"]
+    command += ["--methods", f"adamw,{method}", "--jobs", "1", "--out", "out"]
     done = subprocess.run([sys.executable, "-m", "grokkit", *command], cwd=folder, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return {path.parent.name for path in folder.glob("out/runs/*/run.json")}
@@ -37,3 +43,12 @@ def test_a_method_in_a_file(tmp_path):
     (tmp_path / "ideas.py").write_text("raise RuntimeError")
     report = subprocess.run([sys.executable, "-m", "grokkit", "report", "out"], cwd=tmp_path, capture_output=True)
     assert report.returncode == 0, "a report imports no code that the folder names"
+
+
+def test_an_optimizer_in_a_file(tmp_path):
+    (tmp_path / "ada.py").write_text(OPTIMIZER)
+    first = compare(tmp_path, "adamw(optimizer=ada.py:adagrad(lr=0.1))")
+    assert len(first) == 2
+    assert compare(tmp_path, "adamw(lr=0.1,optimizer=ada.py:adagrad)") == first, "nothing is trained again"
+    (tmp_path / "ada.py").write_text(OPTIMIZER.replace("lr)", "lr, lr_decay=0.1)"))
+    assert len(compare(tmp_path, "adamw(optimizer=ada.py:adagrad(lr=0.1))") - first) == 1

@@ -4,10 +4,13 @@ import pytest
 import torch
 from torch import nn
 
+from grokkit.optimizers.contract import Settings
+from grokkit.registry import parts
 from grokkit.rng import stream
 from grokkit.train.config import OptimizerConfig
-from grokkit.train.optimizers import OPTIMIZERS, Settings, build_optimizer
+from grokkit.train.optimizers import build_optimizer
 
+OPTIMIZERS = {name: part.value.pure for name, part in parts("optimizers").items() if part.origin == "grokkit"}
 SHAPES = {"matrix": (4, 3), "vector": (5,), "scalar": ()}
 STEPS = 40
 MEMBERS = [(1e-2, 0.0, 0.9, 0.98), (3e-2, 1.0, 0.9, 0.999), (1e-3, 0.1, 0.0, 0.5), (1e-1, 0.01, 0.5, 0.9)]

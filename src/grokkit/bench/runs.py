@@ -50,7 +50,7 @@ class PlainXorStep:
 
     def __init__(self, config: RunConfig) -> None:
         problem = build_problem(config)
-        task, settings = problem.task, config.method.optimizer
+        task, settings = problem.task, config.method.ours
         assert isinstance(task, XorTask)
         self.inputs_Np = torch.cat([columns_Pc[problem.inner] for columns_Pc in task.columns()], 1)
         self.targets_N = task.targets_N[problem.inner]
@@ -230,7 +230,7 @@ def _config(seed: int) -> RunConfig:
 def train_plainly(config: RunConfig) -> Any:
     """The same run with the plain loop; gives its ``Outcome``."""
     problem = build_problem(config)
-    task, parts, optimizer = problem.task, problem.split, config.method.optimizer
+    task, parts, optimizer = problem.task, problem.split, config.method.ours
     model = plain_decoder(config, task)
     return loop.train(
         model,

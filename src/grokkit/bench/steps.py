@@ -59,7 +59,7 @@ class PlainStep:
         logits: Callable[[Tensor], Tensor],
         targets_N: Tensor,
     ) -> None:
-        settings = config.method.optimizer
+        settings = config.method.ours
         kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[settings.optimizer]
         betas = settings.beta1, settings.beta2
         self.logits = logits

@@ -9,8 +9,9 @@ from operator import index
 from typing import Any, NamedTuple
 
 from grokkit.errors import InputError, shown
-from grokkit.train.config import IDENTITY_VERSION, MethodConfig, RunConfig, checked
+from grokkit.train.config import IDENTITY_VERSION, MethodConfig, OwnOptimizerConfig, PartConfig, RunConfig, checked
 from grokkit.train.doors import doors_of
+from grokkit.train.optimizers import build_optimizer
 from grokkit.train.problem import build_problem, set_apart
 from grokkit.train.resolve import method_config
 from grokkit.train.setup import build_model
@@ -81,6 +82,8 @@ def make_plan(
     for config in configs:
         set_apart(config, problem.split.train, first.seed)
         doors_of(config).check(model)
+        if isinstance(config.optimizer, OwnOptimizerConfig):
+            build_optimizer(config.optimizer, model)
     arms = _arms(runs[: len(configs)])
     question = question_of(first)
     study = {
@@ -147,8 +150,10 @@ def _methods(texts: Sequence[str], task: str, usual: Mapping[str, Any]) -> list[
     typed: dict[str, str] = {}
     for text in texts:
         config = method_config(text, task, usual)
-        if config.label in configs and config.parts != configs[config.label].parts:
-            codes = "+".join(part.code for part in config.parts if part.code)
+        same = configs.get(config.label)
+        if same is not None and (config.parts, config.optimizer) != (same.parts, same.optimizer):
+            own = [part for part in (*config.parts, config.optimizer) if isinstance(part, PartConfig)]
+            codes = "+".join(part.code for part in own if part.code)
             config = config.model_copy(update={"label": f"{config.label}@{codes}"})
         if config.label in configs:
             other = typed[config.label]
@@ -162,6 +167,9 @@ def _detail(config: MethodConfig) -> dict[str, Any]:
     cards = config.cards
     own = {key: value for part in config.parts for key, value in part.settings.items()}
     optimizer = config.optimizer.model_dump()
+    if isinstance(config.optimizer, OwnOptimizerConfig):
+        optimizer = {"optimizer": config.optimizer.name, **config.optimizer.settings}
+        optimizer |= {"lr_warmup": config.optimizer.lr_warmup, "max_grad_norm": config.optimizer.max_grad_norm}
     if brought := [card.name for card in cards if card.optimizer is not None]:
         # Its settings are among the method's own; of the optimizer's there are those left that the loop acts by.
         optimizer = {"optimizer": brought[0], **{key: optimizer[key] for key in ("lr_warmup", "max_grad_norm")}}

@@ -15,8 +15,8 @@ from grokkit.call_syntax import split_list
 from grokkit.errors import InputError, unknown
 from grokkit.study.plan import Plan, make_plan
 from grokkit.tasks.named import read_task, usual_of
-from grokkit.train.config import EvaluationConfig, OptimizerConfig, RunConfig, TaskConfig, checked
-from grokkit.train.resolve import model_config, task_config
+from grokkit.train.config import EvaluationConfig, RunConfig, TaskConfig, checked
+from grokkit.train.resolve import check_usual, model_config, task_config
 
 USUAL_METHODS = ("adamw", "grokfast-ema", "grokfast-ma", "grad-norm")
 CLAIMS = ("flops", "steps", "seconds")
@@ -119,7 +119,7 @@ class Question:
         if self.train_size is not None and self.train_fraction is not None:
             raise InputError("--train-size and --train-fraction both say how many rows to train on; give one of them")
         if usual.optimizer:
-            checked(OptimizerConfig, f"the optimizer of {self.task}", **usual.optimizer)
+            check_usual(f"the optimizer of {self.task}", usual.optimizer)
         is_size_given = self.train_size is not None or self.train_fraction is not None
         model = model_config(self.model or usual.model)
         task = task_config(

@@ -21,14 +21,17 @@ from grokkit.methods import AttachedBilevel
 from grokkit.methods.clipnorm import clip_norm
 from grokkit.methods.groktransfer.factorized import embedding_of
 from grokkit.models.classes import classes_of
+from grokkit.outside import theirs
 from grokkit.probe.contract import View
 from grokkit.probe.ntk import KERNEL_ROWS, pseudo_ntk
 from grokkit.randomness import GlobalState, global_state, seed_globals, seeded_aside, set_global_state
 from grokkit.state import leaves
 from grokkit.train.checkpoint import part
+from grokkit.train.config import OwnOptimizerConfig
 from grokkit.train.doors import begin, doors_of
 from grokkit.train.engine import Member, Rows, Snapshot, Stacked
 from grokkit.train.history import Score
+from grokkit.train.nested import put_together, taken_apart
 from grokkit.train.optimizers import build_optimizer, warmup
 from grokkit.train.problem import transfer_data
 from grokkit.transform import in_place
@@ -133,13 +136,21 @@ class Alone:
             self._clip({name: p.grad for name, p in self._parameters().items() if p.grad is not None}, (), {})
         try:
             self._take_outer_step()
-            self.optimizer.step()
+            self._take_inner_step()
         except NonFiniteError:
             progress.diverged_at = progress.step
             return
         if self._weights is not None:
             self._weights_state = change_in_place(self._weights, self._parameters(), self._weights_state)
         progress.took_step(len(self._rows))
+
+    def _take_inner_step(self) -> None:
+        own = self._config.method.optimizer
+        if not isinstance(own, OwnOptimizerConfig):
+            self.optimizer.step()
+            return
+        with theirs(f"a step of {own.name}"):
+            self.optimizer.step()
 
     def _take_outer_step(self) -> None:
         if self._bilevel is None:
@@ -222,7 +233,12 @@ class Alone:
                 if isinstance(value, Tensor):
                     tensors[f"optimizer/{index}/{key}"] = value
                 else:
-                    others.setdefault(str(index), {})[key] = value
+                    others.setdefault(str(index), {})[key] = taken_apart(value, f"nested/{index}/{key}", tensors)
+        # What an optimizer counts for a group, such as schedule-free's steps, is beside the settings there.
+        others["groups"] = {
+            str(place): {key: value for key, value in group.items() if isinstance(value, bool | int | float | str)}
+            for place, group in enumerate(self.optimizer.param_groups)
+        }
         return Snapshot(tensors, others)
 
     def restore(self, snapshot: Snapshot, places: Sequence[int]) -> None:
@@ -236,11 +252,17 @@ class Alone:
             leaf.copy_(snapshot.tensors[name])
         others = dict(snapshot.others)
         set_global_state(GlobalState(part(snapshot.tensors, "generators/"), others.pop("generators")))
-        state = {_index(key): dict(entry) for key, entry in others.items()}
+        kept = others.pop("groups")
+        state = {
+            _index(key): {name: put_together(value, snapshot.tensors) for name, value in entry.items()}
+            for key, entry in others.items()
+        }
         for name, tensor in part(snapshot.tensors, "optimizer/").items():
             index, key = name.split("/", 1)
             state.setdefault(_index(index), {})[key] = tensor
-        self.optimizer.load_state_dict({"state": state, "param_groups": self.optimizer.state_dict()["param_groups"]})
+        groups = self.optimizer.state_dict()["param_groups"]
+        groups = [{**group, **kept[str(place)]} for place, group in enumerate(groups)]
+        self.optimizer.load_state_dict({"state": state, "param_groups": groups})
 
     def _weights_leaves(self) -> dict[str, Tensor]:
         """What the transform of the weights keeps, by names."""

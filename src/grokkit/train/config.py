@@ -19,6 +19,7 @@ from grokkit.errors import InputError, unknown
 from grokkit.files import content_of
 from grokkit.methods import MethodCard
 from grokkit.models.card import ModelCard, card_of
+from grokkit.optimizers import contract as optimizers
 from grokkit.registry import Part, made, recall
 from grokkit.tasks.card import TaskCard
 from grokkit.tasks.named import usual_of
@@ -91,8 +92,12 @@ class ModelConfig(PartConfig):
         return card_of(self.part())
 
 
+Warmup = Annotated[int, Field(ge=0)]
+Clip = Annotated[float, Field(gt=0)] | None
+
+
 class OptimizerConfig(Config):
-    """An optimizer of ``torch.optim``.
+    """One of our optimizers.
 
     ``wd`` is L2 decay, added to the gradient, under ``adam`` and ``sgd``, and decoupled decay, multiplied by
     the learning rate, under ``adamw``. ``beta1`` is the momentum under ``sgd``. The learning rate is
@@ -106,8 +111,21 @@ class OptimizerConfig(Config):
     wd: Annotated[float, Field(ge=0)] = 0.0
     beta1: Annotated[float, Field(ge=0, lt=1)] = 0.9
     beta2: Annotated[float, Field(ge=0, lt=1)] = 0.98
-    lr_warmup: Annotated[int, Field(ge=0)] = 10
-    max_grad_norm: Annotated[float, Field(gt=0)] | None = None
+    lr_warmup: Warmup = 10
+    max_grad_norm: Clip = None
+
+
+class OwnOptimizerConfig(PartConfig):
+    """Somebody's own optimizer, with its own settings, and what the loop does whatever the optimizer."""
+
+    kind: ClassVar[str] = "optimizers"
+
+    lr_warmup: Warmup = 10
+    max_grad_norm: Clip = None
+
+    @property
+    def card(self) -> optimizers.OptimizerCard:
+        return optimizers.card_of(self.part())
 
 
 class MethodConfig(Config):
@@ -119,7 +137,7 @@ class MethodConfig(Config):
 
     label: str
     parts: Annotated[tuple[PartConfig, ...], Field(min_length=1)]
-    optimizer: OptimizerConfig
+    optimizer: OptimizerConfig | OwnOptimizerConfig
     init_scale: Annotated[float, Field(gt=0)] | None = None
     held_out: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
@@ -127,6 +145,12 @@ class MethodConfig(Config):
     def cards(self) -> list[MethodCard]:
         """Of its parts."""
         return [made(part.part(), part.settings) for part in self.parts]
+
+    @property
+    def ours(self) -> OptimizerConfig:
+        """The optimizer, where it is known to be one of ours."""
+        assert isinstance(self.optimizer, OptimizerConfig)
+        return self.optimizer
 
     @property
     def name(self) -> str:
@@ -185,7 +209,8 @@ class RunConfig(Config):
     def _model_and_method_fit(self) -> Self:
         method, optimizer = self.method, self.method.optimizer
         is_linear = all(card.is_linear for card in method.cards)
-        linear = is_linear and optimizer.optimizer == "sgd" and optimizer.max_grad_norm is None
+        is_sgd = isinstance(optimizer, OptimizerConfig) and optimizer.optimizer == "sgd"
+        linear = is_linear and is_sgd and optimizer.max_grad_norm is None
         if not linear and not self.model.card.exact_gradients:
             raise InputError(
                 f"{self.model.name} can only be trained by updates that are linear in the gradients, and "
@@ -201,7 +226,8 @@ class RunConfig(Config):
         settings = {**self.model_dump(), "model": self.initial_model().model_dump(), "events": EVENTS_VERSION}
         method, model, task = settings["method"], settings["model"], settings["task"]
         del method["label"], method["init_scale"]
-        for part in (*method["parts"], model, task):
+        own = [method["optimizer"]] if isinstance(self.method.optimizer, OwnOptimizerConfig) else []
+        for part in (*method["parts"], model, task, *own):
             del part["text"]
             part["settings"] = {key: content_of(value) for key, value in part["settings"].items()}
         if not task["data"]:  # ours, whose settings say all

@@ -14,7 +14,8 @@ from typing import Protocol, cast
 
 from torch import nn
 
-from grokkit.train.config import MethodConfig
+from grokkit.outside import theirs
+from grokkit.train.config import MethodConfig, OwnOptimizerConfig
 from grokkit.train.doors import doors_of
 
 
@@ -36,6 +37,7 @@ class Costs:
 
     def __init__(self, method: MethodConfig, model: nn.Module, counted: Counted | None = None) -> None:
         self._doors = doors_of(method)
+        self._optimizer = method.optimizer
         self._of_learning = 0 if self._doors.bilevel is None else self._doors.bilevel.flops()
         self._measured = counted
         self.reformed(model)
@@ -43,6 +45,10 @@ class Costs:
     def reformed(self, model: nn.Module) -> None:
         """Count for ``model`` in the form that it has now: a start gives it other tensors, and merging takes them."""
         self._of_method = self._doors.flops(model)
+        own = self._optimizer
+        if isinstance(own, OwnOptimizerConfig) and (count := own.card.flops) is not None:
+            with theirs(f"flops of {own.name}"):
+                self._of_method += count({name: p.shape for name, p in model.named_parameters()}, own.settings)
         self._model = cast("Counted", model) if self._measured is None else self._measured
 
     def step(self, rows: int, tokens: int) -> int:

@@ -23,7 +23,7 @@ from grokkit.methods.contract import Classes, Loss, Start, StartResult, Tables
 from grokkit.methods.settings import settings_of
 from grokkit.models.classes import classes_of
 from grokkit.outside import theirs
-from grokkit.train.config import MethodConfig
+from grokkit.train.config import MethodConfig, OwnOptimizerConfig
 from grokkit.transform import GradientTransform, chain
 from grokkit.weight_transform import WeightTransform, chain_weights
 
@@ -216,11 +216,16 @@ def begin(doors: Doors, model: nn.Module, data: Callable[[], TransferData], seed
 def is_stackable(method: MethodConfig) -> bool:
     """Whether runs of ``method`` can be members of one program, which takes the steps of all under ``torch.vmap``.
 
-    A method cannot that has an optimizer of its own or gives the model another form, or one with a door that branches
-    on the value of a setting or a tensor: vmap refuses it. To see that, a step of two members is tried.
+    A method cannot that has an optimizer of its own, or was given somebody's, or gives the model another form, or one
+    with a door that branches on the value of a setting or a tensor: vmap refuses it. To see that, a step of two
+    members is tried.
     """
     doors = doors_of(method)
-    if doors.optimizer() is not None or doors.reforming() is not None:
+    if (
+        isinstance(method.optimizer, OwnOptimizerConfig)
+        or doors.optimizer() is not None
+        or doors.reforming() is not None
+    ):
         return False
     both = {name: torch.full((2,), float(value), dtype=torch.float64) for name, value in doors.numbers().items()}
     sample = torch.linspace(-1.0, 1.0, 12).view(2, 3, 2)  # A member's (3, 2) stands for outputs, gradient and weights.

@@ -87,7 +87,7 @@ def group_key(run: RunConfig) -> str:
     del settings["seed"], settings["method"]["label"], settings["method"]["init_scale"]
     settings["model"]["settings"].pop("init_scale", None)
     for name in OPTIMIZER_SCALARS:
-        del settings["method"]["optimizer"][name]
+        settings["method"]["optimizer"].pop(name, None)  # somebody's own optimizer is alone anyhow
     for scalar in doors_of(run.method).scalars:
         place, name = scalar.split("/", 1)
         del settings["method"]["parts"][int(place)]["settings"][name]

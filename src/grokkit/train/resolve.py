@@ -11,12 +11,14 @@ from grokkit.errors import InputError, unknown
 from grokkit.files import pinned
 from grokkit.methods import MethodCard
 from grokkit.models.card import card_of
+from grokkit.optimizers import contract as optimizers
 from grokkit.registry import find, made, parts
 from grokkit.tasks.named import check_folder, read_task, usual_of
 from grokkit.train.config import (
     MethodConfig,
     ModelConfig,
     OptimizerConfig,
+    OwnOptimizerConfig,
     PartConfig,
     TaskConfig,
     checked,
@@ -24,6 +26,7 @@ from grokkit.train.config import (
 )
 from grokkit.train.doors import Doors, OwnPart, check_settings, default_settings
 
+_OF_LOOP = ("lr_warmup", "max_grad_norm")  # settings that the loop acts by, whatever the optimizer
 _OF_ANY = ("init_scale", "held_out")  # settings that any method takes, and that are not of its optimizer
 
 
@@ -82,7 +85,7 @@ def method_config(text: str, task: str = "", usual: Mapping[str, Any] | None = N
             )
     unwritten = {key: value for key, value in base.usual.items() if key not in _OF_ANY}
     given = {key: value for key, value in base.given.items() if key not in _OF_ANY}
-    optimizer = checked(OptimizerConfig, base_name, **{**unwritten, **given})
+    optimizer = optimizer_config(base_name, unwritten, given)
     of_any = {key: _of_any(written, key) for key in _OF_ANY}
     config = checked(
         MethodConfig,
@@ -92,8 +95,7 @@ def method_config(text: str, task: str = "", usual: Mapping[str, Any] | None = N
         optimizer=optimizer,
         **{key: value for key, (value, _) in of_any.items()},
     )
-    before = checked(OptimizerConfig, base_name, **unwritten).model_dump()
-    changed = {key: value for key, value in optimizer.model_dump().items() if value != before[key]}
+    changed = _changed(optimizer, optimizer_config(base_name, unwritten, {}))
     changed |= {key: getattr(config, key) for key, (value, default) in of_any.items() if value != default}
     calls = []
     # Where ``base`` cannot stand in front, no other part that states a base may: it would be the base when read again.
@@ -121,7 +123,7 @@ def _written(text: str, task: str, of_task: Mapping[str, Any]) -> _Written:
     asked = {key: given.get(key) if key in required else p.default for key, p in arguments.items()}
     defaults = {**asked, **default_settings(card)}
     # A method with an optimizer of its own takes only those of ours that the loop carries out, whatever the optimizer.
-    of_optimizer = OptimizerConfig.model_fields if card.optimizer is None else ("lr_warmup", "max_grad_norm")
+    of_optimizer = OptimizerConfig.model_fields if card.optimizer is None else _OF_LOOP
     known = [*defaults, *of_optimizer, *_OF_ANY]
     for key in given:
         if key not in known:
@@ -144,6 +146,67 @@ def _written(text: str, task: str, of_task: Mapping[str, Any]) -> _Written:
         usual={"held_out": card.held_out, **others},
         shown={key: given.get(key, own[key]) for key in own if key in required or own[key] != own_usual[key]},
     )
+
+
+def optimizer_config(
+    what: str, usual: Mapping[str, Any], given: Mapping[str, Any]
+) -> OptimizerConfig | OwnOptimizerConfig:
+    """The optimizer of ``what``; ``optimizer`` may be a call, ``pkg:SOAP(lr=1)``.
+
+    Args:
+        what: for errors.
+        usual: settings where none is given. An optimizer of somebody's own has its own defaults, and takes of these
+            only what the loop acts by.
+        given: what was written. Such an optimizer takes those of ``lr``, ``wd``, ``beta1``, ``beta2`` that it has.
+
+    Raises:
+        InputError: for an unknown optimizer or setting, a value outside its range, or one that is given twice.
+    """
+    values = {**usual, **given}
+    if "optimizer" not in values:
+        return checked(OptimizerConfig, what, **values)
+    name, inside = parse_call(str(values["optimizer"]))
+    part = find("optimizers", name)
+    card = optimizers.card_of(part)
+    if "optimizer" in given and (twice := sorted(inside.keys() & given.keys() - {"optimizer"})):
+        raise InputError(f"{twice[0]} is given twice, with {what} and with {name}; give it once")
+    if card.pure is not None:
+        known = [key for key in OptimizerConfig.model_fields if key != "optimizer"]
+        if strange := [key for key in inside if key not in known]:
+            raise unknown(f"setting of {name}", strange[0], known)
+        return checked(OptimizerConfig, what, **{**usual, **inside, **given, "optimizer": part.name})
+    written = {key: value for key, value in given.items() if key not in ("optimizer", *_OF_LOOP)}
+    return checked(
+        OwnOptimizerConfig,
+        what,
+        name=part.name,
+        settings=card.settings({**inside, **written}),
+        code=part.code,
+        text=part.text,
+        **{key: values[key] for key in _OF_LOOP if key in values},
+    )
+
+
+def check_usual(what: str, usual: Mapping[str, Any]) -> None:
+    """Refuse the settings of an optimizer that methods could not be compared with on a task."""
+    config = optimizer_config(what, {}, usual)
+    outside = [key for key in usual if key not in ("optimizer", *_OF_LOOP)]
+    if isinstance(config, OwnOptimizerConfig) and outside:
+        raise InputError(f"{what}: write {outside[0]} into the parentheses of {config.name}, whose setting it is")
+
+
+def _changed(
+    optimizer: OptimizerConfig | OwnOptimizerConfig, usual: OptimizerConfig | OwnOptimizerConfig
+) -> dict[str, Any]:
+    """The settings that make ``optimizer`` of the ``usual`` one."""
+    before = usual.model_dump()
+    if isinstance(optimizer, OptimizerConfig):
+        return {key: value for key, value in optimizer.model_dump().items() if value != before.get(key, before)}
+    changed = {key: getattr(optimizer, key) for key in _OF_LOOP if getattr(optimizer, key) != before[key]}
+    if optimizer.model_copy(update={key: before[key] for key in _OF_LOOP}) == usual:
+        return changed
+    shown = optimizer.card.shown({key: shortest(value) for key, value in optimizer.settings.items()})
+    return {"optimizer": show_call(optimizer.name, shown), **changed}
 
 
 def _of_any(written: Sequence[_Written], key: str) -> tuple[Any, Any]:

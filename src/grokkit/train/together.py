@@ -27,16 +27,18 @@ from torch.func import functional_call, grad, grad_and_value
 from grokkit.methods.clipnorm import clip_norm
 from grokkit.methods.contract import Loss
 from grokkit.methods.groktransfer.factorized import embedding_name
+from grokkit.optimizers.contract import Settings, card_of
 from grokkit.overwrite import Overwriting
 from grokkit.probe.contract import View
 from grokkit.probe.ntk import KERNEL_ROWS, stacked_ntk
+from grokkit.registry import find
 from grokkit.state import leaves, map_leaves
 from grokkit.train.batch_buffer import BatchBuffer
 from grokkit.train.doors import Doors, begin, doors_of
 from grokkit.train.engine import Member, Rows, Snapshot, Stacked, StepKind
 from grokkit.train.graph import Graphed
 from grokkit.train.history import Score
-from grokkit.train.optimizers import OPTIMIZER_SCALARS, OPTIMIZERS, Settings, at_step, warmup
+from grokkit.train.optimizers import OPTIMIZER_SCALARS, at_step, warmup
 from grokkit.train.problem import transfer_data
 from grokkit.train.stacking import Table, drop_others, numbers, one_of, select, stack
 
@@ -80,8 +82,10 @@ class Together:
         self._task, self._doors = first.problem.task, doors_of(first.config.method)
         self._inputs = Table([member.problem.task.inputs_NT for member in self.members], device)
         self._targets = Table([member.problem.task.targets_N for member in self.members], device)
-        settings = [member.config.method.optimizer for member in self.members]
-        self._optimizer = OPTIMIZERS[settings[0].optimizer]
+        settings = [member.config.method.ours for member in self.members]
+        pure = card_of(find("optimizers", settings[0].optimizer)).pure
+        assert pure is not None
+        self._optimizer = pure
         self._clip = None if settings[0].max_grad_norm is None else clip_norm(settings[0].max_grad_norm)
         self._numbers = (
             numbers([{name: getattr(own, name) for name in OPTIMIZER_SCALARS} for own in settings], device),

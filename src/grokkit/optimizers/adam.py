@@ -1,0 +1,133 @@
+"""SGD, Adam and AdamW, each twice: as PyTorch's optimizer for a run alone, and as pure functions for many runs at once.
+
+In the pure functions nothing is changed in place, nothing branches on a tensor's value, and a setting may be a number
+or a 0-d tensor: they can be vmapped over stacked parameters and captured in a CUDA graph. The semantics, and but for
+rounding the values, are those of the card's ``make``. Every parameter has a gradient every step, so steps are
+counted once, not per parameter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import partial
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from grokkit.optimizers.contract import OptimizerCard, PureOptimizer, Setting, Settings, Tensors
+
+_EPS = 1e-8  # torch.optim's default
+
+
+class SgdState(NamedTuple):
+    momentum: dict[str, Tensor]
+
+
+class AdamState(NamedTuple):
+    step: Tensor  # updates so far
+    mean: dict[str, Tensor]
+    square: dict[str, Tensor]
+
+
+def _sgd() -> PureOptimizer:
+    """b ← β₁·b + g + wd·θ;  θ ← θ − η·b. Without momentum b is the gradient."""
+
+    def init(params: Tensors) -> SgdState:
+        return SgdState({name: torch.zeros_like(p) for name, p in params.items()})
+
+    def update(
+        params: Tensors, grads: Tensors, state: SgdState, settings: Settings
+    ) -> tuple[dict[str, Tensor], SgdState]:
+        new, momentum = {}, {}
+        for name, p in params.items():
+            lr, wd, beta = (_like(setting, p) for setting in settings[:3])
+            momentum[name] = beta * state.momentum[name] + (grads[name] + wd * p)
+            new[name] = p - lr * momentum[name]
+        return new, SgdState(momentum)
+
+    return PureOptimizer(init, update)
+
+
+def _adam(*, decoupled: bool) -> PureOptimizer:
+    """m ← β₁·m + (1−β₁)·g;  v ← β₂·v + (1−β₂)·g²;  θ ← θ − η·m̂/(√v̂ + ε), m̂ = m/(1−β₁ᵗ), v̂ = v/(1−β₂ᵗ).
+
+    ``decoupled`` decay (AdamW) first takes η·wd·θ off θ; otherwise g is g + wd·θ.
+    """
+
+    def init(params: Tensors) -> AdamState:
+        device = next(iter(params.values())).device
+        return AdamState(
+            step=torch.zeros((), dtype=torch.int64, device=device),
+            mean={name: torch.zeros_like(p) for name, p in params.items()},
+            square={name: torch.zeros_like(p) for name, p in params.items()},
+        )
+
+    def update(
+        params: Tensors, grads: Tensors, state: AdamState, settings: Settings
+    ) -> tuple[dict[str, Tensor], AdamState]:
+        step = state.step + 1
+        lr, wd, beta1, beta2 = settings
+        updates = step.double()  # float32 would lose digits of 1 − β₂ᵗ
+        size = lr / (1.0 - beta1**updates)
+        spread = (1.0 - beta2**updates).sqrt()
+        new, mean, square = {}, {}, {}
+        for name, p in params.items():
+            g = grads[name]
+            if decoupled:
+                p = p * _like(1.0 - lr * wd, p)
+            else:
+                g = g + _like(wd, p) * p
+            mean[name] = torch.lerp(state.mean[name], g, _like(1.0 - beta1, p))  # pyright: ignore[reportArgumentType,reportCallIssue]
+            square[name] = _like(beta2, p) * state.square[name] + _like(1.0 - beta2, p) * (g * g)
+            root = square[name].sqrt() / _like(spread, p) + _EPS
+            new[name] = p - _like(size, p) * (mean[name] / root)
+        return new, AdamState(step, mean, square)
+
+    return PureOptimizer(init, update)
+
+
+def _like(setting: Setting, p: Tensor) -> Setting:
+    """A tensor takes the parameter's dtype, as a number does."""
+    return setting.to(p.dtype) if isinstance(setting, Tensor) else setting
+
+
+def _make_sgd(
+    parameters: Iterable[tuple[str, nn.Parameter]], lr: float, wd: float, beta1: float, beta2: float
+) -> torch.optim.Optimizer:
+    """PyTorch's optimizer with its fused kernel, the fastest on a CPU as well; ``beta2`` means nothing."""
+    return torch.optim.SGD(parameters, lr, momentum=beta1, weight_decay=wd, fused=True)
+
+
+def _make_adam(
+    kind: type[torch.optim.Adam],
+    parameters: Iterable[tuple[str, nn.Parameter]],
+    lr: float,
+    wd: float,
+    beta1: float,
+    beta2: float,
+) -> torch.optim.Optimizer:
+    return kind(parameters, lr, betas=(beta1, beta2), weight_decay=wd, fused=True)
+
+
+SGD = OptimizerCard(
+    name="sgd",
+    summary="Stochastic gradient descent with momentum beta1; wd is added to the gradient.",
+    make=_make_sgd,
+    pure=_sgd(),
+)
+
+ADAM = OptimizerCard(
+    name="adam",
+    summary="The mean gradient over the root of the mean square; wd is added to the gradient.",
+    make=partial(_make_adam, torch.optim.Adam),
+    pure=_adam(decoupled=False),
+)
+
+ADAMW = OptimizerCard(
+    name="adamw",
+    summary="The mean gradient over the root of the mean square; "
+    "wd is decoupled: each step takes lr·wd of the weights off.",
+    make=partial(_make_adam, torch.optim.AdamW),
+    pure=_adam(decoupled=True),
+)
