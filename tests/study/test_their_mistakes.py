@@ -91,7 +91,7 @@ def plan(task="mine.py:mine", methods="adamw", **options):
         ({"task": "mine.py:model_is_none"}, "the network of your problem is made as NoneType"),
         ({"task": "mine.py:model_is_made"}, "the model is a network, .*; give a function that makes it"),
         ({"task": "mine.py:misspelt"}, "mine.py:misspelt fails: TypeError: .*'scores'"),
-        ({"task": "mine.py:other_optimizer"}, "the optimizer of mine.py:other_optimizer: optimizer='adamww'"),
+        ({"task": "mine.py:other_optimizer"}, "unknown optimizer 'adamww'; did you mean 'adamw'"),
         ({"task": "mine.py:wide(width=-3)"}, r"RuntimeError: .*negative dimension.* of mine.py\)"),
         ({"task": "mine.py:wide(width=a)"}, "width='a' is not possible: a finite number; the default is 8"),
         ({"task": "mine.py:wid"}, "unknown name in mine.py 'wid'; did you mean 'wide'"),
