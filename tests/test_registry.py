@@ -205,6 +205,16 @@ def test_a_file_in_a_package_counts_what_it_imports_of_the_package(tmp_path):
     assert set(own_modules(package / "ideas.py")) == {"", "mypkg", "mypkg.other"}
 
 
+def test_for_a_name_of_ours_no_entry_point_is_loaded(monkeypatch):
+    def fail(kind):
+        raise AssertionError("loaded")
+
+    monkeypatch.setattr(registry, "parts", fail)
+    assert find("methods", "adamw").origin == "grokkit"
+    with pytest.raises(AssertionError, match="loaded"):
+        find("methods", "nonesuch")
+
+
 def test_a_function_is_called_with_the_settings_that_are_its_arguments(tmp_path):
     source = (
         CARD + "\nfrom dataclasses import replace\ndef make(name, summary='-'):\n    return replace(CARD, name=name)\n"

@@ -81,8 +81,8 @@ def find(kind: str, name: str) -> Part:
     """
     if (given := _GIVEN.get((kind, name))) is not None:
         return given
-    for registered in (_built_in(kind), parts(kind)):  # entry points are loaded only if the name is not ours
-        for part in registered.values():
+    for registered in (_built_in, parts):  # entry points are loaded only if the name is not ours
+        for part in registered(kind).values():
             if name == part.name or name in getattr(part.value, "aliases", ()):
                 return part
     if name in broken(kind):

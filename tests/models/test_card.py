@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from grokkit.errors import InputError
-from grokkit.registry import parts
+from grokkit.registry import Part, parts
 from grokkit.tasks import make_task
 from grokkit.train.config import RunConfig, checked
 from grokkit.train.loop import train
@@ -124,6 +124,14 @@ def test_who_cannot_read_a_stranger_s_task_is_refused(stranger):
         build_model(model_config("mlp"), task, 0)
     with pytest.raises(InputError, match="^strangers.py:NET cannot be trained on 'parity:10,2': it reads pictures"):
         build_model(model_config("strangers.py:NET"), make_task("parity:10,2"), 0)
+
+
+def test_a_function_that_is_registered_stands_in_no_one_s_way(monkeypatch):
+    """It is no card, and needs the task's shape to make its module; it is not called only to list who reads what."""
+    build = Part("models", "theirs", lambda task, width: None, "theirs 1.0", "theirs 1.0", "theirs")
+    monkeypatch.setitem(parts("models"), "theirs", build)
+    with pytest.raises(InputError, match="^mlp cannot be trained on .*; take --model decoder or fnn$"):
+        build_model(model_config("mlp"), make_task("mul:7"), 0)
 
 
 def test_a_method_s_scale_needs_a_model_that_has_one(stranger):

@@ -131,7 +131,6 @@ def decoder_evaluation(config: RunConfig) -> Duel:
 
     Plain: under ``no_grad``, 512 rows at a time. Ours: in inference mode, in the trainer's chunks.
     """
-    """Plain: under ``no_grad``, 512 rows at a time. Ours: in inference mode, in the trainer's chunks."""
     problem = build_problem(config)
     task, rows = problem.task, problem.split.test
     theirs, model = plain_decoder(config, task), build_model(config.model, task, config.seed)

@@ -13,7 +13,7 @@ from grokkit.lab.carry_out import Stopped, carry_out
 from grokkit.lab.named import name_of
 from grokkit.lab.study import Study
 from grokkit.methods import MethodCard
-from grokkit.study.question import USUAL_METHODS, asked
+from grokkit.study.question import USUAL_METHODS, Question, asked
 from grokkit.tasks.problem import Problem
 
 
@@ -21,8 +21,8 @@ def compare(
     problem: str | Problem | Callable[..., Problem],
     methods: Sequence[str | MethodCard] | str = USUAL_METHODS,
     *,
-    seeds: int | Sequence[int] = 5,
-    budget: int = 3000,
+    seeds: int | Sequence[int] = Question.seeds,
+    budget: int = Question.budget,
     out: Path | str | None = None,
     quiet: bool = False,
     **options: Any,

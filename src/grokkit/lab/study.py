@@ -48,21 +48,21 @@ class Study:
 
     @cached_property
     def _loaded(self) -> tuple[pl.DataFrame, pl.DataFrame]:
-        runs, curves = self._store.load(self._run_ids)
-        return self._shown(runs), self._shown(curves)
+        """Runs and curves of all methods, shown or not."""
+        return self._store.load(self._run_ids)
 
     def _shown(self, rows: pl.DataFrame) -> pl.DataFrame:
         return rows.filter(pl.col("method").is_in(self.info["methods"]))
 
-    @property
+    @cached_property
     def runs(self) -> pl.DataFrame:
         """One row a run, with the keys of run.json; ``.to_pandas()`` makes a pandas frame of it."""
-        return self._loaded[0]
+        return self._shown(self._loaded[0])
 
-    @property
+    @cached_property
     def curves(self) -> pl.DataFrame:
         """One row an evaluation of a run, with ``run_id``, ``method`` and ``seed`` in front."""
-        return self._loaded[1]
+        return self._shown(self._loaded[1])
 
     @cached_property
     def rows(self) -> list[dict[str, Any]]:
@@ -84,8 +84,7 @@ class Study:
 
     def look(self) -> None:
         """Remember in study.json that these results have been looked at; the caller holds the store's lock."""
-        runs, _ = self._store.load(self._run_ids)
-        self._whole = looked(self._whole, runs)
+        self._whole = looked(self._whole, self._loaded[0])
         self.info = {**self._whole, "methods": self.info["methods"]}
         self.__dict__.pop("verdict", None)  # claims depend on how often somebody has looked
         self._store.write_study(self._whole)

@@ -27,9 +27,6 @@ from grokkit.attach import Handle
 from grokkit.transform import GradientTransform, Grads, State
 from grokkit.weight_transform import WeightTransform
 
-EXCLUSIVE = ("bilevel", "optimizer")
-"""Of a composition, one part at most may have such a door."""
-
 Hook = Literal["start", "loss", "gradient", "optimizer", "weights"]
 
 Tables: TypeAlias = Mapping[str, Mapping[str, list[Any]]]

@@ -16,7 +16,7 @@ from itertools import pairwise
 import torch
 
 from grokkit.errors import InputError, unknown
-from grokkit.train.config import RunConfig
+from grokkit.train.config import RunConfig, TaskConfig
 from grokkit.train.doors import doors_of, is_stackable
 from grokkit.train.optimizers import OPTIMIZER_SCALARS
 from grokkit.train.problem import build_problem
@@ -91,10 +91,21 @@ def group_key(run: RunConfig) -> str:
     for scalar in doors_of(run.method).scalars:
         place, name = scalar.split("/", 1)
         del settings["method"]["parts"][int(place)]["settings"][name]
-    if build_task(run.task).groups is not None:  # parts are exact to a group only: their sizes depend on the seed
+    if _keeps_rows_together(run.task):  # parts are exact to a group of rows only: their sizes depend on the seed
         parts = build_problem(run).split
         settings["rows"] = [len(parts.train), len(parts.validation), len(parts.test)]
     return json.dumps(settings, sort_keys=True)
+
+
+_KNOWN: dict[str, bool] = {}
+
+
+def _keeps_rows_together(task: TaskConfig) -> bool:
+    """Whether a split of the task has groups of rows to keep; the task is built once to see it, not once a run."""
+    key = task.model_dump_json()
+    if key not in _KNOWN:
+        _KNOWN[key] = build_task(task).groups is not None
+    return _KNOWN[key]
 
 
 def group_name(runs: Sequence[RunConfig]) -> str:

@@ -92,7 +92,8 @@ def train_group(
     Raises:
         InputError: if ``configs`` differ in more than a group's members may.
     """
-    stackable = all(can_share(config) for config in configs)
+    # One answers for all: what a group's members have in common decides it. It is found by a trial, which takes time.
+    stackable = bool(configs) and can_share(configs[0])
     if len({group_key(config) for config in configs}) != 1 or (len(configs) > 1 and not stackable):
         raise InputError("these runs cannot share a program; group them with grokkit.train.groups.plan_groups")
     loop = _Loop(configs, Together if stackable else Alone, device)

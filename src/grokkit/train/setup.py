@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from grokkit.errors import InputError
-from grokkit.models.card import Model
-from grokkit.registry import made, parts
+from grokkit.models.card import Model, card_of
+from grokkit.registry import parts
 from grokkit.rng import stream
 from grokkit.tasks import Task
 from grokkit.tasks.problem import Problem
@@ -25,7 +25,7 @@ def build_model(config: ModelConfig, task: Task, seed: int) -> Model:
     """
     card, shape = config.card, task.shape
     if not card.can_read(shape.kind):
-        fitting = [part.name for part in parts("models").values() if shape.kind in made(part, {}).reads]
+        fitting = [part.name for part in parts("models").values() if shape.kind in card_of(part).reads]
         raise InputError(
             f"{config.name} cannot be trained on {task.name!r}: it reads {' or '.join(card.reads)}, and the task's "
             f"inputs are {shape.kind}; take --model {' or '.join(fitting) or 'MODULE:CARD, one that reads them'}"
