@@ -7,13 +7,14 @@ import pytest
 import torch
 from cards import CARDS
 from groups import METHODS, assert_same_run, group_of
+from interrupted import Interrupted, interrupt_at
 
 from grokkit import InputError, attach, grokfast_ema
 from grokkit.study.execute import execute
 from grokkit.study.plan import make_plan
 from grokkit.study.store import Store
 from grokkit.testing.excitation import gradients, parameters
-from grokkit.train import loop, together
+from grokkit.train import together
 from grokkit.train.config import EvaluationConfig
 from grokkit.train.graph import Graphed
 from grokkit.train.loop import begin_together, train, train_group
@@ -164,16 +165,9 @@ def test_the_finished_are_retired_and_the_graph_recorded_again(float64):
 
 
 def test_interrupted_and_resumed(float64, tmp_path):
-    class Interrupted(Exception):
-        pass
-
-    def report(progress):
-        if progress["step"] >= 20:
-            raise Interrupted
-
     configs, checkpoint = group_of("grokfast-ma", "fnn", budget=40), tmp_path / "group.safetensors"
     with pytest.raises(Interrupted):
-        train_group(configs, device="cuda:0", report=report, checkpoint=checkpoint, checkpoint_seconds=0)
+        train_group(configs, device="cuda:0", report=interrupt_at(20), checkpoint=checkpoint, checkpoint_seconds=0)
     steps = []
     resumed = train_group(
         configs, device="cuda:0", checkpoint=checkpoint, report=lambda progress: steps.append(progress["step"])
@@ -191,9 +185,14 @@ def test_memory_is_given_back():
     assert torch.cuda.memory_allocated() <= before
 
 
-def test_a_study_on_the_gpu(tmp_path):
+@pytest.mark.parametrize(
+    "methods",
+    [["adamw", "grokfast-ema"], ["adamw", "groktransfer(weak=fnn(dim=4,width=8),weak_steps=20)", "muon"]],
+    ids=["stacked", "with arms that cannot be"],
+)
+def test_a_study_on_the_gpu(tmp_path, methods):
     plan = make_plan(
-        methods=["adamw", "grokfast-ema"],
+        methods=methods,
         seeds=2,
         baseline=None,
         command="test",
@@ -206,6 +205,7 @@ def test_a_study_on_the_gpu(tmp_path):
     with store.lock():
         assert execute(plan, store, set(), workers=2, on_event=lambda event: None, device="cuda:0") == {}
     runs, _ = store.load(plan.study["run_ids"])
+    assert len(runs) == 2 * len(methods)
     assert all('"device": "cuda:0"' in about for about in runs["provenance"])
 
 
@@ -233,44 +233,16 @@ def test_a_run_alone_on_cuda_equals_the_cpu_s(float64, method, model):
 
 
 @pytest.mark.parametrize("method", ["groktransfer(weak=fnn(dim=4,width=8),weak_steps=20)", "muon"])
-def test_a_run_alone_on_cuda_is_resumed_bit_for_bit(tmp_path, monkeypatch, method):
-    monkeypatch.setattr(loop, "_SAVING_SHARE", 1e9)
+def test_a_run_alone_on_cuda_is_resumed_bit_for_bit(tmp_path, method):
     (config, *_) = group_of("adamw", "fnn", method=method_config(method), budget=40)
-
-    class Interrupted(Exception):
-        pass
-
-    def interrupt(progress):
-        if progress["step"] > 15:
-            raise Interrupted
-
     with pytest.raises(Interrupted):
-        train(config, device="cuda:0", report=interrupt, checkpoint=tmp_path / "run", checkpoint_seconds=-1.0)
+        train(config, device="cuda:0", report=interrupt_at(16), checkpoint=tmp_path / "run", checkpoint_seconds=-1.0)
     steps = []
     resumed = train(
         config, device="cuda:0", checkpoint=tmp_path / "run", report=lambda progress: steps.append(progress["step"])
     )
     assert steps[0] > 10
     assert resumed.curves["train_loss"] == pytest.approx(train(config, device="cuda:0").curves["train_loss"], rel=1e-6)
-
-
-def test_a_study_with_an_arm_that_cannot_be_stacked_runs_on_the_gpu(tmp_path):
-    plan = make_plan(
-        methods=["adamw", "groktransfer(weak=fnn(dim=4,width=8),weak_steps=20)", "muon"],
-        seeds=2,
-        baseline=None,
-        command="test",
-        task=task_config("add:11(layout=operands)"),
-        model=model_config("fnn(width=16,dim=8,depth=2)"),
-        budget=40,
-        batch_size=16,
-    )
-    store = Store(tmp_path)
-    with store.lock():
-        assert execute(plan, store, set(), workers=2, on_event=lambda event: None, device="cuda:0") == {}
-    runs, _ = store.load(plan.study["run_ids"])
-    assert len(runs) == 6
-    assert all('"device": "cuda:0"' in about for about in runs["provenance"])
 
 
 def test_groups_one_after_the_other_keep_no_more_memory_than_one(float64):

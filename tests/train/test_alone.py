@@ -6,11 +6,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 from cards import CARDS
+from interrupted import Interrupted, curves, interrupt_after
 from probed import PROBED
 
 from grokkit.registry import parts
 from grokkit.rng import stream
-from grokkit.train import config, loop
+from grokkit.train import config
 from grokkit.train.batches import Batches
 from grokkit.train.config import EvaluationConfig
 from grokkit.train.events import EVENTS_VERSION, find_events
@@ -21,31 +22,10 @@ from grokkit.train.record import CURVES, QUICK_CHECKS, Run
 from grokkit.train.resolve import method_config, model_config, task_config
 from grokkit.train.setup import build_model
 
-TIMES = {"train_seconds", "eval_seconds"}
 OFTEN = EvaluationConfig(every=5, share=100.0)  # at every step of the grid
 
 
 EMBEDDING = ("fourier", "circle", "pca")  # tables of every modular task
-
-
-def curves(run):
-    return {name: values for name, values in run.curves.items() if name not in TIMES}
-
-
-class Interrupted(Exception):
-    pass
-
-
-def interrupt_after(evaluations):
-    seen = 0
-
-    def report(_progress):
-        nonlocal seen
-        seen += 1
-        if seen > evaluations:
-            raise Interrupted
-
-    return report
 
 
 def test_same_configuration_same_curves(tiny):
@@ -66,8 +46,7 @@ CODES = {
 @pytest.mark.parametrize(
     ("method", "batch_size"), [*((name, 16) for name in CODES), ("adamw", None), ("neuralgrok", None)]
 )
-def test_interrupted_and_resumed_is_bit_for_bit_the_same(tiny, tmp_path, monkeypatch, method, batch_size):
-    monkeypatch.setattr(loop, "_SAVING_SHARE", 1e9)
+def test_interrupted_and_resumed_is_bit_for_bit_the_same(tiny, tmp_path, method, batch_size):
     card = CARDS[method]
     settings = ",".join(f"{k}={v}" for k, v in card.smallest.items())
     config = tiny(f"{method}({settings})" if settings else method, batch_size=batch_size)

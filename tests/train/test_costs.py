@@ -1,12 +1,12 @@
 """What a step is charged for: what PyTorch's counter sees in the products of a plain one, model and method alike."""
 
 import pytest
+from interrupted import Interrupted, interrupt_at
 from torch.utils.flop_counter import FlopCounterMode
 
 from grokkit.methods.neuralgrok.amplifier import fresh_amplifier
 from grokkit.methods.neuralgrok.curve import gradient_flops, table_flops
 from grokkit.models import FNN, Decoder
-from grokkit.train import loop
 from grokkit.train.config import EvaluationConfig
 from grokkit.train.costs import Costs
 from grokkit.train.loop import begin_alone, train
@@ -89,17 +89,11 @@ def test_a_merged_embedding_is_charged_no_product(session):
     assert counted == charged + 2 * 11 * 3 * 8, "merging itself takes one product, once, and is not charged"
 
 
-def test_a_run_resumed_after_merging_is_charged_no_product(tiny, tmp_path, monkeypatch):
-    monkeypatch.setattr(loop, "_SAVING_SHARE", 1e9)
+def test_a_run_resumed_after_merging_is_charged_no_product(tiny, tmp_path):
     config = tiny("lowrank-random(weak=random(dim=3),merge=2)", **FNN_OF_TOKENS, budget=20, evaluation=OFTEN)
     whole, checkpoint = train(config), tmp_path / "checkpoint"
-
-    def interrupt(progress):
-        if progress["step"] > 6:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        train(config, report=interrupt, checkpoint=checkpoint, checkpoint_seconds=-1.0)
+    with pytest.raises(Interrupted):
+        train(config, report=interrupt_at(7), checkpoint=checkpoint, checkpoint_seconds=-1.0)
     steps = []
     resumed = train(config, checkpoint=checkpoint, report=lambda progress: steps.append(progress["step"]))
     assert steps[0] > 5, "after the merge"

@@ -4,12 +4,12 @@ import pytest
 import torch
 from cards import CARDS
 from groups import assert_same_run, group_of
+from interrupted import Interrupted, curves, interrupt_at
 
 from grokkit.errors import InputError
 from grokkit.methods.contract import MethodCard, StartResult
 from grokkit.models.classes import classes_of
 from grokkit.study.plan import make_plan
-from grokkit.train import loop
 from grokkit.train.doors import Doors, OwnPart, doors_of, is_stackable
 from grokkit.train.groups import plan_groups
 from grokkit.train.loop import begin_alone, train, train_group
@@ -18,10 +18,6 @@ from grokkit.weight_transform import WeightTransform
 
 PROOFS = {"zero-head": "scale=0", "logit-temperature": "tau=2", "muon": "lr=0.05", "row-clip": "c=0.3"}
 SHARP = 1e-6
-
-
-def curves(run):
-    return {name: values for name, values in run.curves.items() if not name.endswith("_seconds")}
 
 
 @pytest.mark.parametrize("name", PROOFS)
@@ -34,21 +30,11 @@ def test_off_a_run_is_the_bare_optimizer_s_bit_for_bit_and_on_it_is_not(tiny, na
     assert curves(acting)["test_loss"][-1] != curves(bare)["test_loss"][-1]
 
 
-class Interrupted(Exception):
-    pass
-
-
 @pytest.mark.parametrize("method", [*(f"{name}({on})" for name, on in PROOFS.items()), "zero-head+muon+row-clip(c=1)"])
-def test_interrupted_and_resumed_is_bit_for_bit_the_same(tiny, tmp_path, monkeypatch, method):
-    monkeypatch.setattr(loop, "_SAVING_SHARE", 1e9)
+def test_interrupted_and_resumed_is_bit_for_bit_the_same(tiny, tmp_path, method):
     config, checkpoint = tiny(method, budget=30), tmp_path / "checkpoint"
-
-    def interrupt(progress):
-        if progress["step"] > 10:
-            raise Interrupted
-
     with pytest.raises(Interrupted):
-        train(config, report=interrupt, checkpoint=checkpoint, checkpoint_seconds=-1.0)
+        train(config, report=interrupt_at(11), checkpoint=checkpoint, checkpoint_seconds=-1.0)
     steps = []
     resumed = train(config, checkpoint=checkpoint, report=lambda progress: steps.append(progress["step"]))
     assert steps[0] > 10

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from interrupted import Interrupted, interrupt_at
 
 from grokkit.errors import InputError
 from grokkit.train.config import EvaluationConfig, RunConfig, checked
@@ -91,16 +92,8 @@ def test_together_as_alone(setting, method):
 
 def test_interrupted_and_resumed(tmp_path):
     whole = train(config(XOR, "gd"))
-
-    class Stop(Exception):
-        pass
-
-    def stop(progress):
-        if progress["step"] >= 30:
-            raise Stop
-
-    with pytest.raises(Stop):
-        train(config(XOR, "gd"), report=stop, checkpoint=tmp_path / "run", checkpoint_seconds=-1)
+    with pytest.raises(Interrupted):
+        train(config(XOR, "gd"), report=interrupt_at(30), checkpoint=tmp_path / "run", checkpoint_seconds=-1)
     resumed = train(config(XOR, "gd"), checkpoint=tmp_path / "run")
     for name in ("step", "train_loss", "test_loss"):
         assert resumed.curves[name] == whole.curves[name]

@@ -5,11 +5,11 @@ import sys
 
 import pytest
 import torch
+from interrupted import Interrupted, curves, interrupt_after
 
 from grokkit import registry
 from grokkit.errors import InputError
 from grokkit.study.question import asked
-from grokkit.train import loop
 from grokkit.train.config import RunConfig
 from grokkit.train.costs import Costs
 from grokkit.train.groups import can_share, plan_groups
@@ -18,8 +18,6 @@ from grokkit.train.optimizers import build_optimizer
 from grokkit.train.problem import build_problem
 from grokkit.train.resolve import method_config, model_config, task_config
 from grokkit.train.setup import build_model
-
-TIMES = {"train_seconds", "eval_seconds"}
 
 MINE = """
 import torch
@@ -72,26 +70,6 @@ ADAGRAD = """import torch
 def adagrad(parameters, lr: float = 0.05):
     return torch.optim.Adagrad(parameters, lr)
 """
-
-
-def curves(run):
-    return {name: values for name, values in run.curves.items() if name not in TIMES}
-
-
-class Interrupted(Exception):
-    pass
-
-
-def interrupt_after(evaluations):
-    seen = 0
-
-    def report(_progress):
-        nonlocal seen
-        seen += 1
-        if seen > evaluations:
-            raise Interrupted
-
-    return report
 
 
 @pytest.fixture
@@ -149,8 +127,7 @@ def test_ours_may_be_written_as_a_call():
 
 
 @pytest.mark.parametrize("method", ["adamw", "grokfast-ema"])
-def test_interrupted_and_resumed_is_bit_for_bit_the_same(mine, tiny, tmp_path, monkeypatch, method):
-    monkeypatch.setattr(loop, "_SAVING_SHARE", 1e9)
+def test_interrupted_and_resumed_is_bit_for_bit_the_same(mine, tiny, tmp_path, method):
     config = tiny(f"{method}(optimizer=mine.py:CARD(wd=0.1))")
     whole = train(config)
     checkpoint = tmp_path / "checkpoint.safetensors"

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from interrupted import Interrupted, curves, interrupt_at
 from spirals import Spirals, problem
 from torch import nn
 from torch.utils.data import Dataset
@@ -17,7 +18,6 @@ from grokkit.study.question import Question
 from grokkit.tasks.problem import Problem
 from grokkit.train.loop import begin_alone, train
 
-CLOCKED = ("train_seconds", "eval_seconds")
 DATA = Spirals()
 
 
@@ -63,10 +63,6 @@ def config(changes, method="adamw", **options):
     settings = {"seeds": 1, "budget": 20, "every": 5, **options}
     (run,) = Question(task="here:one", methods=[method], **settings).plan().runs
     return run
-
-
-def curves(run):
-    return {name: values for name, values in run.curves.items() if name not in CLOCKED}
 
 
 PAIR = (DATA.points, DATA.classes)
@@ -116,14 +112,9 @@ def test_splits_are_the_parts():
 @pytest.mark.parametrize("method", ["adamw", "neuralgrok"])
 def test_a_run_goes_on_bit_for_bit(tmp_path, changes, method):
     run, path = config(changes, method), tmp_path / "checkpoint"
-
-    def stop(progress):
-        if progress["step"] >= 15:
-            raise KeyboardInterrupt
-
     whole = curves(train(run))
-    with pytest.raises(KeyboardInterrupt):
-        train(run, report=stop, checkpoint=path, checkpoint_seconds=0.0)
+    with pytest.raises(Interrupted):
+        train(run, report=interrupt_at(15), checkpoint=path, checkpoint_seconds=0.0)
     assert path.exists()
     torch.rand(3), random.random(), np.random.rand()  # what happens in between is of no matter
     assert curves(train(run, checkpoint=path)) == whole

@@ -10,6 +10,7 @@ import time
 import pytest
 import torch
 from groups import METHODS, MODELS, assert_same_run, group_of
+from interrupted import Interrupted, curves, interrupt_at
 from probed import PROBED
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -149,34 +150,19 @@ def test_one_that_diverges_harms_no_other(float64):
     assert members[1].steps == members[1].diverged_at < 5, "between two evaluations"
 
 
-class Interrupted(Exception):
-    pass
-
-
 def interrupted(configs, checkpoint, *, at):
     """Train until a member has taken ``at`` steps, saving at every stop, then fail."""
-
-    def report(progress):
-        if progress["step"] >= at:
-            raise Interrupted
-
     with pytest.raises(Interrupted):
-        train_group(configs, device="cpu", report=report, checkpoint=checkpoint, checkpoint_seconds=0)
-
-
-@pytest.fixture
-def save_always(monkeypatch):
-    monkeypatch.setattr(loop, "_SAVING_SHARE", 1e9)
+        train_group(configs, device="cpu", report=interrupt_at(at), checkpoint=checkpoint, checkpoint_seconds=0)
 
 
 def found(run):
-    curves = {name: values for name, values in run.curves.items() if not name.endswith("_seconds")}
-    return {"curves": curves, **run.tables}
+    return {"curves": curves(run), **run.tables}
 
 
 @pytest.mark.parametrize("batch_size", [16, None])
 @pytest.mark.parametrize(("method", "share"), [("adamw", 0.1), ("grokfast-ma", 0.1), ("probed", 100.0)])
-def test_interrupted_and_resumed_is_bit_for_bit_the_same(tmp_path, save_always, probed, method, share, batch_size):
+def test_interrupted_and_resumed_is_bit_for_bit_the_same(tmp_path, probed, method, share, batch_size):
     every = EvaluationConfig(every=5, share=share)
     configs = group_of(method, "fnn", budget=40, batch_size=batch_size, evaluation=every)
     whole, checkpoint, steps = train_group(configs, device="cpu"), tmp_path / "group.safetensors", []
@@ -188,7 +174,7 @@ def test_interrupted_and_resumed_is_bit_for_bit_the_same(tmp_path, save_always, 
     assert all(run.train_seconds > 0 and run.provenance["members"] == 4 for run in resumed)
 
 
-def test_resumed_after_some_have_finished(tmp_path, save_always, ends_at_different_times):
+def test_resumed_after_some_have_finished(tmp_path, ends_at_different_times):
     configs, checkpoint = ends_at_different_times, tmp_path / "group.safetensors"
     whole = train_group(configs, device="cpu")
     interrupted(configs, checkpoint, at=30)
@@ -200,7 +186,7 @@ def test_resumed_after_some_have_finished(tmp_path, save_always, ends_at_differe
     assert min(steps) == 30
 
 
-def test_resumed_after_one_has_diverged_and_was_dropped(tmp_path, save_always, monkeypatch):
+def test_resumed_after_one_has_diverged_and_was_dropped(tmp_path, monkeypatch):
     monkeypatch.setattr(together, "_is_worth_retiring", lambda *_: True)
     configs, checkpoint = group_of("sgd", "fnn", budget=60), tmp_path / "group.safetensors"
     soon = method_config("adamw(optimizer=sgd,lr=1e30,lr_warmup=7)")  # its loss is not finite within a few steps
@@ -212,7 +198,15 @@ def test_resumed_after_one_has_diverged_and_was_dropped(tmp_path, save_always, m
     assert resumed[1].diverged_at is not None
 
 
-def test_another_group_s_checkpoint_is_not_used(tmp_path, save_always):
+def test_whether_a_group_can_be_stacked_is_tried_once(monkeypatch):
+    tried = []
+    monkeypatch.setattr(loop, "can_share", lambda config: tried.append(config) or True)
+    configs = group_of("adamw", "fnn", budget=5)
+    train_group(configs, device="cpu")
+    assert tried == configs[:1]
+
+
+def test_another_group_s_checkpoint_is_not_used(tmp_path):
     checkpoint, configs = tmp_path / "group.safetensors", group_of("adamw", "fnn", budget=20)
     interrupted(group_of("adamw", "fnn", budget=25), checkpoint, at=10)
     steps = []
