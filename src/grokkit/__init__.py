@@ -8,6 +8,7 @@ Importing this needs torch and numpy only; the lab behind the ``grokkit`` comman
 """
 
 from grokkit.attach import Handle, attach
+from grokkit.combine import chain, masked
 from grokkit.errors import InputError
 from grokkit.methods.clipnorm import clip_norm
 from grokkit.methods.contract import MethodCard
@@ -21,7 +22,9 @@ from grokkit.methods.groktransfer import (
     transfer_embedding,
 )
 from grokkit.methods.neuralgrok import Amplifier, NeuralGrok, load_amplifier, neuralgrok
-from grokkit.transform import GradientTransform, chain, masked
+from grokkit.methods.row_clip import row_clip
+from grokkit.transform import GradientTransform
+from grokkit.weight_transform import WeightTransform
 
 __version__ = "0.1.0"
 
@@ -34,6 +37,7 @@ __all__ = [
     "NeuralGrok",
     "Rule",
     "WeakStage",
+    "WeightTransform",
     "attach",
     "chain",
     "clip_norm",
@@ -45,5 +49,6 @@ __all__ = [
     "masked",
     "merge_embedding",
     "neuralgrok",
+    "row_clip",
     "transfer_embedding",
 ]

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from grokkit.arguments import complete
 from grokkit.attach import Handle, attach
+from grokkit.combine import chain
 from grokkit.errors import InputError
 from grokkit.methods import AttachedBilevel, Bilevel, MethodCard, Reforming, TransferData
 from grokkit.methods.contract import Classes, Loss, Start, StartResult, Tables
@@ -24,8 +25,8 @@ from grokkit.methods.settings import settings_of
 from grokkit.models.classes import classes_of
 from grokkit.outside import theirs
 from grokkit.train.config import MethodConfig, OwnOptimizerConfig
-from grokkit.transform import GradientTransform, chain
-from grokkit.weight_transform import WeightTransform, chain_weights
+from grokkit.transform import GradientTransform
+from grokkit.weight_transform import WeightTransform
 
 
 class OwnPart(NamedTuple):
@@ -143,7 +144,8 @@ class Doors:
     def weights(self) -> WeightTransform | None:
         """What is done to the weights after the optimizer's step."""
         doors = [(part.card.weights, part) for part in self.parts]
-        return chain_weights([door(**_own(door, part)) for door, part in doors if door is not None])
+        transforms = [door(**_own(door, part)) for door, part in doors if door is not None]
+        return chain(*transforms) if len(transforms) > 1 else transforms[0] if transforms else None
 
     def flops(self, model: nn.Module) -> int:
         """The operations in a step's matrix products that the method adds, for ``model`` in the form it has now."""
