@@ -69,6 +69,7 @@ ROW_CLIP = MethodCard(
     cost="two passes over the weights a step; no memory",
     base_source="the adamw arm's, unless another part states one",
     weights=row_clip,
+    space="c=0.5..5 log",  # from half of what binds hardly ever to what always binds
     smallest={"c": 0.3},
     off={"c": 1e30},
     departures="cliptogrok leaves embeddings and head out, and starts them with rows at c; here every matrix is "
