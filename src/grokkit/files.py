@@ -9,11 +9,12 @@ import re
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from grokkit.errors import InputError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 def atomic_write(path: Path, data: bytes) -> None:
@@ -36,8 +37,17 @@ def atomic_write(path: Path, data: bytes) -> None:
         raise
 
 
+def cache_folder() -> Path:
+    """``$GROKKIT_CACHE``, or ``grokkit`` in the user's folder for caches (``$XDG_CACHE_HOME``, else ``~/.cache``)."""
+    if own := os.environ.get("GROKKIT_CACHE"):
+        return Path(own).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "grokkit"
+
+
 def npz(arrays: Mapping[str, np.ndarray]) -> bytes:
     """The arrays as the content of a ``.npz`` file."""
+    import numpy as np
+
     file = io.BytesIO()
     np.savez(file, **arrays)  # pyright: ignore[reportArgumentType]
     return file.getvalue()

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -18,14 +17,7 @@ from typing import Any
 from torch import Tensor
 
 from grokkit.errors import InputError
-from grokkit.files import atomic_write
-
-
-def cache_folder() -> Path:
-    """``$GROKKIT_CACHE``, or ``grokkit`` in the user's folder for caches (``$XDG_CACHE_HOME``, else ``~/.cache``)."""
-    if own := os.environ.get("GROKKIT_CACHE"):
-        return Path(own).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "grokkit"
+from grokkit.files import atomic_write, cache_folder
 
 
 def cached(
