@@ -78,7 +78,9 @@ MEASURES: Mapping[str, Measure] = {
     "steps": Measure("time", "steps to the target that stays", _column("generalized_at")),
     "memorized": Measure("time", "steps to memorizing the training rows", _column("memorized_at")),
     "delay": Measure("time", "steps between memorizing and generalizing", _column("delay_steps")),
-    "seconds": Measure("time", "seconds of training to the target, weak models in it", _column("train_seconds_to_target")),
+    "seconds": Measure(
+        "time", "seconds of training to the target, weak models in it", _column("train_seconds_to_target")
+    ),
     "flops": Measure("time", "FLOPs of training to the target, weak models in it", _column("flops_to_target")),
     "all seconds": Measure("level", "seconds of training of the whole run", _column("train_seconds")),
     "seconds a step": Measure("level", "seconds of training a step, without a start's", _seconds_a_step),

@@ -43,7 +43,12 @@ def _panel(measure: str, rows: list[dict[str, Any]], is_ratio: bool) -> alt.Laye
     spread = max(values) / min(values) if min(values) > 0 else 1.0
     scale = alt.Scale(type="log") if min(values) > 0 and spread > 5 else alt.Scale(zero=False, nice=True)
     base = alt.Chart(alt.Data(values=rows)).encode(
-        y=alt.Y("claim:N", sort=None, title=None, axis=alt.Axis(labelLimit=420, labelColor=INK, labelExpr="split(datum.label, '\\n')"))
+        y=alt.Y(
+            "claim:N",
+            sort=None,
+            title=None,
+            axis=alt.Axis(labelLimit=420, labelColor=INK, labelExpr="split(datum.label, '\\n')"),
+        )
     )
     at = alt.X("value:Q", title=f"{measure}, times" if is_ratio else measure, scale=scale)
     colors = alt.Scale(domain=list(_SHAPES), range=[_PUBLISHED, _OURS, _OURS])

@@ -34,7 +34,9 @@ def print_list(recipes: Sequence[Recipe], out: Path, console: Console) -> None:
 
 def summary(words: Sequence[str]) -> str:
     """The states counted; "in part" does not count as reproduced."""
-    counts = [f"{words.count(word)} {word}" for word in ("in part", "not reproduced", "undecided", "not run", "cannot run")]
+    counts = [
+        f"{words.count(word)} {word}" for word in ("in part", "not reproduced", "undecided", "not run", "cannot run")
+    ]
     told = [count for count in counts if not count.startswith("0 ")]
     return f"{words.count('reproduced')} of {len(words)} reproduced; {', '.join(told)}" if told else "all reproduced"
 
