@@ -23,7 +23,7 @@ from weakref import ref
 import torch
 from torch import Tensor
 
-from grokkit.combine import Transform, check_transform_type, parts_of, warn_of_idle_masks
+from grokkit.combine import Transform, check_classes, check_transform_type, parts_of, warn_of_idle_masks
 from grokkit.copies import Recipe, leave_copies, let_copies_attach
 from grokkit.errors import InputError
 from grokkit.hooks import forget_copied, handle_of, hook, unhook
@@ -51,10 +51,10 @@ def attach(optimizer: torch.optim.Optimizer, transform: Transform, *, capturable
     Raises:
         InputError: if something is attached already; if the optimizer has no parameters, calls its closure several
             times a step (LBFGS), takes sparse gradients (SparseAdam), has a ``state_dict()`` that would lose the
-            transform's state, or steps with several others, to each of which one attaches; if it is ``differentiable``
-            and the transform changes weights; or if ``transform`` is not a transform. Later, from ``step()``: for a
-            sparse gradient, a loaded state that another transform made or that PyTorch has rounded, or a capture
-            without ``capturable``.
+            transform's state, or steps with several others, to each of which one attaches; if the transform changes
+            weights and is for some classes of parameters, or the optimizer is ``differentiable``; or if ``transform``
+            is not a transform. Later, from ``step()``: for a sparse gradient, a loaded state that another transform
+            made or that PyTorch has rounded, or a capture without ``capturable``.
 
     >>> import torch, grokkit
     >>> model = torch.nn.Linear(2, 1)
@@ -67,6 +67,7 @@ def attach(optimizer: torch.optim.Optimizer, transform: Transform, *, capturable
     *wrappers, inner = unwrapped(optimizer)
     check_optimizer(inner)
     check_transform_type(transform, "attach")
+    check_classes(transform, "attach")
     if parts_of(transform)[1] is not None and any(group.get("differentiable", False) for group in inner.param_groups):
         raise InputError(
             "a weight transform overwrites what the step gave, which differentiable=True would differentiate; leave "

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import inspect
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple, TypeAlias, overload
 
 import torch
@@ -18,7 +19,7 @@ from torch import Tensor
 
 from grokkit.errors import InputError, shown
 from grokkit.transform import GradientTransform, Grads, Params, State, in_place
-from grokkit.weight_transform import WeightTransform
+from grokkit.weight_transform import WeightTransform, change_in_place
 
 
 class Both(NamedTuple):
@@ -65,13 +66,15 @@ def chain(*transforms: Transform) -> Transform:
     weights: list[WeightTransform] = []
     for transform in transforms:
         check_transform_type(transform, "chain")
+        check_classes(transform, "chain")
         gradient, weight = parts_of(transform)
         gradients += [] if gradient is None else [gradient]
         weights += [] if weight is None else [weight]
     if not weights:
         return GradientTransform.of(_Chain(tuple(gradients)))
     if not gradients:
-        return WeightTransform.of(_WeightsChain(tuple(weights)))
+        both = _WeightsChain(tuple(weights))
+        return WeightTransform(both.init, both.update)
     # One alone needs no chain, so that its state is found where a reader of handle.state looks for it.
     return Both(
         gradients[0] if len(gradients) == 1 else chain(*gradients), weights[0] if len(weights) == 1 else chain(*weights)
@@ -165,7 +168,8 @@ def masked(transform: Transform, where: Callable[[str, Tensor], bool]) -> Transf
     if isinstance(transform, Both):
         return Both(masked(transform.gradient, where), masked(transform.weights, where))
     if isinstance(transform, WeightTransform):
-        return WeightTransform.of(_MaskedWeights(transform, where))
+        own = _MaskedWeights(transform, where)
+        return WeightTransform(own.init, own.update, own.update_)
     return GradientTransform.of(_Masked(transform, where))
 
 
@@ -195,6 +199,10 @@ class _MaskedWeights(_Mask):
         new, state = self.transform.update(self.pick(params, params), state)
         return {**params, **new}, state
 
+    def update_(self, params: Params, state: State) -> State:
+        picked = self.pick(params, params)
+        return change_in_place(self.transform, picked, state) if picked else state
+
 
 class _Masked(_Mask):
     def update(self, grads: Grads, state: State, params: Params) -> tuple[Grads, State]:
@@ -203,6 +211,28 @@ class _Masked(_Mask):
 
     def update_(self, grads: Grads, state: State, params: Params) -> State:
         return in_place(self.transform)(self.pick(grads, params), state, self.pick(params, params))
+
+
+def restricted(transform: WeightTransform, classes: Mapping[str, Collection[str]]) -> WeightTransform:
+    """``transform`` on the parameters that it is for; ``classes`` has all parameters' names by their class."""
+    if not transform.of:
+        return transform
+    return masked(transform, partial(_is_named, frozenset(name for kind in transform.of for name in classes[kind])))
+
+
+def _is_named(names: Collection[str], name: str, _param: Tensor) -> bool:
+    return name in names
+
+
+def check_classes(transform: Transform, where: str) -> None:
+    """Refuse a weight transform for some classes of parameters where nobody knows the model, and so the classes."""
+    weights = parts_of(transform)[1]
+    if weights is not None and weights.of:
+        raise InputError(
+            f"{where}() got a weight transform that is for parameters of class {' and '.join(weights.of)}, and an "
+            "optimizer does not know of which class its parameters are; say which they are by masked(transform, "
+            "lambda name, p: ...)"
+        )
 
 
 def warn_of_idle_masks(transform: Transform, params: Params) -> None:
