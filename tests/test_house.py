@@ -22,7 +22,6 @@ LAYERS = [
         "rng",
         "files",
         "state",
-        "overwrite",
         "shards",
         "step_detection",
         "transform",
@@ -35,7 +34,7 @@ LAYERS = [
     {"train", "probe", "integrations"},
     {"study"},
     {
-        "live",
+        "progress",
         "bench",
         "answers",
         "cli",

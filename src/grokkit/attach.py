@@ -29,8 +29,7 @@ from grokkit.errors import InputError
 from grokkit.hooks import forget_copied, handle_of, hook, unhook
 from grokkit.kept import Kept, Loading, hand_over, unpack
 from grokkit.names import Names
-from grokkit.overwrite import Overwriting
-from grokkit.state import leaves
+from grokkit.state import Overwriting, leaves
 from grokkit.step_detection import gradients, only_creates_state, skipped_by_scaler, within_own_step
 from grokkit.transform import in_place
 from grokkit.unapplied import Unapplied

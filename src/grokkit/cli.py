@@ -169,7 +169,7 @@ def check(
     ],
 ) -> None:
     """Check a problem of your own before comparing on it: one line a finding, exit status 1 if something is wrong."""
-    from grokkit.tasks.named import own_problem
+    from grokkit.tasks.table import own_problem
     from grokkit.testing import check_problem
 
     findings = check_problem(own_problem(problem))
@@ -238,7 +238,7 @@ def optimizers() -> None:
 def tasks() -> None:
     """List the tasks."""
     from grokkit.registry import parts
-    from grokkit.tasks.named import card_of
+    from grokkit.tasks.table import card_of
 
     cards = [(part, card_of(part)) for part in parts("tasks").values()]
     _list([line for part, card in cards for line in (card.usage or {card.example or part.name: part.origin}).items()])

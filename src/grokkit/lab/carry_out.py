@@ -10,7 +10,7 @@ from rich.console import Console
 
 from grokkit.errors import InputError, shown
 from grokkit.lab.study import Study, chosen
-from grokkit.live import Progress
+from grokkit.progress import Progress
 from grokkit.study.execute import execute
 from grokkit.study.extend import extended
 from grokkit.study.pace import study_pace

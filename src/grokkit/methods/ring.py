@@ -24,8 +24,8 @@ import torch
 from torch import Tensor
 
 from grokkit.errors import InputError
-from grokkit.overwrite import put_slot
 from grokkit.shards import is_distributed, local
+from grokkit.state import put_slot
 
 
 def push(window: Tensor, total: Tensor, g: Tensor, t: Tensor) -> tuple[Tensor, Tensor, Tensor]:

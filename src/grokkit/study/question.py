@@ -14,7 +14,7 @@ from typing import Annotated, Any, NamedTuple
 from grokkit.call_syntax import split_list
 from grokkit.errors import InputError, unknown
 from grokkit.study.plan import Plan, make_plan
-from grokkit.tasks.named import read_task, usual_of
+from grokkit.tasks.table import read_task, usual_of
 from grokkit.train.config import EvaluationConfig, RunConfig, TaskConfig, checked
 from grokkit.train.resolve import check_usual, model_config, task_config
 

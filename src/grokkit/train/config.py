@@ -22,7 +22,7 @@ from grokkit.models.card import ModelCard, card_of
 from grokkit.optimizers import contract as optimizers
 from grokkit.registry import Part, made, recall
 from grokkit.tasks.card import TaskCard
-from grokkit.tasks.named import usual_of
+from grokkit.tasks.table import usual_of
 from grokkit.train.events import EVENTS_VERSION
 
 IDENTITY_VERSION = 2

@@ -14,7 +14,7 @@ from grokkit.methods import MethodCard
 from grokkit.models.card import card_of
 from grokkit.optimizers import contract as optimizers
 from grokkit.registry import find, made, parts
-from grokkit.tasks.named import check_folder, read_task, usual_of
+from grokkit.tasks.table import check_folder, read_task, usual_of
 from grokkit.train.config import (
     MethodConfig,
     ModelConfig,
@@ -261,7 +261,7 @@ def task_config(text: str, model: ModelConfig | None = None, **split: Any) -> Ta
     """A task with settings and its split, e.g. ``mul:97``, ``'a*b mod 97(layout=operands-first,b=1)'`` or ``mnist``.
 
     Args:
-        text: what was typed, see :mod:`grokkit.tasks.named`.
+        text: what was typed, see :mod:`grokkit.tasks.table`.
         model: whose card may have settings of the task that it takes unless told.
         split: the other fields of :class:`TaskConfig`.
 

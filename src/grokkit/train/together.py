@@ -29,11 +29,10 @@ from grokkit.methods.contract import Loss
 from grokkit.methods.groktransfer.factorized import embedding_name
 from grokkit.models.classes import classes_of
 from grokkit.optimizers.contract import Settings, card_of
-from grokkit.overwrite import Overwriting
 from grokkit.probe.contract import View
 from grokkit.probe.ntk import KERNEL_ROWS, stacked_ntk
 from grokkit.registry import find
-from grokkit.state import leaves, map_leaves
+from grokkit.state import Overwriting, leaves, map_leaves
 from grokkit.train.batch_buffer import BatchBuffer
 from grokkit.train.doors import Doors, begin, doors_of
 from grokkit.train.engine import Member, Rows, Snapshot, Stacked, StepKind
