@@ -61,7 +61,8 @@ def _claimed_ratio(row: Mapping[str, Any], cost: Cost, found: Mapping[str, Claim
     claim = found.get(row["method"])
     if claim is None:
         return ratio(row[ratio_keys(cost)["value"]]), "baseline"
-    # A seed may say nothing of the ratio. How many are in it stands beside it, lest it flatter or blame.
+    # A ratio is of those seeds on which both methods reached the target. Where these are not all, it says how many, so
+    # that nobody takes it for the ratio of all.
     partial = f"{row['pairs']} of {seeds} seeds" if 0 < row["pairs"] < seeds else ""
     return (*ratio_cell(row, cost, claim), partial)
 

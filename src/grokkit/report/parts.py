@@ -85,7 +85,7 @@ def spread(at: NDArray[np.float64], points: int) -> NDArray[np.intp]:
 
 
 def layered(*charts: alt.Chart | alt.LayerChart) -> alt.LayerChart:
-    """The charts on top of each other; altair's own type allows for facets, which none of these has."""
+    """The charts on top of each other. Altair's own function may return a chart with facets; none of these has any."""
     return cast(alt.LayerChart, alt.layer(*charts))
 
 

@@ -54,8 +54,8 @@ def execute(
 
     jobs: list[tuple[str, Any]] = []
     members: dict[str, _Members] = {}
-    # All runs are grouped, and then those that are done left out: a study that goes on has the groups it had, and
-    # finds their checkpoints.
+    # All runs are grouped before the finished ones are left out. So a study that is resumed has the same groups as
+    # before, and finds the checkpoints that lie under their names.
     for group in plan_groups(plan.runs, device, batched=True):
         left = [run for run in group if run.run_id() not in done]
         if left:

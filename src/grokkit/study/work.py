@@ -66,7 +66,8 @@ def train_group_and_keep(job: tuple[str, str, str, list[dict[str, Any]], bytes],
         except torch.OutOfMemoryError:
             if len(group) == 1:
                 raise
-        # Out of the handler: the exception, and with it all that the program held, is gone.
+        # The halves are taken up outside of the handler. Inside it the exception still holds the frames of the program,
+        # and with them all of the program's memory.
         middle = len(group) // 2
         waiting += [group[middle:], group[:middle]]
     checkpoint.unlink(missing_ok=True)

@@ -171,8 +171,8 @@ class Doors:
         """What the parts keep of the transform's ``state``, by the names that it has in ``method.npz``."""
         found: dict[str, Tensor] = {}
         for part, own in zip(self._on_gradient, self._states(state), strict=True):
-            if part.card.keep is not None:
-                found |= part.card.keep(own)
+            if part.card.artifacts is not None:
+                found |= part.card.artifacts(own)
         return found
 
     def _states(self, state: Any) -> Sequence[Any]:
@@ -251,10 +251,10 @@ def is_stackable(method: MethodConfig) -> bool:
 
 
 def default_settings(card: MethodCard) -> dict[str, Any]:
-    """A method's own settings and their defaults: those of its doors and ``bilevel``, then the card's presets."""
+    """A method's own settings and their defaults: those of its doors and ``bilevel``, then the card's overrides."""
     doors = (card.factory, card.bilevel, card.start, card.loss, card.optimizer, card.weights)
     own = {name: default for door in doors for name, default in settings_of(door).items()}
-    return {**own, **card.presets}
+    return {**own, **card.default_overrides}
 
 
 def check_settings(card: MethodCard, settings: Mapping[str, Any]) -> None:

@@ -54,7 +54,7 @@ def plan_groups(
         runs: in the order to take them; a group keeps it.
         device: as :func:`choose_device` gives it.
         batched: whether runs share a program; None for only on a GPU.
-        most: members a group. What exceeds it is spread over groups of equal size, to within one.
+        most: members that a group may have. More are spread over several groups, whose sizes differ by one at most.
 
     A run that cannot share a program is a group of its own, and is trained alone on the same device.
     """

@@ -1,4 +1,4 @@
-"""A task with its split, and which rows of it serve for what."""
+"""A task with its split, and the rows of it that are trained on, learned from, and evaluated on."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from grokkit.train.setup import build_task
 
 @dataclass(frozen=True)
 class Problem:
-    """A task with its split, and which rows of it serve for what.
+    """A task with its split, and the rows that each part of a run uses.
 
     Attributes:
         inner: the training rows that batches are drawn from, and
         outer: those that the method's ``held_out`` sets apart; NeuralGrok learns from them.
         train_sample: those on which training accuracy is measured, inner and outer alike.
-        train_look, test_look: those that a look sees.
+        train_look, test_look: the few rows that a quick check is made on.
     """
 
     task: Task

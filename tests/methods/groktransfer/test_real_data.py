@@ -145,7 +145,7 @@ def test_a_weak_model_that_cannot_read_the_inputs(weak, lesson):
 def test_a_graph_network_has_no_embedding_to_transfer(name):
     card = CARDS[name]
     assert "qm9" not in card.recipes
-    start = card.start(**card.presets)
+    start = card.start(**card.default_overrides)
     start.check(MODELS["mlp"]())
     with pytest.raises(InputError, match="graph-conv has none: .* leave groktransfer and its controls out"):
         start.check(GraphConv(features=5))

@@ -148,7 +148,7 @@ LOWRANK_RANDOM = replace(
     summary="GrokTransfer's control: E = A·B of the same rank, with a random A. What does the low rank contribute?",
     equations="A, B ~ N(0, σ²),  E = A·B",
     cost="a product of A and B a step",
-    presets={"weak": "random(dim=8)"},
+    default_overrides={"weak": "random(dim=8)"},
     space="",  # no weak model is trained
     recipes={
         "mnist": Recipe(
@@ -166,7 +166,7 @@ GROKTRANSFER_FROZEN = replace(
     name="groktransfer-frozen",
     summary="GrokTransfer's control: A stays as the weak model left it.",
     equations="A ← embedding of the weak model, fixed,  B ~ N(0, σ²),  E = A·B",
-    presets={"trainable": False},
+    default_overrides={"trainable": False},
 )
 
 GROKTRANSFER_MERGE = replace(
@@ -174,7 +174,7 @@ GROKTRANSFER_MERGE = replace(
     name="groktransfer-merge",
     summary="GrokTransfer's control: after some steps E is an ordinary embedding again (100 in the paper).",
     equations=GROKTRANSFER.equations + " for 100 steps, then E itself",
-    presets={"merge": 100},
+    default_overrides={"merge": 100},
     smallest={**_SMALLEST, "merge": 15},
 )
 
@@ -182,6 +182,6 @@ GROKTRANSFER_FULLRANK = replace(
     GROKTRANSFER,
     name="groktransfer-fullrank",
     summary="GrokTransfer's control: the weak model's embedding is as wide as the target's: no limit on the rank.",
-    presets={"weak": "fullrank(width=32)"},
+    default_overrides={"weak": "fullrank(width=32)"},
     smallest={**_SMALLEST, "weak": "fullrank(width=8)"},
 )

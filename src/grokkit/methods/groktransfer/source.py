@@ -1,6 +1,6 @@
 """From a text to an embedding: learned by weak models, read from a file, or one that nobody has to learn.
 
-For the numbers 0…P−1, each row of length 1 but for ``random``:
+For the numbers 0…P−1; each row has length 1, except for ``random``:
 
     onehot       e_a
     binary       the digits of a in base 2 as ±1

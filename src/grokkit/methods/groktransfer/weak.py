@@ -1,7 +1,7 @@
 """Weak models: small networks that are trained until they generalize a little, for their embeddings.
 
-A weak model sees the target's training rows, and of expressions at most the places that vary: a token that stands in
-every row, such as an operator, tells it nothing. Rows of the embedding that it never saw are drawn at random, of the
+A weak model sees the target's training rows. Of an expression it sees only the places that vary: a token that stands
+in every row, such as an operator, tells it nothing. Rows of the embedding that it never saw are drawn at random, of the
 size of those that it did.
 
 Shapes: N rows, T tokens (or F features), V vocabulary (or F), d width of the embedding.
