@@ -77,6 +77,10 @@ class Store:
         """Where an unfinished run keeps what it needs to go on; `save_run` removes it."""
         return self.run_folder(run_id) / "checkpoint.safetensors"
 
+    def group_checkpoint_path(self, name: str) -> Path:
+        """Where runs that are trained as one program keep what they need to go on."""
+        return self.folder / "groups" / f"{name}.safetensors"
+
     def finished(self, run_ids: Iterable[str] | None = None) -> set[str]:
         """Those of ``run_ids``, or of all that are here, which are done.
 
