@@ -7,8 +7,9 @@ from grokkit.methods.clip_to_grok import clip_rows, start_rows
 from grokkit.methods.norm_held import norm_held
 from grokkit.models.classes import classes_of
 from grokkit.testing.runs import small_run
+from grokkit.train.doors import among
 from grokkit.train.loop import begin_alone, train
-from grokkit.weight_transform import change_in_place, restricted
+from grokkit.weight_transform import change_in_place
 
 
 def trained(method, steps=20):
@@ -85,7 +86,7 @@ def test_a_transform_for_a_class_changes_no_other_parameter_in_either_form():
     params = {"a": torch.tensor([[2.0]]), "b": torch.tensor([[2.0]])}
     classes = {"embedding": ["b"], "hidden": ["a"], "head": [], "vector": []}
     for make in (lambda: norm_held(ratio=0.5), lambda: clip_rows(c=1.0)):
-        own = restricted(make(), classes)
+        own = among(make(), classes)
         new, _ = own.update(params, own.init(params))
         assert {name: float(p) for name, p in new.items()} == {"a": 1.0, "b": 2.0}
         placed = {name: p.clone() for name, p in params.items()}

@@ -34,7 +34,7 @@ def embedding_rate(c: float = 10.0) -> WeightTransform:
     tensor([7.])
     """
     faces = _EmbeddingRate(positive("c", c, "10.0"))
-    return WeightTransform(faces.init, faces.update, of=("embedding",))
+    return WeightTransform.of(faces, classes=("embedding",))
 
 
 @dataclass(frozen=True)

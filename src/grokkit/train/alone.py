@@ -86,6 +86,7 @@ class Alone:
         make = self._doors.optimizer()
         settings = self._config.method.optimizer
         self.optimizer = build_optimizer(settings, self.model) if make is None else make(classes_of(self.model))
+        self._switch("train")
         self._rates = [group.get("lr") for group in self.optimizer.param_groups]
         self._handle, self._bilevel = self._doors.attach(self.model, self.optimizer, self._config.seed)
         self._begin_weights()
@@ -173,12 +174,40 @@ class Alone:
         """No gradients; and whatever somebody's data or network draws here, training draws what it would have drawn
         without. A network of somebody's own may keep tensors, which must then be of use in training."""
         self.model.eval()
-        if self._task.is_table:
-            with torch.inference_mode():
-                yield
-        else:
-            with torch.no_grad(), seeded_aside(self._config.seed, "evaluation"):
-                yield
+        with self._weights_to_evaluate():
+            if self._task.is_table:
+                with torch.inference_mode():
+                    yield
+            else:
+                with torch.no_grad(), seeded_aside(self._config.seed, "evaluation"):
+                    yield
+
+    @contextmanager
+    def _weights_to_evaluate(self) -> Iterator[None]:
+        """Schedule-free optimizers evaluate at an average of the weights that they take gradients at.
+
+        Their ``eval()`` and ``train()`` compute one from the other. That rounds, and so what was there is put back:
+        training goes the same way however often it is evaluated.
+        """
+        if not callable(getattr(self.optimizer, "eval", None)):
+            yield
+            return
+        trained = [(p, p.detach().clone()) for p in self.model.parameters()]
+        self._switch("eval")
+        try:
+            yield
+        finally:
+            self._switch("train")
+            with torch.no_grad():
+                for p, value in trained:
+                    p.copy_(value)
+
+    def _switch(self, mode: str) -> None:
+        """Call the optimizer's ``train()`` or ``eval()``, where it has one."""
+        switch = getattr(self.optimizer, mode, None)
+        if callable(switch):
+            with theirs(f"{type(self.optimizer).__name__}.{mode}()"):
+                switch()
 
     def score(self, places: Sequence[int], which: Rows) -> list[Score]:
         rows, task, loss, correct = self._member.rows(which), self._task, 0.0, 0
