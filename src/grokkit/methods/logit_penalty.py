@@ -1,8 +1,8 @@
 """Logit penalty: the loss has the mean square of the outputs added.
 
 L(z, y) = L_task(z, y) + λ·mean z². It holds the scale of the outputs, and with it the saturation of the softmax, where
-a decay of weights does so only by way of them. Evaluations have the task's own loss. λ may be a 0-d tensor: in a vmapped
-program every member has its own. Cost a step: two passes over the outputs.
+a decay of weights does so only by way of them. Evaluations have the task's own loss. λ may be a 0-d tensor: in a
+vmapped program every member has its own. Cost a step: two passes over the outputs.
 
 Reference: logit regularization, arXiv 2602.12039.
 """

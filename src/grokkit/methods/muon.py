@@ -41,6 +41,7 @@ def muon(
     ns_steps: int = 5,
     adamw_lr: float = 3e-3,
     adamw_wd: float = 1.0,
+    scaled: bool = True,
 ) -> Callable[[Classes], torch.optim.Optimizer]:
     """Muon on the hidden matrices, AdamW on embeddings, head and vectors.
 
@@ -52,6 +53,8 @@ def muon(
         ns_steps: iterations. Default 5 (Jordan). 0: AdamW trains the hidden matrices as well.
         adamw_lr: learning rate of everything else, > 0. Default 0.003 (the adamw arm's).
         adamw_wd: its decoupled decay, >= 0. Default 1.0 (the adamw arm's).
+        scaled: whether a step has the factor √max(1, m/n). Default True (Jordan). False: it is orthogonalized and no
+            more, as in arXiv 2607.20512 on grokking.
 
     Raises:
         InputError: if a value is outside its range.
@@ -65,6 +68,7 @@ def muon(
         whole("ns_steps", ns_steps, 0, "5"),
         positive("adamw_lr", adamw_lr, "3e-4"),
         not_negative("adamw_wd", adamw_wd, "0"),
+        flag("scaled", scaled, True),
     )
 
 
@@ -77,6 +81,7 @@ class _Muon:
     ns_steps: int
     adamw_lr: float
     adamw_wd: float
+    scaled: bool
 
     def __call__(self, classes: Classes) -> torch.optim.Optimizer:
         hidden = dict(classes["hidden"]) if self.ns_steps else {}
@@ -131,7 +136,8 @@ class Muon(torch.optim.Optimizer):
         for matrix, part in zip(_split(name, p), _split(name, update), strict=True):
             rows, columns = part.shape[0], part[0].numel()
             found = orthogonalized(part.flatten(1), self._settings.ns_steps).view_as(part)
-            matrix.add_(found, alpha=-group["lr"] * max(1.0, rows / columns) ** 0.5)
+            scale = max(1.0, rows / columns) ** 0.5 if self._settings.scaled else 1.0
+            matrix.add_(found, alpha=-group["lr"] * scale)
 
 
 def orthogonalized(update_MN: Tensor, steps: int) -> Tensor:

@@ -38,7 +38,9 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
         with safe_open(path, framework="pt") as file:
             if (file.metadata() or {}).get("grokkit") != _FORMAT:
                 return None
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            # Copied, because a tensor lies there wherever the header ends, and products and factorizations of what is
+            # not aligned as PyTorch's own memory are rounded otherwise.
+            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
         return tensors, json.loads(bytes(tensors.pop(_ABOUT).numpy()))
     except (FileNotFoundError, SafetensorError, OSError, ValueError, KeyError):
         return None
