@@ -60,6 +60,7 @@ EGD_COLUMNS = MethodCard(
     base={"optimizer": "sgd", "lr": 0.7, "wd": 1e-4, "beta1": 0.0, "beta2": 0.98, "lr_warmup": 10},
     base_source="the authors' modular addition: plain SGD, lr 0.7, L2 decay 1e-4",
     factory=egd_columns,
+    space="floor=1e-4..0.1 log, lr=0.01..3 log, wd=1e-5..1e-2 log",  # about the authors'
     smallest={"floor": 0.01},
     departures="The authors change the first layer's gradient only, and go back to plain SGD once the test accuracy "
     "is 95 %: here all matrices', to the end, and nobody looks at the test part. An embedding's rows are its tokens; "

@@ -59,6 +59,7 @@ LOGIT_PENALTY = MethodCard(
     cost="two passes over the outputs a step; no memory",
     base_source="the adamw arm's, unless another part states one",
     loss=logit_penalty,
+    space="lamb=1e-4..0.3 log",  # from what hardly shows to what holds the outputs near 1
     smallest={"lamb": 0.1},
     off={"lamb": 0.0},
     citation="""@misc{arxiv2602,

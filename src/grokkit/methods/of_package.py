@@ -139,6 +139,7 @@ LION = MethodCard(
     cost="less than AdamW's step; one copy of the weights",
     **_BASE,
     optimizer=lion,
+    space="lr=3e-5..3e-3 log, wd=0.3..100 log",  # adamw's, with a tenth of the rate and ten times the decay
     smallest={"lr": 1e-3},
     citation="""@article{chen2023symbolic,
   title = {Symbolic Discovery of Optimization Algorithms},
@@ -156,6 +157,7 @@ ADEMAMIX = MethodCard(
     cost="one pass more than AdamW's step; three copies of the weights",
     **_BASE,
     optimizer=ademamix,
+    space="lr=3e-4..3e-2 log, wd=0.03..10 log, alpha=0.5..10 log, beta3=0.9|0.98|0.99|0.999|0.9999",
     smallest={"beta3": 0.9},
     departures="α and β₃ do not rise unless ramp says so.",
     citation="""@article{pagliardini2024ademamix,
@@ -175,6 +177,7 @@ SOAP = MethodCard(
     **_BASE,
     optimizer=soap,
     flops=_soap_flops,
+    space="lr=3e-4..3e-2 log, wd=0.03..10 log",  # adamw's
     smallest={"frequency": 2},
     departures="The first step only makes the bases. Queries, keys and values in one matrix are one matrix.",
     citation="""@article{vyas2024soap,
@@ -193,6 +196,7 @@ SCHEDULE_FREE = MethodCard(
     cost="AdamW's step; two copies of the weights, and one while evaluating",
     **_BASE,
     optimizer=schedule_free,
+    space="lr=3e-4..3e-2 log, wd=0.03..10 log",  # adamw's
     smallest={"lr": 1e-2},
     departures="Probes look at y, where the gradients are taken.",
     citation="""@article{defazio2024road,

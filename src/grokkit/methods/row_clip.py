@@ -79,6 +79,7 @@ ROW_CLIP = MethodCard(
     cost="two passes over the weights a step; no memory",
     base_source="the adamw arm's, unless another part states one",
     weights=row_clip,
+    space="c=0.5..5 log",  # from half of what binds hardly ever to what always binds
     smallest={"c": 0.3},
     off={"c": 1e30},
     departures="clip-to-grok is the authors' way: here embedding and head are clipped too, nothing is done before the "
