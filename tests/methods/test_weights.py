@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from grokkit.methods.cautious_decay import cautious_decay
 from grokkit.methods.clip_to_grok import clip_rows, start_rows
 from grokkit.methods.norm_held import norm_held
 from grokkit.models.classes import classes_of
@@ -98,3 +99,11 @@ def test_each_composes_with_muon():
     for parts in ("muon+norm-held+zero-head", "embedding-rate(c=3)+muon", "muon+row-clip"):
         run = train(small_run(parts))
         assert run.diverged_at is None
+
+
+def test_only_what_the_step_brought_nearer_to_zero_decays():
+    decay = cautious_decay(rate=0.5)
+    state = decay.init({"w": torch.tensor([2.0, -2.0, 1.0, -1.0, 1.0])})
+    new, state = decay.update({"w": torch.tensor([1.0, -1.0, 2.0, -2.0, 1.0])}, state)
+    torch.testing.assert_close(new["w"], torch.tensor([0.5, -0.5, 2.0, -2.0, 1.0]))
+    assert torch.equal(state["w"], new["w"]), "the next step is the optimizer's alone"
