@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -47,7 +48,7 @@ def as_evaluated(optimizer: torch.optim.Optimizer) -> Iterator[None]:
                 p.copy_(value)
 
 
-def switch(optimizer: torch.optim.Optimizer, mode: Literal[train, eval]) -> None:
+def switch(optimizer: torch.optim.Optimizer, mode: Literal["train", "eval"]) -> None:
     """Call the optimizer's ``train()`` or ``eval()``, where it has one."""
     method = getattr(optimizer, mode, None)
     if callable(method):
