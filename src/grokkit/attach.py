@@ -23,7 +23,7 @@ from weakref import ref
 import torch
 from torch import Tensor
 
-from grokkit.combine import Transform, check_classes, check_transform_type, parts_of, warn_of_idle_masks
+from grokkit.combine import Transform, check_transform_type, parts_of, warn_of_idle_masks
 from grokkit.copies import Recipe, leave_copies, let_copies_attach
 from grokkit.errors import InputError
 from grokkit.hooks import forget_copied, handle_of, hook, unhook
@@ -66,7 +66,6 @@ def attach(optimizer: torch.optim.Optimizer, transform: Transform, *, capturable
     *wrappers, inner = unwrapped(optimizer)
     check_optimizer(inner)
     check_transform_type(transform, "attach")
-    check_classes(transform, "attach")
     if parts_of(transform)[1] is not None and any(group.get("differentiable", False) for group in inner.param_groups):
         raise InputError(
             "a weight transform overwrites what the step gave, which differentiable=True would differentiate; leave "

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import inspect
 import warnings
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, NamedTuple, TypeAlias, overload
 
 import torch
@@ -66,15 +65,13 @@ def chain(*transforms: Transform) -> Transform:
     weights: list[WeightTransform] = []
     for transform in transforms:
         check_transform_type(transform, "chain")
-        check_classes(transform, "chain")
         gradient, weight = parts_of(transform)
         gradients += [] if gradient is None else [gradient]
         weights += [] if weight is None else [weight]
     if not weights:
         return GradientTransform.of(_Chain(tuple(gradients)))
     if not gradients:
-        both = _WeightsChain(tuple(weights))
-        return WeightTransform(both.init, both.update)
+        return WeightTransform.of(_WeightsChain(tuple(weights)))
     # One alone needs no chain, so that its state is found where a reader of handle.state looks for it.
     return Both(
         gradients[0] if len(gradients) == 1 else chain(*gradients), weights[0] if len(weights) == 1 else chain(*weights)
@@ -168,8 +165,7 @@ def masked(transform: Transform, where: Callable[[str, Tensor], bool]) -> Transf
     if isinstance(transform, Both):
         return Both(masked(transform.gradient, where), masked(transform.weights, where))
     if isinstance(transform, WeightTransform):
-        own = _MaskedWeights(transform, where)
-        return WeightTransform(own.init, own.update, own.update_)
+        return WeightTransform.of(_MaskedWeights(transform, where))
     return GradientTransform.of(_Masked(transform, where))
 
 
@@ -213,28 +209,6 @@ class _Masked(_Mask):
         return in_place(self.transform)(self.pick(grads, params), state, self.pick(params, params))
 
 
-def restricted(transform: WeightTransform, classes: Mapping[str, Collection[str]]) -> WeightTransform:
-    """``transform`` on the parameters that it is for; ``classes`` has all parameters' names by their class."""
-    if not transform.of:
-        return transform
-    return masked(transform, partial(_is_named, frozenset(name for kind in transform.of for name in classes[kind])))
-
-
-def _is_named(names: Collection[str], name: str, _param: Tensor) -> bool:
-    return name in names
-
-
-def check_classes(transform: Transform, where: str) -> None:
-    """Refuse a weight transform for some classes of parameters where nobody knows the model, and so the classes."""
-    weights = parts_of(transform)[1]
-    if weights is not None and weights.of:
-        raise InputError(
-            f"{where}() got a weight transform that is for parameters of class {' and '.join(weights.of)}, and an "
-            "optimizer does not know of which class its parameters are; say which they are by masked(transform, "
-            "lambda name, p: ...)"
-        )
-
-
 def warn_of_idle_masks(transform: Transform, params: Params) -> None:
     """Warn of a mask that lets none of ``params`` through: most often their names are others than it expects."""
     if isinstance(transform, Both):
@@ -259,7 +233,13 @@ def warn_of_idle_masks(transform: Transform, params: Params) -> None:
 
 
 def check_transform_type(value: object, where: str) -> None:
-    """Refuse what is not a transform, above all a factory that was not called."""
+    """Refuse what is not a transform, above all a factory that was not called, and one that needs to be masked."""
+    if isinstance(value, WeightTransform) and value.classes and where != "masked":
+        kinds = " and ".join(value.classes)
+        raise InputError(
+            f"{where}() cannot tell which parameters are {kinds}, for which this transform is; say it by "
+            "masked(transform, lambda name, p: ...)"
+        )
     if isinstance(value, GradientTransform | WeightTransform | Both):
         return
     name = getattr(value, "__name__", type(value).__name__)

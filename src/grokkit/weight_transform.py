@@ -9,13 +9,13 @@ As a gradient transform (:mod:`grokkit.transform`) it is two functions and perha
 States are built as those of gradient transforms; every leaf is a tensor. The lab applies it, alone or stacked, and
 :func:`grokkit.attach` to the parameters that a step has moved: one without a gradient in this step is absent from
 ``params``, and its state stays as it is. A transform that is for some classes of parameters says which, and in the lab
-sees no others (:func:`grokkit.combine.restricted`).
+sees no others; attached, it is told by :func:`grokkit.masked`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -24,14 +24,27 @@ from grokkit.state import counters_to_ints, ints_to_counters
 from grokkit.transform import Params, State, overwrite
 
 
+class WeightFaces(Protocol):
+    """A class whose methods are the functions of a weight transform; perhaps also the third, ``update_``."""
+
+    def init(self, params: Params, /) -> State: ...
+
+    def update(self, params: Params, state: State, /) -> tuple[dict[str, Tensor], State]: ...
+
+
 class WeightTransform(NamedTuple):
     """A pure transform of the weights; see the module's docstring for the contract."""
 
     init: Callable[[Params], State]
     update: Callable[[Params, State], tuple[dict[str, Tensor], State]]
     update_: Callable[[Params, State], State] | None = None
-    of: tuple[str, ...] = ()
+    classes: tuple[str, ...] = ()
     """The classes of parameters that it is for (:mod:`grokkit.models.classes`); all if there are none."""
+
+    @classmethod
+    def of(cls, faces: WeightFaces, classes: tuple[str, ...] = ()) -> WeightTransform:
+        """The transform whose functions are the methods of ``faces``, as in :meth:`GradientTransform.of`."""
+        return cls(faces.init, faces.update, getattr(faces, "update_", None), classes)
 
 
 @torch.no_grad()

@@ -250,7 +250,9 @@ def _other_costs(rows: Sequence[Row], found: Mapping[str, Claim], words: _Words)
     of. Where there is no interval there is no order either."""
     claimed = [row for row in rows[1:] if found[row["method"]].claimed and found[row["method"]].test == "ratio"]
     parts = []
-    for cost in (cost for cost in COSTS if cost != words.cost):
+    for cost in COSTS:
+        if cost == words.cost:
+            continue
         keys, arms = ratio_keys(cost), []
         for row in claimed:
             low, high = row.get(keys["low"]), row.get(keys["high"])

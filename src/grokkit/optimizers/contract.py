@@ -67,7 +67,7 @@ class OptimizerCard:
     revision: int = 0
 
     def settings(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """All settings, those ``given`` among them.
+        """All settings that are numbers and words, those ``given`` among them; other defaults are left to ``make``.
 
         Raises:
             InputError: for a setting that there is not, that is missing, or a value that is not allowed.
@@ -75,14 +75,7 @@ class OptimizerCard:
         with theirs(self.name):
             parameters = next(iter(signature(self.make).parameters))
         found = complete(self.name, self.make, given, leave=(parameters,), example=f"{self.name}(setting=value)")
-        for name, value in found.items():
-            try:
-                json.dumps(value)
-            except TypeError:
-                raise InputError(
-                    f"{self.name}: the default of {name} is a {type(value).__name__}; settings are numbers and words"
-                ) from None
-        return found
+        return {name: value for name, value in found.items() if _is_written(value)}
 
     def shown(self, settings: Mapping[str, Any]) -> dict[str, Any]:
         """Those of ``settings`` that are not the default."""
@@ -114,6 +107,15 @@ class OptimizerCard:
                 "nothing, e.g. adamw"
             )
         return made
+
+
+def _is_written(value: Any) -> bool:
+    """Whether it can stand in a file of settings, as a dtype or a function, some package's default, cannot."""
+    try:
+        json.dumps(value)
+    except TypeError:
+        return False
+    return True
 
 
 def card_of(part: Part) -> OptimizerCard:
