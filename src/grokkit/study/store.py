@@ -275,7 +275,8 @@ def _read_json(path: Path, newest: int = FORMAT) -> dict[str, Any] | None:
 
 def _to_json(value: dict[str, Any]) -> bytes:
     text = json.dumps(_finite(value), indent=2, ensure_ascii=False, allow_nan=False)
-    return f"{text}\n".encode()
+    # Where a path is no UTF-8 Python has lone surrogates, which are written as JSON's own escapes.
+    return f"{text}\n".encode(errors="backslashreplace")
 
 
 def _finite(value: Any) -> Any:

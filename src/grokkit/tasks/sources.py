@@ -73,7 +73,7 @@ def open_data(path: Path, most: int = LARGEST) -> Iterator[IO[bytes]]:
     """
     try:
         with open_regular(path, most) as file:
-            unpacked: Any = gzip.open(file) if path.suffix == ".gz" else file
+            unpacked: Any = gzip.GzipFile(fileobj=file) if path.suffix == ".gz" else file
             yield unpacked
     except (gzip.BadGzipFile, EOFError, zlib.error):
         raise damaged(path, "it is no whole gzip file") from None
