@@ -73,7 +73,7 @@ class _Surroundings:
     user; ``stdout`` a file, or "closed", or "nobody" for a pipe that nobody reads; ``largest`` what a file may have, in
     bytes; ``memory`` what it may take beyond what the importing took; ``columns`` the width of a terminal to print on,
     then all that it shows is ``out``; ``program`` a text of Python in place of the command; ``missing`` packages that
-    are not installed; ``seconds`` what it may take.
+    are not installed; ``pictures`` whether the page's are drawn, which takes seconds; ``seconds`` what it may take.
     """
 
     environment: dict | None = None
@@ -85,6 +85,7 @@ class _Surroundings:
     columns: int | None = None
     program: str | None = None
     missing: tuple = ()
+    pictures: bool = False
     seconds: int = SECONDS
 
     def enter(self):
@@ -98,6 +99,9 @@ class _Surroundings:
                 del sys.modules[name]
         if self.missing:
             sys.meta_path[:] = [_Without(finder, self.missing) for finder in sys.meta_path]
+        if not self.pictures and "vl_convert" in sys.modules:
+            sys.modules["vl_convert"].vegalite_to_png = lambda *_, **__: b""
+            sys.modules["vl_convert"].javascript_bundle = lambda *_: ""
         self._redirect()
         signal.alarm(self.seconds)
         if self.memory is not None:

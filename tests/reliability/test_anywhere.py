@@ -6,12 +6,16 @@ import re
 import shutil
 import stat
 import struct
+import subprocess
+import sys
 import tempfile
+import tomllib
 from pathlib import Path
 
 import pytest
 
 import grokkit.terminal  # noqa: F401
+from grokkit.extras import LAB
 from grokkit.registry import parts
 
 TINY = ["add:5", "--model", "fnn(width=8)", "--methods", "adamw,grokfast-ema", "--seeds", "2", "--budget", "60"]
@@ -96,8 +100,9 @@ def test_lists_are_whole_on_a_terminal_of_any_width(grokkit, command, columns):
     assert (ended.status, ended.err) == (0, "")
     plain = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", ended.out.encode("latin-1").decode())
     assert not re.search(r"\w…", plain), "a word is cut"
-    if not any(word in command for word in ("help", "cite")):
-        assert max(len(line.rstrip()) for line in plain.splitlines()) <= columns
+    if "help" not in command and command != "cite":
+        table = plain.split("\n\n")[command.startswith("card")]  # sentences are the terminal's to wrap
+        assert max(len(line.rstrip()) for line in table.splitlines()) <= columns
 
 
 @pytest.mark.parametrize("columns", [60, 80, 200])
@@ -165,6 +170,7 @@ def test_a_name_that_is_too_long(grokkit):
         assert "Traceback" not in ended.err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["no UTF-8", "a new line", "markup"])
 def test_a_study_in_a_folder_of_any_name(grokkit, name):
     ended = grokkit("compare", *TINY[:-1], "10", "--seeds", "1", "--out", NAMES[name], seconds=600)
@@ -189,6 +195,7 @@ def test_data_in_a_folder_of_any_name(grokkit, name):
 needs_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can become a user that nobody knows")
 
 
+@pytest.mark.slow
 @needs_root
 def test_a_user_without_a_name_and_without_a_home(commands, anybody):
     nobody = {"uid": 54321, "environment": {"HOME": None, "USER": None, "LOGNAME": None, "GROKKIT_CACHE": None}}
@@ -245,6 +252,7 @@ def test_output_on_a_disk_that_is_full(grokkit, study, command):
     ended.assert_refused("No space left on device", status=1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("largest", [500, 3000, 8000, 20_000, 60_000])
 def test_a_disk_that_is_full_ends_a_study_in_one_line_and_the_same_command_goes_on(grokkit, largest):
     """No file may be larger, so that of the study, of a run or of the page cannot be written, and smaller ones can."""
@@ -280,10 +288,76 @@ main()
 @pytest.mark.parametrize("writes", range(6))
 def test_a_disk_that_becomes_full_while_a_report_is_written(grokkit, study, writes):
     shutil.copytree(study, grokkit.folder / "out")
-    shutil.rmtree(grokkit.folder / "out" / "figures")
     before = {path: path.read_bytes() for path in grokkit.folder.glob("out/runs/**/*") if path.is_file()}
     ended = grokkit("report", "out", program=FULL.format(writes=writes))
     assert (ended.status, ended.err.count("\n")) == (1, 1), ended
     assert "No space left on device" in ended.err
     assert {path: path.read_bytes() for path in before} == before
     assert grokkit("report", "out").status == 0
+
+
+def test_the_packages_that_are_looked_for_are_those_of_the_extra():
+    with open(Path(__file__).parents[2] / "pyproject.toml", "rb") as file:
+        extra = tomllib.load(file)["project"]["optional-dependencies"]["lab"]
+    names = [re.split("[><=]", name)[0].removesuffix("-python").replace("-", "_") for name in extra]
+    assert sorted(names) == sorted(LAB)
+
+
+@pytest.mark.parametrize("package", LAB)
+def test_a_package_that_is_missing_is_found_before_anything_runs(grokkit, package):
+    for settings in (
+        {},
+        {
+            "program": "from grokkit.errors import InputError\ntry:\n    import grokkit.lab\n"
+            "except InputError as error:\n    import sys\n    print(error, file=sys.stderr)\n    sys.exit(2)\n"
+        },
+    ):
+        ended = grokkit("compare", *TINY, "--out", "out", missing=[package], **settings)
+        ended.assert_refused(f"{package} is not installed", "pip install 'grokkit[lab]'")
+    assert not (grokkit.folder / "out").exists()
+
+
+SCRIPT = """
+import torch
+from torch import nn
+from grokkit.lab import Problem, compare
+
+x = torch.randn(60, 3, generator=torch.Generator().manual_seed(0))
+
+def accuracy(outputs, targets):
+    return (outputs[:, 0] > 0) == (targets > 0)
+
+def squared(outputs, targets):
+    return ((outputs[:, 0] - targets) ** 2).mean()
+
+problem = Problem(name="mine", data=(x, x.sum(1).sign()), model=lambda: nn.Linear(3, 1), loss=squared, score=accuracy{more})
+study = compare({what}, methods=["adamw"], seeds=1, budget=20, out="out")
+print("runs:", len(study.runs))
+"""
+WAYS = {"a file": "script.py", "a text": "-c", "standard input": "-"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("what", ["'add:5'", "problem"])
+@pytest.mark.parametrize("way", WAYS)
+def test_a_script_needs_no_main_guard_wherever_it_comes_from(tmp_path, way, what):
+    text = SCRIPT.format(what=what, more="" if way == "a file" else ', version="1"')
+    (tmp_path / "script.py").write_text(text)
+    args = [WAYS[way], *([text] if way == "a text" else [])]
+    ended = subprocess.run(
+        [sys.executable, *args], input=text, cwd=tmp_path, capture_output=True, text=True, timeout=600, check=False
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert "runs: 1" in ended.stdout
+
+
+@pytest.mark.parametrize("way", ["a text", "standard input"])
+def test_code_whose_source_cannot_be_read_says_what_is_missing(tmp_path, way):
+    text = SCRIPT.format(what="problem", more="")
+    args = [WAYS[way], *([text] if way == "a text" else [])]
+    ended = subprocess.run(
+        [sys.executable, *args], input=text, cwd=tmp_path, capture_output=True, text=True, timeout=600, check=False
+    )
+    if ended.returncode:  # from Python 3.13 on the text of -c can be read
+        assert 'give the problem a version, e.g. version="1"' in ended.stderr.splitlines()[-1]
+        assert not (tmp_path / "out").exists()
