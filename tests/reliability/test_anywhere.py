@@ -330,7 +330,9 @@ def accuracy(outputs, targets):
 def squared(outputs, targets):
     return ((outputs[:, 0] - targets) ** 2).mean()
 
-problem = Problem(name="mine", data=(x, x.sum(1).sign()), model=lambda: nn.Linear(3, 1), loss=squared, score=accuracy{more})
+problem = Problem(
+    name="mine", data=(x, x.sum(1).sign()), model=lambda: nn.Linear(3, 1), loss=squared, score=accuracy{more}
+)
 study = compare({what}, methods=["adamw"], seeds=1, budget=20, out="out")
 print("runs:", len(study.runs))
 """
