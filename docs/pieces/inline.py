@@ -12,8 +12,8 @@ from grokkit.analyse.format import count, listed, number, whole
 from grokkit.analyse.survival import Cost
 from grokkit.analyse.target import target_of
 from pieces.bench import bench_text, machine_text, misses
-from pieces.reliability import reliability_sum
 from pieces.markers import PageError
+from pieces.reliability import reliability_sum
 from pieces.studies import Results, Standing, Study, known
 from pieces.words import LESS, MISSING, MORE, claim_text, ratio_text, time_text
 

@@ -1,4 +1,4 @@
-"""What was tried to break the lab, how often, and whether it held: the suites are run, counted, and shown in a table."""
+"""What was tried to break the lab, how often, and whether it held: the suites, their counts and a table."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ SUITES = (
 
 
 class _Count:
-    """A plugin of pytest that counts cases by suite; a test that tries many says so, ``record_property("tried", 763)``."""
+    """A plugin of pytest that counts cases by suite. A test that tries many says so: ``record_property("tried", 9)``."""
 
     def __init__(self) -> None:
         self.cases: dict[str, Counter[str]] = {suite.name: Counter() for suite in SUITES}
