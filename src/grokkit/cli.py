@@ -27,7 +27,7 @@ except ModuleNotFoundError as error:  # pragma: no cover - needs an environment 
 class _Commands(typer.core.TyperGroup):
     """All commands. Typer would say "Aborted!" on Ctrl-C, and end with status 1."""
 
-    def invoke(self, ctx: typer.Context) -> Any:
+    def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:

@@ -131,9 +131,23 @@ def test_after_what_the_line_says_the_study_has_its_runs_again(store, tmp_path):
     (folder / "study.json").unlink()
     again = Store(folder)
     plan = extended(small_plan(), None, again.labels(), folder)
+    assert again.question(plan.runs[0].run_id()) == plan.question
     again.write_study(plan.study)
     assert read(folder)[2:] == read(store.folder)[2:]
     assert again.finished(plan.study["run_ids"]) == store.finished()
+
+
+def test_a_folder_whose_study_was_lost_does_not_change_its_question(store, tmp_path, capsys, monkeypatch):
+    folder = tmp_path / "damaged"
+    damaged(store, folder, "study.json", "a link to nowhere").unlink()
+    other = [*COMMAND, "--out", str(folder)]
+    other[other.index("20")] = "30"
+    status, err = said_by(capsys, monkeypatch, "compare", *other)
+    assert (status, err) == (
+        2,
+        f"grokkit: {folder} holds runs with budget=20, not with budget=30; choose another --out\n",
+    )
+    assert not (folder / "study.json").exists()
 
 
 def test_a_run_without_its_record_is_one_still_to_be_done(store, tmp_path):

@@ -82,8 +82,9 @@ def carry_out(
 
 
 def _in_its_folder(plan: Plan, store: Store) -> Plan:
-    before = store.read_study() if store.has_study() else None
-    return extended(plan, before, store.labels(), store.folder)
+    before, kept = store.read_study() if store.has_study() else None, store.labels()
+    question = store.question(min(kept)) if before is None and kept else None
+    return extended(plan, before, kept, store.folder, question)
 
 
 def _train(plan: Plan, store: Store, console: Console, workers: int, device: str) -> dict[str, Failure]:
