@@ -13,11 +13,12 @@ import tempfile
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from grokkit.errors import InputError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 LARGEST = 2**28
 """Bytes that a file from outside may have, and that what is packed in it may have: 256 MiB. MNIST has 47."""
@@ -56,8 +57,20 @@ def is_full(error: OSError) -> bool:
     return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
 
+def cache_folder() -> Path | None:
+    """``$GROKKIT_CACHE``, or ``grokkit`` in the user's folder for caches (``$XDG_CACHE_HOME``, else ``~/.cache``); None
+    for a user without a home."""
+    own, caches = os.environ.get("GROKKIT_CACHE"), os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    try:
+        return Path(own).expanduser() if own else Path(caches).expanduser() / "grokkit"
+    except RuntimeError:
+        return None
+
+
 def npz(arrays: Mapping[str, np.ndarray]) -> bytes:
     """The arrays as the content of a ``.npz`` file."""
+    import numpy as np
+
     file = io.BytesIO()
     np.savez(file, **arrays)  # pyright: ignore[reportArgumentType]
     return file.getvalue()
@@ -137,6 +150,8 @@ def arrays_in(data: bytes, most: int = LARGEST) -> dict[str, np.ndarray]:
 
 def _array_in(member: Any, most: int) -> np.ndarray:
     """The one array of a ``.npy`` file."""
+    import numpy as np
+
     readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
     version = np.lib.format.read_magic(member)
     if version not in readers:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -18,17 +17,7 @@ from typing import Any
 from torch import Tensor
 
 from grokkit.errors import InputError, MissingExtraError
-from grokkit.files import atomic_write
-
-
-def cache_folder() -> Path | None:
-    """``$GROKKIT_CACHE``, or ``grokkit`` in the user's folder for caches (``$XDG_CACHE_HOME``, else ``~/.cache``); None
-    for a user without a home."""
-    own, caches = os.environ.get("GROKKIT_CACHE"), os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    try:
-        return Path(own).expanduser() if own else Path(caches).expanduser() / "grokkit"
-    except RuntimeError:
-        return None
+from grokkit.files import atomic_write, cache_folder
 
 
 def cached(

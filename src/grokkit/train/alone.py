@@ -29,7 +29,7 @@ from grokkit.state import leaves
 from grokkit.train.checkpoint import part
 from grokkit.train.config import OwnOptimizerConfig
 from grokkit.train.doors import begin, doors_of
-from grokkit.train.engine import Member, Rows, Snapshot, Stacked
+from grokkit.train.engine import HalfwayOf, Member, Rows, Snapshot, Stacked
 from grokkit.train.history import Score
 from grokkit.train.nested import put_together, taken_apart
 from grokkit.train.optimizers import build_optimizer, warmup
@@ -58,7 +58,7 @@ class Alone:
         self._task, self._doors = self._member.problem.task.on(device), doors_of(self._config.method)
         self._feed = self._task.feed(self._member.batches)
         self._loss = self._doors.loss(self._task.loss)
-        self._reforming, self._weights = self._doors.reforming(), self._doors.weights()
+        self._reforming = self._doors.reforming()
         most = self._config.method.optimizer.max_grad_norm
         self._clip = None if most is None else in_place(clip_norm(most))
         self._reformed: Mapping[str, Tensor] = {}  # the tensors that the model got another form by
@@ -68,9 +68,10 @@ class Alone:
         self._callers_generators = global_state()
         self._raw: dict[str, Tensor] = {}  # gradients of the last step before a stop
 
-    def begin(self) -> None:
+    def begin(self, halfway: HalfwayOf | None = None) -> None:
         seed_globals(self._config.seed)
-        found = begin(self._doors, self.model, partial(transfer_data, self._member.problem), self._config.seed)
+        keep = None if halfway is None else partial(halfway, self._member)
+        found = begin(self._doors, self.model, partial(transfer_data, self._member.problem), self._config.seed, keep)
         self._progress.started(found.seconds, found.flops, found.tables)
         self._reformed = found.tensors
         self._assemble()
@@ -90,6 +91,7 @@ class Alone:
         self._begin_weights()
 
     def _begin_weights(self) -> None:
+        self._weights = self._doors.weights(classes_of(self.model))
         self._weights_state = () if self._weights is None else self._weights.init(self._parameters())
 
     def _merge_if_due(self) -> None:
