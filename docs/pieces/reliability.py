@@ -139,7 +139,7 @@ SUITES = (
 
 
 class _Count:
-    """A plugin of pytest that counts cases by suite. A test that tries many says so: ``record_property("tried", 9)``."""
+    """A plugin of pytest that counts cases by suite. A test of many says so: ``record_property("tried", 9)``."""
 
     def __init__(self) -> None:
         self.cases: dict[str, Counter[str]] = {suite.name: Counter() for suite in SUITES}
