@@ -18,6 +18,7 @@ SRC = Path(__file__).parents[1] / "src" / "grokkit"
 LAYERS = [
     {
         "errors",
+        "extras",
         "randomness",
         "rng",
         "files",
@@ -35,6 +36,7 @@ LAYERS = [
     {"study"},
     {
         "progress",
+        "terminal",
         "bench",
         "answers",
         "cli",

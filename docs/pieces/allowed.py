@@ -8,6 +8,7 @@ NOT_MEASURED = {
     "docs/verdict.md",  # how verdicts are made
     "docs/extending.md",  # recipes for parts
     "docs/your-problem.md",  # how to bring a problem
+    "docs/reliability.md",  # what was tried to break the lab: its counts are pieces
 }
 """Pages that carry no results: they are not searched."""
 

@@ -13,6 +13,7 @@ from grokkit.analyse.survival import Cost
 from grokkit.analyse.target import target_of
 from pieces.bench import bench_text, machine_text, misses
 from pieces.markers import PageError
+from pieces.reliability import reliability_sum
 from pieces.studies import Results, Standing, Study, known
 from pieces.words import LESS, MISSING, MORE, claim_text, ratio_text, time_text
 
@@ -71,6 +72,7 @@ class Inline:
                 self.gpu_machine,
                 self.missed_aims,
                 self.published,
+                self.reliability_sum,
             ),
         )
         return {piece.__name__: piece for piece in pieces}
@@ -169,6 +171,10 @@ class Inline:
     def gpu_machine(self) -> str:
         """Where the rows that need a GPU were measured."""
         return machine_text(self.results.gpu_bench)
+
+    def reliability_sum(self) -> str:
+        """How many of all cases held that were tried to break the lab."""
+        return reliability_sum(self.results.reliability)
 
     def missed_aims(self) -> str:
         """The rows of the benchmark that miss their aims, in words."""

@@ -15,6 +15,7 @@ from pieces.cards import methods
 from pieces.crossing import at_text, sustained_at
 from pieces.inline import COLUMNS, each_text, values_of
 from pieces.markers import PageError
+from pieces.reliability import reliability_table
 from pieces.spelling import respelt
 from pieces.studies import Results, Study
 from pieces.words import MISSING, UNITS, giga_text, median_text, ratio_text, reached_text, time_text
@@ -118,6 +119,7 @@ class Blocks:
             "bench_list": lambda: bench_list(self.results.bench),
             "gpu_table": lambda: bench_table(self.results.gpu_bench),
             "gpu_list": lambda: bench_list(self.results.gpu_bench),
+            "reliability_table": lambda: reliability_table(self.results.reliability),
             "methods": methods,
         }
 

@@ -19,6 +19,7 @@ from grokkit.study.plan import Plan
 from grokkit.study.pool import Failure, cores
 from grokkit.study.question import Execution, Question
 from grokkit.study.store import Store
+from grokkit.terminal import one_line, terminal
 from grokkit.train.config import RunConfig
 from grokkit.train.groups import choose_device, plan_groups
 
@@ -46,7 +47,7 @@ def carry_out(
         InputError: for anything that could not run; nothing is written then.
         Stopped: on Ctrl-C.
     """
-    console = console or Console(highlight=False)
+    console = console or terminal()
     where, jobs = choose_device(execution.device), execution.jobs
     if question.claim == "seconds" and where != "cpu":
         raise InputError(f"--claim seconds is measured on a processor, and --device is {where}; claim flops or steps")
@@ -82,8 +83,9 @@ def carry_out(
 
 
 def _in_its_folder(plan: Plan, store: Store) -> Plan:
-    before = store.read_study() if store.has_study() else None
-    return extended(plan, before, store.labels(), store.folder)
+    before, kept = store.read_study() if store.has_study() else None, store.labels()
+    question = store.question(min(kept)) if before is None and kept else None
+    return extended(plan, before, kept, store.folder, question)
 
 
 def _train(plan: Plan, store: Store, console: Console, workers: int, device: str) -> dict[str, Failure]:
@@ -138,8 +140,8 @@ def report(store: Store, console: Console, only: Sequence[str] | None = None) ->
     for note in sorted(told):
         console.print(f"a run that is resumed goes on {note}", soft_wrap=True)
     for name, failure in failures.items():
-        console.print(f"the figure {name} could not be drawn: {failure}", soft_wrap=True, markup=False)
-    console.print(f"report: {page}", soft_wrap=True)
+        console.print(f"the figure {name} could not be drawn: {failure}", soft_wrap=True)
+    console.print(f"report: {one_line(page)}", soft_wrap=True)
     return study
 
 

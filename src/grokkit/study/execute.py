@@ -25,7 +25,8 @@ def execute(
 ) -> dict[str, Failure]:
     """Run what is not ``done`` yet; returns the runs that failed.
 
-    The caller holds the store's lock. On Ctrl-C the workers are stopped, and finished runs are kept.
+    The caller holds the store's lock. On Ctrl-C the workers are stopped, and finished runs are kept; so they are where
+    one cannot be written because the disk is full.
 
     Args:
         plan: the study.
@@ -35,11 +36,16 @@ def execute(
         on_event: called with the events of the runs, whether they run alone or in groups.
         device: as :func:`grokkit.train.groups.choose_device` gives it.
         batched: whether runs share a program; None for only on a GPU.
+
+    Raises:
+        OSError: nothing more can be written.
     """
     failures: dict[str, Failure] = {}
 
     def tell(event: Event) -> None:
         if event.kind == "failed":
+            if event.payload.cause is not None:
+                raise event.payload.cause
             failures[event.key] = event.payload
         on_event(event)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -53,8 +52,7 @@ def train_group_and_keep(job: tuple[str, str, str, list[dict[str, Any]], bytes],
         try:
             _keep(store, run)
         except Exception as error:
-            line = " ".join(f"{type(error).__name__}: {error}".split())
-            news.tell("failed", run_id, Failure(line, traceback.format_exc()))
+            news.tell("failed", run_id, Failure.of(error))
         else:
             news.tell("finished", run_id)
 
