@@ -15,7 +15,7 @@ from torch import Tensor
 
 from grokkit.errors import InputError, shown, unknown
 from grokkit.methods.precision import accumulator
-from grokkit.methods.ring import empty_window, laid_out, push, push_
+from grokkit.methods.ring import empty_window, in_blocks, laid_out, push, push_
 from grokkit.methods.settings import flag, like, not_negative, whole
 from grokkit.shards import local
 from grokkit.transform import GradientTransform, Grads, Params
@@ -128,10 +128,10 @@ class _MovingAverage:
             t = int(step[name])
             step[name] += 1
             window[name] = laid_out(window[name])
-            here = local(g)
-            now = push_(local(window[name]), local(total[name]), here, t)
-            if t >= first:
-                here.add_(now, alpha=self.lamb / min(t + 1, most))
+            for own_window, own_total, here in in_blocks(local(window[name]), local(total[name]), local(g)):
+                now = push_(own_window, own_total, here, t)
+                if t >= first:
+                    here.add_(now, alpha=self.lamb / min(t + 1, most))
         return state
 
 
