@@ -39,6 +39,7 @@ LAYERS = [
         "answers",
         "cli",
         "lab",
+        "reproduce",
         "testing",
         "xor",
     },  # what one sees in the terminal: these may import what stands aside, too

@@ -29,7 +29,11 @@ def main() -> None:
     if not is_about_itself(question):
         _run()
         return
-    path = cache_folder() / f"answer-{'-'.join(word.strip('-') for word in question)}.txt"
+    folder = cache_folder()
+    if folder is None:
+        _run()
+        return
+    path = folder / f"answer-{'-'.join(word.strip('-') for word in question)}.txt"
     digest = _digest(question)
     with suppress(OSError, UnicodeDecodeError):
         kept_digest, _, answer = path.read_bytes().decode().partition("\n")

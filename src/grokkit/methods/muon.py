@@ -162,6 +162,8 @@ MUON = MethodCard(
     base_source="the adamw arm's, of which only lr_warmup and max_grad_norm act",
     optimizer=muon,
     flops=_flops,
+    # A decade and a half about its authors' 0.02; for what AdamW trains, the range of adamw's own rate.
+    space="lr=3e-3..0.1 log, wd=0.03..3 log, adamw_lr=3e-4..3e-2 log",
     smallest={"ns_steps": 5},
     off={"ns_steps": 0},
     revision=1,
