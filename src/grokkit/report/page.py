@@ -13,6 +13,7 @@ import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from html import escape
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -144,17 +145,24 @@ def _vega() -> str:
 
     Making the bundle takes a second and a half, so it is kept in the cache folder.
     """
-    about = f"{vl_convert.__version__} {vega_lite_version()} {_GLOBALS}"
-    path = cache_folder() / "vega-bundle.js"
+    about = f"{version('vl-convert-python')} {vega_lite_version()} {_GLOBALS}"
+    folder = cache_folder()
+    if folder is None:
+        return _bundle()
+    path = folder / "vega-bundle.js"
     with suppress(OSError, UnicodeDecodeError):
         digest, _, bundle = path.read_bytes().decode().partition("\n")
         if digest == _digest(about, bundle):
             return bundle
-    bundle = vl_convert.javascript_bundle(_GLOBALS, vega_lite_version())
-    bundle = bundle.replace("</script", "<\\/script").replace("<!--", "<\\!--")
+    bundle = _bundle()
     with suppress(OSError):
         atomic_write(path, f"{_digest(about, bundle)}\n{bundle}".encode())
     return bundle
+
+
+def _bundle() -> str:
+    bundle = vl_convert.javascript_bundle(_GLOBALS, vega_lite_version())
+    return bundle.replace("</script", "<\\/script").replace("<!--", "<\\!--")
 
 
 def _digest(about: str, bundle: str) -> str:
