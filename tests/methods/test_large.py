@@ -56,6 +56,14 @@ def test_the_average_in_one_pass_is_the_pure_face_s(everything_is_large, fused, 
     assert fused == [3] * 11 if not missing else [2, *[3] * 3, 2, *[3] * 6]
 
 
+@pytest.mark.parametrize("settings", [{"alpha": 0.0}, {"slow_only": True}, {"start_step": 4}])
+def test_what_is_no_momentum_is_filtered_as_ever(everything_is_large, settings):
+    for grads, wanted, state, pure in both_faces(grokfast_ema(lamb=2.0, **settings), torch.float64):
+        for name, g in grads.items():
+            torch.testing.assert_close(g, wanted[name], rtol=1e-12, atol=1e-12)
+            torch.testing.assert_close(state.slow[name], pure.slow[name], rtol=1e-12, atol=1e-12)
+
+
 def test_a_steady_gradient_stays_amplified_by_one_plus_lambda(everything_is_large):
     transform, params = grokfast_ema(alpha=0.98, lamb=2.0), {"w": torch.zeros(100)}
     state = counters_to_ints(transform.init(params))
@@ -93,9 +101,10 @@ def test_few_gradients_are_filtered_in_two_passes(fused):
 
 @pytest.mark.parametrize("window", [1, 2, 4])
 @pytest.mark.parametrize("kept", [None, torch.bfloat16])
-def test_a_window_block_by_block_is_the_window(everything_is_large, window, kept):
+@pytest.mark.parametrize("slow_only", [False, True])
+def test_a_window_block_by_block_is_the_window(everything_is_large, window, kept, slow_only):
     """In bfloat16 past gradients are rounded, by 2⁻⁸ of a value below 5, and the mean of them as much."""
-    transform = grokfast_ma(window_size=window, lamb=2.0, window_dtype=kept)
+    transform = grokfast_ma(window_size=window, lamb=2.0, window_dtype=kept, slow_only=slow_only)
     tolerance = 2e-6 if kept is None else 2 * 5 * 2**-8
     seen = 0
     for grads, wanted, state, _ in both_faces(transform, torch.float32):

@@ -147,22 +147,18 @@ def _vega() -> str:
     """
     about = f"{version('vl-convert-python')} {vega_lite_version()} {_GLOBALS}"
     folder = cache_folder()
-    if folder is None:
-        return _bundle()
-    path = folder / "vega-bundle.js"
-    with suppress(OSError, UnicodeDecodeError):
-        digest, _, bundle = path.read_bytes().decode().partition("\n")
-        if digest == _digest(about, bundle):
-            return bundle
-    bundle = _bundle()
-    with suppress(OSError):
-        atomic_write(path, f"{_digest(about, bundle)}\n{bundle}".encode())
-    return bundle
-
-
-def _bundle() -> str:
+    path = None if folder is None else folder / "vega-bundle.js"
+    if path is not None:
+        with suppress(OSError, UnicodeDecodeError):
+            digest, _, bundle = path.read_bytes().decode().partition("\n")
+            if digest == _digest(about, bundle):
+                return bundle
     bundle = vl_convert.javascript_bundle(_GLOBALS, vega_lite_version())
-    return bundle.replace("</script", "<\\/script").replace("<!--", "<\\!--")
+    bundle = bundle.replace("</script", "<\\/script").replace("<!--", "<\\!--")
+    if path is not None:
+        with suppress(OSError):
+            atomic_write(path, f"{_digest(about, bundle)}\n{bundle}".encode())
+    return bundle
 
 
 def _digest(about: str, bundle: str) -> str:
