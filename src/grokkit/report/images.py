@@ -47,8 +47,8 @@ def _picture(figure: Figure, rows: Sequence[Row], view: View) -> dict[str, Any]:
 def _beside(figure: Figure, row: Row, datasets: dict[str, Any]) -> dict[str, Any]:
     charts = []
     for panel in row.panels:
-        # On the page a reader can choose the x axis; a picture shows the first.
-        chart, *_ = panel.specifications((panel.sizes or figure.sizes).image).values()
+        # On the page a reader can choose the x axis; a picture shows the first. The page's charts have been checked.
+        chart, *_ = panel.specifications((panel.sizes or figure.sizes).image, check=False).values()
         datasets |= chart.pop("datasets", {})
         for whole_picture in ("$schema", "config"):
             chart.pop(whole_picture, None)

@@ -23,10 +23,13 @@ _MANTISSAS = (
 )
 
 
-def specification(chart: alt.TopLevelMixin) -> dict[str, Any]:
-    """``chart`` as Vega-Lite, its data inside: the picture needs no file, and no limit on rows applies."""
+def specification(chart: alt.TopLevelMixin, *, check: bool = True) -> dict[str, Any]:
+    """``chart`` as Vega-Lite, its data inside: the picture needs no file, and no limit on rows applies.
+
+    ``check``: whether altair shall look for mistakes, which takes as long as making it.
+    """
     with alt.data_transformers.enable("default", max_rows=None):
-        return chart.to_dict(validate=False)  # altair has checked each part when it was made
+        return chart.to_dict(validate=check)
 
 
 def log_ticks(low: float, high: float) -> list[float]:

@@ -135,6 +135,8 @@ class _Worker:
     """The parent's end of one worker process, and the key of the job it has."""
 
     def __init__(self) -> None:
+        # A fork server with PyTorch loaded would spare each worker two seconds of importing. But it has the environment
+        # and the modules of the moment at which it began, and a notebook's process starts workers again and again.
         context = multiprocessing.get_context("spawn")
         self.pipe, theirs = context.Pipe()
         self._process = context.Process(target=_serve, args=(theirs,), name="grokkit worker")
