@@ -30,6 +30,9 @@ class WeightTransform(NamedTuple):
     update_: Callable[[Params, State], State] | None = None
     of: tuple[str, ...] = ()
     """The classes of parameters that it is for (:mod:`grokkit.models.classes`); all if there are none."""
+    see: Callable[[State, Tensor], State] | None = None
+    """``see(state, share)`` before each ``update``: the share of the step's rows that the outputs were right for, a 0-d
+    tensor. A run whose weights are transformed by what they can do is trained alone, and its task has an accuracy."""
 
 
 def restricted(transform: WeightTransform, classes: Mapping[str, Collection[str]]) -> WeightTransform:
@@ -37,7 +40,7 @@ def restricted(transform: WeightTransform, classes: Mapping[str, Collection[str]
     if not transform.of:
         return transform
     own = _Restricted(transform, frozenset(name for kind in transform.of for name in classes[kind]))
-    return WeightTransform(own.init, own.update, own.update_)
+    return WeightTransform(own.init, own.update, own.update_, see=transform.see)
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,8 @@ def chain_weights(transforms: Sequence[WeightTransform]) -> WeightTransform | No
     if len(transforms) < 2:
         return transforms[0] if transforms else None
     both = _Chain(tuple(transforms))
-    return WeightTransform(both.init, both.update)
+    sees = any(transform.see is not None for transform in transforms)
+    return WeightTransform(both.init, both.update, see=both.see if sees else None)
 
 
 @dataclass(frozen=True)
@@ -80,6 +84,10 @@ class _Chain:
             new, own = transform.update(new, own)
             states.append(own)
         return new, tuple(states)
+
+    def see(self, state: State, share: Tensor) -> State:
+        pairs = zip(self.transforms, state, strict=True)
+        return tuple(own if transform.see is None else transform.see(own, share) for transform, own in pairs)
 
 
 @torch.no_grad()

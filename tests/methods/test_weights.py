@@ -5,6 +5,7 @@ import torch
 
 from grokkit.methods.cautious_decay import cautious_decay
 from grokkit.methods.clip_to_grok import clip_rows, start_rows
+from grokkit.methods.freeze import freeze
 from grokkit.methods.norm_held import norm_held
 from grokkit.models.classes import classes_of
 from grokkit.testing.runs import small_run
@@ -106,3 +107,26 @@ def test_only_what_the_step_brought_nearer_to_zero_decays():
     new, state = decay.update({"w": torch.tensor([1.0, -1.0, 2.0, -2.0, 1.0])}, state)
     torch.testing.assert_close(new["w"], torch.tensor([0.5, -0.5, 2.0, -2.0, 1.0]))
     assert torch.equal(state["w"], new["w"]), "the next step is the optimizer's alone"
+
+
+def test_embedding_and_head_freeze_some_steps_after_the_rows_are_fitted():
+    frozen = freeze(at=0.9, wait=2)
+    state, seen = frozen.init({"e": torch.zeros(1)}), []
+    for step, share in enumerate([0.5, 0.95, 0.1, 0.1, 0.1, 0.1]):
+        state = frozen.see(state, torch.tensor(share))
+        new, state = frozen.update({"e": torch.tensor([step + 1.0])}, state)
+        seen.append(new["e"].item())
+    assert seen == [1.0, 2.0, 3.0, 3.0, 3.0, 3.0]
+
+
+def test_in_a_run_they_stop_and_the_layers_between_go_on():
+    engine = begin_alone(small_run("freeze(at=0,wait=3)+row-clip"))
+    classes = classes_of(engine.model)
+    ends = []
+    for _ in range(6):
+        engine.take_step(engine.members[0].batches.next())
+        ends.append({name: p.detach().clone() for name, p in engine.model.named_parameters()})
+    for name in ends[0]:
+        is_frozen = name in classes["embedding"] or name in classes["head"]
+        assert torch.equal(ends[3][name], ends[2][name]) is is_frozen, name
+        assert not torch.equal(ends[2][name], ends[1][name]), name
