@@ -23,6 +23,7 @@ from grokkit.methods.groktransfer.factorized import embedding_of
 from grokkit.models.classes import classes_of
 from grokkit.outside import theirs
 from grokkit.probe.contract import View
+from grokkit.probe.logits import has_logits
 from grokkit.probe.ntk import KERNEL_ROWS, pseudo_ntk
 from grokkit.randomness import GlobalState, global_state, seed_globals, seeded_aside, set_global_state
 from grokkit.state import leaves
@@ -214,8 +215,19 @@ class Alone:
         weights = {name: p.detach() for name, p in self._parameters().items()}
         filtered = self._grads() if self._raw else {}
         return [
-            View(self._task, weights, self._raw, filtered, lambda: embedding_of(self.model), self._find_kernel),
+            View(
+                self._task,
+                weights,
+                self._raw,
+                filtered,
+                lambda: embedding_of(self.model),
+                self._find_kernel,
+                find_outputs=self._find_outputs,
+            ),
         ]
+
+    def _find_outputs(self) -> Tensor | None:
+        return self.outputs(0, self._member.rows("quick train")) if has_logits(self._task) else None
 
     def _find_kernel(self) -> Tensor | None:
         if not self._task.is_table or not self._config.model.card.exact_gradients:

@@ -30,6 +30,7 @@ from grokkit.models.classes import classes_of
 from grokkit.optimizers.contract import Settings, card_of
 from grokkit.overwrite import Overwriting
 from grokkit.probe.contract import View
+from grokkit.probe.logits import has_logits
 from grokkit.probe.ntk import KERNEL_ROWS, stacked_ntk
 from grokkit.registry import find
 from grokkit.state import leaves, map_leaves
@@ -282,9 +283,14 @@ class Together:
                 one_of(self._gradients.filtered, place),
                 partial(self._embedding, place),
                 partial(find_kernel, index),
+                find_outputs=partial(self._find_outputs, place),
             )
             for index, place in enumerate(places)
         ]
+
+    def _find_outputs(self, place: int) -> Tensor | None:
+        member = self.members[place]
+        return self.outputs(place, member.rows("quick train")) if has_logits(member.problem.task) else None
 
     def _embedding(self, place: int) -> Tensor:
         """The embedding of one member's model, with a row for each token or feature."""
