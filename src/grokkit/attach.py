@@ -31,6 +31,7 @@ from grokkit.state import leaves
 from grokkit.step_detection import gradients, only_creates_state, skipped_by_scaler, within_own_step
 from grokkit.transform import GradientTransform, check_transform_type, in_place, warn_of_idle_masks
 from grokkit.unapplied import Unapplied
+from grokkit.weight_transform import WeightTransform
 from grokkit.wrapped import check_optimizer, check_saving, has_hooks, unwrapped
 
 
@@ -61,6 +62,12 @@ def attach(optimizer: torch.optim.Optimizer, transform: GradientTransform, *, ca
     """
     *wrappers, inner = unwrapped(optimizer)
     check_optimizer(inner)
+    if isinstance(transform, WeightTransform):
+        raise InputError(
+            "attach() is for transforms of gradients, and this one is of weights: make state = transform.init(params) "
+            "of the parameters by name; after each step state = change_in_place(transform, params, state), which is in "
+            "grokkit.weight_transform"
+        )
     check_transform_type(transform, "attach")
     if attached(inner) is not None:
         raise InputError("this optimizer has a transform attached; detach() it, or attach chain(first, second) at once")

@@ -3,6 +3,8 @@
 import pytest
 import torch
 
+from grokkit.attach import attach
+from grokkit.errors import InputError
 from grokkit.methods.cautious_decay import cautious_decay
 from grokkit.methods.clip_to_grok import clip_rows, start_rows
 from grokkit.methods.freeze import freeze
@@ -130,3 +132,20 @@ def test_in_a_run_they_stop_and_the_layers_between_go_on():
         is_frozen = name in classes["embedding"] or name in classes["head"]
         assert torch.equal(ends[3][name], ends[2][name]) is is_frozen, name
         assert not torch.equal(ends[2][name], ends[1][name]), name
+
+
+def test_in_a_loop_of_one_s_own_it_is_the_lab_s():
+    """Attached it is not, and the error says what to write."""
+    engine, plain = (begin_alone(small_run(name)) for name in ("norm-held", "adamw"))
+    transform = norm_held()
+    with pytest.raises(InputError, match=r"attach\(\) is for transforms of gradients.*change_in_place"):
+        attach(plain.optimizer, transform)
+    params = {name: p for name, p in plain.model.named_parameters() if name in classes_of(plain.model)["hidden"]}
+    state = transform.init(params)
+    for _ in range(5):
+        rows = engine.members[0].batches.next()
+        engine.take_step(rows)
+        plain.take_step(rows)
+        state = change_in_place(transform, params, state)
+        for ours, theirs in zip(plain.model.parameters(), engine.model.parameters(), strict=True):
+            assert torch.equal(ours, theirs)
