@@ -4,15 +4,18 @@ import pytest
 import torch
 
 from grokkit.attach import attach
+from grokkit.combine import masked
 from grokkit.errors import InputError
 from grokkit.methods.cautious_decay import cautious_decay
 from grokkit.methods.clip_to_grok import clip_rows, start_rows
+from grokkit.methods.embedding_rate import embedding_rate
 from grokkit.methods.freeze import freeze
 from grokkit.methods.norm_held import norm_held
 from grokkit.models.classes import classes_of
 from grokkit.testing.runs import small_run
+from grokkit.train.doors import among
 from grokkit.train.loop import begin_alone, train
-from grokkit.weight_transform import change_in_place, restricted
+from grokkit.weight_transform import change_in_place
 
 
 def trained(method, steps=20):
@@ -89,7 +92,7 @@ def test_a_transform_for_a_class_changes_no_other_parameter_in_either_form():
     params = {"a": torch.tensor([[2.0]]), "b": torch.tensor([[2.0]])}
     classes = {"embedding": ["b"], "hidden": ["a"], "head": [], "vector": []}
     for make in (lambda: norm_held(ratio=0.5), lambda: clip_rows(c=1.0)):
-        own = restricted(make(), classes)
+        own = among(make(), classes)
         new, _ = own.update(params, own.init(params))
         assert {name: float(p) for name, p in new.items()} == {"a": 1.0, "b": 2.0}
         placed = {name: p.clone() for name, p in params.items()}
@@ -134,18 +137,37 @@ def test_in_a_run_they_stop_and_the_layers_between_go_on():
         assert not torch.equal(ends[2][name], ends[1][name]), name
 
 
-def test_in_a_loop_of_one_s_own_it_is_the_lab_s():
-    """Attached it is not, and the error says what to write."""
-    engine, plain = (begin_alone(small_run(name)) for name in ("norm-held", "adamw"))
-    transform = norm_held()
-    with pytest.raises(InputError, match=r"attach\(\) is for transforms of gradients.*change_in_place"):
-        attach(plain.optimizer, transform)
-    params = {name: p for name, p in plain.model.named_parameters() if name in classes_of(plain.model)["hidden"]}
-    state = transform.init(params)
+ATTACHED = {
+    "norm-held": (norm_held, ["hidden"]),
+    "embedding-rate": (embedding_rate, ["embedding"]),
+    "clip-to-grok": (clip_rows, ["hidden", "vector"]),
+    "cautious-decay": (cautious_decay, ["embedding", "hidden", "head", "vector"]),
+}
+
+
+@pytest.mark.parametrize("name", ATTACHED)
+def test_attached_to_anybody_s_optimizer_it_is_the_lab_s(name):
+    make, kinds = ATTACHED[name]
+    engine, plain = begin_alone(small_run(name)), begin_alone(small_run(name))
+    plain._weights = None
+    classes = classes_of(plain.model)
+    own = {name for kind in kinds for name in classes[kind]}
+    plain.optimizer = torch.optim.AdamW(plain.model.named_parameters(), **_adamw_of(plain), fused=True)
+    attach(plain.optimizer, masked(make(), lambda name, p: name in own))
     for _ in range(5):
         rows = engine.members[0].batches.next()
         engine.take_step(rows)
         plain.take_step(rows)
-        state = change_in_place(transform, params, state)
-        for ours, theirs in zip(plain.model.parameters(), engine.model.parameters(), strict=True):
-            assert torch.equal(ours, theirs)
+    for ours, theirs in zip(plain.model.parameters(), engine.model.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+def _adamw_of(engine):
+    (group,) = engine.optimizer.param_groups
+    return {"lr": group["lr"], "betas": group["betas"], "weight_decay": group["weight_decay"]}
+
+
+def test_what_looks_at_the_rows_cannot_be_attached():
+    layer = torch.nn.Linear(2, 2)
+    with pytest.raises(InputError, match="looks at which rows the outputs were right for"):
+        attach(torch.optim.SGD(layer.named_parameters(), 0.1), masked(freeze(), lambda name, p: True))

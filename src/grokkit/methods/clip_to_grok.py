@@ -50,7 +50,7 @@ class _StartRows:
 def clip_rows(c: float = 2.0) -> WeightTransform:
     """Clip the rows of hidden matrices and vectors to the norm ``c``; arguments as of :func:`start_rows`."""
     faces = RowClip(positive("c", c, "2.0"), vectors=True)
-    return WeightTransform(faces.init, faces.update, faces.update_, of=("hidden", "vector"))
+    return WeightTransform.of(faces, classes=("hidden", "vector"))
 
 
 CLIP_TO_GROK = MethodCard(

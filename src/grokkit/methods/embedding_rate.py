@@ -34,7 +34,7 @@ def embedding_rate(c: float = 10.0) -> WeightTransform:
     tensor([7.])
     """
     faces = _EmbeddingRate(positive("c", c, "10.0"))
-    return WeightTransform(faces.init, faces.update, of=("embedding",))
+    return WeightTransform.of(faces, classes=("embedding",))
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class _EmbeddingRate:
 
     def update(self, params: Params, state: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         new = {name: p + (like(p, self.c) - 1.0) * (p - state[name]) for name, p in params.items()}
-        return new, {name: p.clone() for name, p in new.items()}
+        return new, {**state, **{name: p.clone() for name, p in new.items()}}
 
 
 EMBEDDING_RATE = MethodCard(

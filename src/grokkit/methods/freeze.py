@@ -34,7 +34,7 @@ def freeze(at: float = 0.99, wait: int = 500) -> WeightTransform:
         InputError: if a value is outside its range.
     """
     faces = _Freeze(not_negative("at", at, "0.99"), whole("wait", wait, 0, "500"))
-    return WeightTransform(faces.init, faces.update, of=("embedding", "head"), see=faces.see)
+    return WeightTransform.of(faces, classes=("embedding", "head"), see=faces.see)
 
 
 class _Seen(NamedTuple):
@@ -59,7 +59,7 @@ class _Freeze:
     def update(self, params: Params, state: _Seen) -> tuple[dict[str, Tensor], _Seen]:
         is_frozen = {name: (state.steps > self.wait).to(p.device) for name, p in params.items()}
         new = {name: torch.where(is_frozen[name], state.weights[name], p) for name, p in params.items()}
-        return new, state._replace(weights={name: p.clone() for name, p in new.items()})
+        return new, state._replace(weights={**state.weights, **{name: p.clone() for name, p in new.items()}})
 
 
 FREEZE = MethodCard(

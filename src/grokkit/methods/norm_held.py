@@ -38,7 +38,7 @@ def norm_held(ratio: float = 1.0, share: float = 1.0) -> WeightTransform:
     """
     within = number("share", share, lambda v: 0.0 <= v <= 1.0, "a number from 0 to 1", "1.0")
     faces = _NormHeld(positive("ratio", ratio, "1.0"), within)
-    return WeightTransform(faces.init, faces.update, of=("hidden",))
+    return WeightTransform.of(faces, classes=("hidden",))
 
 
 @dataclass(frozen=True)

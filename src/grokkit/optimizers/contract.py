@@ -88,7 +88,8 @@ class OptimizerCard:
         """The optimizer over ``parameters``.
 
         Raises:
-            InputError: if its code fails, or makes something else.
+            InputError: if its code fails, or makes something else, or an optimizer whose step cannot do without a
+                closure, as that of LBFGS.
         """
         with theirs(f"making the optimizer {self.name}"):
             made: Any = self.make(list(parameters), **settings)
@@ -96,6 +97,14 @@ class OptimizerCard:
             raise InputError(
                 f"{self.name} makes a {type(made).__name__}; it must make a torch.optim.Optimizer, from the list of "
                 "named parameters and its settings"
+            )
+        arguments = signature(made.step).parameters.values()
+        needed = [p.name for p in arguments if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD]
+        if needed:
+            raise InputError(
+                f"{self.name} makes a {type(made).__name__}, whose step() needs a {needed[0]}, to evaluate the loss "
+                "several times a step; a step of the lab has one gradient: take an optimizer whose step() needs "
+                "nothing, e.g. adamw"
             )
         return made
 

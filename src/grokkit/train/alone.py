@@ -30,10 +30,10 @@ from grokkit.state import leaves
 from grokkit.train.checkpoint import part
 from grokkit.train.config import OwnOptimizerConfig
 from grokkit.train.doors import begin, doors_of
-from grokkit.train.engine import Member, Rows, Snapshot, Stacked
+from grokkit.train.engine import HalfwayOf, Member, Rows, Snapshot, Stacked
 from grokkit.train.history import Score
 from grokkit.train.nested import put_together, taken_apart
-from grokkit.train.optimizers import as_evaluated, build_optimizer, warmup
+from grokkit.train.optimizers import as_evaluated, build_optimizer, switch, warmup
 from grokkit.train.problem import transfer_data
 from grokkit.transform import in_place
 from grokkit.weight_transform import change_in_place
@@ -69,9 +69,10 @@ class Alone:
         self._callers_generators = global_state()
         self._raw: dict[str, Tensor] = {}  # gradients of the last step before a stop
 
-    def begin(self) -> None:
+    def begin(self, halfway: HalfwayOf | None = None) -> None:
         seed_globals(self._config.seed)
-        found = begin(self._doors, self.model, partial(transfer_data, self._member.problem), self._config.seed)
+        keep = None if halfway is None else partial(halfway, self._member)
+        found = begin(self._doors, self.model, partial(transfer_data, self._member.problem), self._config.seed, keep)
         self._progress.started(found.seconds, found.flops, found.tables)
         self._reformed = found.tensors
         self._assemble()
@@ -86,6 +87,7 @@ class Alone:
         make = self._doors.optimizer()
         settings = self._config.method.optimizer
         self.optimizer = build_optimizer(settings, self.model) if make is None else make(classes_of(self.model))
+        switch(self.optimizer, "train")
         self._rates = [group.get("lr") for group in self.optimizer.param_groups]
         self._handle, self._bilevel = self._doors.attach(self.model, self.optimizer, self._config.seed)
         self._begin_weights()

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from grokkit.optimizers.contract import Settings, card_of
+from grokkit.outside import theirs
 from grokkit.registry import find
 from grokkit.train.config import OptimizerConfig, OwnOptimizerConfig
 
@@ -32,20 +33,27 @@ def as_evaluated(optimizer: torch.optim.Optimizer) -> Iterator[None]:
 
     Such an optimizer has ``eval()`` and ``train()``. Afterwards the weights are bit for bit what they were.
     """
-    modes: Any = optimizer
-    has_modes = callable(getattr(modes, "eval", None)) and callable(getattr(modes, "train", None))
+    has_modes = callable(getattr(optimizer, "eval", None)) and callable(getattr(optimizer, "train", None))
     if not has_modes or not optimizer.state:  # before the first step both are the same, and some have no mean yet
         yield
         return
     kept = [(p, p.detach().clone()) for group in optimizer.param_groups for p in group["params"]]
-    modes.eval()
+    switch(optimizer, "eval")
     try:
         yield
     finally:
-        modes.train()
+        switch(optimizer, "train")
         with torch.no_grad():
             for p, value in kept:
                 p.copy_(value)
+
+
+def switch(optimizer: torch.optim.Optimizer, mode: Literal["train", "eval"]) -> None:
+    """Call the optimizer's ``train()`` or ``eval()``, where it has one."""
+    method = getattr(optimizer, mode, None)
+    if callable(method):
+        with theirs(f"{type(optimizer).__name__}.{mode}()"):
+            method()
 
 
 def warmup(config: OptimizerConfig | OwnOptimizerConfig, step: int) -> float:
