@@ -66,7 +66,12 @@ def attach(optimizer: torch.optim.Optimizer, transform: Transform, *, capturable
     *wrappers, inner = unwrapped(optimizer)
     check_optimizer(inner)
     check_transform_type(transform, "attach")
-    if parts_of(transform)[1] is not None and any(group.get("differentiable", False) for group in inner.param_groups):
+    if (weights := parts_of(transform)[1]) is not None and weights.see is not None:
+        raise InputError(
+            "this transform looks at which rows the outputs were right for, and an optimizer does not know them; in a "
+            "loop of your own call its see() and change_in_place() of grokkit.weight_transform after each step"
+        )
+    if weights is not None and any(group.get("differentiable", False) for group in inner.param_groups):
         raise InputError(
             "a weight transform overwrites what the step gave, which differentiable=True would differentiate; leave "
             "differentiable out, or transform the weights in your own loop"

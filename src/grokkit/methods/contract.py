@@ -208,6 +208,8 @@ class MethodCard:
         base_source: where these come from.
         start: the door to what comes before the first step. It makes a :data:`Start`.
         loss: the door to the loss. It makes a function that takes the task's loss and returns the one to train with.
+            If that function has a method ``penalty(outputs, targets, weights)``, of a batch and the parameters by name,
+            what it returns is added to the loss.
         factory: the door to the gradient. It makes the gradient transform. An argument called ``seed`` is not a
             setting: a run gives it one of its own.
         optimizer: the door to the optimizer. It makes a function that takes the parameters by their classes,

@@ -135,6 +135,11 @@ class Doors:
                 base = part.card.loss(**_own(part.card.loss, part))(base)
         return base
 
+    def penalties(self) -> list[Callable[[Tensor, Tensor, Mapping[str, Tensor]], Tensor]]:
+        """What the parts add to the loss: of outputs, targets and weights."""
+        made = [part.card.loss(**_own(part.card.loss, part)) for part in self.parts if part.card.loss is not None]
+        return [loss.penalty for loss in made if hasattr(loss, "penalty")]  # pyright: ignore[reportFunctionMemberAccess]
+
     def transform(self, seed: int) -> GradientTransform | None:
         """What is done to the gradient."""
         transforms = [_transform(part, seed) for part in self._on_gradient]
@@ -247,19 +252,22 @@ def is_stackable(method: MethodConfig) -> bool:
     members is tried.
     """
     doors = doors_of(method)
+    of_any_class = {kind: ["weight"] for kind in get_args(Class)}
     if (
         isinstance(method.optimizer, OwnOptimizerConfig)
         or doors.optimizer() is not None
         or doors.reforming() is not None
+        or ((weights := doors.weights(of_any_class)) is not None and weights.see is not None)
     ):
         return False
     both = {name: torch.full((2,), float(value), dtype=torch.float64) for name, value in doors.numbers().items()}
-    of_any_class = {kind: ["weight"] for kind in get_args(Class)}
     sample = torch.linspace(-1.0, 1.0, 12).view(2, 3, 2)  # A member's (3, 2) stands for outputs, gradient and weights.
 
     def step(numbers: Mapping[str, Tensor], tensor: Tensor) -> Any:
         own, grads = doors.with_numbers(numbers), {"weight": tensor}
-        loss = own.loss(F.cross_entropy)(tensor, torch.zeros(len(tensor), dtype=torch.int64))
+        targets = torch.zeros(len(tensor), dtype=torch.int64)
+        loss = own.loss(F.cross_entropy)(tensor, targets)
+        loss = loss + sum(penalty(tensor, targets, grads) for penalty in own.penalties())
         transform, weights = own.transform(seed=0), own.weights(of_any_class)
         if transform is not None:
             grads, _ = transform.update(grads, transform.init(grads), grads)
