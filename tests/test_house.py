@@ -39,6 +39,7 @@ LAYERS = [
         "cli",
         "lab",
         "testing",
+        "typed",
         "xor",
     },  # what one sees in the terminal: these may import what stands aside, too
 ]

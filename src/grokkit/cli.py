@@ -9,19 +9,22 @@ import sys
 from collections.abc import Mapping
 from dataclasses import MISSING, fields
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any
 
-from grokkit.errors import InputError
+from grokkit.arguments import Place, option
+from grokkit.errors import InputError, about, typed
 
 try:
     import typer
     from rich.console import Console
 
-    from grokkit.study.question import Execution, Question, asked
+    from grokkit.study.question import Execution, Jobs, Question, asked, options_of
+    from grokkit.typed import Command, Group, run_command
 except ModuleNotFoundError as error:  # pragma: no cover - needs an environment without the extra
     raise SystemExit(f"grokkit: {error.name} is missing; install the lab with: pip install 'grokkit[lab]'") from None
 
 app = typer.Typer(
+    cls=Group,
     help="Which accelerator makes delayed generalization arrive earlier, and by how much?",
     no_args_is_help=True,
     add_completion=False,
@@ -45,9 +48,9 @@ def main() -> None:
         for option, now in _MOVED.items():
             if any(argument.partition("=")[0] == option for argument in sys.argv[1:]):
                 raise InputError(f"{option} is a setting of the task now; write e.g. {now}")
-        app()
+        raise SystemExit(run_command(app))
     except InputError as error:
-        print(f"grokkit: {error}", file=sys.stderr)
+        print(f"grokkit: {' '.join(str(error).split())}", file=sys.stderr)
         raise SystemExit(2) from None
     except BrokenPipeError:  # `grokkit methods | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -71,49 +74,52 @@ def compare(**options: Any) -> None:
 
 
 def _options(*kinds: type) -> inspect.Signature:
-    """The fields of ``kinds`` as typer wants them: a field without a default is an argument, all others are options."""
+    """The fields of ``kinds`` as typer wants them: a field without a default is an argument, all others are options.
+
+    What is typed stays a text here: the fields are checked where they come together, for Python as well.
+    """
     parameters: list[inspect.Parameter] = []
     for kind in kinds:
-        hints = get_type_hints(kind, include_extras=True)
+        options = options_of(kind)
         for field in fields(kind):
-            option = hints[field.name].__metadata__[0]
             is_argument = field.default is MISSING
-            typed = (typer.Argument if is_argument else typer.Option)(help=option.help)
+            stated = (typer.Argument if is_argument else typer.Option)(help=options[field.name].help)
             parameters.append(
                 inspect.Parameter(
                     field.name,
                     inspect.Parameter.KEYWORD_ONLY,
                     default=inspect.Parameter.empty if is_argument else _as_typed(field.default),
-                    annotation=Annotated[option.type | None if field.default is None else option.type, typed],
+                    annotation=Annotated[str | None if field.default is None else str, stated],
                 )
             )
     return inspect.Signature(parameters)
 
 
-def _as_typed(default: Any) -> Any:
-    return ",".join(default) if isinstance(default, tuple) else default
+def _as_typed(default: Any) -> str | None:
+    return ",".join(default) if isinstance(default, tuple) else None if default is None else str(default)
 
 
 compare.__signature__ = _options(Question, Execution)  # pyright: ignore[reportFunctionMemberAccess]
-app.command()(compare)
+app.command(cls=Command)(compare)
 
 
-@app.command()
+@app.command(cls=Command)
 def report(
-    folder: Annotated[Path, typer.Argument(help="a folder that `grokkit compare --out` wrote")],
+    folder: Annotated[str, typer.Argument(help="a folder that `grokkit compare --out` wrote")],
     only: Annotated[str | None, typer.Option(help="methods to show [default: all that the folder holds]")] = None,
 ) -> None:
     """Make table, page and pictures again from the finished runs in FOLDER."""
     from grokkit.lab import carry_out
     from grokkit.study.store import Store
 
-    store = Store(folder)
+    shown = Execution(only=only).shown()
+    store = Store(Path(option("folder", folder, Place, remedy="give one that `grokkit compare --out` wrote")))
     store.read_study()
-    with store.lock():
-        carry_out.report(store, Console(highlight=False), Execution(only=only).shown())
+    with store.lock(), about("--only"):
+        carry_out.report(store, Console(highlight=False), shown)
 
 
-@app.command()
+@app.command(cls=Command)
 def check(
     problem: Annotated[
         str, typer.Argument(help="your own, e.g. my_problem.py:problem or 'mypkg.data:problem(width=64)'")
@@ -129,14 +135,14 @@ def check(
         raise typer.Exit(1)
 
 
-@app.command()
+@app.command(cls=Command)
 def bench(
     rows: Annotated[str | None, typer.Option(help="rows to measure, separated by commas [default: all]")] = None,
     rounds: Annotated[
-        int | None, typer.Option(help="rounds of each row, in time-to-95 seeds [default: a number for each]")
+        str | None, typer.Option(help="rounds of each row, in time-to-95 seeds [default: a number for each]")
     ] = None,
-    threads: Annotated[int | None, typer.Option(help="PyTorch's threads [default: one a core]")] = None,
-    json: Annotated[Path | None, typer.Option(help="file to write the results to, after every row")] = None,
+    threads: Annotated[str | None, typer.Option(help="PyTorch's threads [default: one a core]")] = None,
+    json: Annotated[str | None, typer.Option(help="file to write the results to, after every row")] = None,
 ) -> None:
     """Time our implementation against plain PyTorch, in turns, in one process.
 
@@ -147,32 +153,34 @@ def bench(
     from grokkit.call_syntax import split_list
     from grokkit.study.pool import cores
 
-    chosen = choose(all_rows(), None if rows is None else split_list(rows))
-    for option, value in (("--rounds", rounds), ("--threads", threads)):
-        if value is not None and value < 1:
-            raise InputError(f"{option} {value} is not possible: at least 1; leave it out for the default")
-    if json is not None and not writable(json):
-        raise InputError(f"--json {json} cannot be written; give a file in a folder of yours, e.g. out/bench.json")
-    each = {row.id: rounds or row.rounds for row in chosen}
-    if not run(chosen, each, threads=threads or cores(), json=json, console=Console(highlight=False)):
+    with about("--rows"):
+        chosen = choose(all_rows(), None if rows is None else split_list(rows))
+    times, at_once = (option(name, value, Jobs) for name, value in (("--rounds", rounds), ("--threads", threads)))
+    file = None if json is None else Path(option("--json", json, Place))
+    if file is not None and not writable(file):
+        raise InputError(
+            f"--json {typed(json)} cannot be written; give a file in a folder of yours, e.g. out/bench.json"
+        )
+    each = {row.id: times or row.rounds for row in chosen}
+    if not run(chosen, each, threads=at_once or cores(), json=file, console=Console(highlight=False)):
         raise typer.Exit(130)
 
 
-@app.command()
+@app.command(cls=Command)
 def methods() -> None:
     """List the methods."""
     _list_parts("methods")
     print("\nSettings go in parentheses: grokfast-ema(alpha=0.9,lamb=1,wd=0.01). All of one: grokkit card NAME")
 
 
-@app.command()
+@app.command(cls=Command)
 def models() -> None:
     """List the models."""
     _list_parts("models")
     print("\nSettings go in parentheses: --model 'fnn(width=256,init_scale=0.1)'. Your own: --model nets.py:build")
 
 
-@app.command()
+@app.command(cls=Command)
 def optimizers() -> None:
     """List what the setting optimizer= of a method accepts."""
     from grokkit.registry import parts
@@ -186,7 +194,7 @@ def optimizers() -> None:
     )
 
 
-@app.command()
+@app.command(cls=Command)
 def tasks() -> None:
     """List the tasks."""
     from grokkit.registry import parts
@@ -201,7 +209,7 @@ def tasks() -> None:
     )
 
 
-@app.command()
+@app.command(cls=Command)
 def card(name: Annotated[str, typer.Argument(help="a method; see `grokkit methods`")]) -> None:
     """Show what is known of a method: equations, cost, settings, where its defaults come from."""
     from grokkit.train.doors import default_settings
@@ -226,7 +234,7 @@ def card(name: Annotated[str, typer.Argument(help="a method; see `grokkit method
     _list([(label, text) for label, text in rows if text])
 
 
-@app.command()
+@app.command(cls=Command)
 def cite(name: Annotated[str, typer.Argument(help="a method; see `grokkit methods`")]) -> None:
     """Print the BibTeX entry of a method's paper."""
     from grokkit.train.resolve import find_card

@@ -11,11 +11,12 @@ import hashlib
 import json
 import math
 import re
+from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from grokkit.errors import InputError, unknown
+from grokkit.errors import InputError, shown, unknown
 from grokkit.files import content_of
 from grokkit.methods import MethodCard
 from grokkit.models.card import ModelCard, card_of
@@ -33,6 +34,13 @@ class Config(BaseModel):
     """Immutable, and strict about names."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _true_is_no_number(cls, value: Any) -> Any:
+        if isinstance(value, bool):  # which Python, and pydantic, take for 0 or 1; no field is a truth value
+            raise ValueError("a number is wanted, or a word")
+        return value
 
 
 class PartConfig(Config):
@@ -238,7 +246,7 @@ class RunConfig(Config):
 
     def hash(self) -> str:
         """Twelve hexadecimal digits that change with anything that changes the run, or what its events mean."""
-        return hashlib.sha256(json.dumps(self.identity(), sort_keys=True).encode()).hexdigest()[:12]
+        return _digest(json.dumps(self.identity(), sort_keys=True))
 
     def initial_model(self) -> ModelConfig:
         """The model with the scale of initial weights that holds under the method."""
@@ -248,8 +256,18 @@ class RunConfig(Config):
 
     def run_id(self) -> str:
         """A folder name: ``<method>--seed<seed>--<hash>``."""
+        return self.run_ids([self.seed])[0]
+
+    def run_ids(self, seeds: Sequence[int]) -> list[str]:
+        """Those that the run has on other seeds; all else in their identities is worked out once."""
         name = re.sub(r"[^A-Za-z0-9._+]+", "-", self.method.name).strip("-.")
-        return f"{name[:80]}--seed{self.seed}--{self.hash()}"
+        text = json.dumps({**self.identity(), "seed": _SEED}, sort_keys=True)
+        before, after = text.split(json.dumps(_SEED))
+        return [f"{name[:80]}--seed{seed}--{_digest(f'{before}{seed}{after}')}" for seed in seeds]
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def _in_one_form(value: Any) -> Any:
@@ -269,6 +287,8 @@ def shortest(value: Any) -> Any:
     """
     return int(value) if isinstance(value, float) and math.isfinite(value) and value == int(value) else value
 
+
+_SEED = "\0 the seed"  # no text that anybody types has a NUL in it
 
 C = TypeVar("C", bound=Config)
 
@@ -293,5 +313,6 @@ def checked(kind: type[C], what: str, **values: Any) -> C:
         if first["type"] == "missing":
             raise InputError(f"{what} needs its {name}") from None
         remedy = "" if field.is_required() else f"; the default is {field.default!r}"
-        problem = first["msg"][0].lower() + first["msg"][1:]
-        raise InputError(f"{what}: {name}={first['input']!r} is not possible: {problem}{remedy}") from None
+        message = first["msg"].removeprefix("Value error, ")
+        problem = message[0].lower() + message[1:]
+        raise InputError(f"{what}: {name}={shown(first['input'])} is not possible: {problem}{remedy}") from None
