@@ -11,14 +11,15 @@ from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Annotated, Any
 
+from grokkit import __version__
 from grokkit.arguments import Place, option
-from grokkit.errors import InputError, about, typed
+from grokkit.errors import InputError, about
 
 try:
     import typer
     from rich.console import Console
 
-    from grokkit.study.question import Execution, Jobs, Question, asked, options_of
+    from grokkit.study.question import Execution, Jobs, Question, Seeds, asked, options_of
     from grokkit.typed import Command, Group, run_command
 except ModuleNotFoundError as error:  # pragma: no cover - needs an environment without the extra
     raise SystemExit(f"grokkit: {error.name} is missing; install the lab with: pip install 'grokkit[lab]'") from None
@@ -32,6 +33,21 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        print(f"grokkit {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _of_the_command_itself(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    pass
 
 
 # Options that became settings of the task, and how they are written there.
@@ -120,6 +136,39 @@ def report(
 
 
 @app.command(cls=Command)
+def reproduce(
+    item: Annotated[str | None, typer.Argument(help="e.g. grokfast:fig-4 [default: list all with their state]")] = None,
+    every: Annotated[bool, typer.Option("--all", help="all items, one after the other")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="a smoke test: one seed, few steps, no verdict")] = False,
+    seeds: Annotated[str | None, typer.Option(help="seeds of each arm [default: what the item says]")] = None,
+    out: Annotated[str, typer.Option(help="folder for runs and results")] = "out/reproduce",
+    jobs: Annotated[str | None, typer.Option(help="runs at once, one thread each [default: one a core]")] = None,
+    device: Annotated[str, typer.Option(help="cpu, cuda, or auto: a GPU if there is one")] = "auto",
+) -> None:
+    """Measure a published figure or table again, ours beside theirs; without an item, list them all."""
+    from grokkit.lab.carry_out import Stopped
+    from grokkit.reproduce.carry_out import reproduce as measure
+    from grokkit.reproduce.recipe import all_recipes, find_recipe
+    from grokkit.reproduce.show import print_item, print_list
+
+    console = Console(highlight=False)
+    how = Execution(out=out, jobs=jobs, device=device)  # pyright: ignore[reportArgumentType]
+    folder, numbers = Path(str(how.out)), option("--seeds", seeds, Seeds)
+    if item is None and not every:
+        print_list(list(all_recipes().values()), folder, console)
+        return
+    if item is not None and every:
+        raise InputError(f"--all together with {item} is not possible; leave one of them out")
+    chosen = [recipe for recipe in all_recipes().values() if not recipe.beyond] if item is None else [find_recipe(item)]
+    try:
+        for recipe in chosen:
+            found = measure(recipe, folder, console, quick=quick, seeds=numbers, jobs=how.jobs, device=device)
+            print_item(recipe, found, folder / recipe.paper / recipe.item, console)
+    except Stopped:
+        raise typer.Exit(130) from None
+
+
+@app.command(cls=Command)
 def check(
     problem: Annotated[
         str, typer.Argument(help="your own, e.g. my_problem.py:problem or 'mypkg.data:problem(width=64)'")
@@ -156,11 +205,7 @@ def bench(
     with about("--rows"):
         chosen = choose(all_rows(), None if rows is None else split_list(rows))
     times, at_once = (option(name, value, Jobs) for name, value in (("--rounds", rounds), ("--threads", threads)))
-    file = None if json is None else Path(option("--json", json, Place))
-    if file is not None and not writable(file):
-        raise InputError(
-            f"--json {typed(json)} cannot be written; give a file in a folder of yours, e.g. out/bench.json"
-        )
+    file = None if json is None else writable(Path(option("--json", json, Place)))
     each = {row.id: times or row.rounds for row in chosen}
     if not run(chosen, each, threads=at_once or cores(), json=file, console=Console(highlight=False)):
         raise typer.Exit(130)
