@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_ori
 import numpy as np
 
 from grokkit.call_syntax import LARGEST, number
-from grokkit.errors import InputError, about, shown, typed, unknown
+from grokkit.errors import InputError, shown, typed, unknown
 
 Build = Callable[..., Any]
 
@@ -112,8 +112,7 @@ def option(name: str, value: Any, hint: Any, default: Any = None, remedy: str = 
         return None
     found = tuple(map(_plain, value)) if isinstance(value, tuple) else _plain(value)
     try:
-        with about(name):
-            return _as_typed(found, hint)
+        return _as_typed(found, hint)
     except _NotAllowed as error:
         usual = "leave it out for the usual" if default is None else f"the default is {_written(default)}"
         raise InputError(f"{name} {typed(value)} is not possible: {error}; {remedy or usual}") from None
@@ -131,10 +130,18 @@ def _as_typed(value: Any, hint: Any) -> Any:
     try:
         return _as(value, hint)
     except _NotAllowed:
-        found = number(value) if isinstance(value, str) else None
+        found = _number(value) if isinstance(value, str) else None
         if found is None:
             raise
-        return _as(found, hint)
+    return _as(found, hint)
+
+
+def _number(text: str) -> int | float | None:
+    """None also for a number that is too large for any setting."""
+    try:
+        return number(text)
+    except InputError:
+        return None
 
 
 def _written(default: Any) -> str:
@@ -227,13 +234,21 @@ def _as(value: Any, hint: Any) -> Any:
 
 
 def _as_one_of(value: Any, hints: list[Any]) -> Any:
+    """In the form of the first of ``hints`` that allows it. Of the classes that are no kind of setting each allows its
+    instances, and one of paths a text."""
     allowed = []
     for hint in hints:
         try:
+            if len(hints) > 1 and isinstance(hint, type) and hint not in _WORDS and not _is_one(value, hint):
+                raise _NotAllowed(f"a {hint.__name__}")
             return _as(value, hint)
         except _NotAllowed as error:
             allowed.append(str(error))
     raise _NotAllowed(_either(allowed))
+
+
+def _is_one(value: Any, kind: type) -> bool:
+    return isinstance(value, (kind, str) if issubclass(kind, os.PathLike) else kind)
 
 
 def _either(allowed: list[str]) -> str:

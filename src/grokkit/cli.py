@@ -19,7 +19,7 @@ try:
     import typer
     from rich.console import Console
 
-    from grokkit.study.question import Execution, Jobs, Question, Seeds, asked, options_of
+    from grokkit.study.question import Execution, Jobs, Question, SeedCount, asked, options_of
     from grokkit.typed import Command, Group, run_command
 except ModuleNotFoundError as error:  # pragma: no cover - needs an environment without the extra
     raise SystemExit(f"grokkit: {error.name} is missing; install the lab with: pip install 'grokkit[lab]'") from None
@@ -153,7 +153,7 @@ def reproduce(
 
     console = Console(highlight=False)
     how = Execution(out=out, jobs=jobs, device=device)  # pyright: ignore[reportArgumentType]
-    folder, numbers = Path(str(how.out)), option("--seeds", seeds, Seeds)
+    folder, numbers = Path(str(how.out)), option("--seeds", seeds, SeedCount)
     if item is None and not every:
         print_list(list(all_recipes().values()), folder, console)
         return
@@ -178,7 +178,9 @@ def check(
     from grokkit.tasks.named import own_problem
     from grokkit.testing import check_problem
 
-    findings = check_problem(own_problem(problem))
+    with about("problem"):
+        own = own_problem(problem)
+    findings = check_problem(own)
     _list([("ok" if finding.ok else "wrong", finding.line) for finding in findings])
     if not all(finding.ok for finding in findings):
         raise typer.Exit(1)

@@ -159,7 +159,7 @@ MINE_HERE = Problem(
         ({"problem": torch.zeros(2)}, "is not possible: a Problem"),
         ({"problem": torch.nn.Linear(2, 2)}, "is not possible: a Problem"),
         ({"problem": lambda: 3}, "here:lambda returns a int; it must return a Problem"),
-        ({"seeds": [0.5]}, r"--seeds \(0.5,\) is not possible: .*whole numbers"),
+        ({"seeds": [0.5]}, r"--seeds \(0.5,\) is not possible: .*a list of different ones"),
         ({"seeds": 1.5}, "--seeds 1.5 is not possible"),
         ({"seeds": "a"}, "--seeds a is not possible"),
         ({"seeds": None}, "--seeds None is not possible"),

@@ -121,9 +121,8 @@ def make_plan(
     usual = settings["task"].card.optimizer
     with about("--methods"):
         configs = _methods(methods, spec, usual)
-    runs = Runs(
-        [checked(RunConfig, "compare", method=config, seed=numbers[0], **settings) for config in configs], numbers
-    )
+        arms = [checked(RunConfig, "compare", method=config, seed=numbers[0], **settings) for config in configs]
+    runs = Runs(arms, numbers)
     first = runs[0]
     problem = build_problem(first)
     with about("--model"):
@@ -139,16 +138,17 @@ def make_plan(
             doors_of(config).check(model, partial(transfer_data, problem))
             if isinstance(config.optimizer, OwnOptimizerConfig):
                 build_optimizer(config.optimizer, model)
-        arms = _arms(runs.arms)
+        named_arms = _arms(runs.arms)
     question = question_of(first)
     study = {
         "title": problem.task.name,
         **question,
-        "methods": [arm.label for arm in arms],
+        "methods": [arm.label for arm in named_arms],
         "seeds": numbers,
         "run_ids": runs.ids,
         "methods_detail": {
-            arm.label: _detail(config) | {"identity": arm.identity} for arm, config in zip(arms, configs, strict=True)
+            arm.label: _detail(config) | {"identity": arm.identity}
+            for arm, config in zip(named_arms, configs, strict=True)
         },
         "claim": claim,
         "command": command,

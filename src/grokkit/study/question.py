@@ -30,14 +30,12 @@ MOST_JOBS = 1024
 Count = Annotated[int, whole(1, MOST_STEPS)]
 CountOrNone = Annotated[int, whole(0, MOST_STEPS)]
 Jobs = Annotated[int, whole(1, MOST_JOBS)]
+SeedCount = Annotated[int, whole(1, MOST_SEEDS)]
 Seeds = (
-    Annotated[int, whole(1, MOST_SEEDS)]
+    SeedCount
     | Annotated[
         tuple[Annotated[int, whole(0, LARGEST_WHOLE)], ...],
-        Range(
-            f"a list of them in Python: whole numbers >= 0, none twice, {MOST_SEEDS:,} at most",
-            lambda seeds: 0 < len(set(seeds)) == len(seeds) <= MOST_SEEDS,
-        ),
+        Range("in Python a list of different ones >= 0", lambda seeds: 0 < len(set(seeds)) == len(seeds) <= MOST_SEEDS),
     ]
 )
 Texts = Text | Annotated[tuple[Text, ...], Range("a list of texts in Python", bool)]

@@ -66,7 +66,8 @@ def build_problem(config: RunConfig) -> Problem:
     train = parts.train[torch.randperm(len(parts.train), generator=stream(config.seed, "train sample"))]
     test = parts.test[torch.randperm(len(parts.test), generator=stream(config.seed, "test look"))]
     look = settings.look_rows
-    inner, outer = set_apart(config.method, parts.train, config.seed)
+    with about("--methods"):
+        inner, outer = set_apart(config.method, parts.train, config.seed)
     return Problem(task, parts, inner, outer, train[: settings.train_rows], train[:look], test[:look])
 
 

@@ -8,6 +8,7 @@ from contextlib import suppress
 from torch import Tensor, nn
 
 from grokkit.errors import InputError
+from grokkit.models.classes import classes_of
 from grokkit.models.outline import check_fits, outline, size_of
 from grokkit.optimizers.contract import card_of
 from grokkit.registry import find
@@ -23,7 +24,7 @@ def outlined(run: RunConfig, task: Task) -> nn.Module | None:
         InputError: for one that is too large for the machine.
     """
     card = run.model.card
-    if not card.reads:  # somebody's own code may do anything when it is called once more
+    if not card.reads or not card.can_read(task.shape.kind):  # somebody's own code may do anything when called again
         return None
     try:
         return outline(card, task.shape, run.model.settings)
@@ -44,7 +45,7 @@ def least(run: RunConfig, task: Task, model: nn.Module, rows: int) -> int:
         rows: those to train on.
     """
     parameters = {name: p.detach() for name, p in model.named_parameters()}
-    states = [_state_of_optimizer(run, parameters), _state_of_method(run, parameters)]
+    states = [_state_of_optimizer(run, parameters), _state_of_method(run, model, parameters)]
     batch = min(run.batch_size or rows, rows)
     return 2 * size_of(parameters) + sum(states) + 2 * 4 * batch * max(task.classes, 0)
 
@@ -59,9 +60,9 @@ def _state_of_optimizer(run: RunConfig, parameters: Mapping[str, Tensor]) -> int
     return size_of(pure.init(parameters))
 
 
-def _state_of_method(run: RunConfig, parameters: Mapping[str, Tensor]) -> int:
+def _state_of_method(run: RunConfig, model: nn.Module, parameters: Mapping[str, Tensor]) -> int:
     doors, total = doors_of(run.method), 0
-    for transform in (doors.transform(seed=0), doors.weights()):
+    for transform in (doors.transform(seed=0), doors.weights(classes_of(model))):
         if transform is not None:
             with suppress(Exception):  # one that needs numbers to begin with
                 total += size_of(transform.init(parameters))
@@ -70,4 +71,4 @@ def _state_of_method(run: RunConfig, parameters: Mapping[str, Tensor]) -> int:
 
 def check_room(run: RunConfig, task: Task, size: int, there_are: int | None = None) -> None:
     """Refuse a run that needs more than the machine has, or the device on which ``there_are`` so many bytes."""
-    check_fits(f"--model {run.model.name} on {task.name!r} under {run.method.label}", size, there_are)
+    check_fits(f"--model {run.model.name} on {task.name!r} with --methods {run.method.label}", size, there_are)
