@@ -110,7 +110,8 @@ def number(text: str) -> int | float | None:
     except ValueError:
         return None
     is_whole = re.fullmatch(r"[-+]?[\d_]+", text) is not None
-    if is_whole and abs(found) > LARGEST_WHOLE:
+    # The digits are counted first: there is a number of them from which on Python reads none.
+    if is_whole and (len(text) > 40 or abs(int(text)) > LARGEST_WHOLE):
         raise InputError(f"{_cut(text)} is too large a whole number: at most {LARGEST_WHOLE}, 2^63 - 1")
     if abs(found) > LARGEST and "inf" not in text.lower():
         raise InputError(f"{_cut(text)} is too large a number: at most 3.4e38, what training in float32 can hold")

@@ -41,7 +41,7 @@ def test_jobs_are_made_one_at_a_time():
 @pytest.mark.parametrize(
     ("model", "settings", "message"),
     [
-        ("fnn", {"depth": 3, "width": 100_000}, "fnn does not fit: .* more than 74.5 GiB"),
+        ("fnn", {"depth": 3, "width": 100_000}, "fnn does not fit: .* more than 74.9 GiB"),
         ("decoder", {"width": 10_000_000}, "decoder does not fit"),
         ("fnn", {"depth": 10_000_000, "width": 1, "dim": 1}, "fnn has more than 10,000 parameters"),
     ],
@@ -54,17 +54,17 @@ def test_a_model_that_cannot_fit_is_refused_by_its_outline(monkeypatch, model, s
 
 
 def test_what_a_run_needs_at_the_least(plan):
-    """Weights, gradients and Adam's two moments, four bytes each, a count of steps, and a batch of outputs twice."""
+    """Weights, gradients, Adam's two moments and the method's average, four bytes each; counts of steps, one Adam's and
+    one of each parameter's average; a batch of outputs and of their gradient."""
     weights = 7 * 4 + 8 * 8 + 8 * 8 + 7 * 8
-    average = weights  # grokfast-ema's
     (run, _) = plan.runs.arms
     assert run.batch_size is None
-    assert plan.size == 4 * (4 * weights + average) + 8 + 2 * 4 * 24 * 7
+    assert plan.size == 4 * 5 * weights + 8 * (1 + 4) + 2 * 4 * 24 * 7
 
 
 def test_a_state_that_cannot_fit_is_refused(monkeypatch):
     monkeypatch.setattr(outline, "room", lambda: 2**30)
-    with pytest.raises(InputError, match=r"--methods grokfast-ma\(window_size=1000\) needs at least 1.6 GiB.* 1.0 GiB"):
+    with pytest.raises(InputError, match=r"--methods grokfast-ma\(window_size=1000\) needs at least 1.5 GiB.* 1.0 GiB"):
         Question(task="mul:7", methods="adamw,grokfast-ma(window_size=1000)", seeds=1).plan()
 
 
