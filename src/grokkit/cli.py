@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import MISSING, fields
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 from grokkit import __version__
 from grokkit.arguments import Place, option
@@ -98,8 +98,10 @@ def _options(*kinds: type) -> inspect.Signature:
     for kind in kinds:
         options = options_of(kind)
         for field in fields(kind):
-            is_argument = field.default is MISSING
-            stated = (typer.Argument if is_argument else typer.Option)(help=options[field.name].help)
+            is_argument, its = field.default is MISSING, options[field.name]
+            stated = (
+                typer.Argument(help=its.help) if is_argument else typer.Option(help=its.help, metavar=_kind(its.kind))
+            )
             parameters.append(
                 inspect.Parameter(
                     field.name,
@@ -109,6 +111,13 @@ def _options(*kinds: type) -> inspect.Signature:
                 )
             )
     return inspect.Signature(parameters)
+
+
+def _kind(hint: Any) -> str:
+    """The first kind that ``hint`` allows, for the help."""
+    while not isinstance(hint, type) and get_args(hint):
+        hint = get_args(hint)[0]
+    return f"<{hint.__name__}>" if isinstance(hint, type) else "<str>"
 
 
 def _as_typed(default: Any) -> str | None:
