@@ -10,6 +10,7 @@ import torch
 from rich.console import Console
 
 from grokkit.errors import InputError, about
+from grokkit.lab.stopping import undisturbed, what_is_kept
 from grokkit.lab.study import Study, chosen
 from grokkit.live import Progress
 from grokkit.models.outline import free, gib
@@ -54,23 +55,34 @@ def carry_out(
     if question.claim == "seconds" and where != "cpu":
         raise InputError(f"--claim seconds is measured on a processor, and --device is {where}; claim flops or steps")
     workers = cores() if jobs is None else jobs
-    plan = question.plan(command)
-    if where != "cpu":
-        there_are = torch.cuda.get_device_properties(where).total_memory
-        check_room(plan.runs[0], build_task(plan.runs[0].task), plan.size, there_are)
-    out = Path("out") / _slug(plan.study["title"]) if execution.out is None else Path(execution.out)
-    store = Store(out)
-    whole = _in_its_folder(plan, store).study  # refused before anything is written
-    if (labels := execution.shown()) is not None:
-        with about("--only"):
-            chosen(labels, whole)
-    with store.lock():
-        plan = _in_its_folder(plan, store)
-        failures = _train(plan, store, console, workers, where)
-        if plan.study["claim"] == "seconds":
-            with console.status("measuring the seconds of a step, all methods in turns"):
-                study_pace(store.folder, [*plan.runs.arms, *_of_other_arms(plan, store)])
-        return report(store, console, execution.shown()), failures
+    so_far = "nothing was begun"
+    try:
+        plan = question.plan(command)
+        if where != "cpu":
+            there_are = torch.cuda.get_device_properties(where).total_memory
+            check_room(plan.runs[0], build_task(plan.runs[0].task), plan.size, there_are)
+        out = Path("out") / _slug(plan.study["title"]) if execution.out is None else Path(execution.out)
+        store = Store(out)
+        whole = _in_its_folder(plan, store).study  # refused before anything is written
+        if (labels := execution.shown()) is not None:
+            with about("--only"):
+                chosen(labels, whole)
+        with store.lock():
+            plan = _in_its_folder(plan, store)
+            try:
+                failures = _train(plan, store, console, workers, where)
+                if plan.study["claim"] == "seconds":
+                    with console.status("measuring the seconds of a step, all methods in turns"):
+                        study_pace(store.folder, [*plan.runs.arms, *_of_other_arms(plan, store)])
+                return report(store, console, execution.shown()), failures
+            except KeyboardInterrupt:
+                with undisturbed():
+                    so_far = what_is_kept(plan, store)
+                raise
+    except KeyboardInterrupt:
+        with undisturbed():
+            console.print(f"stopped; {so_far}", soft_wrap=True, markup=False)
+        raise Stopped from None
 
 
 def _in_its_folder(plan: Plan, store: Store) -> Plan:
@@ -91,16 +103,8 @@ def _train(plan: Plan, store: Store, console: Console, workers: int, device: str
     for warning in (too_short(plan.runs[0]), too_large(plan, at_once)):
         if warning:
             console.print(warning)
-    try:
-        with Progress(console, plan.runs, done, at_once) as progress:
-            return execute(plan, store, done, workers=workers, on_event=progress.on_event, device=device)
-    except KeyboardInterrupt:
-        done = store.finished(run_ids)
-        console.print(
-            f"stopped; {len(done)} of {len(plan.runs)} runs are done and kept in {store.folder}, "
-            "the same command goes on from there"
-        )
-        raise Stopped from None
+    with Progress(console, plan.runs, done, at_once) as progress:
+        return execute(plan, store, done, workers=workers, on_event=progress.on_event, device=device)
 
 
 def too_short(run: RunConfig) -> str:

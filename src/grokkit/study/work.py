@@ -29,21 +29,22 @@ def train_and_keep(job: tuple[str, dict[str, Any], bytes], report: Callable[[Any
     folder, settings, parts = job
     carry(parts)
     config, store = RunConfig(**settings), Store(Path(folder))
-    _keep(store, train(config, report=report, checkpoint=store.checkpoint_path(config.run_id())))
+    _keep(store, train(config, report=report, notice=report, checkpoint=store.checkpoint_path(config.run_id())))
 
 
 def train_group_and_keep(job: tuple[str, str, str, list[dict[str, Any]], bytes], report: Callable[[Any], None]) -> None:
     """``job`` is the study's folder, the group's name, the device, its members as dictionaries, and what the registry
     carries here.
 
-    Reports lists of (kind, run id, payload), the events of the members. A member is kept as soon as it is
+    Reports lists of (kind, run id, payload), the events of the members. A payload with a ``note`` says what became of
+    the checkpoint, and no more. A member is kept as soon as it is
     finished; if that fails, it harms no other. A group that the device has no memory for is trained in halves.
     """
     keep_freed_memory()
     folder, name, device, members, parts = job
     carry(parts)
     store, news = Store(Path(folder)), _News(report)
-    checkpoint = store.folder / "groups" / f"{name}.safetensors"
+    checkpoint = store.group_checkpoint_path(name)
     ended: set[str] = set()
 
     def keep(run: Run) -> None:
@@ -61,7 +62,9 @@ def train_group_and_keep(job: tuple[str, str, str, list[dict[str, Any]], bytes],
     while waiting:
         group = [config for config in waiting.pop() if config.run_id() not in ended]
         try:
-            train_group(group, device=device, report=news.progress, keep=keep, checkpoint=checkpoint)
+            train_group(
+                group, device=device, report=news.progress, notice=news.notice, keep=keep, checkpoint=checkpoint
+            )
             continue
         except torch.OutOfMemoryError:
             if len(group) == 1:
@@ -91,6 +94,9 @@ class _News:
         self._latest[progress["run_id"]] = progress
         if time.monotonic() - self._told_at > _REPORT_SECONDS:
             self._flush()
+
+    def notice(self, about: dict[str, Any]) -> None:
+        self.tell("progress", about["run_id"], about)
 
     def tell(self, kind: str, run_id: str, payload: Any = None) -> None:
         self._flush((kind, run_id, payload))
