@@ -43,6 +43,7 @@ LAYERS = [
         "lab",
         "reproduce",
         "testing",
+        "typed",
         "xor",
     },  # what one sees in the terminal: these may import what stands aside, too
 ]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +14,7 @@ from rich.text import Text
 
 from grokkit.analyse.format import number
 from grokkit.analyse.target import Measure
+from grokkit.study.plan import Runs
 from grokkit.study.pool import Event
 from grokkit.train.config import RunConfig
 
@@ -39,10 +39,11 @@ class _Row:
 class Progress:
     """A view of the runs; give :meth:`on_event` to the pool, inside ``with``."""
 
-    def __init__(self, console: Console, runs: Sequence[RunConfig], done: set[str], workers: int) -> None:
+    def __init__(self, console: Console, runs: Runs, done: set[str], workers: int) -> None:
         self._console = console
         self._workers = workers
-        self._rows = {run.run_id(): _Row(run.method.label, run.seed, run.budget, _measure(run)) for run in runs}
+        rows = [_Row(run.method.label, run.seed, run.budget, _measure(run)) for run in runs]
+        self._rows = dict(zip(runs.ids, rows, strict=True))
         for run_id in done:
             self._rows[run_id].state = "kept"
         self._begun = time.monotonic()

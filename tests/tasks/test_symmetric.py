@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from grokkit.errors import InputError
-from grokkit.tasks.named import read_task
 from grokkit.tasks.symmetric import symmetric_task
+from grokkit.tasks.table import read_task
 
 
 @pytest.mark.parametrize("n", [3, 4, 5])

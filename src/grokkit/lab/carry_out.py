@@ -6,11 +6,13 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
 from rich.console import Console
 
-from grokkit.errors import InputError, shown
+from grokkit.errors import InputError, about
 from grokkit.lab.stopping import undisturbed, what_is_kept
 from grokkit.lab.study import Study, chosen
+from grokkit.models.outline import free, gib
 from grokkit.progress import Progress
 from grokkit.study.execute import execute
 from grokkit.study.extend import extended
@@ -22,6 +24,8 @@ from grokkit.study.store import Store
 from grokkit.terminal import one_line, terminal
 from grokkit.train.config import RunConfig
 from grokkit.train.groups import choose_device, plan_groups
+from grokkit.train.room import check_room
+from grokkit.train.setup import build_task
 
 
 class Stopped(Exception):
@@ -52,25 +56,25 @@ def carry_out(
     if question.claim == "seconds" and where != "cpu":
         raise InputError(f"--claim seconds is measured on a processor, and --device is {where}; claim flops or steps")
     workers = cores() if jobs is None else jobs
-    if not isinstance(workers, int) or workers < 1:
-        raise InputError(f"--jobs {workers} is not possible: at least 1; the default is one a core, {cores()} here")
-    if not isinstance(execution.out, str | Path | None):
-        raise InputError(f"out={shown(execution.out)} is not possible: the path of a folder")
     so_far = "nothing was begun"
     try:
         plan = question.plan(command)
+        if where != "cpu":
+            there_are = torch.cuda.get_device_properties(where).total_memory
+            check_room(plan.runs[0], build_task(plan.runs[0].task), plan.size, there_are)
         out = Path("out") / _slug(plan.study["title"]) if execution.out is None else Path(execution.out)
         store = Store(out)
         whole = _in_its_folder(plan, store).study  # refused before anything is written
         if (labels := execution.shown()) is not None:
-            chosen(labels, whole)
+            with about("--only"):
+                chosen(labels, whole)
         with store.lock():
             plan = _in_its_folder(plan, store)
             try:
                 failures = _train(plan, store, console, workers, where)
                 if plan.study["claim"] == "seconds":
                     with console.status("measuring the seconds of a step, all methods in turns"):
-                        study_pace(store.folder, [*plan.runs, *_of_other_arms(plan, store)])
+                        study_pace(store.folder, [*plan.runs.arms, *_of_other_arms(plan, store)])
                 return report(store, console, execution.shown()), failures
             except KeyboardInterrupt:
                 with undisturbed():
@@ -89,8 +93,8 @@ def _in_its_folder(plan: Plan, store: Store) -> Plan:
 
 
 def _train(plan: Plan, store: Store, console: Console, workers: int, device: str) -> dict[str, Failure]:
-    run_ids = [run.run_id() for run in plan.runs]
-    methods, seeds = {run.method.label for run in plan.runs}, {run.seed for run in plan.runs}
+    run_ids = plan.runs.ids
+    methods, seeds = plan.runs.arms, plan.runs.seeds
     done = store.finished(run_ids)
     kept = f", {len(done)} of them done before" if done else ""
     at_once = workers if device == "cpu" else max(map(len, plan_groups(plan.runs, device)))
@@ -98,8 +102,9 @@ def _train(plan: Plan, store: Store, console: Console, workers: int, device: str
         f"{plan.study['title']}: {len(methods)} methods × {len(seeds)} seeds = {len(plan.runs)} runs{kept}, "
         f"up to {plan.study['budget']:,} steps each, {at_once} at once{'' if device == 'cpu' else f' on {device}'}"
     )
-    if warning := too_short(plan.runs[0]):
-        console.print(warning)
+    for warning in (too_short(plan.runs[0]), too_large(plan, at_once)):
+        if warning:
+            console.print(warning)
     with Progress(console, plan.runs, done, at_once) as progress:
         return execute(plan, store, done, workers=workers, on_event=progress.on_event, device=device)
 
@@ -115,9 +120,20 @@ def too_short(run: RunConfig) -> str:
     )
 
 
+def too_large(plan: Plan, at_once: int) -> str:
+    """A line on runs that may not fit into memory side by side; empty where they do, or nothing is known."""
+    runs = min(at_once, len(plan.runs))
+    if runs * plan.size <= free():
+        return ""
+    return (
+        f"{runs} at once need at least {gib(runs * plan.size)} of memory, and {gib(free())} are free; "
+        "take fewer --jobs, or a smaller --model or --batch-size"
+    )
+
+
 def _of_other_arms(plan: Plan, store: Store) -> list[RunConfig]:
     """A finished run of each arm that the folder holds beside those of ``plan``: all are measured in turns."""
-    asked = {run.method.label for run in plan.runs}
+    asked = {run.method.label for run in plan.runs.arms}
     others = {label: run_id for run_id, label in store.labels().items() if run_id in plan.study["run_ids"]}
     return [store.config(run_id) for label, run_id in others.items() if label not in asked]
 

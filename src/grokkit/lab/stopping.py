@@ -35,8 +35,8 @@ def what_is_kept(plan: Plan, store: Store) -> str:
     E.g. "2 of 4 runs are done and kept in out/x, and adamw, seed 0 at step 450 of 3,000; the same command goes on from
     there".
     """
-    done = store.finished(run.run_id() for run in plan.runs)
-    left = [run for run in plan.runs if run.run_id() not in done]
+    done = store.finished(plan.runs.ids)
+    left = [run for run_id, run in zip(plan.runs.ids, plan.runs, strict=True) if run_id not in done]
     steps: dict[str, int] = {}
     for path in store.group_checkpoint_path("").parent.glob("*.safetensors"):
         steps |= steps_saved(path)

@@ -121,8 +121,9 @@ class Reforming(ABC):
     merge_at: int | None = None
     """Before this step the model gets its own form back. None: it never does."""
 
-    def check(self, model: nn.Module) -> None:
-        """Raise an :class:`InputError` if ``model`` has no part that this start could replace."""
+    def check(self, model: nn.Module, data: TransferData) -> None:
+        """Raise an :class:`InputError` if ``model`` has no part that this start could replace, or if nothing can be
+        learned from ``data`` in the way that it was told to."""
         return
 
     @abstractmethod

@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from html import escape
@@ -126,8 +127,9 @@ def _leaderboard_note(study: Mapping[str, Any]) -> str:
 
 
 def _unbroken(text: str) -> str:
-    """No line may end between a number and its percent sign."""
-    return text.replace(" %", "\u00a0%")
+    """No line may end between a number and its percent sign. What stands inside a tag, such as the name by which the
+    script finds a chart, is nobody's to read and stays."""
+    return re.sub(r"<[^>]*>| %", lambda found: "\u00a0%" if found[0] == " %" else found[0], text)
 
 
 def _json(value: Any) -> str:

@@ -53,9 +53,9 @@ def execute(
     parts = carried()
     batched = device != "cpu" if batched is None else batched
     if not batched:
-        left = [run for run in plan.runs if run.run_id() not in done]
-        jobs = [(run.run_id(), (str(store.folder), run.model_dump(), parts)) for run in left]
-        run_pool(jobs, train_and_keep, workers=workers, on_event=tell)
+        left = ((run_id, run) for run_id, run in zip(plan.runs.ids, plan.runs, strict=True) if run_id not in done)
+        alone = ((run_id, (str(store.folder), run.model_dump(), parts)) for run_id, run in left)
+        run_pool(alone, train_and_keep, workers=workers, on_event=tell)
         return failures
 
     jobs: list[tuple[str, Any]] = []

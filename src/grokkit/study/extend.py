@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from grokkit.errors import InputError, unknown
+from grokkit.errors import InputError, about, unknown
 from grokkit.study.looks import settled
 from grokkit.study.plan import Arm, Plan
 from grokkit.study.store import STUDY_FORMAT
@@ -59,11 +59,7 @@ def extended(
     study = settled(before, study, has_runs=bool(kept))
     if before is not None and not _changes(study, before):
         study["command"] = before["command"]  # The record is of the command that made the study what it is.
-    runs = []
-    for run in plan.runs:
-        method = run.method.model_copy(update={"label": names[run.method.label]})
-        runs.append(run.model_copy(update={"method": method}))
-    return replace(plan, runs=tuple(runs), study=study)
+    return replace(plan, runs=plan.runs.relabelled(names.__getitem__), study=study)
 
 
 def _union(before: list[str], now: list[str]) -> list[str]:
@@ -82,8 +78,8 @@ def _names(plan: Plan, before: Mapping[str, Any] | None, kept: Mapping[str, str]
     if before is not None:
         known = {detail["identity"]: name for name, detail in before["methods_detail"].items()}
     else:  # Where study.json was lost, the finished runs still say what they were called.
-        done = [run for run in plan.runs if run.run_id() in kept]
-        known = {details[run.method.label]["identity"]: kept[run.run_id()] for run in done}
+        done = [(run_id, run) for run_id, run in zip(plan.runs.ids, plan.runs, strict=True) if run_id in kept]
+        known = {details[run.method.label]["identity"]: kept[run_id] for run_id, run in done}
     names: dict[str, str] = {}
     for label, detail in details.items():
         name = known.get(detail["identity"])
@@ -103,7 +99,8 @@ def _named(arm: Arm | None, option: str, study: Mapping[str, Any]) -> str | None
     for label, detail in study["methods_detail"].items():
         if detail["identity"] == arm.identity:
             return label
-    raise unknown(option, arm.label, study["methods"])
+    with about(f"--{option}"):
+        raise unknown(option, arm.label, study["methods"])
 
 
 def _other_question(plan: Plan, before: Mapping[str, Any]) -> str | None:

@@ -16,8 +16,7 @@ import sys
 import threading
 import time
 import traceback
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing import resource_tracker
@@ -74,7 +73,7 @@ def cores() -> int:
 
 
 def run_pool(
-    jobs: Sequence[tuple[str, Any]],
+    jobs: Iterable[tuple[str, Any]],
     work: Work,
     *,
     workers: int,
@@ -88,13 +87,13 @@ def run_pool(
     If it raises, or on Ctrl-C, all workers are stopped, and the exception goes on once they are gone.
     There is always at least one worker: a crash must not be the caller's.
     """
-    waiting = deque(jobs)
+    waiting = _Waiting(jobs)
     busy: list[_Worker] = []
     retired: list[_Worker] = []
     next_tick = time.monotonic()
 
     def hand_out(worker: _Worker) -> None:
-        key, payload = waiting.popleft()
+        key, payload = waiting.take()
         worker.take(key, (work, payload))
         on_event(Event("started", key))
 
@@ -129,6 +128,22 @@ def run_pool(
             worker.kill()
         for worker in [*busy, *retired]:
             worker.reap()
+
+
+class _Waiting:
+    """The jobs that nobody has yet, of which no more are made than one at a time; true while there are any."""
+
+    def __init__(self, jobs: Iterable[tuple[str, Any]]) -> None:
+        self._jobs = iter(jobs)
+        self._next = next(self._jobs, None)
+
+    def __bool__(self) -> bool:
+        return self._next is not None
+
+    def take(self) -> tuple[str, Any]:
+        job, self._next = self._next, next(self._jobs, None)
+        assert job is not None
+        return job
 
 
 class _Worker:

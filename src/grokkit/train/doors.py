@@ -123,10 +123,10 @@ class Doors:
         """The start that gives the model another form, if one does."""
         return next((start for start in self.starts() if isinstance(start, Reforming)), None)
 
-    def check(self, model: nn.Module) -> None:
-        """Refuse a ``model`` that the method could not start."""
+    def check(self, model: nn.Module, data: Callable[[], TransferData]) -> None:
+        """Refuse a ``model``, or ``data``, that the method could not start with."""
         if (reforming := self.reforming()) is not None:
-            reforming.check(model)
+            reforming.check(model, data())
 
     def loss(self, base: Loss) -> Loss:
         """The loss to train with, where the task's is ``base``."""

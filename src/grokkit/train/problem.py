@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from grokkit.errors import InputError
+from grokkit.errors import InputError, about
 from grokkit.methods import Examples, TransferData
 from grokkit.rng import stream
 from grokkit.tasks import Split, Task, split
@@ -46,25 +46,28 @@ def build_problem(config: RunConfig) -> Problem:
         InputError: for a task that does not exist, a split that is not possible, a target in accuracies where there
             are none, or rows set apart as in :func:`set_apart`.
     """
-    task = build_task(config.task, config.seed)
+    with about("task"):
+        task = build_task(config.task, config.seed)
     if config.target_loss is None and not task.has_accuracy:
         raise InputError(
             f"{task.name} has numbers as targets, and so no accuracy; set a loss that counts as generalized, e.g. "
             f"target_loss={config.task.card.target_loss or 0.05}"
         )
-    parts = task.parts or split(
-        task,
-        train_fraction=config.task.train_fraction,
-        validation_fraction=config.task.validation_fraction,
-        seed=config.seed,
-        train_size=config.task.train_size,
-    )
+    with about("--train-fraction" if config.task.train_size is None else "--train-size"):
+        parts = task.parts or split(
+            task,
+            train_fraction=config.task.train_fraction,
+            validation_fraction=config.task.validation_fraction,
+            seed=config.seed,
+            train_size=config.task.train_size,
+        )
     task = task.fitted(parts.train)
     settings = config.evaluation
     train = parts.train[torch.randperm(len(parts.train), generator=stream(config.seed, "train sample"))]
     test = parts.test[torch.randperm(len(parts.test), generator=stream(config.seed, "test look"))]
     look = settings.look_rows
-    inner, outer = set_apart(config.method, parts.train, config.seed)
+    with about("--methods"):
+        inner, outer = set_apart(config.method, parts.train, config.seed)
     return Problem(task, parts, inner, outer, train[: settings.train_rows], train[:look], test[:look])
 
 

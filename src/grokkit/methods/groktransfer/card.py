@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from grokkit.errors import InputError
+from grokkit.errors import InputError, about
 from grokkit.methods.baselines import ADAMW
 from grokkit.methods.contract import MethodCard, Recipe, Reforming, StartResult, TransferData
 from grokkit.methods.groktransfer.factorized import (
@@ -20,7 +20,7 @@ from grokkit.methods.groktransfer.factorized import (
     transfer_embedding,
 )
 from grokkit.methods.groktransfer.search import Rule, WeakStage, ladder_for
-from grokkit.methods.groktransfer.source import check_source, find_embedding
+from grokkit.methods.groktransfer.source import check_lesson, check_source, find_embedding
 from grokkit.models import GraphConv
 from grokkit.rng import stream
 
@@ -49,12 +49,14 @@ class _GrokTransfer(Reforming):
         self._weak, self._trainable = weak, trainable
         self._rule = Rule(stop=stop, steps=weak_steps, patience=weak_patience, seeds=weak_seeds, lr=weak_lr, wd=weak_wd)
 
-    def check(self, model: nn.Module) -> None:
+    def check(self, model: nn.Module, data: TransferData) -> None:
         if isinstance(model, GraphConv):
             raise InputError(
                 "groktransfer needs an embedding or a first linear layer, and a graph-conv has none: its first layer "
                 "is five matrices, four of them made from the bonds; leave groktransfer and its controls out"
             )
+        with about(f"weak={self._weak}"):
+            check_lesson(self._weak, data, ladder_for(model, data))
 
     def __call__(self, model: nn.Module, data: TransferData, seed: int) -> StartResult:
         name, place = embedding_name(model)
