@@ -1,5 +1,7 @@
 """What is done to the weights after a step: one step of each by hand, and on which parameters it acts."""
 
+import copy
+
 import pytest
 import torch
 
@@ -171,3 +173,31 @@ def test_what_looks_at_the_rows_cannot_be_attached():
     layer = torch.nn.Linear(2, 2)
     with pytest.raises(InputError, match="looks at which rows the outputs were right for"):
         attach(torch.optim.SGD(layer.named_parameters(), 0.1), masked(freeze(), lambda name, p: True))
+
+
+@pytest.mark.parametrize("make", [norm_held, embedding_rate, cautious_decay])
+def test_saved_and_loaded_with_the_optimizer_it_goes_on_bit_for_bit(make):
+    def begun(weight):
+        layer = torch.nn.Linear(3, 4, bias=False)
+        with torch.no_grad():
+            layer.weight.copy_(weight)
+        optimizer = torch.optim.AdamW(layer.named_parameters(), 0.1)
+        attach(optimizer, masked(make(), lambda name, p: True))
+        return layer, optimizer
+
+    def go_on(layer, optimizer, steps):
+        for step in steps:
+            layer.weight.grad = torch.linspace(-1.0, 1.0, 12).view(4, 3) * (step + 1)
+            optimizer.step()
+
+    torch.manual_seed(0)
+    start = torch.randn(4, 3)
+    layer, optimizer = begun(start)
+    go_on(layer, optimizer, range(3))
+    other, loaded = begun(layer.weight.detach())
+    loaded.load_state_dict(copy.deepcopy(optimizer.state_dict()))
+    for each, own in ((layer, optimizer), (other, loaded)):
+        go_on(each, own, range(3, 6))
+    assert torch.equal(layer.weight, other.weight)
+    if make is norm_held:
+        assert layer.weight.norm().item() == pytest.approx(start.norm().item(), rel=1e-5)
