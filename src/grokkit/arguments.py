@@ -278,7 +278,7 @@ def _as_one_of(value: Any, hints: list[Any]) -> Any:
 
 
 def _is_one(value: Any, kind: type) -> bool:
-    return isinstance(value, (kind, str) if issubclass(kind, os.PathLike) else kind)
+    return isinstance(value, (kind, str) if hasattr(kind, "__fspath__") else kind)
 
 
 def _either(allowed: list[str]) -> str:
