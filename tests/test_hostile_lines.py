@@ -117,6 +117,7 @@ OTHERS = [
     ("folder", ["report"]),
     ("folder", ["report", ""]),
     ("folder", ["report", "a\0b"]),
+    ("folder", ["report", BIG]),
     ("no study", ["report", "a\nb"]),
     ("--only", ["report", ".", "--only", ""]),
     ("--nope", ["report", ".", "--nope"]),

@@ -38,7 +38,12 @@ def whole(least: int, most: int) -> Range:
 Size = Annotated[int, whole(1, 10_000_000)]  # of a layer; what is larger fits into no machine
 Scale = Annotated[float, Range("a finite number > 0", lambda value: value > 0)]
 Text = Annotated[str, Range("a text", lambda value: bool(value.strip()))]
-Place = Annotated[str, Range("a path", lambda value: bool(value.strip()) and "\0" not in value)]
+Place = Annotated[
+    str,
+    Range(
+        "a path of 1 to 4,096 characters", lambda path: bool(path.strip()) and "\0" not in path and len(path) <= 4096
+    ),
+]
 
 _WORDS = {int: "a whole number", float: "a finite number", bool: "true or false", str: "a word"}
 
