@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -33,6 +34,7 @@ class _Row:
     test: float = 0.0
     started: float = 0.0
     seconds: float = 0.0
+    node: str | None = None
 
 
 class Progress:
@@ -65,7 +67,11 @@ class Progress:
         row = self._rows[event.key]
         row.seconds = now - row.started
         if event.kind == "started":
-            row.state, row.started, row.seconds = "running", now, 0.0
+            row.state, row.started, row.seconds, row.node = "running", now, 0.0, event.payload
+        elif event.kind == "lost":
+            row.state = "waiting"
+            line = Text(f"{row.method}, seed {row.seed}: {event.payload}; it goes on from its last checkpoint")
+            self._console.print(line, highlight=False, soft_wrap=True)
         elif event.kind == "progress":
             parts = (f"{part}_{row.measure}" for part in ("train", "test"))
             row.step, row.train, row.test = (event.payload[name] for name in ("step", *parts))
@@ -81,7 +87,8 @@ class Progress:
             line.append(f"failed: {failure.error}", style="red")
         else:
             test = f"{row.test:.1%}" if row.measure == "accuracy" else number(row.test)
-            line.append(f"{row.step:,} steps, test {row.measure} {test}, {row.seconds:.0f} s")
+            where = f" on {row.node}" if row.node else ""
+            line.append(f"{row.step:,} steps, test {row.measure} {test}, {row.seconds:.0f} s{where}")
         left = self._left()
         if not self._live and left:
             line.append(f"; at most {_clock(left)} left")
@@ -106,6 +113,8 @@ class Progress:
         foot = f"{ended} of {len(rows)} runs done, {counts['running']} running, {counts['waiting']} waiting"
         if len(rows) > _MOST_ROWS:
             foot += f" (showing {_MOST_ROWS})"
+        if nodes := Counter(row.node for row in rows if row.state == "running" and row.node):
+            foot += "".join(f" · {node}: {count}" for node, count in sorted(nodes.items()))
         foot += f" · {_clock(time.monotonic() - self._begun)} so far"
         foot += f", at most {_clock(left)} left" if left else ""
         return Group(table, Text(f"\n{foot} · Ctrl-C keeps what is done", style="dim"))

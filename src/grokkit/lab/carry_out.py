@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 from rich.console import Console
@@ -13,9 +14,10 @@ from grokkit.lab.study import Study, chosen
 from grokkit.live import Progress
 from grokkit.study.execute import execute
 from grokkit.study.extend import extended
+from grokkit.study.machines import Processes, check_machines, machines
 from grokkit.study.pace import study_pace
 from grokkit.study.plan import Plan
-from grokkit.study.pool import Failure, cores
+from grokkit.study.pool import Failure
 from grokkit.study.question import Execution, Question
 from grokkit.study.store import Store
 from grokkit.train.config import RunConfig
@@ -46,12 +48,9 @@ def carry_out(
         Stopped: on Ctrl-C.
     """
     console = console or Console(highlight=False)
-    where, jobs = choose_device(execution.device), execution.jobs
-    if question.claim == "seconds" and where != "cpu":
-        raise InputError(f"--claim seconds is measured on a processor, and --device is {where}; claim flops or steps")
-    workers = cores() if jobs is None else jobs
-    if not isinstance(workers, int) or workers < 1:
-        raise InputError(f"--jobs {workers} is not possible: at least 1; the default is one a core, {cores()} here")
+    check_machines(execution.on, execution.jobs)
+    if execution.on == "local":
+        _check_claim(question.claim, choose_device(execution.device))  # of a cluster it is known once it is connected
     if not isinstance(execution.out, str | Path | None):
         raise InputError(f"out={shown(execution.out)} is not possible: the path of a folder")
     plan = question.plan(command)
@@ -62,7 +61,7 @@ def carry_out(
         chosen(labels, whole)
     with store.lock():
         plan = _in_its_folder(plan, store)
-        failures = _train(plan, store, console, workers, where)
+        failures = _train(plan, store, console, execution, question.claim)
         if plan.study["claim"] == "seconds":
             with console.status("measuring the seconds of a step, all methods in turns"):
                 study_pace(store.folder, [*plan.runs, *_of_other_arms(plan, store)])
@@ -74,21 +73,23 @@ def _in_its_folder(plan: Plan, store: Store) -> Plan:
     return extended(plan, before, store.labels(), store.folder)
 
 
-def _train(plan: Plan, store: Store, console: Console, workers: int, device: str) -> dict[str, Failure]:
+def _train(plan: Plan, store: Store, console: Console, execution: Execution, claim: str | None) -> dict[str, Failure]:
     run_ids = [run.run_id() for run in plan.runs]
-    methods, seeds = {run.method.label for run in plan.runs}, {run.seed for run in plan.runs}
     done = store.finished(run_ids)
-    kept = f", {len(done)} of them done before" if done else ""
-    at_once = workers if device == "cpu" else max(map(len, plan_groups(plan.runs, device)))
-    console.print(
-        f"{plan.study['title']}: {len(methods)} methods × {len(seeds)} seeds = {len(plan.runs)} runs{kept}, "
-        f"up to {plan.study['budget']:,} steps each, {at_once} at once{'' if device == 'cpu' else f' on {device}'}"
-    )
-    if warning := too_short(plan.runs[0]):
-        console.print(warning)
+    if len(done) == len(run_ids):
+        on = nullcontext(Processes(1))  # nothing is left for anybody, so no cluster is needed
+    else:
+        on = machines(execution.on, execution.jobs, plan.runs, store.folder)
     try:
-        with Progress(console, plan.runs, done, at_once) as progress:
-            return execute(plan, store, done, workers=workers, on_event=progress.on_event, device=device)
+        with on as executor:
+            device = executor.device(execution.device)
+            _check_claim(claim, device)
+            at_once = executor.at_once(device)
+            if device != "cpu":
+                at_once *= max(map(len, plan_groups(plan.runs, device)))
+            _announce(plan, console, len(done), f"{at_once} at once{'' if device == 'cpu' else f' on {device}'}")
+            with Progress(console, plan.runs, done, at_once) as progress:
+                return execute(plan, store, done, on=executor, on_event=progress.on_event, device=device)
     except KeyboardInterrupt:
         done = store.finished(run_ids)
         console.print(
@@ -96,6 +97,22 @@ def _train(plan: Plan, store: Store, console: Console, workers: int, device: str
             "the same command goes on from there"
         )
         raise Stopped from None
+
+
+def _announce(plan: Plan, console: Console, done: int, at_once: str) -> None:
+    methods, seeds = {run.method.label for run in plan.runs}, {run.seed for run in plan.runs}
+    kept = f", {done} of them done before" if done else ""
+    console.print(
+        f"{plan.study['title']}: {len(methods)} methods × {len(seeds)} seeds = {len(plan.runs)} runs{kept}, "
+        f"up to {plan.study['budget']:,} steps each, {at_once}"
+    )
+    if warning := too_short(plan.runs[0]):
+        console.print(warning)
+
+
+def _check_claim(claim: str | None, device: str) -> None:
+    if claim == "seconds" and device != "cpu":
+        raise InputError(f"--claim seconds is measured on a processor, and --device is {device}; claim flops or steps")
 
 
 def too_short(run: RunConfig) -> str:

@@ -151,6 +151,7 @@ class Execution:
 
     out: Annotated[Path | str | None, Option("folder for runs and report [default: out/TASK]", Path)] = None
     device: Annotated[str, Option("cpu, cuda, or auto: a GPU if there is one")] = "auto"
+    on: Annotated[str, Option("machines: local, ray (one started for this), or ray:ADDRESS, a Ray cluster")] = "local"
     jobs: Annotated[int | None, Option("runs at once, one thread each [default: one a core]", int)] = None
     only: Annotated[
         str | Sequence[str] | None, Option("methods to show in the report [default: all that the folder holds]")

@@ -14,6 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from grokkit.errors import InputError
+from grokkit.files import here
 
 _LONGEST_FIELD = 2**24  # characters; Python's own limit is 131,072
 
@@ -47,7 +48,7 @@ def data_folder(path: str, *, task: str, holds: str) -> Path:
     Raises:
         InputError: there is none.
     """
-    folder = Path(path).expanduser()
+    folder = here(Path(path).expanduser())
     if not folder.is_dir():
         raise InputError(f"--data-dir {path} is not a folder; for {task} name one with {holds}")
     return folder
