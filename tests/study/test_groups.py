@@ -44,7 +44,7 @@ def tiny_plan(methods=("adamw", "grokfast-ema(alpha=0.9)"), seeds=2, **changes):
 def carry_out(plan, folder, done=frozenset(), **how):
     store, events = Store(folder), []
     with store.lock():
-        failures = execute(plan, store, set(done), on=Processes(1), on_event=events.append, **how)
+        failures = execute(plan.runs, store, set(done), on=Processes(1), on_event=events.append, **how)
     return store, [event for event in events if event.kind != "tick"], failures
 
 

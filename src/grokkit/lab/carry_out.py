@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
@@ -14,7 +14,7 @@ from grokkit.lab.study import Study, chosen
 from grokkit.live import Progress
 from grokkit.study.execute import execute
 from grokkit.study.extend import extended
-from grokkit.study.machines import Processes, check_machines, machines
+from grokkit.study.machines import Executor, check_machines, machines
 from grokkit.study.pace import study_pace
 from grokkit.study.plan import Plan
 from grokkit.study.pool import Failure
@@ -74,29 +74,52 @@ def _in_its_folder(plan: Plan, store: Store) -> Plan:
 
 
 def _train(plan: Plan, store: Store, console: Console, execution: Execution, claim: str | None) -> dict[str, Failure]:
-    run_ids = [run.run_id() for run in plan.runs]
-    done = store.finished(run_ids)
-    if len(done) == len(run_ids):
-        on = nullcontext(Processes(1))  # nothing is left for anybody, so no cluster is needed
-    else:
-        on = machines(execution.on, execution.jobs, plan.runs, store.folder)
+    done = store.finished(run.run_id() for run in plan.runs)
+    left = [run for run in plan.runs if run.run_id() not in done]
+    # For nothing left to do no cluster is needed.
+    on = machines(execution.on if left else "local", execution.jobs, left, store.folder)
+    with interruptible(plan.runs, store, console), on as executor:
+        device = executor.device(execution.device)
+        _check_claim(claim, device)
+        _announce(plan, console, len(done), _at_once(plan.runs, executor, device))
+        store.write_study(plan.study)
+        return train_runs(plan.runs, store, console, executor, device)
+
+
+def train_runs(
+    runs: Sequence[RunConfig], store: Store, console: Console, on: Executor, device: str
+) -> dict[str, Failure]:
+    """Train those of ``runs`` that are not done, and watch; the caller holds the store's lock.
+
+    Returns the runs that failed, by their id.
+    """
+    done = store.finished(run.run_id() for run in runs)
+    with Progress(console, runs, done, on.at_once(device)) as progress:
+        return execute(runs, store, done, on=on, on_event=progress.on_event, device=device)
+
+
+@contextmanager
+def interruptible(runs: Sequence[RunConfig], store: Store, console: Console) -> Iterator[None]:
+    """Say on Ctrl-C what of ``runs`` is kept.
+
+    Raises:
+        Stopped: then.
+    """
     try:
-        with on as executor:
-            device = executor.device(execution.device)
-            _check_claim(claim, device)
-            at_once = executor.at_once(device)
-            if device != "cpu":
-                at_once *= max(map(len, plan_groups(plan.runs, device)))
-            _announce(plan, console, len(done), f"{at_once} at once{'' if device == 'cpu' else f' on {device}'}")
-            with Progress(console, plan.runs, done, at_once) as progress:
-                return execute(plan, store, done, on=executor, on_event=progress.on_event, device=device)
+        yield
     except KeyboardInterrupt:
-        done = store.finished(run_ids)
+        done = store.finished(run.run_id() for run in runs)
         console.print(
-            f"stopped; {len(done)} of {len(plan.runs)} runs are done and kept in {store.folder}, "
+            f"stopped; {len(done)} of {len(runs)} runs are done and kept in {store.folder}, "
             "the same command goes on from there"
         )
         raise Stopped from None
+
+
+def _at_once(runs: Sequence[RunConfig], on: Executor, device: str) -> str:
+    if device == "cpu":
+        return f"{on.at_once(device)} at once"
+    return f"{on.at_once(device) * max(map(len, plan_groups(runs, device)))} at once on {device}"
 
 
 def _announce(plan: Plan, console: Console, done: int, at_once: str) -> None:

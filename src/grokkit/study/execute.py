@@ -1,4 +1,4 @@
-"""Carry out a plan: what is done stays done, the rest is spread over the machines there are."""
+"""Carry out runs: what is done stays done, the rest is spread over the machines there are."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from typing import Any
 
 from grokkit.registry import carried
 from grokkit.study.machines import Executor
-from grokkit.study.plan import Plan
 from grokkit.study.pool import Event, Failure
 from grokkit.study.store import Store
 from grokkit.study.work import Job, train_and_keep, train_group_and_keep
+from grokkit.train.config import RunConfig
 from grokkit.train.groups import group_name, plan_groups
 
 
 def execute(
-    plan: Plan,
+    runs: Sequence[RunConfig],
     store: Store,
     done: set[str],
     *,
@@ -24,12 +24,12 @@ def execute(
     device: str = "cpu",
     batched: bool | None = None,
 ) -> dict[str, Failure]:
-    """Run what is not ``done`` yet; returns the runs that failed.
+    """Run what is not ``done`` yet; returns the runs that failed. The folder's study.json is the caller's to write.
 
     The caller holds the store's lock. On Ctrl-C the workers are stopped, and finished runs are kept.
 
     Args:
-        plan: the study.
+        runs: in the order to take them.
         store: where finished runs are kept.
         done: ids of the runs that are there already.
         on: what carries them out.
@@ -44,11 +44,10 @@ def execute(
             failures[event.key] = event.payload
         on_event(event)
 
-    store.write_study(plan.study)
     folder, parts = str(store.folder), carried()
     batched = device != "cpu" if batched is None else batched
     if not batched:
-        left = {run.run_id(): run.model_dump() for run in plan.runs if run.run_id() not in done}
+        left = {run.run_id(): run.model_dump() for run in runs if run.run_id() not in done}
         alone = [(run_id, Job(folder, "", device, {run_id: settings}, parts)) for run_id, settings in left.items()]
         on.run(alone, train_and_keep, on_event=tell)
         return failures
@@ -57,7 +56,7 @@ def execute(
     members: dict[str, _Members] = {}
     # All runs are grouped, and then those that are done left out: a study that goes on has the groups it had, and
     # finds their checkpoints.
-    for group in plan_groups(plan.runs, device, batched=True):
+    for group in plan_groups(runs, device, batched=True):
         left = {run.run_id(): run.model_dump() for run in group if run.run_id() not in done}
         if left:
             name = group_name(group)
