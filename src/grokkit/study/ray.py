@@ -294,7 +294,7 @@ class _Round:
             else:
                 self._crashed(attempt, cause)
         except (exceptions.RayTaskError, exceptions.RuntimeEnvSetupError) as error:  # it could not even begin
-            self._over(attempt, "failed", Failure(_line(error)))
+            self._over(attempt, "failed", Failure(_line(error), str(error)))
         except exceptions.RayError as error:
             gone = isinstance(error, exceptions.NodeDiedError)
             self._again(attempt, f"node {self._name(attempt.node)} is gone" if gone else _line(error))
