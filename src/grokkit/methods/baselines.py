@@ -31,6 +31,7 @@ ADAM_PAPER = MethodCard(
     summary="The papers' baseline: Adam without weight decay, which hardly generalizes at all; on real data AdamW.",
     equations="Adam (Kingma & Ba 2015)",
     cost="one optimizer step",
+    space="lr=1e-4..1e-2 log",  # without decay, which is what it is
     base={"optimizer": "adam", "lr": 1e-3, "wd": 0.0, "beta1": 0.9, "beta2": 0.98, "lr_warmup": 10},
     base_source="Grokfast's modular multiplication, 39,890 steps to 95 % in the paper (a rerun by others: 55,780)",
     recipes=grokfast_recipes(

@@ -91,6 +91,7 @@ CLIP_ONLY = MethodCard(
     base_source="the adam-l2 arm's, so that the clipping is the only difference",
     recipes=ADAM_PAPER.recipes,
     couples=True,
+    space="max_norm=0.1..10 log",  # a decade to both sides of NeuralGrok's 1.0
     smallest={"max_norm": 0.5},
     off={"max_norm": 1e30},
     departures="Nothing is added to the norm; torch.nn.utils.clip_grad_norm_ adds 1e-6.",

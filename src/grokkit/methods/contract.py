@@ -213,6 +213,9 @@ class MethodCard:
             there is nothing to keep.
         off: settings under which it must leave the run as it is, bit for bit; None if there are none.
         tuned: how its defaults were chosen, if we chose them.
+        space: where ``grokkit tune`` searches its settings, as a line (:mod:`grokkit.study.search_space`):
+            ``"alpha=0.8..0.99, lamb=0.1..10 log"``. The optimizer's settings are searched where the optimizer's card
+            says, unless this names some of them: then those, and no others. A comment beside it says why there.
         departures: where it differs from the authors' code, and why.
         citation: BibTeX, empty if there is nothing to cite.
         linear: whether what its transform makes of the gradients is linear in them.
@@ -252,6 +255,7 @@ class MethodCard:
     keep: Callable[[Any], Mapping[str, Tensor]] | None = None
     off: Mapping[str, Any] | None = None
     tuned: str = ""
+    space: str = ""
     departures: str = ""
     citation: str = ""
     linear: bool = False

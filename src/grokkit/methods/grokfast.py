@@ -139,6 +139,7 @@ GROKFAST_EMA = MethodCard(
             "qm9": ({"wd": 0.01, "alpha": 0.9, "lamb": 1.0}, "the paper, best loss 0.00348"),
         }
     ),
+    space="alpha=0.8..0.99, lamb=0.1..10 log",  # from the paper's least to its largest, λ far beyond
     smallest={"alpha": 0.9, "lamb": 2.0},
     off={"lamb": 0.0},
     departures="A missing gradient leaves the filter untouched; steps are counted per parameter.",
@@ -160,6 +161,7 @@ GROKFAST_MA = MethodCard(
             for task, wd in (("mnist", 2.0), ("imdb", 10.0), ("qm9", 0.01))
         }
     ),
+    space="window_size=5..200 log, lamb=0.5..20 log",  # about the paper's 100 and 5
     smallest={"window_size": 4, "lamb": 2.0},
     off={"lamb": 0.0},
     departures="A running sum instead of a sum over the window each step; otherwise as for grokfast-ema.",

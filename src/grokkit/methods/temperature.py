@@ -61,6 +61,7 @@ LOGIT_TEMPERATURE = MethodCard(
     cost="one pass over the outputs a step; no memory",
     base_source="the adamw arm's, unless another part states one",
     loss=logit_temperature,
+    space="tau=1..4 log",  # 1 is off
     smallest={"tau": 2.0},
     off={"tau": 1.0},
     citation="""@article{hinton2015distilling,

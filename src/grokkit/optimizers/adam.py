@@ -115,6 +115,8 @@ SGD = OptimizerCard(
     summary="Stochastic gradient descent with momentum beta1; wd is added to the gradient.",
     make=_make_sgd,
     pure=_sgd(),
+    # The two decades of steps and the decays about Omnigrok's and GrokTransfer's gradient descent (0.1, 0.1).
+    space="lr=0.01..1 log, wd=1e-4..1 log, beta1=0..0.95",
 )
 
 ADAM = OptimizerCard(
@@ -122,6 +124,8 @@ ADAM = OptimizerCard(
     summary="The mean gradient over the root of the mean square; wd is added to the gradient.",
     make=partial(_make_adam, torch.optim.Adam),
     pure=_adam(decoupled=False),
+    # Grokfast and NeuralGrok take 1e-3, with decays of 1e-3 to 1e-2; a decade and more to both sides of each.
+    space="lr=1e-4..1e-2 log, wd=1e-5..1e-1 log",
 )
 
 ADAMW = OptimizerCard(
@@ -130,4 +134,6 @@ ADAMW = OptimizerCard(
     "wd is decoupled: each step takes lr·wd of the weights off.",
     make=partial(_make_adam, torch.optim.AdamW),
     pure=_adam(decoupled=True),
+    # Published rates for grokking are 3e-4 to 1e-2, decays 0.1 to 2 (Power et al. 2022: 1e-3 and 1), up to 10 on texts.
+    space="lr=3e-4..3e-2 log, wd=0.03..10 log",
 )

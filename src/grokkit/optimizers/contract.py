@@ -54,6 +54,7 @@ class OptimizerCard:
             parameters by name, and the settings. None if it works entry by entry, which counts as no product.
         pure: the same as pure functions, for many runs in one program; only ours have that, and the settings of
             :class:`Settings`.
+        space: where ``grokkit tune`` searches its settings, as a line (:mod:`grokkit.study.search_space`).
         revision: raised when the same settings give other results than before, so that no earlier result answers.
     """
 
@@ -62,6 +63,7 @@ class OptimizerCard:
     summary: str = ""
     flops: Callable[[Mapping[str, torch.Size], Mapping[str, Any]], int] | None = None
     pure: PureOptimizer | None = None
+    space: str = ""
     revision: int = 0
 
     def settings(self, given: Mapping[str, Any]) -> dict[str, Any]:

@@ -46,7 +46,7 @@ class Job:
     def checkpoint(self) -> Path:
         store = Store(Path(self.folder))
         if self.group:
-            return store.folder / "groups" / f"{self.group}.safetensors"
+            return store.group_checkpoint_path(self.group)
         (run_id,) = self.members
         return store.checkpoint_path(run_id)
 
@@ -71,16 +71,17 @@ def train_and_keep(job: Job, report: Callable[[Any], None]) -> None:
     carry(job.parts)
     (settings,) = job.members.values()
     news = _Latest(report)
-    run = train(RunConfig(**settings), device=job.device, report=news, checkpoint=job.checkpoint)
+    run = train(RunConfig(**settings), device=job.device, report=news, notice=report, checkpoint=job.checkpoint)
     news.flush()
     _keep(Store(Path(job.folder)), run)
 
 
 def train_group_and_keep(job: Job, report: Callable[[Any], None]) -> None:
-    """Train a group of runs. Reports lists of (kind, run id, payload), the events of the members.
+    """Train a group of runs.
 
-    A member is kept as soon as it is finished; if that fails, it harms no other. A group that the device has no memory
-    for is trained in halves.
+    Reports lists of (kind, run id, payload), the events of the members. A payload with a ``note`` says what became of
+    the checkpoint, and no more. A member is kept as soon as it is
+    finished; if that fails, it harms no other. A group that the device has no memory for is trained in halves.
     """
     keep_freed_memory()
     carry(job.parts)
@@ -102,7 +103,9 @@ def train_group_and_keep(job: Job, report: Callable[[Any], None]) -> None:
     while waiting:
         group = [config for config in waiting.pop() if config.run_id() not in ended]
         try:
-            train_group(group, device=job.device, report=news.progress, keep=keep, checkpoint=checkpoint)
+            train_group(
+                group, device=job.device, report=news.progress, notice=news.notice, keep=keep, checkpoint=checkpoint
+            )
             continue
         except torch.OutOfMemoryError:
             if len(group) == 1:
@@ -151,6 +154,9 @@ class _News:
         self._latest[progress["run_id"]] = progress
         if time.monotonic() - self._told_at > _REPORT_SECONDS:
             self._flush()
+
+    def notice(self, about: dict[str, Any]) -> None:
+        self.tell("progress", about["run_id"], about)
 
     def tell(self, kind: str, run_id: str, payload: Any = None) -> None:
         self._flush((kind, run_id, payload))

@@ -122,6 +122,8 @@ GROKTRANSFER = MethodCard(
     cost="the weak models before the first step; a product of A and B a step",
     start=_GrokTransfer,
     flops=_flops,
+    # The weak model's rate and decay a factor of some five to both sides of the defaults; when it is good enough, any.
+    space="weak_lr=5e-3..0.1 log, weak_wd=0.1..5 log, stop=0.5..0.95",
     smallest=_SMALLEST,
     files={"weak": ".npz"},
     base=ADAMW.base,
@@ -147,6 +149,7 @@ LOWRANK_RANDOM = replace(
     equations="A, B ~ N(0, σ²),  E = A·B",
     cost="a product of A and B a step",
     presets={"weak": "random(dim=8)"},
+    space="",  # no weak model is trained
     recipes={
         "mnist": Recipe(
             {**ADAMW.recipes["mnist"].settings, "weak": "random(dim=16)"}, "the adamw arm's; the rank is groktransfer's"

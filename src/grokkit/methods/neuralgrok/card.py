@@ -114,6 +114,8 @@ NEURALGROK = MethodCard(
     base=ADAM_L2.base,
     base_source="the paper's two-operand tasks: Adam with L2 decay 1e-3, β (0.9, 0.98), 10 warm-up steps",
     recipes=ADAM_PAPER.recipes,  # on which the paper has no run
+    # The amplifier's rate about the paper's 1e-4; outer steps from every step to a quarter as often as the paper's.
+    space="amplifier_lr=1e-5..1e-2 log, every=1..16 log",
     smallest={"hidden": (8, 6)},
     files={"amplifier": ""},
     couples=True,
@@ -130,6 +132,7 @@ NEURALGROK_RANDOM = replace(
     equations=_EQUATIONS + ";  φ fixed",
     cost="a table lookup and some ten passes over the gradients a step, one copy of them in memory",
     bilevel=None,
+    space="",  # its optimizer's: c cancels in Adam, and nothing learns
     base_source="as neuralgrok",
     departures="An all-zero gradient stays zero.",
 )
