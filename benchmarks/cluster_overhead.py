@@ -3,8 +3,8 @@
 python benchmarks/cluster_overhead.py [nodes] [runs]
 
 A run of ten steps is next to nothing but overhead. The time to the first is starting and comparing; the rest is for
-each further run: the task, its letters, writing it. Nodes have one processor each. Then what it takes to bring a file of
-100 MB, such as a large checkpoint, from a node to the driver.
+each further run: the task, its letters, writing it. Nodes have one processor each. Then what it takes to bring a file
+of 100 MB, such as a large checkpoint, from a node to the driver.
 """
 
 from __future__ import annotations

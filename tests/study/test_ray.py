@@ -30,7 +30,7 @@ from grokkit.study.question import Question
 from grokkit.study.store import Store
 
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-os.environ["RAY_worker_niceness"] = "0"  # else whatever else this machine does comes before them
+os.environ.update(RAY_worker_niceness="0")  # else whatever else this machine does comes before them
 ray = pytest.importorskip("ray")
 cluster_utils = pytest.importorskip("ray.cluster_utils")
 

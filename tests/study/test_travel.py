@@ -2,14 +2,14 @@
 
 import subprocess
 import sys
-import zipfile
 from pathlib import Path
 
 import pytest
 
 from grokkit.errors import InputError
+from grokkit.files import pinned
 from grokkit.study.question import Question
-from grokkit.study.travel import luggage, pack
+from grokkit.study.travel import NAME, luggage, pack
 
 METHOD = """
 from grokkit import MethodCard
@@ -35,8 +35,9 @@ def runs_of(method):
 
 
 def packed(bag, to, leave_out=Path("fresh"), **limit):
-    pack(bag, to / "code.zip", leave_out, **limit)
-    return set(zipfile.ZipFile(to / "code.zip").namelist())
+    there = to / "arrived" / NAME
+    pack(bag, there, leave_out, **limit)
+    return {path.relative_to(there).as_posix() for path in there.rglob("*") if path.is_file()}
 
 
 def test_nothing_of_ours_travels(theirs):
@@ -67,7 +68,7 @@ def test_within_one_machine_nothing_travels(theirs):
 
 
 def test_what_is_too_large_is_refused_with_the_remedy(theirs, tmp_path):
-    (theirs / "data" / "rows.bin").write_bytes(bytes(range(256)) * 4)
+    (theirs / "data" / "rows.bin").write_bytes(bytes(1000))
     bag = luggage(runs_of("sub/mine.py:CARD"), travels=True)
     with pytest.raises(
         InputError, match=r"data is the largest of it\); name what to leave out in .*\.rayignore"
@@ -80,18 +81,29 @@ def test_where_it_has_arrived_the_file_is_found_by_the_path_that_it_had(theirs, 
     (run,) = runs_of("sub/mine.py:CARD")
     bag = luggage([run], travels=True)
     packed(bag, tmp_path)
-    zipfile.ZipFile(tmp_path / "code.zip").extractall(tmp_path / "arrived")
     there = tmp_path / "gone"
     theirs.rename(there)  # as on another machine
     script = f"""
-import os
+import os, sys
+sys.path.append({str(tmp_path / "arrived")!r})
 from grokkit.study.travel import Luggage
 from grokkit.train.config import RunConfig
 {bag!r}.arrive()
 run = RunConfig(**{run.model_dump()!r})
 print(run.method.cards[0].name, run.run_id(), os.getcwd())
 """
-    found = subprocess.run(
-        [sys.executable, "-c", script], cwd=tmp_path / "arrived", capture_output=True, text=True, check=True
-    )
-    assert found.stdout.split() == ["mine", run.run_id(), str(tmp_path / "arrived" / "0")]
+    found = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert found.stdout.split() == ["mine", run.run_id(), str(tmp_path / "arrived" / NAME / "0")]
+
+
+def test_a_file_that_a_setting_names_travels_alone(theirs, tmp_path):
+    amplifier = tmp_path / "elsewhere" / "amplifier.npz"
+    amplifier.parent.mkdir()
+    amplifier.write_bytes(b"numbers")
+    (run,) = runs_of("sub/mine.py:CARD")
+    part = run.method.parts[0].model_copy(update={"settings": {"amplifier": pinned(str(amplifier))}})
+    run = run.model_copy(update={"method": run.method.model_copy(update={"parts": (part,)})})
+    bag = luggage([run], travels=True)
+    assert bag.places == (str(theirs), str(amplifier))
+    assert "1" in packed(bag, tmp_path)
+    assert (tmp_path / "arrived" / NAME / "1").read_bytes() == b"numbers"

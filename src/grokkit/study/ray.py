@@ -33,7 +33,7 @@ from grokkit.study import ray_node
 from grokkit.study.machines import DoJob
 from grokkit.study.pool import ONE_THREAD, Event, Failure, cores
 from grokkit.study.ray_node import Desk, Instructions, Letter, Pieces, cut, loan, versions
-from grokkit.study.travel import luggage, pack
+from grokkit.study.travel import NAME, luggage, pack
 from grokkit.study.work import Job
 from grokkit.train.config import RunConfig
 from grokkit.train.groups import choose_device
@@ -86,8 +86,8 @@ def cluster(address: str, jobs: int | None, runs: Sequence[RunConfig], folder: P
     environment: dict[str, Any] = {"env_vars": dict(ONE_THREAD)}
     with tempfile.TemporaryDirectory(prefix="grokkit-") as temporary:
         if bag.places:
-            environment["working_dir"] = str(Path(temporary, "code.zip"))
-            pack(bag, Path(environment["working_dir"]), folder)
+            environment["py_modules"] = [str(Path(temporary, NAME))]
+            pack(bag, Path(temporary, NAME), folder)
         try:
             _connect(address, jobs, environment)
             executor = RayCluster(jobs, Instructions(versions(), bag))

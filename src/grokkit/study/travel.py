@@ -1,14 +1,16 @@
 """Somebody's own code on another machine: what has to travel there, and where it is once it has arrived.
 
-What is installed is expected there, and compared. What lies in files of one's own travels in a zip, with the folder in
-which the command was given and the data beside it; the file's own path then stands for another one there.
+What is installed is expected there, and compared. What lies in files of one's own travels, with the folder in which the
+command was given and the data beside it; the file's own path then stands for another one there. To Ray the whole is a
+module, and not a working directory, which is unpacked anew under the feet of those who work there when another node of
+the same machine joins.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 import sys
-import zipfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -21,6 +23,9 @@ from grokkit.outside import own_place
 from grokkit.registry import carried
 from grokkit.train.config import OwnOptimizerConfig, PartConfig, RunConfig
 
+NAME = "grokkit_luggage"
+"""Of the folder with all that travels; where it has arrived, the folder that it is in is on `sys.path`."""
+
 MOST_BYTES = 500 * 2**20
 """Ray sends no larger package to its nodes."""
 
@@ -31,7 +36,7 @@ class Luggage:
 
     Attributes:
         folder: in which the command was given.
-        places: folders and files that travel, each in a folder of the zip that is called by its number here.
+        places: folders and files that travel, where each is called by its number here.
         search: the entries of `sys.path` that are among them; all of them where nothing travels.
     """
 
@@ -40,14 +45,13 @@ class Luggage:
     search: tuple[str, ...]
 
     def arrive(self) -> None:
-        """Make this process find the code: where it has travelled to, which is the current folder at first, or else
-        where it is on the machine that sent it, which may be this one."""
+        """Make this process find the code: where it has travelled to, or else where it is on the machine that sent
+        it, which may be this one."""
         if self.folder in files.MOVED:  # a worker has many jobs
             return
-        arrived = Path.cwd()
         files.MOVED[self.folder] = self.folder
-        for number, place in enumerate(self.places):
-            files.MOVED[place] = str(arrived / str(number))
+        for arrived in [Path(entry, NAME) for entry in sys.path if Path(entry, NAME).is_dir()][:1]:
+            files.MOVED |= {place: str(arrived / str(number)) for number, place in enumerate(self.places)}
         search = [str(files.here(entry)) for entry in self.search]
         sys.path[:] = list(dict.fromkeys([*search, *sys.path]))
         if (folder := files.here(self.folder)).is_dir():
@@ -71,27 +75,30 @@ def luggage(runs: Sequence[RunConfig], *, travels: bool) -> Luggage:
 
 
 def pack(bag: Luggage, to: Path, leave_out: Path, most_bytes: int = MOST_BYTES) -> None:
-    """Write the zip. The study's folder, virtual environments, what begins with a dot, and what a ``.rayignore`` in
-    its folder names is left out.
+    """Gather what travels in the new folder ``to``. The study's folder, virtual environments, what begins with a dot,
+    and what a ``.rayignore`` in its folder names is left out.
 
     Raises:
         InputError: if it is larger than ``most_bytes``.
     """
     sizes: Counter[str] = Counter()
-    with zipfile.ZipFile(to, "w", zipfile.ZIP_DEFLATED, strict_timestamps=False) as archive:
-        for number, place in enumerate(map(Path, bag.places)):
-            for file in _files(place, leave_out.resolve()):
-                inside = file.relative_to(place)
-                before = to.stat().st_size
-                archive.write(file, f"{number}/{inside.as_posix()}")
-                sizes[str(place / inside.parts[0]) if inside.parts else str(place)] += to.stat().st_size - before
-                if to.stat().st_size >= most_bytes:
-                    raise InputError(
-                        f"your code and the data beside it are more than the {most_bytes // 2**20} MiB that Ray sends "
-                        f"to other machines ({sizes.most_common(1)[0][0]} is the largest of it); name what to leave "
-                        f"out in {bag.folder}/.rayignore, give the command in a smaller folder, or install your code "
-                        "as a package on every machine"
-                    )
+    for number, place in enumerate(map(Path, bag.places)):
+        for file in _files(place, leave_out.resolve()):
+            inside = file.relative_to(place)
+            sizes[str(place.joinpath(*inside.parts[:1]))] += file.stat().st_size
+            if sizes.total() > most_bytes:
+                raise InputError(
+                    f"your code and the data beside it are more than the {most_bytes // 2**20} MiB that Ray sends "
+                    f"to other machines ({sizes.most_common(1)[0][0]} is the largest of it); name what to leave "
+                    f"out in {bag.folder}/.rayignore, give the command in a smaller folder, or install your code "
+                    "as a package on every machine"
+                )
+            target = to / str(number) / inside
+            target.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                os.link(file.resolve(), target)
+            except OSError:  # on another file system, or one without links
+                shutil.copy(file, target)
 
 
 def _places(run: RunConfig) -> Iterator[Path]:
