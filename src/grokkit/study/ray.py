@@ -333,6 +333,7 @@ class _Round:
             self._over(attempt, "finished", None)
             return
         del self._attempts[attempt.key]
+        self._cluster.desk.forget.remote(loan(attempt.key, attempt.number))  # it may not have come to fetching it
         self._on_event(Event("lost", attempt.key, why))
         self._waiting.appendleft((attempt.key, left))
 
