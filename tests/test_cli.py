@@ -207,3 +207,11 @@ def test_unknown_card_suggests(grokkit):
     status, _, err = grokkit("card", "grokfast-am")
     assert status == 2
     assert "did you mean 'grokfast-ma'" in err or "did you mean 'grokfast-ema'" in err
+
+
+def test_ctrl_c_is_one_line_and_status_130(grokkit, monkeypatch):
+    def interrupted(kind):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("grokkit.cli._list_parts", interrupted)
+    assert grokkit("methods") == (130, "stopped; what was written before is kept\n", "")

@@ -16,13 +16,27 @@ from grokkit.errors import InputError
 
 try:
     import typer
+    import typer.core
     from rich.console import Console
 
     from grokkit.study.question import Execution, Question, asked
 except ModuleNotFoundError as error:  # pragma: no cover - needs an environment without the extra
     raise SystemExit(f"grokkit: {error.name} is missing; install the lab with: pip install 'grokkit[lab]'") from None
 
+
+class _Commands(typer.core.TyperGroup):
+    """All commands. Typer would say "Aborted!" on Ctrl-C, and end with status 1."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            print("stopped; what was written before is kept")
+            raise typer.Exit(130) from None
+
+
 app = typer.Typer(
+    cls=_Commands,
     help="Which accelerator makes delayed generalization arrive earlier, and by how much?",
     no_args_is_help=True,
     add_completion=False,

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 
 from grokkit.errors import InputError, shown
+from grokkit.lab.stopping import undisturbed, what_is_kept
 from grokkit.lab.study import Study, chosen
 from grokkit.live import Progress
 from grokkit.study.execute import execute
@@ -53,24 +53,36 @@ def carry_out(
         _check_claim(question.claim, choose_device(execution.device))  # of a cluster it is known once it is connected
     if not isinstance(execution.out, str | Path | None):
         raise InputError(f"out={shown(execution.out)} is not possible: the path of a folder")
-    plan = question.plan(command)
-    out = Path("out") / _slug(plan.study["title"]) if execution.out is None else Path(execution.out)
-    store = Store(out)
-    whole = _in_its_folder(plan, store).study  # refused before anything is written
-    if (labels := execution.shown()) is not None:
-        chosen(labels, whole)
-    with store.lock():
-        plan = _in_its_folder(plan, store)
-        failures = _train(plan, store, console, execution, question.claim)
-        if plan.study["claim"] == "seconds":
-            with console.status("measuring the seconds of a step, all methods in turns"):
-                study_pace(store.folder, [*plan.runs, *_of_other_arms(plan, store)])
-        return report(store, console, execution.shown()), failures
+    so_far = "nothing was begun"
+    try:
+        plan = question.plan(command)
+        out = Path("out") / _slug(plan.study["title"]) if execution.out is None else Path(execution.out)
+        store = Store(out)
+        whole = _in_its_folder(plan, store).study  # refused before anything is written
+        if (labels := execution.shown()) is not None:
+            chosen(labels, whole)
+        with store.lock():
+            plan = _in_its_folder(plan, store)
+            try:
+                failures = _train(plan, store, console, execution, question.claim)
+                if plan.study["claim"] == "seconds":
+                    with console.status("measuring the seconds of a step, all methods in turns"):
+                        study_pace(store.folder, [*plan.runs, *_of_other_arms(plan, store)])
+                return report(store, console, execution.shown()), failures
+            except KeyboardInterrupt:
+                with undisturbed():
+                    so_far = what_is_kept(plan, store)
+                raise
+    except KeyboardInterrupt:
+        with undisturbed():
+            console.print(f"stopped; {so_far}", soft_wrap=True, markup=False)
+        raise Stopped from None
 
 
 def _in_its_folder(plan: Plan, store: Store) -> Plan:
-    before = store.read_study() if store.has_study() else None
-    return extended(plan, before, store.labels(), store.folder)
+    before, kept = store.read_study() if store.has_study() else None, store.labels()
+    question = store.question(min(kept)) if before is None and kept else None
+    return extended(plan, before, kept, store.folder, question)
 
 
 def _train(plan: Plan, store: Store, console: Console, execution: Execution, claim: str | None) -> dict[str, Failure]:
@@ -78,7 +90,7 @@ def _train(plan: Plan, store: Store, console: Console, execution: Execution, cla
     left = [run for run in plan.runs if run.run_id() not in done]
     # For nothing left to do no cluster is needed.
     on = machines(execution.on if left else "local", execution.jobs, left, store.folder)
-    with interruptible(plan.runs, store, console), on as executor:
+    with on as executor:
         device = executor.device(execution.device)
         _check_claim(claim, device)
         _announce(plan, console, len(done), _at_once(plan.runs, executor, device))
@@ -96,24 +108,6 @@ def train_runs(
     done = store.finished(run.run_id() for run in runs)
     with Progress(console, runs, done, on.at_once(device)) as progress:
         return execute(runs, store, done, on=on, on_event=progress.on_event, device=device)
-
-
-@contextmanager
-def interruptible(runs: Sequence[RunConfig], store: Store, console: Console) -> Iterator[None]:
-    """Say on Ctrl-C what of ``runs`` is kept.
-
-    Raises:
-        Stopped: then.
-    """
-    try:
-        yield
-    except KeyboardInterrupt:
-        done = store.finished(run.run_id() for run in runs)
-        console.print(
-            f"stopped; {len(done)} of {len(runs)} runs are done and kept in {store.folder}, "
-            "the same command goes on from there"
-        )
-        raise Stopped from None
 
 
 def _at_once(runs: Sequence[RunConfig], on: Executor, device: str) -> str:

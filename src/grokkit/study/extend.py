@@ -18,13 +18,20 @@ from grokkit.study.plan import Arm, Plan
 from grokkit.study.store import STUDY_FORMAT
 
 
-def extended(plan: Plan, before: Mapping[str, Any] | None, kept: Mapping[str, str], folder: Path) -> Plan:
+def extended(
+    plan: Plan,
+    before: Mapping[str, Any] | None,
+    kept: Mapping[str, str],
+    folder: Path,
+    question: Mapping[str, Any] | None = None,
+) -> Plan:
     """``plan`` as it is carried out in ``folder``: its runs have the names that the folder calls their arms by, and its
     study is that of the folder and of the plan together.
 
     Args:
         before: the folder's study.json; None for a new folder, or one whose study.json was lost.
         kept: the finished runs of the folder, run id → the label that they were kept under.
+        question: of those runs, where study.json was lost and does not say it.
 
     Raises:
         InputError: if the folder holds runs of another question, naming both; if another claim, primary arm or baseline
@@ -34,6 +41,10 @@ def extended(plan: Plan, before: Mapping[str, Any] | None, kept: Mapping[str, st
         if kept:
             raise InputError(f"{folder} {other}; choose another --out")
         before = None  # The folder has no run of the other question, so it is as good as new.
+    if before is None and question is not None:
+        for name, asked, found in _differences(plan.question, question):
+            values = f"{name}={_shown(found)}, not with {name}={_shown(asked)}"
+            raise InputError(f"{folder} holds runs with {values}; choose another --out")
     names = _names(plan, before, kept)
     study = dict(plan.study)
     study["methods"] = [names[label] for label in plan.study["methods"]]

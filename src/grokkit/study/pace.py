@@ -225,7 +225,8 @@ def _is_valid(pace: Pace, arms: Mapping[str, RunConfig]) -> bool:
 
 def _pace(found: Mapping[str, Any]) -> Pace:
     arms = {label: ArmPace(**arm) for label, arm in found["arms"].items()}
-    return Pace(**{name: value for name, value in found.items() if name != "format"} | {"arms": arms})
+    others = {name: value for name, value in found.items() if name not in ("format", "arms")}
+    return Pace(arms=arms, **others)
 
 
 def _measure_arms(job: tuple[dict[str, Any], int, int, int], report: Callable[[Any], None]) -> None:

@@ -9,7 +9,15 @@ from operator import index
 from typing import Any, NamedTuple
 
 from grokkit.errors import InputError, shown
-from grokkit.train.config import IDENTITY_VERSION, MethodConfig, OwnOptimizerConfig, PartConfig, RunConfig, checked
+from grokkit.train.config import (
+    IDENTITY_VERSION,
+    MethodConfig,
+    OwnOptimizerConfig,
+    PartConfig,
+    RunConfig,
+    checked,
+    identity_of,
+)
 from grokkit.train.doors import doors_of
 from grokkit.train.optimizers import build_optimizer
 from grokkit.train.problem import build_problem, set_apart
@@ -85,7 +93,7 @@ def make_plan(
         if isinstance(config.optimizer, OwnOptimizerConfig):
             build_optimizer(config.optimizer, model)
     arms = _arms(runs[: len(configs)])
-    question = question_of(first)
+    question = question_of(first.model_dump())
     study = {
         "title": problem.task.name,
         **question,
@@ -105,10 +113,13 @@ def make_plan(
     return Plan(runs, question, study, baseline=named(baseline), primary=named(primary))
 
 
-def question_of(run: RunConfig) -> dict[str, Any]:
-    """What all runs of a study have in common, in the form that their identity has: all but method and seed."""
-    method = run.method.model_copy(update={"init_scale": None})  # which would be in the model
-    settings = run.model_copy(update={"method": method}).identity()
+def question_of(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What all runs of a study have in common, in the form that their identity has: all but method and seed.
+
+    ``config`` is that of a run as data, such as a record's; no part of it is imported.
+    """
+    method = {**config["method"], "init_scale": None}  # which would be in the model
+    settings = identity_of({**config, "method": method})
     del settings["method"], settings["seed"]
     # The model stands first, because a message names the first difference, and a task's layout may follow its model.
     return {"identity": IDENTITY_VERSION, "model": settings.pop("model"), **settings}

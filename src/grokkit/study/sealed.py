@@ -10,14 +10,11 @@ import hashlib
 import json
 import math
 import os
-import stat
 from pathlib import Path
 from typing import Any
 
 from grokkit.errors import InputError, shown
-
-MOST_BYTES = 2**28
-"""Of a file that is read whole: more than the largest study has, and less than memory has."""
+from grokkit.files import open_regular
 
 
 class Damaged(Exception):
@@ -27,14 +24,13 @@ class Damaged(Exception):
 def read_whole(path: Path) -> bytes | None:
     """The content of the file at ``path``; None if there is nothing.
 
-    A pipe would wait for somebody to write, and a device never ends, so nothing but a regular file is read.
-
     Raises:
-        Damaged: it is something else, or larger than :data:`MOST_BYTES`.
+        Damaged: it is no regular file, or larger than :data:`grokkit.files.LARGEST`.
         InputError: it may not be read.
     """
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open_regular(path) as file:
+            return file.read()
     except (FileNotFoundError, NotADirectoryError):
         if os.path.islink(path):
             raise Damaged("is a link that leads nowhere") from None
@@ -43,16 +39,8 @@ def read_whole(path: Path) -> bytes | None:
         raise unreadable(path, error) from None
     except OSError as error:
         raise Damaged(f"cannot be read ({error.strerror})") from None
-    with os.fdopen(handle, "rb", buffering=0) as file:
-        found = os.fstat(handle)
-        if not stat.S_ISREG(found.st_mode):
-            raise Damaged("is no regular file")
-        if found.st_size > MOST_BYTES:
-            raise Damaged(f"has {found.st_size:,} bytes, of which at most {MOST_BYTES:,} are read")
-        try:
-            return file.read(found.st_size)
-        except OSError as error:
-            raise Damaged(f"cannot be read ({error.strerror})") from None
+    except InputError as error:  # the remedy for a file from outside is none for a file of ours
+        raise Damaged(str(error).removeprefix(f"{path} ").partition("; ")[0]) from None
 
 
 def unreadable(path: Path, error: OSError) -> InputError:

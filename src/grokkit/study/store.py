@@ -26,6 +26,7 @@ from filelock import FileLock, Timeout
 
 from grokkit.errors import InputError
 from grokkit.files import atomic_write, npz
+from grokkit.study.plan import question_of
 from grokkit.study.records import CURVES, FORMAT, RUNS, why_no_study, why_not
 from grokkit.study.sealed import Damaged, digest_of, read_sealed, read_whole, sealed, unreadable
 from grokkit.train.config import RunConfig
@@ -96,6 +97,10 @@ class Store:
     def config(self, run_id: str) -> RunConfig:
         """What determined a finished run."""
         return RunConfig(**self._record(run_id)["config"])
+
+    def question(self, run_id: str) -> dict[str, Any]:
+        """What a finished run has in common with all of its study."""
+        return question_of(self._record(run_id)["config"])
 
     def save_run(
         self,

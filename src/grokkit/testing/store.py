@@ -16,7 +16,7 @@ from grokkit.train.loop import train
 
 
 def check_store(folder: Path) -> None:
-    """Two runs, trained and kept by a worker process, come back; none is trained again; what is cut off is not used.
+    """Two runs, trained and kept by a worker process, come back; none is trained again; what is damaged is not used.
 
     Args:
         folder: that need not exist; the runs are left in it.
@@ -49,7 +49,7 @@ def check_store(folder: Path) -> None:
         execute(plan.runs, store, store.finished(), on=Processes(1), on_event=events.append)
     assert not events, f"a finished run was trained again: {events[0].key}"
     assert {path: path.stat().st_mtime_ns for path in folder.glob("runs/*/*")} == files, "a finished run was written to"
-    _check_cut(store, ids[0])
+    _check_damage(store, ids[0])
 
 
 def _check_lock(folder: Path) -> None:
@@ -60,18 +60,21 @@ def _check_lock(folder: Path) -> None:
         return
 
 
-def _check_cut(store: Store, run_id: str) -> None:
-    """Files that end too early are named, and nothing in them is used."""
+def _check_damage(store: Store, run_id: str) -> None:
+    """Files that end too early, or of which a bit is another, are named, and nothing in them is used."""
     for name in ("curves.parquet", "run.json"):
         path = store.run_folder(run_id) / name
         whole = path.read_bytes()
-        path.write_bytes(whole[: len(whole) // 2])
-        try:
-            store.load([run_id])
-            line = ""
-        except InputError as error:
-            line = str(error)
-        finally:
-            path.write_bytes(whole)
-        assert line, f"{path} was cut off and is used"
-        assert run_id in line, f"the error on a cut {name} does not name the run: {line}"
+        middle = len(whole) // 2
+        flipped = whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :]
+        for damage, data in {"cut off": whole[:middle], "changed in one bit": flipped}.items():
+            path.write_bytes(data)
+            try:
+                store.load([run_id])
+                line = ""
+            except InputError as error:
+                line = str(error)
+            finally:
+                path.write_bytes(whole)
+            assert line, f"{path} was {damage} and is used"
+            assert run_id in line, f"the error on a {name} that was {damage} does not name the run: {line}"

@@ -29,7 +29,7 @@ from grokkit.state import leaves
 from grokkit.train.checkpoint import part
 from grokkit.train.config import OwnOptimizerConfig
 from grokkit.train.doors import begin, doors_of
-from grokkit.train.engine import Member, Rows, Snapshot, Stacked
+from grokkit.train.engine import HalfwayOf, Member, Rows, Snapshot, Stacked
 from grokkit.train.history import Score
 from grokkit.train.nested import put_together, taken_apart
 from grokkit.train.optimizers import build_optimizer, warmup
@@ -68,9 +68,10 @@ class Alone:
         self._callers_generators = global_state()
         self._raw: dict[str, Tensor] = {}  # gradients of the last step before a stop
 
-    def begin(self) -> None:
+    def begin(self, halfway: HalfwayOf | None = None) -> None:
         seed_globals(self._config.seed)
-        found = begin(self._doors, self.model, partial(transfer_data, self._member.problem), self._config.seed)
+        keep = None if halfway is None else partial(halfway, self._member)
+        found = begin(self._doors, self.model, partial(transfer_data, self._member.problem), self._config.seed, keep)
         self._progress.started(found.seconds, found.flops, found.tables)
         self._reformed = found.tensors
         self._assemble()

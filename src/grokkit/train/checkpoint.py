@@ -77,6 +77,8 @@ def _digest(tensors: dict[str, Tensor]) -> str:
 def steps_saved(path: Path) -> dict[str, int]:
     """Steps that the runs of the checkpoint at ``path`` had taken, by the hash of their configuration. For people: a
     checkpoint that cannot be used has none here, and none of it is checked."""
+    if not os.path.isfile(path):
+        return {}
     try:
         with safe_open(path, framework="pt") as file:
             about = json.loads(bytes(file.get_tensor(_ABOUT).numpy()))

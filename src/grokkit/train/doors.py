@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple, get_args
 
 import torch
@@ -19,7 +20,7 @@ from grokkit.arguments import complete
 from grokkit.attach import Handle, attach
 from grokkit.errors import InputError
 from grokkit.methods import AttachedBilevel, Bilevel, MethodCard, Reforming, TransferData
-from grokkit.methods.contract import Classes, Loss, Start, StartResult, Tables
+from grokkit.methods.contract import Classes, Halfway, Loss, Start, StartResult, Tables
 from grokkit.methods.settings import settings_of
 from grokkit.models.classes import Class, classes_of
 from grokkit.outside import theirs
@@ -180,11 +181,17 @@ class Doors:
         return state if len(self._on_gradient) > 1 else [state] * len(self._on_gradient)
 
 
-def begin(doors: Doors, model: nn.Module, data: Callable[[], TransferData], seed: int) -> StartResult:
+def begin(
+    doors: Doors,
+    model: nn.Module,
+    data: Callable[[], TransferData],
+    seed: int,
+    halfway: Callable[[int], Halfway] | None = None,
+) -> StartResult:
     """Make all starts on ``model``: plain tensors are copied into it, those of a :class:`Reforming` start are returned.
 
-    ``data`` is called for each start, and not at all where there is none: it may take long to read. The result has the
-    seconds, FLOPs and tables of all starts.
+    ``data`` is called for each start, and not at all where there is none: it may take long to read. ``halfway`` gives
+    each start, by its place, where to keep what it has so far. The result has the seconds, FLOPs and tables of all.
 
     Raises:
         InputError: if two starts give the same tensor, or one gives a tensor that the model does not have.
@@ -193,8 +200,9 @@ def begin(doors: Doors, model: nn.Module, data: Callable[[], TransferData], seed
     seen: set[str] = set()
     reformed: dict[str, Tensor] = {}
     seconds, flops, tables = 0.0, 0, {}
-    for start in doors.starts():
-        found = start(model, data(), seed)
+    for place, start in enumerate(doors.starts()):
+        own_data = data() if halfway is None else replace(data(), halfway=halfway(place))
+        found = start(model, own_data, seed)
         if twice := sorted(seen & found.tensors.keys()):
             names = "+".join(part.card.name for part in doors.parts if part.card.start is not None)
             raise InputError(f"{names} is not possible: two of them start {twice[0]!r}; leave one out")

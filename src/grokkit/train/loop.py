@@ -32,6 +32,7 @@ from grokkit.train.costs import Costs
 from grokkit.train.doors import doors_of
 from grokkit.train.engine import Engine, Member, Snapshot, begin_peak, charge, peak
 from grokkit.train.groups import can_share, group_key
+from grokkit.train.halfway import HalfwayFile, start_files
 from grokkit.train.history import Evaluation, RunInProgress, Score
 from grokkit.train.measured import measured
 from grokkit.train.problem import build_batches, build_problem
@@ -140,58 +141,64 @@ class _Loop:
         checkpoint_seconds: float,
     ) -> list[Run]:
         with precision(self._precision), _current(self._device):
-            engine = self._begin(checkpoint, notice or _ignore)
+            engine = self._begin(checkpoint, checkpoint_seconds, notice or _ignore)
             try:
                 if engine is not None:
                     self._train(engine, report, keep, checkpoint, checkpoint_seconds)
             finally:
                 if engine is not None:
                     engine.release()
+        if checkpoint is not None:
+            for path in [path for member in self._members for path in start_files(checkpoint, member.config.hash())]:
+                path.unlink()
         return [self._run(member) for member in self._members]
 
-    def _begin(self, checkpoint: Path | None, notice: Report) -> Engine | None:
+    def _begin(self, checkpoint: Path | None, checkpoint_seconds: float, notice: Report) -> Engine | None:
         """The engine, at the beginning or where it was saved; None if all members are finished."""
         try:
             own = [member.config.hash() for member in self._members]
             found = None if checkpoint is None else load_checkpoint(checkpoint, own)
             if found is not None:
                 engine = self._resume(found)
-                self._tell(notice)
+                for member in self._members:
+                    _tell(member, notice, f"goes on at step {member.progress.step:,} of {member.config.budget:,}")
                 return engine
         except Unusable as error:
-            self._tell(notice, f"its checkpoint {error}; the run begins anew")
+            for member in self._members:
+                _tell(member, notice, f"its checkpoint {error}; the run begins anew")
+
+        def halfway(member: Member, place: int) -> HalfwayFile:
+            assert checkpoint is not None
+            tell = partial(_tell, member, notice)
+            return HalfwayFile(checkpoint, member.config.hash(), place, checkpoint_seconds, tell)
+
         engine = self._kind(self._members, self._device)
-        engine.begin()
+        engine.begin(None if checkpoint is None else halfway)
         return engine
 
     def _resume(self, found: Checkpoint) -> Engine | None:
-        for member in self._members:
-            member.progress.restore(found.progress[member.config.hash()])
-        unfinished = [member for member in self._members if not member.progress.done()]
-        if not unfinished:
-            return None
-        engine = self._kind(unfinished, self._device)
-        places = [found.members.index(member.config.hash()) for member in unfinished]
+        """The engine where it was saved; None if all members are finished."""
+        engine: Engine | None = None
         try:
+            for member in self._members:
+                member.progress.restore(found.progress[member.config.hash()])
+            unfinished = [member for member in self._members if not member.progress.done()]
+            if not unfinished:
+                return None
+            engine = self._kind(unfinished, self._device)
+            places = [found.members.index(member.config.hash()) for member in unfinished]
             for member, place in zip(unfinished, places, strict=True):
                 member.batches.restore(part(found.tensors, f"batches/{place}/"))
             engine.restore(Snapshot(part(found.tensors, "engine/"), found.others), places)
         except (torch.OutOfMemoryError, MemoryError):
             raise
         except Exception as error:  # whatever is missing or does not fit, or somebody's own optimizer says
-            engine.release()
+            if engine is not None:
+                engine.release()
             self._members = _members(self._configs, str(self._device), self._kind.PLAN)
             line = " ".join(f"{type(error).__name__}: {error}".split())
             raise Unusable(f"cannot be gone on from ({line})") from None
         return engine
-
-    def _tell(self, notice: Report, note: str = "") -> None:
-        """Give ``notice`` the note on each member that is trained; without one, where it goes on."""
-        for member in self._members:
-            if not member.progress.done():
-                step, budget = member.progress.step, member.config.budget
-                where = f"goes on at step {step:,} of {budget:,}"
-                notice({"run_id": member.config.run_id(), "step": step, "budget": budget, "note": note or where})
 
     def _train(
         self,
@@ -289,6 +296,13 @@ class _Loop:
 
 
 def _ignore(_: dict[str, Any]) -> None: ...
+
+
+def _tell(member: Member, notice: Report, note: str) -> None:
+    """Give ``notice`` the note on a member, if it is still trained."""
+    if not member.progress.done():
+        step, budget = member.progress.step, member.config.budget
+        notice({"run_id": member.config.run_id(), "step": step, "budget": budget, "note": note})
 
 
 def _members(configs: Sequence[RunConfig], device: str, plan: str) -> list[Member]:

@@ -1,0 +1,131 @@
+"""Ctrl-C says what is kept at which step, and a run that goes on says where."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from interrupted import Interrupted, interrupt_at
+from rich.console import Console
+
+from grokkit.lab import carry_out as module
+from grokkit.lab.carry_out import Stopped, carry_out
+from grokkit.lab.stopping import undisturbed, what_is_kept
+from grokkit.live import Progress
+from grokkit.study.pool import Event
+from grokkit.study.question import Execution, Question
+from grokkit.study.store import Store
+from grokkit.study.work import _keep
+from grokkit.train.loop import train, train_group
+
+
+def question(**changes):
+    settings = {"task": "add:11", "methods": "adamw,grad-norm", "seeds": 3, "budget": 1200, "every": 5}
+    return Question(**{**settings, "model": "fnn(dim=4,width=8)", **changes})
+
+
+def begun(store, run, step):
+    """Train the run to that step at least, and leave its checkpoint."""
+    path = store.checkpoint_path(run.run_id())
+    with pytest.raises(Interrupted):
+        train(run, report=interrupt_at(step + 5), checkpoint=path, checkpoint_seconds=0)
+
+
+def test_what_is_kept_is_said_with_its_steps(tmp_path):
+    plan, store = question().plan(), Store(tmp_path)
+    assert what_is_kept(plan, store) == (
+        f"0 of 6 runs are done and kept in {tmp_path}; the same command goes on from there"
+    )
+    _keep(store, train(plan.runs[0].model_copy(update={"budget": 1200})))
+    begun(store, plan.runs[1], 10)
+    begun(store, plan.runs[2], 20)
+    assert what_is_kept(plan, store) == (
+        f"1 of 6 runs are done and kept in {tmp_path}, and grad-norm, seed 0 at step 10 of 1,200; "
+        "adamw, seed 1 at step 20 of 1,200; the same command goes on from there"
+    )
+
+
+def test_of_many_runs_a_few_are_named(tmp_path):
+    plan, store = question().plan(), Store(tmp_path)
+    for run in plan.runs:
+        begun(store, run, 5)
+    said = what_is_kept(plan, store)
+    assert said.count(" at step 5 of 1,200") == 4
+    assert "; 2 more on their way; the same command" in said
+
+
+def test_the_members_of_a_group_are_kept_in_its_checkpoint(tmp_path):
+    plan, store = question(methods="adamw", seeds=2).plan(), Store(tmp_path)
+    path = store.group_checkpoint_path("group--abc")
+    with pytest.raises(Interrupted):
+        train_group(plan.runs, device="cpu", report=interrupt_at(15), checkpoint=path, checkpoint_seconds=0)
+    assert "and adamw, seed 0 at step 10 of 1,200; adamw, seed 1 at step 10 of 1,200;" in what_is_kept(plan, store)
+
+
+@pytest.mark.parametrize("where", ["question.plan", "_train", "report"])
+def test_ctrl_c_at_any_time_is_one_line(tmp_path, monkeypatch, where):
+    def interrupted(*args, **options):
+        raise KeyboardInterrupt
+
+    asked = question()
+    if where == "question.plan":
+        monkeypatch.setattr(Question, "plan", interrupted)
+    else:
+        monkeypatch.setattr(module, "_train", lambda *args: {})
+        monkeypatch.setattr(module, where, interrupted)
+    text = io.StringIO()
+    with pytest.raises(Stopped):
+        carry_out(asked, Execution(out=tmp_path), console=Console(file=text, width=60))
+    said = "nothing was begun" if where == "question.plan" else "0 of 6 runs are done and kept in"
+    assert text.getvalue().startswith(f"stopped; {said}")
+    assert text.getvalue().count("\n") == 1
+
+
+def test_a_second_ctrl_c_does_not_disturb_the_closing_line():
+    before = signal.getsignal(signal.SIGINT)
+    with undisturbed():
+        os.kill(os.getpid(), signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_where_a_run_goes_on_is_one_line_of_the_progress():
+    runs = question(seeds=1).plan().runs
+    text = io.StringIO()
+    with Progress(Console(file=text, width=200), runs, set(), 1) as progress:
+        progress.on_event(Event("started", runs[0].run_id()))
+        note = {"run_id": runs[0].run_id(), "step": 450, "budget": 1200, "note": "goes on at step 450 of 1,200"}
+        progress.on_event(Event("progress", runs[0].run_id(), note))
+    assert text.getvalue() == "adamw, seed 0: goes on at step 450 of 1,200\n"
+
+
+@pytest.mark.slow
+def test_after_ctrl_c_the_same_command_goes_on_at_the_step_that_was_said(tmp_path):
+    command = [sys.executable, "-m", "grokkit", "compare", "add:11", "--methods", "adam-paper(lr=1e-9)", "--seeds", "1"]
+    command += ["--budget", "1000000", "--model", "fnn(dim=4,width=8)", "--jobs", "1", "--out", str(tmp_path)]
+
+    def stop_once(is_time):
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        )
+        deadline = time.monotonic() + 600
+        while not is_time() and time.monotonic() < deadline:
+            time.sleep(0.1)
+        os.killpg(process.pid, signal.SIGINT)
+        out, err = process.communicate(timeout=600)
+        assert (process.returncode, err) == (130, "")
+        return out
+
+    first = stop_once(lambda: any(tmp_path.glob("runs/*/checkpoint.safetensors")))
+    (closing,) = [line for line in first.splitlines() if line.startswith("stopped")]
+    step = closing.partition("adam-paper(lr=1e-09), seed 0 at step ")[2].partition(" of 1,000,000")[0]
+    assert int(step.replace(",", "")) > 0, closing
+    kept = next(tmp_path.glob("runs/*/checkpoint.safetensors")).stat().st_mtime_ns
+    again = stop_once(lambda: next(tmp_path.glob("runs/*/checkpoint.safetensors")).stat().st_mtime_ns > kept)
+    assert f"adam-paper(lr=1e-09), seed 0: goes on at step {step} of 1,000,000" in again
+    assert json.loads((tmp_path / "study.json").read_text())["budget"] == 1000000
