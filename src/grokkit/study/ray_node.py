@@ -1,7 +1,7 @@
 """What runs on the nodes of a Ray cluster: attempts at jobs, and the desk on the driver's node that letters go by.
 
-A job writes into a folder of its own on its node, and what it writes there is sent to the driver by value, whole files
-in the order in which they were written. So the driver has every checkpoint and every finished run when the node is
+A job writes into a folder of its own on its node, and what it writes there is sent to the driver by value, whole files,
+the record of a run after all else of it. So the driver has every checkpoint and every finished run when the node is
 lost, and no disk is shared. Letters are cut into pieces that travel inside Ray's messages and not in its object store:
 that may be full, and an object there dies with the process that made it.
 """
@@ -229,9 +229,11 @@ class _Outbox:
         self.post("progress", payload)
 
     def send_files(self) -> None:
-        """Send what has changed, in the order in which it was written, and wait until it has arrived."""
+        """Send what has changed, and wait until it has arrived."""
         found, receipt = self._found(), None
-        for path, stamp in sorted(found.items(), key=lambda item: item[1]):
+        # A record says that the run is complete, so it is the last here as it is in the store. Clocks of file systems
+        # are too coarse to tell.
+        for path, stamp in sorted(found.items(), key=lambda item: item[0].endswith("/run.json")):
             if self._sent.get(path) != stamp:
                 for piece in cut(path, (self._folder / path).read_bytes()):
                     receipt = self.post("file", piece)
