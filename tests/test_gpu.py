@@ -203,7 +203,7 @@ def test_a_study_on_the_gpu(tmp_path, methods):
     )
     store = Store(tmp_path)
     with store.lock():
-        assert execute(plan, store, set(), workers=2, on_event=lambda event: None, device="cuda:0") == {}
+        assert execute(plan.runs, store, set(), workers=2, on_event=lambda event: None, device="cuda:0") == {}
     runs, _ = store.load(plan.study["run_ids"])
     assert len(runs) == 2 * len(methods)
     assert all('"device": "cuda:0"' in about for about in runs["provenance"])

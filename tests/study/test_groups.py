@@ -43,7 +43,7 @@ def tiny_plan(methods=("adamw", "grokfast-ema(alpha=0.9)"), seeds=2, **changes):
 def carry_out(plan, folder, done=frozenset(), **how):
     store, events = Store(folder), []
     with store.lock():
-        failures = execute(plan, store, set(done), workers=1, on_event=events.append, **how)
+        failures = execute(plan.runs, store, set(done), workers=1, on_event=events.append, **how)
     return store, [event for event in events if event.kind != "tick"], failures
 
 
@@ -100,7 +100,7 @@ def test_a_group_that_fails_fails_its_members(tmp_path):
 
 def job(plan, folder):
     (group,) = plan_groups(plan.runs, "cpu", batched=True)
-    return (str(folder), group_name(group), "cpu", [run.model_dump() for run in group], b"")
+    return (str(folder), group_name(group), "cpu", [run.model_dump() for run in group], b"", {})
 
 
 def test_killed_and_started_again_goes_on_from_the_checkpoint(tmp_path, monkeypatch):

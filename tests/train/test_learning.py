@@ -40,7 +40,7 @@ def results(folder, methods, budget):
     )
     store = Store(folder)
     with store.lock():
-        assert execute(plan, store, set(), workers=2, on_event=lambda event: None) == {}
+        assert execute(plan.runs, store, set(), workers=2, on_event=lambda event: None) == {}
     runs, _ = store.load(plan.study["run_ids"])
     assert len(runs) == len(methods) * len(SEEDS)
     return {(row["method"], row["seed"]): row for row in runs.to_dicts()}

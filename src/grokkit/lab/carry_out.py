@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
+from typing import NamedTuple
 
 from rich.console import Console
 
@@ -13,13 +15,16 @@ from grokkit.lab.study import Study, chosen
 from grokkit.live import Progress
 from grokkit.study.execute import execute
 from grokkit.study.extend import extended
+from grokkit.study.give_up import check_give_up, limits_of
 from grokkit.study.pace import study_pace
 from grokkit.study.plan import Plan
 from grokkit.study.pool import Failure, cores
 from grokkit.study.question import Execution, Question
 from grokkit.study.store import Store
+from grokkit.study.tuned import has_tuning
 from grokkit.train.config import RunConfig
 from grokkit.train.groups import choose_device, plan_groups
+from grokkit.train.history import Limit
 
 
 class Stopped(Exception):
@@ -46,23 +51,22 @@ def carry_out(
         Stopped: on Ctrl-C.
     """
     console = console or Console(highlight=False)
-    where, jobs = choose_device(execution.device), execution.jobs
-    if question.claim == "seconds" and where != "cpu":
-        raise InputError(f"--claim seconds is measured on a processor, and --device is {where}; claim flops or steps")
-    workers = cores() if jobs is None else jobs
-    if not isinstance(workers, int) or workers < 1:
-        raise InputError(f"--jobs {workers} is not possible: at least 1; the default is one a core, {cores()} here")
-    if not isinstance(execution.out, str | Path | None):
-        raise InputError(f"out={shown(execution.out)} is not possible: the path of a folder")
+    workforce = workforce_of(execution)
+    if question.claim == "seconds" and workforce.device != "cpu":
+        raise InputError(
+            f"--claim seconds is measured on a processor, and --device is {workforce.device}; claim flops or steps"
+        )
+    check_give_up(execution.give_up)
     plan = question.plan(command)
-    out = Path("out") / _slug(plan.study["title"]) if execution.out is None else Path(execution.out)
-    store = Store(out)
+    store = Store(Path("out") / slug(plan.study["title"]) if execution.out is None else Path(execution.out))
+    if has_tuning(store.folder):
+        raise InputError(f"{store.folder} holds a search, whose runs are none of a study's; choose another --out")
     whole = _in_its_folder(plan, store).study  # refused before anything is written
     if (labels := execution.shown()) is not None:
         chosen(labels, whole)
     with store.lock():
         plan = _in_its_folder(plan, store)
-        failures = _train(plan, store, console, workers, where)
+        failures = _train(plan, store, console, workforce, execution.give_up)
         if plan.study["claim"] == "seconds":
             with console.status("measuring the seconds of a step, all methods in turns"):
                 study_pace(store.folder, [*plan.runs, *_of_other_arms(plan, store)])
@@ -74,28 +78,88 @@ def _in_its_folder(plan: Plan, store: Store) -> Plan:
     return extended(plan, before, store.labels(), store.folder)
 
 
-def _train(plan: Plan, store: Store, console: Console, workers: int, device: str) -> dict[str, Failure]:
-    run_ids = [run.run_id() for run in plan.runs]
-    methods, seeds = {run.method.label for run in plan.runs}, {run.seed for run in plan.runs}
-    done = store.finished(run_ids)
-    kept = f", {len(done)} of them done before" if done else ""
-    at_once = workers if device == "cpu" else max(map(len, plan_groups(plan.runs, device)))
-    console.print(
-        f"{plan.study['title']}: {len(methods)} methods × {len(seeds)} seeds = {len(plan.runs)} runs{kept}, "
-        f"up to {plan.study['budget']:,} steps each, {at_once} at once{'' if device == 'cpu' else f' on {device}'}"
-    )
-    if warning := too_short(plan.runs[0]):
-        console.print(warning)
+class Workforce(NamedTuple):
+    """Who trains: so many processes on a processor, or the GPU."""
+
+    workers: int
+    device: str
+
+    def at_once(self, runs: Sequence[RunConfig]) -> int:
+        """How many of ``runs`` are trained at the same time."""
+        return self.workers if self.device == "cpu" else max(map(len, plan_groups(runs, self.device)))
+
+
+def workforce_of(execution: Execution) -> Workforce:
+    """What ``execution`` asks for, checked.
+
+    Raises:
+        InputError: for a device that there is not, or an impossible number of workers or folder.
+    """
+    workers = cores() if execution.jobs is None else execution.jobs
+    if not isinstance(workers, int) or workers < 1:
+        raise InputError(f"--jobs {workers} is not possible: at least 1; the default is one a core, {cores()} here")
+    if not isinstance(execution.out, str | Path | None):
+        raise InputError(f"out={shown(execution.out)} is not possible: the path of a folder")
+    return Workforce(workers, choose_device(execution.device))
+
+
+def train_runs(
+    runs: Sequence[RunConfig],
+    store: Store,
+    console: Console,
+    workforce: Workforce,
+    limits: Mapping[str, Limit] = MappingProxyType({}),
+) -> dict[str, Failure]:
+    """Train those of ``runs`` that are not done, under their ``limits``, and watch; the caller holds the store's lock.
+
+    Returns the runs that failed, by their id.
+
+    Raises:
+        Stopped: on Ctrl-C.
+    """
+    done = store.finished(run.run_id() for run in runs)
+    done -= store.to_continue(done, limits)
     try:
-        with Progress(console, plan.runs, done, at_once) as progress:
-            return execute(plan, store, done, workers=workers, on_event=progress.on_event, device=device)
+        with Progress(console, runs, done, workforce.at_once(runs)) as progress:
+            return execute(
+                runs,
+                store,
+                done,
+                workers=workforce.workers,
+                on_event=progress.on_event,
+                device=workforce.device,
+                limits=limits,
+            )
     except KeyboardInterrupt:
-        done = store.finished(run_ids)
+        done = store.finished(run.run_id() for run in runs)
         console.print(
-            f"stopped; {len(done)} of {len(plan.runs)} runs are done and kept in {store.folder}, "
+            f"stopped; {len(done)} of {len(runs)} runs are done and kept in {store.folder}, "
             "the same command goes on from there"
         )
         raise Stopped from None
+
+
+def _train(
+    plan: Plan, store: Store, console: Console, workforce: Workforce, give_up: float | None
+) -> dict[str, Failure]:
+    methods, seeds = {run.method.label for run in plan.runs}, {run.seed for run in plan.runs}
+    done = store.finished(run.run_id() for run in plan.runs)
+    kept = f", {len(done)} of them done before" if done else ""
+    on = "" if workforce.device == "cpu" else f" on {workforce.device}"
+    console.print(
+        f"{plan.study['title']}: {len(methods)} methods × {len(seeds)} seeds = {len(plan.runs)} runs{kept}, "
+        f"up to {plan.study['budget']:,} steps each, {workforce.at_once(plan.runs)} at once{on}"
+    )
+    if warning := too_short(plan.runs[0]):
+        console.print(warning)
+    store.write_study(plan.study)
+    if give_up is None:
+        return train_runs(plan.runs, store, console, workforce)
+    first = [run for run in plan.runs if run.method.label == plan.study["baseline"]]
+    failures = train_runs(first, store, console, workforce) if first else {}
+    limits = limits_of(plan, store, give_up)
+    others = [run for run in plan.runs if run not in first]
+    return failures | (train_runs(others, store, console, workforce, limits) if others else {})
 
 
 def too_short(run: RunConfig) -> str:
@@ -139,7 +203,7 @@ def report(store: Store, console: Console, only: Sequence[str] | None = None) ->
     return study
 
 
-def _slug(title: str) -> str:
+def slug(title: str) -> str:
     words = {"*": "x", "+": "plus", "-": "minus", "/": "over", "^": "pow"}
     spelled = "".join(f" {words[c]} " if c in words else c for c in title)
     return "-".join("".join(c if c.isalnum() else " " for c in spelled).split())

@@ -1,20 +1,22 @@
-"""Carry out a plan: what is done stays done, the rest is spread over worker processes."""
+"""Carry out runs: what is done stays done, the rest is spread over worker processes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from grokkit.registry import carried
-from grokkit.study.plan import Plan
 from grokkit.study.pool import Event, Failure, run_pool
 from grokkit.study.store import Store
 from grokkit.study.work import train_and_keep, train_group_and_keep
+from grokkit.train.config import RunConfig
 from grokkit.train.groups import group_name, plan_groups
+from grokkit.train.history import Limit
 
 
 def execute(
-    plan: Plan,
+    runs: Sequence[RunConfig],
     store: Store,
     done: set[str],
     *,
@@ -22,19 +24,21 @@ def execute(
     on_event: Callable[[Event], None],
     device: str = "cpu",
     batched: bool | None = None,
+    limits: Mapping[str, Limit] = MappingProxyType({}),
 ) -> dict[str, Failure]:
-    """Run what is not ``done`` yet; returns the runs that failed.
+    """Run what is not ``done`` yet; returns the runs that failed. The folder's study.json is the caller's to write.
 
     The caller holds the store's lock. On Ctrl-C the workers are stopped, and finished runs are kept.
 
     Args:
-        plan: the study.
+        runs: in the order to take them.
         store: where finished runs are kept.
         done: ids of the runs that are there already.
         workers: processes, on a CPU; a GPU has one.
         on_event: called with the events of the runs, whether they run alone or in groups.
         device: as :func:`grokkit.train.groups.choose_device` gives it.
         batched: whether runs share a program; None for only on a GPU.
+        limits: at which to give runs up, by their ids.
     """
     failures: dict[str, Failure] = {}
 
@@ -43,12 +47,11 @@ def execute(
             failures[event.key] = event.payload
         on_event(event)
 
-    store.write_study(plan.study)
     parts = carried()
     batched = device != "cpu" if batched is None else batched
     if not batched:
-        left = [run for run in plan.runs if run.run_id() not in done]
-        jobs = [(run.run_id(), (str(store.folder), run.model_dump(), parts)) for run in left]
+        left = [run for run in runs if run.run_id() not in done]
+        jobs = [(run.run_id(), (str(store.folder), run.model_dump(), parts, limits.get(run.run_id()))) for run in left]
         run_pool(jobs, train_and_keep, workers=workers, on_event=tell)
         return failures
 
@@ -56,12 +59,13 @@ def execute(
     members: dict[str, _Members] = {}
     # All runs are grouped, and then those that are done left out: a study that goes on has the groups it had, and
     # finds their checkpoints.
-    for group in plan_groups(plan.runs, device, batched=True):
+    for group in plan_groups(runs, device, batched=True):
         left = [run for run in group if run.run_id() not in done]
         if left:
             name = group_name(group)
             members[name] = _Members([run.run_id() for run in left])
-            jobs.append((name, (str(store.folder), name, device, [run.model_dump() for run in left], parts)))
+            own = {run.run_id(): limits[run.run_id()] for run in left if run.run_id() in limits}
+            jobs.append((name, (str(store.folder), name, device, [run.model_dump() for run in left], parts, own)))
 
     def watch(event: Event) -> None:
         for its in members[event.key].events(event) if event.key else [event]:

@@ -25,6 +25,7 @@ from grokkit.errors import InputError
 from grokkit.files import atomic_write, npz
 from grokkit.train import record
 from grokkit.train.config import RunConfig
+from grokkit.train.history import Limit
 
 FORMAT = 1  # of run.json
 
@@ -129,6 +130,28 @@ class Store:
             run_ids = [record.parent.name for record in (self.folder / "runs").glob("*/run.json")]
         return {run_id for run_id in run_ids if self._record(run_id) is not None}
 
+    def record(self, run_id: str) -> dict[str, Any]:
+        """The run.json of a finished run.
+
+        Raises:
+            InputError: if it is not finished.
+        """
+        record = self._record(run_id)
+        if record is None:
+            raise InputError(f"run {run_id!r} is not finished in {self.folder}; run the study again")
+        return record
+
+    def to_continue(self, run_ids: Iterable[str], limits: Mapping[str, Limit]) -> set[str]:
+        """Those of the finished runs that were given up sooner than under their limit in ``limits``, or none there."""
+        found = set()
+        for run_id in run_ids:
+            record = self.record(run_id)
+            if record["status"] == "given up":
+                was, now = Limit(*record["given_up_beyond"]), limits.get(run_id)
+                if now is None or now.cost != was.cost or now.most > was.most:
+                    found.add(run_id)
+        return found
+
     def labels(self) -> dict[str, str]:
         """The finished runs that are here: run id → the label of its method."""
         records = {run_id: self._record(run_id) for run_id in self.finished()}
@@ -136,10 +159,7 @@ class Store:
 
     def config(self, run_id: str) -> RunConfig:
         """What determined a finished run."""
-        record = self._record(run_id)
-        if record is None:
-            raise InputError(f"run {run_id!r} is not finished in {self.folder}; run the study again")
-        return RunConfig(**record["config"])
+        return RunConfig(**self.record(run_id)["config"])
 
     def save_run(
         self,
@@ -163,7 +183,8 @@ class Store:
         if kept:
             atomic_write(folder / "method.npz", npz(kept))
         atomic_write(folder / "run.json", _to_json({"format": FORMAT, **record}))
-        self.checkpoint_path(run_id).unlink(missing_ok=True)
+        if record["status"] != "given up":  # which goes on from there when somebody asks for more of it
+            self.checkpoint_path(run_id).unlink(missing_ok=True)
 
     def load(self, run_ids: Iterable[str]) -> tuple[pl.DataFrame, pl.DataFrame]:
         """The records, one row a run, and all their curves below each other, in the order of ``run_ids``.
@@ -217,9 +238,7 @@ class Store:
         return _read_json(self.run_folder(run_id) / "run.json")
 
     def _row(self, run_id: str) -> pl.DataFrame:
-        record = self._record(run_id)
-        if record is None:
-            raise InputError(f"run {run_id!r} is not finished in {self.folder}; run the study again")
+        record = self.record(run_id)
         for name in ("config", "provenance"):
             record[name] = json.dumps(record.get(name), ensure_ascii=False)
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -17,30 +17,34 @@ from grokkit.study.pool import Failure
 from grokkit.study.store import Store
 from grokkit.train.allocator import keep_freed_memory
 from grokkit.train.config import RunConfig
+from grokkit.train.history import Limit
 from grokkit.train.loop import train, train_group
 from grokkit.train.record import Run
 
 _REPORT_SECONDS = 0.2  # a group's stops may be milliseconds apart, and each has news of every member
 
 
-def train_and_keep(job: tuple[str, dict[str, Any], bytes], report: Callable[[Any], None]) -> None:
-    """``job`` is the study's folder, a :class:`RunConfig` as a dictionary, and what the registry carries here."""
+def train_and_keep(job: tuple[str, dict[str, Any], bytes, Limit | None], report: Callable[[Any], None]) -> None:
+    """``job`` is the study's folder, a :class:`RunConfig` as a dictionary, what the registry carries here, and the
+    limit at which to give the run up."""
     keep_freed_memory()
-    folder, settings, parts = job
+    folder, settings, parts, limit = job
     carry(parts)
     config, store = RunConfig(**settings), Store(Path(folder))
-    _keep(store, train(config, report=report, checkpoint=store.checkpoint_path(config.run_id())))
+    _keep(store, train(config, report=report, checkpoint=store.checkpoint_path(config.run_id()), limit=limit))
 
 
-def train_group_and_keep(job: tuple[str, str, str, list[dict[str, Any]], bytes], report: Callable[[Any], None]) -> None:
-    """``job`` is the study's folder, the group's name, the device, its members as dictionaries, and what the registry
-    carries here.
+def train_group_and_keep(
+    job: tuple[str, str, str, list[dict[str, Any]], bytes, Mapping[str, Limit]], report: Callable[[Any], None]
+) -> None:
+    """``job`` is the study's folder, the group's name, the device, its members as dictionaries, what the registry
+    carries here, and by their ids the limits at which members are given up.
 
     Reports lists of (kind, run id, payload), the events of the members. A member is kept as soon as it is
     finished; if that fails, it harms no other. A group that the device has no memory for is trained in halves.
     """
     keep_freed_memory()
-    folder, name, device, members, parts = job
+    folder, name, device, members, parts, limits = job
     carry(parts)
     store, news = Store(Path(folder)), _News(report)
     checkpoint = store.folder / "groups" / f"{name}.safetensors"
@@ -61,7 +65,8 @@ def train_group_and_keep(job: tuple[str, str, str, list[dict[str, Any]], bytes],
     while waiting:
         group = [config for config in waiting.pop() if config.run_id() not in ended]
         try:
-            train_group(group, device=device, report=news.progress, keep=keep, checkpoint=checkpoint)
+            own = [limits.get(config.run_id()) for config in group]
+            train_group(group, device=device, report=news.progress, keep=keep, checkpoint=checkpoint, limits=own)
             continue
         except torch.OutOfMemoryError:
             if len(group) == 1:
