@@ -11,6 +11,7 @@ from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
+from grokkit import __version__
 from grokkit.errors import InputError
 
 try:
@@ -30,6 +31,21 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        print(f"grokkit {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _of_the_command_itself(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    pass
 
 
 # Options that became settings of the task, and how they are written there.
@@ -134,6 +150,39 @@ def report(
 
 
 @app.command()
+def reproduce(
+    item: Annotated[str | None, typer.Argument(help="e.g. grokfast:fig-4 [default: list all with their state]")] = None,
+    every: Annotated[bool, typer.Option("--all", help="all items, one after the other")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="a smoke test: one seed, few steps, no verdict")] = False,
+    seeds: Annotated[int | None, typer.Option(help="seeds of each arm [default: what the item says]")] = None,
+    out: Annotated[Path, typer.Option(help="folder for runs and results")] = Path("out/reproduce"),
+    jobs: Annotated[int | None, typer.Option(help="runs at once, one thread each [default: one a core]")] = None,
+    device: Annotated[str, typer.Option(help="cpu, cuda, or auto: a GPU if there is one")] = "auto",
+) -> None:
+    """Measure a published figure or table again, ours beside theirs; without an item, list them all."""
+    from grokkit.lab.carry_out import Stopped
+    from grokkit.reproduce.carry_out import reproduce as measure
+    from grokkit.reproduce.recipe import all_recipes, find_recipe
+    from grokkit.reproduce.show import print_item, print_list
+
+    console = Console(highlight=False)
+    if item is None and not every:
+        print_list(list(all_recipes().values()), out, console)
+        return
+    if item is not None and every:
+        raise InputError(f"--all together with {item} is not possible; leave one of them out")
+    if seeds is not None and seeds < 1:
+        raise InputError(f"--seeds {seeds} is not possible: at least 1; leave it out for what the item says")
+    chosen = [recipe for recipe in all_recipes().values() if not recipe.beyond] if item is None else [find_recipe(item)]
+    try:
+        for recipe in chosen:
+            found = measure(recipe, out, console, quick=quick, seeds=seeds, jobs=jobs, device=device)
+            print_item(recipe, found, out / recipe.paper / recipe.item, console)
+    except Stopped:
+        raise typer.Exit(130) from None
+
+
+@app.command()
 def check(
     problem: Annotated[
         str, typer.Argument(help="your own, e.g. my_problem.py:problem or 'mypkg.data:problem(width=64)'")
@@ -171,8 +220,7 @@ def bench(
     for option, value in (("--rounds", rounds), ("--threads", threads)):
         if value is not None and value < 1:
             raise InputError(f"{option} {value} is not possible: at least 1; leave it out for the default")
-    if json is not None and not writable(json):
-        raise InputError(f"--json {json} cannot be written; give a file in a folder of yours, e.g. out/bench.json")
+    json = None if json is None else writable(json)
     each = {row.id: rounds or row.rounds for row in chosen}
     if not run(chosen, each, threads=threads or cores(), json=json, console=Console(highlight=False)):
         raise typer.Exit(130)

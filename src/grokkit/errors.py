@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class InputError(ValueError):
@@ -48,5 +49,7 @@ def shown(value: object) -> str:
 
 def check_dense(name: str, grad: Tensor) -> None:
     """Refuse a sparse gradient: its filter would be dense all the same."""
+    import torch  # not above: the command answers some questions without it
+
     if grad.layout is not torch.strided:
         raise InputError(f"the gradient of {name} is {grad.layout}; make it dense, e.g. Embedding(sparse=False)")

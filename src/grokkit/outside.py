@@ -23,13 +23,16 @@ from traceback import extract_tb
 from types import ModuleType
 
 from grokkit.errors import InputError
+from grokkit.files import read_regular
+
+_LARGEST = 2**24  # bytes of a file of code
 
 
 def import_file(path: Path) -> tuple[ModuleType, str]:
     """The module in the file, and the digest of its code. Code that was imported before is not run again."""
     path = path.resolve()
     own = own_modules(path)
-    contents = {name: file.read_bytes() for name, file in own.items()}
+    contents = {name: read_regular(file, _LARGEST) for name, file in own.items()}
     code = digest(contents)
     name = f"grokkit_file_{code}"
     if name in sys.modules:
@@ -131,7 +134,7 @@ def digest_of_package(top: str) -> str:
     """
     place = _place(top)
     if place.is_file():
-        return digest({name: file.read_bytes() for name, file in own_modules(place.resolve()).items()})
+        return digest({name: read_regular(file, _LARGEST) for name, file in own_modules(place.resolve()).items()})
     contents = {}
     for file in sorted(place.rglob("*")):
         name = file.relative_to(place)
@@ -186,7 +189,7 @@ def _own_modules_first(folder: Path, own: Mapping[str, Path]) -> Iterator[None]:
 def _imports(file: Path, package: str, *, is_first: bool) -> Iterator[str]:
     """Dotted names of what a file may import; of ``from a import b`` both ``a`` and ``a.b``."""
     try:
-        tree = ast.parse(file.read_bytes(), filename=str(file))
+        tree = ast.parse(read_regular(file, _LARGEST), filename=str(file))
     except SyntaxError:
         if is_first:
             raise

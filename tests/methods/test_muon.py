@@ -1,28 +1,16 @@
-"""Muon against PyTorch's, against singular values, and its costs against the counter."""
+"""Muon against PyTorch's, and its costs against the counter."""
 
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from grokkit.methods.muon import MUON, muon, orthogonalized
+from grokkit.methods.muon import MUON, muon
 from grokkit.train.resolve import method_config
 
 
 def parameters(shape=(6, 10), dtype=torch.float32):
     torch.manual_seed(0)
     return {"hidden": {"w": torch.nn.Parameter(torch.randn(shape, dtype=dtype))}, "vector": {}, "head": {}}
-
-
-@pytest.mark.parametrize("shape", [(6, 10), (10, 6), (8, 8)])
-def test_a_matrix_keeps_its_singular_vectors_and_gets_the_polynomial_s_values(shape):
-    torch.manual_seed(1)
-    update = torch.randn(shape, dtype=torch.float64)
-    u, values, v = torch.linalg.svd(update, full_matrices=False)
-    values = values / values.norm()
-    for _ in range(5):
-        values = 3.4445 * values - 4.7750 * values**3 + 2.0315 * values**5
-    torch.testing.assert_close(orthogonalized(update, 5), u @ values.diag() @ v, rtol=1e-9, atol=1e-9)
-    assert torch.equal(orthogonalized(torch.zeros(shape), 5), torch.zeros(shape))
 
 
 @pytest.mark.parametrize("nesterov", [True, False])
@@ -77,14 +65,15 @@ def test_everything_else_is_adamw_s_bit_for_bit_also_after_loading():
     assert torch.equal(*ends)
 
 
-def test_a_step_is_charged_what_the_counter_sees():
-    shapes = {"a.in_proj_weight": (12, 4), "b": (6, 10), "c": (10, 6)}
+@pytest.mark.parametrize("steps", [1, 3, 5])
+def test_a_step_is_charged_what_the_counter_sees(steps):
+    shapes = {"a.in_proj_weight": (12, 4), "b": (6, 10), "c": (10, 6), "wide": (4, 16), "tall": (9, 3)}
     hidden = {name: torch.nn.Parameter(torch.randn(shape)) for name, shape in shapes.items()}
     for p in hidden.values():
         p.grad = torch.randn_like(p)
     optimizer, settings = (
-        muon(ns_steps=3)({"hidden": hidden}),
-        {**method_config("muon").parts[0].settings, "ns_steps": 3},
+        muon(ns_steps=steps)({"hidden": hidden}),
+        {**method_config("muon").parts[0].settings, "ns_steps": steps},
     )
     with FlopCounterMode(display=False) as counter:
         optimizer.step()

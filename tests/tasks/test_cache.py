@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from grokkit.errors import InputError
-from grokkit.tasks.cache import cache_folder, cached
+from grokkit.files import cache_folder
+from grokkit.tasks.cache import cached
 
 
 @pytest.fixture

@@ -83,7 +83,11 @@ TEST = "t10k-images-idx3-ubyte.gz"
     [
         (TRAIN, b"", "does not begin like an IDX file"),
         (TRAIN, b"\x00\x00\x08\x01" + bytes(20), "does not begin like an IDX file of bytes in 3 dimensions"),
-        (TRAIN, idx(np.zeros((30, 28, 28), np.uint8))[:-1], "has 23,519 bytes for 30 × 28 × 28 entries"),
+        (
+            TRAIN,
+            idx(np.zeros((30, 28, 28), np.uint8))[:-1],
+            "its header says 30 × 28 × 28 entries, and there are only 23,519",
+        ),
         (TRAIN, idx(np.zeros((30, 32, 32), np.uint8)), "images of 32 × 32 pixels, not of 28 × 28"),
         (LABELS, idx(np.zeros(29, np.uint8)), "29 labels for 30 images"),
         (LABELS, idx(np.full(30, 10, np.uint8)), "a label 10, not a digit"),

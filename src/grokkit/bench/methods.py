@@ -160,6 +160,19 @@ def _config(method: str) -> RunConfig:
     return GROKFAST.model_copy(update={"method": method_config(method)})
 
 
+def muon_step() -> Duel:
+    """Our decoder's step under AdamW, and under Muon."""
+    return Duel(timed(_step("adamw"), _STEPS), timed(_step("muon"), _STEPS))
+
+
+row(
+    "muon-step",
+    "our decoder's step under AdamW and under Muon, five iterations on every hidden matrix",
+    muon_step,
+    target=1.2,
+    rounds=20,
+    seconds=10,
+)
 row(
     "neuralgrok-amplifier",
     "NeuralGrok's amplifier, 1→512→512→1, at 420,000 entries",

@@ -15,6 +15,7 @@ from rich.text import Text
 
 from grokkit.bench.row import Result, Row, measure, write_results
 from grokkit.bench.timing import Comparison
+from grokkit.errors import InputError
 
 _TRUST = 30.0  # seconds after which the pace seen weighs as much as what the rows say of themselves
 
@@ -45,13 +46,21 @@ def run(rows: Sequence[Row], rounds: Mapping[str, int], *, threads: int, json: P
     return complete
 
 
-def writable(path: Path) -> bool:
-    """Whether a file can be written at ``path``; makes its folder."""
+def writable(path: Path) -> Path:
+    """The file that ``--json PATH`` names, where a link leads; makes its folder.
+
+    Raises:
+        InputError: what is there is no regular file, which a new one would replace, or the folder cannot be written to.
+    """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError:
-        return False
-    return not path.is_dir() and os.access(path.parent, os.W_OK)
+        file = path.resolve(strict=path.is_symlink())
+        file.parent.mkdir(parents=True, exist_ok=True)
+        fits = os.access(file.parent, os.W_OK) and (not os.path.lexists(file) or file.is_file())
+    except (OSError, RuntimeError, ValueError):  # RuntimeError: links that lead in a circle
+        fits = False
+    if not fits:
+        raise InputError(f"--json {path} cannot be written; give a file in a folder of yours, e.g. out/bench.json")
+    return file
 
 
 class Progress:

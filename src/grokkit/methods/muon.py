@@ -4,12 +4,12 @@ For a hidden matrix W (m × n) with gradient G,
 
     B ← μ·B + (1−μ)·G,   U = (1−μ)·G + μ·B (Nesterov) or B,   W ← (1 − η·λ)·W − η·√max(1, m/n)·NS(U),
 
-where NS brings the singular values of U near 1 by ``ns_steps`` steps of X ← a·X + (b·A + c·A²)·X, A = X·Xᵀ, from
-X = U/‖U‖_F, with (a, b, c) = (3.4445, −4.7750, 2.0315). Queries, keys and values that lie in one matrix
-(``in_proj_weight``) are three. Products are in the parameters' precision: ``torch.optim.Muon`` takes bfloat16.
+where NS brings the singular values of U near 1 by ``ns_steps`` iterations (:mod:`grokkit.methods.newton_schulz`).
+Queries, keys and values that lie in one matrix (``in_proj_weight``) are three. Products are in the parameters'
+precision: ``torch.optim.Muon`` takes bfloat16.
 
-Cost a step: 4·m²·n + 2·m³ operations an iteration and matrix, m the smaller side; one copy of the hidden matrices
-instead of AdamW's two.
+Cost a step: for m × m matrices six products of m³ an iteration; for wide ones fewer than the plain form's. One copy of
+the hidden matrices instead of AdamW's two.
 
 Reference: Jordan et al., "Muon: An optimizer for hidden layers in neural networks", 2024; on grokking Tveit et al.,
 arXiv 2504.16041.
@@ -26,10 +26,9 @@ from torch import Tensor, nn
 
 from grokkit.methods.baselines import ADAMW
 from grokkit.methods.contract import Classes, MethodCard
+from grokkit.methods.newton_schulz import flops, orthogonalized
 from grokkit.methods.settings import flag, not_negative, number, positive, whole
 
-_COEFFICIENTS = (3.4445, -4.7750, 2.0315)
-_EPS = 1e-7  # on the norm, torch.optim.Muon's
 _BETAS = (0.9, 0.98)  # of AdamW, the adamw arm's
 
 
@@ -111,39 +110,32 @@ class Muon(torch.optim.Optimizer):
                 loss = closure()
         for group in self.param_groups:
             if group["orthogonal"]:
-                for name, p in zip(group["param_names"], group["params"], strict=True):
-                    if p.grad is not None:
-                        self._step_of(name, p, group)
+                self._step_of_hidden(group)
             elif self._adamw is not None:
                 # AdamW works on this optimizer's own groups and state, which loading has perhaps exchanged.
                 self._adamw.param_groups, self._adamw.state = [group], self.state
                 self._adamw.step()
         return loss
 
-    def _step_of(self, name: str, p: Tensor, group: Mapping[str, Any]) -> None:
-        assert p.grad is not None
-        mu, state = self._settings.momentum, self.state[p]
-        if "momentum" not in state:
-            state["momentum"] = torch.zeros_like(p)
-        state["momentum"].lerp_(p.grad, 1.0 - mu)
-        update = p.grad.lerp(state["momentum"], mu) if self._settings.nesterov else state["momentum"]
-        p.mul_(1.0 - group["lr"] * group["weight_decay"])
-        for matrix, part in zip(_split(name, p), _split(name, update), strict=True):
-            rows, columns = part.shape[0], part[0].numel()
-            found = orthogonalized(part.flatten(1), self._settings.ns_steps).view_as(part)
-            matrix.add_(found, alpha=-group["lr"] * max(1.0, rows / columns) ** 0.5)
-
-
-def orthogonalized(update_MN: Tensor, steps: int) -> Tensor:
-    """U·f(Σ)·Vᵀ for U·Σ·Vᵀ = ``update_MN``: the same singular vectors, the values brought near 1; zero stays zero."""
-    a, b, c = _COEFFICIENTS
-    is_tall = update_MN.shape[0] > update_MN.shape[1]
-    x = update_MN.mT if is_tall else update_MN
-    x = x / x.norm().clamp(min=_EPS)
-    for _ in range(steps):
-        gram = x @ x.mT
-        x = a * x + (b * gram + c * gram @ gram) @ x
-    return x.mT if is_tall else x
+    def _step_of_hidden(self, group: Mapping[str, Any]) -> None:
+        mu = self._settings.momentum
+        named = [(n, p) for n, p in zip(group["param_names"], group["params"], strict=True) if p.grad is not None]
+        if not named:
+            return
+        for _, p in named:
+            if "momentum" not in self.state[p]:
+                self.state[p]["momentum"] = torch.zeros_like(p)
+        gradients = [p.grad for _, p in named]
+        momenta = [self.state[p]["momentum"] for _, p in named]
+        torch._foreach_lerp_(momenta, gradients, 1.0 - mu)
+        updates = torch._foreach_lerp(gradients, momenta, mu) if self._settings.nesterov else momenta
+        torch._foreach_mul_([p for _, p in named], 1.0 - group["lr"] * group["weight_decay"])
+        weights = [part for name, p in named for part in _split(name, p)]
+        parts = [part for (name, _), update in zip(named, updates, strict=True) for part in _split(name, update)]
+        found = orthogonalized([part.flatten(1) for part in parts], self._settings.ns_steps)
+        for weight, direction in zip(weights, found, strict=True):
+            rows, columns = direction.shape
+            weight.add_(direction.reshape(weight.shape), alpha=-group["lr"] * max(1.0, rows / columns) ** 0.5)
 
 
 def _split(name: str, tensor: Tensor) -> tuple[Tensor, ...]:
@@ -157,8 +149,7 @@ def _flops(shapes: Mapping[str, Mapping[str, torch.Size]], settings: Mapping[str
     for name, shape in shapes["hidden"].items():
         parts = 3 if name.endswith("in_proj_weight") else 1
         rows, columns = shape[0] // parts, shape[1:].numel()
-        small, large = min(rows, columns), max(rows, columns)
-        total += parts * settings["ns_steps"] * (4 * small * small * large + 2 * small**3)
+        total += parts * flops(rows, columns, settings["ns_steps"])
     return total
 
 
@@ -166,7 +157,7 @@ MUON = MethodCard(
     name="muon",
     summary="Orthogonalizes the momentum of the hidden matrices; AdamW trains the rest.",
     equations="B ← μ·B + (1−μ)·G,  U = (1−μ)·G + μ·B,  W ← (1−η·λ)·W − η·√max(1, m/n)·NS(U)",
-    cost="five times three products with the smaller side a hidden matrix and step; one copy of the hidden matrices",
+    cost="up to fifteen products a hidden matrix and step, batched by shape; one copy of the hidden matrices",
     base=ADAMW.base,
     base_source="the adamw arm's, of which only lr_warmup and max_grad_norm act",
     optimizer=muon,
@@ -175,6 +166,7 @@ MUON = MethodCard(
     space="lr=3e-3..0.1 log, wd=0.03..3 log, adamw_lr=3e-4..3e-2 log",
     smallest={"ns_steps": 5},
     off={"ns_steps": 0},
+    revision=1,
     departures="Products in the parameters' precision, not in bfloat16; queries, keys and values apart.",
     citation="""@misc{jordan2024muon,
   title = {Muon: An optimizer for hidden layers in neural networks},

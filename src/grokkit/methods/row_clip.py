@@ -36,30 +36,40 @@ def row_clip(c: float = 2.0) -> WeightTransform:
     tensor([[0.6000, 0.8000],
             [0.0000, 0.5000]])
     """
-    faces = _RowClip(positive("c", c, "2.0"))
+    faces = RowClip(positive("c", c, "2.0"))
     return WeightTransform(faces.init, faces.update, faces.update_)
 
 
+def row_norms(p: Tensor) -> Tensor:
+    """‖w‖₂ of each row, of a vector its own: it can be divided by."""
+    return torch.linalg.vector_norm(p, dim=tuple(range(min(1, p.ndim - 1), p.ndim)), keepdim=True)
+
+
 @dataclass(frozen=True)
-class _RowClip:
+class RowClip:
+    """The faces of :func:`row_clip`; with ``vectors`` a vector is one row, and is clipped as well."""
+
     c: Setting
+    vectors: bool = False
 
     def init(self, params: Params) -> tuple[()]:
         return ()
 
     def update(self, params: Params, state: tuple[()]) -> tuple[dict[str, Tensor], tuple[()]]:
-        return {name: p * self._scale(p) if p.ndim > 1 else p for name, p in params.items()}, state
+        return {name: p * self._scale(p) if self._has_rows(p) else p for name, p in params.items()}, state
 
     def update_(self, params: Params, state: tuple[()]) -> tuple[()]:
         for p in params.values():
-            if p.ndim > 1:
+            if self._has_rows(p):
                 p.mul_(self._scale(p))
         return state
 
+    def _has_rows(self, p: Tensor) -> bool:
+        return p.ndim > (0 if self.vectors else 1)
+
     def _scale(self, p: Tensor) -> Tensor:
         """min(1, c/‖w‖) of each row, 1 where the row is zero; it can be multiplied with ``p``."""
-        norms = torch.linalg.vector_norm(p, dim=tuple(range(1, p.ndim)), keepdim=True)
-        return (like(p, self.c) / norms).clamp(max=1.0)
+        return (like(p, self.c) / row_norms(p)).clamp(max=1.0)
 
 
 ROW_CLIP = MethodCard(
@@ -72,8 +82,8 @@ ROW_CLIP = MethodCard(
     space="c=0.5..5 log",  # from half of what binds hardly ever to what always binds
     smallest={"c": 0.3},
     off={"c": 1e30},
-    departures="cliptogrok leaves embeddings and head out, and starts them with rows at c; here every matrix is "
-    "clipped, and nothing is done before the first step. Its decay is 0; here the optimizer has its own unless told.",
+    departures="clip-to-grok is the authors' way: here embedding and head are clipped too, nothing is done before the "
+    "first step, and the optimizer decays as it would without.",
     citation="""@article{srivastava2014dropout,
   title = {Dropout: A Simple Way to Prevent Neural Networks from Overfitting},
   author = {Srivastava, Nitish and Hinton, Geoffrey and Krizhevsky, Alex and others},

@@ -1,6 +1,6 @@
 """Tasks on which grokking is studied, and their splits."""
 
-from grokkit.tasks.cache import cache_folder
+from grokkit.files import cache_folder
 from grokkit.tasks.card import TaskCard
 from grokkit.tasks.expression import SHORT_NAMES, Expression, ShortName, parse
 from grokkit.tasks.imdb import ImdbTask, imdb_task

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -17,15 +16,8 @@ from typing import Any
 
 from torch import Tensor
 
-from grokkit.errors import InputError
-from grokkit.files import atomic_write
-
-
-def cache_folder() -> Path:
-    """``$GROKKIT_CACHE``, or ``grokkit`` in the user's folder for caches (``$XDG_CACHE_HOME``, else ``~/.cache``)."""
-    if own := os.environ.get("GROKKIT_CACHE"):
-        return Path(own).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "grokkit"
+from grokkit.errors import InputError, MissingExtraError
+from grokkit.files import atomic_write, cache_folder
 
 
 def cached(
@@ -44,21 +36,24 @@ def cached(
     """
     described = json.dumps([kind, settings, [_identity(path) for path in sources]], sort_keys=True)
     identity = hashlib.sha256(described.encode()).hexdigest()
-    path = cache_folder() / f"{kind}-{identity[:16]}.safetensors"
-    found = _load(path, identity)
+    folder = cache_folder()
+    path = None if folder is None else folder / f"{kind}-{identity[:16]}.safetensors"
+    found = None if path is None else _load(path, identity)
     if found is None:
         found = {name: tensor.contiguous() for name, tensor in make().items()}
-        with suppress(OSError):
-            _save(path, identity, found)
+        if path is not None:
+            with suppress(OSError):
+                _save(path, identity, found)
     return found
 
 
 def _identity(path: Path) -> list[Any]:
     try:
         found = path.stat()
+        place = str(path.resolve())
     except OSError as error:
         raise InputError(f"cannot read {path} ({error.strerror or error})") from None
-    return [str(path.resolve()), found.st_size, found.st_mtime_ns]
+    return [place, found.st_size, found.st_mtime_ns]
 
 
 def _save(path: Path, identity: str, tensors: dict[str, Tensor]) -> None:
@@ -72,14 +67,16 @@ def _load(path: Path, identity: str) -> dict[str, Tensor] | None:
     try:
         from safetensors import SafetensorError, safe_open
     except ModuleNotFoundError:  # pragma: no cover - needs an environment without the extra
-        raise InputError("safetensors is missing; install the lab with: pip install 'grokkit[lab]'") from None
+        raise MissingExtraError("safetensors", "lab") from None
+    if not path.is_file():
+        return None
     try:
         with safe_open(path, framework="pt") as file:
             about = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError, ValueError):
+        whole = about.get("identity") == identity and about.get("digest") == _digest(tensors)
+    except (OSError, SafetensorError, ValueError, TypeError):  # the last for numbers that numpy does not have
         return None
-    whole = about.get("identity") == identity and about.get("digest") == _digest(tensors)
     return tensors if whole else None
 
 

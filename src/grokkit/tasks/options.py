@@ -13,6 +13,8 @@ def check_rows(name: str, rows: int, available: int, *, more: str) -> None:
     Raises:
         InputError: if ``rows`` are not between 10 and what is ``available``; ``more`` says where there is more.
     """
+    if available < MIN_ROWS:
+        raise InputError(f"{name} is not possible here: there are {available} rows, and at least {MIN_ROWS} are needed")
     if rows < MIN_ROWS:
         raise InputError(f"{name} with {rows} rows is not possible: at least {MIN_ROWS}; write e.g. {name}:{available}")
     if rows > available:

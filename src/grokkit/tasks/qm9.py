@@ -64,6 +64,8 @@ TARGETS = {
 """The columns that can be the target, and their units."""
 
 _DEFAULT = "Polarizability_bohr3"
+_LONGEST = 2**16  # characters of a row; the longest of QM9 has some 2,600
+_MOST_ATOMS, _MOST_HEAVY = 29, 9  # what QM9's largest molecules have; the search for their bonds grows with them
 _FOLDER = "the files qm9_part1.csv, qm9_part2.csv, … of qm9pack"
 
 
@@ -157,10 +159,10 @@ def _files(data_dir: str | None) -> list[Path]:
 
 def _read(paths: list[Path], target: str, rows: int) -> dict[str, Tensor]:
     columns = ["Elements", "XYZ_Ang", target]
-    available = sum(1 for path in paths for _ in read_csv(path, columns))
+    available = sum(1 for path in paths for _ in read_csv(path, columns, _LONGEST))
     check_rows("qm9", rows, available, more="qm9pack has 130,831")
     chosen = set(torch.randperm(available, generator=stream(0, "qm9 rows"))[:rows].tolist())
-    every = chain.from_iterable(((path, entries) for entries in read_csv(path, columns)) for path in paths)
+    every = chain.from_iterable(((path, entries) for entries in read_csv(path, columns, _LONGEST)) for path in paths)
     molecules, targets = [], []
     for place, (path, (elements, positions, value)) in enumerate(every):
         if place in chosen:
@@ -186,8 +188,12 @@ def _molecule(path: Path, elements_text: str, positions_text: str) -> np.ndarray
         positions = np.array(_literal(path, positions_text), dtype=np.float64)
     except (ValueError, TypeError):
         raise damaged(path, f"positions {positions_text[:40]!r}…") from None
-    known = isinstance(elements, list) and elements and all(element in VALENCE for element in elements)
-    if not known or positions.shape != (len(elements), 3) or not np.isfinite(positions).all():
+    known = isinstance(elements, list) and all(isinstance(name, str) and name in VALENCE for name in elements)
+    heavy = len(elements) - elements.count("H") if known else 0
+    if known and (len(elements) > _MOST_ATOMS or heavy > _MOST_HEAVY):
+        most = f"at most {_MOST_ATOMS}, {_MOST_HEAVY} of them no hydrogen"
+        raise damaged(path, f"a molecule of {len(elements)} atoms, {heavy} of them no hydrogen; QM9's have {most}")
+    if not known or not elements or positions.shape != (len(elements), 3) or not np.isfinite(positions).all():
         raise damaged(path, f"a molecule {elements_text[:40]!r}…, whose elements and positions do not go together")
     bonds, atoms = perceive(elements, positions), len(elements)
     features = np.zeros((atoms, FEATURES), np.uint8)

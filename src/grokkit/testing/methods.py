@@ -12,14 +12,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from inspect import signature
-from typing import Any
+from typing import Any, get_args
 
 from torch import nn
 
 from grokkit.call_syntax import show_call
 from grokkit.lab.named import name_of
 from grokkit.methods.contract import MethodCard
-from grokkit.models.classes import classes_of
+from grokkit.models.classes import Class, classes_of
 from grokkit.testing.checks import CHECKS, Make
 from grokkit.testing.excitation import parameters
 from grokkit.testing.harness import assert_close, assert_same, flat
@@ -172,7 +172,7 @@ def _optimizer(case: _Case) -> None:
 
 def _weights(case: _Case) -> None:
     """A transform of the weights is pure, keeps no reference to them, and is the same where it overwrites them."""
-    transform = case.doors.weights()
+    transform = case.doors.weights({kind: parameters() for kind in get_args(Class)})
     if transform is None:
         return
     params = parameters()

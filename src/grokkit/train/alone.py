@@ -58,7 +58,7 @@ class Alone:
         self._task, self._doors = self._member.problem.task.on(device), doors_of(self._config.method)
         self._feed = self._task.feed(self._member.batches)
         self._loss = self._doors.loss(self._task.loss)
-        self._reforming, self._weights = self._doors.reforming(), self._doors.weights()
+        self._reforming = self._doors.reforming()
         most = self._config.method.optimizer.max_grad_norm
         self._clip = None if most is None else in_place(clip_norm(most))
         self._reformed: Mapping[str, Tensor] = {}  # the tensors that the model got another form by
@@ -90,6 +90,7 @@ class Alone:
         self._begin_weights()
 
     def _begin_weights(self) -> None:
+        self._weights = self._doors.weights(classes_of(self.model))
         self._weights_state = () if self._weights is None else self._weights.init(self._parameters())
 
     def _merge_if_due(self) -> None:

@@ -8,8 +8,8 @@ one optimizer. With a method that learns while the model trains (bilevel) no oth
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, NamedTuple, get_args
 
 import torch
 import torch.nn.functional as F
@@ -21,11 +21,11 @@ from grokkit.errors import InputError
 from grokkit.methods import AttachedBilevel, Bilevel, MethodCard, Reforming, TransferData
 from grokkit.methods.contract import Classes, Loss, Start, StartResult, Tables
 from grokkit.methods.settings import settings_of
-from grokkit.models.classes import classes_of
+from grokkit.models.classes import Class, classes_of
 from grokkit.outside import theirs
 from grokkit.train.config import MethodConfig, OwnOptimizerConfig
 from grokkit.transform import GradientTransform, chain
-from grokkit.weight_transform import WeightTransform, chain_weights
+from grokkit.weight_transform import WeightTransform, chain_weights, restricted
 
 
 class OwnPart(NamedTuple):
@@ -140,10 +140,12 @@ class Doors:
                 return part.card.optimizer(**_own(part.card.optimizer, part))
         return None
 
-    def weights(self) -> WeightTransform | None:
-        """What is done to the weights after the optimizer's step."""
+    def weights(self, classes: Mapping[str, Collection[str]]) -> WeightTransform | None:
+        """What is done to the weights after the optimizer's step; ``classes`` has the names of each class of them."""
         doors = [(part.card.weights, part) for part in self.parts]
-        return chain_weights([door(**_own(door, part)) for door, part in doors if door is not None])
+        return chain_weights(
+            [restricted(door(**_own(door, part)), classes) for door, part in doors if door is not None]
+        )
 
     def flops(self, model: nn.Module) -> int:
         """The operations in a step's matrix products that the method adds, for ``model`` in the form it has now."""
@@ -228,12 +230,13 @@ def is_stackable(method: MethodConfig) -> bool:
     ):
         return False
     both = {name: torch.full((2,), float(value), dtype=torch.float64) for name, value in doors.numbers().items()}
+    of_any_class = {kind: ["weight"] for kind in get_args(Class)}
     sample = torch.linspace(-1.0, 1.0, 12).view(2, 3, 2)  # A member's (3, 2) stands for outputs, gradient and weights.
 
     def step(numbers: Mapping[str, Tensor], tensor: Tensor) -> Any:
         own, grads = doors.with_numbers(numbers), {"weight": tensor}
         loss = own.loss(F.cross_entropy)(tensor, torch.zeros(len(tensor), dtype=torch.int64))
-        transform, weights = own.transform(seed=0), own.weights()
+        transform, weights = own.transform(seed=0), own.weights(of_any_class)
         if transform is not None:
             grads, _ = transform.update(grads, transform.init(grads), grads)
         if weights is not None:

@@ -27,6 +27,7 @@ from torch.func import functional_call, grad, grad_and_value
 from grokkit.methods.clipnorm import clip_norm
 from grokkit.methods.contract import Loss
 from grokkit.methods.groktransfer.factorized import embedding_name
+from grokkit.models.classes import classes_of
 from grokkit.optimizers.contract import Settings, card_of
 from grokkit.overwrite import Overwriting
 from grokkit.probe.contract import View
@@ -103,13 +104,14 @@ class Together:
 
     def _stack(self) -> None:
         self.state: State = stack(map(self._begun, self.members), len(self.members))
+        self._classes = classes_of(self.members[0].model)
         self._model = self.members[0].model.to(self._device).eval().requires_grad_(False)
 
     def _begun(self, member: Member) -> State:
         """The state of ``member`` before its first step."""
         doors = doors_of(member.config.method)
         params = {name: p.detach().to(self._device) for name, p in member.model.named_parameters()}
-        transform, weights = doors.transform(member.config.seed), doors.weights()
+        transform, weights = doors.transform(member.config.seed), doors.weights(classes_of(member.model))
         step = torch.zeros((), dtype=torch.int64, device=self._device)
         return State(
             params,
@@ -213,7 +215,7 @@ class Together:
                 filtered, kept = transform.update(clipped, kept, state.params)
         params, optimizer = self._optimizer.update(state.params, filtered, state.optimizer, settings)
         kept_of_weights = state.weights
-        if (weights := doors.weights()) is not None:
+        if (weights := doors.weights(self._classes)) is not None:
             params, kept_of_weights = weights.update(params, state.weights)
         is_first = ~loss.isfinite() & (state.diverged_at < 0)
         diverged_at = torch.where(is_first, state.step, state.diverged_at)

@@ -147,7 +147,7 @@ def test_a_file_of_something_else(tmp_path):
         path.write_bytes(content)
         with pytest.raises(InputError, match=f"{path} holds no amplifier"):
             load_amplifier(path)
-    with pytest.raises(InputError, match="holds no amplifier"):
+    with pytest.raises(InputError, match=f"{tmp_path} is a folder; give a regular file"):
         load_amplifier(tmp_path)
 
 

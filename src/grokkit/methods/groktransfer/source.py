@@ -10,7 +10,6 @@ For the numbers 0…P−1, each row of length 1 but for ``random``:
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Sequence
 
@@ -21,7 +20,7 @@ from torch import Tensor
 from grokkit.arguments import Size, complete
 from grokkit.call_syntax import parse_call
 from grokkit.errors import InputError
-from grokkit.files import read_pinned
+from grokkit.files import arrays_in, read_pinned
 from grokkit.methods.contract import TransferData
 from grokkit.methods.groktransfer.search import LADDER, Rule, WeakStage, climb, full_rank, rungs
 from grokkit.methods.groktransfer.weak import fill_unseen, parse_weak, refuse_former, varying_places
@@ -127,15 +126,23 @@ def _is_file(weak: str) -> bool:
 
 
 def _read(name: str) -> Tensor:
+    """The embedding in a file: a finite matrix of real numbers, a row a token, at least one column."""
     try:
-        with np.load(io.BytesIO(read_pinned(name)), allow_pickle=False) as file:
-            found = torch.from_numpy(file["embedding"].astype(np.float32))
+        found = arrays_in(read_pinned(name))["embedding"]
     except FileNotFoundError:
         raise InputError(f"there is no file {name}; give a .npz with an array 'embedding', or a weak model") from None
     except InputError:
         raise
-    except Exception:  # a damaged archive may raise almost anything
-        raise InputError(f"{name} holds no array 'embedding'; give e.g. the method.npz of a run") from None
-    if found.ndim != 2 or not found.isfinite().all():
-        raise InputError(f"{name}: the embedding must be a finite matrix, a row a token; it has shape {found.shape}")
-    return found
+    except (OSError, KeyError, ValueError) as error:
+        why = "" if isinstance(error, KeyError) else f" ({' '.join(str(error).split())})"
+        raise InputError(f"{name} holds no array 'embedding'{why}; give e.g. the method.npz of a run") from None
+    if found.dtype.kind not in "biuf" or found.ndim != 2 or not found.size:
+        raise InputError(
+            f"{name}: the embedding must be a matrix of real numbers, a row a token; "
+            f"it is {found.dtype} of shape {found.shape}"
+        )
+    with np.errstate(over="ignore"):  # then it is infinite, and refused
+        embedding = torch.from_numpy(found.astype(np.float32))
+    if not embedding.isfinite().all():
+        raise InputError(f"{name}: the embedding has entries that are no finite float32; give one that has none")
+    return embedding

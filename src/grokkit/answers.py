@@ -1,0 +1,98 @@
+"""What the command says about itself is kept, so that asking again need not load torch, which takes 1.5 s of CPU.
+
+These are help texts, ``--version``, and the lists of methods, tasks, models and optimizers. An answer is kept in the
+cache folder (:func:`grokkit.files.cache_folder`), one file a question, with a digest of all that it depends on: every
+file of this package by size and time of change, the folders that Python imports from, hence what is installed there,
+and the terminal. An answer is given again only under the same digest. What ends in an error, or warns, is not kept.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import sys
+from contextlib import redirect_stderr, redirect_stdout, suppress
+from pathlib import Path
+from typing import TextIO
+
+from grokkit.files import atomic_write, cache_folder
+
+_LISTS = {"methods", "tasks", "models", "optimizers"}
+_HELP = {"-h", "--help"}
+_TERMINAL = ("TERM", "COLORTERM", "NO_COLOR", "FORCE_COLOR", "COLUMNS", "TERMINAL_WIDTH", "TTY_COMPATIBLE")
+
+
+def main() -> None:
+    """Run the command; see :func:`grokkit.cli.main`."""
+    question = sys.argv[1:]
+    if not is_about_itself(question):
+        _run()
+        return
+    folder = cache_folder()
+    if folder is None:
+        _run()
+        return
+    path = folder / f"answer-{'-'.join(word.strip('-') for word in question)}.txt"
+    digest = _digest(question)
+    with suppress(OSError, UnicodeDecodeError):
+        kept_digest, _, answer = path.read_bytes().decode().partition("\n")
+        if kept_digest == digest:
+            sys.stdout.write(answer)
+            return
+    out, err = _Heard(sys.stdout), _Heard(sys.stderr)
+    with redirect_stdout(out), redirect_stderr(err):  # pyright: ignore[reportArgumentType]
+        try:
+            _run()
+        except SystemExit as end:
+            if not end.code and out.text and not err.text:
+                with suppress(OSError):
+                    atomic_write(path, f"{digest}\n{out.text}".encode())
+            raise
+
+
+def _run() -> None:
+    # It is imported only now, because torch comes with it.
+    from grokkit.cli import main as command
+
+    command()
+
+
+def is_about_itself(question: list[str]) -> bool:
+    """Whether the answer to these arguments depends on the program alone.
+
+    >>> [is_about_itself(text.split()) for text in ("compare --help", "methods", "compare mul:97", "card adamw")]
+    [True, True, False, False]
+    """
+    words = [word for word in question if word not in _HELP]
+    if len(words) < len(question):
+        return len(question) <= 2 and all(word.isidentifier() for word in words)
+    return question == ["--version"] or (len(question) == 1 and question[0] in _LISTS)
+
+
+def _digest(question: list[str]) -> str:
+    package = Path(__file__).parent
+    depends_on: list[object] = [question, Path(sys.argv[0]).name, sys.version]
+    depends_on += [os.environ.get(name) for name in _TERMINAL]
+    depends_on += [shutil.get_terminal_size(), sys.stdout.isatty(), sys.stdout.encoding]
+    for path in sorted(package.rglob("*.py")):
+        found = path.stat()
+        depends_on.append((str(path), found.st_size, found.st_mtime_ns))
+    for folder in sys.path:
+        with suppress(OSError):
+            depends_on.append((folder, os.stat(folder or ".").st_mtime_ns))
+    return hashlib.sha256(repr(depends_on).encode()).hexdigest()
+
+
+class _Heard:
+    """A stream that also keeps what is written to it."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream, self.text = stream, ""
+
+    def write(self, text: str) -> int:
+        self.text += text
+        return self._stream.write(text)
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._stream, name)

@@ -1,0 +1,80 @@
+"""Norm held: after each step every hidden matrix is put back to the Frobenius norm that it started with.
+
+W ← W + s·(ρ·R·W/‖W‖_F − W), R = ‖W‖_F before the first step, s = ρ = 1 by default. Directions are left to the
+optimizer, and nothing to a decay. Embeddings, head and vectors stay as they are: a head that starts at zero could never
+leave it. ρ and s may be 0-d tensors. Cost a step: two passes over the hidden matrices, no memory but a number each.
+
+Reference: Hyperball, arXiv 2606.16899, for s = ρ = 1; Liu, Michaud & Tegmark, "Omnigrok", ICLR 2023, arXiv 2210.01117,
+for the norm ρ·R, there of all weights together.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from grokkit.methods.contract import MethodCard
+from grokkit.methods.settings import Setting, like, number, positive
+from grokkit.transform import Params
+from grokkit.weight_transform import WeightTransform
+
+
+def norm_held(ratio: float = 1.0, share: float = 1.0) -> WeightTransform:
+    """Hold the Frobenius norm of each hidden matrix at ``ratio`` times what it started with.
+
+    Args:
+        ratio: ρ, > 0. Default 1.0 (Hyperball).
+        share: s, 0 <= s <= 1, how much of the way back each step goes. Default 1.0: all of it (Hyperball).
+
+    Raises:
+        InputError: if a value is outside its range.
+
+    >>> import torch
+    >>> held = norm_held()
+    >>> held.update({"w": torch.tensor([[0.0, 2.0]])}, held.init({"w": torch.tensor([[3.0, 4.0]])}))[0]["w"]
+    tensor([[0., 5.]])
+    """
+    within = number("share", share, lambda v: 0.0 <= v <= 1.0, "a number from 0 to 1", "1.0")
+    faces = _NormHeld(positive("ratio", ratio, "1.0"), within)
+    return WeightTransform(faces.init, faces.update, of=("hidden",))
+
+
+@dataclass(frozen=True)
+class _NormHeld:
+    ratio: Setting
+    share: Setting
+
+    def init(self, params: Params) -> dict[str, Tensor]:
+        return {name: torch.linalg.vector_norm(p) for name, p in params.items()}
+
+    def update(self, params: Params, state: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        new = {}
+        for name, p in params.items():
+            norm = torch.linalg.vector_norm(p)
+            scale = like(p, self.ratio) * state[name] / (norm + (norm == 0))  # zero stays zero
+            new[name] = p + like(p, self.share) * (scale * p - p)
+        return new, state
+
+
+NORM_HELD = MethodCard(
+    name="norm-held",
+    summary="Puts every hidden matrix back to the norm that it started with, after each step.",
+    equations="W ← W + s·(ρ·R·W/‖W‖_F − W), R = ‖W‖_F at the start, for every hidden matrix, after the step",
+    cost="two passes over the hidden matrices a step; no memory",
+    base_source="the adamw arm's, unless another part states one",
+    weights=norm_held,
+    smallest={"ratio": 0.7},
+    off={"share": 0.0},
+    departures="Hyperball also takes each step in units of the norm: here the step is the optimizer's own. Omnigrok "
+    "holds the norm of all weights together.",
+    citation="""@inproceedings{liu2023omnigrok,
+  title = {Omnigrok: Grokking Beyond Algorithmic Data},
+  author = {Liu, Ziming and Michaud, Eric J. and Tegmark, Max},
+  booktitle = {International Conference on Learning Representations},
+  year = {2023},
+  eprint = {2210.01117},
+  archivePrefix = {arXiv}
+}""",
+)

@@ -1,0 +1,40 @@
+"""What a program uses, as ``grokkit.NAME``. Importing this needs torch and numpy only."""
+
+from grokkit.attach import Handle, attach
+from grokkit.errors import InputError
+from grokkit.methods.clipnorm import clip_norm
+from grokkit.methods.contract import MethodCard
+from grokkit.methods.gradnorm import grad_norm
+from grokkit.methods.grokfast import grokfast_ema, grokfast_ma
+from grokkit.methods.groktransfer import (
+    Rule,
+    WeakStage,
+    groktransfer,
+    merge_embedding,
+    transfer_embedding,
+)
+from grokkit.methods.neuralgrok import Amplifier, NeuralGrok, load_amplifier, neuralgrok
+from grokkit.transform import GradientTransform, chain, masked
+
+__all__ = [
+    "Amplifier",
+    "GradientTransform",
+    "Handle",
+    "InputError",
+    "MethodCard",
+    "NeuralGrok",
+    "Rule",
+    "WeakStage",
+    "attach",
+    "chain",
+    "clip_norm",
+    "grad_norm",
+    "grokfast_ema",
+    "grokfast_ma",
+    "groktransfer",
+    "load_amplifier",
+    "masked",
+    "merge_embedding",
+    "neuralgrok",
+    "transfer_embedding",
+]

@@ -1,0 +1,1 @@
+"""``grokkit reproduce``: every published figure and table, ours beside theirs."""

@@ -1,0 +1,126 @@
+"""Carry a recipe out in its folder: its studies and experiments, then our numbers beside the published ones."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from rich.console import Console
+
+from grokkit.errors import InputError
+from grokkit.files import atomic_write
+from grokkit.lab import Study
+from grokkit.lab.carry_out import carry_out as carry_out_study
+from grokkit.reproduce import result
+from grokkit.reproduce.experiments import find_experiment
+from grokkit.reproduce.measures import Measured, measured, measured_levels
+from grokkit.reproduce.picture import write_picture
+from grokkit.reproduce.recipe import Claim, ExperimentRecipe, Recipe, StudyRecipe
+from grokkit.study.question import asked
+from grokkit.train.record import provenance
+
+Seeds = Mapping[int, Mapping[str, float | None]]
+
+
+def reproduce(
+    recipe: Recipe,
+    out: Path,
+    console: Console,
+    *,
+    quick: bool = False,
+    seeds: int | None = None,
+    jobs: int | None = None,
+    device: str = "auto",
+) -> result.Result:
+    """Measure every claim of ``recipe``. The same call again continues where it stopped.
+
+    Args:
+        out: what it finds is written to ``out/PAPER/ITEM``: one folder for each study, the result and a picture.
+        quick: the smoke test: one seed and a budget too small to arrive, in folders of its own. It says nothing.
+        seeds: in place of the recipe's.
+        jobs, device: as for ``grokkit compare``.
+
+    Raises:
+        InputError: if the item cannot be run, or a run failed.
+        Stopped: on Ctrl-C.
+    """
+    if recipe.beyond:
+        raise InputError(f"{recipe.name} cannot be run: {recipe.beyond}")
+    folder = out / recipe.paper / recipe.item / ("quick" if quick else "")
+    execution = {"jobs": jobs, "device": device}
+    studies = {
+        name: _study(study, folder / name, console, execution, quick=quick, seeds=seeds)
+        for name, study in recipe.studies.items()
+    }
+    experiments = {
+        name: _experiment(experiment, folder / name, console, quick=quick, seeds=seeds)
+        for name, experiment in recipe.experiments.items()
+    }
+    ours = {place: _measured(claim, studies, experiments) for place, claim in enumerate(recipe.claims)}
+    found = result.found(recipe, ours, _where(studies), quick=quick)
+    result.write(found, folder)
+    write_picture(recipe, found, folder / "beside.png")
+    return found
+
+
+class _Done(NamedTuple):
+    """A study with the label of each of the recipe's methods."""
+
+    study: Study
+    labels: Mapping[str, str]
+
+
+def _study(
+    recipe: StudyRecipe, folder: Path, console: Console, execution: dict[str, Any], *, quick: bool, seeds: int | None
+) -> _Done:
+    arguments = recipe.asked(quick=quick, seeds=seeds)
+    question, how = asked({"task": arguments.pop("problem"), **arguments, **execution, "out": folder})
+    study, failures = carry_out_study(question, how, console=console)
+    if failures:
+        run_id, failure = next(iter(failures.items()))
+        raise InputError(f"{len(failures)} runs failed, {run_id} with {failure.error}; the others are kept in {folder}")
+    labels = question.plan().study["methods"]
+    return _Done(study, dict(zip(recipe.methods, labels, strict=True)))
+
+
+def _experiment(recipe: ExperimentRecipe, folder: Path, console: Console, *, quick: bool, seeds: int | None) -> Seeds:
+    """The experiment's numbers of every seed; a seed that was measured before, with these settings, is read."""
+    run = find_experiment(recipe.run)
+    settings = {**recipe.settings, **(recipe.quick if quick else {})}
+    numbers: dict[int, Mapping[str, float | None]] = {}
+    for seed in range(seeds or (1 if quick else recipe.seeds)):
+        path = folder / f"seed{seed}.json"
+        kept = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        if kept.get("settings") != settings or kept.get("run") != recipe.run:
+            with console.status(f"{recipe.run}, seed {seed}"):
+                found = dict(run(seed, **settings))
+            kept = {"run": recipe.run, "settings": settings, "numbers": found}
+            atomic_write(path, (json.dumps(kept) + "\n").encode())
+            console.print(f"{recipe.run}, seed {seed}: " + ", ".join(f"{k} {_short(v)}" for k, v in found.items()))
+        numbers[seed] = kept["numbers"]
+    return numbers
+
+
+def _measured(claim: Claim, studies: Mapping[str, _Done], experiments: Mapping[str, Seeds]) -> Measured:
+    if claim.study in studies:
+        study, labels = studies[claim.study]
+        beside = None if claim.beside is None else labels[claim.beside]
+        return measured(claim.measure, study.runs, study.curves, labels[claim.arm], beside)
+    seeds = experiments[claim.study].values()
+    return measured_levels([numbers[claim.measure] for numbers in seeds])
+
+
+def _where(studies: Mapping[str, _Done]) -> dict[str, str]:
+    """Versions of now, and every processor on which runs were made."""
+    now = provenance()
+    processors = {now["processor"]}
+    for done in studies.values():
+        processors |= {json.loads(text)["processor"] for text in done.study.runs["provenance"]}
+    kept = {key: str(now[key]) for key in ("grokkit", "torch", "python")}
+    return kept | {"processor": ", ".join(sorted(processors))}
+
+
+def _short(value: float | None) -> str:
+    return "none" if value is None else f"{value:.4g}"

@@ -1,0 +1,27 @@
+"""Measurements that are no comparison of trainings: each module has a function ``run(seed, **settings)``.
+
+It returns numbers by name, None for what did not happen, and is found by its module's name: ``run = "xor-weak"`` in a
+recipe is ``experiments/xor_weak.py``.
+"""
+
+from __future__ import annotations
+
+import pkgutil
+from collections.abc import Callable, Mapping
+from importlib import import_module
+
+from grokkit.errors import unknown
+
+Experiment = Callable[..., Mapping[str, float | None]]
+
+
+def find_experiment(name: str) -> Experiment:
+    """The experiment called ``name``.
+
+    Raises:
+        InputError: if there is none.
+    """
+    known = [module.name.replace("_", "-") for module in pkgutil.iter_modules(__path__)]
+    if name not in known:
+        raise unknown("experiment", name, known)
+    return import_module(f"{__name__}.{name.replace('-', '_')}").run

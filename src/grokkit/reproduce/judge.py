@@ -1,0 +1,50 @@
+"""Whether a published number holds in our runs, by the rule that its recipe stated before them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from grokkit.reproduce.measures import Measured
+from grokkit.reproduce.recipe import Claim
+
+Answer = Literal["holds", "does not hold", "undecided"]
+State = Literal["reproduced", "in part", "not reproduced", "undecided"]
+
+
+def judged(claim: Claim, ours: Measured) -> Answer:
+    """What our number says of a claim.
+
+    ``interval``: the published number lies in our 95 % interval. Where a limit is open because runs were censored, a
+    number beyond everything seen is undecided, since no run was long enough to tell. ``within``: our value lies within
+    the claim's share of the published number. ``below``, ``above``: the whole interval lies on that side. A number
+    without an interval decides nothing but ``within``, one side of which needs one run; an interval that holds the
+    border is undecided.
+    """
+    low, high, at = ours.low, ours.high, claim.published
+    if claim.holds == "within":
+        if ours.value is None or claim.tolerance is None:
+            return "undecided" if low is None or low <= at * (1 + (claim.tolerance or 0)) else "does not hold"
+        return "holds" if abs(ours.value - at) <= claim.tolerance * abs(at) else "does not hold"
+    if claim.holds == "interval":
+        if low is None and high is None:
+            return "undecided"
+        if (low is not None and at < low) or (high is not None and at > high):
+            return "does not hold"
+        return "holds" if low is not None and high is not None else "undecided"
+    if claim.holds == "below":
+        return _on_its_side(high is not None and high < at, low is not None and low >= at)
+    return _on_its_side(low is not None and low > at, high is not None and high <= at)
+
+
+def _on_its_side(surely: bool, surely_not: bool) -> Answer:
+    return "holds" if surely else "does not hold" if surely_not else "undecided"
+
+
+def state_of(answers: Sequence[Answer]) -> State:
+    """An item is reproduced if all of its claims hold; in part if some do. Undecided claims hold it back as others do."""
+    if all(answer == "holds" for answer in answers):
+        return "reproduced"
+    if any(answer == "holds" for answer in answers):
+        return "in part"
+    return "not reproduced" if "does not hold" in answers else "undecided"

@@ -1,0 +1,99 @@
+"""What a recipe's run found: a small JSON file, one for an item, kept with the package once it is complete."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from grokkit.errors import InputError
+from grokkit.files import atomic_write
+from grokkit.reproduce.judge import Answer, State, judged, state_of
+from grokkit.reproduce.measures import Measured
+from grokkit.reproduce.recipe import Claim, Recipe
+
+FILE = "result.json"
+
+
+class Finding(BaseModel):
+    """A claim as its recipe stated it, our number, and the answer."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    claim: Claim
+    value: float | None
+    low: float | None
+    high: float | None
+    runs: int
+    answer: Answer
+
+
+class Result(BaseModel):
+    """``where`` says on what it was measured: versions and processors; ``quick``: the smoke test, which says nothing."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    item: str
+    findings: list[Finding]
+    where: dict[str, str]
+    quick: bool = False
+
+    @property
+    def state(self) -> State:
+        return state_of([finding.answer for finding in self.findings])
+
+
+def found(recipe: Recipe, ours: Mapping[int, Measured], where: dict[str, str], *, quick: bool) -> Result:
+    """The result of a recipe whose claim number i was measured as ``ours[i]``."""
+    findings = [
+        Finding(claim=claim, **ours[place]._asdict(), answer=judged(claim, ours[place]))
+        for place, claim in enumerate(recipe.claims)
+    ]
+    return Result(item=recipe.name, findings=findings, where=where, quick=quick)
+
+
+def write(result: Result, folder: Path) -> None:
+    atomic_write(folder / FILE, (result.model_dump_json(indent=1) + "\n").encode())
+
+
+class Standing(NamedTuple):
+    """How an item stands: a state in a word or two, and its result if there is one."""
+
+    word: str
+    result: Result | None
+
+
+def standing(recipe: Recipe, out: Path) -> Standing:
+    """Of the result in ``out``, or else of the one that comes with the package.
+
+    A result that was measured for other claims than the recipe has now counts as none.
+    """
+    if recipe.beyond:
+        return Standing("cannot run", None)
+    for read in (_in_folder(out / recipe.paper / recipe.item / FILE), kept(recipe)):
+        if read is not None and not read.quick and [finding.claim for finding in read.findings] == recipe.claims:
+            return Standing(read.state, read)
+    return Standing("not run", None)
+
+
+def kept(recipe: Recipe) -> Result | None:
+    """The result that comes with the package."""
+    file = files("grokkit.reproduce") / "results" / recipe.paper / f"{recipe.item}.json"
+    return _parsed(file.read_text(encoding="utf-8"), str(file)) if file.is_file() else None
+
+
+def _in_folder(path: Path) -> Result | None:
+    return _parsed(path.read_text(encoding="utf-8"), str(path)) if path.is_file() else None
+
+
+def _parsed(text: str, path: str) -> Result:
+    try:
+        content: Any = json.loads(text)
+        return Result.model_validate(content)
+    except (ValueError, ValidationError) as error:
+        why = " ".join(str(error).split())[:200]
+        raise InputError(f"{path} is damaged ({why}); remove it, and the same command makes it again") from None

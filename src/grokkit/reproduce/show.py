@@ -1,0 +1,86 @@
+"""What ``grokkit reproduce`` prints: the list of all items with their state, and one item's numbers beside the published."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from grokkit.reproduce.recipe import PAPERS, Recipe
+from grokkit.reproduce.result import Finding, Result, standing
+
+
+def print_list(recipes: Sequence[Recipe], out: Path, console: Console) -> None:
+    """A line for every item, paper after paper, and how many are reproduced."""
+    words: list[str] = []
+    for paper, title in PAPERS.items():
+        table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+        table.add_column(no_wrap=True, style="bold")
+        table.add_column(no_wrap=True)
+        table.add_column(overflow="fold")
+        for recipe in recipes:
+            if recipe.paper == paper:
+                stands = standing(recipe, out)
+                words.append(stands.word)
+                about = recipe.title if not recipe.beyond else f"{recipe.title}: {recipe.beyond}"
+                table.add_row(Text(recipe.name), Text(f"{stands.word}{_count(stands.result)}"), Text(about))
+        console.print(Text(f"\n{title}", style="bold"))
+        console.print(table)
+    console.print(f"\n{summary(words)}\nOne of them: grokkit reproduce {recipes[0].name}; all, briefly: --all --quick")
+
+
+def summary(words: Sequence[str]) -> str:
+    """The states counted; "in part" does not count as reproduced."""
+    counts = [
+        f"{words.count(word)} {word}" for word in ("in part", "not reproduced", "undecided", "not run", "cannot run")
+    ]
+    told = [count for count in counts if not count.startswith("0 ")]
+    return f"{words.count('reproduced')} of {len(words)} reproduced; {', '.join(told)}" if told else "all reproduced"
+
+
+def print_item(recipe: Recipe, found: Result, folder: Path, console: Console) -> None:
+    """Every claim with the published number, ours, and the answer; then what may make them differ."""
+    console.print(Text(f"\n{recipe.title} ({recipe.source})", style="bold"))
+    console.print(Text(recipe.published))
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for name in ("claim", "published", "ours", "runs", "answer"):
+        table.add_column(name, justify="right" if name in ("published", "ours", "runs") else "left")
+    for finding in found.findings:
+        table.add_row(
+            Text(finding.claim.says),
+            Text(number(finding.claim.published)),
+            Text(ours(finding)),
+            str(finding.runs),
+            finding.answer,
+        )
+    console.print(table)
+    if recipe.note:
+        console.print(Text(f"Why ours may differ: {recipe.note}"))
+    word = "smoke test, which says nothing" if found.quick else found.state
+    console.print(f"\n{recipe.name}: {word}. Written to {folder}", soft_wrap=True, markup=False)
+
+
+def ours(finding: Finding) -> str:
+    """Our number with its interval, or the bound that is all there is."""
+    low, high = finding.low, finding.high
+    if finding.value is None:
+        return f"≥ {number(low)}" if low is not None else f"≤ {number(high)}" if high is not None else "–"
+    if low is None and high is None:
+        return number(finding.value)
+    return f"{number(finding.value)} [{number(low)}–{number(high)}]"
+
+
+def number(value: float | None) -> str:
+    """Whole numbers from a hundred on with separators, others with three digits; "?" for an open limit."""
+    if value is None:
+        return "?"
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def _count(found: Result | None) -> str:
+    if found is None:
+        return ""
+    return f", {sum(finding.answer == 'holds' for finding in found.findings)}/{len(found.findings)}"

@@ -1,0 +1,99 @@
+"""What is done to the weights after a step: one step of each by hand, and on which parameters it acts."""
+
+import pytest
+import torch
+
+from grokkit.methods.clip_to_grok import clip_rows, start_rows
+from grokkit.methods.norm_held import norm_held
+from grokkit.models.classes import classes_of
+from grokkit.testing.runs import small_run
+from grokkit.train.loop import begin_alone, train
+from grokkit.weight_transform import change_in_place, restricted
+
+
+def trained(method, steps=20):
+    engine = begin_alone(small_run(method))
+    start = {name: p.detach().clone() for name, p in engine.model.named_parameters()}
+    for _ in range(steps):
+        engine.take_step(engine.members[0].batches.next())
+    return start, {name: p.detach() for name, p in engine.model.named_parameters()}, classes_of(engine.model)
+
+
+@pytest.mark.parametrize(("ratio", "share", "expected"), [(1.0, 1.0, 10.0), (0.5, 1.0, 5.0), (1.0, 0.25, 6.25)])
+def test_a_held_matrix_gets_its_first_norm_and_keeps_its_direction(ratio, share, expected):
+    held = norm_held(ratio, share)
+    state = held.init({"w": torch.tensor([[6.0, 8.0]])})
+    new, _ = held.update({"w": torch.tensor([[3.0], [4.0]])}, state)
+    torch.testing.assert_close(new["w"], torch.tensor([[0.6], [0.8]]) * expected)
+    zero, _ = held.update({"w": torch.zeros(1, 2)}, state)
+    assert torch.equal(zero["w"], torch.zeros(1, 2))
+
+
+def test_norms_of_hidden_matrices_are_held_in_a_run_and_no_others():
+    start, end, classes = trained("norm-held")
+    for name in start:
+        is_held = name in classes["hidden"]
+        assert (float(end[name].norm() / start[name].norm().clamp(min=1e-9)) == pytest.approx(1.0, rel=1e-5)) is is_held
+
+
+def test_a_head_that_starts_at_zero_learns_where_norms_are_held():
+    start, end, classes = trained("norm-held+zero-head")
+    (head,) = classes["head"]
+    assert float(start[head].norm()) == 0.0
+    assert float(end[head].norm()) > 0.1
+
+
+def test_embedding_rate_is_a_group_of_adamw_with_that_rate():
+    start, end, classes = trained("embedding-rate(c=4,lr=0.003,wd=1,lr_warmup=0)")
+    engine = begin_alone(small_run("adamw"))
+    rates = {"embedding": 0.012, "hidden": 0.003, "head": 0.003, "vector": 0.003}
+    own = classes_of(engine.model)
+    groups = [{"params": list(own[kind].values()), "lr": rate} for kind, rate in rates.items()]
+    engine.optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.98), weight_decay=1.0)
+    engine._rates = [None] * len(groups)
+    for _ in range(20):
+        engine.take_step(engine.members[0].batches.next())
+    for name, p in engine.model.named_parameters():
+        torch.testing.assert_close(end[name], p.detach(), rtol=1e-4, atol=1e-5)
+    assert any(float((end[name] - start[name]).norm()) > 0.1 for name in classes["embedding"])
+
+
+def test_clip_to_grok_starts_all_rows_at_c_and_clips_between_embedding_and_head():
+    start, end, classes = trained("clip-to-grok(c=1,lr=0.03)")
+    for p in start.values():
+        norms = p.norm(dim=-1)
+        assert all(norm == pytest.approx(1.0, rel=1e-5) or norm == 0.0 for norm in norms.flatten().tolist())
+    clipped = {name for kind in ("hidden", "vector") for name in classes[kind]}
+    for name, p in end.items():
+        longest = float(p.norm(dim=-1).max())
+        assert longest <= 1.0 + 1e-5 if name in clipped else longest > 1.0
+
+
+def test_a_vector_is_one_row_and_zero_stays_zero():
+    clip = clip_rows(2.0)
+    new, _ = clip.update({"v": torch.tensor([3.0, 4.0]), "w": torch.tensor([[0.0, 0.0], [0.3, 0.4]])}, ())
+    torch.testing.assert_close(new["v"], torch.tensor([1.2, 1.6]))
+    torch.testing.assert_close(new["w"], torch.tensor([[0.0, 0.0], [0.3, 0.4]]))
+    layer = torch.nn.Linear(2, 2)
+    with torch.no_grad():
+        layer.weight.copy_(torch.tensor([[0.0, 0.0], [0.3, 0.4]]))
+    found = start_rows(2.0)(layer, None, 0).tensors["weight"]
+    torch.testing.assert_close(found, torch.tensor([[0.0, 0.0], [1.2, 1.6]]))
+
+
+def test_a_transform_for_a_class_changes_no_other_parameter_in_either_form():
+    params = {"a": torch.tensor([[2.0]]), "b": torch.tensor([[2.0]])}
+    classes = {"embedding": ["b"], "hidden": ["a"], "head": [], "vector": []}
+    for make in (lambda: norm_held(ratio=0.5), lambda: clip_rows(c=1.0)):
+        own = restricted(make(), classes)
+        new, _ = own.update(params, own.init(params))
+        assert {name: float(p) for name, p in new.items()} == {"a": 1.0, "b": 2.0}
+        placed = {name: p.clone() for name, p in params.items()}
+        change_in_place(own, placed, own.init(placed))
+        assert {name: float(p) for name, p in placed.items()} == {"a": 1.0, "b": 2.0}
+
+
+def test_each_composes_with_muon():
+    for parts in ("muon+norm-held+zero-head", "embedding-rate(c=3)+muon", "muon+row-clip"):
+        run = train(small_run(parts))
+        assert run.diverged_at is None

@@ -1,0 +1,112 @@
+"""What the command says about itself, kept: the same text again, without PyTorch, and only while nothing changed."""
+
+import os
+import subprocess
+import sys
+from contextlib import suppress
+
+import pytest
+
+import grokkit
+from grokkit.answers import main
+
+PROGRAM = """
+import sys
+sys.argv = ["grokkit", *sys.argv[1:]]
+from grokkit.answers import main
+try:
+    main()
+finally:
+    print("torch" in sys.modules, file=sys.stderr)
+"""
+
+
+@pytest.fixture
+def grokkit_in_a_process(tmp_path, monkeypatch):
+    """Run ``grokkit ARGS`` in a process of its own; gives stdout, and whether PyTorch was loaded."""
+    monkeypatch.setenv("GROKKIT_CACHE", str(tmp_path / "cache"))
+
+    def run(*args, status=0):
+        done = subprocess.run([sys.executable, "-c", PROGRAM, *args], capture_output=True, text=True, check=False)
+        assert done.returncode == status, done.stderr
+        return done.stdout, done.stderr.splitlines()[-1] == "True"
+
+    return run
+
+
+@pytest.mark.parametrize("question", [["--help"], ["--version"], ["methods"], ["compare", "-h"]], ids=" ".join)
+def test_an_answer_is_given_again_without_pytorch(grokkit_in_a_process, question):
+    first, loaded_at_first = grokkit_in_a_process(*question)
+    again, loaded_again = grokkit_in_a_process(*question)
+    assert loaded_at_first
+    assert not loaded_again
+    assert first == again != ""
+
+
+def test_an_error_is_no_answer(grokkit_in_a_process):
+    for _ in range(2):
+        _, loaded = grokkit_in_a_process("reprot", "--help", status=2)
+        assert loaded
+
+
+@pytest.fixture
+def asked(tmp_path, monkeypatch, capsys):
+    """Ask a question in this process whose answer would be what is in the list."""
+    monkeypatch.setenv("GROKKIT_CACHE", str(tmp_path))
+    monkeypatch.setattr(sys, "argv", ["grokkit", "tasks"])
+
+    def ask(answer):
+        def command():
+            print(answer)
+            raise SystemExit(0)
+
+        monkeypatch.setattr("grokkit.cli.main", command)
+        with suppress(SystemExit):
+            main()
+        return capsys.readouterr().out.strip()
+
+    return ask
+
+
+def test_an_answer_is_forgotten_when_a_package_is_installed_or_the_terminal_is_another(asked, tmp_path, monkeypatch):
+    folder = tmp_path / "installed"
+    folder.mkdir()
+    monkeypatch.syspath_prepend(folder)
+    assert asked("old") == "old"
+    assert asked("new") == "old"
+    (folder / "stranger.dist-info").mkdir()
+    os.utime(folder, ns=(1, 1))
+    assert asked("new") == "new"
+    monkeypatch.setenv("COLUMNS", "47")
+    assert asked("narrow") == "narrow"
+    assert asked("wide") == "narrow"
+
+
+def test_an_answer_is_forgotten_when_a_file_of_the_package_changes(asked, tmp_path, monkeypatch):
+    copy = tmp_path / "package"
+    copy.mkdir()
+    (copy / "cards.py").write_text("A = 1\n")
+    monkeypatch.setattr("grokkit.answers.__file__", str(copy / "answers.py"))
+    assert [asked("old"), asked("new")] == ["old", "old"]
+    (copy / "cards.py").write_text("A = 12\n")
+    assert asked("new") == "new"
+
+
+def test_a_damaged_or_unwritable_cache_is_no_obstacle(asked, tmp_path, monkeypatch):
+    assert asked("old") == "old"
+    (tmp_path / "answer-tasks.txt").write_bytes(b"\xff\xfe\x00")
+    assert asked("new") == "new"
+    monkeypatch.setenv("GROKKIT_CACHE", str(tmp_path / "answer-tasks.txt"))  # a file where the folder should be
+    assert [asked("first"), asked("second")] == ["first", "second"]
+
+
+def test_the_package_s_names_are_there_at_first_use_and_attach_is_the_function():
+    assert set(grokkit.__all__) <= set(dir(grokkit))
+    assert all(getattr(grokkit, name) is not None for name in grokkit.__all__)
+    assert callable(grokkit.attach)
+    with pytest.raises(AttributeError, match="no attribute 'atach'"):
+        _ = grokkit.atach
+    program = (
+        "import grokkit.errors, sys; assert 'torch' not in sys.modules; import grokkit.attach; grokkit.attach.__call__"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
