@@ -33,11 +33,12 @@ def limits_of(plan: Plan, store: Store, times: float) -> dict[str, Limit]:
     key = {"steps": "generalized_at", "flops": "flops_to_target"}[cost]
     limits: dict[str, Limit] = {}
     found: dict[int, float] = {}
-    base = {run.seed: run.run_id() for run in plan.runs if run.method.label == plan.study["baseline"]}
-    for seed, run_id in base.items():
-        if store.finished([run_id]) and (value := store.record(run_id)[key]) is not None:
-            found[seed] = float(value)
+    for run_id, label in store.labels().items():  # the baseline may have been run by an earlier command
+        if label == plan.study["baseline"] and run_id in plan.study["run_ids"]:
+            record = store.record(run_id)
+            if record[key] is not None:
+                found[record["seed"]] = float(record[key])
     for run in plan.runs:
-        if run.seed in found and run.run_id() not in base.values():
+        if run.seed in found and run.method.label != plan.study["baseline"]:
             limits[run.run_id()] = Limit(cost, times * found[run.seed])
     return limits
