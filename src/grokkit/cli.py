@@ -20,6 +20,7 @@ try:
     from rich.console import Console
 
     from grokkit.study.question import Execution, Question, asked
+    from grokkit.study.tune import SearchOptions
 except ModuleNotFoundError as error:  # pragma: no cover - needs an environment without the extra
     raise SystemExit(f"grokkit: {error.name} is missing; install the lab with: pip install 'grokkit[lab]'") from None
 
@@ -100,32 +101,51 @@ def compare(**options: Any) -> None:
         raise typer.Exit(1)
 
 
-def _options(*kinds: type) -> inspect.Signature:
-    """The fields of ``kinds`` as typer wants them: a field without a default is an argument, all others are options."""
-    parameters: list[inspect.Parameter] = []
+def _options(*kinds: type, leave: tuple[str, ...] = ()) -> inspect.Signature:
+    """The fields of ``kinds`` as typer wants them: a field without a default is an argument, all others are options.
+    Where two have a field of one name, the later one's counts; those of ``leave`` are left out."""
+    parameters: dict[str, inspect.Parameter] = {}
     for kind in kinds:
         hints = get_type_hints(kind, include_extras=True)
-        for field in fields(kind):
+        for field in (field for field in fields(kind) if field.name not in leave):
             option = hints[field.name].__metadata__[0]
             is_argument = field.default is MISSING
             typed = (typer.Argument if is_argument else typer.Option)(help=option.help)
-            parameters.append(
-                inspect.Parameter(
-                    field.name,
-                    inspect.Parameter.KEYWORD_ONLY,
-                    default=inspect.Parameter.empty if is_argument else _as_typed(field.default),
-                    annotation=Annotated[option.type | None if field.default is None else option.type, typed],
-                )
+            parameters[field.name] = inspect.Parameter(
+                field.name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=inspect.Parameter.empty if is_argument else field.default,
+                annotation=Annotated[option.type | None if field.default is None else option.type, typed],
             )
-    return inspect.Signature(parameters)
-
-
-def _as_typed(default: Any) -> Any:
-    return ",".join(default) if isinstance(default, tuple) else default
+    return inspect.Signature(list(parameters.values()))
 
 
 compare.__signature__ = _options(Question, Execution)  # pyright: ignore[reportFunctionMemberAccess]
 app.command()(compare)
+
+
+def tune(**options: Any) -> None:
+    """Search the settings of every method, with the same number of trials for all, and say what it took.
+
+    The same command again continues where it stopped; more trials and other methods extend the search. Then:
+    grokkit compare TASK --tuned DIR
+    """
+    from grokkit.lab.carry_out import Stopped
+    from grokkit.lab.tune import search
+
+    found = asked(options, Question, SearchOptions, Execution)
+    try:
+        _, failures = search(*found, command=shlex.join(["grokkit", *sys.argv[1:]]))
+    except Stopped:
+        raise typer.Exit(130) from None
+    if failures:
+        raise typer.Exit(1)
+
+
+# What a search has not: a baseline and what is shown of a study, or settings that were found before.
+_NOT_OF_A_SEARCH = ("baseline", "primary", "only", "tuned")
+tune.__signature__ = _options(Question, SearchOptions, Execution, leave=_NOT_OF_A_SEARCH)  # pyright: ignore[reportFunctionMemberAccess]
+app.command()(tune)
 
 
 @app.command()

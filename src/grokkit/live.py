@@ -28,6 +28,7 @@ class _Row:
     seed: int
     budget: int
     measure: Measure
+    part: str
     state: str = "waiting"
     step: int = 0
     first: int = 0  # the step at which it went on from a checkpoint
@@ -44,7 +45,9 @@ class Progress:
     def __init__(self, console: Console, runs: Sequence[RunConfig], done: set[str], workers: int) -> None:
         self._console = console
         self._workers = workers
-        self._rows = {run.run_id(): _Row(run.method.label, run.seed, run.budget, _measure(run)) for run in runs}
+        self._rows = {
+            run.run_id(): _Row(run.method.label, run.seed, run.budget, _measure(run), run.judged_on) for run in runs
+        }
         for run_id in done:
             self._rows[run_id].state = "kept"
         self._begun = time.monotonic()
@@ -93,7 +96,7 @@ class Progress:
         else:
             test = f"{row.test:.1%}" if row.measure == "accuracy" else number(row.test)
             where = f" on {row.node}" if row.node else ""
-            line.append(f"{row.step:,} steps, test {row.measure} {test}, {row.seconds:.0f} s{where}")
+            line.append(f"{row.step:,} steps, {row.part} {row.measure} {test}, {row.seconds:.0f} s{where}")
         left = self._left()
         if not self._live and left:
             line.append(f"; at most {_clock(left)} left")

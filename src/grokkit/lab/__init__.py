@@ -2,6 +2,7 @@
 
 from grokkit.lab.compare import compare
 from grokkit.lab.study import Study
+from grokkit.lab.tune import tune
 from grokkit.tasks.problem import Problem, Splits
 
-__all__ = ["Problem", "Splits", "Study", "compare"]
+__all__ = ["Problem", "Splits", "Study", "compare", "tune"]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 from rich.console import Console
 
@@ -14,14 +15,17 @@ from grokkit.lab.study import Study, chosen
 from grokkit.live import Progress
 from grokkit.study.execute import execute
 from grokkit.study.extend import extended
+from grokkit.study.give_up import check_give_up, limits_of
 from grokkit.study.machines import Executor, check_machines, machines
 from grokkit.study.pace import study_pace
 from grokkit.study.plan import Plan
 from grokkit.study.pool import Failure
 from grokkit.study.question import Execution, Question
 from grokkit.study.store import Store
+from grokkit.study.tuned import has_tuning
 from grokkit.train.config import RunConfig
 from grokkit.train.groups import choose_device, plan_groups
+from grokkit.train.history import Limit
 
 
 class Stopped(Exception):
@@ -48,16 +52,17 @@ def carry_out(
         Stopped: on Ctrl-C.
     """
     console = console or Console(highlight=False)
-    check_machines(execution.on, execution.jobs)
+    check(execution)
     if execution.on == "local":
         _check_claim(question.claim, choose_device(execution.device))  # of a cluster it is known once it is connected
-    if not isinstance(execution.out, str | Path | None):
-        raise InputError(f"out={shown(execution.out)} is not possible: the path of a folder")
+    check_give_up(execution.give_up)
     so_far = "nothing was begun"
     try:
         plan = question.plan(command)
-        out = Path("out") / _slug(plan.study["title"]) if execution.out is None else Path(execution.out)
+        out = Path("out") / slug(plan.study["title"]) if execution.out is None else Path(execution.out)
         store = Store(out)
+        if has_tuning(store.folder):
+            raise InputError(f"{store.folder} holds a search, whose runs are none of a study's; choose another --out")
         whole = _in_its_folder(plan, store).study  # refused before anything is written
         if (labels := execution.shown()) is not None:
             chosen(labels, whole)
@@ -85,29 +90,51 @@ def _in_its_folder(plan: Plan, store: Store) -> Plan:
     return extended(plan, before, kept, store.folder, question)
 
 
+def check(execution: Execution) -> None:
+    """Refuse machines, a number of workers or a folder that cannot be.
+
+    Raises:
+        InputError: then.
+    """
+    check_machines(execution.on, execution.jobs)
+    if not isinstance(execution.out, str | Path | None):
+        raise InputError(f"out={shown(execution.out)} is not possible: the path of a folder")
+
+
 def _train(plan: Plan, store: Store, console: Console, execution: Execution, claim: str | None) -> dict[str, Failure]:
     done = store.finished(run.run_id() for run in plan.runs)
-    left = [run for run in plan.runs if run.run_id() not in done]
+    left = len(done) < len(plan.runs) or store.to_continue(done, {})
     # For nothing left to do no cluster is needed.
-    on = machines(execution.on if left else "local", execution.jobs, left, store.folder)
-    with on as executor:
-        device = executor.device(execution.device)
+    with machines(execution.on if left else "local", execution.jobs, plan.runs, store.folder) as on:
+        device = on.device(execution.device)
         _check_claim(claim, device)
-        _announce(plan, console, len(done), _at_once(plan.runs, executor, device))
+        _announce(plan, console, len(done), _at_once(plan.runs, on, device))
         store.write_study(plan.study)
-        return train_runs(plan.runs, store, console, executor, device)
+        if execution.give_up is None:
+            return train_runs(plan.runs, store, console, on, device)
+        first = [run for run in plan.runs if run.method.label == plan.study["baseline"]]
+        failures = train_runs(first, store, console, on, device) if first else {}
+        limits = limits_of(plan, store, execution.give_up)
+        others = [run for run in plan.runs if run not in first]
+        return failures | (train_runs(others, store, console, on, device, limits) if others else {})
 
 
 def train_runs(
-    runs: Sequence[RunConfig], store: Store, console: Console, on: Executor, device: str
+    runs: Sequence[RunConfig],
+    store: Store,
+    console: Console,
+    on: Executor,
+    device: str,
+    limits: Mapping[str, Limit] = MappingProxyType({}),
 ) -> dict[str, Failure]:
-    """Train those of ``runs`` that are not done, and watch; the caller holds the store's lock.
+    """Train those of ``runs`` that are not done, under their ``limits``, and watch; the caller holds the store's lock.
 
     Returns the runs that failed, by their id.
     """
     done = store.finished(run.run_id() for run in runs)
+    done -= store.to_continue(done, limits)
     with Progress(console, runs, done, on.at_once(device)) as progress:
-        return execute(runs, store, done, on=on, on_event=progress.on_event, device=device)
+        return execute(runs, store, done, on=on, on_event=progress.on_event, device=device, limits=limits)
 
 
 def _at_once(runs: Sequence[RunConfig], on: Executor, device: str) -> str:
@@ -173,7 +200,7 @@ def report(store: Store, console: Console, only: Sequence[str] | None = None) ->
     return study
 
 
-def _slug(title: str) -> str:
+def slug(title: str) -> str:
     words = {"*": "x", "+": "plus", "-": "minus", "/": "over", "^": "pow"}
     spelled = "".join(f" {words[c]} " if c in words else c for c in title)
     return "-".join("".join(c if c.isalnum() else " " for c in spelled).split())

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from grokkit.registry import carried
@@ -12,6 +13,7 @@ from grokkit.study.store import Store
 from grokkit.study.work import Job, train_and_keep, train_group_and_keep
 from grokkit.train.config import RunConfig
 from grokkit.train.groups import group_name, plan_groups
+from grokkit.train.history import Limit
 
 
 def execute(
@@ -23,6 +25,7 @@ def execute(
     on_event: Callable[[Event], None],
     device: str = "cpu",
     batched: bool | None = None,
+    limits: Mapping[str, Limit] = MappingProxyType({}),
 ) -> dict[str, Failure]:
     """Run what is not ``done`` yet; returns the runs that failed. The folder's study.json is the caller's to write.
 
@@ -36,6 +39,7 @@ def execute(
         on_event: called with the events of the runs, whether they run alone or in groups.
         device: as the executor gives it.
         batched: whether runs share a program; None for only on a GPU.
+        limits: at which to give runs up, by their ids.
     """
     failures: dict[str, Failure] = {}
 
@@ -44,12 +48,15 @@ def execute(
             failures[event.key] = event.payload
         on_event(event)
 
+    def own(run_ids: Iterable[str]) -> dict[str, Limit]:
+        return {run_id: limits[run_id] for run_id in run_ids if run_id in limits}
+
     folder, parts = str(store.folder), carried()
     batched = device != "cpu" if batched is None else batched
     if not batched:
         left = {run.run_id(): run.model_dump() for run in runs if run.run_id() not in done}
-        alone = [(run_id, Job(folder, "", device, {run_id: settings}, parts)) for run_id, settings in left.items()]
-        on.run(alone, train_and_keep, on_event=tell)
+        alone = {run_id: Job(folder, "", device, {run_id: its}, parts, own([run_id])) for run_id, its in left.items()}
+        on.run(list(alone.items()), train_and_keep, on_event=tell)
         return failures
 
     jobs: list[tuple[str, Job]] = []
@@ -61,7 +68,7 @@ def execute(
         if left:
             name = group_name(group)
             members[name] = _Members(list(left))
-            jobs.append((name, Job(folder, name, device, left, parts)))
+            jobs.append((name, Job(folder, name, device, left, parts, own(left))))
 
     def watch(event: Event) -> None:
         for its in members[event.key].events(event) if event.key else [event]:

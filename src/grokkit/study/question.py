@@ -7,13 +7,14 @@ the same runs. Where a default is None, the task or the model says it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 from grokkit.call_syntax import split_list
 from grokkit.errors import InputError, unknown
 from grokkit.study.plan import Plan, make_plan
+from grokkit.study.tuned import check_seeds, cost_of_tuning, read_tuning, winners
 from grokkit.tasks.named import read_task, usual_of
 from grokkit.train.config import EvaluationConfig, RunConfig, TaskConfig, checked
 from grokkit.train.resolve import check_usual, model_config, task_config
@@ -44,8 +45,16 @@ class Question:
 
     task: Annotated[str, Option("e.g. mul:97, 'a*a - b mod 97', parity:40,3, mnist; see `grokkit tasks`")]
     methods: Annotated[
-        str | Sequence[str], Option("separated by commas, settings in parentheses; see `grokkit methods`")
-    ] = USUAL_METHODS
+        str | Sequence[str] | None,
+        Option(
+            "separated by commas, settings in parentheses; see `grokkit methods` "
+            f"[default: {','.join(USUAL_METHODS)}; with --tuned all that were]"
+        ),
+    ] = None
+    tuned: Annotated[
+        Path | str | None,
+        Option("folder that `grokkit tune` wrote: methods run with the best settings found there", Path),
+    ] = None
     seeds: Annotated[int | Sequence[int], Option("runs of each method, on seeds 0, 1, ...", int)] = 5
     budget: Annotated[int, Option("optimizer steps a run may take", int)] = 3000
     model: Annotated[
@@ -99,15 +108,39 @@ class Question:
         """
         if self.claim not in (None, *CLAIMS):
             raise InputError(f"--claim {self.claim} is not possible: flops, steps or seconds; the default is flops")
-        return make_plan(
-            methods=split_list(self.methods) if isinstance(self.methods, str) else list(self.methods),
+        texts = self.method_texts()
+        plan = make_plan(
+            methods=texts,
             seeds=self.seeds,
-            baseline=self.baseline,
+            baseline=self._as_tuned(self.baseline),
             claim=self.claim,
-            primary=self.primary,
+            primary=self._as_tuned(self.primary),
             command=command,
             **self.of_all_runs(),
         )
+        if self.tuned is None:
+            return plan
+        folder, tuning = Path(self.tuned), read_tuning(Path(self.tuned))
+        check_seeds(tuning, plan.study["seeds"], folder)
+        names = {text: name for name, text in winners(tuning, None, folder).items()}
+        labels = zip(texts, plan.study["methods"], strict=True)
+        costs = {label: cost_of_tuning(tuning, names[text]) for text, label in labels}
+        return replace(plan, study={**plan.study, "tuned": costs})
+
+    def method_texts(self) -> list[str]:
+        """The methods, each with its best settings where they were tuned."""
+        asked = split_list(self.methods) if isinstance(self.methods, str) else self.methods
+        if self.tuned is None:
+            return list(asked or USUAL_METHODS)
+        folder = Path(self.tuned)
+        return list(winners(read_tuning(folder), asked, folder).values())
+
+    def _as_tuned(self, method: str | None) -> str | None:
+        """A method that is named as it was searched, with its best settings."""
+        if method is None or self.tuned is None:
+            return method
+        folder = Path(self.tuned)
+        return winners(read_tuning(folder), None, folder).get(method, method)
 
     def of_all_runs(self) -> dict[str, Any]:
         """The fields of :class:`RunConfig` that all runs share, the task's and the model's defaults filled in."""
@@ -153,6 +186,10 @@ class Execution:
     device: Annotated[str, Option("cpu, cuda, or auto: a GPU if there is one")] = "auto"
     on: Annotated[str, Option("machines: local, ray (one started for this), or ray:ADDRESS, a Ray cluster")] = "local"
     jobs: Annotated[int | None, Option("runs at once, one thread each [default: one a core]", int)] = None
+    give_up: Annotated[
+        float | None,
+        Option("give a run up at so many times the cost of its seed's baseline, 3 or more [default: never]", float),
+    ] = None
     only: Annotated[
         str | Sequence[str] | None, Option("methods to show in the report [default: all that the folder holds]")
     ] = None
@@ -164,21 +201,18 @@ class Execution:
         return split_list(self.only) if isinstance(self.only, str) else list(self.only)
 
 
-def asked(options: Mapping[str, Any]) -> tuple[Question, Execution]:
-    """What is asked and how it is carried out, from options that have the names of their fields.
+def asked(options: Mapping[str, Any], *kinds: Any) -> tuple[Any, ...]:
+    """One of each of ``kinds``, by default :class:`Question` and :class:`Execution`, from options that have the names
+    of their fields.
 
     Raises:
-        InputError: for a name that neither has.
+        InputError: for a name that none has.
     """
-    names = {kind: [field.name for field in fields(kind)] for kind in (Question, Execution)}
+    names = {kind: [field.name for field in fields(kind)] for kind in kinds or (Question, Execution)}
     for name in options:
         if not any(name in of_kind for of_kind in names.values()):
-            raise unknown("option", name, [*names[Question], *names[Execution]])
-
-    def of(kind: type) -> dict[str, Any]:
-        return {name: options[name] for name in names[kind] if name in options}
-
-    return Question(**of(Question)), Execution(**of(Execution))
+            raise unknown("option", name, list(dict.fromkeys(name for own in names.values() for name in own)))
+    return tuple(kind(**{name: options[name] for name in own if name in options}) for kind, own in names.items())
 
 
 def _or_else(value: Any, default: Any) -> Any:

@@ -6,7 +6,7 @@ import time
 import traceback
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from grokkit.study.pool import Failure
 from grokkit.study.store import Store
 from grokkit.train.allocator import keep_freed_memory
 from grokkit.train.config import RunConfig
+from grokkit.train.history import Limit
 from grokkit.train.loop import train, train_group
 from grokkit.train.record import Run
 
@@ -34,6 +35,7 @@ class Job:
         device: as :func:`grokkit.train.groups.choose_device` gives it.
         members: :class:`RunConfig` as dictionaries, by run id.
         parts: what the registry carries.
+        limits: at which to give members up, by run id.
     """
 
     folder: str
@@ -41,6 +43,7 @@ class Job:
     device: str
     members: Mapping[str, dict[str, Any]]
     parts: bytes
+    limits: Mapping[str, Limit] = field(default_factory=dict)
 
     @property
     def checkpoint(self) -> Path:
@@ -52,8 +55,9 @@ class Job:
 
     def left(self) -> Job | None:
         """The job without the members that its folder holds as finished; None if that is all of them."""
-        finished = Store(Path(self.folder)).finished(self.members)
-        return self._without(finished)
+        store = Store(Path(self.folder))
+        finished = store.finished(self.members)
+        return self._without(finished - store.to_continue(finished, self.limits))
 
     def after(self, report: Any) -> Job | None:
         """The job without the members that a report of its own says have failed."""
@@ -69,9 +73,16 @@ def train_and_keep(job: Job, report: Callable[[Any], None]) -> None:
     """Train a run alone. Reports its progress."""
     keep_freed_memory()
     carry(job.parts)
-    (settings,) = job.members.values()
+    ((run_id, settings),) = job.members.items()
     news = _Latest(report)
-    run = train(RunConfig(**settings), device=job.device, report=news, notice=report, checkpoint=job.checkpoint)
+    run = train(
+        RunConfig(**settings),
+        device=job.device,
+        report=news,
+        notice=report,
+        checkpoint=job.checkpoint,
+        limit=job.limits.get(run_id),
+    )
     news.flush()
     _keep(Store(Path(job.folder)), run)
 
@@ -104,7 +115,13 @@ def train_group_and_keep(job: Job, report: Callable[[Any], None]) -> None:
         group = [config for config in waiting.pop() if config.run_id() not in ended]
         try:
             train_group(
-                group, device=job.device, report=news.progress, notice=news.notice, keep=keep, checkpoint=checkpoint
+                group,
+                device=job.device,
+                report=news.progress,
+                notice=news.notice,
+                keep=keep,
+                checkpoint=checkpoint,
+                limits=[job.limits.get(config.run_id()) for config in group],
             )
             continue
         except torch.OutOfMemoryError:
