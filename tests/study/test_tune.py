@@ -30,7 +30,7 @@ def here(monkeypatch):
     """Trains in this process, and keeps the ids of what was trained, round by round."""
     rounds = []
 
-    def train_runs(runs, store, console, workforce, limits=None):
+    def train_runs(runs, store, console, on, device, limits=None):
         limits = limits or {}
         done = store.finished(run.run_id() for run in runs)
         done -= store.to_continue(done, limits)
@@ -101,12 +101,12 @@ def test_where_a_round_was_stopped_it_goes_on(here, tmp_path, monkeypatch):
     whole = lab.tune(TASK, METHODS, out=tmp_path / "whole", **HOW)
     train, calls = lab_tune.train_runs, []
 
-    def stopped(runs, store, console, workforce, limits=None):
+    def stopped(runs, store, console, on, device, limits=None):
         calls.append(len(runs))
         if len(calls) == 2:
-            train(runs[:3], store, console, workforce, limits)
+            train(runs[:3], store, console, on, device, limits)
             raise KeyboardInterrupt
-        return train(runs, store, console, workforce, limits)
+        return train(runs, store, console, on, device, limits)
 
     monkeypatch.setattr(lab_tune, "train_runs", stopped)
     with pytest.raises(KeyboardInterrupt):
@@ -119,12 +119,12 @@ def test_where_a_round_was_stopped_it_goes_on(here, tmp_path, monkeypatch):
 def test_a_run_that_fails_is_tried_once_more_and_then_its_trial_has_failed(here, tmp_path, monkeypatch):
     train, failed = lab_tune.train_runs, []
 
-    def failing(runs, store, console, workforce, limits=None):
+    def failing(runs, store, console, on, device, limits=None):
         bad = next((run.run_id() for run in runs if not failed or run.run_id() == failed[0]), None)
         if bad is None:
-            return train(runs, store, console, workforce, limits)
+            return train(runs, store, console, on, device, limits)
         failed.append(bad)
-        train([run for run in runs if run.run_id() != bad], store, console, workforce, limits)
+        train([run for run in runs if run.run_id() != bad], store, console, on, device, limits)
         return {bad: Failure("RuntimeError: planted")}
 
     monkeypatch.setattr(lab_tune, "train_runs", failing)
