@@ -16,7 +16,7 @@ from grokkit.errors import InputError
 from grokkit.study.pool import Failure
 from grokkit.study.store import Store
 from grokkit.study.tune import FIRST_SEED
-from grokkit.study.work import train_and_keep
+from grokkit.study.work import Job, train_and_keep
 
 SPIRALS = Path(__file__).parents[1] / "spirals.py"
 TASK = f"{SPIRALS}:problem(width=16)"
@@ -37,7 +37,9 @@ def here(monkeypatch):
         left = [run for run in runs if run.run_id() not in done]
         rounds.append([run.run_id() for run in left])
         for run in left:
-            train_and_keep((str(store.folder), run.model_dump(), b"", limits.get(run.run_id())), lambda news: None)
+            own = {run_id: limit for run_id, limit in limits.items() if run_id == run.run_id()}
+            job = Job(str(store.folder), "", "cpu", {run.run_id(): run.model_dump()}, b"", own)
+            train_and_keep(job, lambda news: None)
         return {}
 
     monkeypatch.setattr(lab_tune, "train_runs", train_runs)

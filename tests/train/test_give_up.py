@@ -1,10 +1,12 @@
 """A run with a limit ends there, says how far it got, and goes on from there as if it had never had one."""
 
+from dataclasses import replace
+
 import pytest
 from interrupted import curves
 
 from grokkit.study.store import Store
-from grokkit.study.work import train_and_keep, train_group_and_keep
+from grokkit.study.work import Job, train_and_keep, train_group_and_keep
 from grokkit.train.groups import group_name
 from grokkit.train.history import Limit
 from grokkit.train.loop import train, train_group
@@ -56,8 +58,8 @@ def test_the_members_of_a_group_have_limits_of_their_own(tiny, tmp_path):
 def test_a_store_keeps_what_was_given_up_and_where_to_go_on(tiny, tmp_path):
     store, config = Store(tmp_path), tiny()
     run_id = config.run_id()
-    job = (str(tmp_path), config.model_dump(), b"")
-    train_and_keep((*job, Limit("steps", 20)), lambda news: None)
+    job = Job(str(tmp_path), "", "cpu", {run_id: config.model_dump()}, b"")
+    train_and_keep(replace(job, limits={run_id: Limit("steps", 20)}), lambda news: None)
     assert store.finished([run_id]) == {run_id}
     assert store.checkpoint_path(run_id).is_file()
     for limits, left in (
@@ -69,8 +71,10 @@ def test_a_store_keeps_what_was_given_up_and_where_to_go_on(tiny, tmp_path):
     ):
         assert store.to_continue([run_id], limits) == left
     begun = []
-    train_and_keep((*job, None), lambda news: begun.append(news["step"]))
-    assert begun[0] > 20, "it goes on, and does not begin again"
+    assert job.left() == job
+    assert replace(job, limits={run_id: Limit("steps", 20)}).left() is None
+    train_and_keep(job, lambda news: begun.append(news["step"]))
+    assert begun[0] >= 20, "it goes on, and does not begin again"
     assert store.record(run_id)["status"] == "censored"
     assert not store.checkpoint_path(run_id).exists()
     assert store.to_continue([run_id], {}) == set()
@@ -82,7 +86,7 @@ def test_a_member_that_was_given_up_is_trained_again_where_its_group_has_gone_on
     name = group_name(group)
 
     def job(limits):
-        return (str(tmp_path), name, "cpu", [config.model_dump() for config in group], b"", limits)
+        return Job(str(tmp_path), name, "cpu", {config.run_id(): config.model_dump() for config in group}, b"", limits)
 
     train_group_and_keep(job({ids[1]: Limit("steps", 10)}), lambda news: None)
     assert Store(tmp_path).record(ids[1])["status"] == "given up"

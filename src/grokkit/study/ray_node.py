@@ -231,12 +231,15 @@ class _Outbox:
     def send_files(self) -> None:
         """Send what has changed, and wait until it has arrived."""
         found, receipt = self._found(), None
-        # A record says that the run is complete, so it is the last here as it is in the store. Clocks of file systems
-        # are too coarse to tell.
-        for path, stamp in sorted(found.items(), key=lambda item: item[0].endswith("/run.json")):
-            if self._sent.get(path) != stamp:
-                for piece in cut(path, (self._folder / path).read_bytes()):
-                    receipt = self.post("file", piece)
+        # A record says that the run is complete, so it is the last here as it is in the store; the clocks of file
+        # systems are too coarse to tell. One of a run that had been given up goes before its files are replaced.
+        new = [path for path, stamp in found.items() if self._sent.get(path) != stamp]
+        records = [path for path in new if path.endswith("/run.json")]
+        for path in records:
+            self.post("file", Piece(path, 0, b"", None))
+        for path in [*(path for path in new if path not in records), *records]:
+            for piece in cut(path, (self._folder / path).read_bytes()):
+                receipt = self.post("file", piece)
         for path in self._sent.keys() - found.keys():
             receipt = self.post("file", Piece(path, 0, b"", None))
         self._sent = found
