@@ -55,7 +55,9 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
     try:
         with safe_open(path, framework="pt") as file:
             about_file = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            # Copied, because a tensor lies there wherever the header ends, and products and factorizations of what is
+            # not aligned as PyTorch's own memory are rounded otherwise.
+            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
         if about_file.get("grokkit") != _FORMAT:
             raise Unusable("is of another version of grokkit")
         if about_file.get("digest") != _digest(tensors):

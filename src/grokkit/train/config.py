@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import re
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from grokkit.arguments import shortest
 from grokkit.errors import InputError, unknown
 from grokkit.files import content_of
 from grokkit.methods import MethodCard
@@ -278,15 +278,6 @@ def _in_one_form(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_in_one_form(item) for item in value]
     return shortest(value)
-
-
-def shortest(value: Any) -> Any:
-    """A whole number as an integer, anything else as it is.
-
-    >>> shortest(2.0), shortest(0.5), shortest(True), shortest(float("inf"))
-    (2, 0.5, True, inf)
-    """
-    return int(value) if isinstance(value, float) and math.isfinite(value) and value == int(value) else value
 
 
 C = TypeVar("C", bound=Config)

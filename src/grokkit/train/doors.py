@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from grokkit.arguments import complete
 from grokkit.attach import Handle, attach
+from grokkit.combine import chain, masked
 from grokkit.errors import InputError
 from grokkit.methods import AttachedBilevel, Bilevel, MethodCard, Reforming, TransferData
 from grokkit.methods.contract import Classes, Halfway, Loss, Start, StartResult, Tables
@@ -25,8 +26,8 @@ from grokkit.methods.settings import settings_of
 from grokkit.models.classes import Class, classes_of
 from grokkit.outside import theirs
 from grokkit.train.config import MethodConfig, OwnOptimizerConfig
-from grokkit.transform import GradientTransform, chain
-from grokkit.weight_transform import WeightTransform, chain_weights, restricted
+from grokkit.transform import GradientTransform
+from grokkit.weight_transform import WeightTransform
 
 
 class OwnPart(NamedTuple):
@@ -43,6 +44,22 @@ def doors_of(method: MethodConfig) -> Doors:
         InputError: for parts that exclude each other; both are named.
     """
     return Doors([OwnPart(card, part.settings) for card, part in zip(method.cards, method.parts, strict=True)])
+
+
+def among(transform: WeightTransform, classes: Mapping[str, Collection[str]]) -> WeightTransform:
+    """``transform`` on the parameters that it is for; ``classes`` has all parameters' names by their class."""
+    if not transform.classes:
+        return transform
+    return masked(transform, _Named(frozenset(name for kind in transform.classes for name in classes[kind])))
+
+
+class _Named(NamedTuple):
+    """Whether a parameter's name is one of ``names``."""
+
+    names: frozenset[str]
+
+    def __call__(self, name: str, param: Tensor) -> bool:
+        return name in self.names
 
 
 class Doors:
@@ -144,9 +161,8 @@ class Doors:
     def weights(self, classes: Mapping[str, Collection[str]]) -> WeightTransform | None:
         """What is done to the weights after the optimizer's step; ``classes`` has the names of each class of them."""
         doors = [(part.card.weights, part) for part in self.parts]
-        return chain_weights(
-            [restricted(door(**_own(door, part)), classes) for door, part in doors if door is not None]
-        )
+        transforms = [among(door(**_own(door, part)), classes) for door, part in doors if door is not None]
+        return chain(*transforms) if len(transforms) > 1 else transforms[0] if transforms else None
 
     def flops(self, model: nn.Module) -> int:
         """The operations in a step's matrix products that the method adds, for ``model`` in the form it has now."""

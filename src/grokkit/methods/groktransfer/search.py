@@ -91,19 +91,22 @@ class Attempt:
 
 @dataclass(frozen=True)
 class WeakStage:
-    """The embedding found, (V, d), whether its model reached ``stop``, and every attempt in order."""
+    """The embedding found, (V, d), whether its model reached ``stop``, every attempt in order, and what was spent
+    besides them, by an embedding that no model learned."""
 
     embedding: Tensor
     reached: bool
     attempts: tuple[Attempt, ...]
+    other_seconds: float = 0.0
+    other_flops: int = 0
 
     @property
     def seconds(self) -> float:
-        return sum(attempt.seconds for attempt in self.attempts)
+        return self.other_seconds + sum(attempt.seconds for attempt in self.attempts)
 
     @property
     def flops(self) -> int:
-        return sum(attempt.flops for attempt in self.attempts)
+        return self.other_flops + sum(attempt.flops for attempt in self.attempts)
 
 
 def climb(lesson: TransferData, rungs: Sequence[WeakModel], rule: Rule, seed: int = 0) -> WeakStage:
