@@ -18,6 +18,7 @@ SRC = Path(__file__).parents[1] / "src" / "grokkit"
 LAYERS = [
     {
         "errors",
+        "extras",
         "randomness",
         "rng",
         "files",
@@ -36,6 +37,7 @@ LAYERS = [
     {"study"},
     {
         "live",
+        "terminal",
         "bench",
         "answers",
         "cli",

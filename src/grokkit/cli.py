@@ -13,16 +13,21 @@ from typing import Annotated, Any, get_type_hints
 
 from grokkit import __version__
 from grokkit.errors import InputError
+from grokkit.extras import check_lab
 
 try:
-    import typer
-    import typer.core
-    from rich.console import Console
+    check_lab()
+except InputError as error:
+    print(f"grokkit: {error}", file=sys.stderr)
+    raise SystemExit(2) from None
 
-    from grokkit.study.question import Execution, Question, asked
-    from grokkit.study.tune import SearchOptions
-except ModuleNotFoundError as error:  # pragma: no cover - needs an environment without the extra
-    raise SystemExit(f"grokkit: {error.name} is missing; install the lab with: pip install 'grokkit[lab]'") from None
+import typer
+import typer.core
+
+from grokkit.files import is_full
+from grokkit.study.question import Execution, Question, asked
+from grokkit.study.tune import SearchOptions
+from grokkit.terminal import one_line, readable, terminal
 
 
 class _Commands(typer.core.TyperGroup):
@@ -71,18 +76,34 @@ _MOVED = {
 
 
 def main() -> None:
-    """Run the command; a user's mistake is one line on stderr and exit status 2."""
-    try:
-        for option, now in _MOVED.items():
-            if any(argument.partition("=")[0] == option for argument in sys.argv[1:]):
-                raise InputError(f"{option} is a setting of the task now; write e.g. {now}")
-        app()
-    except InputError as error:
-        print(f"grokkit: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
-    except BrokenPipeError:  # `grokkit methods | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise SystemExit(1) from None
+    """Run the command; a user's mistake is one line on stderr and exit status 2, a full disk one line and status 1."""
+    with readable():
+        try:
+            try:
+                for option, now in _MOVED.items():
+                    if any(argument.partition("=")[0] == option for argument in sys.argv[1:]):
+                        raise InputError(f"{option} is a setting of the task now; write e.g. {now}")
+                app()
+            finally:
+                sys.stdout.flush()  # else Python does it when nobody is there any more to say what is wrong
+        except InputError as error:
+            print(f"grokkit: {one_line(error)}", file=sys.stderr)
+            raise SystemExit(2) from None
+        except BrokenPipeError:  # `grokkit methods | head`
+            _print_no_more()
+            raise SystemExit(1) from None
+        except OSError as error:
+            _print_no_more()
+            where = f" {error.filename}" if error.filename else " what is printed"
+            remedy = "; make room, and give the command again: what is finished is kept" if is_full(error) else ""
+            print(
+                f"grokkit: cannot read or write{one_line(where)} ({error.strerror or error}){remedy}", file=sys.stderr
+            )
+            raise SystemExit(1) from None
+
+
+def _print_no_more() -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def compare(**options: Any) -> None:
@@ -160,7 +181,7 @@ def report(
     store = Store(folder)
     store.read_study()
     with store.lock():
-        carry_out.report(store, Console(highlight=False), Execution(only=only).shown())
+        carry_out.report(store, terminal(), Execution(only=only).shown())
 
 
 @app.command()
@@ -179,7 +200,7 @@ def reproduce(
     from grokkit.reproduce.recipe import all_recipes, find_recipe
     from grokkit.reproduce.show import print_item, print_list
 
-    console = Console(highlight=False)
+    console = terminal()
     if item is None and not every:
         print_list(list(all_recipes().values()), out, console)
         return
@@ -236,7 +257,7 @@ def bench(
             raise InputError(f"{option} {value} is not possible: at least 1; leave it out for the default")
     json = None if json is None else writable(json)
     each = {row.id: rounds or row.rounds for row in chosen}
-    if not run(chosen, each, threads=threads or cores(), json=json, console=Console(highlight=False)):
+    if not run(chosen, each, threads=threads or cores(), json=json, console=terminal()):
         raise typer.Exit(130)
 
 
@@ -353,4 +374,4 @@ def _list(rows: list[tuple[str, str]]) -> None:
     table.add_column(overflow="fold")
     for name, text in rows:
         table.add_row(Text(name), Text(text))
-    Console(highlight=False).print(table)
+    terminal().print(table)

@@ -51,7 +51,8 @@ class Progress:
         for run_id in done:
             self._rows[run_id].state = "kept"
         self._begun = time.monotonic()
-        self._live = Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None
+        can_redraw = console.is_terminal and not console.is_dumb_terminal
+        self._live = Live(console=console, auto_refresh=False, transient=True) if can_redraw else None
 
     def __enter__(self) -> Progress:
         if self._live:

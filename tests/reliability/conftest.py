@@ -14,8 +14,8 @@ def commands(tmp_path_factory):
 def grokkit(commands, tmp_path):
     """The same in an empty folder, whose path is ``grokkit.folder``."""
 
-    def run(*args):
-        return commands(*args, cwd=tmp_path)
+    def run(*args, **settings):
+        return commands(*args, cwd=tmp_path, **settings)
 
     run.folder = tmp_path
     return run

@@ -13,8 +13,18 @@ import numpy as np
 import pytest
 
 MIB = 2**20
+MEMORY = 4 * 2**30  # bytes of addresses that a command may take: one that asks for more fails and is seen
 LITTLE = 64 * MIB  # what a refusal may take beyond the imports, where nothing has to be read
 HEADER = 256 * MIB  # the limit of data; what is below is read before it can be refused, and held up to twice
+
+
+@pytest.fixture
+def grokkit(grokkit):
+    def run(*args):
+        return unbounded(*args, memory=MEMORY)
+
+    unbounded, run.folder = grokkit, grokkit.folder
+    return run
 
 
 def idx(*shape, data=None, kind=8):

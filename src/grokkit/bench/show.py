@@ -76,7 +76,7 @@ class Progress:
         self._index = self._round = 0
         self._begun = self._last = time.monotonic()
         line = Live(console=console, get_renderable=self._picture, refresh_per_second=1, transient=True)
-        self._live = line if console.is_terminal else None
+        self._live = line if console.is_terminal and not console.is_dumb_terminal else None
 
     def __enter__(self) -> Progress:
         if self._live:
@@ -99,7 +99,6 @@ class Progress:
             self._console.print(
                 f"[{self._index}/{len(self._rows)}] {result.row.id}: {_ms(c.plain_ms)} and {_ms(c.ours_ms)} ms, "
                 f"ours/plain {ratio(c.ratio, 3)} [{spread(c)}]{left}",
-                markup=False,
                 soft_wrap=True,
             )
 

@@ -23,6 +23,7 @@ from grokkit.study.pool import Failure
 from grokkit.study.question import Execution, Question
 from grokkit.study.store import Store
 from grokkit.study.tuned import has_tuning
+from grokkit.terminal import one_line, terminal
 from grokkit.train.config import RunConfig
 from grokkit.train.groups import choose_device, plan_groups
 from grokkit.train.history import Limit
@@ -51,7 +52,7 @@ def carry_out(
         InputError: for anything that could not run; nothing is written then.
         Stopped: on Ctrl-C.
     """
-    console = console or Console(highlight=False)
+    console = console or terminal()
     check(execution)
     if execution.on == "local":
         _check_claim(question.claim, choose_device(execution.device))  # of a cluster it is known once it is connected
@@ -195,8 +196,8 @@ def report(store: Store, console: Console, only: Sequence[str] | None = None) ->
     for note in sorted(told):
         console.print(f"a run that is resumed goes on {note}", soft_wrap=True)
     for name, failure in failures.items():
-        console.print(f"the figure {name} could not be drawn: {failure}", soft_wrap=True, markup=False)
-    console.print(f"report: {page}", soft_wrap=True)
+        console.print(f"the figure {name} could not be drawn: {failure}", soft_wrap=True)
+    console.print(f"report: {one_line(page)}", soft_wrap=True)
     return study
 
 

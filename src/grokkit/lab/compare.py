@@ -6,8 +6,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from grokkit.errors import InputError
 from grokkit.lab.carry_out import Stopped, carry_out
 from grokkit.lab.named import method_names, name_of
@@ -15,6 +13,7 @@ from grokkit.lab.study import Study
 from grokkit.methods import MethodCard
 from grokkit.study.question import Question, asked
 from grokkit.tasks.problem import Problem
+from grokkit.terminal import readable, terminal
 
 
 def compare(
@@ -61,7 +60,8 @@ def compare(
         }
     )
     try:
-        study, failures = carry_out(question, execution, console=Console(highlight=False, quiet=quiet))
+        with readable():
+            study, failures = carry_out(question, execution, console=terminal(quiet=quiet))
     except Stopped:
         raise KeyboardInterrupt from None
     if failures:

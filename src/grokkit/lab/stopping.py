@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 from grokkit.study.plan import Plan
 from grokkit.study.store import Store
+from grokkit.terminal import one_line
 from grokkit.train.checkpoint import steps_saved
 from grokkit.train.config import RunConfig
 
@@ -47,7 +48,7 @@ def what_is_kept(plan: Plan, store: Store) -> str:
         named.append(f"{len(saved) - _MOST_NAMED} more on their way")
     halfway = f", and {'; '.join(named)}" if named else ""
     return (
-        f"{len(done)} of {len(plan.runs)} runs are done and kept in {store.folder}{halfway}; "
+        f"{len(done)} of {len(plan.runs)} runs are done and kept in {one_line(store.folder)}{halfway}; "
         "the same command goes on from there"
     )
 

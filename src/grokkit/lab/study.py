@@ -18,6 +18,7 @@ from grokkit.report import all_figures, leaderboard_table, table_names, write_re
 from grokkit.study.looks import DEFAULT_CLAIM, looked
 from grokkit.study.pace import at_pace, read_pace
 from grokkit.study.store import Store
+from grokkit.terminal import terminal
 
 
 class Study:
@@ -112,7 +113,7 @@ class Study:
 
     def _repr_html_(self) -> str:
         """The table and the verdict, in the cell of a notebook."""
-        console = Console(record=True, file=io.StringIO(), width=110, highlight=False)
+        console = terminal(record=True, file=io.StringIO(), width=110)
         console.print(Group(self))
         return console.export_html(inline_styles=True, code_format="<pre>{code}</pre>")
 

@@ -29,7 +29,8 @@ def execute(
 ) -> dict[str, Failure]:
     """Run what is not ``done`` yet; returns the runs that failed. The folder's study.json is the caller's to write.
 
-    The caller holds the store's lock. On Ctrl-C the workers are stopped, and finished runs are kept.
+    The caller holds the store's lock. On Ctrl-C the workers are stopped, and finished runs are kept; so they are where
+    one cannot be written because the disk is full.
 
     Args:
         runs: in the order to take them.
@@ -40,11 +41,16 @@ def execute(
         device: as the executor gives it.
         batched: whether runs share a program; None for only on a GPU.
         limits: at which to give runs up, by their ids.
+
+    Raises:
+        OSError: nothing more can be written.
     """
     failures: dict[str, Failure] = {}
 
     def tell(event: Event) -> None:
         if event.kind == "failed":
+            if event.payload.cause is not None:
+                raise event.payload.cause
             failures[event.key] = event.payload
         on_event(event)
 

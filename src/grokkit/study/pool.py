@@ -25,6 +25,8 @@ from multiprocessing.connection import Connection, wait
 from types import ModuleType
 from typing import Any, Literal
 
+from grokkit.files import is_full
+
 Work = Callable[[Any, Callable[[Any], None]], None]
 
 # The libraries read these when they are imported, so they must be there before the worker's interpreter
@@ -37,10 +39,21 @@ _GRACE_SECONDS = 5.0
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a job failed: one line to show, and the traceback (empty if the job's whole process died)."""
+    """Why a job failed: one line to show, and the traceback (empty if the job's whole process died).
+
+    ``cause`` is what the system said, where it was that nothing more can be written: the next job would fail as well.
+    """
 
     error: str
     traceback: str = ""
+    cause: OSError | None = None
+
+    @staticmethod
+    def of(error: BaseException) -> Failure:
+        """That of the exception being handled."""
+        line = " ".join(f"{type(error).__name__}: {error}".split())
+        full = error if isinstance(error, OSError) and is_full(error) else None
+        return Failure(line, traceback.format_exc(), full and OSError(full.errno, full.strerror, full.filename))
 
 
 @dataclass(frozen=True)
@@ -250,6 +263,5 @@ def carry_out(work: Work, payload: Any, report: Callable[[Any], None]) -> tuple[
     try:
         work(payload, report)
     except BaseException as error:  # SystemExit, too, is the job's and not the worker's
-        line = " ".join(f"{type(error).__name__}: {error}".split())
-        return "failed", Failure(line, traceback.format_exc())
+        return "failed", Failure.of(error)
     return "finished", None

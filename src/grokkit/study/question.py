@@ -59,7 +59,7 @@ class Question:
     budget: Annotated[int, Option("optimizer steps a run may take", int)] = 3000
     model: Annotated[
         str | None,
-        Option("decoder, fnn, mlp, lstm, … or MODULE:CARD, settings in parentheses [default: the task's own]"),
+        Option("decoder, fnn, mlp, lstm, ... or MODULE:CARD, settings in parentheses [default: the task's own]"),
     ] = None
     train_fraction: Annotated[
         float | None,

@@ -275,8 +275,8 @@ class _Round:
         elif letter.kind == "file":
             try:
                 attempt.arriving.take(letter.payload)
-            except OSError as error:  # a full disk, say
-                self._over(attempt, "failed", Failure(f"cannot keep it: {_line(error)}"))
+            except OSError as error:  # where the disk is full, this ends the study
+                self._over(attempt, "failed", Failure.of(error))
         else:
             attempt.job = attempt.job and attempt.job.after(letter.payload)
             self._on_event(Event("progress", attempt.key, letter.payload))

@@ -196,7 +196,7 @@ def attempt(
         outbox = _Outbox(desk, key, number, Path(folder))
         outbox.post("started", ray.get_runtime_context().get_node_id())
         kind, failure = carry_out(do, replace(job, folder=folder), outbox.report)
-    if failure is not None:
+    if failure is not None:  # without its cause: the disk of this node may be full, and no other's
         failure = Failure(failure.error, failure.traceback[-_MOST_TRACEBACK:])
     return kind, failure
 

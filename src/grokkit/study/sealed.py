@@ -57,7 +57,8 @@ def sealed(value: dict[str, Any]) -> bytes:
     """``value`` as the content of a file, with its digest. Numbers that are not finite become null."""
     plain = json.loads(json.dumps(_finite(value), allow_nan=False))
     text = json.dumps({**plain, "digest": _seal_of(plain)}, indent=2, ensure_ascii=False)
-    return f"{text}\n".encode()
+    # Where a path is no UTF-8 Python has lone surrogates, which are written as JSON's own escapes.
+    return f"{text}\n".encode(errors="backslashreplace")
 
 
 def read_sealed(path: Path, newest: int) -> dict[str, Any] | None:

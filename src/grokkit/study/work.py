@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import traceback
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -105,8 +104,7 @@ def train_group_and_keep(job: Job, report: Callable[[Any], None]) -> None:
         try:
             _keep(store, run)
         except Exception as error:
-            line = " ".join(f"{type(error).__name__}: {error}".split())
-            news.tell("failed", run_id, Failure(line, traceback.format_exc()))
+            news.tell("failed", run_id, Failure.of(error))
         else:
             news.tell("finished", run_id)
 

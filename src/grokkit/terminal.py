@@ -1,0 +1,100 @@
+"""What is printed can be read anywhere: what a terminal's encoding lacks is written in ASCII, and no name is markup."""
+
+from __future__ import annotations
+
+import codecs
+import io
+import os
+import sys
+import unicodedata
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from rich.console import Console
+
+_PAIRS = """
+× x  · *  − -  – -  — -  … ...  ∞ inf  √ sqrt  ± +-  ≥ >=  ≤ <=  ≠ !=  ≈ ~  ∝ ~  → ->  ← <-  ∘ o  ′ '  ° deg  ‖ ||  ⟨ <
+⟩ >  ∂ d  ∇ grad  Σ sum  ∏ prod  ⊥ _|_  ⌊ floor(  ⌋ )  ⌈ ceil(  ⌉ )  ‘ '  ’ '  “ "  ” "  ─ -  ━ =  ╸ =  ╺ =  │ |
+\u2044 /  \u0302 ^
+"""  # the last two are what ½ and m̂ have in them
+_WORDS = _PAIRS.split()
+_SIGNS = {**dict(zip(_WORDS[::2], _WORDS[1::2], strict=True)), "∈": " in "}
+
+
+def terminal(**settings: Any) -> Console:
+    """A rich console that takes a name for what it is, and draws the same on every encoding."""
+    return _Terminal(highlight=False, markup=False, emoji=False, **settings)
+
+
+class _Terminal(Console):
+    @property
+    def encoding(self) -> str:
+        """Rich draws other tables for other encodings; what one lacks is the business of :func:`readable`."""
+        return "utf-8"
+
+
+@contextmanager
+def readable() -> Iterator[None]:
+    """Within it, ``sys.stdout`` and ``sys.stderr`` take every sign; where one is closed, it is as if nobody looked."""
+    closed = [name for name in ("stdout", "stderr") if getattr(sys, name) is None]
+    for name in closed:
+        setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
+    streams = [stream for stream in (sys.stdout, sys.stderr) if isinstance(stream, io.TextIOWrapper)]
+    before = [stream.errors for stream in streams]
+    try:
+        for stream in streams:
+            with suppress(OSError):
+                stream.reconfigure(errors="grokkit")
+        yield
+    finally:
+        for stream, errors in zip(streams, before, strict=True):
+            with suppress(OSError, ValueError):  # it was closed, or cannot be written to
+                stream.reconfigure(errors=errors)
+
+
+def one_line(text: object) -> str:
+    """``text`` without what would begin another line or speak to the terminal; a path may hold anything.
+
+    >>> print(one_line("no file\\n\\x1b[31m red"))
+    no file\\n\\x1b[31m red
+    """
+    return "".join(c.encode("unicode_escape").decode() if unicodedata.category(c)[0] == "C" else c for c in str(text))
+
+
+def _in_ascii(error: UnicodeError) -> tuple[str, int]:
+    """How codecs ask for a replacement of ``object[start:end]``."""
+    assert isinstance(error, UnicodeEncodeError)
+    text, start, end = error.object, error.start, error.end
+    found = "".join(_sign(c, text[place - 1] if place else "") for place, c in enumerate(text[start:end], start))
+    # Of a table's cell "≥ 5" the blank gives way, so that columns stay where they are.
+    return found, end + (text[end - 1] in "≥≤" and text[end : end + 1] == " ")
+
+
+def _sign(sign: str, before: str) -> str:
+    """One sign in ASCII; ``before`` is the one in front of it.
+
+    >>> "".join(_sign(c, "") for c in "×λ√é"), _sign("²", "g") + _sign("₁", "g")
+    ('xlambdasqrte', '^2_1')
+    """
+    if sign in _SIGNS:
+        return _SIGNS[sign]
+    name = unicodedata.name(sign, "")
+    if name.startswith("GREEK"):
+        word = name.split()[3].lower().replace("lamda", "lambda")
+        return word.capitalize() if "CAPITAL" in name else word
+    plain = "".join(_SIGNS.get(c, c) for c in unicodedata.normalize("NFKD", sign)).encode("ascii", "ignore").decode()
+    if not plain:
+        return sign.encode("ascii", "backslashreplace").decode()
+    place = _PLACES.get(_kind(sign), "")
+    return plain if place and _kind(before) == _kind(sign) else place + plain
+
+
+_PLACES = {"<super>": "^", "<sub>": "_"}
+
+
+def _kind(sign: str) -> str:
+    return unicodedata.decomposition(sign).partition(" ")[0] if sign else ""
+
+
+codecs.register_error("grokkit", _in_ascii)
