@@ -8,6 +8,7 @@ NOT_MEASURED = {
     "docs/verdict.md",  # how verdicts are made
     "docs/extending.md",  # recipes for parts
     "docs/your-problem.md",  # how to bring a problem
+    "docs/tune.md",  # how to search
 }
 """Pages that carry no results: they are not searched."""
 

@@ -322,11 +322,20 @@ def card(name: Annotated[str, typer.Argument(help="a method; see `grokkit method
         ("source", found.base_source),
         *((f"on {task}", f"{_shown(recipe.settings)}; {recipe.source}") for task, recipe in found.recipes.items()),
         ("tuned", found.tuned),
+        ("searched", _space(name)),
         ("departures", found.departures),
         ("also called", ", ".join(found.aliases)),
     ]
     print(f"{found.name}: {found.summary}\n")
     _list([(label, text) for label, text in rows if text])
+
+
+def _space(name: str) -> str:
+    """Where ``grokkit tune`` looks for its settings."""
+    from grokkit.study.search_space import show_space
+    from grokkit.study.spaces import searched
+
+    return show_space(searched(name, "", {}, {}).space)
 
 
 @app.command()
