@@ -278,6 +278,7 @@ def test_a_worker_killed_once_goes_on_and_a_run_that_always_kills_its_worker_fai
     assert_frame_equal(ours, lab.Study(tmp_path / "local").runs.drop(MEASURED), check_exact=True)
 
 
+@pytest.mark.slow
 def test_a_node_with_other_code_is_refused_and_one_that_joins_later_gets_no_run(
     cluster, problem, tmp_path, monkeypatch
 ):
@@ -312,6 +313,7 @@ def test_a_node_with_other_code_is_refused_and_one_that_joins_later_gets_no_run(
         cluster.remove_node(joined[0])
 
 
+@pytest.mark.slow
 def test_a_group_whose_node_is_killed_trains_its_finished_members_no_second_time(cluster, node, tmp_path):
     # One of the members diverges at once, the others take their time; all are in one program.
     methods = ["adamw(optimizer=sgd,lr=1e30,lr_warmup=0)", "adamw(optimizer=sgd,lr=0.1)"]
