@@ -12,6 +12,7 @@ from interrupted import Interrupted, interrupt_at
 from grokkit import InputError, attach, grokfast_ema
 from grokkit.methods import grokfast
 from grokkit.study.execute import execute
+from grokkit.study.machines import Processes
 from grokkit.study.plan import make_plan
 from grokkit.study.store import Store
 from grokkit.testing.excitation import gradients, parameters
@@ -225,7 +226,7 @@ def test_a_study_on_the_gpu(tmp_path, methods):
     )
     store = Store(tmp_path)
     with store.lock():
-        assert execute(plan, store, set(), workers=2, on_event=lambda event: None, device="cuda:0") == {}
+        assert execute(plan.runs, store, set(), on=Processes(2), on_event=lambda event: None, device="cuda:0") == {}
     runs, _ = store.load(plan.study["run_ids"])
     assert len(runs) == 2 * len(methods)
     assert all('"device": "cuda:0"' in about for about in runs["provenance"])

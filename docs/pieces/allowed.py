@@ -9,6 +9,7 @@ NOT_MEASURED = {
     "docs/extending.md",  # recipes for parts
     "docs/your-problem.md",  # how to bring a problem
     "docs/reliability.md",  # what was tried to break the lab: its counts are pieces
+    "docs/tune.md",  # how to search
 }
 """Pages that carry no results: they are not searched."""
 

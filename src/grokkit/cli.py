@@ -26,6 +26,7 @@ import typer
 
 from grokkit.files import is_full
 from grokkit.study.question import Execution, Jobs, Question, SeedCount, asked, options_of
+from grokkit.study.tune import SearchOptions
 from grokkit.terminal import one_line, readable, terminal
 from grokkit.typed import Command, Group, run_command
 
@@ -110,28 +111,27 @@ def compare(**options: Any) -> None:
         raise typer.Exit(1)
 
 
-def _options(*kinds: type) -> inspect.Signature:
+def _options(*kinds: type, leave: tuple[str, ...] = ()) -> inspect.Signature:
     """The fields of ``kinds`` as typer wants them: a field without a default is an argument, all others are options.
 
-    What is typed stays a text here: the fields are checked where they come together, for Python as well.
+    What is typed stays a text here: the fields are checked where they come together, for Python as well. Where two
+    kinds have a field of one name, the later one's counts; those of ``leave`` are left out.
     """
-    parameters: list[inspect.Parameter] = []
+    parameters: dict[str, inspect.Parameter] = {}
     for kind in kinds:
         options = options_of(kind)
-        for field in fields(kind):
+        for field in (field for field in fields(kind) if field.name not in leave):
             is_argument, its = field.default is MISSING, options[field.name]
             stated = (
                 typer.Argument(help=its.help) if is_argument else typer.Option(help=its.help, metavar=_kind(its.kind))
             )
-            parameters.append(
-                inspect.Parameter(
-                    field.name,
-                    inspect.Parameter.KEYWORD_ONLY,
-                    default=inspect.Parameter.empty if is_argument else _as_typed(field.default),
-                    annotation=Annotated[str | None if field.default is None else str, stated],
-                )
+            parameters[field.name] = inspect.Parameter(
+                field.name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=inspect.Parameter.empty if is_argument else _as_typed(field.default),
+                annotation=Annotated[str | None if field.default is None else str, stated],
             )
-    return inspect.Signature(parameters)
+    return inspect.Signature(list(parameters.values()))
 
 
 def _kind(hint: Any) -> str:
@@ -147,6 +147,30 @@ def _as_typed(default: Any) -> str | None:
 
 compare.__signature__ = _options(Question, Execution)  # pyright: ignore[reportFunctionMemberAccess]
 app.command(cls=Command)(compare)
+
+
+def tune(**options: Any) -> None:
+    """Search the settings of every method, with the same number of trials for all, and say what it took.
+
+    The same command again continues where it stopped; more trials and other methods extend the search. Then:
+    grokkit compare TASK --tuned DIR
+    """
+    from grokkit.lab.carry_out import Stopped
+    from grokkit.lab.tune import search
+
+    found = asked(options, Question, SearchOptions, Execution)
+    try:
+        _, failures = search(*found, command=shlex.join(["grokkit", *sys.argv[1:]]))
+    except Stopped:
+        raise typer.Exit(130) from None
+    if failures:
+        raise typer.Exit(1)
+
+
+# What a search has not: a baseline and what is shown of a study, or settings that were found before.
+_NOT_OF_A_SEARCH = ("baseline", "primary", "only", "tuned", "give_up")
+tune.__signature__ = _options(Question, SearchOptions, Execution, leave=_NOT_OF_A_SEARCH)  # pyright: ignore[reportFunctionMemberAccess]
+app.command(cls=Command)(tune)
 
 
 @app.command(cls=Command)
@@ -304,11 +328,20 @@ def card(name: Annotated[str, typer.Argument(help="a method; see `grokkit method
         ("source", found.base_source),
         *((f"on {task}", f"{_shown(recipe.settings)}; {recipe.source}") for task, recipe in found.recipes.items()),
         ("tuned", found.tuned),
+        ("searched", _space(name)),
         ("departures", found.departures),
         ("also called", ", ".join(found.aliases)),
     ]
     print(f"{found.name}: {found.summary}\n")
     _list([(label, text) for label, text in rows if text])
+
+
+def _space(name: str) -> str:
+    """Where ``grokkit tune`` looks for its settings."""
+    from grokkit.study.search_space import show_space
+    from grokkit.study.spaces import searched
+
+    return show_space(searched(name, "", {}, {}).space)
 
 
 @app.command(cls=Command)

@@ -61,25 +61,30 @@ def build_page(
         section("What the words mean", "", definitions(study, claimed_cost(leaderboard_rows, study))),
         section("How this was made", "", made),
     ]
-    body = _unbroken("\n".join(parts))
+    header = f"""<p class="kicker">grokkit compare</p>
+<h1>{title}</h1>
+{_verdict(verdict_text)}
+{_facts(study, runs)}"""
+    return whole_page(f"{title}: which accelerator helps?", header, "\n".join(parts), charts)
+
+
+def whole_page(title: str, header: str, body: str, charts: Mapping[str, Any]) -> str:
+    """A page of these pieces of HTML, with all that its ``charts`` need, which stand where ``body`` names them."""
     return f"""<!DOCTYPE html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta http-equiv="Content-Security-Policy" content="{_POLICY}">
-<title>{title}: which accelerator helps?</title>
+<title>{title}</title>
 <style>{_asset("page.css")}</style>
 </head>
 <body>
 <header>
-<p class="kicker">grokkit compare</p>
-<h1>{title}</h1>
-{_unbroken(_verdict(verdict_text))}
-{_facts(study, runs)}
+{_unbroken(header)}
 </header>
 <main>
-{body}
+{_unbroken(body)}
 </main>
 <footer>Made by grokkit. This file needs no network.</footer>
 <script type="application/json" id="charts">{_json(charts)}</script>

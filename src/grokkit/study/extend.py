@@ -37,7 +37,7 @@ def extended(
         InputError: if the folder holds runs of another question, naming both; if another claim, primary arm or baseline
             is asked for than its finished runs were made for; or for a baseline or primary arm that no arm is.
     """
-    if before is not None and (other := _other_question(plan, before)) is not None:
+    if before is not None and (other := other_question(plan, before)) is not None:
         if kept:
             raise InputError(f"{folder} {other}; choose another --out")
         before = None  # The folder has no run of the other question, so it is as good as new.
@@ -49,6 +49,9 @@ def extended(
     study = dict(plan.study)
     study["methods"] = [names[label] for label in plan.study["methods"]]
     study["methods_detail"] = {names[label]: detail for label, detail in plan.study["methods_detail"].items()}
+    tuned = {names[label]: detail for label, detail in plan.study.get("tuned", {}).items()}
+    if tuned or (before is not None and before.get("tuned")):
+        study["tuned"] = {**((before or {}).get("tuned") or {}), **tuned}
     if before is not None:
         study["methods"] = _union(before["methods"], study["methods"])
         study["methods_detail"] = {**study["methods_detail"], **before["methods_detail"]}
@@ -103,7 +106,7 @@ def _named(arm: Arm | None, option: str, study: Mapping[str, Any]) -> str | None
         raise unknown(option, arm.label, study["methods"])
 
 
-def _other_question(plan: Plan, before: Mapping[str, Any]) -> str | None:
+def other_question(plan: Plan, before: Mapping[str, Any]) -> str | None:
     """Why ``plan`` does not fit, as "holds a study with budget=20, not with budget=30"; None if it does."""
     title = plan.study["title"]
     if before["format"] != STUDY_FORMAT:

@@ -77,6 +77,11 @@ class Runs(Sequence[RunConfig]):
         return Runs(arms, self.seeds)
 
 
+def ids_of(runs: Sequence[RunConfig]) -> list[str]:
+    """The ids of ``runs``, in their order."""
+    return runs.ids if isinstance(runs, Runs) else [run.run_id() for run in runs]
+
+
 @dataclass(frozen=True)
 class Plan:
     """What one command asks for; :func:`grokkit.study.extend.extended` makes it part of what its folder holds.

@@ -30,7 +30,7 @@ Work = Callable[[Any, Callable[[Any], None]], None]
 
 # The libraries read these when they are imported, so they must be there before the worker's interpreter
 # starts. With a process on every core, a second thread in one of them only takes another's time.
-_ONE_THREAD = dict.fromkeys(["OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS"], "1")
+ONE_THREAD = dict.fromkeys(["OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS"], "1")
 
 # How long a worker that was told to end may take over it.
 _GRACE_SECONDS = 5.0
@@ -59,10 +59,11 @@ class Failure:
 class Event:
     """Something that happened to the job ``key``. A "tick" belongs to no job: it only says that time passes.
 
-    ``payload`` is what the job reported ("progress"), a `Failure` ("failed"), or None.
+    ``payload`` is where the job runs ("started", if not here), what it reported ("progress"), why it waits again
+    ("lost", on other machines only), a `Failure` ("failed"), or None.
     """
 
-    kind: Literal["started", "progress", "finished", "failed", "tick"]
+    kind: Literal["started", "progress", "lost", "finished", "failed", "tick"]
     key: str = ""
     payload: Any = None
 
@@ -215,8 +216,8 @@ def _birth() -> Iterator[None]:
     here = threading.current_thread() is threading.main_thread()  # the only one that is ever interrupted
     handler = signal.signal(signal.SIGINT, lambda number, _: interrupts.append(number)) if here else None
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    environment = {name: os.environ.get(name) for name in _ONE_THREAD}
-    os.environ.update(_ONE_THREAD)
+    environment = {name: os.environ.get(name) for name in ONE_THREAD}
+    os.environ.update(ONE_THREAD)
     # A worker would run the script anew that is running here. It needs nothing of it: work is in modules of ours, and
     # what somebody's script defines is carried by the registry. So a script needs no ``if __name__ == "__main__":``.
     script = sys.modules["__main__"]
@@ -264,11 +265,19 @@ def _end_with_parent() -> None:
 
 
 def _do(job: bytes, report: Callable[[Any], None]) -> tuple[str, Failure | None]:
-    try:
+    def unpickled(_: None, report: Callable[[Any], None]) -> None:
         # Unpickled here and not by the pipe: a function that cannot be imported is this job's failure.
         work, payload = pickle.loads(job)
         if "torch" in sys.modules:
             sys.modules["torch"].set_num_threads(1)
+        work(payload, report)
+
+    return carry_out(unpickled, None, report)
+
+
+def carry_out(work: Work, payload: Any, report: Callable[[Any], None]) -> tuple[str, Failure | None]:
+    """Call ``work``; gives the kind and the payload of the event that its end is."""
+    try:
         work(payload, report)
     except BaseException as error:  # SystemExit, too, is the job's and not the worker's
         return "failed", Failure.of(error)

@@ -6,8 +6,9 @@ the same runs. Where a default is None, the task or the model says it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, get_type_hints
@@ -16,6 +17,7 @@ from grokkit.arguments import Place, Range, Scale, Text, option, whole
 from grokkit.call_syntax import LARGEST_WHOLE, split_list
 from grokkit.errors import InputError, about, unknown
 from grokkit.study.plan import Plan, make_plan
+from grokkit.study.tuned import check_seeds, cost_of_tuning, read_tuning, winners
 from grokkit.tasks.table import read_task, usual_of
 from grokkit.train.config import EvaluationConfig, RunConfig, TaskConfig, checked
 from grokkit.train.resolve import check_usual, model_config, task_config
@@ -41,6 +43,8 @@ Seeds = (
 Texts = Text | Annotated[tuple[Text, ...], Range("a list of texts in Python", bool)]
 Share = Annotated[float, Range("a number > 0 and < 1", lambda value: 0 < value < 1)]
 ShareOrNone = Annotated[float, Range("a number >= 0 and < 1", lambda value: 0 <= value < 1)]
+# Sooner than that a run that is given up could still have been of use: claims of 2x would rest on bounds.
+Times = Annotated[float, Range("a number >= 3", lambda value: 3 <= value < math.inf)]
 Accuracy = Annotated[float, Range("a number > 0 and <= 1", lambda value: 0 < value <= 1)]
 
 
@@ -68,7 +72,7 @@ def spelt(name: str) -> str:
     return name if name == "task" else f"--{name.replace('_', '-')}"
 
 
-class _Checked:
+class Checked:
     """Every field is what its option says that it may be, however the question came in."""
 
     def __post_init__(self) -> None:
@@ -81,7 +85,7 @@ class _Checked:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Question(_Checked):
+class Question(Checked):
     """Every method on the same seeds of one task. The fields' :class:`Option` says what each is.
 
     In Python ``methods`` may be a list of texts, ``seeds`` a list of whole numbers, and ``batch_size`` a number.
@@ -92,8 +96,17 @@ class Question(_Checked):
         Option("e.g. mul:97, 'a*a - b mod 97', parity:40,3, mnist; see `grokkit tasks`", remedy="write e.g. mul:97"),
     ]
     methods: Annotated[
-        str | Sequence[str], Option("separated by commas, settings in parentheses; see `grokkit methods`", Texts)
-    ] = USUAL_METHODS
+        str | Sequence[str] | None,
+        Option(
+            "separated by commas, settings in parentheses; see `grokkit methods` "
+            f"[default: {','.join(USUAL_METHODS)}; with --tuned all that were]",
+            Texts,
+        ),
+    ] = None
+    tuned: Annotated[
+        Path | str | None,
+        Option("folder that `grokkit tune` wrote: methods run with the best settings found there", Place),
+    ] = None
     seeds: Annotated[int | Sequence[int], Option("runs of each method, on seeds 0, 1, ...", Seeds)] = 5
     budget: Annotated[int, Option("optimizer steps a run may take", Count)] = 3000
     model: Annotated[
@@ -161,16 +174,39 @@ class Question(_Checked):
             InputError: for anything that could not run.
         """
         with about("--methods"):
-            methods = split_list(self.methods) if isinstance(self.methods, str) else list(self.methods)
-        return make_plan(
-            methods=methods,
+            texts = self.method_texts()
+        plan = make_plan(
+            methods=texts,
             seeds=self.seeds,
-            baseline=self.baseline,
+            baseline=self._as_tuned(self.baseline),
             claim=self.claim,
-            primary=self.primary,
+            primary=self._as_tuned(self.primary),
             command=command,
             **self.of_all_runs(),
         )
+        if self.tuned is None:
+            return plan
+        folder, tuning = Path(self.tuned), read_tuning(Path(self.tuned))
+        check_seeds(tuning, plan.study["seeds"], folder)
+        names = {text: name for name, text in winners(tuning, None, folder).items()}
+        labels = zip(texts, plan.study["methods"], strict=True)
+        costs = {label: cost_of_tuning(tuning, names[text]) for text, label in labels}
+        return replace(plan, study={**plan.study, "tuned": costs})
+
+    def method_texts(self) -> list[str]:
+        """The methods, each with its best settings where they were tuned."""
+        asked = split_list(self.methods) if isinstance(self.methods, str) else self.methods
+        if self.tuned is None:
+            return list(asked or USUAL_METHODS)
+        folder = Path(self.tuned)
+        return list(winners(read_tuning(folder), asked, folder).values())
+
+    def _as_tuned(self, method: str | None) -> str | None:
+        """A method that is named as it was searched, with its best settings."""
+        if method is None or self.tuned is None:
+            return method
+        folder = Path(self.tuned)
+        return winners(read_tuning(folder), None, folder).get(method, method)
 
     def of_all_runs(self) -> dict[str, Any]:
         """The fields of :class:`RunConfig` that all runs share, the task's and the model's defaults filled in."""
@@ -214,12 +250,17 @@ class Question(_Checked):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Execution(_Checked):
+class Execution(Checked):
     """How a question is carried out: nothing here changes a run or its identity."""
 
     out: Annotated[Path | str | None, Option("folder for runs and report [default: out/TASK]", Place)] = None
     device: Annotated[str, Option("cpu, cuda, or auto: a GPU if there is one", Literal["cpu", "cuda", "auto"])] = "auto"
+    on: Annotated[str, Option("machines: local, ray (one started for this), or ray:ADDRESS, a Ray cluster")] = "local"
     jobs: Annotated[int | None, Option("runs at once, one thread each [default: one a core]", Jobs)] = None
+    give_up: Annotated[
+        float | None,
+        Option("give a run up at so many times the cost of its seed's baseline, 3 or more [default: never]", Times),
+    ] = None
     only: Annotated[
         str | Sequence[str] | None, Option("methods to show in the report [default: all that the folder holds]", Texts)
     ] = None
@@ -232,21 +273,18 @@ class Execution(_Checked):
             return split_list(self.only) if isinstance(self.only, str) else list(self.only)
 
 
-def asked(options: Mapping[str, Any]) -> tuple[Question, Execution]:
-    """What is asked and how it is carried out, from options that have the names of their fields.
+def asked(options: Mapping[str, Any], *kinds: Any) -> tuple[Any, ...]:
+    """One of each of ``kinds``, by default :class:`Question` and :class:`Execution`, from options that have the names
+    of their fields.
 
     Raises:
-        InputError: for a name that neither has.
+        InputError: for a name that none has.
     """
-    names = {kind: [field.name for field in fields(kind)] for kind in (Question, Execution)}
+    names = {kind: [field.name for field in fields(kind)] for kind in kinds or (Question, Execution)}
     for name in options:
         if not any(name in of_kind for of_kind in names.values()):
-            raise unknown("option", name, [*names[Question], *names[Execution]])
-
-    def of(kind: type) -> dict[str, Any]:
-        return {name: options[name] for name in names[kind] if name in options}
-
-    return Question(**of(Question)), Execution(**of(Execution))
+            raise unknown("option", name, list(dict.fromkeys(name for own in names.values() for name in own)))
+    return tuple(kind(**{name: options[name] for name in own if name in options}) for kind, own in names.items())
 
 
 def _or_else(value: Any, default: Any) -> Any:

@@ -196,6 +196,8 @@ class RunConfig(Config):
         sustain: following evaluations that must stay at the target for the generalization to count.
         after: steps in which it may never fall more than a point below the target to be called stable; a run then goes
             on until that is settled. 0 to stop as soon as the generalization counts.
+        judged_on: the rows that say whether it generalizes. With ``validation`` these stand in the place of the test
+            part wherever that is looked at, and no test row is ever read: a search's runs are such.
         precision: of the matrix products, see :mod:`grokkit.models.matmul`.
     """
 
@@ -210,6 +212,7 @@ class RunConfig(Config):
     target_loss: Annotated[float, Field(gt=0)] | None = None
     sustain: Annotated[int, Field(ge=0)] = 5
     after: Annotated[int, Field(ge=0)] = 0
+    judged_on: Literal["test", "validation"] = "test"
     precision: Literal["float32", "bf16"] = "float32"
     evaluation: EvaluationConfig = EvaluationConfig()
 
@@ -271,6 +274,8 @@ def identity_of(config: Mapping[str, Any]) -> dict[str, Any]:
         del task["data"]
     if task["train_size"] is not None:
         del task["train_fraction"]
+    if settings.get("judged_on") == "test":  # as every run was before there was a choice
+        del settings["judged_on"]
     return settings
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -44,7 +44,7 @@ def build_problem(config: RunConfig) -> Problem:
 
     Raises:
         InputError: for a task that does not exist, a split that is not possible, a target in accuracies where there
-            are none, or rows set apart as in :func:`set_apart`.
+            are none, no validation rows where these judge, or rows set apart as in :func:`set_apart`.
     """
     with about("task"):
         task = build_task(config.task, config.seed)
@@ -61,6 +61,13 @@ def build_problem(config: RunConfig) -> Problem:
             seed=config.seed,
             train_size=config.task.train_size,
         )
+    if config.judged_on == "validation":
+        if not len(parts.validation):
+            raise InputError(
+                f"{task.name} has no validation rows, and a search is judged by these alone; give "
+                "--validation-fraction 0.1, or the problem's Splits a validation part"
+            )
+        parts = replace(parts, test=parts.validation)
     task = task.fitted(parts.train)
     settings = config.evaluation
     train = parts.train[torch.randperm(len(parts.train), generator=stream(config.seed, "train sample"))]
