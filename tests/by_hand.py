@@ -9,14 +9,9 @@ import inspect
 import torch
 from torch import nn
 
-from grokkit import GradientTransform, chain, grad_norm, grokfast_ema, grokfast_ma
+from grokkit import GradientTransform, WeightTransform, chain, grad_norm, grokfast_ema, grokfast_ma, row_clip
+from grokkit.combine import parts_of
 from grokkit.rng import stream
-
-TRANSFORMS = {
-    "ema": lambda: grokfast_ema(alpha=0.8, lamb=2.0),
-    "ma": lambda: grokfast_ma(window_size=4, lamb=3.0),
-    "chain": lambda: chain(grad_norm(0.5), grokfast_ma(window_size=3), grokfast_ema(alpha=0.9)),
-}
 
 
 def _begin(params):
@@ -33,6 +28,31 @@ def average_of_functions():
     """An average, and a count that all share, by functions of a module: pickle can find them."""
     return GradientTransform(_begin, _average)
 
+
+def _begin_weights(params):
+    counts = {name: torch.zeros((), dtype=torch.int64) for name in params}
+    return {name: p.clone() for name, p in params.items()}, counts, torch.zeros((), dtype=torch.int64)
+
+
+def _toward_average(params, state):
+    averages, counts, steps = state
+    new = {name: torch.lerp(averages[name], p, 0.2) for name, p in params.items()}
+    moved = {name: torch.lerp(p, new[name], 0.1 / (1 + counts[name])) for name, p in params.items()}
+    return moved, ({**averages, **new}, {**counts, **{name: counts[name] + 1 for name in params}}, steps + 1)
+
+
+def average_of_weights():
+    """Moves the weights toward their average, which begins with the initial ones; counts for each and for all."""
+    return WeightTransform(_begin_weights, _toward_average)
+
+
+TRANSFORMS = {
+    "ema": lambda: grokfast_ema(alpha=0.8, lamb=2.0),
+    "ma": lambda: grokfast_ma(window_size=4, lamb=3.0),
+    "chain": lambda: chain(grad_norm(0.5), grokfast_ma(window_size=3), grokfast_ema(alpha=0.9)),
+    "weights": average_of_weights,
+    "both": lambda: chain(row_clip(c=1.0), grokfast_ema(alpha=0.8), average_of_weights()),
+}
 
 REFUSED = {"LBFGS", "SparseAdam"}  # each has a test of its own
 SETTINGS = {
@@ -93,14 +113,15 @@ def counted(optimizer, p, path="step"):
 
 
 def pure_only(transform):
-    return GradientTransform(transform.init, transform.update)
+    return transform._replace(update_=None) if hasattr(transform, "update_") else transform
 
 
 class ByHand:
-    """Stands in for the optimizer in ``run``; filters with the pure face, then takes a bare step."""
+    """Stands in for the optimizer in ``run``: the pure face on gradients, a bare step, the pure face on weights."""
 
     def __init__(self, optimizer, transform):
         self.optimizer, self.transform, self.state = optimizer, transform, None
+        self.gradient, self.weights = parts_of(transform)
 
     def zero_grad(self, set_to_none=True):
         self.optimizer.zero_grad(set_to_none=set_to_none)
@@ -110,11 +131,19 @@ class ByHand:
         detached = {name: p.detach() for name, p in params.items()}
         if self.state is None:
             self.state = self.transform.init(detached)
-        grads = {name: p.grad.clone() for name, p in params.items() if p.grad is not None}
-        grads, self.state = self.transform.update(grads, self.state, detached)
-        for name, g in grads.items():
-            params[name].grad.copy_(g)
+        of_gradient, of_weights = self.state if self.gradient and self.weights else (self.state, self.state)
+        if self.gradient:
+            grads = {name: p.grad.clone() for name, p in params.items() if p.grad is not None}
+            grads, of_gradient = self.gradient.update(grads, of_gradient, detached)
+            for name, g in grads.items():
+                params[name].grad.copy_(g)
         self.optimizer.step()
+        if self.weights:
+            new, of_weights = self.weights.update({name: p.detach() for name, p in params.items()}, of_weights)
+            for name, p in new.items():
+                params[name].detach().copy_(p)
+        both = self.gradient and self.weights
+        self.state = (of_gradient, of_weights) if both else of_gradient if self.gradient else of_weights
 
 
 def optimizer_cases():

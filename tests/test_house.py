@@ -27,6 +27,7 @@ LAYERS = [
         "step_detection",
         "transform",
         "weight_transform",
+        "combine",
     }
     | {"arguments", "call_syntax", "outside", "registry"}  # how a text becomes a part with settings
     | {"copies", "hooks", "kept", "names", "unapplied", "wrapped"},  # the parts of attach
@@ -51,7 +52,15 @@ ASIDE = {
     "report": {"errors", "files", "analyse", "registry"},
 }
 
-LIBRARY = {"attach", "errors", "methods", "models", "transform"}  # what grokkit/public.py gathers
+LIBRARY = {
+    "attach",
+    "combine",
+    "errors",
+    "methods",
+    "models",
+    "transform",
+    "weight_transform",
+}  # what grokkit/public.py gathers
 LAB_ONLY = {"altair", "filelock", "polars", "pydantic", "rich", "safetensors", "scipy", "typer", "vl_convert"}
 FRAMEWORKS = {"accelerate", "lightning", "transformers"}
 

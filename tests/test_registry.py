@@ -11,6 +11,8 @@ from grokkit.errors import InputError
 from grokkit.methods import MethodCard
 from grokkit.outside import import_file, own_modules
 from grokkit.registry import broken, find, made, parts, recall
+from grokkit.study.plan import make_plan
+from grokkit.train.resolve import model_config, task_config
 
 CARD = """
 from grokkit.methods import MethodCard
@@ -254,6 +256,38 @@ def test_a_module_on_the_path_without_a_distribution_answers_with_a_digest(tmp_p
     (tmp_path / "loose_package/ideas.py").write_text(CARD)
     part = find("methods", "loose_package.ideas:CARD")
     assert (part.origin, len(part.code)) == (str(tmp_path / "loose_package"), 12)
+
+
+def test_a_module_by_itself_is_its_file_by_another_name(tmp_path, monkeypatch, registered_anew):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "loose_ideas.py").write_text(CARD + "import loose_helper\n")
+    (tmp_path / "loose_helper.py").write_text("")
+    texts = [f"{tmp_path}/loose_ideas.py:CARD", "loose_ideas:CARD"]
+    one, other = (find("methods", text) for text in texts)
+    assert (one.name, one.code) == (other.name, other.code) == ("loose_ideas.py:CARD", one.code)
+    assert [part.text for part in (one, other)] == texts, "each is found again as it was"
+    settings = {
+        "task": task_config("mul:7"),
+        "model": model_config("fnn(dim=4,width=8)"),
+        "budget": 5,
+        "batch_size": None,
+    }
+    ids = [make_plan(methods=[text], seeds=1, **settings).study["run_ids"] for text in texts]
+    assert ids[0] == ids[1]
+    with pytest.raises(InputError, match="given twice"):
+        make_plan(methods=texts, seeds=1, **settings)
+
+
+def test_a_module_of_a_package_is_not_its_file(tmp_path, monkeypatch, registered_anew):
+    """One stands for the package's files, the other for what it imports of them."""
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "some_package").mkdir()
+    (tmp_path / "some_package/__init__.py").write_text("")
+    (tmp_path / "some_package/ideas.py").write_text(CARD)
+    (tmp_path / "some_package/others.py").write_text("")
+    module, file = find("methods", "some_package.ideas:CARD"), find("methods", f"{tmp_path}/some_package/ideas.py:CARD")
+    assert (module.name, file.name) == ("some_package.ideas:CARD", "ideas.py:CARD")
+    assert module.code != file.code
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from grokkit.analyse.format import NOT_REACHED, number, whole
 from grokkit.analyse.survival import Cost
 from grokkit.analyse.target import target_of
 from pieces.bench import bench_list, bench_table
+from pieces.cards import methods
 from pieces.crossing import at_text, sustained_at
 from pieces.inline import COLUMNS, each_text, values_of
 from pieces.markers import PageError
@@ -117,6 +118,7 @@ class Blocks:
             "bench_list": lambda: bench_list(self.results.bench),
             "gpu_table": lambda: bench_table(self.results.gpu_bench),
             "gpu_list": lambda: bench_list(self.results.gpu_bench),
+            "methods": methods,
         }
 
     def leaderboard(self, study: str, columns: Sequence[str] = DEFAULT, *, order: str = "given") -> str:

@@ -114,14 +114,38 @@ def _checked(what: str, name: str, value: Any, hint: Any, default: Any) -> Any:
     raise InputError(f"{what}: {name}={shown(value)} is not possible: {problem}{remedy}")
 
 
+def in_one_form(value: Any, default: Any) -> Any:
+    """A number as a float where ``default`` is one, else a whole number as an integer; a list as a tuple.
+
+    Anything else stays as it is, for whoever takes it to check.
+    """
+    if isinstance(value, list):
+        return tuple(value)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return value
+    if not isinstance(default, float):
+        return shortest(value)
+    try:
+        return float(value) + 0.0  # -0.0 is 0.0
+    except OverflowError:  # an integer beyond all floats, which the part refuses
+        return value
+
+
+def shortest(value: Any) -> Any:
+    """A whole number as an integer, anything else as it is.
+
+    >>> shortest(2.0), shortest(0.5), shortest(True), shortest(float("inf"))
+    (2, 0.5, True, inf)
+    """
+    return int(value) if isinstance(value, float) and math.isfinite(value) and value == int(value) else value
+
+
 def _like(value: Any, default: Any) -> Any:
     """``value`` in the form of a number or a truth value that is the default of an argument without annotation."""
     if value is None or not isinstance(default, bool | int | float):
         return value
-    if isinstance(default, bool):
-        return _as(value, bool)
-    number = _as(value, float)
-    return int(number) if isinstance(default, int) and number == int(number) else number
+    _as(value, bool if isinstance(default, bool) else float)
+    return in_one_form(value, default)
 
 
 class _NotAllowed(Exception):
@@ -151,7 +175,7 @@ def _as(value: Any, hint: Any) -> Any:
         return _as_tuple(value, parts)
     is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     if hint is float and is_number:
-        return float(value)
+        return in_one_form(value, 0.0)
     if hint is int and is_number and value == int(value):
         return int(value)
     if hint in (bool, str) and isinstance(value, hint):

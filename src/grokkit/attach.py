@@ -2,10 +2,12 @@
 
     handle = attach(optimizer, grokfast_ema(alpha=0.98, lamb=2.0))
 
-From then on ``optimizer.step()`` first filters every ``p.grad`` in place. The transform's state lies in
-``optimizer.state`` (:mod:`grokkit.kept`), so ``optimizer.state_dict()`` saves it and ``load_state_dict()`` brings it
-back, bit for bit. Attach and load in either order; with half-precision parameters attach first, because PyTorch casts
-what it loads to the parameter's dtype unless we are there to prevent it.
+From then on ``optimizer.step()`` first filters every ``p.grad`` in place. A weight transform, such as
+``row_clip(c=2.0)``, is applied after the step, to the parameters that it moved: those with a gradient. For both kinds
+at once there is ``chain``. The transform's state lies in ``optimizer.state`` (:mod:`grokkit.kept`), so
+``optimizer.state_dict()`` saves it and ``load_state_dict()`` brings it back, bit for bit. Attach and load in either
+order; with half-precision parameters attach first, because PyTorch casts what it loads to the parameter's dtype unless
+we are there to prevent it.
 
 What happens when: the filter runs once per ``step()``, on the gradient as it stands then, that is after accumulation,
 unscaling, all-reduce and whatever the loop did to it before. With ``step(closure)`` it runs after the closure. Clipping
@@ -21,6 +23,7 @@ from weakref import ref
 import torch
 from torch import Tensor
 
+from grokkit.combine import Transform, check_transform_type, parts_of, warn_of_idle_masks
 from grokkit.copies import Recipe, leave_copies, let_copies_attach
 from grokkit.errors import InputError
 from grokkit.hooks import forget_copied, handle_of, hook, unhook
@@ -29,27 +32,29 @@ from grokkit.names import Names
 from grokkit.overwrite import Overwriting
 from grokkit.state import leaves
 from grokkit.step_detection import gradients, only_creates_state, skipped_by_scaler, within_own_step
-from grokkit.transform import GradientTransform, check_transform_type, in_place, warn_of_idle_masks
+from grokkit.transform import in_place
 from grokkit.unapplied import Unapplied
+from grokkit.weight_transform import change_attached
 from grokkit.wrapped import check_optimizer, check_saving, has_hooks, unwrapped
 
 
-def attach(optimizer: torch.optim.Optimizer, transform: GradientTransform, *, capturable: bool = False) -> Handle:
-    """Filter the gradients that ``optimizer`` steps on; returns a handle whose ``detach()`` undoes it.
+def attach(optimizer: torch.optim.Optimizer, transform: Transform, *, capturable: bool = False) -> Handle:
+    """Transform the gradients that ``optimizer`` steps on, or the weights after it; ``detach()`` the handle to undo it.
 
     Args:
         optimizer: any ``torch.optim`` optimizer, or a subclass of ``torch.optim.Optimizer``, except LBFGS and
             SparseAdam; also one in wrappers, such as Accelerate's, Lightning's, Lookahead or SAM.
-        transform: e.g. ``grokfast_ema()``, or several in a ``chain(...)``.
+        transform: e.g. ``grokfast_ema()`` or ``row_clip()``, or several, of either kind, in a ``chain(...)``.
         capturable: whether ``step()`` may be captured in a CUDA graph: counters are tensors then, and state is
             overwritten in place. Default False; True anyway if the optimizer's own ``capturable`` is.
 
     Raises:
         InputError: if something is attached already; if the optimizer has no parameters, calls its closure several
             times a step (LBFGS), takes sparse gradients (SparseAdam), has a ``state_dict()`` that would lose the
-            transform's state, or steps with several others, to each of which one attaches; or if ``transform`` is not a
-            transform. Later, from ``step()``: for a sparse gradient, a loaded state that another transform made or that
-            PyTorch has rounded, or a capture without ``capturable``.
+            transform's state, or steps with several others, to each of which one attaches; if it is ``differentiable``
+            and the transform changes weights; or if ``transform`` is not a transform. Later, from ``step()``: for a
+            sparse gradient, a loaded state that another transform made or that PyTorch has rounded, or a capture
+            without ``capturable``.
 
     >>> import torch, grokkit
     >>> model = torch.nn.Linear(2, 1)
@@ -62,6 +67,11 @@ def attach(optimizer: torch.optim.Optimizer, transform: GradientTransform, *, ca
     *wrappers, inner = unwrapped(optimizer)
     check_optimizer(inner)
     check_transform_type(transform, "attach")
+    if parts_of(transform)[1] is not None and any(group.get("differentiable", False) for group in inner.param_groups):
+        raise InputError(
+            "a weight transform overwrites what the step gave, which differentiable=True would differentiate; leave "
+            "differentiable out, or transform the weights in your own loop"
+        )
     if attached(inner) is not None:
         raise InputError("this optimizer has a transform attached; detach() it, or attach chain(first, second) at once")
     capturable = capturable or any(group.get("capturable", False) for group in inner.param_groups)
@@ -81,16 +91,18 @@ def attached(optimizer: torch.optim.Optimizer) -> Handle | None:
 class Handle:
     """An attached transform. Made by :func:`attach`."""
 
-    def __init__(self, optimizer: Any, wrappers: list[Any], transform: GradientTransform, capturable: bool) -> None:
+    def __init__(self, optimizer: Any, wrappers: list[Any], transform: Transform, capturable: bool) -> None:
         self._names = Names()
         unapplied = Unapplied(type(optimizer).__name__, self._names.of(optimizer).values())
         self._optimizer: Callable[[], Any] = ref(optimizer, lambda _: unapplied.stop())  # it holds this
         self._wrappers = [ref(wrapper) for wrapper in wrappers if has_hooks(wrapper)]
         self._transform, self._capturable = transform, capturable
-        self._in_place = in_place(transform)
+        self._gradient, self._weights = parts_of(transform)
+        self._in_place = None if self._gradient is None else in_place(self._gradient)
         self._kept = Kept(transform, capturable)
         self._unapplied = unapplied
-        self._filtered: dict[str, Tensor] = {}  # the parameters that this step's gradients came from
+        self._covered: dict[str, Tensor] = {}  # the parameters that have a gradient in this step
+        self._is_step = False  # whether this step moves them
         self.loading: Loading | None = None  # between the two hooks of a load
         self.loads_itself = False
         for wrapper in self._layers()[1:]:
@@ -163,10 +175,16 @@ class Handle:
         return (optimizer, filtered, *args[2:]), kwargs
 
     def after_step(self, optimizer: Any) -> None:
-        """Write what had to wait for the step."""
-        if self._filtered:
-            self._kept.settle(optimizer.state, self._names.of(optimizer), self._filtered)
-            self._filtered = {}
+        """Write what had to wait for the step, and transform the weights that it has moved."""
+        covered = self._covered
+        # Where a subclass's step() called super().step(), this hook runs for each; the step is over at the last.
+        if not covered or (self._weights is not None and within_own_step(optimizer)):
+            return
+        self._covered = {}
+        named = self._names.of(optimizer)
+        self._kept.settle(optimizer.state, named, covered)
+        if self._weights is not None and self._is_step:
+            self._kept.change(optimizer.state, named, covered, lambda state: self._weighed(covered, state))
 
     def _attached_to(self) -> Any:
         """The optimizer, unless it is gone, or the transform detached."""
@@ -194,7 +212,7 @@ class Handle:
 
     @torch.no_grad()
     def _filter(self, optimizer: Any) -> None:
-        self._filtered = {}
+        self._covered = {}
         named = self._names.of(optimizer)
         grads = gradients(named)
         if not grads:
@@ -205,23 +223,34 @@ class Handle:
         if skipped_by_scaler(optimizer, list(grads.values())):
             return
         self._check_capture(optimizer, named, params)
-        update = self._update_captured if self._capturable else self._in_place
-        is_step = not only_creates_state(optimizer)
-        self._kept.change(
-            optimizer.state, named, params, lambda state: update(grads, state, params) if is_step else state
-        )
-        self._filtered = params
+        self._is_step = not only_creates_state(optimizer)
+        # Also where only weights are transformed: their state begins with the weights before the first step.
+        self._kept.change(optimizer.state, named, params, lambda state: self._graded(grads, state, params))
+        self._covered = params
 
-    def _update_captured(self, grads: dict[str, Tensor], state: Any, params: dict[str, Tensor]) -> Any:
-        """The pure face, written over the tensors that there are: a graph's replay goes on from those."""
-        with Overwriting(state):
-            new, after = self._transform.update(grads, state, params)
-        pairs = [(grads[name], g) for name, g in new.items()]
-        pairs += [(a, b) for (_, _, a), (_, _, b) in zip(leaves(state), leaves(after), strict=True)]
-        for old, value in pairs:
-            if value.data_ptr() != old.data_ptr():
-                old.copy_(value)
-        return state
+    def _graded(self, grads: dict[str, Tensor], state: Any, params: dict[str, Tensor]) -> Any:
+        """The whole state after the gradients are filtered."""
+        if self._gradient is None or self._in_place is None or not self._is_step:
+            return state
+        own, weights = state if self._weights is not None else (state, None)
+        if self._capturable:
+            with Overwriting(own):
+                _write_over(grads, own, self._gradient.update(grads, own, params))
+        else:
+            own = self._in_place(grads, own, params)
+        return own if self._weights is None else (own, weights)
+
+    @torch.no_grad()
+    def _weighed(self, params: dict[str, Tensor], state: Any) -> Any:
+        """The whole state after the weights are transformed."""
+        assert self._weights is not None
+        gradient, own = state if self._gradient is not None else (None, state)
+        if self._capturable:
+            with Overwriting(own):
+                _write_over(params, own, self._weights.update(params, own))
+        else:
+            own = change_attached(self._weights, params, own)
+        return own if self._gradient is None else (gradient, own)
 
     def _check_capture(self, optimizer: Any, named: dict[str, Tensor], params: dict[str, Tensor]) -> None:
         if not any(p.is_cuda for p in params.values()) or not torch.cuda.is_current_stream_capturing():
@@ -232,12 +261,22 @@ class Handle:
             raise InputError("the filter has no state yet; take a step before the capture, as CUDA graphs need anyway")
 
 
+def _write_over(tensors: dict[str, Tensor], state: Any, result: tuple[dict[str, Tensor], Any]) -> None:
+    """What a pure face gave, written over the tensors that there are: a graph's replay goes on from those."""
+    new, after = result
+    pairs = [(tensors[name], tensor) for name, tensor in new.items()]
+    pairs += [(a, b) for (_, _, a), (_, _, b) in zip(leaves(state), leaves(after), strict=True)]
+    for old, value in pairs:
+        if value.data_ptr() != old.data_ptr():
+            old.copy_(value)
+
+
 def _recipe(optimizer: Any) -> Recipe:
     handle = handle_of(optimizer)
     return Recipe(_attach_copy, handle._transform, handle._capturable, handle._kept.begun)
 
 
-def _attach_copy(optimizer: Any, transform: GradientTransform, capturable: bool, begun: Any) -> None:
+def _attach_copy(optimizer: Any, transform: Transform, capturable: bool, begun: Any) -> None:
     forget_copied(optimizer)
     Handle(optimizer, [], transform, capturable)._kept.go_on(optimizer.state, begun)
 

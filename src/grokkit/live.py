@@ -30,6 +30,7 @@ class _Row:
     part: str
     state: str = "waiting"
     step: int = 0
+    first: int = 0  # the step at which it went on from a checkpoint
     train: float = 0.0
     test: float = 0.0
     started: float = 0.0
@@ -69,6 +70,10 @@ class Progress:
         row.seconds = now - row.started
         if event.kind == "started":
             row.state, row.started, row.seconds = "running", now, 0.0
+        elif event.kind == "progress" and "note" in event.payload:
+            row.step = row.first = event.payload["step"]
+            line = Text(f"{row.method}, seed {row.seed}: {event.payload['note']}")
+            self._console.print(line, highlight=False, soft_wrap=True)
         elif event.kind == "progress":
             parts = (f"{part}_{row.measure}" for part in ("train", "test"))
             row.step, row.train, row.test = (event.payload[name] for name in ("step", *parts))
@@ -130,8 +135,8 @@ class Progress:
 
     def _left(self) -> float | None:
         """An upper estimate of the seconds left: every unfinished run to its budget, at the pace seen so far."""
-        seen = [row for row in self._rows.values() if row.step]
-        steps, seconds = sum(row.step for row in seen), sum(row.seconds for row in seen)
+        seen = [row for row in self._rows.values() if row.step > row.first]
+        steps, seconds = sum(row.step - row.first for row in seen), sum(row.seconds for row in seen)
         if not steps:
             return None
         todo = sum(row.budget - row.step for row in self._rows.values() if row.state in ("running", "waiting"))

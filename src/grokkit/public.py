@@ -1,6 +1,7 @@
 """What a program uses, as ``grokkit.NAME``. Importing this needs torch and numpy only."""
 
 from grokkit.attach import Handle, attach
+from grokkit.combine import chain, masked
 from grokkit.errors import InputError
 from grokkit.methods.clipnorm import clip_norm
 from grokkit.methods.contract import MethodCard
@@ -14,7 +15,9 @@ from grokkit.methods.groktransfer import (
     transfer_embedding,
 )
 from grokkit.methods.neuralgrok import Amplifier, NeuralGrok, load_amplifier, neuralgrok
-from grokkit.transform import GradientTransform, chain, masked
+from grokkit.methods.row_clip import row_clip
+from grokkit.transform import GradientTransform
+from grokkit.weight_transform import WeightTransform
 
 __all__ = [
     "Amplifier",
@@ -25,6 +28,7 @@ __all__ = [
     "NeuralGrok",
     "Rule",
     "WeakStage",
+    "WeightTransform",
     "attach",
     "chain",
     "clip_norm",
@@ -36,5 +40,6 @@ __all__ = [
     "masked",
     "merge_embedding",
     "neuralgrok",
+    "row_clip",
     "transfer_embedding",
 ]

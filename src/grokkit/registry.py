@@ -45,7 +45,7 @@ class Part(NamedTuple):
     Attributes:
         kind: ``methods``, ``tasks``, ...
         name: the canonical one: ``grokfast-ema``, ``mypkg.ideas:CARD``, ``ideas.py:CARD`` with the name of the file and
-            not its path.
+            not its path, also of a module ``ideas`` that lies on Python's path by itself.
         value: the card, or a function of settings that returns it.
         origin: where it comes from, for people: ``grokkit``, a distribution with its version, or a path.
         code: what stands for its code in a run's identity: empty for ours at revision 0, else a version or a digest.
@@ -246,9 +246,13 @@ def _in_file(kind: str, path: Path, attribute: str) -> Part:
 
 
 def _in_module(kind: str, module: str, attribute: str) -> Part:
-    name = f"{module}:{attribute}"
+    text = f"{module}:{attribute}"
     value = _attribute(kind, _imported(module), attribute, module)
-    return Part(kind, name, value, *provenance(module), name)
+    origin, code = provenance(module)
+    # A module by itself that belongs to no distribution is its file, and has the digest that the file has: by either
+    # name it is the same part.
+    name = f"{module}.py:{attribute}" if origin.endswith(f"{module}.py") else text
+    return Part(kind, name, value, origin, code, text)
 
 
 def _imported(module: str) -> ModuleType:

@@ -6,20 +6,30 @@ As a gradient transform (:mod:`grokkit.transform`) it is two functions and perha
 - ``update(params, state) -> (params, state)``, pure: nothing in place, no branch on a tensor's value;
 - ``update_(params, state) -> state``, optional: the same, overwriting the tensors in ``params``.
 
-States are built as those of gradient transforms; every leaf is a tensor. The lab applies it, alone or stacked. A
-transform that is for some classes of parameters says which, and in the lab sees no others.
+States are built as those of gradient transforms; every leaf is a tensor. The lab applies it, alone or stacked, and
+:func:`grokkit.attach` to the parameters that a step has moved: one without a gradient in this step is absent from
+``params``, and its state stays as it is. A transform that is for some classes of parameters says which, and in the lab
+sees no others; attached, it is told by :func:`grokkit.masked`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
-from grokkit.transform import Params, State
+from grokkit.state import counters_to_ints, ints_to_counters
+from grokkit.transform import Params, State, overwrite
+
+
+class WeightFaces(Protocol):
+    """A class whose methods are the functions of a weight transform; perhaps also the third, ``update_``."""
+
+    def init(self, params: Params, /) -> State: ...
+
+    def update(self, params: Params, state: State, /) -> tuple[dict[str, Tensor], State]: ...
 
 
 class WeightTransform(NamedTuple):
@@ -28,58 +38,13 @@ class WeightTransform(NamedTuple):
     init: Callable[[Params], State]
     update: Callable[[Params, State], tuple[dict[str, Tensor], State]]
     update_: Callable[[Params, State], State] | None = None
-    of: tuple[str, ...] = ()
+    classes: tuple[str, ...] = ()
     """The classes of parameters that it is for (:mod:`grokkit.models.classes`); all if there are none."""
 
-
-def restricted(transform: WeightTransform, classes: Mapping[str, Collection[str]]) -> WeightTransform:
-    """``transform`` on the parameters that it is for; ``classes`` has all parameters' names by their class."""
-    if not transform.of:
-        return transform
-    own = _Restricted(transform, frozenset(name for kind in transform.of for name in classes[kind]))
-    return WeightTransform(own.init, own.update, own.update_)
-
-
-@dataclass(frozen=True)
-class _Restricted:
-    transform: WeightTransform
-    names: frozenset[str]
-
-    def init(self, params: Params) -> State:
-        return self.transform.init(self._own(params))
-
-    def update(self, params: Params, state: State) -> tuple[dict[str, Tensor], State]:
-        new, state = self.transform.update(self._own(params), state)
-        return {**params, **new}, state
-
-    def update_(self, params: Params, state: State) -> State:
-        return change_in_place(self.transform, self._own(params), state)
-
-    def _own(self, params: Params) -> dict[str, Tensor]:
-        return {name: p for name, p in params.items() if name in self.names}
-
-
-def chain_weights(transforms: Sequence[WeightTransform]) -> WeightTransform | None:
-    """``transforms`` one after the other, the first one first; None of none, and of one that one."""
-    if len(transforms) < 2:
-        return transforms[0] if transforms else None
-    both = _Chain(tuple(transforms))
-    return WeightTransform(both.init, both.update)
-
-
-@dataclass(frozen=True)
-class _Chain:
-    transforms: tuple[WeightTransform, ...]
-
-    def init(self, params: Params) -> State:
-        return tuple(transform.init(params) for transform in self.transforms)
-
-    def update(self, params: Params, state: State) -> tuple[dict[str, Tensor], State]:
-        new, states = dict(params), []
-        for transform, own in zip(self.transforms, state, strict=True):
-            new, own = transform.update(new, own)
-            states.append(own)
-        return new, tuple(states)
+    @classmethod
+    def of(cls, faces: WeightFaces, classes: tuple[str, ...] = ()) -> WeightTransform:
+        """The transform whose functions are the methods of ``faces``, as in :meth:`GradientTransform.of`."""
+        return cls(faces.init, faces.update, getattr(faces, "update_", None), classes)
 
 
 @torch.no_grad()
@@ -87,7 +52,10 @@ def change_in_place(transform: WeightTransform, params: Params, state: State) ->
     """Overwrite ``params`` by what ``transform`` makes of them; returns its state."""
     if transform.update_ is not None:
         return transform.update_(params, state)
-    new, state = transform.update(params, state)
-    for name, p in params.items():
-        p.copy_(new[name])
-    return state
+    return overwrite(params, transform.update(params, state), "weight")
+
+
+def change_attached(transform: WeightTransform, params: Params, state: State) -> Any:
+    """The same with a state that lies in an optimizer, whose counters are Python's integers."""
+    device = next(iter(params.values())).device
+    return counters_to_ints(change_in_place(transform, params, ints_to_counters(state, device)))

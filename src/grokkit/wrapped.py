@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 
+from grokkit.combine import Transform
 from grokkit.errors import InputError
 from grokkit.state import columns
-from grokkit.transform import GradientTransform
 
 
 def unwrapped(optimizer: Any) -> list[Any]:
@@ -71,7 +71,7 @@ def loads_itself(optimizer: Any) -> bool:
     return type(optimizer).load_state_dict is not torch.optim.Optimizer.load_state_dict
 
 
-def check_saving(optimizer: torch.optim.Optimizer, transform: GradientTransform) -> None:
+def check_saving(optimizer: torch.optim.Optimizer, transform: Transform) -> None:
     """Refuse an optimizer whose own ``state_dict`` passes by PyTorch's hooks, if there is anything to save.
 
     Raises:

@@ -206,3 +206,14 @@ def test_where_the_baseline_never_got_there_the_best_is_told() -> None:
 
 def test_the_best_is_not_told_where_all_got_there() -> None:
     assert "Best" not in verdict([row("adamw"), other("fast", 0.8, 0.7, 0.9)], STUDY)
+
+
+def test_the_unit_is_said_once_for_all_arms() -> None:
+    seconds = {"ratio_seconds_vs_baseline": 1.4, "ratio_seconds_ci_low": 1.3, "ratio_seconds_ci_high": 1.6}
+    arms = [other(name, 0.8, 0.7, 0.9, **seconds) for name in ("dear", "dearer", "dearest")]
+    text = verdict([row("adamw"), *arms], STUDY)
+    shown = "1.40× (1.30–1.60)"
+    assert f"In seconds of training dear is at {shown}, dearer at {shown} and dearest at {shown}" in text
+    assert text.count("seconds of training") == 1
+    single = verdict([row("adamw", runs=1, successes=1), *(row(name, runs=1, successes=1) for name in "ab")], STUDY)
+    assert single.count("FLOPs of adamw") == 1

@@ -7,7 +7,7 @@ import traceback
 import torch
 import torch.distributed as dist
 import torch.distributed.checkpoint as dcp
-from by_hand import ByHand
+from by_hand import ByHand, average_of_weights
 from torch import nn
 from torch.distributed.checkpoint.state_dict import (
     StateDictOptions,
@@ -32,6 +32,7 @@ from grokkit import (
     grokfast_ema,
     grokfast_ma,
     neuralgrok,
+    row_clip,
 )
 from grokkit.rng import stream
 
@@ -46,7 +47,12 @@ REDUCTIONS = {
     "neuralgrok": lambda: neuralgrok(hidden=(8, 8), c=0.5, clip=0.7),
     "chain": lambda: chain(grad_norm(0.5), grokfast_ma(window_size=3), grokfast_ema(alpha=0.9), clip_norm(2.0)),
 }
-TRANSFORMS = {**FILTERS, **REDUCTIONS}
+WEIGHTS = {
+    "weights": average_of_weights,
+    "row-clip": lambda: row_clip(0.8),
+    "both": lambda: chain(grokfast_ema(alpha=0.8), row_clip(0.8), average_of_weights()),
+}
+TRANSFORMS = {**FILTERS, **REDUCTIONS, **WEIGHTS}
 
 
 def network():
@@ -295,7 +301,7 @@ def everything(folder, half, end):
         **{f"trained {wrap}": lambda wrap=wrap: trained(wrap, list(TRANSFORMS)) for wrap in WRAP},
         **{f"outer {wrap}": lambda wrap=wrap: outer_steps(wrap) for wrap in WRAP},
     }
-    for name in ("ma", "neuralgrok"):
+    for name in ("ma", "neuralgrok", "both"):
         work[f"before {name}"] = lambda name=name: before_the_first_step(name)
         for wrap in WRAP:
             place = f"{folder}/{wrap}-{name}"

@@ -13,7 +13,7 @@ pytestmark = [
 
 HALF, END = 3, 6
 WRAPS = pytest.mark.parametrize("wrap", ["ddp", "fsdp"])
-KEPT = pytest.mark.parametrize("name", ["ma", "neuralgrok"])  # one state a parameter, one for all
+KEPT = pytest.mark.parametrize("name", ["ma", "neuralgrok", "both"])  # one state a parameter, one for all, and each
 
 
 def equal(ours, theirs):

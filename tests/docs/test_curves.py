@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from kept_runs import record
 from pieces.collect import collect, main
 from pieces.crossing import first_sustained
 from pieces.inline import Inline
@@ -82,10 +83,6 @@ def test_losses_cross_downwards():
 
 
 RECORD = {
-    "seed": 0,
-    "budget": 500,
-    "config": {"sustain": 2, "target": 0.95},
-    "config_hash": "0",
     "status": "generalized",
     "steps": 490,
     "generalized_at": 300,
@@ -102,13 +99,14 @@ def source(tmp_path):
     store = Store(tmp_path / "out")
     ids = []
     for seed, from_step in enumerate([25, 20]):
-        ids.append(f"adamw--seed{seed}--0")
+        entry = record(seed=seed, **RECORD)
+        ids.append(entry["run_id"])
         values = [0.1] * from_step + [0.99] * (50 - from_step)
         table = curve(values, test_accuracy=[0.1] * 30 + [0.96] * 20).drop("run_id", "method", "seed")
         table = table.with_columns(
             pl.col("step").cast(pl.Int64), flops=pl.col("step") * 2.0, train_seconds=pl.col("step") / 100
         )
-        store.save_run(ids[-1], {"run_id": ids[-1], "method": "adamw", **RECORD, "seed": seed}, table, {})
+        store.save_run(ids[-1], entry, table, {})
     study = {"title": "t", "methods": ["adamw"], "baseline": "adamw", "seeds": [0, 1], "budget": 500, "target": 0.95}
     study |= {"methods_detail": {"adamw": {"optimizer": {"lr": 0.003, "wd": 1.0}}}, "run_ids": ids}
     store.write_study(study | {"command": "grokkit compare mul:97 --methods adamw --out out/here --seeds 2"})
@@ -146,7 +144,7 @@ def test_pictures_that_are_there_are_renewed_and_a_missing_one_is_named(source, 
 
 
 def test_an_unfinished_study_is_refused(source, tmp_path, capsys):
-    (source / "runs" / "adamw--seed1--0" / "run.json").unlink()
+    next((source / "runs").glob("adamw--seed1--*/run.json")).unlink()
     assert main([str(source), "one"], tmp_path) == 2
     assert "is not finished" in capsys.readouterr().err
     assert not (tmp_path / "docs" / "results" / "one").exists()

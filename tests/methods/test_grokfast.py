@@ -133,6 +133,33 @@ def test_the_second_stage_is_the_filter_that_ran_from_the_first_step(make, start
 
 
 @FACES
+@pytest.mark.parametrize("make", [grokfast_ema, lambda **kw: grokfast_ma(window_size=3, **kw)])
+def test_a_filter_that_stops_leaves_the_gradient_from_there_on(make, face):
+    gradients = torch.randn(20, 3, generator=stream(0, "g"))
+    ours = face(make(start_step=2, stop_step=7), gradients)
+    assert torch.equal(ours[:7], face(make(start_step=2), gradients)[:7])
+    assert not torch.equal(ours[:7], gradients[:7])
+    assert torch.equal(ours[7:], gradients[7:])
+
+
+@FACES
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.complex64])
+def test_the_slow_gradient_alone_takes_the_gradient_s_place(face, dtype):
+    gradients = torch.randn(12, 3, generator=stream(0, "g"), dtype=torch.float32).to(dtype)
+    exact = gradients.to(torch.complex128 if dtype.is_complex else torch.float64)
+    mean = torch.stack([exact[t - 3 : t + 1].mean(0) if t >= 3 else exact[t] for t in range(12)])
+    slow = [exact[0]]
+    for g in exact[1:]:
+        slow.append(0.9 * slow[-1] + 0.1 * g)
+    tolerance = {"rtol": 1e-2, "atol": 1e-2} if dtype == torch.bfloat16 else {"rtol": 1e-5, "atol": 1e-6}
+    for transform, expected in (
+        (grokfast_ma(window_size=4, lamb=3.0, slow_only=True), mean),
+        (grokfast_ema(alpha=0.9, lamb=3.0, slow_only=True), torch.stack(slow)),
+    ):
+        torch.testing.assert_close(face(transform, gradients).to(exact.dtype), expected, **tolerance)
+
+
+@FACES
 @pytest.mark.parametrize(
     ("transform", "first"),
     [
@@ -284,6 +311,9 @@ NAN, INF = float("nan"), float("inf")
         (lambda: grokfast_ma(window_size=True), "window_size=True is not possible: a whole number >= 1; .* 100"),
         (lambda: grokfast_ma(filter_type="men"), "'men'; did you mean 'mean'[?] Allowed: mean, sum"),
         (lambda: grokfast_ma(filter_type=None), "unknown filter_type 'None'; Allowed: mean, sum"),
+        (lambda: grokfast_ema(stop_step=0), "stop_step=0 is not possible: a whole number >= 1; .* none or 500"),
+        (lambda: grokfast_ma(start_step=9, stop_step=9), "stop_step=9 is not possible: after start_step=9"),
+        (lambda: grokfast_ema(slow_only=1), "slow_only=1 is not possible"),
         (lambda: grokfast_ema(start_step=-1), "start_step=-1 is not possible: a whole number >= 0; .* 0 or 500"),
         (lambda: grokfast_ma(start_step=2.5), "start_step=2.5 is not possible: a whole number >= 0; .* 0 or 500"),
         (lambda: grokfast_ma(start_step=True), "start_step=True is not possible: a whole number >= 0"),
@@ -301,13 +331,21 @@ def test_the_published_defaults():
     def defaults(factory):
         return {name: p.default for name, p in inspect.signature(factory).parameters.items()}
 
-    assert defaults(grokfast_ema) == {"alpha": 0.98, "lamb": 2.0, "start_step": 0}
+    assert defaults(grokfast_ema) == {
+        "alpha": 0.98,
+        "lamb": 2.0,
+        "start_step": 0,
+        "stop_step": None,
+        "slow_only": False,
+    }
     assert defaults(grokfast_ma) == {
         "window_size": 100,
         "lamb": 5.0,
         "filter_type": "mean",
         "warmup": True,
         "start_step": 0,
+        "stop_step": None,
+        "slow_only": False,
         "window_dtype": None,
         "window_device": None,
     }
@@ -319,6 +357,8 @@ FILTERS = st.one_of(
         alpha=st.floats(0, 0.999),
         lamb=st.floats(0, 10),
         start_step=st.integers(0, 4),
+        stop_step=st.none() | st.integers(5, 9),
+        slow_only=st.booleans(),
     ),
     st.builds(
         grokfast_ma,
@@ -327,6 +367,8 @@ FILTERS = st.one_of(
         filter_type=st.sampled_from(["mean", "sum"]),
         warmup=st.booleans(),
         start_step=st.integers(0, 4),
+        stop_step=st.none() | st.integers(5, 9),
+        slow_only=st.booleans(),
     ),
 )
 SERIES = arrays(np.float64, (12, 4), elements=st.floats(-100, 100))

@@ -4,7 +4,11 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from grokkit import grokfast_ema
 from grokkit.methods.muon import MUON, muon
+from grokkit.methods.newton_schulz import orthogonalized
+from grokkit.testing.runs import small_run
+from grokkit.train.loop import begin_alone
 from grokkit.train.resolve import method_config
 
 
@@ -79,3 +83,39 @@ def test_a_step_is_charged_what_the_counter_sees(steps):
         optimizer.step()
     charged = MUON.flops({"hidden": {name: p.shape for name, p in hidden.items()}}, settings)
     assert counter.get_total_flops() == charged > 0
+
+
+@pytest.mark.parametrize("ns_steps", [3, 5])
+@pytest.mark.parametrize("shape", [(10, 6), (6, 10)])
+def test_a_step_is_the_orthogonalized_gradient_scaled_or_not(shape, ns_steps):
+    """The first step by hand: without momentum before it, Nesterov's look ahead only changes the length."""
+    for scaled, factor in ((True, max(1.0, shape[0] / shape[1]) ** 0.5), (False, 1.0)):
+        classes = parameters(shape, torch.float64)
+        p = classes["hidden"]["w"]
+        start, p.grad = p.detach().clone(), torch.linspace(-1.0, 1.0, p.numel(), dtype=torch.float64).sin().view(shape)
+        muon(lr=0.1, wd=0.0, ns_steps=ns_steps, scaled=scaled)(classes).step()
+        (direction,) = orthogonalized([p.grad], ns_steps)
+        expected = start - 0.1 * factor * direction
+        torch.testing.assert_close(p.detach(), expected, rtol=1e-9, atol=1e-9)
+
+
+def test_grokfast_goes_before_the_momentum_of_muon():
+    """Each step is Muon's on the gradient that the filter leaves."""
+    engine, by_hand = (begin_alone(small_run(name)) for name in ("grokfast-ema(lamb=2)+muon", "muon"))
+    transform = grokfast_ema(lamb=2.0)
+    state = transform.init(dict(by_hand.model.named_parameters()))
+    for _ in range(6):
+        rows = engine.members[0].batches.next()
+        engine.take_step(rows)
+        named = dict(by_hand.model.named_parameters())
+        by_hand.model.zero_grad()
+        inputs, targets = by_hand._task.batch(rows)
+        by_hand._task.loss(by_hand._task.forward(by_hand.model, inputs), targets).backward()
+        grads, state = transform.update({name: p.grad for name, p in named.items()}, state, named)
+        for name, g in grads.items():
+            named[name].grad = g
+        for group, rate in zip(by_hand.optimizer.param_groups, by_hand._rates, strict=True):
+            group["lr"] = rate * min(1.0, engine._progress.step / 10 - 0.1)
+        by_hand.optimizer.step()
+    for ours, theirs in zip(engine.model.parameters(), by_hand.model.parameters(), strict=True):
+        torch.testing.assert_close(ours.detach(), theirs.detach(), rtol=1e-4, atol=1e-6)

@@ -25,7 +25,9 @@ from grokkit import (
     transfer_embedding,
 )
 from grokkit.compat import gradfilter_ema, gradfilter_ma
+from grokkit.methods.egd import egd_columns
 from grokkit.methods.neuralgrok.amplifier import Amplifier, fresh_amplifier
+from grokkit.methods.orthograd import orthograd
 from grokkit.state import counters_to_ints
 from grokkit.transform import in_place
 
@@ -76,6 +78,8 @@ HOSTILE = {
     "alpha": [*NO_NUMBER, None, -0.1, 1, 1.5, -1e-9],
     "lamb": [*NO_NUMBER, None, -1, -1e-9],
     "c": [*NO_NUMBER, None, 0, -0.0, -1],
+    "share": [*NO_NUMBER, None, -0.1, 1.1],
+    "floor": [*NO_NUMBER, None, 0, -1],
     "max_norm": [*NO_NUMBER, None, 0, -0.0, -1],
     "clip": [*NO_NUMBER, 0, -1],
     "lr": [*NO_NUMBER, None, 0, -1],
@@ -148,6 +152,8 @@ FACTORIES = {
     grad_norm: grad_norm,
     clip_norm: clip_norm,
     neuralgrok: neuralgrok,
+    orthograd: orthograd,
+    egd_columns: egd_columns,
     masked: lambda transform=grokfast_ema(), where=callable: masked(transform, where),  # noqa: B008
     gradfilter_ema: lambda **settings: gradfilter_ema(**{"m": linear(), **settings}),
     gradfilter_ma: lambda **settings: gradfilter_ma(**{"m": linear(), **settings}),

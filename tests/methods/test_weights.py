@@ -3,12 +3,14 @@
 import pytest
 import torch
 
+from grokkit.methods.cautious_decay import cautious_decay
 from grokkit.methods.clip_to_grok import clip_rows, start_rows
 from grokkit.methods.norm_held import norm_held
 from grokkit.models.classes import classes_of
 from grokkit.testing.runs import small_run
+from grokkit.train.doors import among
 from grokkit.train.loop import begin_alone, train
-from grokkit.weight_transform import change_in_place, restricted
+from grokkit.weight_transform import change_in_place
 
 
 def trained(method, steps=20):
@@ -85,7 +87,7 @@ def test_a_transform_for_a_class_changes_no_other_parameter_in_either_form():
     params = {"a": torch.tensor([[2.0]]), "b": torch.tensor([[2.0]])}
     classes = {"embedding": ["b"], "hidden": ["a"], "head": [], "vector": []}
     for make in (lambda: norm_held(ratio=0.5), lambda: clip_rows(c=1.0)):
-        own = restricted(make(), classes)
+        own = among(make(), classes)
         new, _ = own.update(params, own.init(params))
         assert {name: float(p) for name, p in new.items()} == {"a": 1.0, "b": 2.0}
         placed = {name: p.clone() for name, p in params.items()}
@@ -97,3 +99,11 @@ def test_each_composes_with_muon():
     for parts in ("muon+norm-held+zero-head", "embedding-rate(c=3)+muon", "muon+row-clip"):
         run = train(small_run(parts))
         assert run.diverged_at is None
+
+
+def test_only_what_the_step_brought_nearer_to_zero_decays():
+    decay = cautious_decay(rate=0.5)
+    state = decay.init({"w": torch.tensor([2.0, -2.0, 1.0, -1.0, 1.0])})
+    new, state = decay.update({"w": torch.tensor([1.0, -1.0, 2.0, -2.0, 1.0])}, state)
+    torch.testing.assert_close(new["w"], torch.tensor([0.5, -0.5, 2.0, -2.0, 1.0]))
+    assert torch.equal(state["w"], new["w"]), "the next step is the optimizer's alone"

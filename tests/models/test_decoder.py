@@ -66,8 +66,9 @@ def test_answer_position_equals_torch_modules_with_all_gradients(residual, depth
 
 
 @pytest.mark.parametrize("depth", [1, 2, 4])
-def test_flops_formula_equals_the_counter(depth):
-    model, tokens = small(depth=depth), torch.randint(0, 13, (7, 4))
+@pytest.mark.parametrize("mlp", [None, 24])
+def test_flops_formula_equals_the_counter(depth, mlp):
+    model, tokens = Decoder(vocabulary=13, positions=6, depth=depth, width=16, mlp=mlp), torch.randint(0, 13, (7, 4))
     model.share_prefixes = False
     with FlopCounterMode(display=False) as counter:
         out = model(tokens)
@@ -83,6 +84,12 @@ def test_size_of_the_published_model():
     assert sum(p.numel() for p in model.parameters()) == 422_784  # "423k" in the paper's setting
 
 
+def test_an_mlp_has_the_width_that_it_is_given():
+    model = Decoder(vocabulary=99, positions=5, width=16, mlp=24)
+    assert [tuple(layer.mlp[0].weight.shape) for layer in model.layers] == [(24, 16), (24, 16)]
+    assert Decoder(vocabulary=99, positions=5, width=16).layers[0].mlp[0].weight.shape == (64, 16)
+
+
 def test_init_scale_leaves_layer_norms():
     torch.manual_seed(0)
     plain = Decoder(vocabulary=13, positions=6, width=16)
@@ -96,6 +103,7 @@ def test_init_scale_leaves_layer_norms():
     ("settings", "message"),
     [
         ({"heads": 3}, "width=128 is not divisible by heads=3"),
+        ({"mlp": 0}, "mlp=0 is not possible: at least 1"),
         ({"depth": 0}, "depth=0 is not possible: at least 1"),
         ({"residual": "prenorm"}, "did you mean 'pre-norm'"),
         ({"init_scale": 0.0}, "init_scale=0.0 is not possible"),

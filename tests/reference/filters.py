@@ -8,6 +8,7 @@ import numpy as np
 from reference.amplifier import transform
 
 from grokkit.methods.neuralgrok.amplifier import fresh_amplifier
+from grokkit.testing.excitation import parameters
 
 
 def grokfast_ema(steps, alpha=0.98, lamb=2.0, start_step=0):
@@ -62,6 +63,26 @@ def clip_norm(steps, max_norm=1.0):
     return [clip(grads) for grads in steps], {}
 
 
+def orthograd(steps, share=1.0):
+    """At the suite's own parameters, which stay as they are."""
+    weights = {name: p.double().numpy() for name, p in parameters().items()}
+
+    def turn(g, w):
+        left = g - share * np.vdot(w, g) / np.vdot(w, w) * w
+        return left * np.linalg.norm(g) / np.linalg.norm(left) if g.size > 1 else np.zeros_like(g)
+
+    return [{name: turn(g, weights[name]) for name, g in grads.items()} for grads in steps], {}
+
+
+def egd_columns(steps, floor=0.01):
+    def even(g):
+        if g.ndim < 2:
+            return g
+        return np.stack([row / max(np.sqrt((np.abs(row) ** 2).sum()), floor) for row in g])
+
+    return [{name: even(g) for name, g in grads.items()} for grads in steps], {}
+
+
 def neuralgrok(steps, hidden=(128, 128), c=1.0, clip=1.0, amplifier=None):
     """By an amplifier that stays as it is: (weights, biases), or a fresh one of widths ``hidden``."""
     weights, biases = amplifier or ([t.numpy() for t in kind] for kind in fresh_amplifier(hidden))
@@ -77,6 +98,8 @@ REFERENCES = {
     "grokfast-ma": grokfast_ma,
     "grad-norm": grad_norm,
     "clip-only": clip_norm,
+    "orthograd": orthograd,
+    "egd-columns": egd_columns,
     "neuralgrok": neuralgrok,
     "neuralgrok-random": neuralgrok,
 }

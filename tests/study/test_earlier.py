@@ -22,8 +22,12 @@ def earlier(tmp_path):
     for row in runs.rows(named=True):
         record = {name: row.get(name) for name in RUNS}
         record |= {name: json.loads(row[name]) for name in ("config", "provenance")}
+        record["config_hash"] = row["run_id"].rpartition("--")[2]
         own = curves.filter(run_id=row["run_id"])
-        store.save_run(row["run_id"], record, own.select([name for name in CURVES if name in own.columns]), {})
+        kept = store.run_folder(row["run_id"])
+        kept.mkdir(parents=True)
+        (kept / "run.json").write_text(json.dumps({"format": 1, **record}))
+        own.select([name for name in CURVES if name in own.columns]).write_parquet(kept / "curves.parquet")
     (folder / "study.json").write_bytes((KEPT / "study.json").read_bytes())
     return folder
 

@@ -8,6 +8,7 @@ import pytest
 from grokkit.errors import InputError
 from grokkit.study.extend import extended
 from grokkit.study.question import Question
+from grokkit.study.store import STUDY_FORMAT
 
 OUT = Path("out/x")
 
@@ -18,7 +19,7 @@ def plan(methods="adamw,grad-norm", seeds=2, **changes):
 
 
 def on_disk(study):
-    return {"format": 2, **json.loads(json.dumps(study))}
+    return {"format": STUDY_FORMAT, **json.loads(json.dumps(study))}
 
 
 def kept(*plans):

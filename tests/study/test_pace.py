@@ -153,7 +153,7 @@ def counted(monkeypatch):
 def test_a_pace_is_kept_and_holds_for_the_same_arms(tmp_path, counted):
     runs = [run_of("adamw"), run_of("grad-norm")]
     first = study_pace(tmp_path, runs)
-    assert json.loads((tmp_path / "pace.json").read_text())["format"] == 1
+    assert json.loads((tmp_path / "pace.json").read_text())["format"] == 2
     assert read_pace(tmp_path) == first
     longer = [run.model_copy(update={"seed": 7, "budget": 90, "sustain": 2}) for run in reversed(runs)]
     assert study_pace(tmp_path, longer) == first
@@ -186,11 +186,25 @@ def test_a_pace_of_another_machine_or_version_is_measured_again(tmp_path, counte
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"format": 2}', '{"format": 1}', '{"format": 1, "arms": 3}'])
-def test_what_is_no_pace_is_measured_again(tmp_path, counted, text):
-    (tmp_path / "pace.json").write_text(text)
-    assert read_pace(tmp_path) is None
+def test_what_is_no_pace_is_named_and_measured_again_once_it_is_deleted(tmp_path, counted, text):
+    path = tmp_path / "pace.json"
+    path.write_text(text)
+    for use in (read_pace, lambda folder: study_pace(folder, [run_of("adamw")])):
+        with pytest.raises(InputError, match=r"pace\.json is damaged: it .*; delete it, and grokkit compare measures"):
+            use(tmp_path)
+    path.unlink()
     study_pace(tmp_path, [run_of("adamw")])
     assert read_pace(tmp_path) is not None
+
+
+def test_a_pace_with_a_number_changed_is_named(tmp_path, counted):
+    study_pace(tmp_path, [run_of("adamw")])
+    path = tmp_path / "pace.json"
+    found = json.loads(path.read_text())
+    found["arms"]["adamw"]["seconds"] *= 2
+    path.write_text(json.dumps(found))
+    with pytest.raises(InputError, match=r"does not have the digest that it was written with"):
+        read_pace(tmp_path)
 
 
 @pytest.mark.parametrize("settings", [{"rounds": 0}, {"block": 0}, {"warm_up": -1}])

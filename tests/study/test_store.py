@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,42 +15,11 @@ from typing import Any
 
 import polars as pl
 import pytest
+from kept_runs import record, study
 
 from grokkit.errors import InputError
 from grokkit.files import atomic_write
 from grokkit.study.store import CURVES, RUNS, Store
-
-
-def record(method: str = "adamw", seed: int = 0, **changes: Any) -> dict[str, Any]:
-    """A censored run's record."""
-    return {
-        "run_id": f"{method}--seed{seed}--abc",
-        "method": method,
-        "seed": seed,
-        "budget": 1000,
-        "config": {"task": "mul:97", "lr": 1e-3},
-        "config_hash": "abc",
-        "status": "censored",
-        "steps": 1000,
-        "memorized_at": 100,
-        "generalized_first_at": None,
-        "generalized_at": None,
-        "delay_steps": None,
-        "collapsed_at": None,
-        "diverged_at": None,
-        "resolution_steps": None,
-        "train_seconds_to_target": None,
-        "flops_to_target": None,
-        "train_seconds": 12,
-        "eval_seconds": 0.5,
-        "flops": 1e15,
-        "peak_memory_bytes": 2**33,
-        "final_train_accuracy": 1.0,
-        "final_test_accuracy": 0.25,
-        "best_test_accuracy": 0.5,
-        "provenance": {"threads": 1, "started": "2026-01-01T00:00:00+00:00"},
-        **changes,
-    }
 
 
 def curves(rows: int = 3) -> pl.DataFrame:
@@ -72,7 +42,7 @@ def store(tmp_path: Path) -> Store:
 
 
 def test_what_was_saved_comes_back_in_the_order_asked(store):
-    first, second = save(store, method="b", seed=1), save(store, method="a", generalized_at=7)
+    first, second = save(store, method="b", seed=1), save(store, method="a", generalized_at=7, status="generalized")
     assert store.finished() == {first, second}
     assert store.finished([first, "never--seed0--abc"]) == {first}
 
@@ -82,7 +52,7 @@ def test_what_was_saved_comes_back_in_the_order_asked(store):
     assert runs["generalized_at"].to_list() == [None, 7]
     assert runs["flops_to_target"].to_list() == [None, None]
     assert runs["train_seconds"].to_list() == [12.0, 12.0]
-    assert [json.loads(cell) for cell in runs["config"]] == [record()["config"]] * 2
+    assert [json.loads(cell) for cell in runs["config"]] == [record("b", 1)["config"], record("a")["config"]]
     assert json.loads(runs["provenance"][0]) == record()["provenance"]
 
     assert dict(points.schema) == {
@@ -145,9 +115,8 @@ def test_a_column_of_a_table_without_a_number_is_one_of_numbers(store):
 def test_a_table_of_a_run_that_is_not_finished_or_damaged_is_named(store):
     run_id = save(store, {"amplifier": pl.DataFrame({"step": [5]})})
     (store.run_folder(run_id) / "amplifier.parquet").write_bytes(b"PAR1")
-    with pytest.raises(InputError, match=r"amplifier\.parquet is missing or damaged; delete"):
+    with pytest.raises(InputError, match=r"amplifier\.parquet is damaged: it does not have the digest"):
         store.load_table("amplifier", [run_id])
-    save(store, {"amplifier": pl.DataFrame({"step": [5]})})
     (store.run_folder(run_id) / "run.json").unlink()
     with pytest.raises(InputError, match="not finished"):
         store.load_table("amplifier", [run_id])
@@ -167,13 +136,13 @@ def test_tables_are_whole_before_the_record_is_there(store, monkeypatch):
 
 
 def test_numbers_that_are_not_finite_become_null(store):
-    run_id = save(store, best_test_accuracy=math.nan, config={"clip": [math.inf, 1.0]})
+    run_id = save(store, best_test_accuracy=math.nan, provenance={"load": [math.inf, 1.0]})
     text = (store.run_folder(run_id) / "run.json").read_text()
     assert "NaN" not in text
     assert "Infinity" not in text
     runs, _ = store.load([run_id])
     assert runs["best_test_accuracy"].to_list() == [None]
-    assert json.loads(runs["config"][0]) == {"clip": [None, 1.0]}
+    assert json.loads(runs["provenance"][0]) == {"load": [None, 1.0]}
 
 
 def test_any_label_and_any_folder_name_will_do(tmp_path):
@@ -201,15 +170,60 @@ def test_a_finished_run_leaves_no_checkpoint_and_no_temporary_file(store):
     assert sorted(path.name for path in checkpoint.parent.iterdir()) == ["curves.parquet", "run.json"]
 
 
-@pytest.mark.parametrize("text", ["", '{"run_id": "adamw--se', "[1]", "\xff"])
-def test_a_record_that_cannot_be_read_is_a_run_still_to_be_done(store, text):
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("", "is empty"),
+        ('{"run_id": "adamw--se', "is no JSON"),
+        ("[1]", "is no JSON object"),
+        ("\xff", "is no JSON"),
+        ("[" * 100_000, "is no JSON"),
+        ("{}", "is of another run, None"),
+        ('{"format": 2}', "has no digest"),
+        ('{"format": "2"}', "has format '2'"),
+        ('{"format": true}', "has format True"),
+    ],
+)
+def test_a_record_that_cannot_be_read_is_named_and_not_trained_again(store, text, why):
     run_id = save(store)
-    (store.run_folder(run_id) / "run.json").write_bytes(text.encode("latin-1"))
-    assert store.finished() == store.finished([run_id]) == set()
-    with pytest.raises(InputError, match="not finished"):
-        store.load([run_id])
+    path = store.run_folder(run_id) / "run.json"
+    path.write_bytes(text.encode("latin-1"))
+    for read in (store.finished, lambda: store.finished([run_id]), store.labels, lambda: store.load([run_id])):
+        with pytest.raises(InputError) as error:
+            read()
+        assert str(error.value) == f"{path} is damaged: it {why}; delete {path.parent} and run the study again"
+    shutil.rmtree(path.parent)  # as it says
+    assert store.finished([run_id]) == set()
     save(store)
     assert store.finished() == {run_id}
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"steps": "many"}, "has steps='many'"),
+        ({"steps": 1.5}, "has steps=1.5"),
+        ({"steps": True}, "has steps=True"),
+        ({"steps": 2**63}, "has steps=9223372036854775808"),
+        ({"flops": None}, "has no flops"),
+        ({"train_seconds": math.nan}, "has no train_seconds"),
+        ({"memorized_at": [5]}, r"has memorized_at=\[5\]"),
+        ({"status": "fine"}, "has status='fine', method='adamw'"),
+        ({"status": "generalized"}, "has status=generalized and generalized_at=None"),
+        ({"config": {}}, "has a configuration that is none"),
+        ({"budget": 2000}, "has another configuration than its name says"),
+        ({"method": "sgd"}, "has another configuration than its name says"),
+        ({"seed": 1}, "has config_hash='.*' and seed=1, which are not those of its name"),
+        ({"config": record(seed=1)["config"]}, "has another configuration than its name says"),
+        ({"config": {**record()["config"], "target": 0.5}}, "has another configuration than its name says"),
+    ],
+)
+def test_a_record_with_a_digest_must_still_be_that_of_its_run(store, changes, why):
+    entry = record()
+    store.save_run(entry["run_id"], {**entry, **changes}, curves(), {})
+    for read in (store.finished, lambda: store.load([entry["run_id"]])):
+        with pytest.raises(InputError, match=rf"run\.json is damaged: it {why}; delete .* and run the study again"):
+            read()
 
 
 @pytest.mark.parametrize("damage", [None, b"", b"PAR1 and no more"])
@@ -217,28 +231,113 @@ def test_curves_that_cannot_be_read_are_named(store, damage):
     run_id = save(store)
     path = store.run_folder(run_id) / "curves.parquet"
     path.unlink() if damage is None else path.write_bytes(damage)
-    with pytest.raises(InputError, match=r"curves\.parquet is missing or damaged; delete"):
-        store.load([run_id])
+    why = "is missing" if damage is None else "does not have the digest that its run.json says"
+    for read in (store.finished, lambda: store.load([run_id])):
+        with pytest.raises(
+            InputError, match=rf"curves\.parquet is damaged: it {why}; delete .* and run the study again"
+        ):
+            read()
 
 
-def test_a_record_with_a_value_of_another_type_is_named(store):
-    run_id = save(store, steps="many")
-    with pytest.raises(InputError, match=r"run\.json is missing or damaged"):
-        store.load([run_id])
+def test_a_table_that_its_run_has_not_written_is_named(store):
+    run_id = save(store)
+    (store.run_folder(run_id) / "amplifier.parquet").write_bytes(b"")
+    (store.run_folder(run_id) / "notes.txt").write_text("mine")
+    with pytest.raises(InputError, match=r"amplifier\.parquet is damaged: it is not of this run"):
+        store.finished()
+    (store.run_folder(run_id) / "amplifier.parquet").unlink()
+    assert store.finished() == {run_id}
+
+
+def test_a_run_s_folder_under_another_name_is_named(store):
+    run_id = save(store)
+    copy = store.run_folder(f"{run_id} copy")
+    shutil.copytree(store.run_folder(run_id), copy)
+    with pytest.raises(
+        InputError, match=rf"copy/run\.json is damaged: it is of another run, '{run_id}'; delete {copy}"
+    ):
+        store.finished()
+
+
+def test_damage_done_while_the_store_is_open_is_seen(store):
+    run_id = save(store)
+    assert store.finished() == {run_id}
+    path = store.run_folder(run_id) / "curves.parquet"
+    data = bytearray(path.read_bytes())
+    data[100] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(InputError, match=r"curves\.parquet is damaged"):
+        store.finished()
+
+
+def test_a_run_that_is_kept_stays_as_it_is(store):
+    run_id = save(store, steps=1)
+    save(store, steps=2)
+    assert store.load([run_id])[0]["steps"].to_list() == [1]
+
+
+def test_what_an_earlier_attempt_left_is_no_part_of_the_run(store):
+    run_id = record()["run_id"]
+    store.run_folder(run_id).mkdir(parents=True)
+    (store.run_folder(run_id) / "amplifier.parquet").write_bytes(b"of a run that was killed")
+    save(store)
+    assert sorted(path.name for path in store.run_folder(run_id).iterdir()) == ["curves.parquet", "run.json"]
+
+
+@pytest.mark.parametrize("name", ["checkpoint.safetensors", "curves.parquet", "method.npz"])
+def test_a_folder_where_a_run_will_write_a_file_is_named_before_it_is_trained(store, name):
+    run_id = record()["run_id"]
+    (store.run_folder(run_id) / name).mkdir(parents=True)
+    with pytest.raises(InputError, match=rf"{name} is damaged: it is a folder; delete"):
+        store.finished([run_id])
+
+
+def earlier(store: Store, run_id: str, **changes: Any) -> None:
+    """Take from a run what records of format 1 did not have."""
+    path = store.run_folder(run_id) / "run.json"
+    now = json.loads(path.read_text())
+    without = {name: value for name, value in now.items() if name not in ("digest", "files", "identity", "events")}
+    path.write_text(json.dumps({**without, "format": 1, **changes}))
+
+
+def test_a_record_of_an_earlier_version_is_read_in_a_folder_of_one(store):
+    run_id = save(store)
+    earlier(store, run_id)
+    (store.folder / "study.json").write_text(json.dumps({"format": 2, **study([run_id])}))
+    assert store.finished() == {run_id}
+    assert store.load([run_id])[1].height == 3
+
+
+@pytest.mark.parametrize("has_study", [True, False])
+def test_a_record_of_an_earlier_version_is_refused_elsewhere(store, has_study):
+    run_id = save(store)
+    if has_study:
+        store.write_study(study([run_id]))
+    earlier(store, run_id)
+    with pytest.raises(InputError, match=r"has no digest, in a folder whose runs have one; delete"):
+        store.finished()
+
+
+def test_a_record_of_an_earlier_version_has_its_numbers_all_the_same(store):
+    run_id = save(store)
+    earlier(store, run_id, steps=None)
+    (store.folder / "study.json").write_text(json.dumps({"format": 2, **study([run_id])}))
+    with pytest.raises(InputError, match=r"run\.json is damaged: it has no steps"):
+        store.finished()
 
 
 def test_a_newer_format_is_refused_and_not_overwritten(store):
-    run_id = save(store, format=2)
-    store.write_study({"format": 3})
+    run_id = save(store, format=3)
+    store.write_study({"format": 4})
     for read in (store.finished, lambda: store.load([run_id]), store.read_study):
-        with pytest.raises(InputError, match=r"has format [23] and this grokkit reads formats up to [12]"):
+        with pytest.raises(InputError, match=r"has format [34] and this grokkit reads formats up to [23]"):
             read()
 
 
 def test_the_study_comes_back(store):
-    study = {"title": "a×b mod 97", "methods": ["adamw"], "seeds": [0, 1]}
-    store.write_study(study)
-    assert store.read_study() == {"format": 2, **study}
+    about = study([], title="a×b mod 97", seeds=[0, 1])
+    store.write_study(about)
+    assert store.read_study() == {"format": 3, **about}
     assert "a×b" in (store.folder / "study.json").read_text(encoding="utf-8")
 
 
@@ -247,11 +346,31 @@ def test_no_study_and_a_damaged_study_are_told_with_the_remedy(store):
     with pytest.raises(InputError, match="holds no study") as missing:
         store.read_study()
     assert remedy in str(missing.value)
-    store.write_study({})
-    (store.folder / "study.json").write_text('{"title": ')
-    with pytest.raises(InputError, match=r"study\.json is damaged") as damaged:
+    for text in ("", "{}", "[]", '{"title": ', "\xff", "null"):
+        store.folder.mkdir(exist_ok=True)
+        (store.folder / "study.json").write_bytes(text.encode("latin-1"))
+        with pytest.raises(InputError, match=r"study\.json is damaged: it .*; delete it and") as damaged:
+            store.read_study()
+        assert remedy in str(damaged.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"run_ids": ["a", "a"]}, "has 'a' twice among its run_ids"),
+        ({"run_ids": ["../a"]}, "has the run id '../a', which cannot name a folder"),
+        ({"run_ids": [3]}, r"has run_ids=\[3\]"),
+        ({"run_ids": None}, "has run_ids=None"),
+        ({"methods": ["adamw", "adamw"]}, "has 'adamw' twice among its methods"),
+        ({"baseline": "sgd"}, "has the baseline 'sgd', which is none of its methods"),
+        ({"seeds": [True]}, r"has seeds=\[True\]"),
+        ({"title": None}, "has no title"),
+    ],
+)
+def test_a_study_that_cannot_be_meant_is_named_whatever_its_digest(store, changes, why):
+    store.write_study({**study(["a"]), **changes})
+    with pytest.raises(InputError, match=rf"study\.json is damaged: it {why}"):
         store.read_study()
-    assert remedy in str(damaged.value)
 
 
 def test_a_folder_with_other_things_in_it_is_used_and_they_are_left_alone(tmp_path):
@@ -320,15 +439,15 @@ import itertools, sys
 from pathlib import Path
 import polars as pl
 from grokkit.study.store import Store
+from kept_runs import record
 store = Store(Path(sys.argv[1]))
 points = pl.DataFrame({"step": range(20000), "test_loss": [0.5] * 20000})
-for number in itertools.count():
-    # Six runs over and over: most saves replace an earlier one.
-    run_id = f"adamw--seed{number % 6}--abc"
+for number in itertools.count(int(sys.argv[2])):
+    entry = record(seed=number, provenance={"filler": ["x" * 99] * 999})
+    run_id = entry["run_id"]
     store.checkpoint_path(run_id).parent.mkdir(parents=True, exist_ok=True)
     store.checkpoint_path(run_id).touch()
-    record = {"run_id": run_id, "method": "adamw", "seed": number % 6, "config": {"filler": ["x" * 99] * 999}}
-    store.save_run(run_id, record, points, {})
+    store.save_run(run_id, entry, points, {})
     print(number, flush=True)
 """
 
@@ -336,7 +455,10 @@ for number in itertools.count():
 def test_a_kill_at_any_time_leaves_whole_files(store):
     for attempt in range(2):
         with subprocess.Popen(
-            [sys.executable, "-c", SAVE_FOR_EVER, store.folder], stdout=subprocess.PIPE, text=True
+            [sys.executable, "-c", SAVE_FOR_EVER, store.folder, str(1000 * attempt)],
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
         ) as writer:
             assert writer.stdout is not None
             for _ in range(5 + attempt):
@@ -352,26 +474,27 @@ def test_a_kill_at_any_time_leaves_whole_files(store):
 
 
 SAVE_UNTIL_CUT = """
-import resource, signal, sys
+import json, resource, signal, sys
 from pathlib import Path
 import polars as pl
 from grokkit.study.store import Store
-run_id, rows, filler = sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
-record = {"run_id": run_id, "method": "adamw", "seed": 0, "steps": 2, "config": "x" * filler}
+record, rows, filler = json.loads(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
+record["provenance"]["filler"] = "x" * filler
+store = Store(Path(sys.argv[1]))
 signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
 resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))
-Store(Path(sys.argv[1])).save_run(run_id, record, pl.DataFrame({"step": range(rows)}), {})
+store.save_run(record["run_id"], record, pl.DataFrame({"step": range(rows)}), {})
 """
 
 
 @pytest.mark.parametrize(("rows", "filler"), [(20000, 0), (3, 20000)], ids=["curves", "record"])
-def test_a_save_cut_off_in_the_middle_of_a_file_leaves_the_earlier_one(store, rows, filler):
+def test_a_save_cut_off_in_the_middle_of_a_file_leaves_a_run_still_to_be_done(store, rows, filler):
     """The kernel kills the writer at byte 5000 of the larger file."""
-    run_id = save(store, steps=1)
-    command = [sys.executable, "-c", SAVE_UNTIL_CUT, store.folder, run_id, str(rows), str(filler)]
+    command = [sys.executable, "-c", SAVE_UNTIL_CUT, store.folder, json.dumps(record()), str(rows), str(filler)]
     assert subprocess.run(command).returncode == -signal.SIGXFSZ
+    assert store.finished() == set()
+    run_id = save(store)
     assert store.finished() == {run_id}
-    runs, points = store.load([run_id])
-    assert runs["steps"].to_list() == [1]
-    assert points.height == 3
+    assert store.load([run_id])[1].height == 3
+    assert sorted(path.name for path in store.run_folder(run_id).iterdir()) == ["curves.parquet", "run.json"]

@@ -17,6 +17,14 @@ def test_a_row_s_target_is_the_product_of_its_first_k_signs():
     assert (task.name, task.vocabulary, task.classes, task.objective) == ("parity:40,3", None, 1, "logistic")
 
 
+def test_signs_may_be_tokens_of_a_vocabulary_of_two():
+    numbers, tokens = parity_task(40, 3), parity_task(40, 3, signs="tokens")
+    assert tokens.vocabulary == 2
+    assert tokens.inputs == "expressions"
+    assert torch.equal(1 - 2 * tokens.inputs_NT, numbers.inputs_NT.long())
+    assert torch.equal(tokens.targets_N, numbers.targets_N)
+
+
 @pytest.mark.parametrize("n", [12, 21, 40, 62])
 def test_rows_differ_and_are_drawn_evenly(n):
     task = parity_task(n, 2)

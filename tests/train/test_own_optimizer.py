@@ -9,8 +9,9 @@ from interrupted import Interrupted, curves, interrupt_after
 
 from grokkit import registry
 from grokkit.errors import InputError
+from grokkit.study.plan import make_plan
 from grokkit.study.question import asked
-from grokkit.train.config import RunConfig
+from grokkit.train.config import EvaluationConfig, RunConfig
 from grokkit.train.costs import Costs
 from grokkit.train.groups import can_share, plan_groups
 from grokkit.train.loop import train
@@ -233,3 +234,91 @@ def test_a_mistake_is_one_line_before_anything_runs(mine, text, message):
 def test_a_step_that_fails_is_one_line(mine, tiny):
     with pytest.raises(InputError, match=r"a step of mine.py:breaks fails: RuntimeError: no step \(line \d+ of mine"):
         train(tiny("adamw(optimizer=mine.py:breaks)"))
+
+
+FREE = """import torch
+
+class Free(torch.optim.Optimizer):
+    \"\"\"Schedule-free SGD: gradients are taken at y, between z and the average x of the z's, which is evaluated.\"\"\"
+
+    def __init__(self, parameters, lr):
+        super().__init__(parameters, {"lr": lr, "is_training": False, "steps": 0})
+
+    def _move(self, to_training):
+        for group in self.param_groups:
+            if group["is_training"] != to_training:
+                for p in group["params"]:
+                    if p in self.state:  # y = 0.9·x + 0.1·z
+                        p.data.lerp_(self.state[p]["z"], 0.1 if to_training else 1 - 1 / 0.9)
+            group["is_training"] = to_training
+
+    def train(self):
+        self._move(True)
+
+    def eval(self):
+        self._move(False)
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        for group in self.param_groups:
+            assert group["is_training"]
+            group["steps"] += 1
+            for p in group["params"]:
+                z = self.state[p].setdefault("z", p.clone())
+                x = p.lerp(z, 1 - 1 / 0.9)
+                z.sub_(p.grad, alpha=group["lr"])
+                x.lerp_(z, 1 / group["steps"])
+                p.copy_(x.lerp(z, 0.1))
+
+def free(parameters, lr: float = 0.3):
+    return Free(parameters, lr)
+
+class Plain(Free):
+    \"\"\"The same, evaluated where the gradients are taken.\"\"\"
+    eval = None
+
+def plain(parameters, lr: float = 0.3):
+    return Plain(parameters, lr)
+"""
+
+
+@pytest.fixture
+def free(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "free.py").write_text(FREE)
+    return tmp_path / "free.py"
+
+
+def test_a_schedule_free_optimizer_is_evaluated_at_its_average(free, tiny):
+    averaged, plain = (train(tiny(f"adamw(optimizer=free.py:{name})")) for name in ("free", "plain"))
+    assert averaged.curves["train_loss"][0] == plain.curves["train_loss"][0], "before the first step they are one"
+    assert averaged.curves["train_loss"][-1] != plain.curves["train_loss"][-1]
+    # What is trained is the same: the norms of the weights, probed between evaluations, are those of y in both.
+    assert averaged.tables["tensors"] == plain.tables["tensors"]
+
+
+def test_evaluations_leave_no_trace_in_a_schedule_free_run(free, tiny):
+    seldom, often = (
+        train(tiny("adamw(optimizer=free.py:free)", evaluation=EvaluationConfig(every=every))) for every in (20, 5)
+    )
+    steps = seldom.curves["step"]
+    at = [often.curves["step"].index(step) for step in steps]
+    assert [often.curves["train_loss"][place] for place in at] == seldom.curves["train_loss"]
+
+
+def test_an_interrupted_schedule_free_run_is_bit_for_bit_the_same(free, tiny, tmp_path):
+    config, checkpoint = tiny("adamw(optimizer=free.py:free)"), tmp_path / "checkpoint.safetensors"
+    whole = train(config)
+    for evaluations in (2, 3):
+        with pytest.raises(Interrupted):
+            train(config, report=interrupt_after(evaluations), checkpoint=checkpoint, checkpoint_seconds=0)
+    assert curves(train(config, checkpoint=checkpoint, checkpoint_seconds=1e9)) == curves(whole)
+
+
+def test_an_optimizer_that_needs_a_closure_is_refused_before_anything_runs(tiny):
+    config = tiny("adamw(optimizer=torch.optim:LBFGS(lr=0.1))")
+    with pytest.raises(InputError, match=r"torch.optim:LBFGS makes a LBFGS, whose step\(\) needs a closure"):
+        build_optimizer(config.method.optimizer, torch.nn.Linear(2, 2))
+    settings = {"task": config.task, "model": config.model, "budget": 5, "batch_size": None}
+    with pytest.raises(InputError, match="one gradient: take an optimizer whose step"):
+        make_plan(methods=["adamw", "adamw(optimizer=torch.optim:LBFGS)"], seeds=1, **settings)

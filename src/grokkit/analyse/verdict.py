@@ -208,15 +208,19 @@ def _resolution(claim: Claim) -> tuple[str, ...]:
 
 
 def _anecdotes(rows: Sequence[Row], words: _Words) -> str:
-    parts = []
+    parts, taken = [], []
     for row in rows[1:]:
         value = words.part(row, "value")
         if not row["runs"]:
             parts.append(f"{row['method']} has no finished run")
         elif value is None:
             parts.append(words.reached(row))
+        elif not taken:
+            taken.append(f"{row['method']} took {ratio(value)} the {words.unit} of {words.base}")
         else:
-            parts.append(f"{row['method']} took {ratio(value)} the {words.unit} of {words.base}")
+            taken.append(f"{row['method']} {ratio(value)}")
+    if taken:
+        parts.insert(0, listed(taken))
     if not words.baseline["successes"]:
         parts.insert(0, words.never(words.baseline))
     return "; ".join(parts)
@@ -255,22 +259,24 @@ def _cautions(rows: Sequence[Row], found: Mapping[str, Claim], words: _Words, st
 
 
 def _other_costs(rows: Sequence[Row], found: Mapping[str, Claim], words: _Words) -> list[str]:
-    """Other costs in which a claimed difference cannot be seen, or is the other way round; no order without
-    intervals."""
+    """Other costs in which a claimed difference cannot be seen, or is the other way round, with the arms that it is so
+    of. Where there is no interval there is no order either."""
+    claimed = [row for row in rows[1:] if found[row["method"]].claimed and found[row["method"]].test == "ratio"]
     parts = []
-    for row in rows[1:]:
-        claim = found[row["method"]]
-        if not claim.claimed or claim.test != "ratio":
+    for cost in COSTS:
+        if cost == words.cost:
             continue
-        for cost in COSTS:
-            keys = ratio_keys(cost)
+        keys, arms = ratio_keys(cost), []
+        for row in claimed:
             low, high = row.get(keys["low"]), row.get(keys["high"])
-            if cost == words.cost or low is None or high is None:
+            if low is None or high is None:
                 continue
-            agrees = high < 1 if claim.direction == "less" else low > 1
+            agrees = high < 1 if found[row["method"]].direction == "less" else low > 1
             if not agrees:
-                value = ratio(row[keys["value"]])
-                parts.append(f"in {COST_WORDS[cost]} {row['method']} is at {value} ({ratio_interval(low, high)})")
+                verb = "" if arms else "is "
+                arms.append(f"{row['method']} {verb}at {ratio(row[keys['value']])} ({ratio_interval(low, high)})")
+        if arms:
+            parts.append(f"in {COST_WORDS[cost]} {listed(arms)}")
     return parts
 
 

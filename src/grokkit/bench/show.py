@@ -52,6 +52,7 @@ def writable(path: Path) -> Path:
     Raises:
         InputError: what is there is no regular file, which a new one would replace, or the folder cannot be written to.
     """
+    file = path
     try:
         file = path.resolve(strict=path.is_symlink())
         file.parent.mkdir(parents=True, exist_ok=True)

@@ -16,8 +16,9 @@ from typing import Any
 
 from torch import Tensor
 
-from grokkit import GradientTransform, Handle, InputError, NeuralGrok, attach
+from grokkit import Handle, InputError, NeuralGrok, attach
 from grokkit.attach import attached
+from grokkit.combine import Transform
 from grokkit.errors import MissingExtraError
 from grokkit.integrations.outer import OuterData, check_loss
 
@@ -29,9 +30,12 @@ except ImportError as error:
 
 
 class GrokkitCallback(TrainerCallback):
-    """Attaches ``transform`` to the Trainer's optimizer when training begins; later trainings go on with it."""
+    """Attaches ``transform``, of gradients or weights, to the Trainer's optimizer when training begins.
 
-    def __init__(self, transform: GradientTransform) -> None:
+    Later trainings go on with it.
+    """
+
+    def __init__(self, transform: Transform) -> None:
         self._transform = transform
         self.handle: Handle | None = None
 

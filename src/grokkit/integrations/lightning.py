@@ -13,8 +13,9 @@ from typing import Any
 
 from torch import Tensor
 
-from grokkit import GradientTransform, Handle, InputError, NeuralGrok, attach
+from grokkit import Handle, InputError, NeuralGrok, attach
 from grokkit.attach import attached
+from grokkit.combine import Transform
 from grokkit.errors import MissingExtraError, shown
 from grokkit.integrations.outer import OuterData, check_loss
 
@@ -25,9 +26,12 @@ except ImportError as error:
 
 
 class GrokkitCallback(Callback):
-    """Attaches ``transform`` to the model's optimizers, or to those at the places ``optimizers``, from 0."""
+    """Attaches ``transform``, of gradients or weights, to the model's optimizers.
 
-    def __init__(self, transform: GradientTransform, optimizers: Iterable[int] | None = None) -> None:
+    ``optimizers`` are the places, from 0, of those that it is attached to; None for all.
+    """
+
+    def __init__(self, transform: Transform, optimizers: Iterable[int] | None = None) -> None:
         self._transform, self._places = transform, None if optimizers is None else _places(optimizers)
         self.handles: list[Handle] = []
 

@@ -8,12 +8,12 @@ from typing import Any
 
 from torch import Tensor
 
+from grokkit.combine import Transform
 from grokkit.kept.entries import Columns, Entries, Leaves, Named, Store
 from grokkit.kept.layout import KEY, bare, own
 from grokkit.kept.saved import exported
 from grokkit.kept.shared import Shared, lift
 from grokkit.state import columns, counters_to_ints, with_columns
-from grokkit.transform import GradientTransform
 
 
 class Kept:
@@ -22,7 +22,7 @@ class Kept:
     ``store`` is ``optimizer.state``, ``named`` all of the optimizer's parameters by their names.
     """
 
-    def __init__(self, transform: GradientTransform, capturable: bool) -> None:
+    def __init__(self, transform: Transform, capturable: bool) -> None:
         self._transform, self._capturable = transform, capturable
         self._place = 0  # the id of the store that all this is about
         self.forget()

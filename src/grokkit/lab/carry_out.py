@@ -11,6 +11,7 @@ from typing import NamedTuple
 from rich.console import Console
 
 from grokkit.errors import InputError, shown
+from grokkit.lab.stopping import undisturbed, what_is_kept
 from grokkit.lab.study import Study, chosen
 from grokkit.live import Progress
 from grokkit.study.execute import execute
@@ -57,20 +58,31 @@ def carry_out(
             f"--claim seconds is measured on a processor, and --device is {workforce.device}; claim flops or steps"
         )
     check_give_up(execution.give_up)
-    plan = question.plan(command)
-    store = Store(Path("out") / slug(plan.study["title"]) if execution.out is None else Path(execution.out))
-    if has_tuning(store.folder):
-        raise InputError(f"{store.folder} holds a search, whose runs are none of a study's; choose another --out")
-    whole = _in_its_folder(plan, store).study  # refused before anything is written
-    if (labels := execution.shown()) is not None:
-        chosen(labels, whole)
-    with store.lock():
-        plan = _in_its_folder(plan, store)
-        failures = _train(plan, store, console, workforce, execution.give_up)
-        if plan.study["claim"] == "seconds":
-            with console.status("measuring the seconds of a step, all methods in turns"):
-                study_pace(store.folder, [*plan.runs, *_of_other_arms(plan, store)])
-        return report(store, console, execution.shown()), failures
+    so_far = "nothing was begun"
+    try:
+        plan = question.plan(command)
+        store = Store(Path("out") / slug(plan.study["title"]) if execution.out is None else Path(execution.out))
+        if has_tuning(store.folder):
+            raise InputError(f"{store.folder} holds a search, whose runs are none of a study's; choose another --out")
+        whole = _in_its_folder(plan, store).study  # refused before anything is written
+        if (labels := execution.shown()) is not None:
+            chosen(labels, whole)
+        with store.lock():
+            plan = _in_its_folder(plan, store)
+            try:
+                failures = _train(plan, store, console, workforce, execution.give_up)
+                if plan.study["claim"] == "seconds":
+                    with console.status("measuring the seconds of a step, all methods in turns"):
+                        study_pace(store.folder, [*plan.runs, *_of_other_arms(plan, store)])
+                return report(store, console, execution.shown()), failures
+            except KeyboardInterrupt:
+                with undisturbed():
+                    so_far = what_is_kept(plan.runs, store)
+                raise
+    except KeyboardInterrupt:
+        with undisturbed():
+            console.print(f"stopped; {so_far}", soft_wrap=True, markup=False)
+        raise Stopped from None
 
 
 def _in_its_folder(plan: Plan, store: Store) -> Plan:
@@ -111,32 +123,19 @@ def train_runs(
     limits: Mapping[str, Limit] = MappingProxyType({}),
 ) -> dict[str, Failure]:
     """Train those of ``runs`` that are not done, under their ``limits``, and watch; the caller holds the store's lock.
-
-    Returns the runs that failed, by their id.
-
-    Raises:
-        Stopped: on Ctrl-C.
-    """
+    Returns the runs that failed, by their id."""
     done = store.finished(run.run_id() for run in runs)
     done -= store.to_continue(done, limits)
-    try:
-        with Progress(console, runs, done, workforce.at_once(runs)) as progress:
-            return execute(
-                runs,
-                store,
-                done,
-                workers=workforce.workers,
-                on_event=progress.on_event,
-                device=workforce.device,
-                limits=limits,
-            )
-    except KeyboardInterrupt:
-        done = store.finished(run.run_id() for run in runs)
-        console.print(
-            f"stopped; {len(done)} of {len(runs)} runs are done and kept in {store.folder}, "
-            "the same command goes on from there"
+    with Progress(console, runs, done, workforce.at_once(runs)) as progress:
+        return execute(
+            runs,
+            store,
+            done,
+            workers=workforce.workers,
+            on_event=progress.on_event,
+            device=workforce.device,
+            limits=limits,
         )
-        raise Stopped from None
 
 
 def _train(

@@ -13,7 +13,6 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields, is_dataclass
-from importlib.util import find_spec
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
@@ -84,13 +83,21 @@ def _in_a_module(value: Any) -> str | None:
 
 
 def _is_importable(module: ModuleType) -> bool:
-    if module.__name__ in ("__main__", "__mp_main__"):
+    """Whether another process would find it by its name. ``importlib.util.find_spec`` would ask this one's modules."""
+    name = module.__name__
+    if name in ("__main__", "__mp_main__"):
         return False
-    try:
-        spec = find_spec(module.__name__)
-    except (ImportError, ValueError, AttributeError):
-        return False
-    return spec is not None and spec.origin == getattr(module, "__file__", None)
+    package, path = name.rpartition(".")[0], None
+    if package:
+        parent = sys.modules.get(package)
+        if parent is None or not _is_importable(parent):
+            return False
+        path = getattr(parent, "__path__", None)
+    for finder in sys.meta_path:
+        spec = finder.find_spec(name, path)
+        if spec is not None:
+            return spec.origin in (getattr(module, "__file__", None), "built-in", "frozen")
+    return False
 
 
 def source_digest(value: Any) -> str:
@@ -148,18 +155,24 @@ def _sources(value: Any, seen: set[int]) -> Iterator[str]:
 
 
 def _text(function: FunctionType) -> str:
-    if not _is_here(function.__module__):
-        return f"{function.__module__}.{function.__qualname__}"
+    name = f"{function.__module__}.{function.__qualname__}"
+    # A lambda, or a function within another one, has no name that is its own.
+    if not _is_here(function.__module__) and "<" not in name:
+        return name
     try:
-        return inspect.getsource(function)
+        text = inspect.getsource(function)  # of a lambda all lines of the statement, in which there may be others
+        columns = [column for _, _, column, _ in function.__code__.co_positions() if column]
+        return f"{text} {min(columns, default=0)}" if function.__name__ == "<lambda>" else text
     except (OSError, TypeError):
         raise UnreadableError(
             f"the source text of {function.__qualname__} cannot be read, and so nobody would notice that it has changed"
         ) from None
 
 
-def _is_here(module: str) -> bool:
-    return module in ("__main__", "__mp_main__") or getattr(sys.modules.get(module), "__file__", None) is None
+def _is_here(name: str) -> bool:
+    """Whether a module is of this process: nobody else can import it."""
+    module = sys.modules.get(name)
+    return module is None or getattr(module, "__file__", None) is None or not _is_importable(module)
 
 
 def _named(function: FunctionType) -> list[Any]:

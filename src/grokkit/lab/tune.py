@@ -11,12 +11,14 @@ from rich.console import Console
 from grokkit.errors import InputError
 from grokkit.lab.carry_out import Stopped, slug, too_short, train_runs, workforce_of
 from grokkit.lab.named import method_names, name_of
+from grokkit.lab.stopping import undisturbed, what_is_kept
 from grokkit.methods import MethodCard
 from grokkit.report.search import search_table, write_search
 from grokkit.study.pool import Failure
 from grokkit.study.question import USUAL_METHODS, Execution, Question, asked
 from grokkit.study.tune import SearchOptions, Tuning
 from grokkit.tasks.problem import Problem
+from grokkit.train.config import RunConfig
 
 
 def search(
@@ -49,6 +51,7 @@ def search(
         )
         if warning := too_short(tuning.plan.runs[0]):
             console.print(warning)
+        runs: list[RunConfig] = []
         try:
             while True:
                 trials, limits = tuning.next_round()
@@ -63,9 +66,12 @@ def search(
                     failed = train_runs(again, tuning.store, console, workforce, limits)
                 failures |= failed
                 tuning.tell(trials)
-        finally:
-            record = tuning.write()
-            page = write_search(folder, record)
+        except KeyboardInterrupt:
+            with undisturbed():
+                console.print(f"stopped; {what_is_kept(runs, tuning.store)}", soft_wrap=True, markup=False)
+            raise Stopped from None
+        record = tuning.write()
+        page = write_search(folder, record)
         console.print()
         console.print(search_table(record))
         console.print(

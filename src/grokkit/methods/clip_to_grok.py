@@ -50,7 +50,7 @@ class _StartRows:
 def clip_rows(c: float = 2.0) -> WeightTransform:
     """Clip the rows of hidden matrices and vectors to the norm ``c``; arguments as of :func:`start_rows`."""
     faces = RowClip(positive("c", c, "2.0"), vectors=True)
-    return WeightTransform(faces.init, faces.update, faces.update_, of=("hidden", "vector"))
+    return WeightTransform.of(faces, classes=("hidden", "vector"))
 
 
 CLIP_TO_GROK = MethodCard(
@@ -62,6 +62,7 @@ CLIP_TO_GROK = MethodCard(
     base_source="the authors' Adam, without decay",
     start=start_rows,
     weights=clip_rows,
+    space="c=0.5..5 log, lr=1e-4..1e-2 log",  # about the authors' 2 and 0.001; without decay, which is what it is
     smallest={"c": 1.0},
     departures="Positions count as an embedding, which the authors' code clips. It starts only embedding, head and the "
     "last norm at c in models of four layers and more: here all, whatever the depth.",

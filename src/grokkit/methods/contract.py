@@ -51,6 +51,24 @@ def _is_largest(outputs: Tensor, targets: Tensor) -> Tensor:
     return outputs.argmax(-1) == targets
 
 
+class Halfway(Protocol):
+    """Where a start that takes long keeps what it has so far: a run that was ended in its middle goes on from there.
+
+    Of use to a start that comes to the same result, bit for bit, from what it has kept. Global random generators are
+    kept with it.
+    """
+
+    def found(self) -> tuple[Mapping[str, Tensor], Any] | None:
+        """What was kept last, tensors and others; None at the very beginning, and where that was damaged."""
+
+    def due(self) -> bool:
+        """Whether it is time to keep again."""
+        ...
+
+    def keep(self, tensors: Mapping[str, Tensor], others: Any) -> None:
+        """Keep ``tensors``, and ``others``, which must be JSON, in place of what was kept before."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class TransferData:
     """The rows that a start may learn from, and how what it learns is judged.
@@ -62,6 +80,7 @@ class TransferData:
         loss: of a batch's outputs and targets, the mean. Default cross-entropy.
         inputs: their kind, see :class:`grokkit.models.TaskShape`; None where nobody has declared it.
         correct: bool, one a row. Default: whether the largest output is the target's.
+        halfway: where to keep what is found so far; None where nothing can be kept.
     """
 
     train: Examples
@@ -71,6 +90,7 @@ class TransferData:
     inputs: str | None = None
     loss: Loss = F.cross_entropy
     correct: Callable[[Tensor, Tensor], Tensor] = _is_largest
+    halfway: Halfway | None = None
 
 
 class StartResult(NamedTuple):

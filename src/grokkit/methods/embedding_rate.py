@@ -34,7 +34,7 @@ def embedding_rate(c: float = 10.0) -> WeightTransform:
     tensor([7.])
     """
     faces = _EmbeddingRate(positive("c", c, "10.0"))
-    return WeightTransform(faces.init, faces.update, of=("embedding",))
+    return WeightTransform.of(faces, classes=("embedding",))
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,7 @@ EMBEDDING_RATE = MethodCard(
     cost="two passes over the embedding a step; one copy of it",
     base_source="the adamw arm's, unless another part states one",
     weights=embedding_rate,
+    space="c=1..30 log",  # 1 is off; the paper finds more than 10 unstable
     smallest={"c": 5.0},
     off={"c": 1.0},
     departures="The paper gives the embedding a group of its own; here its steps are multiplied, so that it goes with "

@@ -33,11 +33,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from grokkit.methods.acting_steps import ActingSteps, acting_steps
 from grokkit.methods.baselines import ADAM_PAPER, grokfast_recipes, scaled
 from grokkit.methods.contract import MethodCard
 from grokkit.methods.grokfast_ma import grokfast_ma
 from grokkit.methods.precision import accumulator
-from grokkit.methods.settings import like, not_negative, number, whole
+from grokkit.methods.settings import flag, like, not_negative, number
 from grokkit.shards import local
 from grokkit.transform import GradientTransform, Grads, Params
 
@@ -47,7 +48,9 @@ class EmaState(NamedTuple):
     slow: dict[str, Tensor]
 
 
-def grokfast_ema(alpha: float = 0.98, lamb: float = 2.0, start_step: int = 0) -> GradientTransform:
+def grokfast_ema(
+    alpha: float = 0.98, lamb: float = 2.0, start_step: int = 0, stop_step: int | None = None, slow_only: bool = False
+) -> GradientTransform:
     """Grokfast with an exponential moving average.
 
     Args:
@@ -55,6 +58,9 @@ def grokfast_ema(alpha: float = 0.98, lamb: float = 2.0, start_step: int = 0) ->
         lamb: amplification λ ≥ 0 of the slow part. Default 2.0 (paper, modular arithmetic). 0 adds nothing.
         start_step: nothing is added before this step, counted from 0; the average is taken from the first step on,
             so that it is there when the filter begins to act (the paper's two-stage ablation: 500).
+        stop_step: nothing is added from this step on (the paper's other order of two stages: 500). Default None: never.
+        slow_only: whether the average takes the gradient's place, g' = slow(g), in place of being added to it (the
+            paper's ablation, Figure 5). Default False.
 
     Raises:
         InputError: for a value outside these ranges.
@@ -68,14 +74,16 @@ def grokfast_ema(alpha: float = 0.98, lamb: float = 2.0, start_step: int = 0) ->
     """
     alpha = number("alpha", alpha, lambda v: 0.0 <= v < 1.0, "0 <= alpha < 1", "0.98")
     lamb = not_negative("lamb", lamb, "2.0")
-    return GradientTransform.of(_ExponentialAverage(alpha, lamb, whole("start_step", start_step, 0, "0 or 500")))
+    acting = acting_steps(start_step, stop_step)
+    return GradientTransform.of(_ExponentialAverage(alpha, lamb, acting, flag("slow_only", slow_only, False)))
 
 
 @dataclass(frozen=True)
 class _ExponentialAverage:
     alpha: float  # in the pure face this and λ may be 0-d tensors
     lamb: float
-    start_step: int
+    acting: ActingSteps
+    slow_only: bool
 
     def init(self, params: Params) -> EmaState:
         return EmaState(
@@ -89,8 +97,8 @@ class _ExponentialAverage:
             t, wide = step[name], g.to(slow[name].dtype)
             faded = torch.lerp(slow[name], wide, like(wide, 1.0 - self.alpha))
             slow[name] = torch.where(t == 0, wide, faded)  # The average begins as the first gradient, not as zero.
-            added = (wide + like(wide, self.lamb) * slow[name]).to(g.dtype)
-            out[name] = torch.where(t >= self.start_step, added, g)
+            changed = slow[name] if self.slow_only else wide + like(wide, self.lamb) * slow[name]
+            out[name] = torch.where(self.acting.at(t), changed.to(g.dtype), g)
             step[name] = t + 1
         return out, EmaState(step, slow)
 
@@ -100,7 +108,7 @@ class _ExponentialAverage:
             t = state.step[name]
             state.step[name] = t + 1
             (later if t > 0 else first).append(name)
-            if t >= self.start_step:
+            if self.acting.at(t):
                 acting.append(name)
         slow, here = ({name: local(tensors[name]) for name in grads} for tensors in (state.slow, grads))
         if first:
@@ -108,7 +116,10 @@ class _ExponentialAverage:
         if later:
             wide = [here[n].to(slow[n].dtype) for n in later]
             torch._foreach_lerp_([slow[n] for n in later], wide, 1.0 - self.alpha)
-        if any(g.is_conj() for g in here.values()):  # autograd leaves such views, and _foreach_ cannot write into one
+        if self.slow_only:
+            for name in acting:
+                here[name].copy_(slow[name])
+        elif any(g.is_conj() for g in here.values()):  # autograd leaves such views, and _foreach_ cannot write into one
             for name in acting:
                 here[name].add_(slow[name], alpha=self.lamb)
         elif acting:

@@ -8,12 +8,13 @@ the gradients whatever w is, where the authors' code sums the whole window anew.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
 from grokkit.errors import InputError, shown, unknown
+from grokkit.methods.acting_steps import ActingSteps, acting_steps
 from grokkit.methods.precision import accumulator
 from grokkit.methods.ring import empty_window, laid_out, push, push_
 from grokkit.methods.settings import flag, like, not_negative, whole
@@ -35,6 +36,8 @@ def grokfast_ma(
     filter_type: Literal["mean", "sum"] = "mean",
     warmup: bool = True,
     start_step: int = 0,
+    stop_step: int | None = None,
+    slow_only: bool = False,
     *,
     window_dtype: torch.dtype | None = None,
     window_device: torch.device | str | None = None,
@@ -49,6 +52,9 @@ def grokfast_ma(
             the gradients there are.
         start_step: nothing is added before this step, counted from 0; the window fills from the first step on, so that
             with w = 100 and 500, the paper's two-stage ablation, the filter acts at step 500.
+        stop_step: nothing is added from this step on (the paper's other order of two stages: 500). Default None: never.
+        slow_only: whether the mean (or sum) takes the gradient's place where the filter acts, g' = slow(g), in place of
+            being added to it (the paper's ablation, Figure 5). Default False.
         window_dtype: of the past gradients that are kept, one of float64, float32, bfloat16, float16. Default None: the
             parameter's. ``torch.bfloat16`` rounds each to 8 bits, by a relative 2⁻⁸ at most, which their average then
             has; the current one and the sum are not rounded. ``torch.float16`` has no room beyond 65,504, nor for
@@ -74,7 +80,8 @@ def grokfast_ma(
         not_negative("lamb", lamb, "5.0"),
         filter_type,
         flag("warmup", warmup, True),
-        whole("start_step", start_step, 0, "0 or 500"),
+        acting_steps(start_step, stop_step),
+        flag("slow_only", slow_only, False),
         window_dtype,
         None if window_device is None else _device(window_device),
     )
@@ -87,14 +94,14 @@ class _MovingAverage:
     lamb: float  # in the pure face it may be a 0-d tensor
     filter_type: Literal["mean", "sum"]
     warmup: bool
-    start_step: int
+    acting: ActingSteps
+    slow_only: bool
     window_dtype: torch.dtype | None
     window_device: torch.device | None
 
-    @property
-    def first(self) -> int:
-        """The first step at which something is added."""
-        return max(self.start_step, self.window_size - 1 if self.warmup else 0)
+    def _acts(self, step: Any) -> Any:
+        """Whether the filter acts at ``step``, a number or a tensor: not before its window is full, if it warms up."""
+        return self.acting.at(step) & (step >= (self.window_size - 1 if self.warmup else 0))
 
     def init(self, params: Params) -> MaState:
         slots, dtype, device = self.window_size - 1, self.window_dtype, self.window_device
@@ -116,21 +123,25 @@ class _MovingAverage:
             t = step[name]
             now, window[name], total[name] = push(window[name], total[name], g, t)
             count = torch.clamp(t + 1, max=most)
-            added = (g + like(now, self.lamb) * now / count).to(g.dtype)
-            out[name] = torch.where(t >= self.first, added, g)
+            changed = now / count if self.slow_only else g + like(now, self.lamb) * now / count
+            out[name] = torch.where(self._acts(t), changed.to(g.dtype), g)
             step[name] = t + 1
         return out, MaState(step, window, total)
 
     def update_(self, grads: Grads, state: MaState, params: Params) -> MaState:
         step, window, total = state
-        first, most = self.first, self.window_size if self.filter_type == "mean" else 1
+        most = self.window_size if self.filter_type == "mean" else 1
         for name, g in grads.items():
             t = int(step[name])
             step[name] += 1
             window[name] = laid_out(window[name])
             here = local(g)
             now = push_(local(window[name]), local(total[name]), here, t)
-            if t >= first:
+            if not self._acts(t):
+                continue
+            if self.slow_only:
+                here.copy_(now / min(t + 1, most))
+            else:
                 here.add_(now, alpha=self.lamb / min(t + 1, most))
         return state
 

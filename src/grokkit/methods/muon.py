@@ -40,6 +40,7 @@ def muon(
     ns_steps: int = 5,
     adamw_lr: float = 3e-3,
     adamw_wd: float = 1.0,
+    scaled: bool = True,
 ) -> Callable[[Classes], torch.optim.Optimizer]:
     """Muon on the hidden matrices, AdamW on embeddings, head and vectors.
 
@@ -51,6 +52,8 @@ def muon(
         ns_steps: iterations. Default 5 (Jordan). 0: AdamW trains the hidden matrices as well.
         adamw_lr: learning rate of everything else, > 0. Default 0.003 (the adamw arm's).
         adamw_wd: its decoupled decay, >= 0. Default 1.0 (the adamw arm's).
+        scaled: whether a step has the factor √max(1, m/n). Default True (Jordan). False: it is orthogonalized and no
+            more, as in arXiv 2607.20512 on grokking.
 
     Raises:
         InputError: if a value is outside its range.
@@ -64,6 +67,7 @@ def muon(
         whole("ns_steps", ns_steps, 0, "5"),
         positive("adamw_lr", adamw_lr, "3e-4"),
         not_negative("adamw_wd", adamw_wd, "0"),
+        flag("scaled", scaled, True),
     )
 
 
@@ -76,6 +80,7 @@ class _Muon:
     ns_steps: int
     adamw_lr: float
     adamw_wd: float
+    scaled: bool
 
     def __call__(self, classes: Classes) -> torch.optim.Optimizer:
         hidden = dict(classes["hidden"]) if self.ns_steps else {}
@@ -94,10 +99,11 @@ class Muon(torch.optim.Optimizer):
             groups.append({"params": list(hidden.items()), **own})
         self._adamw = None
         if others:
-            self._adamw = torch.optim.AdamW(
+            adamw = torch.optim.AdamW(
                 list(others.items()), settings.adamw_lr, betas=_BETAS, weight_decay=settings.adamw_wd, fused=True
             )
-            options = {k: v for k, v in self._adamw.param_groups[0].items() if k not in ("params", "param_names")}
+            self._adamw = _Inner(adamw)
+            options = {k: v for k, v in adamw.param_groups[0].items() if k not in ("params", "param_names")}
             groups.append({"params": list(others.items()), **options, "orthogonal": False})
         super().__init__(groups, {})
 
@@ -112,9 +118,7 @@ class Muon(torch.optim.Optimizer):
             if group["orthogonal"]:
                 self._step_of_hidden(group)
             elif self._adamw is not None:
-                # AdamW works on this optimizer's own groups and state, which loading has perhaps exchanged.
-                self._adamw.param_groups, self._adamw.state = [group], self.state
-                self._adamw.step()
+                self._adamw.take_step(group, self.state)
         return loss
 
     def _step_of_hidden(self, group: Mapping[str, Any]) -> None:
@@ -130,15 +134,28 @@ class Muon(torch.optim.Optimizer):
         torch._foreach_lerp_(momenta, gradients, 1.0 - mu)
         updates = torch._foreach_lerp(gradients, momenta, mu) if self._settings.nesterov else momenta
         torch._foreach_mul_([p for _, p in named], 1.0 - group["lr"] * group["weight_decay"])
-        weights = [part for name, p in named for part in _split(name, p)]
-        parts = [part for (name, _), update in zip(named, updates, strict=True) for part in _split(name, update)]
+        weights = [part for name, p in named for part in matrices_in(name, p)]
+        parts = [part for (name, _), update in zip(named, updates, strict=True) for part in matrices_in(name, update)]
         found = orthogonalized([part.flatten(1) for part in parts], self._settings.ns_steps)
         for weight, direction in zip(weights, found, strict=True):
             rows, columns = direction.shape
-            weight.add_(direction.reshape(weight.shape), alpha=-group["lr"] * max(1.0, rows / columns) ** 0.5)
+            scale = max(1.0, rows / columns) ** 0.5 if self._settings.scaled else 1.0
+            weight.add_(direction.reshape(weight.shape), alpha=-group["lr"] * scale)
 
 
-def _split(name: str, tensor: Tensor) -> tuple[Tensor, ...]:
+class _Inner:
+    """AdamW as a part of another optimizer: whoever looks for what steps in that, as ``attach`` does, finds none."""
+
+    def __init__(self, adamw: torch.optim.AdamW) -> None:
+        self._adamw = adamw
+
+    def take_step(self, group: dict[str, Any], state: Any) -> None:
+        """On the other's own group and state, which loading has perhaps exchanged."""
+        self._adamw.param_groups, self._adamw.state = [group], state
+        self._adamw.step()
+
+
+def matrices_in(name: str, tensor: Tensor) -> tuple[Tensor, ...]:
     """The matrices that lie in one parameter: queries, keys and values apart."""
     return tensor.chunk(3) if name.endswith("in_proj_weight") else (tensor,)
 

@@ -38,7 +38,7 @@ def norm_held(ratio: float = 1.0, share: float = 1.0) -> WeightTransform:
     """
     within = number("share", share, lambda v: 0.0 <= v <= 1.0, "a number from 0 to 1", "1.0")
     faces = _NormHeld(positive("ratio", ratio, "1.0"), within)
-    return WeightTransform(faces.init, faces.update, of=("hidden",))
+    return WeightTransform.of(faces, classes=("hidden",))
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,7 @@ NORM_HELD = MethodCard(
     cost="two passes over the hidden matrices a step; no memory",
     base_source="the adamw arm's, unless another part states one",
     weights=norm_held,
+    space="ratio=0.3..1.5 log",  # Omnigrok finds the best norm below the start's
     smallest={"ratio": 0.7},
     off={"share": 0.0},
     departures="Hyperball also takes each step in units of the norm: here the step is the optimizer's own. Omnigrok "

@@ -6,8 +6,8 @@ Two residual streams, one class:
   ``x = ln_1(x); x = x + attention(x); x = x + mlp(ln_2(x))``;
 - ``residual="pre-norm"``, the standard one: ``x = x + attention(ln_1(x)); x = x + mlp(ln_2(x))``.
 
-Learned positions, multi-head attention with biases, exact GELU, an MLP four times as wide, a final LayerNorm,
-an untied head without bias. Parameters are named as in ``nn.MultiheadAttention``, so the state of a model
+Learned positions, multi-head attention with biases, exact GELU, an MLP four times as wide unless told, a final
+LayerNorm, an untied head without bias. Parameters are named as in ``nn.MultiheadAttention``, so the state of a model
 built of PyTorch's own modules loads.
 
 The tasks read the answer at the last token only. Unless every position is asked for, the last layer therefore
@@ -15,7 +15,7 @@ computes queries, output projection and MLP for that position alone, and on a CP
 is computed once per distinct prefix (see :mod:`grokkit.models.prefix`; ``model.share_prefixes = False`` switches
 that off): the same function, the same gradients. Products go to the fastest kernel (:mod:`grokkit.models.matmul`).
 
-Shapes: B batch, T tokens, W width, H heads, D = W/H, V vocabulary.
+Shapes: B batch, T tokens, W width, M width of an MLP, H heads, D = W/H, V vocabulary.
 """
 
 from __future__ import annotations
@@ -45,6 +45,7 @@ class Decoder(nn.Module):
         positions: learned positions; at least T.
         depth: layers. Default 2 (Grokfast, NeuralGrok).
         width: W. Default 128.
+        mlp: width M of the MLPs. Default None: 4·W (Grokfast). GrokTransfer's have W.
         heads: H, must divide W. Default 4.
         residual: which residual stream, see the module's docstring. Default ``"grokfast"``.
         init_scale: factor on PyTorch's default initial weights; LayerNorms keep theirs. Default 1.
@@ -60,21 +61,24 @@ class Decoder(nn.Module):
         positions: int,
         depth: int = 2,
         width: int = 128,
+        mlp: int | None = None,
         heads: int = 4,
         residual: Residual = "grokfast",
         init_scale: float = 1.0,
     ) -> None:
         super().__init__()
-        check_sizes("decoder", "the papers use 2, 128 and 4", depth=depth, width=width, heads=heads)
+        mlp = 4 * width if mlp is None else mlp
+        check_sizes("decoder", "the papers use 2, 128, 512 and 4", depth=depth, width=width, mlp=mlp, heads=heads)
         if width % heads:
             raise InputError(f"decoder width={width} is not divisible by heads={heads}; e.g. width=128, heads=4")
         if residual not in ("grokfast", "pre-norm"):
             raise unknown("residual", residual, ("grokfast", "pre-norm"))
         self.share_prefixes = True
         self.depth, self.width, self.heads, self.vocabulary = depth, width, heads, vocabulary
+        self.mlp_width = mlp
         self.token_embeddings = nn.Embedding(vocabulary, width)
         self.position_embeddings = nn.Embedding(positions, width)
-        self.layers = nn.ModuleList(Block(width, heads, residual) for _ in range(depth))
+        self.layers = nn.ModuleList(Block(width, mlp, heads, residual) for _ in range(depth))
         self.ln_f = nn.LayerNorm(width)
         self.head = Linear(width, vocabulary, bias=False)
         if init_scale != 1.0:
@@ -104,13 +108,13 @@ class Decoder(nn.Module):
     def forward_flops(self, batch: int, tokens: int) -> int:
         """Floating-point operations in the matrix products of one forward pass, two per multiply-add.
 
-        Layers but the last: 24·B·T·W² + 4·B·T²·W; the last, at the answer position only:
-        (20 + 4·T)·B·W² + 4·B·T·W; the head: 2·B·W·V. Looking up embeddings is no product. What prefix sharing saves is
-        not subtracted: it depends on the batch.
+        Layers but the last: B·T·(8·W² + 4·W·M) + 4·B·T²·W; the last, at the answer position only:
+        B·((4 + 4·T)·W² + 4·W·M) + 4·B·T·W; the head: 2·B·W·V. Looking up embeddings is no product. What prefix
+        sharing saves is not subtracted: it depends on the batch.
         """
-        b, t, w = batch, tokens, self.width
-        full = 24 * b * t * w * w + 4 * b * t * t * w
-        last = (20 + 4 * t) * b * w * w + 4 * b * t * w
+        b, t, w, m = batch, tokens, self.width, self.mlp_width
+        full = b * t * (8 * w * w + 4 * w * m) + 4 * b * t * t * w
+        last = b * ((4 + 4 * t) * w * w + 4 * w * m) + 4 * b * t * w
         return (self.depth - 1) * full + last + 2 * b * w * self.vocabulary
 
     def step_flops(self, batch: int, tokens: int) -> int:
@@ -124,13 +128,13 @@ class Decoder(nn.Module):
 class Block(nn.Module):
     """One layer: attention and MLP with their LayerNorms."""
 
-    def __init__(self, width: int, heads: int, residual: Residual) -> None:
+    def __init__(self, width: int, mlp: int, heads: int, residual: Residual) -> None:
         super().__init__()
         self.normalized_stream = residual == "grokfast"
         self.ln_1 = nn.LayerNorm(width)
         self.ln_2 = nn.LayerNorm(width)
         self.attn = CausalAttention(width, heads)
-        self.mlp = nn.Sequential(Linear(width, 4 * width, inner=True), nn.GELU(), Linear(4 * width, width))
+        self.mlp = nn.Sequential(Linear(width, mlp, inner=True), nn.GELU(), Linear(mlp, width))
 
     def forward(self, x_BTW: Tensor, *, last_only: bool) -> Tensor:
         """(B, T, W) to the same, or to (B, W), that of the answer position, if ``last_only``."""
@@ -193,6 +197,7 @@ def _build(
     *,
     depth: Size = 2,
     width: Size = 128,
+    mlp: Size | None = None,
     heads: Size = 4,
     residual: Residual = "grokfast",
     answer_position: bool = True,
@@ -205,6 +210,7 @@ def _build(
         positions=positions,
         depth=depth,
         width=width,
+        mlp=mlp,
         heads=heads,
         residual=residual,
         init_scale=init_scale,

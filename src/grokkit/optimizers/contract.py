@@ -67,7 +67,7 @@ class OptimizerCard:
     revision: int = 0
 
     def settings(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """All settings, those ``given`` among them.
+        """All settings that are numbers and words, those ``given`` among them; other defaults are left to ``make``.
 
         Raises:
             InputError: for a setting that there is not, that is missing, or a value that is not allowed.
@@ -75,14 +75,7 @@ class OptimizerCard:
         with theirs(self.name):
             parameters = next(iter(signature(self.make).parameters))
         found = complete(self.name, self.make, given, leave=(parameters,), example=f"{self.name}(setting=value)")
-        for name, value in found.items():
-            try:
-                json.dumps(value)
-            except TypeError:
-                raise InputError(
-                    f"{self.name}: the default of {name} is a {type(value).__name__}; settings are numbers and words"
-                ) from None
-        return found
+        return {name: value for name, value in found.items() if _is_written(value)}
 
     def shown(self, settings: Mapping[str, Any]) -> dict[str, Any]:
         """Those of ``settings`` that are not the default."""
@@ -95,7 +88,8 @@ class OptimizerCard:
         """The optimizer over ``parameters``.
 
         Raises:
-            InputError: if its code fails, or makes something else.
+            InputError: if its code fails, or makes something else, or an optimizer whose step cannot do without a
+                closure, as that of LBFGS.
         """
         with theirs(f"making the optimizer {self.name}"):
             made: Any = self.make(list(parameters), **settings)
@@ -104,7 +98,24 @@ class OptimizerCard:
                 f"{self.name} makes a {type(made).__name__}; it must make a torch.optim.Optimizer, from the list of "
                 "named parameters and its settings"
             )
+        arguments = signature(made.step).parameters.values()
+        needed = [p.name for p in arguments if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD]
+        if needed:
+            raise InputError(
+                f"{self.name} makes a {type(made).__name__}, whose step() needs a {needed[0]}, to evaluate the loss "
+                "several times a step; a step of the lab has one gradient: take an optimizer whose step() needs "
+                "nothing, e.g. adamw"
+            )
         return made
+
+
+def _is_written(value: Any) -> bool:
+    """Whether it can stand in a file of settings, as a dtype or a function, some package's default, cannot."""
+    try:
+        json.dumps(value)
+    except TypeError:
+        return False
+    return True
 
 
 def card_of(part: Part) -> OptimizerCard:

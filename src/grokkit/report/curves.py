@@ -122,12 +122,14 @@ def curve_chart(
     def y_of(field: str) -> alt.Y:
         return alt.Y(field, type="quantitative", title=title, scale=y_scale, axis=y_axis)
 
-    thin = alt.Chart(seeds).mark_line(strokeWidth=1, opacity=0.3, clip=True)
+    # The opacity is the stroke's and the fill's, and nothing is clipped, since all values lie within the scales: for a
+    # mark's own opacity, and for a clip, a PNG would be drawn in layers, a picture of its full size for every line.
+    thin = alt.Chart(seeds).mark_line(strokeWidth=1, strokeOpacity=0.3)
     thin = thin.encode(x_of(x), y_of(measure), color, dash, alt.Detail("seed", type="nominal"))
-    bold = alt.Chart(medians).mark_line(strokeWidth=2.5, clip=True).encode(x_of("x"), y_of("value"), color, dash)
+    bold = alt.Chart(medians).mark_line(strokeWidth=2.5).encode(x_of("x"), y_of("value"), color, dash)
     if dots is None:
         return layered(thin, bold)
-    marks = alt.Chart(dots).mark_circle(size=9, opacity=0.3, clip=True).encode(color, x_of(x), y_of(measure))
+    marks = alt.Chart(dots).mark_circle(size=9, opacity=1, fillOpacity=0.3).encode(color, x_of(x), y_of(measure))
     return layered(marks, thin, bold)
 
 

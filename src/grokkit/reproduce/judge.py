@@ -42,7 +42,7 @@ def _on_its_side(surely: bool, surely_not: bool) -> Answer:
 
 
 def state_of(answers: Sequence[Answer]) -> State:
-    """An item is reproduced if all of its claims hold; in part if some do. Undecided claims hold it back as others do."""
+    """An item is reproduced if all of its claims hold, and in part if some do; what is undecided does not hold."""
     if all(answer == "holds" for answer in answers):
         return "reproduced"
     if any(answer == "holds" for answer in answers):

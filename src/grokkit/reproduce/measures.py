@@ -1,9 +1,10 @@
 """What a recipe's claim measures: one number of each run, and how the numbers of several seeds become one.
 
 A time (``steps``) is positive and may be censored; its mean is geometric, its 95 % interval the t interval on
-logarithms. Where runs are censored the number is Kaplan and Meier's median, whose upper limit may be unknown. A share is
-a count of runs with Clopper and Pearson's interval. A level is a mean with its t interval. Beside another method, times
-are divided seed by seed (:mod:`grokkit.analyse.paired`), levels too, and shares are subtracted without an interval.
+logarithms. Where runs are censored the number is Kaplan and Meier's median, whose upper limit may be unknown. A share
+is a count of runs with Clopper and Pearson's interval. A level is a mean with its t interval. Beside another method,
+times are divided seed by seed (:mod:`grokkit.analyse.paired`), levels too, and shares are subtracted without an
+interval.
 """
 
 from __future__ import annotations
@@ -57,15 +58,34 @@ def _fell_back(runs: pl.DataFrame, curves: pl.DataFrame) -> pl.Series:
 
 def _peak_test_loss(runs: pl.DataFrame, curves: pl.DataFrame) -> pl.Series:
     """The greatest held-out loss at an evaluation before the first touch of the target, or in the whole run."""
-    values = []
-    for run in runs.iter_rows(named=True):
-        until = run["generalized_first_at"]
-        own = curves.filter(pl.col("run_id") == run["run_id"])
-        if until is not None:
-            own = own.filter(pl.col("step") <= until)
-        losses = own["test_loss"].drop_nulls()
-        values.append(None if losses.is_empty() else float(losses.max()))  # pyright: ignore[reportArgumentType]
-    return pl.Series("peak_test_loss", values, dtype=pl.Float64)
+    untils = runs.select("run_id", until=pl.col("generalized_first_at"))
+    before = curves.join(untils, on="run_id").filter(pl.col("until").is_null() | (pl.col("step") <= pl.col("until")))
+    return _of_each(runs, before, "test_loss", max)
+
+
+def _entropy_rise(runs: pl.DataFrame, curves: pl.DataFrame) -> pl.Series:
+    """The largest absolute gradient entropy of a run over its first."""
+    return _of_each(runs, curves, "gradient_entropy", lambda values: max(values) / values[0])
+
+
+def _entropy_fall(runs: pl.DataFrame, curves: pl.DataFrame) -> pl.Series:
+    """The last absolute gradient entropy of a run over its largest."""
+    return _of_each(runs, curves, "gradient_entropy", lambda values: values[-1] / max(values))
+
+
+def _entropy_after(runs: pl.DataFrame, curves: pl.DataFrame) -> pl.Series:
+    """The mean over a run of the gradient's absolute entropy after the transformation over that before it."""
+    together = curves.with_columns(quotient=pl.col("filtered_gradient_entropy") / pl.col("gradient_entropy"))
+    return _of_each(runs, together, "quotient", lambda values: sum(values) / len(values))
+
+
+def _of_each(runs: pl.DataFrame, curves: pl.DataFrame, name: str, number: Callable[[list[float]], float]) -> pl.Series:
+    """``number`` of the column ``name`` of each run's curves, null where it has no value."""
+    found = []
+    for run_id in runs["run_id"]:
+        values = curves.filter(pl.col("run_id") == run_id).sort("step")[name].drop_nulls().drop_nans().to_list()
+        found.append(number(values) if values else None)
+    return pl.Series(name, found, dtype=pl.Float64)
 
 
 def _seconds_a_step(runs: pl.DataFrame, curves: pl.DataFrame) -> pl.Series:
@@ -94,6 +114,9 @@ MEASURES: Mapping[str, Measure] = {
     "best accuracy": Measure("level", "best held-out accuracy", _column("best_test_accuracy")),
     "final accuracy": Measure("level", "held-out accuracy at the end", _column("final_test_accuracy")),
     "best loss": Measure("level", "least held-out loss", _column("best_test_loss")),
+    "entropy rise": Measure("level", "largest absolute gradient entropy over the first", _entropy_rise),
+    "entropy fall": Measure("level", "last absolute gradient entropy over the largest", _entropy_fall),
+    "entropy after over before": Measure("level", "AGE of the transformed gradient over AGE", _entropy_after),
     "peak loss": Measure("level", "greatest held-out loss before the target", _peak_test_loss),
 }
 
@@ -123,7 +146,8 @@ def measured_levels(values: Sequence[float | None]) -> Measured:
     known = [value for value in values if value is not None and math.isfinite(value)]
     if not values or len(known) < len(values):
         return Measured(None, None, None, len(values))
-    return Measured(*_mean(np.array(known)), len(known))
+    mean, low, high = _mean(np.array(known))
+    return Measured(mean, low, high, len(known))
 
 
 class _Own(NamedTuple):
@@ -152,7 +176,8 @@ def _alone(kind: Kind, own: _Own) -> Measured:
         return measured_levels(values)
     known = [value for value in values if value is not None]
     if len(known) == n and min(known) > 0:
-        return Measured(*(_exp(value) for value in _mean(np.log(known))), n)
+        mean, low, high = _mean(np.log(known))
+        return Measured(_exp(mean), _exp(low), _exp(high), n)
     times = [own.bounds[seed] if value is None else value for seed, value in own.values.items()]
     median = median_time(Times(np.array(times, dtype=np.float64), np.array([value is not None for value in values])))
     if median.value is None:  # half of the runs or more are later than this
@@ -177,7 +202,8 @@ def _beside(kind: Kind, own: _Own, other: _Own) -> Measured:
     if any(a <= 0 or b <= 0 for a, b in known):  # without a logarithm the ratio of the means is all there is
         below = sum(b for _, b in known)
         return Measured(sum(a for a, _ in known) / below if below else None, None, None, n)
-    return Measured(*(_exp(value) for value in _mean(np.log([a / b for a, b in known]))), n)
+    mean, low, high = _mean(np.log([a / b for a, b in known]))
+    return Measured(_exp(mean), _exp(low), _exp(high), n)
 
 
 def _times(own: _Own) -> dict[int, Time]:

@@ -38,7 +38,7 @@ def write_picture(recipe: Recipe, found: Result, path: Path) -> None:
     atomic_write(path, file.getvalue())
 
 
-def _panel(measure: str, rows: list[dict[str, Any]], is_ratio: bool) -> alt.LayerChart:
+def _panel(measure: str, rows: list[dict[str, Any]], is_ratio: bool) -> Any:
     values = [row[key] for row in rows for key in ("value", "low", "high") if row[key] is not None]
     spread = max(values) / min(values) if min(values) > 0 else 1.0
     scale = alt.Scale(type="log") if min(values) > 0 and spread > 5 else alt.Scale(zero=False, nice=True)

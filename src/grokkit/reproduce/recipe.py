@@ -87,7 +87,7 @@ class StudyRecipe(_Part):
 
 
 class ExperimentRecipe(_Part):
-    """A measurement that is no comparison of trainings: a function of a seed in :mod:`grokkit.reproduce.experiments`."""
+    """A measurement that is no comparison of trainings: a function of :mod:`grokkit.reproduce.experiments`."""
 
     run: str
     seeds: int = 5

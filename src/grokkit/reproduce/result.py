@@ -33,7 +33,7 @@ class Finding(BaseModel):
 
 
 class Result(BaseModel):
-    """``where`` says on what it was measured: versions and processors; ``quick``: the smoke test, which says nothing."""
+    """``where``: versions and processors on which it was measured. ``quick``: of the smoke test, which says nothing."""
 
     model_config = ConfigDict(extra="forbid")
 

@@ -1,4 +1,4 @@
-"""What ``grokkit reproduce`` prints: the list of all items with their state, and one item's numbers beside the published."""
+"""What ``grokkit reproduce`` prints: all items with their state, and one item's numbers beside the published ones."""
 
 from __future__ import annotations
 

@@ -11,7 +11,6 @@ optimizer, outer steps in their due proportion. Evaluations are left out, and so
 
 from __future__ import annotations
 
-import json
 import os
 import statistics
 from collections.abc import Callable, Mapping, Sequence
@@ -25,13 +24,16 @@ from grokkit.errors import InputError
 from grokkit.files import atomic_write
 from grokkit.models.matmul import precision
 from grokkit.study.pool import Event, Failure, run_pool
+from grokkit.study.sealed import Damaged, read_sealed, sealed
 from grokkit.train.allocator import keep_freed_memory
 from grokkit.train.config import EvaluationConfig, RunConfig
 from grokkit.train.doors import doors_of
 from grokkit.train.loop import begin_alone
 from grokkit.train.record import provenance
 
-FORMAT = 1
+FORMAT = 2
+"""Of pace.json. Format 1 has no digest."""
+
 ROUNDS = 9
 BLOCK = 20  # steps of an arm a round: much longer than the clock's resolution, shorter than the load takes to change
 WARM_UP = 100  # steps that are not counted, after which the window of Grokfast's moving average is full
@@ -85,8 +87,7 @@ def study_pace(folder: Path, runs: Sequence[RunConfig], *, on_round: Callable[[i
     if known is not None and _is_valid(known, arms):
         return known
     pace = measure_pace(runs, on_round=on_round)
-    text = json.dumps({"format": FORMAT, **asdict(pace)}, indent=2, ensure_ascii=False, allow_nan=False)
-    atomic_write(folder / "pace.json", f"{text}\n".encode())
+    atomic_write(folder / "pace.json", sealed({"format": FORMAT, **asdict(pace)}))
     return pace
 
 
@@ -135,13 +136,18 @@ def measure_pace(
 
 
 def read_pace(folder: Path) -> Pace | None:
-    """What :func:`study_pace` has kept in ``folder``; None if there is nothing, or nothing that can be read."""
+    """What :func:`study_pace` has kept in ``folder``; None if there is nothing.
+
+    Raises:
+        InputError: it is damaged.
+    """
+    path = folder / "pace.json"
     try:
-        found = json.loads((folder / "pace.json").read_bytes())
-        number = found.pop("format")
-        return _pace(found) if number == FORMAT else None
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
-        return None
+        found = read_sealed(path, newest=FORMAT)
+        return None if found is None else _pace(found)
+    except (Damaged, TypeError, KeyError, AttributeError) as error:
+        why = str(error) if isinstance(error, Damaged) else "does not say what a step takes"
+        raise InputError(f"{path} is damaged: it {why}; delete it, and grokkit compare measures it again") from None
 
 
 def claimed_seconds(runs: pl.DataFrame, pace: Pace) -> pl.DataFrame:
@@ -219,7 +225,8 @@ def _is_valid(pace: Pace, arms: Mapping[str, RunConfig]) -> bool:
 
 def _pace(found: Mapping[str, Any]) -> Pace:
     arms = {label: ArmPace(**arm) for label, arm in found["arms"].items()}
-    return Pace(**{**found, "arms": arms})
+    others = {name: value for name, value in found.items() if name not in ("format", "arms")}
+    return Pace(arms=arms, **others)
 
 
 def _measure_arms(job: tuple[dict[str, Any], int, int, int], report: Callable[[Any], None]) -> None:

@@ -1,20 +1,23 @@
 """The folder of a study on disk; ``docs/results-format.md`` says what is in it.
 
-A run exists if and only if its ``run.json`` can be read. It is written last, so whatever was cut off before
-that is simply a run still to be done. Saving runs needs no lock, each has a folder of its own; whoever
-decides which runs are still to be done holds one.
+A run exists if and only if its ``run.json`` does. It is written last, so whatever was cut off before that is simply a
+run still to be done. What is there is checked before it is used: the record belongs to its folder and has its digest,
+and the tables beside it have those that it names; what does not is named, and neither used nor trained again. Saving
+runs needs no lock, each has a folder of its own; whoever decides which runs are still to be done holds one.
 """
 
 from __future__ import annotations
 
 import io
 import json
-import math
 import os
+import shlex
+import stat
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -23,63 +26,13 @@ from filelock import FileLock, Timeout
 
 from grokkit.errors import InputError
 from grokkit.files import atomic_write, npz
-from grokkit.train import record
+from grokkit.study.records import CURVES, FORMAT, RUNS, why_no_study, why_not
+from grokkit.study.sealed import Damaged, digest_of, read_sealed, read_whole, sealed, unreadable
 from grokkit.train.config import RunConfig
 from grokkit.train.history import Limit
 
-FORMAT = 1  # of run.json
-
-STUDY_FORMAT = 2
-"""Of study.json. Format 1 does not say what all its runs have in common: it can be reported, and not extended."""
-
-# Given in full, so that a column in which every run has null keeps its type.
-RUNS = pl.Schema(
-    {
-        "run_id": pl.String(),
-        "method": pl.String(),
-        "seed": pl.Int64(),
-        "budget": pl.Int64(),
-        "config": pl.String(),
-        "config_hash": pl.String(),
-        "status": pl.String(),
-        "steps": pl.Int64(),
-        "outer_steps": pl.Int64(),
-        "outer_rows": pl.Int64(),
-        "start_seconds": pl.Float64(),
-        "start_flops": pl.Float64(),
-        "memorized_at": pl.Int64(),
-        "generalized_first_at": pl.Int64(),
-        "generalized_at": pl.Int64(),
-        "below_until": pl.Int64(),
-        "stable_at": pl.Int64(),
-        "delay_steps": pl.Int64(),
-        "collapsed_at": pl.Int64(),
-        "dips": pl.Int64(),
-        "deepest_dip": pl.Float64(),
-        "diverged_at": pl.Int64(),
-        "memorized_resolution_steps": pl.Int64(),
-        "first_resolution_steps": pl.Int64(),
-        "resolution_steps": pl.Int64(),
-        "train_seconds_to_target": pl.Float64(),
-        "flops_to_target": pl.Float64(),
-        "train_seconds_below_until": pl.Float64(),
-        "flops_below_until": pl.Float64(),
-        "train_seconds": pl.Float64(),
-        "eval_seconds": pl.Float64(),
-        "flops": pl.Float64(),
-        "peak_memory_bytes": pl.Int64(),
-        "final_train_loss": pl.Float64(),
-        "final_test_loss": pl.Float64(),
-        "best_test_loss": pl.Float64(),
-        "final_train_accuracy": pl.Float64(),
-        "final_test_accuracy": pl.Float64(),
-        "best_test_accuracy": pl.Float64(),
-        "provenance": pl.String(),
-    }
-)
-
-CURVES = pl.Schema({name: pl.Int64() if name.endswith("step") else pl.Float64() for name in record.CURVES})
-
+STUDY_FORMAT = 3
+"""Of study.json. From format 3 on every run of the folder has a digest. Earlier ones can be reported, not extended."""
 
 # What tells the curves and tables of one run from another's.
 _KEYS = {name: RUNS[name] for name in ("run_id", "method", "seed")}
@@ -93,6 +46,7 @@ class Store:
         if os.path.exists(folder) and not os.path.isdir(folder):
             raise InputError(f"{folder} is a file, and a study needs a folder; choose another --out")
         self.folder = folder
+        self._known: dict[str, _Kept] = {}  # what was checked, of use as long as its files stay as they are
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -124,22 +78,29 @@ class Store:
         """Where an unfinished run keeps what it needs to go on; `save_run` removes it."""
         return self.run_folder(run_id) / "checkpoint.safetensors"
 
+    def group_checkpoint_path(self, name: str) -> Path:
+        """Where runs that are trained as one program keep what they need to go on."""
+        return self.folder / "groups" / f"{name}.safetensors"
+
     def finished(self, run_ids: Iterable[str] | None = None) -> set[str]:
-        """Those of ``run_ids``, or of all that are here, which are done."""
-        if run_ids is None:
-            run_ids = [record.parent.name for record in (self.folder / "runs").glob("*/run.json")]
-        return {run_id for run_id in run_ids if self._record(run_id) is not None}
+        """Those of ``run_ids``, or of all that are here, which are done.
+
+        Raises:
+            InputError: one of them is damaged.
+        """
+        return {run_id for run_id in (self._names() if run_ids is None else run_ids) if self._kept(run_id)}
+
+    def labels(self) -> dict[str, str]:
+        """The finished runs that are here: run id → the label of its method."""
+        return {run_id: self._finished(run_id).method for run_id in self.finished()}
 
     def record(self, run_id: str) -> dict[str, Any]:
         """The run.json of a finished run.
 
         Raises:
-            InputError: if it is not finished.
+            InputError: if it is not finished, or damaged.
         """
-        record = self._record(run_id)
-        if record is None:
-            raise InputError(f"run {run_id!r} is not finished in {self.folder}; run the study again")
-        return record
+        return self._record(self._finished(run_id).run_id)
 
     def to_continue(self, run_ids: Iterable[str], limits: Mapping[str, Limit]) -> set[str]:
         """Those of the finished runs that were given up sooner than under their limit in ``limits``, or none there."""
@@ -152,14 +113,9 @@ class Store:
                     found.add(run_id)
         return found
 
-    def labels(self) -> dict[str, str]:
-        """The finished runs that are here: run id → the label of its method."""
-        records = {run_id: self._record(run_id) for run_id in self.finished()}
-        return {run_id: record["method"] for run_id, record in records.items() if record is not None}
-
     def config(self, run_id: str) -> RunConfig:
         """What determined a finished run."""
-        return RunConfig(**self.record(run_id)["config"])
+        return RunConfig(**self._record(run_id)["config"])
 
     def save_run(
         self,
@@ -169,20 +125,30 @@ class Store:
         tables: Mapping[str, pl.DataFrame],
         kept: Mapping[str, np.ndarray] | None = None,
     ) -> None:
-        """Keep a run that is done. Numbers of ``record`` that are not finite become null.
+        """Keep a run that is done; one that is kept already stays as it is, unless it was given up. Numbers that are
+        not finite become null.
 
         ``kept``: what its method has learned, for ``method.npz``.
         """
         folder = self.run_folder(run_id)
-        for left_by_a_kill in folder.glob(".*.tmp"):
+        if self._kept(run_id) is not None:
+            if self._record(run_id)["status"] != "given up":
+                return
+            (folder / "run.json").unlink()  # until the new one is there it is a run that goes on from its checkpoint
+        for left_by_a_kill in [*folder.glob(".*.tmp"), *filter(_is_table, folder.glob("*"))]:
             left_by_a_kill.unlink()
         typed = [pl.col(name).cast(dtype) for name, dtype in CURVES.items() if name in curves.columns]
-        for name, table in {**tables, "curves": curves.with_columns(typed)}.items():
+        files = {
             # A column that is null throughout has no type of its own; only numbers can be null.
-            _write_table(self._table_path(run_id, name), table.with_columns(cs.by_dtype(pl.Null).cast(pl.Float64)))
+            f"{name}.parquet": _parquet(table.with_columns(cs.by_dtype(pl.Null).cast(pl.Float64)))
+            for name, table in {**tables, "curves": curves.with_columns(typed)}.items()
+        }
         if kept:
-            atomic_write(folder / "method.npz", npz(kept))
-        atomic_write(folder / "run.json", _to_json({"format": FORMAT, **record}))
+            files["method.npz"] = npz(kept)
+        for name, data in files.items():
+            atomic_write(folder / name, data)
+        digests = {name: digest_of(data) for name, data in files.items()}
+        atomic_write(folder / "run.json", sealed({"format": FORMAT, **record, "files": digests}))
         if record["status"] != "given up":  # which goes on from there when somebody asks for more of it
             self.checkpoint_path(run_id).unlink(missing_ok=True)
 
@@ -192,117 +158,185 @@ class Store:
         ``config`` and ``provenance`` are given as JSON. The curves start with ``run_id``, ``method`` and
         ``seed``. All runs must be finished.
         """
-        runs = [pl.DataFrame(schema=RUNS)]
-        curves = [pl.DataFrame(schema={**_KEYS, **CURVES})]
+        rows, curves = [], [pl.DataFrame(schema={**_KEYS, **CURVES})]
         for run_id in run_ids:
-            row = self._row(run_id)
-            runs.append(row)
-            curves.append(_labelled(self._table(run_id, "curves"), row))
+            kept = self._finished(run_id)
+            rows.append(_row(self._record(run_id)))
+            curves.append(self._table(kept, "curves"))
         # Relaxed: a column beyond the contract's may be whole numbers in one run and all null in another.
-        return pl.concat(runs), pl.concat(curves, how="diagonal_relaxed")
+        return pl.DataFrame(rows, schema=RUNS), pl.concat(curves, how="diagonal_relaxed")
 
     def load_table(self, name: str, run_ids: Iterable[str]) -> pl.DataFrame:
         """The table ``name`` of those runs that have it below each other, with ``run_id``, ``method`` and ``seed``
         in front; without a row if none has. All runs must be finished."""
-        tables = [
-            _labelled(self._table(run_id, name), self._row(run_id))
-            for run_id in run_ids
-            if os.path.exists(self._table_path(run_id, name))
-        ]
+        kept = [self._finished(run_id) for run_id in run_ids]
+        tables = [self._table(run, name) for run in kept if f"{name}.parquet" in run.files]
         return pl.concat([pl.DataFrame(schema=_KEYS), *tables], how="diagonal_relaxed")
 
     def write_study(self, study: dict[str, Any]) -> None:
         """Keep what was asked for; the file is left alone if it says just that."""
-        path, data = self.folder / "study.json", _to_json({"format": STUDY_FORMAT, **study})
+        path, data = self.folder / "study.json", sealed({"format": STUDY_FORMAT, **study})
         if not os.path.exists(path) or path.read_bytes() != data:
             atomic_write(path, data)
 
     def read_study(self) -> dict[str, Any]:
-        """What was asked for, with its ``format``."""
+        """What was asked for, with its ``format``.
+
+        Raises:
+            InputError: there is nothing, or it is damaged.
+        """
         path = self.folder / "study.json"
-        again = f"grokkit compare TASK --out {self.folder}"
-        if not self.has_study():
-            raise InputError(f"{self.folder} holds no study (no study.json); make one with: {again}")
-        study = _read_json(path, newest=STUDY_FORMAT)
-        if study is None:
+        again = f"grokkit compare TASK --out {shlex.quote(str(self.folder))}"
+        try:
+            study = read_sealed(path, newest=STUDY_FORMAT)
+            if study is None:
+                raise InputError(f"{self.folder} holds no study (no study.json); make one with: {again}")
+            if (why := why_no_study(study)) is not None:
+                raise Damaged(why)
+        except Damaged as damage:
             raise InputError(
-                f"{path} is damaged; delete it and, keeping the finished runs, make it again with: {again}"
-            )
+                f"{path} is damaged: it {damage}; delete it and, keeping the finished runs, make it again with: {again}"
+            ) from None
         return {"format": 1, **study}
 
     def has_study(self) -> bool:
         """Whether the folder has a study.json, readable or not."""
-        return os.path.exists(self.folder / "study.json")
+        return os.path.lexists(self.folder / "study.json")
 
-    def _record(self, run_id: str) -> dict[str, Any] | None:
-        return _read_json(self.run_folder(run_id) / "run.json")
-
-    def _row(self, run_id: str) -> pl.DataFrame:
-        record = self.record(run_id)
-        for name in ("config", "provenance"):
-            record[name] = json.dumps(record.get(name), ensure_ascii=False)
+    def _names(self) -> list[str]:
+        """What lies in ``runs/``."""
+        folder = self.folder / "runs"
         try:
-            return pl.DataFrame([{name: record.get(name) for name in RUNS}], schema=RUNS)
-        except (TypeError, OverflowError, pl.exceptions.PolarsError):
-            raise _damaged(self.run_folder(run_id) / "run.json") from None
+            return sorted(os.listdir(folder))
+        except FileNotFoundError:
+            return []
+        except PermissionError as error:
+            raise unreadable(folder, error) from None
+        except OSError as error:
+            raise InputError(f"{folder} is no folder that can be read ({error.strerror}); move it away") from None
 
-    def _table_path(self, run_id: str, name: str) -> Path:
-        return self.run_folder(run_id) / f"{name}.parquet"
+    def _finished(self, run_id: str) -> _Kept:
+        kept = self._kept(run_id)
+        if kept is None:
+            raise InputError(f"run {run_id!r} is not finished in {self.folder}; run the study again")
+        return kept
 
-    def _table(self, run_id: str, name: str) -> pl.DataFrame:
-        path = self._table_path(run_id, name)
+    def _kept(self, run_id: str) -> _Kept | None:
+        """What a run has left, its record and all files beside it checked; None if the run is not finished."""
+        folder = self.run_folder(run_id)
+        stamp = _stamp(folder)
+        if "run.json" not in stamp:
+            _refuse_folders(folder, stamp)
+            return None
+        known = self._known.get(run_id)
+        if known is None or known.stamp != stamp:
+            record = self._record(run_id)
+            files = record.get("files") or dict.fromkeys(filter(_is_table, stamp))
+            known = _Kept(stamp, run_id, record["method"], record["seed"], files)
+            for name in sorted({*files, *filter(_is_table, stamp)}):
+                if name not in files:
+                    raise _damaged(folder / name, "is not of this run")
+                known.read(folder / name)
+            self._known[run_id] = known
+        return known
+
+    def _record(self, run_id: str) -> dict[str, Any]:
+        """The record of a finished run; those of before have no digests, and no ``files``."""
+        path = self.run_folder(run_id) / "run.json"
+        try:
+            record = read_sealed(path, newest=FORMAT)
+            why = "is missing" if record is None else why_not(record, run_id)
+            if record is None or why is not None:
+                raise Damaged(why)
+            if record.get("format", 1) < FORMAT and not self._is_of_earlier_version:
+                raise Damaged("has no digest, in a folder whose runs have one")
+        except Damaged as damage:
+            raise _damaged(path, str(damage)) from None
+        return record
+
+    @cached_property
+    def _is_of_earlier_version(self) -> bool:
+        """Whether the folder's runs need no digest, since its study.json says that it is from before there were any."""
+        return self.has_study() and self.read_study()["format"] < STUDY_FORMAT
+
+    def _table(self, kept: _Kept, name: str) -> pl.DataFrame:
+        """The table ``name`` of a run, with what tells the run from others in front."""
+        path = self.run_folder(kept.run_id) / f"{name}.parquet"
         try:
             # By its bytes and not its name, in which polars would take "[" and "*" for a pattern.
-            return pl.read_parquet(io.BytesIO(path.read_bytes()))
-        except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException):
-            raise _damaged(path) from None
+            table = pl.read_parquet(io.BytesIO(kept.read(path)))
+        except (pl.exceptions.PolarsError, pl.exceptions.PanicException):
+            raise _damaged(path, "is no table") from None
+        return table.select(*(pl.lit(getattr(kept, key), dtype).alias(key) for key, dtype in _KEYS.items()), pl.all())
 
 
-def _labelled(table: pl.DataFrame, row: pl.DataFrame) -> pl.DataFrame:
-    """``table`` with what tells the run of ``row`` from others in front."""
-    return table.select(*(pl.lit(row[name].item(), dtype).alias(name) for name, dtype in _KEYS.items()), pl.all())
+_Stamp = dict[str, tuple[int, ...]]
 
 
-def _write_table(path: Path, table: pl.DataFrame) -> None:
+class _Kept(NamedTuple):
+    """A finished run: what changes when a file of it does, what tells it from others, and its files' digests."""
+
+    stamp: _Stamp
+    run_id: str
+    method: str
+    seed: int
+    files: Mapping[str, str | None]  # Of runs of before nobody knows the digests.
+
+    def read(self, path: Path) -> bytes:
+        """The content of one of its files, which must be what was written."""
+        digest = self.files.get(path.name)
+        try:
+            data = read_whole(path)
+            if data is None:
+                raise Damaged("is missing")
+            if digest not in (None, digest_of(data)):
+                raise Damaged("does not have the digest that its run.json says")
+        except Damaged as damage:
+            raise _damaged(path, str(damage)) from None
+        return data
+
+
+def _stamp(folder: Path) -> _Stamp:
+    """The files in a run's folder, and what changes when one of them does; those of writers at work are left out."""
+    found: _Stamp = {}
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if not entry.name.startswith("."):
+                    about = entry.stat(follow_symlinks=not entry.is_symlink() or os.path.exists(entry.path))
+                    found[entry.name] = (about.st_mode, about.st_ino, about.st_size, about.st_mtime_ns)
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except PermissionError as error:
+        raise unreadable(folder, error) from None
+    except OSError as error:
+        raise InputError(f"{folder} cannot be read ({error.strerror}); delete it and run the study again") from None
+    return found
+
+
+def _refuse_folders(folder: Path, stamp: _Stamp) -> None:
+    """Of a run still to be done: where it will write a file there may be no folder, or all its training is lost."""
+    for name, (mode, *_) in stamp.items():
+        if stat.S_ISDIR(mode) and (_is_table(name) or name == "checkpoint.safetensors"):
+            raise _damaged(folder / name, "is a folder")
+
+
+def _is_table(path: Path | str) -> bool:
+    return str(path).endswith((".parquet", ".npz"))
+
+
+def _row(record: Mapping[str, Any]) -> dict[str, Any]:
+    """A record as a row of the table of all."""
+    as_text = {name: json.dumps(record.get(name), ensure_ascii=False) for name in ("config", "provenance")}
+    return {**{name: record.get(name) for name in RUNS}, **as_text}
+
+
+def _parquet(table: pl.DataFrame) -> bytes:
     file = io.BytesIO()
     table.write_parquet(file)
-    atomic_write(path, file.getvalue())
+    return file.getvalue()
 
 
-def _damaged(path: Path) -> InputError:
-    return InputError(f"{path} is missing or damaged; delete {path.parent} and run the study again")
-
-
-def _read_json(path: Path, newest: int = FORMAT) -> dict[str, Any] | None:
-    """The object in the file, of format 1 to ``newest``; None if there is no file, or one that was cut short."""
-    try:
-        value = json.loads(path.read_bytes())
-    except (FileNotFoundError, NotADirectoryError, ValueError):
-        return None
-    except OSError as error:
-        raise InputError(f"cannot read {path} ({error.strerror or error})") from None
-    if not isinstance(value, dict):
-        return None
-    # Not taken for unfinished, which would have it overwritten.
-    if value.get("format", 1) not in range(1, newest + 1):
-        raise InputError(
-            f"{path} has format {value['format']!r} and this grokkit reads formats up to {newest}; "
-            "use the grokkit that wrote it, or choose another --out"
-        )
-    return value
-
-
-def _to_json(value: dict[str, Any]) -> bytes:
-    text = json.dumps(_finite(value), indent=2, ensure_ascii=False, allow_nan=False)
-    return f"{text}\n".encode()
-
-
-def _finite(value: Any) -> Any:
-    """``value`` with null for every number that JSON cannot say."""
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
+def _damaged(path: Path, why: str) -> InputError:
+    folder = path.parent
+    return InputError(f"{path} is damaged: it {why}; delete {folder} and run the study again")

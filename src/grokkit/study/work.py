@@ -31,7 +31,8 @@ def train_and_keep(job: tuple[str, dict[str, Any], bytes, Limit | None], report:
     folder, settings, parts, limit = job
     carry(parts)
     config, store = RunConfig(**settings), Store(Path(folder))
-    _keep(store, train(config, report=report, checkpoint=store.checkpoint_path(config.run_id()), limit=limit))
+    path = store.checkpoint_path(config.run_id())
+    _keep(store, train(config, report=report, notice=report, checkpoint=path, limit=limit))
 
 
 def train_group_and_keep(
@@ -40,14 +41,15 @@ def train_group_and_keep(
     """``job`` is the study's folder, the group's name, the device, its members as dictionaries, what the registry
     carries here, and by their ids the limits at which members are given up.
 
-    Reports lists of (kind, run id, payload), the events of the members. A member is kept as soon as it is
+    Reports lists of (kind, run id, payload), the events of the members. A payload with a ``note`` says what became of
+    the checkpoint, and no more. A member is kept as soon as it is
     finished; if that fails, it harms no other. A group that the device has no memory for is trained in halves.
     """
     keep_freed_memory()
     folder, name, device, members, parts, limits = job
     carry(parts)
     store, news = Store(Path(folder)), _News(report)
-    checkpoint = store.folder / "groups" / f"{name}.safetensors"
+    checkpoint = store.group_checkpoint_path(name)
     ended: set[str] = set()
 
     def keep(run: Run) -> None:
@@ -65,8 +67,15 @@ def train_group_and_keep(
     while waiting:
         group = [config for config in waiting.pop() if config.run_id() not in ended]
         try:
-            own = [limits.get(config.run_id()) for config in group]
-            train_group(group, device=device, report=news.progress, keep=keep, checkpoint=checkpoint, limits=own)
+            train_group(
+                group,
+                device=device,
+                report=news.progress,
+                notice=news.notice,
+                keep=keep,
+                checkpoint=checkpoint,
+                limits=[limits.get(config.run_id()) for config in group],
+            )
             continue
         except torch.OutOfMemoryError:
             if len(group) == 1:
@@ -96,6 +105,9 @@ class _News:
         self._latest[progress["run_id"]] = progress
         if time.monotonic() - self._told_at > _REPORT_SECONDS:
             self._flush()
+
+    def notice(self, about: dict[str, Any]) -> None:
+        self.tell("progress", about["run_id"], about)
 
     def tell(self, kind: str, run_id: str, payload: Any = None) -> None:
         self._flush((kind, run_id, payload))

@@ -8,6 +8,8 @@ trains on 1,000 rows of (40, 3)).
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -22,13 +24,15 @@ MAX_ROWS = 500_000
 _FEW_BITS = 20  # up to here all numbers are put in one random order; above, the few drawn twice are dropped
 
 
-def parity_task(n: int, k: int, *, rows: int = 4000) -> Task:
+def parity_task(n: int, k: int, *, rows: int = 4000, signs: Literal["numbers", "tokens"] = "numbers") -> Task:
     """A pool of ``rows`` rows of (n, k)-parity, or all 2ⁿ if there are no more, under the logistic loss.
 
     Args:
         n: entries of x.
         k: how many of them, the first, decide.
         rows: size of the pool. Default 4,000.
+        signs: ``numbers``, entries of a vector (the paper's for its FNN), or ``tokens``, words of a vocabulary of two,
+            +1 the first and −1 the second, for models that read expressions, such as the decoder.
 
     Raises:
         InputError: unless 1 ≤ k ≤ n ≤ 62 and 2 ≤ ``rows`` ≤ 500,000.
@@ -45,15 +49,16 @@ def parity_task(n: int, k: int, *, rows: int = 4000) -> Task:
         raise InputError(f"a pool of {rows} rows is not possible: 2 to {MAX_ROWS:,}; the default is 4000")
     numbers_N = _distinct_numbers(n, rows)
     bits_NF = numbers_N[:, None] >> torch.arange(n) & 1
-    inputs_NF = (1 - 2 * bits_NF).float()
+    signs_NF = (1 - 2 * bits_NF).float()
+    is_tokens = signs == "tokens"
     return Task(
         name=f"parity:{n},{k}",
-        inputs="numbers",
-        inputs_NT=inputs_NF,
-        targets_N=inputs_NF[:, :k].prod(1),
-        vocabulary=None,
+        inputs="expressions" if is_tokens else "numbers",
+        inputs_NT=bits_NF if is_tokens else signs_NF,
+        targets_N=signs_NF[:, :k].prod(1),
+        vocabulary=2 if is_tokens else None,
         classes=1,
-        description=f"product of the first {k} of {n} signs, {len(inputs_NF)} of 2^{n} rows",
+        description=f"product of the first {k} of {n} signs, {len(signs_NF)} of 2^{n} rows",
         objective="logistic",
     )
 

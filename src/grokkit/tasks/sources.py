@@ -11,10 +11,10 @@ import gzip
 import io
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import IO, TextIO
+from typing import IO, Any, TextIO
 
 from grokkit.errors import InputError
 from grokkit.files import LARGEST, open_regular
@@ -49,8 +49,9 @@ def data_folder(path: str, *, task: str, holds: str) -> Path:
     Raises:
         InputError: there is none.
     """
+    folder = Path(path)
     try:
-        folder = Path(path).expanduser()
+        folder = folder.expanduser()
         is_folder = folder.is_dir()
     except (OSError, RuntimeError, ValueError):  # a home that nobody has, a NUL in the name
         is_folder = False
@@ -71,8 +72,9 @@ def open_data(path: Path, most: int = LARGEST) -> Iterator[IO[bytes]]:
         InputError: it cannot be read, is no whole gzip file, no regular file, or larger.
     """
     try:
-        with open_regular(path, most) as file, gzip.open(file) if path.suffix == ".gz" else nullcontext(file) as data:
-            yield data
+        with open_regular(path, most) as file:
+            unpacked: Any = gzip.GzipFile(fileobj=file) if path.suffix == ".gz" else file
+            yield unpacked
     except (gzip.BadGzipFile, EOFError, zlib.error):
         raise damaged(path, "it is no whole gzip file") from None
     except OSError as error:

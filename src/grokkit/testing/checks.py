@@ -110,7 +110,7 @@ def check_attached_equals_pure(make: Make) -> None:
     """The attached face gives the same gradients and the same state as the pure one."""
     pure, pure_state = run_pure(make(), gradients())
     for set_to_none in (True, False):
-        params, optimizer = make_optimizer()
+        params, optimizer = make_optimizer(lr=0.0)
         handle = attach(optimizer, make())
         for step, grads in enumerate(gradients()):
             optimizer.zero_grad(set_to_none=set_to_none)
@@ -136,7 +136,7 @@ def check_no_aliasing(make: Make) -> None:
     clean, _ = run_pure(make(), gradients())
     transform, params = make(), parameters()
     state = transform.init(params)
-    spoilt_params, optimizer = make_optimizer()
+    spoilt_params, optimizer = make_optimizer(lr=0.0)
     attach(optimizer, make())
     for step, grads in enumerate(gradients()):
         out, state = transform.update(grads, state, params)
@@ -171,7 +171,7 @@ def check_resume(make: Make) -> None:
 def check_batched_seeds(make: Make) -> None:
     """vmapped over seeds it equals the seeds one by one: no reduction crosses the seed axis."""
     transform, seeds = make(), (0, 1, 2)
-    singly = [run_pure(transform, gradients(seed=seed))[0] for seed in seeds]
+    singly = [run_pure(transform, gradients(seed=seed), seed=seed)[0] for seed in seeds]
     members = [parameters(seed=seed) for seed in seeds]
     params = {name: torch.stack([member[name] for member in members]) for name in SHAPES}
     state = torch.vmap(transform.init)(params)
@@ -187,7 +187,7 @@ def check_half_precision(make: Make) -> None:
     """bfloat16 gradients stay bfloat16 and close to the float32 result, in both faces."""
     wide, _ = run_pure(make(), [{n: t.float() for n, t in g.items()} for g in gradients(torch.bfloat16)])
     got, _ = run_pure(make(), gradients(torch.bfloat16), torch.bfloat16)
-    params, optimizer = make_optimizer(torch.bfloat16)
+    params, optimizer = make_optimizer(torch.bfloat16, lr=0.0)
     attach(optimizer, make())
     for step, grads in enumerate(gradients(torch.bfloat16)):
         give(params, grads)
@@ -203,7 +203,7 @@ def check_missing_gradients(make: Make) -> None:
     """A parameter without a gradient in some steps stays without one and keeps its state; both faces go on alike."""
     transform, values = make(), parameters()
     state = transform.init(values)
-    params, optimizer = make_optimizer()
+    params, optimizer = make_optimizer(lr=0.0)
     attach(optimizer, make())
     for step, grads in enumerate(_without_vector(_INTERMITTENT)):
         before = _state_of_vector(state)
@@ -222,13 +222,12 @@ def check_missing_gradients(make: Make) -> None:
 def check_frozen_parameters(make: Make) -> None:
     """A frozen parameter is left alone and gets no state; unfrozen later, both faces go on alike."""
     expected, _ = run_pure(make(), _without_vector(_LATE))
-    params, optimizer = make_optimizer()
+    params, optimizer = make_optimizer(lr=0.0)
     params["vector"].requires_grad_(False)
-    before = params["vector"].detach().clone()
     attach(optimizer, make())
     for step, grads in enumerate(_without_vector(_LATE)):
         if step == len(_LATE):
-            assert torch.equal(params["vector"], before), "a frozen parameter moved"
+            assert params["vector"].grad is None, "a frozen parameter has a gradient"
             assert not optimizer.state.get(params["vector"]), "a frozen parameter has state"
             params["vector"].requires_grad_(True)
         give(params, grads)
@@ -290,7 +289,7 @@ def check_complex(make: Make) -> None:
                 expected = factor * real[step][name].to(torch.complex64)
                 _assert_close_complex(out[name], expected, f"step {step}, {name}, the real gradient times {factor}")
     expected, _ = run_pure(make(), general, torch.complex64)
-    params, optimizer = make_optimizer(torch.complex64)
+    params, optimizer = make_optimizer(torch.complex64, lr=0.0)
     attach(optimizer, make())
     for step, grads in enumerate(general):
         give(params, grads)

@@ -21,9 +21,10 @@ def run_pure(
     steps: Steps,
     dtype: torch.dtype = torch.float32,
     names: Sequence[str] = tuple(SHAPES),
+    seed: int = 0,
 ) -> tuple[list[dict[str, Tensor]], Any]:
-    """The pure face over ``steps``: all results and the final state."""
-    params = {name: p for name, p in parameters(dtype).items() if name in names}
+    """The pure face over ``steps``: all results and the final state. The parameters stay as they are."""
+    params = {name: p for name, p in parameters(dtype, seed).items() if name in names}
     state, results = transform.init(params), []
     for grads in steps:
         out, state = transform.update(grads, state, params)
@@ -32,10 +33,11 @@ def run_pure(
 
 
 def make_optimizer(
-    dtype: torch.dtype = torch.float32,
+    dtype: torch.dtype = torch.float32, lr: float = 1e-2
 ) -> tuple[dict[str, torch.nn.Parameter], torch.optim.Optimizer]:
+    """The parameters and AdamW over them; at a rate of 0 they stay as they are for :func:`run_pure`."""
     params = {name: torch.nn.Parameter(p) for name, p in parameters(dtype).items()}
-    return params, torch.optim.AdamW(params.values(), lr=1e-2)
+    return params, torch.optim.AdamW(params.values(), lr=lr)
 
 
 def give(params: Mapping[str, torch.nn.Parameter], grads: Mapping[str, Tensor]) -> None:

@@ -108,8 +108,10 @@ def _settings(case: _Case) -> None:
             is_setting = name in known or name == "seed" or argument.kind is not argument.POSITIONAL_OR_KEYWORD
             assert is_setting, f"{name} of {door} has no default, so nobody can leave it out; give it one"
     method = case.config().method
-    again = method_config(method.label)
-    assert again == method, f"its label {method.label} is read as another configuration"
+    text = method.label
+    for part in method.parts:  # a file's part is labelled by the file's name, and found by its path
+        text = text.replace(part.name, part.text or part.name)
+    assert method_config(text) == method, f"its label {method.label} is read as another configuration"
 
 
 def _acts(case: _Case) -> None:

@@ -29,10 +29,10 @@ from grokkit.state import leaves
 from grokkit.train.checkpoint import part
 from grokkit.train.config import OwnOptimizerConfig
 from grokkit.train.doors import begin, doors_of
-from grokkit.train.engine import Member, Rows, Snapshot, Stacked
+from grokkit.train.engine import HalfwayOf, Member, Rows, Snapshot, Stacked
 from grokkit.train.history import Score
 from grokkit.train.nested import put_together, taken_apart
-from grokkit.train.optimizers import build_optimizer, warmup
+from grokkit.train.optimizers import as_evaluated, build_optimizer, switch, warmup
 from grokkit.train.problem import transfer_data
 from grokkit.transform import in_place
 from grokkit.weight_transform import change_in_place
@@ -68,9 +68,10 @@ class Alone:
         self._callers_generators = global_state()
         self._raw: dict[str, Tensor] = {}  # gradients of the last step before a stop
 
-    def begin(self) -> None:
+    def begin(self, halfway: HalfwayOf | None = None) -> None:
         seed_globals(self._config.seed)
-        found = begin(self._doors, self.model, partial(transfer_data, self._member.problem), self._config.seed)
+        keep = None if halfway is None else partial(halfway, self._member)
+        found = begin(self._doors, self.model, partial(transfer_data, self._member.problem), self._config.seed, keep)
         self._progress.started(found.seconds, found.flops, found.tables)
         self._reformed = found.tensors
         self._assemble()
@@ -85,6 +86,7 @@ class Alone:
         make = self._doors.optimizer()
         settings = self._config.method.optimizer
         self.optimizer = build_optimizer(settings, self.model) if make is None else make(classes_of(self.model))
+        switch(self.optimizer, "train")
         self._rates = [group.get("lr") for group in self.optimizer.param_groups]
         self._handle, self._bilevel = self._doors.attach(self.model, self.optimizer, self._config.seed)
         self._begin_weights()
@@ -172,12 +174,13 @@ class Alone:
         """No gradients; and whatever somebody's data or network draws here, training draws what it would have drawn
         without. A network of somebody's own may keep tensors, which must then be of use in training."""
         self.model.eval()
-        if self._task.is_table:
-            with torch.inference_mode():
-                yield
-        else:
-            with torch.no_grad(), seeded_aside(self._config.seed, "evaluation"):
-                yield
+        with as_evaluated(self.optimizer):
+            if self._task.is_table:
+                with torch.inference_mode():
+                    yield
+            else:
+                with torch.no_grad(), seeded_aside(self._config.seed, "evaluation"):
+                    yield
 
     def score(self, places: Sequence[int], which: Rows) -> list[Score]:
         rows, task, loss, correct = self._member.rows(which), self._task, 0.0, 0
@@ -231,7 +234,7 @@ class Alone:
         others: dict[str, dict[str, Any]] = {"generators": generators.others}
         for index, entry in self.optimizer.state_dict()["state"].items():
             for key, value in entry.items():
-                if isinstance(value, Tensor):
+                if isinstance(value, Tensor) and value.is_contiguous():
                     tensors[f"optimizer/{index}/{key}"] = value
                 else:
                     others.setdefault(str(index), {})[key] = taken_apart(value, f"nested/{index}/{key}", tensors)

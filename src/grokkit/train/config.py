@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import re
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from grokkit.arguments import shortest
 from grokkit.errors import InputError, unknown
 from grokkit.files import content_of
 from grokkit.methods import MethodCard
@@ -226,24 +227,11 @@ class RunConfig(Config):
 
     def identity(self) -> dict[str, Any]:
         """All that the run depends on, and what its events mean, in one form however it was spelt."""
-        settings = {**self.model_dump(), "model": self.initial_model().model_dump(), "events": EVENTS_VERSION}
-        method, model, task = settings["method"], settings["model"], settings["task"]
-        del method["label"], method["init_scale"]
-        own = [method["optimizer"]] if isinstance(self.method.optimizer, OwnOptimizerConfig) else []
-        for part in (*method["parts"], model, task, *own):
-            del part["text"]
-            part["settings"] = {key: content_of(value) for key, value in part["settings"].items()}
-        if not task["data"]:  # ours, whose settings say all
-            del task["data"]
-        if task["train_size"] is not None:
-            del task["train_fraction"]
-        if settings["judged_on"] == "test":  # as every run was before there was a choice
-            del settings["judged_on"]
-        return _in_one_form(settings)
+        return identity_of(self.model_dump())
 
     def hash(self) -> str:
         """Twelve hexadecimal digits that change with anything that changes the run, or what its events mean."""
-        return hashlib.sha256(json.dumps(self.identity(), sort_keys=True).encode()).hexdigest()[:12]
+        return hash_of(self.model_dump())
 
     def initial_model(self) -> ModelConfig:
         """The model with the scale of initial weights that holds under the method."""
@@ -257,6 +245,32 @@ class RunConfig(Config):
         return f"{name[:80]}--seed{self.seed}--{self.hash()}"
 
 
+def identity_of(config: Mapping[str, Any]) -> dict[str, Any]:
+    """:meth:`RunConfig.identity` of a configuration that is there as data, such as a record's; no part of it is
+    imported."""
+    settings = _in_one_form(config) | {"events": EVENTS_VERSION}
+    method, model, task = settings["method"], settings["model"], settings["task"]
+    if method["init_scale"] is not None:
+        model["settings"]["init_scale"] = method["init_scale"]
+    del method["label"], method["init_scale"]
+    own = [method["optimizer"]] if "name" in method["optimizer"] else []  # of ours there is only what it is called
+    for part in (*method["parts"], model, task, *own):
+        del part["text"]
+        part["settings"] = {key: content_of(value) for key, value in part["settings"].items()}
+    if not task["data"]:  # ours, whose settings say all
+        del task["data"]
+    if task["train_size"] is not None:
+        del task["train_fraction"]
+    if settings.get("judged_on") == "test":  # as every run was before there was a choice
+        del settings["judged_on"]
+    return settings
+
+
+def hash_of(config: Mapping[str, Any]) -> str:
+    """:meth:`RunConfig.hash` of a configuration that is there as data."""
+    return hashlib.sha256(json.dumps(identity_of(config), sort_keys=True).encode()).hexdigest()[:12]
+
+
 def _in_one_form(value: Any) -> Any:
     """``value`` with every whole number as an integer, and tuples as lists, as JSON has them."""
     if isinstance(value, dict):
@@ -264,15 +278,6 @@ def _in_one_form(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_in_one_form(item) for item in value]
     return shortest(value)
-
-
-def shortest(value: Any) -> Any:
-    """A whole number as an integer, anything else as it is.
-
-    >>> shortest(2.0), shortest(0.5), shortest(True), shortest(float("inf"))
-    (2, 0.5, True, inf)
-    """
-    return int(value) if isinstance(value, float) and math.isfinite(value) and value == int(value) else value
 
 
 C = TypeVar("C", bound=Config)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple, get_args
 
 import torch
@@ -17,15 +18,16 @@ from torch import Tensor, nn
 
 from grokkit.arguments import complete
 from grokkit.attach import Handle, attach
+from grokkit.combine import chain, masked
 from grokkit.errors import InputError
 from grokkit.methods import AttachedBilevel, Bilevel, MethodCard, Reforming, TransferData
-from grokkit.methods.contract import Classes, Loss, Start, StartResult, Tables
+from grokkit.methods.contract import Classes, Halfway, Loss, Start, StartResult, Tables
 from grokkit.methods.settings import settings_of
 from grokkit.models.classes import Class, classes_of
 from grokkit.outside import theirs
 from grokkit.train.config import MethodConfig, OwnOptimizerConfig
-from grokkit.transform import GradientTransform, chain
-from grokkit.weight_transform import WeightTransform, chain_weights, restricted
+from grokkit.transform import GradientTransform
+from grokkit.weight_transform import WeightTransform
 
 
 class OwnPart(NamedTuple):
@@ -42,6 +44,22 @@ def doors_of(method: MethodConfig) -> Doors:
         InputError: for parts that exclude each other; both are named.
     """
     return Doors([OwnPart(card, part.settings) for card, part in zip(method.cards, method.parts, strict=True)])
+
+
+def among(transform: WeightTransform, classes: Mapping[str, Collection[str]]) -> WeightTransform:
+    """``transform`` on the parameters that it is for; ``classes`` has all parameters' names by their class."""
+    if not transform.classes:
+        return transform
+    return masked(transform, _Named(frozenset(name for kind in transform.classes for name in classes[kind])))
+
+
+class _Named(NamedTuple):
+    """Whether a parameter's name is one of ``names``."""
+
+    names: frozenset[str]
+
+    def __call__(self, name: str, param: Tensor) -> bool:
+        return name in self.names
 
 
 class Doors:
@@ -143,9 +161,8 @@ class Doors:
     def weights(self, classes: Mapping[str, Collection[str]]) -> WeightTransform | None:
         """What is done to the weights after the optimizer's step; ``classes`` has the names of each class of them."""
         doors = [(part.card.weights, part) for part in self.parts]
-        return chain_weights(
-            [restricted(door(**_own(door, part)), classes) for door, part in doors if door is not None]
-        )
+        transforms = [among(door(**_own(door, part)), classes) for door, part in doors if door is not None]
+        return chain(*transforms) if len(transforms) > 1 else transforms[0] if transforms else None
 
     def flops(self, model: nn.Module) -> int:
         """The operations in a step's matrix products that the method adds, for ``model`` in the form it has now."""
@@ -180,11 +197,17 @@ class Doors:
         return state if len(self._on_gradient) > 1 else [state] * len(self._on_gradient)
 
 
-def begin(doors: Doors, model: nn.Module, data: Callable[[], TransferData], seed: int) -> StartResult:
+def begin(
+    doors: Doors,
+    model: nn.Module,
+    data: Callable[[], TransferData],
+    seed: int,
+    halfway: Callable[[int], Halfway] | None = None,
+) -> StartResult:
     """Make all starts on ``model``: plain tensors are copied into it, those of a :class:`Reforming` start are returned.
 
-    ``data`` is called for each start, and not at all where there is none: it may take long to read. The result has the
-    seconds, FLOPs and tables of all starts.
+    ``data`` is called for each start, and not at all where there is none: it may take long to read. ``halfway`` gives
+    each start, by its place, where to keep what it has so far. The result has the seconds, FLOPs and tables of all.
 
     Raises:
         InputError: if two starts give the same tensor, or one gives a tensor that the model does not have.
@@ -193,8 +216,9 @@ def begin(doors: Doors, model: nn.Module, data: Callable[[], TransferData], seed
     seen: set[str] = set()
     reformed: dict[str, Tensor] = {}
     seconds, flops, tables = 0.0, 0, {}
-    for start in doors.starts():
-        found = start(model, data(), seed)
+    for place, start in enumerate(doors.starts()):
+        own_data = data() if halfway is None else replace(data(), halfway=halfway(place))
+        found = start(model, own_data, seed)
         if twice := sorted(seen & found.tensors.keys()):
             names = "+".join(part.card.name for part in doors.parts if part.card.start is not None)
             raise InputError(f"{names} is not possible: two of them start {twice[0]!r}; leave one out")

@@ -10,13 +10,14 @@ Shapes: S members, R rows.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
+from grokkit.methods.contract import Halfway
 from grokkit.probe.contract import View
 from grokkit.probe.memory import peak_bytes, reset_peak
 from grokkit.train.batches import Batches
@@ -73,13 +74,17 @@ class Stacked(NamedTuple):
     filtered: Mapping[str, Tensor]
 
 
+HalfwayOf = Callable[[Member, int], Halfway]
+"""Where the start at this place of a member's method keeps what it has so far."""
+
+
 class Engine(Protocol):
     """See the module's docstring. Call :meth:`begin` or :meth:`restore` first, and :meth:`release` in the end."""
 
     members: list[Member]
 
-    def begin(self) -> None:
-        """Do what the method does before the first step."""
+    def begin(self, halfway: HalfwayOf | None = None) -> None:
+        """Do what the method does before the first step; ``halfway`` keeps what takes long."""
 
     def train_to(self, stop: int) -> None:
         """Take each unfinished member's steps until ``stop`` have been taken, or its loss is not finite."""

@@ -26,12 +26,13 @@ from grokkit.models.matmul import Precision, precision
 from grokkit.probe.tensors import probe_tensors
 from grokkit.registry import parts
 from grokkit.train.alone import Alone
-from grokkit.train.checkpoint import load_checkpoint, part, save_checkpoint
+from grokkit.train.checkpoint import Checkpoint, Unusable, load_checkpoint, part, save_checkpoint
 from grokkit.train.config import RunConfig
 from grokkit.train.costs import Costs
 from grokkit.train.doors import doors_of
 from grokkit.train.engine import Engine, Member, Snapshot, begin_peak, charge, peak
 from grokkit.train.groups import can_share, group_key
+from grokkit.train.halfway import HalfwayFile, start_files
 from grokkit.train.history import Evaluation, Limit, RunInProgress, Score
 from grokkit.train.measured import measured
 from grokkit.train.problem import build_batches, build_problem
@@ -41,6 +42,7 @@ from grokkit.train.together import Together
 
 Report = Callable[[dict[str, Any]], None]
 
+CHECKPOINT_SECONDS = 10.0
 _SAVING_SHARE = 0.05  # of the time, at most, goes into checkpoints: a large group's are gigabytes
 
 
@@ -49,8 +51,9 @@ def train(
     *,
     device: str = "cpu",
     report: Report | None = None,
+    notice: Report | None = None,
     checkpoint: Path | None = None,
-    checkpoint_seconds: float = 30.0,
+    checkpoint_seconds: float = CHECKPOINT_SECONDS,
     limit: Limit | None = None,
 ) -> Run:
     """Train one run to sustained generalization, its budget, or divergence.
@@ -60,15 +63,18 @@ def train(
         device: ``cpu``, or another of PyTorch's devices.
         report: called wherever an evaluation might be, with ``run_id``, ``step``, ``budget`` and the last known
             ``train_loss``, ``train_accuracy``, ``test_loss`` and ``test_accuracy``.
+        notice: called where a run does not begin at its beginning, or should not have to, with ``run_id``, ``step``,
+            ``budget`` and ``note``: what there is to say of its checkpoint, to follow the run's name.
         checkpoint: file to resume from, if it is of this run, and to save to every ``checkpoint_seconds``, or more
-            rarely where saving takes long; with 0 at every stop, however long it takes.
+            rarely where saving takes long; with 0 at every stop, however long it takes. Default 10 seconds. From a
+            file that is damaged nothing is taken: the run begins anew.
         limit: at which to give the run up. It is saved before that, and goes on from there under another limit.
 
     Returns:
         the finished run.
     """
     loop = _Loop([config], Alone, device, [limit])
-    return loop.run(report, None, checkpoint, checkpoint_seconds)[0]
+    return loop.run(report, None, notice, checkpoint, checkpoint_seconds)[0]
 
 
 def train_group(
@@ -77,15 +83,17 @@ def train_group(
     device: str,
     report: Report | None = None,
     keep: Callable[[Run], None] | None = None,
+    notice: Report | None = None,
     checkpoint: Path | None = None,
-    checkpoint_seconds: float = 30.0,
+    checkpoint_seconds: float = CHECKPOINT_SECONDS,
     limits: Sequence[Limit | None] = (),
 ) -> list[Run]:
     """Train each of ``configs``, all in one program, or alone if it is a single one that cannot share a program.
 
     Args:
         configs: what :func:`grokkit.train.groups.plan_groups` puts into one group.
-        device, report, checkpoint, checkpoint_seconds: as for :func:`train`; the checkpoint may be of more members.
+        device, report, notice, checkpoint, checkpoint_seconds: as for :func:`train`; the checkpoint may be of more
+            members.
             ``report`` is called for every unfinished member.
         keep: called with each run as soon as it is finished.
         limits: of each of ``configs``, at which to give it up. A member that is asked for again begins anew.
@@ -101,7 +109,7 @@ def train_group(
     if len({group_key(config) for config in configs}) != 1 or (len(configs) > 1 and not stackable):
         raise InputError("these runs cannot share a program; group them with grokkit.train.groups.plan_groups")
     loop = _Loop(configs, Together if stackable else Alone, device, limits)
-    return loop.run(report, keep, checkpoint, checkpoint_seconds)
+    return loop.run(report, keep, notice, checkpoint, checkpoint_seconds)
 
 
 def begin_alone(config: RunConfig, device: str = "cpu") -> Alone:
@@ -139,39 +147,69 @@ class _Loop:
         self,
         report: Report | None,
         keep: Callable[[Run], None] | None,
+        notice: Report | None,
         checkpoint: Path | None,
         checkpoint_seconds: float,
     ) -> list[Run]:
         with precision(self._precision), _current(self._device):
-            engine = self._begin(checkpoint)
+            engine = self._begin(checkpoint, checkpoint_seconds, notice or _ignore)
             try:
                 if engine is not None:
                     self._train(engine, report, keep, checkpoint, checkpoint_seconds)
             finally:
                 if engine is not None:
                     engine.release()
+        if checkpoint is not None:
+            for path in [path for member in self._members for path in start_files(checkpoint, member.config.hash())]:
+                path.unlink()
         return [self._run(member) for member in self._members]
 
-    def _begin(self, checkpoint: Path | None) -> Engine | None:
+    def _begin(self, checkpoint: Path | None, checkpoint_seconds: float, notice: Report) -> Engine | None:
         """The engine, at the beginning or where it was saved; None if all members are finished."""
-        found = None if checkpoint is None else load_checkpoint(checkpoint, [m.config.hash() for m in self._members])
-        if found is not None:
+        try:
+            own = [member.config.hash() for member in self._members]
+            found = None if checkpoint is None else load_checkpoint(checkpoint, own)
+            if found is not None:
+                engine = self._resume(found)
+                for member in self._members:
+                    _tell(member, notice, f"goes on at step {member.progress.step:,} of {member.config.budget:,}")
+                return engine
+        except Unusable as error:
+            for member in self._members:
+                _tell(member, notice, f"its checkpoint {error}; the run begins anew")
+
+        def halfway(member: Member, place: int) -> HalfwayFile:
+            assert checkpoint is not None
+            tell = partial(_tell, member, notice)
+            return HalfwayFile(checkpoint, member.config.hash(), place, checkpoint_seconds, tell)
+
+        engine = self._kind(self._members, self._device)
+        engine.begin(None if checkpoint is None else halfway)
+        return engine
+
+    def _resume(self, found: Checkpoint) -> Engine | None:
+        """The engine where it was saved; None if all members are finished."""
+        engine: Engine | None = None
+        try:
             for member in self._members:
                 member.progress.restore(found.progress[member.config.hash()])
-            if any(not m.progress.done() and m.config.hash() not in found.members for m in self._members):
-                # One of the group had been given up, and is asked for again: nobody has kept where it was.
-                self._members, found = self._made(), None
-        unfinished = [member for member in self._members if not member.progress.done()]
-        if not unfinished:
-            return None
-        engine = self._kind(unfinished, self._device)
-        if found is None:
-            engine.begin()
-            return engine
-        places = [found.members.index(member.config.hash()) for member in unfinished]
-        for member, place in zip(unfinished, places, strict=True):
-            member.batches.restore(part(found.tensors, f"batches/{place}/"))
-        engine.restore(Snapshot(part(found.tensors, "engine/"), found.others), places)
+            unfinished = [member for member in self._members if not member.progress.done()]
+            if not unfinished:
+                return None
+            engine = self._kind(unfinished, self._device)
+            # A member that is missing here was given up, and is asked for again: nobody has kept where it was.
+            places = [found.members.index(member.config.hash()) for member in unfinished]
+            for member, place in zip(unfinished, places, strict=True):
+                member.batches.restore(part(found.tensors, f"batches/{place}/"))
+            engine.restore(Snapshot(part(found.tensors, "engine/"), found.others), places)
+        except (torch.OutOfMemoryError, MemoryError):
+            raise
+        except Exception as error:  # whatever is missing or does not fit, or somebody's own optimizer says
+            if engine is not None:
+                engine.release()
+            self._members = self._made()
+            line = " ".join(f"{type(error).__name__}: {error}".split())
+            raise Unusable(f"cannot be gone on from ({line})") from None
         return engine
 
     def _train(
@@ -282,6 +320,16 @@ class _Loop:
 
     def _run(self, member: Member) -> Run:
         return member.progress.run(peak(self._device))
+
+
+def _ignore(_: dict[str, Any]) -> None: ...
+
+
+def _tell(member: Member, notice: Report, note: str) -> None:
+    """Give ``notice`` the note on a member, if it is still trained."""
+    if not member.progress.done():
+        step, budget = member.progress.step, member.config.budget
+        notice({"run_id": member.config.run_id(), "step": step, "budget": budget, "note": note})
 
 
 def _members(configs: Sequence[RunConfig], device: str, plan: str, limits: Sequence[Limit | None] = ()) -> list[Member]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from grokkit.optimizers.contract import Settings, card_of
+from grokkit.outside import theirs
 from grokkit.registry import find
 from grokkit.train.config import OptimizerConfig, OwnOptimizerConfig
 
@@ -22,6 +25,35 @@ def build_optimizer(config: OptimizerConfig | OwnOptimizerConfig, model: nn.Modu
         return config.card.build(model.named_parameters(), config.settings)
     settings = Settings(config.lr, config.wd, config.beta1, config.beta2)
     return card_of(find("optimizers", config.optimizer)).build(model.named_parameters(), settings._asdict())
+
+
+@contextmanager
+def as_evaluated(optimizer: torch.optim.Optimizer) -> Iterator[None]:
+    """The weights meanwhile are those to evaluate, where ``optimizer`` trains others, as schedule-free ones do.
+
+    Such an optimizer has ``eval()`` and ``train()``. Afterwards the weights are bit for bit what they were.
+    """
+    has_modes = callable(getattr(optimizer, "eval", None)) and callable(getattr(optimizer, "train", None))
+    if not has_modes or not optimizer.state:  # before the first step both are the same, and some have no mean yet
+        yield
+        return
+    kept = [(p, p.detach().clone()) for group in optimizer.param_groups for p in group["params"]]
+    switch(optimizer, "eval")
+    try:
+        yield
+    finally:
+        switch(optimizer, "train")
+        with torch.no_grad():
+            for p, value in kept:
+                p.copy_(value)
+
+
+def switch(optimizer: torch.optim.Optimizer, mode: Literal["train", "eval"]) -> None:
+    """Call the optimizer's ``train()`` or ``eval()``, where it has one."""
+    method = getattr(optimizer, mode, None)
+    if callable(method):
+        with theirs(f"{type(optimizer).__name__}.{mode}()"):
+            method()
 
 
 def warmup(config: OptimizerConfig | OwnOptimizerConfig, step: int) -> float:

@@ -15,8 +15,8 @@ import torch
 
 import grokkit
 from grokkit.models.matmul import kernel
-from grokkit.train.config import RunConfig
-from grokkit.train.events import Events
+from grokkit.train.config import IDENTITY_VERSION, RunConfig
+from grokkit.train.events import EVENTS_VERSION, Events
 
 CURVES = (
     "step",
@@ -95,6 +95,8 @@ class Run:
             "budget": self.config.budget,
             "config": self.config.model_dump(mode="json"),
             "config_hash": self.config.hash(),
+            "identity": IDENTITY_VERSION,
+            "events": EVENTS_VERSION,
             "status": self.status,
             "steps": self.steps,
             "outer_steps": self.outer_steps,

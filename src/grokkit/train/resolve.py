@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from grokkit.arguments import in_one_form, shortest
 from grokkit.call_syntax import parse_call, show_call, split_list
 from grokkit.errors import InputError, unknown
 from grokkit.files import pinned
@@ -22,7 +23,6 @@ from grokkit.train.config import (
     PartConfig,
     TaskConfig,
     checked,
-    shortest,
 )
 from grokkit.train.doors import Doors, OwnPart, check_settings, default_settings
 
@@ -54,7 +54,8 @@ def method_config(text: str, task: str = "", usual: Mapping[str, Any] | None = N
 
     Args:
         text: what was typed.
-        task: the task's name, e.g. ``mnist:2000``; if the card has a recipe for it, its settings are the defaults.
+        task: the task's name in the registry, e.g. ``mnist``; if the card has a recipe for it, its settings are the
+            defaults.
         usual: settings of the optimizer that methods are compared with on the task, in place of those on their cards.
             A bare optimizer of another name keeps its own, and so does a method with the ``optimizer`` door.
 
@@ -164,11 +165,11 @@ def _written(text: str, task: str, of_task: Mapping[str, Any]) -> _Written:
     for key in given:
         if key not in known:
             raise unknown(f"setting of {part.name}", key, known)
-    recipe = card.recipes.get(task.partition(":")[0].strip())
+    recipe = card.recipes.get(task)
     takes_usual = card.optimizer is None and (card.doors() or card.name == of_task.get("optimizer"))
     task_defaults = {**(of_task if takes_usual else {}), **(recipe.settings if recipe else {})}
-    own_usual = {key: _like(task_defaults.get(key, value), value) for key, value in defaults.items()}
-    own = {key: _like(given.get(key, value), value) for key, value in own_usual.items()}
+    own_usual = {key: in_one_form(task_defaults.get(key, value), value) for key, value in defaults.items()}
+    own = {key: in_one_form(given.get(key, value), value) for key, value in own_usual.items()}
     check_settings(card, own)
     for key, ending in card.files.items():
         if isinstance(own[key], str) and own[key].endswith(ending):
@@ -279,20 +280,6 @@ def _in_order(written: Sequence[_Written], key: Callable[[_Written], Any]) -> li
 def find_card(name: str) -> MethodCard:
     """The method's card by name or alias, or what the function of that name returns when called without settings."""
     return made(find("methods", name), {})
-
-
-def _like(value: Any, default: Any) -> Any:
-    """A number in one form: as a float where the default is one, else whole numbers as integers; a list as a tuple."""
-    if isinstance(value, list):
-        return tuple(value)
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return value
-    if not isinstance(default, float):
-        return shortest(value)
-    try:
-        return float(value) + 0.0  # -0.0 is 0.0
-    except OverflowError:  # an integer beyond all floats, which the method refuses
-        return value
 
 
 def model_config(text: str) -> ModelConfig:

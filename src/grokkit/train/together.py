@@ -36,7 +36,7 @@ from grokkit.registry import find
 from grokkit.state import leaves, map_leaves
 from grokkit.train.batch_buffer import BatchBuffer
 from grokkit.train.doors import Doors, begin, doors_of
-from grokkit.train.engine import Member, Rows, Snapshot, Stacked, StepKind
+from grokkit.train.engine import HalfwayOf, Member, Rows, Snapshot, Stacked, StepKind
 from grokkit.train.graph import Graphed
 from grokkit.train.history import Score
 from grokkit.train.optimizers import OPTIMIZER_SCALARS, at_step, warmup
@@ -94,10 +94,10 @@ class Together:
         )
         self._step = 0
 
-    def begin(self) -> None:
+    def begin(self, halfway: HalfwayOf | None = None) -> None:
         for member in self.members:
-            doors = doors_of(member.config.method)
-            found = begin(doors, member.model, partial(transfer_data, member.problem), member.config.seed)
+            doors, keep = doors_of(member.config.method), None if halfway is None else partial(halfway, member)
+            found = begin(doors, member.model, partial(transfer_data, member.problem), member.config.seed, keep)
             member.progress.started(found.seconds, found.flops, found.tables)
         self._stack()
         self._assemble()

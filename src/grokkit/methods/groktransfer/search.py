@@ -9,15 +9,17 @@ more than that. Every attempt's cost counts.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from grokkit.errors import InputError, shown
-from grokkit.methods.contract import TransferData
+from grokkit.methods.contract import Halfway, TransferData
 from grokkit.methods.groktransfer.weak import Trial, WeakModel, parse_weak
 from grokkit.methods.settings import plain
 from grokkit.models import FNN, LSTM
@@ -89,23 +91,28 @@ class Attempt:
 
 @dataclass(frozen=True)
 class WeakStage:
-    """The embedding found, (V, d), whether its model reached ``stop``, and every attempt in order."""
+    """The embedding found, (V, d), whether its model reached ``stop``, every attempt in order, and what was spent
+    besides them, by an embedding that no model learned."""
 
     embedding: Tensor
     reached: bool
     attempts: tuple[Attempt, ...]
+    other_seconds: float = 0.0
+    other_flops: int = 0
 
     @property
     def seconds(self) -> float:
-        return sum(attempt.seconds for attempt in self.attempts)
+        return self.other_seconds + sum(attempt.seconds for attempt in self.attempts)
 
     @property
     def flops(self) -> int:
-        return sum(attempt.flops for attempt in self.attempts)
+        return self.other_flops + sum(attempt.flops for attempt in self.attempts)
 
 
 def climb(lesson: TransferData, rungs: Sequence[WeakModel], rule: Rule, seed: int = 0) -> WeakStage:
     """Try ``rungs`` in order by ``rule``; the models' seeds follow from ``seed``.
+
+    Where ``lesson`` says where to keep what is found so far, a search that was ended goes on from there.
 
     Raises:
         InputError: there is no validation row, or no model's training stayed finite.
@@ -116,12 +123,16 @@ def climb(lesson: TransferData, rungs: Sequence[WeakModel], rule: Rule, seed: in
             "set a part of the data aside, e.g. --validation-fraction 0.1"
         )
     tried: list[Trial] = []
+    kept = None if lesson.halfway is None else lesson.halfway.found()
     with _one_thread():
         for weak in rungs:
             seeds = range(seed * rule.seeds, (seed + 1) * rule.seeds)
             trials = [Trial(weak, lesson, lr=rule.lr, wd=rule.wd, seed=own) for own in seeds]
+            running = {trial: _Progress() for trial in trials}
+            if kept is not None:
+                _restore(trials, running, *kept, before=len(tried))
             tried += trials
-            found = _race(trials, rule)
+            found = _race(running, rule, partial(_keep_if_due, lesson.halfway, tried, running))
             if found is not None:
                 return _stage(tried, found, reached=True)
     finite = [trial for trial in tried if trial.is_finite]
@@ -164,9 +175,8 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _race(trials: Sequence[Trial], rule: Rule) -> Trial | None:
-    """The first of ``trials`` to reach the accuracy; None if none does."""
-    running = {trial: _Progress() for trial in trials}
+def _race(running: dict[Trial, _Progress], rule: Rule, after_round: Callable[[], None]) -> Trial | None:
+    """The first of ``running`` to reach the accuracy; None if none does, and then none is left there."""
     while running:
         for trial in list(running):
             trial.advance(min(_LOOK, rule.steps - trial.steps))
@@ -175,15 +185,18 @@ def _race(trials: Sequence[Trial], rule: Rule) -> Trial | None:
             waited = running[trial].waited(trial)
             if not trial.is_finite or waited >= rule.patience or trial.steps >= rule.steps:
                 del running[trial]
+        after_round()
     return None
 
 
 class _Progress:
     """The best accuracies so far, and since when there are none better."""
 
-    def __init__(self) -> None:
-        self._best = (0.0, 0.0)
-        self._since = 0
+    def __init__(self, best: tuple[float, float] = (0.0, 0.0), since: int = 0) -> None:
+        self._best, self._since = best, since
+
+    def state(self) -> tuple[tuple[float, float], int]:
+        return self._best, self._since
 
     def waited(self, trial: Trial) -> int:
         now = trial.train_accuracy, trial.validation_accuracy
@@ -191,6 +204,33 @@ class _Progress:
             self._best = (max(now[0], self._best[0]), max(now[1], self._best[1]))
             self._since = trial.steps
         return trial.steps - self._since
+
+
+def _keep_if_due(halfway: Halfway | None, tried: Sequence[Trial], running: Mapping[Trial, _Progress]) -> None:
+    """Keep all models of all rungs so far: the best of those given up may be taken in the end."""
+    if halfway is None or not halfway.due():
+        return
+    tensors = {
+        f"{place}/{name}": tensor for place, trial in enumerate(tried) for name, tensor in trial.tensors().items()
+    }
+    places = {str(place): running[trial].state() for place, trial in enumerate(tried) if trial in running}
+    halfway.keep(tensors, {"trials": [trial.counts() for trial in tried], "running": places})
+
+
+def _restore(
+    trials: Sequence[Trial], running: dict[Trial, _Progress], tensors: Mapping[str, Tensor], others: Any, *, before: int
+) -> None:
+    """Let a rung's ``trials`` be as they were kept, if they were there already; ``before`` were tried before them."""
+    for place, trial in enumerate(trials, before):
+        if place >= len(others["trials"]):
+            return
+        own = {name.partition("/")[2]: tensor for name, tensor in tensors.items() if name.startswith(f"{place}/")}
+        trial.restore(own, others["trials"][place])
+        if str(place) in others["running"]:
+            best, since = others["running"][str(place)]
+            running[trial] = _Progress((best[0], best[1]), since)
+        else:
+            del running[trial]
 
 
 def _stage(tried: Sequence[Trial], chosen: Trial, *, reached: bool) -> WeakStage:

@@ -6,6 +6,7 @@ For the numbers 0…P−1, each row of length 1 but for ``random``:
     binary       the digits of a in base 2 as ±1
     fourier      cos(2π·f·a/P), sin(2π·f·a/P) for f = 2, 3, 5, 7, 11, 13, 17 (GrokTransfer's k = 7 first primes)
     random(dim)  independent normal entries
+    pca(dim), lda(dim)  directions of the training rows (:mod:`grokkit.methods.groktransfer.linear`)
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from grokkit.call_syntax import parse_call
 from grokkit.errors import InputError
 from grokkit.files import arrays_in, read_pinned
 from grokkit.methods.contract import TransferData
+from grokkit.methods.groktransfer.linear import linear_embedding
 from grokkit.methods.groktransfer.search import LADDER, Rule, WeakStage, climb, full_rank, rungs
 from grokkit.methods.groktransfer.weak import fill_unseen, parse_weak, refuse_former, varying_places
 from grokkit.rng import stream
@@ -51,7 +53,8 @@ def find_embedding(
     Args:
         weak: ``auto`` for the ladder; a weak model, e.g. ``fnn(dim=4,width=16)``; ``fullrank(width=32)``, one of
             the ladder's first kind whose embedding is as wide as the target's; ``random(dim=8)``; ``onehot``,
-            ``binary`` or ``fourier``; or a ``.npz`` file with an array ``embedding``, such as a run's ``method.npz``.
+            ``binary`` or ``fourier``; ``pca(dim=8)`` or ``lda(dim=8)``; or a ``.npz`` file with an array
+            ``embedding``, such as a run's ``method.npz``.
         lesson: what weak models learn.
         rule: when to stop them.
         ladder: what ``auto`` tries.
@@ -73,6 +76,9 @@ def find_embedding(
         return WeakStage(found, True, ())
     if (found := _size(weak)) is not None:
         kind, size = found
+        if kind in ("pca", "lda"):
+            linear = linear_embedding(kind, size, lesson)
+            return WeakStage(linear.embedding, True, (), linear.seconds, linear.flops)
         if kind == "random":
             return WeakStage(random_embedding(rows, size, seed), True, ())
         return climb(lesson, (full_rank(width, size, ladder),), rule, seed)
@@ -80,17 +86,19 @@ def find_embedding(
 
 
 def _size(weak: str) -> tuple[str, int] | None:
-    """``random(dim=8)`` or ``fullrank(width=32)`` as its name and its size; None for anything else."""
+    """``random(dim=8)``, ``pca(dim=8)``, ``lda(dim=8)`` or ``fullrank(width=32)`` as its name and its size; None for
+    anything else."""
     refuse_former(weak)
     name, given = parse_call(weak)
-    builds = {"random": _random, "fullrank": _full_rank}
+    builds = {"random": _of_dim, "pca": _of_dim, "lda": _of_dim, "fullrank": _full_rank}
     if name not in builds:
         return None
-    (size,) = complete(f"weak={name}", builds[name], given, example="random(dim=8) or fullrank(width=32)").values()
+    example = "fullrank(width=32)" if name == "fullrank" else f"{name}(dim=8)"
+    (size,) = complete(f"weak={name}", builds[name], given, example=example).values()
     return name, size
 
 
-def _random(*, dim: Size) -> None: ...
+def _of_dim(*, dim: Size) -> None: ...
 
 
 def _full_rank(*, width: Size) -> None: ...

@@ -122,6 +122,9 @@ def refuse_former(text: str) -> None:
     raise InputError(f"weak={text} is written {show_call(match[1], now)} now")
 
 
+_COUNTS = ("steps", "flops", "seconds", "train_accuracy", "validation_accuracy", "is_finite")
+
+
 class Trial:
     """One weak model in training."""
 
@@ -162,6 +165,32 @@ class Trial:
         self.flops += steps * self._model.step_flops(len(inputs), places)
         self.flops += self._model.forward_flops(len(self._validation.inputs), places)
         self.seconds += time.perf_counter() - start
+
+    def counts(self) -> dict[str, float]:
+        """What it has cost and come to; with :meth:`tensors` all that :meth:`restore` needs."""
+        return {name: getattr(self, name) for name in _COUNTS}
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The weights under ``model/``, the optimizer's moments under ``optimizer/<parameter>/``."""
+        moments = self._optimizer.state_dict()["state"]
+        found = {f"model/{name}": tensor for name, tensor in self._model.state_dict().items()}
+        return found | {f"optimizer/{place}/{name}": t for place, own in moments.items() for name, t in own.items()}
+
+    def restore(self, tensors: Mapping[str, Tensor], counts: Mapping[str, Any]) -> None:
+        """Go on from what :meth:`tensors` and :meth:`counts` gave."""
+        for name in _COUNTS:
+            setattr(self, name, counts[name])
+        state: dict[int, dict[str, Tensor]] = {}
+        weights: dict[str, Tensor] = {}
+        for name, tensor in tensors.items():
+            kind, _, rest = name.partition("/")
+            if kind == "model":
+                weights[rest] = tensor
+            else:
+                place, _, moment = rest.partition("/")
+                state.setdefault(int(place), {})[moment] = tensor
+        self._model.load_state_dict(weights)
+        self._optimizer.load_state_dict({"state": state, "param_groups": self._optimizer.state_dict()["param_groups"]})
 
     def _accuracy(self, outputs: Tensor, targets: Tensor) -> float:
         return float(self._lesson.correct(outputs, targets).double().mean())

@@ -29,7 +29,9 @@ def times_data(runs: pl.DataFrame, methods: Sequence[str]) -> pl.DataFrame:
                     "seed": own["seed"],
                     "steps": times.time,
                     "reached": times.reached,
-                    "outcome": [_outcome(reached, status) for reached, status in zip(times.reached, own["status"], strict=True)],
+                    "outcome": [
+                        _outcome(reached, status) for reached, status in zip(times.reached, own["status"], strict=True)
+                    ],
                 }
             ).with_columns(
                 pl.lit(None if given_up(own) else median_time(times).value, dtype=pl.Float64).alias("median")

@@ -1,0 +1,55 @@
+"""What is done to the loss: values by hand, and the gradient that is left where rows are fitted."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from grokkit.errors import InputError
+from grokkit.methods.logit_penalty import logit_penalty
+from grokkit.methods.stablemax import stablemax
+
+
+def published_stablemax(outputs, targets):
+    """As the authors write it, in float64."""
+    z = outputs.double()
+    s = torch.where(z < 0, 1 / (1 - z), z + 1)
+    return -(s / s.sum(-1, keepdim=True)).log().gather(1, targets[:, None]).mean()
+
+
+@pytest.mark.parametrize("scale", [0.1, 1.0, 50.0, 1e4])
+def test_stablemax_is_the_authors_and_so_is_its_gradient(scale):
+    torch.manual_seed(0)
+    outputs, targets = (scale * torch.randn(20, 7)).requires_grad_(), torch.randint(7, (20,))
+    ours, theirs = stablemax()(F.cross_entropy)(outputs, targets), published_stablemax(outputs, targets)
+    torch.testing.assert_close(ours.double(), theirs, rtol=2e-6, atol=1e-7)
+    slopes = [torch.autograd.grad(loss, outputs)[0] for loss in (ours, theirs)]
+    torch.testing.assert_close(*slopes, rtol=1e-4, atol=1e-7 / scale)
+
+
+def test_stablemax_by_hand_and_where_the_softmax_is_full():
+    value = stablemax()(F.cross_entropy)(torch.tensor([[3.0, -1.0]]), torch.tensor([0]))
+    assert float(value) == pytest.approx(-torch.tensor(4 / 4.5).log().item(), rel=1e-6)
+    full = torch.tensor([[200.0, 0.0]], requires_grad=True)
+    assert not torch.autograd.grad(F.cross_entropy(full, torch.tensor([0])), full)[0].any()
+    (left,) = torch.autograd.grad(stablemax()(F.cross_entropy)(full, torch.tensor([0])), full)
+    assert left[0, 1].item() == pytest.approx(1 / 202, rel=1e-5)
+
+
+def test_at_zero_stablemax_has_a_gradient():
+    z = torch.zeros(1, 3, requires_grad=True)
+    (slope,) = torch.autograd.grad(stablemax()(F.cross_entropy)(z, torch.tensor([1])), z)
+    torch.testing.assert_close(slope, torch.tensor([[1 / 3, -2 / 3, 1 / 3]]))
+
+
+def test_the_penalty_by_hand():
+    outputs = torch.tensor([[1.0, -2.0], [3.0, 0.0]], requires_grad=True)
+    loss = logit_penalty(0.4)(lambda z, y: 7.0 * z[0, 0])(outputs, torch.tensor([0, 0]))
+    assert loss.item() == pytest.approx(7.0 + 0.4 * (1 + 4 + 9) / 4)
+    (slope,) = torch.autograd.grad(loss, outputs)
+    torch.testing.assert_close(slope, torch.tensor([[7.0 + 0.2, -0.4], [0.6, 0.0]]))
+
+
+@pytest.mark.parametrize("lamb", [-1.0, float("nan"), "much", True])
+def test_no_penalty_is_refused_in_one_line(lamb):
+    with pytest.raises(InputError, match="lamb=.* is not possible"):
+        logit_penalty(lamb)

@@ -1,0 +1,41 @@
+"""Small and spectral starts, and the model they leave as it is."""
+
+import pytest
+import torch
+from torch import nn
+
+from grokkit.methods.starts import spectral_start
+from grokkit.testing.runs import small_run
+from grokkit.train.loop import begin_alone
+
+
+def test_small_start_multiplies_every_matrix_and_no_vector():
+    started, plain = (begin_alone(small_run(name)).model for name in ("small-start(alpha=0.25)", "adamw"))
+    for (name, p), q in zip(started.named_parameters(), plain.parameters(), strict=True):
+        assert torch.equal(p, 0.25 * q if q.ndim > 1 else q), name
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.3])
+def test_spectral_start_gives_each_hidden_matrix_one_largest_singular_value(scale):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(3, 8), nn.Linear(8, 2), nn.Linear(2, 5))
+    found = spectral_start(scale)(model, None, 0).tensors
+    assert list(found) == ["1.weight"]
+    assert torch.linalg.svdvals(found["1.weight"])[0].item() == pytest.approx(scale * (2 / 8) ** 0.5, rel=1e-5)
+    torch.testing.assert_close(found["1.weight"] / found["1.weight"].norm(), model[1].weight / model[1].weight.norm())
+
+
+def test_queries_keys_and_values_start_apart():
+    class Attention(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.embedding = nn.Embedding(3, 4)
+            self.attention = nn.MultiheadAttention(4, 2, bias=False)
+            self.head = nn.Linear(4, 3, bias=False)
+
+    model = Attention()
+    with torch.no_grad():
+        model.attention.in_proj_weight[:4] *= 7.0
+    found = spectral_start()(model, None, 0).tensors["attention.in_proj_weight"]
+    for part in found.chunk(3):
+        assert torch.linalg.svdvals(part)[0].item() == pytest.approx(1.0, rel=1e-5)

@@ -1,0 +1,191 @@
+"""Weight transforms, attached: applied after the step, to what it moved, and to nothing else.
+
+That they equal a loop by hand, are saved, copied, scaled, captured and sharded as gradient transforms are, is in the
+other tests of ``attach``, whose ``TRANSFORMS`` hold some.
+"""
+
+import pytest
+import torch
+from by_hand import ByHand, average_of_weights, loss, make, network, run, same, values
+from torch import nn
+
+from grokkit import InputError, WeightTransform, attach, chain, grokfast_ema, masked, row_clip
+
+ADAM = (torch.optim.Adam, {"lr": 0.05})
+
+
+def one(p):
+    return nn.Parameter(torch.tensor(p))
+
+
+def stepped(params, gradients, transform, lr=1.0, cls=torch.optim.SGD):
+    optimizer = cls(params, lr=lr)
+    attach(optimizer, transform)
+    for p, g in zip(params, gradients, strict=True):
+        p.grad = None if g is None else torch.tensor(g)
+    optimizer.step()
+
+
+def doubled(params, state):
+    return {name: 2 * p for name, p in params.items()}, state
+
+
+def nothing(params):
+    return ()
+
+
+def test_rows_are_clipped_after_the_step_and_not_before():
+    p = one([[0.0, 0.0], [3.0, 4.0]])
+    stepped([p], [[[-6.0, -8.0], [0.0, 0.0]]], row_clip(c=5.0))
+    torch.testing.assert_close(p.detach(), torch.tensor([[3.0, 4.0], [3.0, 4.0]]), rtol=1e-6, atol=0.0)
+
+
+def test_weight_transforms_are_applied_in_the_order_of_the_chain_wherever_the_gradients_stand():
+    add = WeightTransform(nothing, lambda params, state: ({name: p + 1 for name, p in params.items()}, state))
+    double = WeightTransform(nothing, doubled)
+    for transform in (chain(add, grokfast_ema(lamb=1.0), double), chain(grokfast_ema(lamb=1.0), add, double)):
+        p = one([1.0])
+        stepped([p], [[1.0]], transform)  # the filtered gradient is 2
+        assert p.tolist() == [2 * (1 - 2 + 1)]
+    p = one([1.0])
+    stepped([p], [[1.0]], chain(double, add))
+    assert p.tolist() == [2 * (1 - 1) + 1]
+
+
+def test_a_parameter_without_a_gradient_is_left_alone():
+    moved, frozen = one([1.0]), one([1.0])
+    stepped([moved, frozen], [[0.0], None], WeightTransform(nothing, doubled))
+    assert (moved.item(), frozen.item()) == (2.0, 1.0)
+
+
+def test_a_step_without_any_gradient_is_none():
+    p = one([1.0])
+    stepped([p], [None], WeightTransform(nothing, doubled))
+    assert p.item() == 1.0
+
+
+def test_a_mask_says_which_weights():
+    matrix, vector = one([[1.0]]), one([1.0])
+    both = chain(grokfast_ema(), WeightTransform(nothing, doubled))
+    optimizer = torch.optim.SGD([matrix, vector], lr=1.0)
+    handle = attach(optimizer, masked(both, lambda name, p: p.ndim > 1))
+    matrix.grad, vector.grad = torch.zeros(1, 1), torch.zeros(1)
+    optimizer.step()
+    assert (matrix.item(), vector.item()) == (2.0, 1.0)
+    gradient, weights = handle.state
+    assert (len(gradient.slow), weights) == (1, ())
+    with pytest.warns(UserWarning, match="lets none of the optimizer's 1 parameters through"):
+        attach(torch.optim.SGD([one([1.0])], lr=1.0), masked(row_clip(), lambda name, p: p.ndim > 1))
+
+
+class Twice(torch.optim.SGD):
+    """Its own ``step()`` calls PyTorch's, and moves the weights once more afterwards."""
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        result = super().step(closure)
+        for group in self.param_groups:
+            for p in group["params"]:
+                p.add_(10.0)
+        return result
+
+
+def test_a_step_that_calls_its_base_class_is_over_at_its_own_end():
+    p = one([1.0])
+    stepped([p], [[1.0]], WeightTransform(nothing, doubled), cls=Twice)
+    assert p.item() == 2 * (1.0 - 1.0 + 10.0)
+
+
+def test_a_closure_is_called_before_and_the_weights_are_changed_after():
+    p = one([1.0])
+    optimizer = torch.optim.SGD([p], lr=1.0)
+    attach(optimizer, WeightTransform(nothing, doubled))
+    seen = []
+
+    def closure():
+        seen.append(p.item())
+        p.grad = torch.tensor([0.25])
+        return p.sum()
+
+    optimizer.step(closure)
+    assert (seen, p.item()) == ([1.0], 1.5)
+
+
+def test_a_step_that_the_scaler_skips_leaves_the_weights_and_the_state_alone():
+    model, optimizer = make(torch.optim.Adam, {"lr": 0.05, "fused": True})
+    handle = attach(optimizer, average_of_weights())
+    scaler = torch.amp.GradScaler("cpu", init_scale=4.0)
+    for step, factor in ((0, 1.0), (1, float("inf"))):
+        before, steps = values(model), None if handle.state is None else int(handle.state[2])
+        optimizer.zero_grad()
+        scaler.scale(loss(model, step) * factor).backward()
+        scaler.step(optimizer)
+        scaler.update()
+        if step:
+            assert same(values(model), before)
+            assert int(handle.state[2]) == steps == 1
+
+
+def test_detached_the_optimizer_is_bare_again():
+    model, optimizer = make(*ADAM)
+    handle = attach(optimizer, chain(grokfast_ema(), average_of_weights()))
+    handle.detach()
+    assert same(run(model, optimizer, range(3)), run(*make(*ADAM), range(3)))
+
+
+def test_off_leaves_training_equal_bit_for_bit():
+    model, optimizer = make(*ADAM)
+    attach(optimizer, row_clip(c=1e30))
+    assert same(run(model, optimizer, range(4)), run(*make(*ADAM), range(4)))
+
+
+def test_what_another_transform_saved_is_refused():
+    model, optimizer = make(*ADAM)
+    attach(optimizer, chain(grokfast_ema(), average_of_weights()))
+    run(model, optimizer, range(2))
+    twin, other = make(*ADAM)
+    attach(other, grokfast_ema())
+    other.load_state_dict(optimizer.state_dict())
+    with pytest.raises(InputError, match="attach the transform it was saved with"):
+        run(twin, other, range(1))
+
+
+def test_the_state_begins_with_the_weights_before_the_first_step():
+    first = [p.detach().clone() for p in network().parameters()]
+    model, optimizer = make(*ADAM)
+    held = WeightTransform(
+        lambda params: {n: p.clone() for n, p in params.items()}, lambda params, state: (state, state)
+    )
+    attach(optimizer, held)
+    assert same(run(model, optimizer, range(3)), first)
+
+
+def test_differentiable_is_refused():
+    optimizer = torch.optim.SGD([one([1.0])], lr=1.0, differentiable=True)
+    with pytest.raises(InputError, match="differentiable=True"):
+        attach(optimizer, row_clip())
+    attach(optimizer, grokfast_ema())
+
+
+@pytest.mark.parametrize(
+    ("result", "says"),
+    [
+        (lambda params, state: params, "return the weights, a dict by name, and the state"),
+        (lambda params, state: ({"group 0 parameter 0": torch.zeros(())}, state), r"a weight of .* of shape \(\)"),
+    ],
+)
+def test_an_update_that_gives_something_else_is_refused(result, says):
+    with pytest.raises(InputError, match=says):
+        stepped([one([1.0])], [[1.0]], WeightTransform(nothing, result))
+
+
+def test_what_is_no_transform_is_refused_by_name():
+    with pytest.raises(InputError, match=r"got 'row_clip'; call it: row_clip\(\.\.\.\)"):
+        attach(torch.optim.SGD([one([1.0])], lr=1.0), row_clip)
+
+
+def test_by_hand_is_what_it_says():
+    """The loop that the other tests compare with does transform weights."""
+    bare = run(*make(*ADAM), range(3))
+    model, optimizer = make(*ADAM)
+    assert not same(run(model, ByHand(optimizer, average_of_weights()), range(3)), bare)
