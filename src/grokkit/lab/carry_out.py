@@ -84,7 +84,7 @@ def carry_out(
                 return report(store, console, execution.shown()), failures
             except KeyboardInterrupt:
                 with undisturbed():
-                    so_far = what_is_kept(plan, store)
+                    so_far = what_is_kept(plan.runs, store)
                 raise
     except KeyboardInterrupt:
         with undisturbed():

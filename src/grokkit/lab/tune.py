@@ -11,6 +11,7 @@ from rich.console import Console
 from grokkit.errors import InputError
 from grokkit.lab.carry_out import Stopped, slug, too_short, train_runs
 from grokkit.lab.named import method_names, name_of
+from grokkit.lab.stopping import undisturbed, what_is_kept
 from grokkit.methods import MethodCard
 from grokkit.report.search import search_table, write_search
 from grokkit.study.machines import check_machines, machines
@@ -18,6 +19,7 @@ from grokkit.study.pool import Failure
 from grokkit.study.question import USUAL_METHODS, Execution, Question, asked
 from grokkit.study.tune import SearchOptions, Tuning
 from grokkit.tasks.problem import Problem
+from grokkit.train.config import RunConfig
 
 
 def search(
@@ -50,6 +52,7 @@ def search(
         )
         if warning := too_short(tuning.plan.runs[0]):
             console.print(warning)
+        runs: list[RunConfig] = []
         try:
             trials, limits = tuning.next_round()
             with machines(execution.on if trials else "local", execution.jobs, tuning.plan.runs, folder) as on:
@@ -66,11 +69,11 @@ def search(
                     tuning.tell(trials)
                     trials, limits = tuning.next_round()
         except KeyboardInterrupt:
-            console.print(f"stopped; what is done is kept in {folder}, the same command goes on from there")
+            with undisturbed():
+                console.print(f"stopped; {what_is_kept(runs, tuning.store)}", soft_wrap=True, markup=False)
             raise Stopped from None
-        finally:
-            record = tuning.write()
-            page = write_search(folder, record)
+        record = tuning.write()
+        page = write_search(folder, record)
         console.print()
         console.print(search_table(record))
         console.print(

@@ -91,11 +91,15 @@ class Store:
         """
         return {run_id for run_id in (self._names() if run_ids is None else run_ids) if self._kept(run_id)}
 
+    def labels(self) -> dict[str, str]:
+        """The finished runs that are here: run id → the label of its method."""
+        return {run_id: self._finished(run_id).method for run_id in self.finished()}
+
     def record(self, run_id: str) -> dict[str, Any]:
         """The run.json of a finished run.
 
         Raises:
-            InputError: if it is not finished.
+            InputError: if it is not finished, or damaged.
         """
         self._finished(run_id)
         return self._record(run_id)
@@ -110,10 +114,6 @@ class Store:
                 if now is None or now.cost != was.cost or now.most > was.most:
                     found.add(run_id)
         return found
-
-    def labels(self) -> dict[str, str]:
-        """The finished runs that are here: run id → the label of its method."""
-        return {run_id: self._finished(run_id).method for run_id in self.finished()}
 
     def config(self, run_id: str) -> RunConfig:
         """What determined a finished run."""

@@ -12,7 +12,6 @@ of which a run did not arrive ranks behind all that did, by how many runs did no
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from grokkit.files import atomic_write
 from grokkit.study.extend import other_question
 from grokkit.study.plan import Plan, make_plan
 from grokkit.study.question import Checked, Option, Question, SeedCount
+from grokkit.study.sealed import sealed
 from grokkit.study.search import SAMPLERS, Search, check_installed, open_storage
 from grokkit.study.search_space import show_space
 from grokkit.study.spaces import Searched, own_spaces, searched
@@ -188,8 +188,7 @@ class Tuning:
             "seeds": self.seeds,
             "methods": methods,
         }
-        data = json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-        atomic_write(self.folder / FILE, data.encode())
+        atomic_write(self.folder / FILE, sealed(record))
         return record
 
     def _check_folder(self, folder: Path) -> None:

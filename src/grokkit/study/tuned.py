@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from grokkit.errors import InputError, unknown
+from grokkit.study.sealed import Damaged, read_sealed
 from grokkit.study.store import STUDY_FORMAT
 
 FILE = "tune.json"
@@ -29,14 +29,12 @@ def read_tuning(folder: Path) -> dict[str, Any]:
     """
     path = folder / FILE
     try:
-        found = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        raise InputError(
-            f"{folder} holds no search (no {FILE}); make one with: grokkit tune TASK --out {folder}"
-        ) from None
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read ({error}); delete it and run the same search again") from None
-    if not isinstance(found, dict) or found.get("format") != STUDY_FORMAT:
+        found = read_sealed(path, newest=STUDY_FORMAT)
+    except Damaged as damage:
+        raise InputError(f"{path} is damaged: it {damage}; delete it and run the same search again") from None
+    if found is None:
+        raise InputError(f"{folder} holds no search (no {FILE}); make one with: grokkit tune TASK --out {folder}")
+    if found.get("format") != STUDY_FORMAT:
         raise InputError(f"{path} is of another version of grokkit; search again in another --out")
     return found
 

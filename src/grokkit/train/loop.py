@@ -199,6 +199,7 @@ class _Loop:
             if not unfinished:
                 return None
             engine = self._kind(unfinished, self._device)
+            # A member that is missing here was given up, and is asked for again: nobody has kept where it was.
             places = [found.members.index(member.config.hash()) for member in unfinished]
             for member, place in zip(unfinished, places, strict=True):
                 member.batches.restore(part(found.tensors, f"batches/{place}/"))
