@@ -1,5 +1,6 @@
 """The command in surroundings that its makers do not have: other encodings, terminals, users, paths and pipes."""
 
+import io
 import math
 import os
 import re
@@ -14,9 +15,13 @@ from pathlib import Path
 
 import pytest
 
-import grokkit.terminal  # noqa: F401
 from grokkit.extras import LAB
+from grokkit.live import Progress
 from grokkit.registry import parts
+from grokkit.study.plan import make_plan
+from grokkit.study.pool import Event
+from grokkit.terminal import terminal
+from grokkit.train.resolve import model_config, task_config
 
 TINY = ["add:5", "--model", "fnn(width=8)", "--methods", "adamw,grokfast-ema", "--seeds", "2", "--budget", "60"]
 
@@ -114,6 +119,38 @@ def test_a_report_is_whole_on_a_terminal_of_any_width(grokkit, study, columns):
     assert "…" not in plain.partition("report:")[0].replace("drawing the report…", "")
     assert "grokfast-ema" in plain
     assert "baseline" in plain
+
+
+@pytest.mark.parametrize("columns", [60, 70, 80, 200])
+def test_the_view_of_runs_is_whole_on_a_terminal_of_any_width(columns):
+    methods = ["adamw", "grokfast-ema(alpha=0.98,lamb=2,wd=0.01)"]
+    plan = make_plan(
+        methods=methods,
+        seeds=2,
+        baseline=None,
+        command="",
+        task=task_config("add:5"),
+        model=model_config("fnn"),
+        budget=100_000,
+        batch_size=None,
+    )
+    console = terminal(file=io.StringIO(), width=columns)
+    progress = Progress(console, plan.runs, set(), 2)
+    first = plan.runs[0].run_id()
+    progress.on_event(Event("started", first))
+    seen = {"step": 99_990, "train_accuracy": 1.0, "test_accuracy": 1.0}
+    progress.on_event(Event("progress", first, seen))
+    console.print(progress._picture())
+    lines = console.file.getvalue().splitlines()
+    heads = ["run", "seed", "step", "test", "time"]
+    heads[2:2] = ["of budget"] * (columns >= 84)
+    heads[-2:-2] = ["train"] * (columns >= 68)
+    assert re.split("  +", lines[0].strip()) == heads
+    row = next(line for line in lines if line.startswith("adamw"))
+    assert "99,990" in row
+    assert "100%" in row
+    assert max(map(len, lines)) <= columns
+    assert not re.search("…(?! )", "".join(lines).replace("wd=0.01)", "")), "only a method's name may be cut"
 
 
 @pytest.mark.parametrize("term", ["dumb", "", "vt52", "no-such-terminal"])
