@@ -232,8 +232,15 @@ def test_data_in_a_folder_of_any_name(grokkit, name):
 needs_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can become a user that nobody knows")
 
 
+everybody_has_python = pytest.mark.skipif(
+    not all(folder.stat().st_mode & stat.S_IXOTH for folder in Path(os.__file__).parents),
+    reason="Python's own modules lie where no other user can read them",
+)
+
+
 @pytest.mark.slow
 @needs_root
+@everybody_has_python
 def test_a_user_without_a_name_and_without_a_home(commands, anybody):
     nobody = {"uid": 54321, "environment": {"HOME": None, "USER": None, "LOGNAME": None, "GROKKIT_CACHE": None}}
     for args in COMMANDS.values():
@@ -242,6 +249,12 @@ def test_a_user_without_a_name_and_without_a_home(commands, anybody):
     assert (ended.status, ended.err) == (0, "")
     assert (anybody / "out" / "report.html").stat().st_uid == 54321
     ended = commands("compare", "mnist:50", "--train-size", "20", "--budget", "0", cwd=anybody, **nobody)
+    ended.assert_refused("budget=0")
+
+
+@pytest.mark.parametrize("name", ["HOME", "USER", "LOGNAME", "GROKKIT_CACHE", "PATH", "LANG", "TMPDIR"])
+def test_a_variable_that_is_not_set(grokkit, name):
+    ended = grokkit("compare", "mnist:50", "--train-size", "20", "--budget", "0", environment={name: None})
     ended.assert_refused("budget=0")
 
 
