@@ -109,7 +109,7 @@ SUITES = (
         "anywhere-users",
         "a user without a name, a home that is not there or cannot be written, a study that may only be read",
         "it works, or one line",
-        tuple(f"{_ANYWHERE}::test_{name}" for name in ("a_user", "a_home", "a_study_that_may")),
+        tuple(f"{_ANYWHERE}::test_{name}" for name in ("a_user", "a_variable", "a_home", "a_study_that_may")),
     ),
     Suite(
         "anywhere-pipes",

@@ -21,6 +21,7 @@ from grokkit.study.pool import Event
 from grokkit.train.config import RunConfig
 
 _MOST_ROWS = 16
+_BAR_FROM, _TRAIN_FROM = 84, 68  # columns of the terminal: a narrower one gets fewer of ours, and none that is cut
 
 
 @dataclass
@@ -109,13 +110,17 @@ class Progress:
             self._rows.values(), key=lambda r: ["running", "failed", "done", "kept", "waiting"].index(r.state)
         )
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-        table.add_column("run", overflow="ellipsis", no_wrap=True, max_width=28)
-        table.add_column("seed", justify="right", no_wrap=True)
-        table.add_column("of budget", width=12)
-        for name in ("step", "train", "test", "time"):
-            table.add_column(name, justify="right", no_wrap=True)
+        width = self._console.width
+        dropped = ["of budget"] * (width < _BAR_FROM) + ["train"] * (width < _TRAIN_FROM)
+        heads = ["run", "seed", "of budget", "step", "train", "test", "time"]
+        for name in heads:
+            if name == "run":
+                table.add_column(name, overflow="ellipsis", no_wrap=True, max_width=28)
+            elif name not in dropped:
+                table.add_column(name, justify="left" if name == "of budget" else "right", no_wrap=True)
         for row in rows[:_MOST_ROWS]:
-            table.add_row(*self._cells(row), style="dim" if row.state in ("waiting", "kept") else "")
+            cells = [cell for name, cell in zip(heads, self._cells(row), strict=True) if name not in dropped]
+            table.add_row(*cells, style="dim" if row.state in ("waiting", "kept") else "")
         counts = {state: sum(row.state == state for row in rows) for state in ("done", "kept", "running", "waiting")}
         ended = counts["done"] + counts["kept"]
         left = self._left()

@@ -17,6 +17,7 @@ from grokkit.bench.row import Result, Row, measure, write_results
 from grokkit.bench.timing import Comparison
 from grokkit.errors import InputError
 
+_TIMES_FROM = 76  # columns of the terminal
 _TRUST = 30.0  # seconds after which the pace seen weighs as much as what the rows say of themselves
 
 
@@ -41,7 +42,7 @@ def run(rows: Sequence[Row], rounds: Mapping[str, int], *, threads: int, json: P
         console.print(f"stopped; {len(results)} of {len(rows)} rows are done")
     if results:
         console.print()
-        console.print(results_table(results))
+        console.print(results_table(results, console.width))
         console.print(notes(results), style="dim", end="", soft_wrap=True)
     return complete
 
@@ -137,19 +138,20 @@ def expected_seconds(row: Row, rounds: int) -> float:
     return row.seconds * rounds / row.rounds
 
 
-def results_table(results: Sequence[Result]) -> Table:
-    """A rich table of what was measured; whole at 80 columns."""
+def results_table(results: Sequence[Result], width: int = 80) -> Table:
+    """A rich table of what was measured; a terminal of less than 76 columns gets the ratios and no times."""
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, header_style="bold", pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("row", overflow="fold")
-    for header in ("plain, ms", "ours, ms", "ours/plain", "least–most", "at most"):
+    has_times = width >= _TIMES_FROM
+    times = ("plain, ms", "ours, ms") if has_times else ()
+    for header in (*times, "ours/plain", "least–most", "at most"):
         table.add_column(header, justify="right", no_wrap=True)
     for result in results:
         c, target = result.comparison, result.row.target
         met = target is not None and c.ratio <= target
         table.add_row(
             result.row.id,
-            _ms(c.plain_ms),
-            _ms(c.ours_ms),
+            *((_ms(c.plain_ms), _ms(c.ours_ms)) if has_times else ()),
             Text(ratio(c.ratio, 3), style="bold"),
             spread(c),
             Text("") if target is None else Text(f"{target:g} {'met' if met else 'missed'}", "green" if met else "red"),

@@ -41,7 +41,7 @@ def write_report(
     contents = {"leaderboard.json": numbers.encode()}
     for name, png in images(figures, View(study, runs, curves, tables, "image"), failures).items():
         contents[f"figures/{name}"] = png
-    contents["report.html"] = page.encode()
+    contents["report.html"] = page.encode(errors="backslashreplace")  # the command may name a path that is no UTF-8
     for name, data in contents.items():
         atomic_write(folder / name, data)
     return {name: folder / name for name in contents}, failures
