@@ -25,7 +25,7 @@ def images(figures: Sequence[Figure], view: View, failures: dict[str, str]) -> d
 
     def finish(figure: Figure, blocks: list[Block]) -> bytes:
         rows = [block for block in blocks if isinstance(block, Row)]
-        return _png(_picture(figure, rows, view)) if rows else b""
+        return png_of(_picture(figure, rows, view)) if rows else b""
 
     whole = [figure for figure in figures if figure.name not in failures]
     return {f"{figure.name}.png": png for figure, png in drawn(whole, view, finish, failures) if png}
@@ -61,5 +61,6 @@ def _beside(figure: Figure, row: Row, datasets: dict[str, Any]) -> dict[str, Any
     return spec
 
 
-def _png(spec: dict[str, Any]) -> bytes:
+def png_of(spec: dict[str, Any]) -> bytes:
+    """A Vega-Lite specification drawn in the report's style, at two pixels a point."""
     return vl_convert.vegalite_to_png(spec, vl_version=vega_lite_version(), scale=2, config=CONFIG)
