@@ -373,7 +373,7 @@ def test_a_driver_killed_and_started_again_goes_on(cluster, node, problem, tmp_p
     driver = command(problem, *options)
     wait_until(lambda: Store(out).finished() and checkpoints(out))
     driver.kill()
-    driver.wait()
+    driver.communicate()
     done = {path: path.stat().st_mtime_ns for path in out.rglob("run.json")}
     saved = {path.parent.name for path in checkpoints(out)}
     assert done
@@ -455,7 +455,7 @@ def test_through_a_client_and_from_a_notebook(tmp_path):
         data=data,
         model=partial(torch.nn.Linear, 2, 2),
         loss=torch.nn.functional.cross_entropy,
-        target_loss=0.1,
+        target=0.1,
         batch_size=64,
     )
     options = {"methods": ["adamw"], "seeds": 2, "budget": 20, "quiet": True}
