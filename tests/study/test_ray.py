@@ -191,10 +191,10 @@ def test_an_address_with_no_cluster_is_refused_within_ten_seconds():
         with socket.socket() as closed:
             closed.bind(("127.0.0.1", 0))
             port = closed.getsockname()[1]
-        for address in (f"127.0.0.1:{port}", f"ray://127.0.0.1:{port}", f"127.0.0.1:{silent}"):
+        for on in (f"ray:127.0.0.1:{port}", f"ray:ray://127.0.0.1:{port}", f"ray://127.0.0.1:{silent}"):
             began = time.monotonic()
             with pytest.raises(InputError, match="there is no Ray cluster at 127.0.0.1") as refused:
-                check_machines(f"ray:{address}", None)
+                check_machines(on, None)
             assert time.monotonic() - began < 10
             assert "\n" not in str(refused.value)
 

@@ -59,7 +59,7 @@ def check_machines(on: str, jobs: int | None) -> None:
         raise InputError(f"--jobs {jobs} is not possible: at least 1; the default is one a core, {cores()} here")
     if on == "local":
         return
-    kind, _, address = on.partition(":") if isinstance(on, str) else ("", "", "")
+    kind, address = _parts(on) if isinstance(on, str) else ("", "")
     if kind != "ray" or (on != "ray" and not address):
         raise InputError(f"--on {shown(on)} is not possible: local, ray, or ray:ADDRESS, e.g. ray:auto")
     try:
@@ -88,5 +88,11 @@ def machines(on: str, jobs: int | None, runs: Sequence[RunConfig], folder: Path)
         return
     from grokkit.study.ray import cluster
 
-    with cluster(on.partition(":")[2], jobs, runs, folder) as executor:
+    with cluster(_parts(on)[1], jobs, runs, folder) as executor:
         yield executor
+
+
+def _parts(on: str) -> tuple[str, str]:
+    """The word in front, and the address. A client's address begins with that word itself, and stands alone as well."""
+    kind, _, address = on.partition(":")
+    return kind, on if address.startswith("//") else address
