@@ -463,6 +463,12 @@ def test_through_a_client_and_from_a_notebook(tmp_path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
+
+    def listens():
+        with socket.socket() as here:
+            return here.connect_ex(("127.0.0.1", port)) == 0
+
     with a_cluster(ray_client_server_port=port):
+        wait_until(listens)
         lab.compare(own, out=tmp_path / "ray", on=f"ray://127.0.0.1:{port}", **options)
     assert_same_study(tmp_path / "local", tmp_path / "ray")
