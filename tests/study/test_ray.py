@@ -191,10 +191,10 @@ def test_an_address_with_no_cluster_is_refused_within_ten_seconds():
         with socket.socket() as closed:
             closed.bind(("127.0.0.1", 0))
             port = closed.getsockname()[1]
-        for address in (f"127.0.0.1:{port}", f"ray://127.0.0.1:{port}", f"127.0.0.1:{silent}"):
+        for on in (f"ray:127.0.0.1:{port}", f"ray:ray://127.0.0.1:{port}", f"ray://127.0.0.1:{silent}"):
             began = time.monotonic()
             with pytest.raises(InputError, match="there is no Ray cluster at 127.0.0.1") as refused:
-                check_machines(f"ray:{address}", None)
+                check_machines(on, None)
             assert time.monotonic() - began < 10
             assert "\n" not in str(refused.value)
 
@@ -373,7 +373,7 @@ def test_a_driver_killed_and_started_again_goes_on(cluster, node, problem, tmp_p
     driver = command(problem, *options)
     wait_until(lambda: Store(out).finished() and checkpoints(out))
     driver.kill()
-    driver.wait()
+    driver.communicate()
     done = {path: path.stat().st_mtime_ns for path in out.rglob("run.json")}
     saved = {path.parent.name for path in checkpoints(out)}
     assert done
@@ -455,7 +455,7 @@ def test_through_a_client_and_from_a_notebook(tmp_path):
         data=data,
         model=partial(torch.nn.Linear, 2, 2),
         loss=torch.nn.functional.cross_entropy,
-        target_loss=0.1,
+        target=0.1,
         batch_size=64,
     )
     options = {"methods": ["adamw"], "seeds": 2, "budget": 20, "quiet": True}
@@ -463,6 +463,12 @@ def test_through_a_client_and_from_a_notebook(tmp_path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
+
+    def listens():
+        with socket.socket() as here:
+            return here.connect_ex(("127.0.0.1", port)) == 0
+
     with a_cluster(ray_client_server_port=port):
+        wait_until(listens)
         lab.compare(own, out=tmp_path / "ray", on=f"ray://127.0.0.1:{port}", **options)
     assert_same_study(tmp_path / "local", tmp_path / "ray")

@@ -60,7 +60,7 @@ def check_machines(on: str) -> None:
     """
     if on == "local":
         return
-    kind, _, address = on.partition(":") if isinstance(on, str) else ("", "", "")
+    kind, address = _parts(on) if isinstance(on, str) else ("", "")
     if kind != "ray" or (on != "ray" and not address):
         raise InputError(f"--on {shown(on)} is not possible: local, ray, or ray:ADDRESS, e.g. ray:auto")
     try:
@@ -89,5 +89,11 @@ def machines(on: str, jobs: int | None, runs: Sequence[RunConfig], folder: Path)
         return
     from grokkit.study.ray import cluster
 
-    with cluster(on.partition(":")[2], jobs, runs, folder) as executor:
+    with cluster(_parts(on)[1], jobs, runs, folder) as executor:
         yield executor
+
+
+def _parts(on: str) -> tuple[str, str]:
+    """The word in front, and the address. A client's address begins with that word itself, and stands alone as well."""
+    kind, _, address = on.partition(":")
+    return kind, on if address.startswith("//") else address
