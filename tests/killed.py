@@ -2,9 +2,10 @@
 
     python tests/killed.py FOLDER KILLS SEED
 
-Forks the trainer, so that a kill costs no import, and prints as JSON how many kills there were, how many of them found
-a run begun, and how many times all runs were done. ``FOLDER/whole`` has the runs undisturbed, ``FOLDER/0`` and so on
-those that were killed. Every stop is saved; a start's search is, too, after each of its rounds.
+Forks the trainer, so that a kill costs no import, and kills it within 20 ms after so many changes of its folder: a
+number and a time drawn at random. Prints as JSON how many kills there were, how many of them found a run begun, and how
+many times all runs were done. ``FOLDER/whole`` has the runs undisturbed, ``FOLDER/0`` and so on those that were killed.
+Every stop is saved; a start's search is, too, after each of its rounds.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import random
 import signal
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -52,21 +54,45 @@ def fork(runs: Plan, folder: Path) -> int:
     return child
 
 
+def stamps(folder: Path) -> dict[str, int]:
+    """The files there, half-written ones as well, and when each was written."""
+    found: dict[str, int] = {}
+    for path in folder.rglob("*"):
+        with suppress(OSError):  # it may be gone by now
+            found[str(path)] = path.stat().st_mtime_ns
+    return found
+
+
+def wait_for(changes: int, folder: Path, child: int) -> int | None:
+    """Until so many changes of ``folder`` were seen, on any machine; the child's status if it ended before."""
+    before = stamps(folder)
+    while changes > 0:
+        ended, status = os.waitpid(child, os.WNOHANG)
+        if ended:
+            return status
+        now = stamps(folder)
+        changes -= now != before
+        before = now
+        time.sleep(0.001)
+    return None
+
+
 def main(folder: Path, kills: int, seed: int) -> None:
     torch.set_num_threads(1)
     generator, runs = random.Random(seed), plan()
-    start = time.monotonic()
     assert os.waitpid(fork(runs, folder / "whole"), 0)[1] == 0
-    whole_seconds = time.monotonic() - start
     killed = begun = done = 0
     while killed < kills:
-        child = fork(runs, folder / str(done))
-        time.sleep(generator.uniform(0.0, 0.5 * whole_seconds))
-        os.kill(child, signal.SIGKILL)
-        status = os.waitpid(child, 0)[1]
+        own = folder / str(done)
+        child = fork(runs, own)
+        status = wait_for(generator.randrange(20), own, child)
+        if status is None:
+            time.sleep(generator.uniform(0.0, 0.02))
+            os.kill(child, signal.SIGKILL)
+            status = os.waitpid(child, 0)[1]
         if os.WIFSIGNALED(status):
             killed += 1
-            begun += any((folder / str(done)).glob("runs/*/*.safetensors"))
+            begun += any(own.glob("runs/*/*.safetensors"))
         else:
             assert status == 0, "the trainer failed"
             done += 1

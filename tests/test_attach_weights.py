@@ -10,6 +10,7 @@ from by_hand import ByHand, average_of_weights, loss, make, network, run, same, 
 from torch import nn
 
 from grokkit import InputError, WeightTransform, attach, chain, grokfast_ema, masked, row_clip
+from grokkit.methods.norm_held import norm_held
 
 ADAM = (torch.optim.Adam, {"lr": 0.05})
 
@@ -189,3 +190,15 @@ def test_by_hand_is_what_it_says():
     bare = run(*make(*ADAM), range(3))
     model, optimizer = make(*ADAM)
     assert not same(run(model, ByHand(optimizer, average_of_weights()), range(3)), bare)
+
+
+def test_a_transform_for_some_classes_of_parameters_needs_a_mask_that_says_which():
+    p, q = one([[3.0, 4.0]]), one([[3.0, 4.0]])
+    with pytest.raises(InputError, match=r"attach\(\) cannot tell which parameters are hidden.*masked"):
+        attach(torch.optim.SGD([p, q], lr=1.0), norm_held())
+    with pytest.raises(InputError, match=r"chain\(\) cannot tell which parameters are hidden.*masked"):
+        chain(grokfast_ema(), norm_held())
+    hidden = masked(norm_held(), lambda name, _: name == "group 0 parameter 0")
+    stepped([p, q], [[[1.5, 2.0]], [[1.5, 2.0]]], chain(grokfast_ema(lamb=0.0), hidden))
+    torch.testing.assert_close(p.detach(), torch.tensor([[3.0, 4.0]]), rtol=1e-6, atol=0.0)
+    assert q.tolist() == [[1.5, 2.0]]

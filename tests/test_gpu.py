@@ -10,7 +10,9 @@ from groups import METHODS, assert_same_run, group_of
 from interrupted import Interrupted, interrupt_at
 
 from grokkit import InputError, attach, grokfast_ema
+from grokkit.methods import grokfast
 from grokkit.study.execute import execute
+from grokkit.study.machines import Processes
 from grokkit.study.plan import make_plan
 from grokkit.study.store import Store
 from grokkit.testing.excitation import gradients, parameters
@@ -25,6 +27,7 @@ pytestmark = [
     pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
 ]
 
+SIZES = {"matrix": (1030, 517), "vector": (517,), "scalar": ()}
 SHARP = 1e-6  # relative, in float64: rounding, amplified by training
 
 
@@ -56,6 +59,26 @@ def test_attached_on_cuda_equals_cpu(name):
             optimizer.step()
         results.append({n: (p.detach().cpu(), p.grad.cpu()) for n, p in params.items()})
     torch.testing.assert_close(results[1], results[0], rtol=1e-4, atol=1e-7)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_average_of_a_large_model_in_one_pass_is_the_cpu_s(monkeypatch, dtype):
+    """The kernel is given the gradients as its parameters, too: each entry is read before it is written."""
+    monkeypatch.setattr(grokfast, "_LARGE", 1)
+    results, calls, kernel = [], [], torch._fused_sgd_
+    monkeypatch.setattr(torch, "_fused_sgd_", lambda *args, **settings: (calls.append(1), kernel(*args, **settings)))
+    for device in ("cpu", "cuda"):
+        generator = torch.Generator().manual_seed(0)
+        params = {n: torch.nn.Parameter(torch.zeros(s, dtype=dtype, device=device)) for n, s in SIZES.items()}
+        optimizer = torch.optim.SGD(params.values(), lr=1e-2)
+        attach(optimizer, grokfast_ema())
+        for _ in range(8):
+            for n, p in params.items():
+                p.grad = torch.randn(SIZES[n], generator=generator, dtype=dtype).to(device)
+            optimizer.step()
+        results.append({n: (p.detach().cpu(), p.grad.cpu()) for n, p in params.items()})
+    assert len(calls) == 2 * 7
+    torch.testing.assert_close(results[1], results[0], rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", [name for name, card in CARDS.items() if card.factory])
@@ -203,7 +226,7 @@ def test_a_study_on_the_gpu(tmp_path, methods):
     )
     store = Store(tmp_path)
     with store.lock():
-        assert execute(plan, store, set(), workers=2, on_event=lambda event: None, device="cuda:0") == {}
+        assert execute(plan.runs, store, set(), on=Processes(2), on_event=lambda event: None, device="cuda:0") == {}
     runs, _ = store.load(plan.study["run_ids"])
     assert len(runs) == 2 * len(methods)
     assert all('"device": "cuda:0"' in about for about in runs["provenance"])

@@ -23,7 +23,6 @@ LAYERS = [
         "rng",
         "files",
         "state",
-        "overwrite",
         "shards",
         "step_detection",
         "transform",
@@ -36,7 +35,7 @@ LAYERS = [
     {"train", "probe", "integrations"},
     {"study"},
     {
-        "live",
+        "progress",
         "terminal",
         "bench",
         "answers",
@@ -44,6 +43,7 @@ LAYERS = [
         "lab",
         "reproduce",
         "testing",
+        "typed",
         "xor",
     },  # what one sees in the terminal: these may import what stands aside, too
 ]

@@ -12,6 +12,7 @@ from grokkit.analyse.format import count, listed, number, whole
 from grokkit.analyse.survival import Cost
 from grokkit.analyse.target import target_of
 from pieces.bench import bench_text, machine_text, misses
+from pieces.growth import growth_where
 from pieces.markers import PageError
 from pieces.reliability import reliability_sum
 from pieces.studies import Results, Standing, Study, known
@@ -68,6 +69,7 @@ class Inline:
                 self.every_run,
                 self.recorded,
                 self.bench,
+                self.growth_where,
                 self.machine,
                 self.gpu_machine,
                 self.missed_aims,
@@ -167,6 +169,10 @@ class Inline:
     def machine(self) -> str:
         """Where the benchmark was measured."""
         return machine_text(self.results.bench)
+
+    def growth_where(self) -> str:
+        """Where the growth of a step's cost was measured."""
+        return growth_where(self.results.growth)
 
     def gpu_machine(self) -> str:
         """Where the rows that need a GPU were measured."""

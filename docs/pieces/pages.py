@@ -6,6 +6,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from pieces.growth import growth_picture
 from pieces.inline import Inline
 from pieces.lint import Finding, unmarked
 from pieces.markers import Difference, PageError, rebuilt
@@ -46,6 +47,15 @@ def build(root: Path, *, write: bool) -> Report:
         report.differences += new.differences
         report.errors += new.errors
         report.findings += unmarked(name, new.text)
+    # The picture is no piece of a page, but it must be of the same numbers as the table beside it.
+    picture = results.root / "growth.svg"
+    if (results.root / "growth.json").exists():
+        drawn = growth_picture(results.growth)
+        is_new = not picture.exists() or picture.read_text(encoding="utf-8") != drawn
+        if is_new:
+            report.differences.append(Difference(str(picture.relative_to(root)), 1, "another picture", "growth.json's"))
+        if is_new and write:
+            picture.write_text(drawn, encoding="utf-8")
     if write and not report.errors:
         for path, text in changed.items():
             path.write_text(text, encoding="utf-8")

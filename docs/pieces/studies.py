@@ -146,6 +146,11 @@ class Results:
         return self._json("reliability.json")
 
     @cached_property
+    def growth(self) -> dict[str, Any]:
+        """What benchmarks/growth.py wrote."""
+        return self._json("growth.json")
+
+    @cached_property
     def published(self) -> dict[str, dict[str, Any]]:
         """Key → value, what it is of, and its source."""
         return self._json("published.json")

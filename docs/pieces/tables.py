@@ -13,6 +13,7 @@ from grokkit.analyse.target import target_of
 from pieces.bench import bench_list, bench_table
 from pieces.cards import methods
 from pieces.crossing import at_text, sustained_at
+from pieces.growth import growth_table
 from pieces.inline import COLUMNS, each_text, values_of
 from pieces.markers import PageError
 from pieces.reliability import reliability_table
@@ -118,6 +119,7 @@ class Blocks:
             "bench_table": lambda: bench_table(self.results.bench),
             "bench_list": lambda: bench_list(self.results.bench),
             "gpu_table": lambda: bench_table(self.results.gpu_bench),
+            "growth_table": lambda: growth_table(self.results.growth),
             "gpu_list": lambda: bench_list(self.results.gpu_bench),
             "reliability_table": lambda: reliability_table(self.results.reliability),
             "methods": methods,

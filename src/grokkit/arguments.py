@@ -1,20 +1,24 @@
 """The settings of a part are the arguments of the function that builds it; here they are found, completed and checked.
 
 A default is the argument's, and what is allowed is what its annotation says: ``int``, ``float``, ``bool``, ``str``, a
-``Literal``, a tuple, any of them ``| None``, or a :data:`Size` or :data:`Scale`. An argument without annotation goes by
-its default, if that is a number or a truth value; what is left is the function's own to check. A value is brought into
-one form, so that ``2`` and ``2.0`` are the same setting.
+``Literal``, a tuple, any of them joined by ``|``, or a :data:`Size` or :data:`Scale`. An argument without annotation
+goes by its default, if that is a number or a truth value; what is left is the function's own to check. A value is
+brought into one form, so that ``2`` and ``2.0`` are the same setting. The options of a command are checked alike.
 """
 
 from __future__ import annotations
 
 import inspect
 import math
+import os
 from collections.abc import Callable, Mapping
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
 
-from grokkit.errors import InputError, shown, unknown
+import numpy as np
+
+from grokkit.call_syntax import LARGEST, number
+from grokkit.errors import InputError, shown, typed, unknown
 
 Build = Callable[..., Any]
 
@@ -26,8 +30,20 @@ class Range(NamedTuple):
     holds: Callable[[Any], bool]
 
 
-Size = Annotated[int, Range("a whole number >= 1", lambda value: value >= 1)]
+def whole(least: int, most: int) -> Range:
+    """The range of a whole number from ``least`` to ``most``."""
+    return Range(f"a whole number from {least:,} to {most:,}", lambda value: least <= value <= most)
+
+
+Size = Annotated[int, whole(1, 10_000_000)]  # of a layer; what is larger fits into no machine
 Scale = Annotated[float, Range("a finite number > 0", lambda value: value > 0)]
+Text = Annotated[str, Range("a text", lambda value: bool(value.strip()))]
+Place = Annotated[
+    str,
+    Range(
+        "a path of 1 to 4,096 characters", lambda path: bool(path.strip()) and "\0" not in path and len(path) <= 4096
+    ),
+]
 
 _WORDS = {int: "a whole number", float: "a finite number", bool: "true or false", str: "a word"}
 
@@ -59,7 +75,7 @@ def complete(
     {'width': 32, 'scale': 2.0}
     >>> complete("mine", build, {"width": 0}, leave=("task",))
     Traceback (most recent call last):
-    grokkit.errors.InputError: mine: width=0 is not possible: a whole number >= 1; the default is 32
+    grokkit.errors.InputError: mine: width=0 is not possible: a whole number from 1 to 10,000,000; the default is 32
     """
     known, hints = settings_of(build, leave=leave), _hints(build)
     others = [p.name for p in inspect.signature(build).parameters.values() if p.kind is p.VAR_KEYWORD]
@@ -77,6 +93,65 @@ def complete(
     for name in sorted(given.keys() - known.keys()):
         found[name] = _checked(what, name, given[name], hints.get(others[0]), inspect.Parameter.empty)
     return found
+
+
+def option(name: str, value: Any, hint: Any, default: Any = None, remedy: str = "") -> Any:
+    """The ``value`` of a command's option, typed as a text or given in Python, in the form that ``hint`` has it in.
+
+    Args:
+        name: the option's, for errors.
+        value: where a number is wanted, a text is read as one.
+        hint: what is allowed, as the annotation of an argument says it.
+        default: the option's. None is allowed if it is that, unless there is a remedy.
+        remedy: what to do instead, where leaving the option out is not the thing.
+
+    Raises:
+        InputError: for a value that is not allowed.
+
+    >>> option("--jobs", "2", Size)
+    2
+    >>> option("--jobs", "0", Size, 4)
+    Traceback (most recent call last):
+    grokkit.errors.InputError: --jobs 0 is not possible: a whole number from 1 to 10,000,000; the default is 4
+    """
+    if value is None and default is None and not remedy:
+        return None
+    found = tuple(map(_plain, value)) if isinstance(value, tuple) else _plain(value)
+    try:
+        return _as_typed(found, hint)
+    except _NotAllowed as error:
+        usual = "leave it out for the usual" if default is None else f"the default is {_written(default)}"
+        raise InputError(f"{name} {typed(value)} is not possible: {error}; {remedy or usual}") from None
+
+
+def _plain(value: Any) -> Any:
+    """numpy's numbers as Python's, paths as texts."""
+    if isinstance(value, np.generic):
+        return value.item()
+    return os.fspath(value) if isinstance(value, os.PathLike) else value
+
+
+def _as_typed(value: Any, hint: Any) -> Any:
+    """As :func:`_as`, and if a text is not allowed, then the number that it is."""
+    try:
+        return _as(value, hint)
+    except _NotAllowed:
+        found = _number(value) if isinstance(value, str) else None
+        if found is None:
+            raise
+    return _as(found, hint)
+
+
+def _number(text: str) -> int | float | None:
+    """None also for a number that is too large for any setting."""
+    try:
+        return number(text)
+    except InputError:
+        return None
+
+
+def _written(default: Any) -> str:
+    return ",".join(default) if isinstance(default, tuple) else str(default)
 
 
 def takes(build: Build, name: str, value: Any) -> bool:
@@ -155,25 +230,30 @@ class _NotAllowed(Exception):
 def _as(value: Any, hint: Any) -> Any:
     origin, parts = get_origin(hint), get_args(hint)
     if origin is Annotated:
-        found, ranges = _as(value, parts[0]), [extra for extra in parts[1:] if isinstance(extra, Range)]
+        ranges = [extra for extra in parts[1:] if isinstance(extra, Range)]
+        try:
+            found = _as(value, parts[0])
+        except _NotAllowed:
+            if not ranges:
+                raise
+            raise _NotAllowed(ranges[0].allowed) from None
         for one in ranges:
             if not one.holds(found):
                 raise _NotAllowed(one.allowed)
         return found
     if origin is Literal:
         if value not in parts:
-            raise _NotAllowed(" or ".join(map(str, parts)))
+            raise _NotAllowed(_either(list(map(str, parts))))
         return value
     if origin in (Union, UnionType):
         if value is None and NoneType in parts:
             return None
-        others = [part for part in parts if part is not NoneType]
-        return _as(value, others[0]) if len(others) == 1 else value
+        return _as_one_of(value, [part for part in parts if part is not NoneType])
     if hint not in _WORDS and origin is not tuple:
         return value
     if origin is tuple:
         return _as_tuple(value, parts)
-    is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    is_number = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= LARGEST
     if hint is float and is_number:
         return in_one_form(value, 0.0)
     if hint is int and is_number and value == int(value):
@@ -181,6 +261,28 @@ def _as(value: Any, hint: Any) -> Any:
     if hint in (bool, str) and isinstance(value, hint):
         return value
     raise _NotAllowed(_WORDS[hint])
+
+
+def _as_one_of(value: Any, hints: list[Any]) -> Any:
+    """In the form of the first of ``hints`` that allows it. Of the classes that are no kind of setting each allows its
+    instances, and one of paths a text."""
+    allowed = []
+    for hint in hints:
+        try:
+            if len(hints) > 1 and isinstance(hint, type) and hint not in _WORDS and not _is_one(value, hint):
+                raise _NotAllowed(f"a {hint.__name__}")
+            return _as(value, hint)
+        except _NotAllowed as error:
+            allowed.append(str(error))
+    raise _NotAllowed(_either(allowed))
+
+
+def _is_one(value: Any, kind: type) -> bool:
+    return isinstance(value, (kind, str) if hasattr(kind, "__fspath__") else kind)
+
+
+def _either(allowed: list[str]) -> str:
+    return " or ".join([", ".join(allowed[:-1]), allowed[-1]] if len(allowed) > 1 else allowed)
 
 
 def _as_tuple(value: Any, parts: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -29,8 +29,7 @@ from grokkit.errors import InputError
 from grokkit.hooks import forget_copied, handle_of, hook, unhook
 from grokkit.kept import Kept, Loading, hand_over, unpack
 from grokkit.names import Names
-from grokkit.overwrite import Overwriting
-from grokkit.state import leaves
+from grokkit.state import Overwriting, leaves
 from grokkit.step_detection import gradients, only_creates_state, skipped_by_scaler, within_own_step
 from grokkit.transform import in_place
 from grokkit.unapplied import Unapplied
@@ -51,10 +50,10 @@ def attach(optimizer: torch.optim.Optimizer, transform: Transform, *, capturable
     Raises:
         InputError: if something is attached already; if the optimizer has no parameters, calls its closure several
             times a step (LBFGS), takes sparse gradients (SparseAdam), has a ``state_dict()`` that would lose the
-            transform's state, or steps with several others, to each of which one attaches; if it is ``differentiable``
-            and the transform changes weights; or if ``transform`` is not a transform. Later, from ``step()``: for a
-            sparse gradient, a loaded state that another transform made or that PyTorch has rounded, or a capture
-            without ``capturable``.
+            transform's state, or steps with several others, to each of which one attaches; if the transform changes
+            weights and is for some classes of parameters, or the optimizer is ``differentiable``; or if ``transform``
+            is not a transform. Later, from ``step()``: for a sparse gradient, a loaded state that another transform
+            made or that PyTorch has rounded, or a capture without ``capturable``.
 
     >>> import torch, grokkit
     >>> model = torch.nn.Linear(2, 1)
@@ -67,7 +66,12 @@ def attach(optimizer: torch.optim.Optimizer, transform: Transform, *, capturable
     *wrappers, inner = unwrapped(optimizer)
     check_optimizer(inner)
     check_transform_type(transform, "attach")
-    if parts_of(transform)[1] is not None and any(group.get("differentiable", False) for group in inner.param_groups):
+    if (weights := parts_of(transform)[1]) is not None and weights.see is not None:
+        raise InputError(
+            "this transform looks at which rows the outputs were right for, and an optimizer does not know them; in a "
+            "loop of your own call its see() and change_in_place() of grokkit.weight_transform after each step"
+        )
+    if weights is not None and any(group.get("differentiable", False) for group in inner.param_groups):
         raise InputError(
             "a weight transform overwrites what the step gave, which differentiable=True would differentiate; leave "
             "differentiable out, or transform the weights in your own loop"

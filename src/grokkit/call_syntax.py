@@ -11,7 +11,11 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from grokkit.errors import InputError
+from grokkit.errors import InputError, about, shown
+
+MAX_NESTING = 32
+LARGEST_WHOLE = 2**63 - 1  # of an int64
+LARGEST = 3.4e38  # just below the largest float32, which models are trained in
 
 _EXAMPLE = "e.g. grokfast-ema(alpha=0.9,lamb=1)"
 
@@ -28,15 +32,19 @@ def split_list(text: str, separator: str = ",") -> list[str]:
     for index, character in enumerate(text):
         depth += (character == "(") - (character == ")")
         if depth < 0:
-            raise InputError(f"{text!r} closes a parenthesis at character {index + 1} that it never opened; {_EXAMPLE}")
+            raise InputError(
+                f"{shown(text)} closes a parenthesis at character {index + 1} that it never opened; {_EXAMPLE}"
+            )
+        if depth > MAX_NESTING:
+            raise InputError(f"{shown(text)} has parentheses more than {MAX_NESTING} deep; {_EXAMPLE}")
         if character == separator and depth == 0:
             items.append(text[start:index])
             start = index + 1
     if depth:
-        raise InputError(f"{text!r} leaves a parenthesis open; {_EXAMPLE}")
+        raise InputError(f"{shown(text)} leaves a parenthesis open; {_EXAMPLE}")
     items.append(text[start:])
     if not all(item.strip() for item in items):
-        raise InputError(f"{text!r} has an empty entry; write one {separator!r} between names, {_EXAMPLE}")
+        raise InputError(f"{shown(text)} has an empty entry; write one {separator!r} between names, {_EXAMPLE}")
     return [item.strip() for item in items]
 
 
@@ -52,16 +60,16 @@ def parse_call(text: str) -> tuple[str, dict[str, Any]]:
     """
     match = re.fullmatch(r"\s*([^(),=]*[^\s(),=])\s*(?:\((.*)\))?\s*", text, flags=re.DOTALL)
     if match is None:
-        raise InputError(f"{text!r} is not a name with settings; {_EXAMPLE}")
+        raise InputError(f"{shown(text)} is not a name with settings; {_EXAMPLE}")
     name, inside = match.groups()
     settings: dict[str, Any] = {}
     for item in split_list(inside) if inside and inside.strip() else ():
         key, equals, value = (part.strip() for part in item.partition("="))
         if not equals or not re.fullmatch(r"[A-Za-z_]\w*", key) or not value:
-            raise InputError(f"{item!r} in {text!r} is not a setting; write key=value, {_EXAMPLE}")
+            raise InputError(f"{shown(item)} in {shown(text)} is not a setting; write key=value, {_EXAMPLE}")
         if key in settings:
-            raise InputError(f"{key!r} is given twice in {text!r}; give it once")
-        settings[key] = _value(value)
+            raise InputError(f"{key!r} is given twice in {shown(text)}; give it once")
+        settings[key] = _value(key, value)
     return name, settings
 
 
@@ -85,27 +93,56 @@ def _show(value: Any) -> str:
     return str(value)
 
 
-def _value(text: str) -> bool | int | float | str | tuple[int, ...] | None:
+def number(text: str) -> int | float | None:
+    """The number that ``text`` is, ``inf`` and ``nan`` among them; None if it is none.
+
+    Raises:
+        InputError: for a whole number that does not fit into 64 bits, and a number that does not fit into a float32.
+
+    >>> number("12"), number("1e3"), number("-inf"), number("many")
+    (12, 1000.0, -inf, None)
+    >>> number("1e308")
+    Traceback (most recent call last):
+    grokkit.errors.InputError: 1e308 is too large a number: at most 3.4e38, what training in float32 can hold
+    """
+    try:
+        found = float(text)
+    except ValueError:
+        return None
+    is_whole = re.fullmatch(r"[-+]?[\d_]+", text) is not None
+    # The digits are counted first: there is a number of them from which on Python reads none.
+    if is_whole and (len(text) > 40 or abs(int(text)) > LARGEST_WHOLE):
+        raise InputError(f"{_cut(text)} is too large a whole number: at most {LARGEST_WHOLE}, 2^63 - 1")
+    if abs(found) > LARGEST and "inf" not in text.lower():
+        raise InputError(f"{_cut(text)} is too large a number: at most 3.4e38, what training in float32 can hold")
+    return int(text) if is_whole else found
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= 40 else f"{text[:37]}... ({len(text):,} characters)"
+
+
+def _value(key: str, text: str) -> bool | int | float | str | tuple[int, ...] | None:
     words = {"true": True, "false": False, "none": None}
     if text.lower() in words:
         return words[text.lower()]
     if text.startswith("("):
-        return _whole_numbers(text)
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
+        return _whole_numbers(key, text)
+    with about(f"{key}="):
+        found = number(text)
+    if found is not None:
+        return found
     if not text.endswith(")"):
         return text
     name, settings = parse_call(text)
     return show_call(name, {key: settings[key] for key in sorted(settings)})
 
 
-def _whole_numbers(text: str) -> tuple[int, ...]:
+def _whole_numbers(key: str, text: str) -> tuple[int, ...]:
     """A tuple, with or without a comma after its last number."""
-    inside = text[1:-1].strip()
-    try:
-        return tuple(int(part) for part in inside.removesuffix(",").split(",")) if inside else ()
-    except ValueError:
-        raise InputError(f"{text!r} is not a tuple of whole numbers; write e.g. hidden=(128,128)") from None
+    inside = text[1:-1].strip() if text.endswith(")") else "?"
+    with about(f"{key}="):
+        found = [number(part.strip()) for part in inside.removesuffix(",").split(",")] if inside else []
+    if not all(isinstance(one, int) for one in found):
+        raise InputError(f"{key}={shown(text)} is not a tuple of whole numbers; write e.g. hidden=(128,128)")
+    return tuple(found)  # pyright: ignore[reportReturnType]

@@ -9,10 +9,11 @@ import sys
 from collections.abc import Mapping
 from dataclasses import MISSING, fields
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any, get_args
 
 from grokkit import __version__
-from grokkit.errors import InputError
+from grokkit.arguments import Place, option
+from grokkit.errors import InputError, about
 from grokkit.extras import check_lab
 
 try:
@@ -22,26 +23,15 @@ except InputError as error:
     raise SystemExit(2) from None
 
 import typer
-import typer.core
 
 from grokkit.files import is_full
-from grokkit.study.question import Execution, Question, asked
+from grokkit.study.question import Execution, Jobs, Question, SeedCount, asked, options_of
+from grokkit.study.tune import SearchOptions
 from grokkit.terminal import one_line, readable, terminal
-
-
-class _Commands(typer.core.TyperGroup):
-    """All commands. Typer would say "Aborted!" on Ctrl-C, and end with status 1."""
-
-    def invoke(self, ctx: Any) -> Any:
-        try:
-            return super().invoke(ctx)
-        except KeyboardInterrupt:
-            print("stopped; what was written before is kept")
-            raise typer.Exit(130) from None
-
+from grokkit.typed import Command, Group, run_command
 
 app = typer.Typer(
-    cls=_Commands,
+    cls=Group,
     help="Which accelerator makes delayed generalization arrive earlier, and by how much?",
     no_args_is_help=True,
     add_completion=False,
@@ -82,7 +72,7 @@ def main() -> None:
                 for option, now in _MOVED.items():
                     if any(argument.partition("=")[0] == option for argument in sys.argv[1:]):
                         raise InputError(f"{option} is a setting of the task now; write e.g. {now}")
-                app()
+                raise SystemExit(run_command(app))
             finally:
                 sys.stdout.flush()  # else Python does it when nobody is there any more to say what is wrong
         except InputError as error:
@@ -121,57 +111,92 @@ def compare(**options: Any) -> None:
         raise typer.Exit(1)
 
 
-def _options(*kinds: type) -> inspect.Signature:
-    """The fields of ``kinds`` as typer wants them: a field without a default is an argument, all others are options."""
-    parameters: list[inspect.Parameter] = []
+def _options(*kinds: type, leave: tuple[str, ...] = ()) -> inspect.Signature:
+    """The fields of ``kinds`` as typer wants them: a field without a default is an argument, all others are options.
+
+    What is typed stays a text here: the fields are checked where they come together, for Python as well. Where two
+    kinds have a field of one name, the later one's counts; those of ``leave`` are left out.
+    """
+    parameters: dict[str, inspect.Parameter] = {}
     for kind in kinds:
-        hints = get_type_hints(kind, include_extras=True)
-        for field in fields(kind):
-            option = hints[field.name].__metadata__[0]
-            is_argument = field.default is MISSING
-            typed = (typer.Argument if is_argument else typer.Option)(help=option.help)
-            parameters.append(
-                inspect.Parameter(
-                    field.name,
-                    inspect.Parameter.KEYWORD_ONLY,
-                    default=inspect.Parameter.empty if is_argument else _as_typed(field.default),
-                    annotation=Annotated[option.type | None if field.default is None else option.type, typed],
-                )
+        options = options_of(kind)
+        for field in (field for field in fields(kind) if field.name not in leave):
+            is_argument, its = field.default is MISSING, options[field.name]
+            stated = (
+                typer.Argument(help=its.help) if is_argument else typer.Option(help=its.help, metavar=_kind(its.kind))
             )
-    return inspect.Signature(parameters)
+            parameters[field.name] = inspect.Parameter(
+                field.name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=inspect.Parameter.empty if is_argument else _as_typed(field.default),
+                annotation=Annotated[str | None if field.default is None else str, stated],
+            )
+    return inspect.Signature(list(parameters.values()))
 
 
-def _as_typed(default: Any) -> Any:
-    return ",".join(default) if isinstance(default, tuple) else default
+def _kind(hint: Any) -> str:
+    """The first kind that ``hint`` allows, for the help."""
+    while not isinstance(hint, type) and get_args(hint):
+        hint = get_args(hint)[0]
+    return f"<{hint.__name__}>" if isinstance(hint, type) else "<str>"
+
+
+def _as_typed(default: Any) -> str | None:
+    return ",".join(default) if isinstance(default, tuple) else None if default is None else str(default)
 
 
 compare.__signature__ = _options(Question, Execution)  # pyright: ignore[reportFunctionMemberAccess]
-app.command()(compare)
+app.command(cls=Command)(compare)
 
 
-@app.command()
+def tune(**options: Any) -> None:
+    """Search the settings of every method, with the same number of trials for all, and say what it took.
+
+    The same command again continues where it stopped; more trials and other methods extend the search. Then:
+    grokkit compare TASK --tuned DIR
+    """
+    from grokkit.lab.carry_out import Stopped
+    from grokkit.lab.tune import search
+
+    found = asked(options, Question, SearchOptions, Execution)
+    try:
+        _, failures = search(*found, command=shlex.join(["grokkit", *sys.argv[1:]]))
+    except Stopped:
+        raise typer.Exit(130) from None
+    if failures:
+        raise typer.Exit(1)
+
+
+# What a search has not: a baseline and what is shown of a study, or settings that were found before.
+_NOT_OF_A_SEARCH = ("baseline", "primary", "only", "tuned", "give_up")
+tune.__signature__ = _options(Question, SearchOptions, Execution, leave=_NOT_OF_A_SEARCH)  # pyright: ignore[reportFunctionMemberAccess]
+app.command(cls=Command)(tune)
+
+
+@app.command(cls=Command)
 def report(
-    folder: Annotated[Path, typer.Argument(help="a folder that `grokkit compare --out` wrote")],
+    folder: Annotated[str, typer.Argument(help="a folder that `grokkit compare --out` wrote")],
     only: Annotated[str | None, typer.Option(help="methods to show [default: all that the folder holds]")] = None,
 ) -> None:
     """Make table, page and pictures again from the finished runs in FOLDER."""
     from grokkit.lab import carry_out
     from grokkit.study.store import Store
 
-    store = Store(folder)
+    shown = Execution(only=only).shown()
+    store = Store(Path(option("folder", folder, Place, remedy="give one that `grokkit compare --out` wrote")))
     store.read_study()
-    with store.lock():
-        carry_out.report(store, terminal(), Execution(only=only).shown())
+    with store.lock(), about("--only"):
+        carry_out.report(store, terminal(), shown)
 
 
-@app.command()
+@app.command(cls=Command)
 def reproduce(
     item: Annotated[str | None, typer.Argument(help="e.g. grokfast:fig-4 [default: list all with their state]")] = None,
     every: Annotated[bool, typer.Option("--all", help="all items, one after the other")] = False,
     quick: Annotated[bool, typer.Option("--quick", help="a smoke test: one seed, few steps, no verdict")] = False,
-    seeds: Annotated[int | None, typer.Option(help="seeds of each arm [default: what the item says]")] = None,
-    out: Annotated[Path, typer.Option(help="folder for runs and results")] = Path("out/reproduce"),
-    jobs: Annotated[int | None, typer.Option(help="runs at once, one thread each [default: one a core]")] = None,
+    seeds: Annotated[str | None, typer.Option(help="seeds of each arm [default: what the item says]")] = None,
+    out: Annotated[str, typer.Option(help="folder for runs and results")] = "out/reproduce",
+    jobs: Annotated[str | None, typer.Option(help="runs at once, one thread each [default: one a core]")] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda, or auto: a GPU if there is one")] = "auto",
 ) -> None:
     """Measure a published figure or table again, ours beside theirs; without an item, list them all."""
@@ -181,46 +206,48 @@ def reproduce(
     from grokkit.reproduce.show import print_item, print_list
 
     console = terminal()
+    how = Execution(out=out, jobs=jobs, device=device)  # pyright: ignore[reportArgumentType]
+    folder, numbers = Path(str(how.out)), option("--seeds", seeds, SeedCount)
     if item is None and not every:
-        print_list(list(all_recipes().values()), out, console)
+        print_list(list(all_recipes().values()), folder, console)
         return
     if item is not None and every:
         raise InputError(f"--all together with {item} is not possible; leave one of them out")
-    if seeds is not None and seeds < 1:
-        raise InputError(f"--seeds {seeds} is not possible: at least 1; leave it out for what the item says")
     chosen = [recipe for recipe in all_recipes().values() if not recipe.beyond] if item is None else [find_recipe(item)]
     try:
         for recipe in chosen:
-            found = measure(recipe, out, console, quick=quick, seeds=seeds, jobs=jobs, device=device)
-            print_item(recipe, found, out / recipe.paper / recipe.item, console)
+            found = measure(recipe, folder, console, quick=quick, seeds=numbers, jobs=how.jobs, device=device)
+            print_item(recipe, found, folder / recipe.paper / recipe.item, console)
     except Stopped:
         raise typer.Exit(130) from None
 
 
-@app.command()
+@app.command(cls=Command)
 def check(
     problem: Annotated[
         str, typer.Argument(help="your own, e.g. my_problem.py:problem or 'mypkg.data:problem(width=64)'")
     ],
 ) -> None:
     """Check a problem of your own before comparing on it: one line a finding, exit status 1 if something is wrong."""
-    from grokkit.tasks.named import own_problem
+    from grokkit.tasks.table import own_problem
     from grokkit.testing import check_problem
 
-    findings = check_problem(own_problem(problem))
+    with about("problem"):
+        own = own_problem(problem)
+    findings = check_problem(own)
     _list([("ok" if finding.ok else "wrong", finding.line) for finding in findings])
     if not all(finding.ok for finding in findings):
         raise typer.Exit(1)
 
 
-@app.command()
+@app.command(cls=Command)
 def bench(
     rows: Annotated[str | None, typer.Option(help="rows to measure, separated by commas [default: all]")] = None,
     rounds: Annotated[
-        int | None, typer.Option(help="rounds of each row, in time-to-95 seeds [default: a number for each]")
+        str | None, typer.Option(help="rounds of each row, in time-to-95 seeds [default: a number for each]")
     ] = None,
-    threads: Annotated[int | None, typer.Option(help="PyTorch's threads [default: one a core]")] = None,
-    json: Annotated[Path | None, typer.Option(help="file to write the results to, after every row")] = None,
+    threads: Annotated[str | None, typer.Option(help="PyTorch's threads [default: one a core]")] = None,
+    json: Annotated[str | None, typer.Option(help="file to write the results to, after every row")] = None,
 ) -> None:
     """Time our implementation against plain PyTorch, in turns, in one process.
 
@@ -231,31 +258,30 @@ def bench(
     from grokkit.call_syntax import split_list
     from grokkit.study.pool import cores
 
-    chosen = choose(all_rows(), None if rows is None else split_list(rows))
-    for option, value in (("--rounds", rounds), ("--threads", threads)):
-        if value is not None and value < 1:
-            raise InputError(f"{option} {value} is not possible: at least 1; leave it out for the default")
-    json = None if json is None else writable(json)
-    each = {row.id: rounds or row.rounds for row in chosen}
-    if not run(chosen, each, threads=threads or cores(), json=json, console=terminal()):
+    with about("--rows"):
+        chosen = choose(all_rows(), None if rows is None else split_list(rows))
+    times, at_once = (option(name, value, Jobs) for name, value in (("--rounds", rounds), ("--threads", threads)))
+    file = None if json is None else writable(Path(option("--json", json, Place)))
+    each = {row.id: times or row.rounds for row in chosen}
+    if not run(chosen, each, threads=at_once or cores(), json=file, console=terminal()):
         raise typer.Exit(130)
 
 
-@app.command()
+@app.command(cls=Command)
 def methods() -> None:
     """List the methods."""
     _list_parts("methods")
     print("\nSettings go in parentheses: grokfast-ema(alpha=0.9,lamb=1,wd=0.01). All of one: grokkit card NAME")
 
 
-@app.command()
+@app.command(cls=Command)
 def models() -> None:
     """List the models."""
     _list_parts("models")
     print("\nSettings go in parentheses: --model 'fnn(width=256,init_scale=0.1)'. Your own: --model nets.py:build")
 
 
-@app.command()
+@app.command(cls=Command)
 def optimizers() -> None:
     """List what the setting optimizer= of a method accepts."""
     from grokkit.registry import parts
@@ -269,11 +295,11 @@ def optimizers() -> None:
     )
 
 
-@app.command()
+@app.command(cls=Command)
 def tasks() -> None:
     """List the tasks."""
     from grokkit.registry import parts
-    from grokkit.tasks.named import card_of
+    from grokkit.tasks.table import card_of
 
     cards = [(part, card_of(part)) for part in parts("tasks").values()]
     _list([line for part, card in cards for line in (card.usage or {card.example or part.name: part.origin}).items()])
@@ -284,7 +310,7 @@ def tasks() -> None:
     )
 
 
-@app.command()
+@app.command(cls=Command)
 def card(name: Annotated[str, typer.Argument(help="a method; see `grokkit methods`")]) -> None:
     """Show what is known of a method: equations, cost, settings, where its defaults come from."""
     from grokkit.train.doors import default_settings
@@ -302,6 +328,7 @@ def card(name: Annotated[str, typer.Argument(help="a method; see `grokkit method
         ("source", found.base_source),
         *((f"on {task}", f"{_shown(recipe.settings)}; {recipe.source}") for task, recipe in found.recipes.items()),
         ("tuned", found.tuned),
+        ("searched", _space(name)),
         ("departures", found.departures),
         ("also called", ", ".join(found.aliases)),
     ]
@@ -309,7 +336,15 @@ def card(name: Annotated[str, typer.Argument(help="a method; see `grokkit method
     _list([(label, text) for label, text in rows if text])
 
 
-@app.command()
+def _space(name: str) -> str:
+    """Where ``grokkit tune`` looks for its settings."""
+    from grokkit.study.search_space import show_space
+    from grokkit.study.spaces import searched
+
+    return show_space(searched(name, "", {}, {}).space)
+
+
+@app.command(cls=Command)
 def cite(name: Annotated[str, typer.Argument(help="a method; see `grokkit methods`")]) -> None:
     """Print the BibTeX entry of a method's paper."""
     from grokkit.train.resolve import find_card

@@ -71,7 +71,8 @@ def chain(*transforms: Transform) -> Transform:
     if not weights:
         return GradientTransform.of(_Chain(tuple(gradients)))
     if not gradients:
-        return WeightTransform.of(_WeightsChain(tuple(weights)))
+        both = _WeightsChain(tuple(weights))
+        return WeightTransform.of(both, see=both.see if any(weight.see for weight in weights) else None)
     # One alone needs no chain, so that its state is found where a reader of handle.state looks for it.
     return Both(
         gradients[0] if len(gradients) == 1 else chain(*gradients), weights[0] if len(weights) == 1 else chain(*weights)
@@ -98,6 +99,10 @@ class _WeightsChain:
             new, own = transform.update(new, own)
             states.append(own)
         return new, tuple(states)
+
+    def see(self, state: State, share: Tensor) -> State:
+        pairs = zip(self.transforms, state, strict=True)
+        return tuple(own if transform.see is None else transform.see(own, share) for transform, own in pairs)
 
 
 @dataclass(frozen=True)
@@ -165,7 +170,7 @@ def masked(transform: Transform, where: Callable[[str, Tensor], bool]) -> Transf
     if isinstance(transform, Both):
         return Both(masked(transform.gradient, where), masked(transform.weights, where))
     if isinstance(transform, WeightTransform):
-        return WeightTransform.of(_MaskedWeights(transform, where))
+        return WeightTransform.of(_MaskedWeights(transform, where), see=transform.see)
     return GradientTransform.of(_Masked(transform, where))
 
 
@@ -196,7 +201,8 @@ class _MaskedWeights(_Mask):
         return {**params, **new}, state
 
     def update_(self, params: Params, state: State) -> State:
-        return change_in_place(self.transform, self.pick(params, params), state)
+        picked = self.pick(params, params)
+        return change_in_place(self.transform, picked, state) if picked else state
 
 
 class _Masked(_Mask):

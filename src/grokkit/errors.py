@@ -6,7 +6,8 @@ exits with status 2; in a program it is a ``ValueError``.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
@@ -36,14 +37,38 @@ def unknown(what: str, value: str, allowed: Iterable[str]) -> InputError:
     unknown method 'grokfast'; did you mean 'grokfast-ema'? Allowed: adamw, grokfast-ema
     """
     names = sorted(allowed)
-    near = get_close_matches(value, names, n=1, cutoff=0.5)
+    near = get_close_matches(value, names, n=1, cutoff=0.5) if len(value) < 100 else []
     hint = f"did you mean {near[0]!r}? " if near else ""
-    return InputError(f"unknown {what} {value!r}; {hint}Allowed: {', '.join(names)}")
+    return InputError(f"unknown {what} {shown(value)}; {hint}Allowed: {', '.join(names)}")
+
+
+def typed(value: object) -> str:
+    """``value`` in a message as somebody typed it, or as :func:`shown` shows it where that would not read as one word.
+
+    >>> print(typed("many"), typed(3), typed(""), typed("a b"))
+    many 3 '' 'a b'
+    """
+    is_word = isinstance(value, str) and value.isprintable() and value.split() == [value] and len(value) <= 60
+    return str(value) if is_word else shown(value)
+
+
+@contextmanager
+def about(option: str) -> Iterator[None]:
+    """Let an :class:`InputError` that is raised inside name the ``option`` by which the value came in."""
+    try:
+        yield
+    except InputError as error:
+        if option not in str(error):
+            error.args = (f"{option}: {error}",)
+        raise
 
 
 def shown(value: object) -> str:
     """``value`` in a message of one line: a tensor's rows follow each other, and what is long is cut."""
-    text = " ".join(repr(value).split())
+    try:
+        text = " ".join(repr(value).split())
+    except ValueError:  # a whole number with more digits than Python writes
+        text = "a number of more than 4,300 digits"
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 

@@ -76,6 +76,20 @@ def npz(arrays: Mapping[str, np.ndarray]) -> bytes:
     return file.getvalue()
 
 
+MOVED: dict[str, str] = {}
+"""Folders and files of another machine, by which a run was planned, and where they are on this one."""
+
+
+def here(path: Path | str) -> Path:
+    """Where ``path`` of the machine that planned the run is in this process; itself, if it has not moved."""
+    for there, now in MOVED.items():
+        if Path(path).is_relative_to(there):
+            moved = Path(now) / Path(path).relative_to(there)
+            if os.path.exists(moved):
+                return moved
+    return Path(path)
+
+
 def open_regular(path: Path | str, most: int = LARGEST) -> BinaryIO:
     """The file at ``path``, open for reading.
 
@@ -187,7 +201,7 @@ def read_pinned(name: str) -> bytes:
     """
     match = _PINNED.fullmatch(name)
     path, digest = match.groups() if match else (name, None)
-    data = read_regular(path)
+    data = read_regular(here(path))
     if digest is not None and _digest(data) != digest:
         raise InputError(f"{path} is another file than before (its content is not {digest}); put back the old one")
     return data

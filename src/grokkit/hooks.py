@@ -63,7 +63,7 @@ def forget_copied(optimizer: Any) -> None:
 
 @functools.cache
 def _step_hooks() -> tuple[Callable[..., Any], Callable[..., Any]]:
-    """A compiled step leaves what is compiled for these, and comes back."""
+    """``torch.compile`` does not trace into these: a compiled step calls them as plain Python in between."""
     return torch.compiler.disable(_before_step), torch.compiler.disable(_after_step)  # pyright: ignore[reportReturnType]
 
 

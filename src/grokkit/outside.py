@@ -82,9 +82,7 @@ def own_modules(path: Path) -> dict[str, Path]:
     read off the source, those inside functions and ``importlib.import_module("name")`` included. A name of the
     standard library, or ours, is never a module of the tree.
     """
-    top = path.parent
-    while (top / "__init__.py").exists():
-        top = top.parent
+    top = _top(path)
     found = {"": path}
     waiting = [("", path)]
     while waiting:
@@ -99,6 +97,27 @@ def own_modules(path: Path) -> dict[str, Path]:
                         found[dotted] = its_file
                         waiting.append((dotted, its_file))
     return found
+
+
+def own_place(text: str) -> Path | None:
+    """The folder to have of what the registry finds by ``text`` if it is somebody's own file, or a module that no
+    installed distribution brings; None for all else, which a machine has or has not."""
+    where, _, _ = text.rpartition(":")
+    if where.endswith(".py"):
+        return _top(Path(where))
+    top = where.partition(".")[0]
+    if top not in sys.modules or top == "grokkit":
+        return None
+    names = _distributions_of(top, tuple(sys.path))
+    return _place(top).resolve().parent if not names or _is_editable(distribution(names[0])) else None
+
+
+def _top(path: Path) -> Path:
+    """The folder in which the file lies or, if it lies in a package, the one in which the whole package lies."""
+    top = path.parent
+    while (top / "__init__.py").exists():
+        top = top.parent
+    return top
 
 
 @cache

@@ -3,8 +3,11 @@
 from grokkit.attach import Handle, attach
 from grokkit.combine import chain, masked
 from grokkit.errors import InputError
+from grokkit.methods.cautious_decay import cautious_decay
 from grokkit.methods.clipnorm import clip_norm
 from grokkit.methods.contract import MethodCard
+from grokkit.methods.egd import egd_columns
+from grokkit.methods.embedding_rate import embedding_rate
 from grokkit.methods.gradnorm import grad_norm
 from grokkit.methods.grokfast import grokfast_ema, grokfast_ma
 from grokkit.methods.groktransfer import (
@@ -15,6 +18,8 @@ from grokkit.methods.groktransfer import (
     transfer_embedding,
 )
 from grokkit.methods.neuralgrok import Amplifier, NeuralGrok, load_amplifier, neuralgrok
+from grokkit.methods.norm_held import norm_held
+from grokkit.methods.orthograd import orthograd
 from grokkit.methods.row_clip import row_clip
 from grokkit.transform import GradientTransform
 from grokkit.weight_transform import WeightTransform
@@ -30,8 +35,11 @@ __all__ = [
     "WeakStage",
     "WeightTransform",
     "attach",
+    "cautious_decay",
     "chain",
     "clip_norm",
+    "egd_columns",
+    "embedding_rate",
     "grad_norm",
     "grokfast_ema",
     "grokfast_ma",
@@ -40,6 +48,8 @@ __all__ = [
     "masked",
     "merge_embedding",
     "neuralgrok",
+    "norm_held",
+    "orthograd",
     "row_clip",
     "transfer_embedding",
 ]

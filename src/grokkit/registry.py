@@ -26,6 +26,7 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 from grokkit.errors import InputError, MissingExtraError, unknown
+from grokkit.files import here
 from grokkit.outside import import_file, line_of, provenance, theirs
 
 KINDS: dict[str, tuple[str, str]] = {
@@ -95,7 +96,7 @@ def find(kind: str, name: str) -> Part:
     if where.endswith(".py") and not attribute.isidentifier():
         raise InputError(f"{name!r} is not a name in a file; write {where}:NAME, or {where}:NAME(setting=value)")
     if where.endswith(".py"):
-        return _in_file(kind, Path(where), attribute)
+        return _in_file(kind, here(where), attribute)
     if re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*", where) and attribute.isidentifier():
         return _in_module(kind, where, attribute)
     raise unknown(kind[:-1], name, parts(kind))

@@ -1,4 +1,4 @@
-"""Walking a state, be it of a transform, an optimizer or a whole program of runs.
+"""Walking a state, be it of a transform, an optimizer or a whole program of runs; and overwriting a part of one.
 
 NamedTuples and tuples give a state its structure; a dict holds one leaf for each parameter, by the parameter's name.
 A leaf's path is made of the names of the tuples' fields, or of their numbers. The state of ``chain(grad_norm(),
@@ -9,6 +9,7 @@ grokfast_ema())`` is ``((), EmaState(step={"w": 3}, slow={"w": x}))``. Its leave
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextvars import ContextVar, Token
 from typing import Any
 
 import torch
@@ -82,3 +83,34 @@ def _children(state: tuple[Any, ...]) -> Iterator[tuple[str, Any]]:
     """The parts of a tuple by the names of its fields, or by their numbers where they have no names."""
     keys = getattr(state, "_fields", None) or [str(index) for index in range(len(state))]
     return zip(keys, state, strict=True)
+
+
+# Writing one slot of a window without copying the window: a pure update must give a new window that is equal to the old
+# one but for a slot, and of a hundred gradients that copies a hundred gradients, every step. A program that never looks
+# at the old state again may let the new window be the old one, overwritten.
+_overwritable: ContextVar[frozenset[int]] = ContextVar("overwritable", default=frozenset())  # tensors, by their id()
+
+
+class Overwriting:
+    """Inside, :func:`put_slot` on a tensor of ``state`` writes into that tensor."""
+
+    def __init__(self, state: Any) -> None:
+        self._tensors = {id(leaf): leaf for _, _, leaf in leaves(state)}  # alive, so that no other has their id
+
+    def __enter__(self) -> None:
+        self._token: Token[frozenset[int]] = _overwritable.set(frozenset(self._tensors))
+
+    def __exit__(self, *_error: object) -> None:
+        _overwritable.reset(self._token)
+
+
+def put_slot(window: Tensor, slot: Tensor, entry: Tensor) -> Tensor:
+    """``window``, (*shape, slots), with ``entry``, (*shape), in its place ``slot``, a 0-d integer tensor.
+
+    For an ``update``. Read what you need of ``window`` before: it may be the tensor that is returned.
+    """
+    entries = window.movedim(-1, 0)
+    if id(window) in _overwritable.get():
+        entries.index_put_((slot,), entry)
+        return window
+    return entries.index_put((slot,), entry).movedim(0, -1)

@@ -40,11 +40,16 @@ class WeightTransform(NamedTuple):
     update_: Callable[[Params, State], State] | None = None
     classes: tuple[str, ...] = ()
     """The classes of parameters that it is for (:mod:`grokkit.models.classes`); all if there are none."""
+    see: Callable[[State, Tensor], State] | None = None
+    """``see(state, share)`` before each ``update``: the share of the step's rows that the outputs were right for, a 0-d
+    tensor. It is for the lab, where such a run is trained alone, on a task that has an accuracy."""
 
     @classmethod
-    def of(cls, faces: WeightFaces, classes: tuple[str, ...] = ()) -> WeightTransform:
+    def of(
+        cls, faces: WeightFaces, classes: tuple[str, ...] = (), see: Callable[[State, Tensor], State] | None = None
+    ) -> WeightTransform:
         """The transform whose functions are the methods of ``faces``, as in :meth:`GradientTransform.of`."""
-        return cls(faces.init, faces.update, getattr(faces, "update_", None), classes)
+        return cls(faces.init, faces.update, getattr(faces, "update_", None), classes, see)
 
 
 @torch.no_grad()

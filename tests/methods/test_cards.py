@@ -56,9 +56,9 @@ def test_what_hooks_nothing_else_has_no_settings_of_a_factory(name):
 def test_presets_are_settings_of_the_start_and_possible(name):
     card = CARDS[name]
     settings = {key: p.default for key, p in inspect.signature(card.start).parameters.items()}
-    assert card.presets.keys() <= settings.keys()
-    assert card.start(**settings | card.presets).merge_at == card.presets.get("merge")
-    assert card.start(**settings | card.presets | card.smallest).merge_at == card.smallest.get("merge")
+    assert card.default_overrides.keys() <= settings.keys()
+    assert card.start(**settings | card.default_overrides).merge_at == card.default_overrides.get("merge")
+    assert card.start(**settings | card.default_overrides | card.smallest).merge_at == card.smallest.get("merge")
 
 
 @pytest.mark.parametrize("name", WITH_FACTORY)

@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from grokkit.errors import InputError
+from grokkit.methods.compression import delayed_compression
 from grokkit.methods.logit_penalty import logit_penalty
 from grokkit.methods.stablemax import stablemax
 
@@ -53,3 +54,25 @@ def test_the_penalty_by_hand():
 def test_no_penalty_is_refused_in_one_line(lamb):
     with pytest.raises(InputError, match="lamb=.* is not possible"):
         logit_penalty(lamb)
+
+
+@pytest.mark.parametrize(("target", "expected"), [(0, 0.5 * (5.0 + 2.0)), (1, 0.0)])
+def test_a_fitted_batch_is_compressed_and_no_other(target, expected):
+    weights = {"w": torch.tensor([[3.0, 4.0]], requires_grad=True), "b": torch.ones(2), "v": torch.tensor([[2.0]])}
+    made = delayed_compression(lamb=0.5, at=0.99)
+    assert made(F.cross_entropy) is F.cross_entropy
+    penalty = made.penalty(torch.tensor([[2.0, 1.0]]), torch.tensor([target]), weights)
+    assert penalty.item() == pytest.approx(expected)
+    (slope,) = torch.autograd.grad(penalty, weights["w"])
+    torch.testing.assert_close(slope, torch.tensor([[0.3, 0.4]]) if expected else torch.zeros(1, 2))
+
+
+def test_a_matrix_of_zeros_is_not_torn_by_its_norm():
+    weights = {"w": torch.zeros(2, 2, requires_grad=True)}
+    penalty = delayed_compression(at=0.0).penalty(torch.zeros(1, 2), torch.tensor([0]), weights)
+    assert not torch.autograd.grad(penalty, weights["w"])[0].any()
+
+
+def test_numbers_are_not_compressed():
+    with pytest.raises(InputError, match="needs targets that are classes"):
+        delayed_compression().penalty(torch.zeros(2, 1), torch.zeros(2, 1), {"w": torch.zeros(2, 2)})

@@ -42,12 +42,13 @@ def test_a_matrix_keeps_its_singular_vectors_and_gets_the_polynomial_s_values(sh
 
 @pytest.mark.parametrize("kind", [torch.randn, decaying])
 @pytest.mark.parametrize("shape", [(128, 128), (128, 512), (512, 128)])
-def test_both_forms_equal_the_plain_one_in_float64_to_1e_5(shape, kind):
+@pytest.mark.parametrize("steps", [3, 5])
+def test_both_forms_equal_the_plain_one_in_float64_to_1e_5(steps, shape, kind):
     torch.manual_seed(2)
     matrices = [kind(*shape).double() for _ in range(3)]
-    found = orthogonalized([matrix.float() for matrix in matrices], 5)
+    found = orthogonalized([matrix.float() for matrix in matrices], steps)
     for matrix, own in zip(matrices, found, strict=True):
-        torch.testing.assert_close(own.double(), plainly(matrix, 5), rtol=0, atol=1e-5)
+        torch.testing.assert_close(own.double(), plainly(matrix, steps), rtol=0, atol=1e-5)
 
 
 def test_matrices_of_many_shapes_come_out_as_each_would_alone_and_in_their_order():

@@ -6,9 +6,8 @@ from factories import FACTORIES
 
 from grokkit import attach, chain, grad_norm, grokfast_ema, grokfast_ma
 from grokkit.methods.ring import empty_window, laid_out
-from grokkit.overwrite import Overwriting
 from grokkit.rng import stream
-from grokkit.state import counters_to_ints, leaves, map_leaves
+from grokkit.state import Overwriting, counters_to_ints, leaves, map_leaves
 from grokkit.testing.excitation import SHAPES, gradients, parameters
 from grokkit.transform import in_place
 

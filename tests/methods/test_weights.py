@@ -1,10 +1,17 @@
 """What is done to the weights after a step: one step of each by hand, and on which parameters it acts."""
 
+import copy
+
 import pytest
 import torch
 
+from grokkit.attach import attach
+from grokkit.combine import masked
+from grokkit.errors import InputError
 from grokkit.methods.cautious_decay import cautious_decay
 from grokkit.methods.clip_to_grok import clip_rows, start_rows
+from grokkit.methods.embedding_rate import embedding_rate
+from grokkit.methods.freeze import freeze
 from grokkit.methods.norm_held import norm_held
 from grokkit.models.classes import classes_of
 from grokkit.testing.runs import small_run
@@ -107,3 +114,90 @@ def test_only_what_the_step_brought_nearer_to_zero_decays():
     new, state = decay.update({"w": torch.tensor([1.0, -1.0, 2.0, -2.0, 1.0])}, state)
     torch.testing.assert_close(new["w"], torch.tensor([0.5, -0.5, 2.0, -2.0, 1.0]))
     assert torch.equal(state["w"], new["w"]), "the next step is the optimizer's alone"
+
+
+def test_embedding_and_head_freeze_some_steps_after_the_rows_are_fitted():
+    frozen = freeze(at=0.9, wait=2)
+    state, seen = frozen.init({"e": torch.zeros(1)}), []
+    for step, share in enumerate([0.5, 0.95, 0.1, 0.1, 0.1, 0.1]):
+        state = frozen.see(state, torch.tensor(share))
+        new, state = frozen.update({"e": torch.tensor([step + 1.0])}, state)
+        seen.append(new["e"].item())
+    assert seen == [1.0, 2.0, 3.0, 3.0, 3.0, 3.0]
+
+
+def test_in_a_run_they_stop_and_the_layers_between_go_on():
+    engine = begin_alone(small_run("freeze(at=0,wait=3)+row-clip"))
+    classes = classes_of(engine.model)
+    ends = []
+    for _ in range(6):
+        engine.take_step(engine.members[0].batches.next())
+        ends.append({name: p.detach().clone() for name, p in engine.model.named_parameters()})
+    for name in ends[0]:
+        is_frozen = name in classes["embedding"] or name in classes["head"]
+        assert torch.equal(ends[3][name], ends[2][name]) is is_frozen, name
+        assert not torch.equal(ends[2][name], ends[1][name]), name
+
+
+ATTACHED = {
+    "norm-held": (norm_held, ["hidden"]),
+    "embedding-rate": (embedding_rate, ["embedding"]),
+    "clip-to-grok": (clip_rows, ["hidden", "vector"]),
+    "cautious-decay": (cautious_decay, ["embedding", "hidden", "head", "vector"]),
+}
+
+
+@pytest.mark.parametrize("name", ATTACHED)
+def test_attached_to_anybody_s_optimizer_it_is_the_lab_s(name):
+    make, kinds = ATTACHED[name]
+    engine, plain = begin_alone(small_run(name)), begin_alone(small_run(name))
+    plain._weights = None
+    classes = classes_of(plain.model)
+    own = {name for kind in kinds for name in classes[kind]}
+    plain.optimizer = torch.optim.AdamW(plain.model.named_parameters(), **_adamw_of(plain), fused=True)
+    attach(plain.optimizer, masked(make(), lambda name, p: name in own))
+    for _ in range(5):
+        rows = engine.members[0].batches.next()
+        engine.take_step(rows)
+        plain.take_step(rows)
+    for ours, theirs in zip(plain.model.parameters(), engine.model.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+def _adamw_of(engine):
+    (group,) = engine.optimizer.param_groups
+    return {"lr": group["lr"], "betas": group["betas"], "weight_decay": group["weight_decay"]}
+
+
+def test_what_looks_at_the_rows_cannot_be_attached():
+    layer = torch.nn.Linear(2, 2)
+    with pytest.raises(InputError, match="looks at which rows the outputs were right for"):
+        attach(torch.optim.SGD(layer.named_parameters(), 0.1), masked(freeze(), lambda name, p: True))
+
+
+@pytest.mark.parametrize("make", [norm_held, embedding_rate, cautious_decay])
+def test_saved_and_loaded_with_the_optimizer_it_goes_on_bit_for_bit(make):
+    def begun(weight):
+        layer = torch.nn.Linear(3, 4, bias=False)
+        with torch.no_grad():
+            layer.weight.copy_(weight)
+        optimizer = torch.optim.AdamW(layer.named_parameters(), 0.1)
+        attach(optimizer, masked(make(), lambda name, p: True))
+        return layer, optimizer
+
+    def go_on(layer, optimizer, steps):
+        for step in steps:
+            layer.weight.grad = torch.linspace(-1.0, 1.0, 12).view(4, 3) * (step + 1)
+            optimizer.step()
+
+    torch.manual_seed(0)
+    start = torch.randn(4, 3)
+    layer, optimizer = begun(start)
+    go_on(layer, optimizer, range(3))
+    other, loaded = begun(layer.weight.detach())
+    loaded.load_state_dict(copy.deepcopy(optimizer.state_dict()))
+    for each, own in ((layer, optimizer), (other, loaded)):
+        go_on(each, own, range(3, 6))
+    assert torch.equal(layer.weight, other.weight)
+    if make is norm_held:
+        assert layer.weight.norm().item() == pytest.approx(start.norm().item(), rel=1e-5)

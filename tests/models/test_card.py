@@ -34,12 +34,18 @@ def test_initial_weights_are_those_of_the_first_release(model, task):
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("fnn(width=0)", r"^fnn: width=0 is not possible: a whole number >= 1; the default is 512$"),
-        ("fnn(width=1.5)", r"^fnn: width=1\.5 is not possible: a whole number; the default is 512$"),
-        ("fnn(width=many)", r"^fnn: width='many' is not possible: a whole number; the default is 512$"),
+        ("fnn(width=0)", r"^fnn: width=0 is not possible: a whole number from 1 to 10,000,000; the default is 512$"),
+        (
+            "fnn(width=1.5)",
+            r"^fnn: width=1\.5 is not possible: a whole number from 1 to 10,000,000; the default is 512$",
+        ),
+        (
+            "fnn(width=many)",
+            r"^fnn: width='many' is not possible: a whole number from 1 to 10,000,000; the default is 512$",
+        ),
         ("fnn(bias=1)", r"^fnn: bias=1 is not possible: true or false; the default is False$"),
         ("mlp(init_scale=0)", r"^mlp: init_scale=0 is not possible: a finite number > 0; the default is 8\.0$"),
-        ("mlp(init_scale=inf)", r"^mlp: init_scale=inf is not possible: a finite number; the default is 8\.0$"),
+        ("mlp(init_scale=inf)", r"^mlp: init_scale=inf is not possible: a finite number > 0; the default is 8\.0$"),
         ("decoder(residual=none-such)", r"^unknown residual of decoder 'none-such'; .*grokfast, pre-norm$"),
         ("decoder(task=3)", r"^unknown setting of decoder 'task'"),
         ("decodr", r"^unknown model 'decodr'; did you mean 'decoder'"),

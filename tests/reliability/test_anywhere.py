@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from grokkit.extras import LAB
-from grokkit.live import Progress
+from grokkit.progress import Progress
 from grokkit.registry import parts
 from grokkit.study.plan import make_plan
 from grokkit.study.pool import Event

@@ -12,6 +12,7 @@ import vl_convert
 
 from grokkit.analyse.target import Target
 from grokkit.report.curves import CLOCKS, NORMS, curve_chart, median_curve_data, seed_curves_data
+from grokkit.report.figure import View
 from grokkit.report.figures.amplifier import amplifier_chart, amplifier_data, divergence_data
 from grokkit.report.figures.cost import cost_chart, cost_data, has_start
 from grokkit.report.figures.embedding import (
@@ -428,3 +429,13 @@ def test_the_weak_model_taken_is_set_against_what_the_target_needed() -> None:
 
 def test_two_weak_models_make_no_picture() -> None:
     assert quality_data(*weak_and_target([0.3, 0.3, 0.7])).is_empty()
+
+
+def test_of_very_many_runs_the_first_seeds_of_each_method_have_a_thin_line() -> None:
+    runs = pl.DataFrame({"run_id": [f"{m}{s}" for m in "ab" for s in range(500)], "method": ["a"] * 500 + ["b"] * 500})
+    runs = runs.with_columns(seed=pl.Series([*range(500, 1000), *range(500)]))
+    view = View({"methods": ["a", "b"]}, runs, runs, {}, "page")
+    assert view.lines["run_id"].to_list() == [f"{m}{s}" for m in "ab" for s in range(120)]
+    assert view.of_lines(runs)["run_id"].to_list() == view.lines["run_id"].to_list()
+    few = View({"methods": ["a", "b"]}, runs[:100], runs, {}, "page")
+    assert few.lines.height == 100

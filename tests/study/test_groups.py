@@ -7,9 +7,10 @@ import torch
 
 from grokkit.study import work
 from grokkit.study.execute import execute
+from grokkit.study.machines import Processes
 from grokkit.study.plan import make_plan
 from grokkit.study.store import Store
-from grokkit.study.work import train_group_and_keep
+from grokkit.study.work import Job, train_group_and_keep
 from grokkit.train.config import EvaluationConfig
 from grokkit.train.groups import group_name, plan_groups
 from grokkit.train.loop import train_group
@@ -43,7 +44,7 @@ def tiny_plan(methods=("adamw", "grokfast-ema(alpha=0.9)"), seeds=2, **changes):
 def carry_out(plan, folder, done=frozenset(), **how):
     store, events = Store(folder), []
     with store.lock():
-        failures = execute(plan, store, set(done), workers=1, on_event=events.append, **how)
+        failures = execute(plan.runs, store, set(done), on=Processes(1), on_event=events.append, **how)
     return store, [event for event in events if event.kind != "tick"], failures
 
 
@@ -100,7 +101,7 @@ def test_a_group_that_fails_fails_its_members(tmp_path):
 
 def job(plan, folder):
     (group,) = plan_groups(plan.runs, "cpu", batched=True)
-    return (str(folder), group_name(group), "cpu", [run.model_dump() for run in group], b"")
+    return Job(str(folder), group_name(group), "cpu", {run.run_id(): run.model_dump() for run in group}, b"")
 
 
 def test_killed_and_started_again_goes_on_from_the_checkpoint(tmp_path, monkeypatch):

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from grokkit.study.execute import execute
+from grokkit.study.machines import Processes
 from grokkit.study.plan import make_plan
 from grokkit.study.store import Store
 from grokkit.train.config import EvaluationConfig
@@ -27,7 +28,7 @@ def records(folder, methods, spec, model, **settings):
     )
     store = Store(folder)
     with store.lock():
-        assert execute(plan, store, set(), workers=2, on_event=lambda event: None) == {}
+        assert execute(plan.runs, store, set(), on=Processes(2), on_event=lambda event: None) == {}
     found = {method: [] for method in plan.study["methods"]}
     for run in plan.runs:
         record = json.loads((store.run_folder(run.run_id()) / "run.json").read_text())

@@ -17,7 +17,7 @@ from rich.console import Console
 from grokkit.lab import carry_out as module
 from grokkit.lab.carry_out import Stopped, carry_out
 from grokkit.lab.stopping import undisturbed, what_is_kept
-from grokkit.live import Progress
+from grokkit.progress import Progress
 from grokkit.study.pool import Event
 from grokkit.study.question import Execution, Question
 from grokkit.study.store import Store

@@ -6,7 +6,7 @@ import torch
 from grokkit.errors import InputError
 from grokkit.tasks import imdb_task, make_task, split
 from grokkit.tasks.imdb import FIRST_WORD, PADDING, UNKNOWN
-from grokkit.tasks.words import STOP_WORDS, words_of
+from grokkit.tasks.tokenize import STOP_WORDS, words_of
 
 TEXTS = {
     "train/pos": ["good film", "good good story", "<br /><br />GOOD!", "I liked it; a good, good film."],

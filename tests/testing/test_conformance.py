@@ -10,7 +10,7 @@ from grokkit import chain, clip_norm, grokfast_ema, grokfast_ma, masked, neuralg
 from grokkit.testing import CHECKS, PER_TENSOR_CHECKS, check_off, check_reference, check_transform
 
 TRANSFORMS = {name: card for name, card in CARDS.items() if card.factory}
-COUPLING = {name: card for name, card in TRANSFORMS.items() if card.couples}
+COUPLING = {name: card for name, card in TRANSFORMS.items() if card.mixes_tensors}
 VARIANTS = {
     "ema-two-stage": (grokfast_ema, {"alpha": 0.8, "lamb": 0.5, "start_step": 5}, "grokfast-ema"),
     "ma-window-1": (grokfast_ma, {"window_size": 1, "lamb": 2.0}, "grokfast-ma"),
@@ -70,8 +70,8 @@ def test_method_switched_off_is_the_bare_optimizer(name):
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_variant_passes_everything(variant):
     factory, settings, reference = VARIANTS[variant]
-    couples = settings.get("clip") is not None
-    check_transform(lambda: factory(**settings), couples=couples)
+    mixes_tensors = settings.get("clip") is not None
+    check_transform(lambda: factory(**settings), mixes_tensors=mixes_tensors)
     check_reference(lambda: factory(**settings), partial(REFERENCES[reference], **settings))
 
 
@@ -89,4 +89,6 @@ def test_combinations_pass_everything(make):
 
 
 def test_a_combination_with_one_that_couples_passes_everything_else():
-    check_transform(lambda: chain(grokfast_ema(alpha=0.9), CARDS["grad-norm"].factory(), clip_norm()), couples=True)
+    check_transform(
+        lambda: chain(grokfast_ema(alpha=0.9), CARDS["grad-norm"].factory(), clip_norm()), mixes_tensors=True
+    )

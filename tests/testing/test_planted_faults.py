@@ -11,7 +11,7 @@ from torch import Tensor
 
 from grokkit import GradientTransform, clip_norm, grokfast_ema, grokfast_ma
 from grokkit.methods.grokfast import EmaState
-from grokkit.overwrite import put_slot
+from grokkit.state import put_slot
 from grokkit.testing import CHECKS, check_off, check_reference, check_transform
 from grokkit.testing.excitation import STEPS
 

@@ -2,18 +2,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from grokkit.call_syntax import parse_call, show_call, split_list
+from grokkit.call_syntax import LARGEST, LARGEST_WHOLE, parse_call, show_call, split_list
 from grokkit.errors import InputError
 from grokkit.train.resolve import method_config, model_config
 
 NAMES = st.from_regex(r"[a-z][a-z0-9-]{0,12}", fullmatch=True)
 VALUES = st.one_of(
     st.booleans(),
-    st.integers(),
-    st.floats(allow_nan=False, allow_infinity=False),
+    st.integers(-LARGEST_WHOLE, LARGEST_WHOLE),
+    st.floats(-LARGEST, LARGEST),
     st.from_regex(r"[b-eg-mo-su-z][a-z-]{0,6}", fullmatch=True),
     st.none(),
-    st.lists(st.integers(), max_size=4).map(tuple),
+    st.lists(st.integers(-LARGEST_WHOLE, LARGEST_WHOLE), max_size=4).map(tuple),
 )
 SETTINGS = st.dictionaries(st.from_regex(r"[a-z][a-z0-9_]{0,8}", fullmatch=True), VALUES, max_size=4)
 

@@ -3,6 +3,7 @@
 import pytest
 
 from grokkit.study.execute import execute
+from grokkit.study.machines import Processes
 from grokkit.study.plan import make_plan
 from grokkit.study.store import Store
 from grokkit.train.config import EvaluationConfig, RunConfig
@@ -40,7 +41,7 @@ def results(folder, methods, budget):
     )
     store = Store(folder)
     with store.lock():
-        assert execute(plan, store, set(), workers=2, on_event=lambda event: None) == {}
+        assert execute(plan.runs, store, set(), on=Processes(2), on_event=lambda event: None) == {}
     runs, _ = store.load(plan.study["run_ids"])
     assert len(runs) == len(methods) * len(SEEDS)
     return {(row["method"], row["seed"]): row for row in runs.to_dicts()}

@@ -215,7 +215,6 @@ def test_an_entry_point_names_one(tmp_path, monkeypatch, tiny):
         ("mine.py:CARD(lr=1),lr=1", "lr is given twice"),
         ("mine.py:CARD,lr_warmup=-1", "lr_warmup=-1 is not possible"),
         ("mine.py:needs", "needs needs its size"),
-        ("mine.py:dtype", "the default of of is a dtype"),
         ("sgd(momentum=1)", "unknown setting of sgd 'momentum'"),
         ("mine.py:CARD(precondition=0)", "making the optimizer kept fails: ValueError: precondition too small"),
         ("mine.py:nothing", "mine.py:nothing makes a NoneType; it must make a torch.optim.Optimizer"),
@@ -234,6 +233,12 @@ def test_a_mistake_is_one_line_before_anything_runs(mine, text, message):
 def test_a_step_that_fails_is_one_line(mine, tiny):
     with pytest.raises(InputError, match=r"a step of mine.py:breaks fails: RuntimeError: no step \(line \d+ of mine"):
         train(tiny("adamw(optimizer=mine.py:breaks)"))
+
+
+def test_a_default_that_is_no_number_is_left_to_the_function(mine):
+    own = method_config("adamw(optimizer=mine.py:dtype)").optimizer
+    assert own.settings == {}
+    assert isinstance(build_optimizer(own, torch.nn.Linear(1, 1)), torch.optim.SGD)
 
 
 FREE = """import torch

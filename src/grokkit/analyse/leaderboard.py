@@ -19,6 +19,7 @@ from grokkit.analyse.survival import (
     Times,
     column,
     delays,
+    given_up,
     median_time,
     times_to_target,
 )
@@ -57,10 +58,11 @@ def _row(own: pl.DataFrame, method: str, base: pl.DataFrame, baseline: str, clai
     rank = None if itself else logrank(steps, times_to_target(base))
     p_success = None if itself else _p_success(successes, own.height, column(base, "generalized_at"))
     claimed = ratios[claim]
-    return {
+    row = {
         "method": method,
         "runs": own.height,
         "successes": successes,
+        "given_up": given_up(own),
         "success_rate": successes / own.height if own.height else None,
         **_median("steps", median_time(steps)),
         **_median("train_seconds", _median_cost(own, "seconds")),
@@ -84,6 +86,16 @@ def _row(own: pl.DataFrame, method: str, base: pl.DataFrame, baseline: str, clai
         **_best("accuracy", column(own, "best_test_accuracy")),
         **_best("loss", column(own, "best_test_loss")),
     }
+    if given_up(own):
+        row |= dict.fromkeys(name for name in row if name.startswith(_OF_WHOLE_RUNS))
+    if given_up(own) or given_up(base):
+        row |= dict.fromkeys(["p_success", "logrank_p", "logrank_direction", "logrank_least_p"])
+        row["p"] = claimed.p
+    return row
+
+
+_OF_WHOLE_RUNS = ("success_rate", "median_", "stable", "best_")
+"""What a row says of runs that had their whole budget: nothing, where some were given up."""
 
 
 def ratio_keys(cost: Cost) -> dict[str, str]:

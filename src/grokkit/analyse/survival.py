@@ -11,7 +11,8 @@ of S(t) contains 1/2 (Brookmeyer & Crowley 1982). Few seeds set no upper limit; 
 Censoring. A run that did not stay at the target is censored at its last evaluation below it, not at its budget: the
 last window that fits into the run begins before the budget ends. A diverged run cannot come back, so it is as late as
 the budget; letting it leave at the step where it broke would flatter its method. In seconds and FLOPs a run is
-censored at what it had spent by then.
+censored at what it had spent by then. A run that was given up is censored where it was, which depends on the time of
+its baseline: no curve or median may be made of such runs, and :func:`given_up` counts them.
 """
 
 from __future__ import annotations
@@ -79,6 +80,12 @@ def times_to_target(runs: pl.DataFrame, cost: Cost = "steps") -> Times:
     bounds = column(runs, columns.below_until).fill_null(at_budget)
     time = np.where(reached, column(runs, columns.to_target).to_numpy(), bounds.to_numpy())
     return Times(time.astype(np.float64), reached.to_numpy().astype(np.bool_))
+
+
+def given_up(runs: pl.DataFrame) -> int:
+    """How many of ``runs`` were ended because their baseline was so much earlier. What their budget would have shown
+    nobody knows, so that of a method with such runs only paired ratios say something."""
+    return int((runs["status"] == "given up").sum()) if "status" in runs.columns else 0
 
 
 def column(runs: pl.DataFrame, name: str) -> pl.Series:

@@ -28,7 +28,9 @@ from grokkit.analyse.survival import COSTS, Cost
 from grokkit.analyse.target import best_shown, best_text, target_of
 
 Row = Mapping[str, Any]
-Standing = Literal["no runs", "less", "more", "more often", "less often", "never", "unclear", "bound", "few", "apart"]
+Standing = Literal[
+    "no runs", "less", "more", "more often", "less often", "never", "given up", "unclear", "bound", "few", "apart"
+]
 
 
 def verdict(rows: Sequence[Row], study: Mapping[str, Any]) -> str:
@@ -67,6 +69,8 @@ class _Words:
         return row.get(self._keys[name])
 
     def reached(self, row: Row) -> str:
+        if row.get("given_up"):
+            return f"{row['method']}: {self.misses(row)}"
         if not row["successes"]:
             return self.never(row)
         median = row["median_steps"]
@@ -83,7 +87,8 @@ class _Words:
         """``adam-paper (0 of 5 runs, at least 5.40× the FLOPs)``."""
         limit = bound(self.part(row, "bound"), self.part(row, "side"))
         more = f", {limit} the {self.unit}" if self.part(row, "side") == "at least" else ""
-        return f"{row['method']} (0 of {count(row['runs'], 'run')}{more})"
+        often = self.misses(row) if row.get("given_up") else f"0 of {count(row['runs'], 'run')}"
+        return f"{row['method']} ({often}{more})"
 
     def needs(self, row: Row) -> str:
         """``grad-norm needs 0.80× the FLOPs of adamw (95 % interval 0.71–0.93, 6 seeds)``."""
@@ -102,11 +107,15 @@ class _Words:
 
     def misses(self, row: Row) -> str:
         """Where some run did not get there a ratio may not stand alone."""
+        if row.get("given_up"):
+            return f"{row['given_up']} of {count(row['runs'], 'run')} given up"
         return "" if row["success_rate"] == 1 else f"{row['successes']} of {count(row['runs'], 'run')} got there"
 
     def trade(self, row: Row) -> str:
         """Where an arm that needs less gets there less often, or one that needs more does so more often."""
         own, base = row["success_rate"], self.baseline["success_rate"]
+        if own is None or base is None:
+            return ""
         is_less = self.part(row, "value") < 1
         if own == base or (own > base) == is_less:
             return ""
@@ -115,6 +124,8 @@ class _Words:
 
     def rates(self, row: Row, claim: Claim) -> str:
         """How often both got there, where that is what is claimed, or all there is to say."""
+        if row.get("given_up"):
+            return f"{row['method']}: {self.misses(row)}"
         p = f" (p {p_value(claim.p)})" if claim.p is not None else ""
         return (
             f"{row['method']} reached {self.target} in {row['successes']} of {count(row['runs'], 'run')} against "
@@ -138,7 +149,7 @@ def _standing(row: Row, claim: Claim, words: _Words) -> Standing:
     if claim.claimed and claim.direction is not None:
         return claim.direction
     if not row["successes"]:
-        return "never"
+        return "given up" if row.get("given_up") else "never"
     if words.part(row, "low") is not None:
         return "unclear"
     if words.part(row, "bound") is not None:
@@ -186,6 +197,8 @@ def _comparison(others: Sequence[Row], found: Mapping[str, Claim], words: _Words
     if never := groups.get("never"):
         shown = listed([words.bounded_never(row) for row in never])
         parts.append(f"never reached {words.target} within {words.budget}: {shown}")
+    if late := groups.get("given up"):
+        parts.append("given up: " + listed([words.bounded_never(row) for row in late]))
     parts += [f"{row['method']} has no finished run" for row in groups.get("no runs", [])]
     return [f"On {words.title}, {head}.", *_sentence(parts)]
 
@@ -287,6 +300,7 @@ def _missed(rows: Sequence[Row], found: Mapping[str, Claim], words: _Words, stud
 _OPENINGS = (
     "after ",
     "also ",
+    "given up",
     "in FLOPs",
     "in seconds ",
     "in steps",

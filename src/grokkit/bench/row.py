@@ -37,6 +37,7 @@ class Row:
         rounds: how many, unless the user says.
         seconds: about how long that takes on two cores. For the estimate only.
         target: the ratio ours/plain we hold ourselves to, or None.
+        threads: of either side, where they are part of what is compared. None: as the user says.
         available: whether this machine can measure it, and
         needs: what it takes.
     """
@@ -47,6 +48,7 @@ class Row:
     rounds: int
     seconds: float
     target: float | None = None
+    threads: int | None = None
     available: Callable[[], bool] = lambda: True
     needs: str = ""
 
@@ -113,7 +115,8 @@ def choose(rows: Mapping[str, Row], ids: list[str] | None) -> list[Row]:
 
 
 def measure(row: Row, *, rounds: int, threads: int, after_round: Callable[[int], None] = lambda done: None) -> Result:
-    """Measure a row with ``threads`` threads on either side."""
+    """Measure a row with ``threads`` threads on either side, unless the row has a number of its own."""
+    threads = row.threads or threads
     with _threads(threads):
         duel = row.setup()
         pairs = alternate(duel, rounds, after_round)

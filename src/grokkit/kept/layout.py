@@ -7,8 +7,8 @@
                1: {...}},
      "param_groups": [...]}
 
-What is shared stands with a parameter because distributed checkpoints know nothing else, and as bytes in a uint8 tensor
-because loaders cast to the parameter's dtype: 0 to 255 are the same numbers in all of them.
+What is shared stands with a parameter, because distributed checkpoints know nothing else. It is saved as bytes in a
+uint8 tensor, because PyTorch casts what it loads to the parameter's dtype, and 0 to 255 are whole in all of them.
 
 In the first version counts were integers, by which its checkpoints are known, and Grokfast's window had its own
 dimension first.

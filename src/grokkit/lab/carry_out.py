@@ -3,25 +3,34 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
+import torch
 from rich.console import Console
 
-from grokkit.errors import InputError, shown
+from grokkit.errors import InputError, about
 from grokkit.lab.stopping import undisturbed, what_is_kept
 from grokkit.lab.study import Study, chosen
-from grokkit.live import Progress
+from grokkit.models.outline import free, gib
+from grokkit.progress import Progress
 from grokkit.study.execute import execute
 from grokkit.study.extend import extended
+from grokkit.study.give_up import limits_of
+from grokkit.study.machines import Executor, check_machines, machines
 from grokkit.study.pace import study_pace
-from grokkit.study.plan import Plan
-from grokkit.study.pool import Failure, cores
+from grokkit.study.plan import Plan, ids_of
+from grokkit.study.pool import Failure
 from grokkit.study.question import Execution, Question
 from grokkit.study.store import Store
+from grokkit.study.tuned import has_tuning
 from grokkit.terminal import one_line, terminal
 from grokkit.train.config import RunConfig
 from grokkit.train.groups import choose_device, plan_groups
+from grokkit.train.history import Limit
+from grokkit.train.room import check_room
+from grokkit.train.setup import build_task
 
 
 class Stopped(Exception):
@@ -48,33 +57,34 @@ def carry_out(
         Stopped: on Ctrl-C.
     """
     console = console or terminal()
-    where, jobs = choose_device(execution.device), execution.jobs
-    if question.claim == "seconds" and where != "cpu":
-        raise InputError(f"--claim seconds is measured on a processor, and --device is {where}; claim flops or steps")
-    workers = cores() if jobs is None else jobs
-    if not isinstance(workers, int) or workers < 1:
-        raise InputError(f"--jobs {workers} is not possible: at least 1; the default is one a core, {cores()} here")
-    if not isinstance(execution.out, str | Path | None):
-        raise InputError(f"out={shown(execution.out)} is not possible: the path of a folder")
+    check_machines(execution.on)
+    if execution.on == "local":
+        _check_claim(question.claim, choose_device(execution.device))  # of a cluster it is known once it is connected
     so_far = "nothing was begun"
     try:
         plan = question.plan(command)
-        out = Path("out") / _slug(plan.study["title"]) if execution.out is None else Path(execution.out)
+        if execution.on == "local" and (where := choose_device(execution.device)) != "cpu":
+            there_are = torch.cuda.get_device_properties(where).total_memory
+            check_room(plan.runs[0], build_task(plan.runs[0].task), plan.size, there_are)
+        out = Path("out") / slug(plan.study["title"]) if execution.out is None else Path(execution.out)
         store = Store(out)
+        if has_tuning(store.folder):
+            raise InputError(f"{store.folder} holds a search, whose runs are none of a study's; choose another --out")
         whole = _in_its_folder(plan, store).study  # refused before anything is written
         if (labels := execution.shown()) is not None:
-            chosen(labels, whole)
+            with about("--only"):
+                chosen(labels, whole)
         with store.lock():
             plan = _in_its_folder(plan, store)
             try:
-                failures = _train(plan, store, console, workers, where)
+                failures = _train(plan, store, console, execution, question.claim)
                 if plan.study["claim"] == "seconds":
                     with console.status("measuring the seconds of a step, all methods in turns"):
-                        study_pace(store.folder, [*plan.runs, *_of_other_arms(plan, store)])
+                        study_pace(store.folder, [*plan.runs.arms, *_of_other_arms(plan, store)])
                 return report(store, console, execution.shown()), failures
             except KeyboardInterrupt:
                 with undisturbed():
-                    so_far = what_is_kept(plan, store)
+                    so_far = what_is_kept(plan.runs, store)
                 raise
     except KeyboardInterrupt:
         with undisturbed():
@@ -88,20 +98,58 @@ def _in_its_folder(plan: Plan, store: Store) -> Plan:
     return extended(plan, before, kept, store.folder, question)
 
 
-def _train(plan: Plan, store: Store, console: Console, workers: int, device: str) -> dict[str, Failure]:
-    run_ids = [run.run_id() for run in plan.runs]
-    methods, seeds = {run.method.label for run in plan.runs}, {run.seed for run in plan.runs}
-    done = store.finished(run_ids)
-    kept = f", {len(done)} of them done before" if done else ""
-    at_once = workers if device == "cpu" else max(map(len, plan_groups(plan.runs, device)))
+def _train(plan: Plan, store: Store, console: Console, execution: Execution, claim: str | None) -> dict[str, Failure]:
+    done = store.finished(plan.runs.ids)
+    left = len(done) < len(plan.runs) or store.to_continue(done, {})
+    # For nothing left to do no cluster is needed.
+    with machines(execution.on if left else "local", execution.jobs, plan.runs, store.folder) as on:
+        device = on.device(execution.device)
+        _check_claim(claim, device)
+        _announce(plan, console, len(done), on, device)
+        store.write_study(plan.study)
+        if execution.give_up is None:
+            return train_runs(plan.runs, store, console, on, device)
+        first = [run for run in plan.runs if run.method.label == plan.study["baseline"]]
+        failures = train_runs(first, store, console, on, device) if first else {}
+        limits = limits_of(plan, store, execution.give_up)
+        others = [run for run in plan.runs if run.method.label != plan.study["baseline"]]
+        return failures | (train_runs(others, store, console, on, device, limits) if others else {})
+
+
+def train_runs(
+    runs: Sequence[RunConfig],
+    store: Store,
+    console: Console,
+    on: Executor,
+    device: str,
+    limits: Mapping[str, Limit] = MappingProxyType({}),
+) -> dict[str, Failure]:
+    """Train those of ``runs`` that are not done, under their ``limits``, and watch; the caller holds the store's lock.
+
+    Returns the runs that failed, by their id.
+    """
+    done = store.finished(ids_of(runs))
+    done -= store.to_continue(done, limits)
+    with Progress(console, runs, done, on.at_once(device)) as progress:
+        return execute(runs, store, done, on=on, on_event=progress.on_event, device=device, limits=limits)
+
+
+def _announce(plan: Plan, console: Console, done: int, on: Executor, device: str) -> None:
+    methods, seeds = plan.runs.arms, plan.runs.seeds
+    kept = f", {done} of them done before" if done else ""
+    at_once = on.at_once(device) * (1 if device == "cpu" else max(map(len, plan_groups(plan.runs, device))))
     console.print(
         f"{plan.study['title']}: {len(methods)} methods × {len(seeds)} seeds = {len(plan.runs)} runs{kept}, "
         f"up to {plan.study['budget']:,} steps each, {at_once} at once{'' if device == 'cpu' else f' on {device}'}"
     )
-    if warning := too_short(plan.runs[0]):
-        console.print(warning)
-    with Progress(console, plan.runs, done, at_once) as progress:
-        return execute(plan, store, done, workers=workers, on_event=progress.on_event, device=device)
+    for warning in (too_short(plan.runs[0]), too_large(plan, at_once)):
+        if warning:
+            console.print(warning)
+
+
+def _check_claim(claim: str | None, device: str) -> None:
+    if claim == "seconds" and device != "cpu":
+        raise InputError(f"--claim seconds is measured on a processor, and --device is {device}; claim flops or steps")
 
 
 def too_short(run: RunConfig) -> str:
@@ -115,9 +163,20 @@ def too_short(run: RunConfig) -> str:
     )
 
 
+def too_large(plan: Plan, at_once: int) -> str:
+    """A line on runs that may not fit into memory side by side; empty where they do, or nothing is known."""
+    runs = min(at_once, len(plan.runs))
+    if runs * plan.size <= free():
+        return ""
+    return (
+        f"{runs} at once need at least {gib(runs * plan.size)} of memory, and {gib(free())} are free; "
+        "take fewer --jobs, or a smaller --model or --batch-size"
+    )
+
+
 def _of_other_arms(plan: Plan, store: Store) -> list[RunConfig]:
     """A finished run of each arm that the folder holds beside those of ``plan``: all are measured in turns."""
-    asked = {run.method.label for run in plan.runs}
+    asked = {run.method.label for run in plan.runs.arms}
     others = {label: run_id for run_id, label in store.labels().items() if run_id in plan.study["run_ids"]}
     return [store.config(run_id) for label, run_id in others.items() if label not in asked]
 
@@ -145,7 +204,7 @@ def report(store: Store, console: Console, only: Sequence[str] | None = None) ->
     return study
 
 
-def _slug(title: str) -> str:
+def slug(title: str) -> str:
     words = {"*": "x", "+": "plus", "-": "minus", "/": "over", "^": "pow"}
     spelled = "".join(f" {words[c]} " if c in words else c for c in title)
     return "-".join("".join(c if c.isalnum() else " " for c in spelled).split())

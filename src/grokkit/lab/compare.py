@@ -6,19 +6,19 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from grokkit.errors import InputError, shown
+from grokkit.errors import InputError
 from grokkit.lab.carry_out import Stopped, carry_out
-from grokkit.lab.named import name_of
+from grokkit.lab.named import method_names, name_of
 from grokkit.lab.study import Study
 from grokkit.methods import MethodCard
-from grokkit.study.question import USUAL_METHODS, Question, asked
+from grokkit.study.question import Question, asked
 from grokkit.tasks.problem import Problem
 from grokkit.terminal import readable, terminal
 
 
 def compare(
     problem: str | Problem | Callable[..., Problem],
-    methods: Sequence[str | MethodCard] | str = USUAL_METHODS,
+    methods: Sequence[str | MethodCard] | str | None = None,
     *,
     seeds: int | Sequence[int] = Question.seeds,
     budget: int = Question.budget,
@@ -33,7 +33,8 @@ def compare(
     Args:
         problem: a :class:`Problem`, a function that returns one, or a text such as ``mul:97`` or
             ``my_problem.py:problem(width=64)``.
-        methods: texts such as ``grokfast-ema(alpha=0.9)`` or ``ideas.py:CARD``, or cards.
+        methods: texts such as ``grokfast-ema(alpha=0.9)`` or ``ideas.py:CARD``, or cards. Default ``adamw``,
+            ``grokfast-ema``, ``grokfast-ma`` and ``grad-norm``; with ``tuned`` all that were.
         seeds: runs of each method, on seeds 0, 1, ..., or the seeds. Default 5.
         budget: optimizer steps a run may take. Default 3000.
         out: folder for runs and report. Default ``out/TASK``.
@@ -48,13 +49,15 @@ def compare(
         InputError: for anything that could not run, before anything runs; or, at the end, if runs failed.
         KeyboardInterrupt: on Ctrl-C; what is done is kept.
     """
-    if not isinstance(methods, Sequence) or not methods:
-        raise InputError(
-            f"methods={shown(methods)} is not possible: a list of texts or cards, e.g. {list(USUAL_METHODS)}"
-        )
-    texts = methods if isinstance(methods, str) else [name_of("methods", method) for method in methods]
     question, execution = asked(
-        {"task": name_of("tasks", problem), "methods": texts, "seeds": seeds, "budget": budget, "out": out, **options}
+        {
+            "task": name_of("tasks", problem),
+            "methods": method_names(methods),
+            "seeds": seeds,
+            "budget": budget,
+            "out": out,
+            **options,
+        }
     )
     try:
         with readable():

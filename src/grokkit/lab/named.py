@@ -11,7 +11,7 @@ import hashlib
 import inspect
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields, is_dataclass
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
@@ -55,6 +55,13 @@ def name_of(kind: str, value: Any) -> str:
             else "put it into a file, and give file.py:NAME"
         )
         raise InputError(f"{error}; {remedy}") from None
+
+
+def method_names(methods: Any) -> Any:
+    """The texts that stand for ``methods``, a list of texts and cards; a text and None stay."""
+    if methods is not None and (not isinstance(methods, Sequence) or not methods):
+        raise InputError(f"methods={shown(methods)} is not possible: a list of texts or cards, e.g. ['adamw']")
+    return methods if methods is None or isinstance(methods, str) else [name_of("methods", one) for one in methods]
 
 
 def _own_name(value: Any) -> str:

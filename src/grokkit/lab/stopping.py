@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from grokkit.study.plan import Plan
+from grokkit.study.plan import ids_of
 from grokkit.study.store import Store
 from grokkit.terminal import one_line
 from grokkit.train.checkpoint import steps_saved
@@ -29,14 +29,15 @@ def undisturbed() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def what_is_kept(plan: Plan, store: Store) -> str:
-    """Of the runs of ``plan``: how many are done, at which step others are kept, and how to go on.
+def what_is_kept(runs: Sequence[RunConfig], store: Store) -> str:
+    """Of ``runs``: how many are done, at which step others are kept, and how to go on.
 
     E.g. "2 of 4 runs are done and kept in out/x, and adamw, seed 0 at step 450 of 3,000; the same command goes on from
     there".
     """
-    done = store.finished(run.run_id() for run in plan.runs)
-    left = [run for run in plan.runs if run.run_id() not in done]
+    ids = ids_of(runs)
+    done = store.finished(ids)
+    left = [run for run_id, run in zip(ids, runs, strict=True) if run_id not in done]
     steps: dict[str, int] = {}
     for path in store.group_checkpoint_path("").parent.glob("*.safetensors"):
         steps |= steps_saved(path)
@@ -48,7 +49,7 @@ def what_is_kept(plan: Plan, store: Store) -> str:
         named.append(f"{len(saved) - _MOST_NAMED} more on their way")
     halfway = f", and {'; '.join(named)}" if named else ""
     return (
-        f"{len(done)} of {len(plan.runs)} runs are done and kept in {one_line(store.folder)}{halfway}; "
+        f"{len(done)} of {len(runs)} runs are done and kept in {one_line(store.folder)}{halfway}; "
         "the same command goes on from there"
     )
 

@@ -37,7 +37,7 @@ def cautious_decay(rate: float = 3e-3) -> WeightTransform:
     """
     allowed = "a number of at least 0 and below 1"
     faces = _Cautious(number("rate", rate, lambda v: 0.0 <= v < 1.0, allowed, "0.003"))
-    return WeightTransform(faces.init, faces.update)
+    return WeightTransform.of(faces)
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class _Cautious:
 
     def update(self, params: Params, state: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         new = {name: p - like(p, self.rate) * (((state[name] - p) * p) > 0) * p for name, p in params.items()}
-        return new, {name: p.clone() for name, p in new.items()}
+        return new, {**state, **{name: p.clone() for name, p in new.items()}}
 
 
 CAUTIOUS_DECAY = MethodCard(

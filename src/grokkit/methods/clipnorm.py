@@ -90,7 +90,7 @@ CLIP_ONLY = MethodCard(
     base=ADAM_L2.base,
     base_source="the adam-l2 arm's, so that the clipping is the only difference",
     recipes=ADAM_PAPER.recipes,
-    couples=True,
+    mixes_tensors=True,
     space="max_norm=0.1..10 log",  # a decade to both sides of NeuralGrok's 1.0
     smallest={"max_norm": 0.5},
     off={"max_norm": 1e30},

@@ -121,8 +121,9 @@ class Reforming(ABC):
     merge_at: int | None = None
     """Before this step the model gets its own form back. None: it never does."""
 
-    def check(self, model: nn.Module) -> None:
-        """Raise an :class:`InputError` if ``model`` has no part that this start could replace."""
+    def check(self, model: nn.Module, data: TransferData) -> None:
+        """Raise an :class:`InputError` if ``model`` has no part that this start could replace, or if nothing can be
+        learned from ``data`` in the way that it was told to."""
         return
 
     @abstractmethod
@@ -208,6 +209,8 @@ class MethodCard:
         base_source: where these come from.
         start: the door to what comes before the first step. It makes a :data:`Start`.
         loss: the door to the loss. It makes a function that takes the task's loss and returns the one to train with.
+            If that function has a method ``penalty(outputs, targets, weights)``, of a batch and the parameters by name,
+            what it returns is added to the loss.
         factory: the door to the gradient. It makes the gradient transform. An argument called ``seed`` is not a
             setting: a run gives it one of its own.
         optimizer: the door to the optimizer. It makes a function that takes the parameters by their classes,
@@ -220,15 +223,15 @@ class MethodCard:
             settings. A card with the ``optimizer`` door gets the shapes by class, and by name within each. None if it
             works entry by entry, which counts as no product, as an optimizer's moments do.
         held_out: the default of the setting of that name: the share of the training rows that no batch has.
-        presets: settings whose default is another than the doors' own.
+        default_overrides: settings whose default is another than the doors' own.
         recipes: by the name of a task, without its sizes (``mnist``): the settings that are the defaults there.
         smallest: settings under which the test suite can see the method act within a few steps.
-        couples: whether the result for one tensor depends on the gradients of other tensors, as it does under a global
-            clip. The test suite then leaves out the check that each tensor could as well be alone.
+        mixes_tensors: whether the result for one tensor depends on the gradients of other tensors, as it does under a
+            global clip. The test suite then leaves out the check that each tensor could as well be alone.
         probe: makes tables of what the method does in a run, from the transform's state and the raw gradients by
             parameter name. It returns tables by name, each a dict of equally long columns. The lab calls it at every
             full evaluation, and keeps ``<name>.parquet`` with the step in front. None if there is nothing to see.
-        keep: picks from the transform's state what somebody may want when the run has ended, such as a trained
+        artifacts: picks from the transform's state what somebody may want when the run has ended, such as a trained
             amplifier. It returns tensors by name, which are written as ``method.npz`` into the run's folder. None if
             there is nothing to keep.
         off: settings under which it must leave the run as it is, bit for bit; None if there are none.
@@ -267,12 +270,12 @@ class MethodCard:
     bilevel: type[Bilevel] | None = None
     flops: Callable[[Mapping[str, Any], Mapping[str, Any]], int] | None = None
     held_out: float = 0.0
-    presets: Mapping[str, Any] = field(default_factory=dict)
+    default_overrides: Mapping[str, Any] = field(default_factory=dict)
     recipes: Mapping[str, Recipe] = field(default_factory=dict)
     smallest: Mapping[str, Any] = field(default_factory=dict)
-    couples: bool = False
+    mixes_tensors: bool = False
     probe: Callable[[Any, Mapping[str, Tensor]], Tables] | None = None
-    keep: Callable[[Any], Mapping[str, Tensor]] | None = None
+    artifacts: Callable[[Any], Mapping[str, Tensor]] | None = None
     off: Mapping[str, Any] | None = None
     tuned: str = ""
     space: str = ""

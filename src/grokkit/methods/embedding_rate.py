@@ -46,7 +46,7 @@ class _EmbeddingRate:
 
     def update(self, params: Params, state: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         new = {name: p + (like(p, self.c) - 1.0) * (p - state[name]) for name, p in params.items()}
-        return new, {name: p.clone() for name, p in new.items()}
+        return new, {**state, **{name: p.clone() for name, p in new.items()}}
 
 
 EMBEDDING_RATE = MethodCard(

@@ -12,9 +12,9 @@ Under Adam-like optimizers, which are invariant to the gradient's scale, the amp
 gradient has no effect by itself: what remains is a change of direction towards the slow part. Under SGD it is
 a learning rate (1+λ) times larger for the steady part. Compare with those controls before believing in it.
 
-Cost a step: EMA two passes over the gradients and one copy of them in memory; MA five passes whatever the window, and
-w copies (:mod:`grokkit.methods.grokfast_ma`). Half-precision gradients keep their dtype, and their average or sum is
-kept in float32. Complex gradients are filtered as they are, since both filters are linear.
+Cost a step: EMA one pass over the gradients if they are many, else two, and one copy of them in memory; MA five passes
+whatever the window, and w copies (:mod:`grokkit.methods.grokfast_ma`). Half-precision gradients keep their dtype, and
+their average or sum is kept in float32. Complex gradients are filtered as they are, since both filters are linear.
 
 In the pure face α and λ may be 0-d tensors: in a vmapped program every member has its own.
 
@@ -27,6 +27,7 @@ arXiv 2405.20233.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -41,6 +42,11 @@ from grokkit.methods.precision import accumulator
 from grokkit.methods.settings import flag, like, not_negative, number
 from grokkit.shards import local
 from grokkit.transform import GradientTransform, Grads, Params
+
+_LARGE = 2**22
+"""Entries of gradients, 16 MB in float32, from which on one pass over memory is faster than two operations."""
+
+_KERNEL_DTYPES = (torch.float32, torch.float64)
 
 
 class EmaState(NamedTuple):
@@ -111,6 +117,11 @@ class _ExponentialAverage:
             if self.acting.at(t):
                 acting.append(name)
         slow, here = ({name: local(tensors[name]) for name in grads} for tensors in (state.slow, grads))
+        if len(later) == len(acting) == len(grads) and not self.slow_only and self.alpha > 0:
+            averages, gradients = [*slow.values()], [*here.values()]
+            if _is_one_pass_better(averages, gradients):
+                _add_average_in_one_pass(averages, gradients, self.alpha, self.lamb)
+                return state
         if first:
             torch._foreach_copy_([slow[n] for n in first], [here[n] for n in first])
         if later:
@@ -127,6 +138,39 @@ class _ExponentialAverage:
         return state
 
 
+def _is_one_pass_better(slow: Sequence[Tensor], grads: Sequence[Tensor]) -> bool:
+    """Whether they are too many to stay in a cache between two passes, and all of the kind that the kernel takes."""
+    if sum(map(Tensor.numel, grads)) < _LARGE:
+        return False
+    for tensor in (*slow, *grads):
+        if tensor.dtype != grads[0].dtype or tensor.device != grads[0].device or not tensor.is_contiguous():
+            return False
+    return grads[0].dtype in _KERNEL_DTYPES and grads[0].device.type in ("cpu", "cuda")
+
+
+def _add_average_in_one_pass(slow: list[Tensor], grads: list[Tensor], alpha: float, lamb: float) -> None:
+    """slow ← α·slow + (1−α)·g and g ← g + λ·slow, by the kernel of SGD with momentum.
+
+    That computes m ← μ·m + (1−d)·g and p ← p − η·m, reading and writing each tensor once. Here the momentum m is the
+    average, μ = d = α > 0, and the parameter p is the gradient itself, with η = −λ. In float32 α is rounded first, so
+    that both weights, α and 1−α, are of one number and add up to 1.
+    """
+    if grads[0].dtype is torch.float32:
+        alpha = torch.tensor(alpha, dtype=torch.float32).item()
+    torch._fused_sgd_(
+        grads,
+        grads,
+        slow,
+        weight_decay=0.0,
+        momentum=alpha,
+        lr=-lamb,
+        dampening=alpha,
+        nesterov=False,
+        maximize=False,
+        is_first_step=False,
+    )
+
+
 _CITATION = """@article{lee2024grokfast,
   title   = {Grokfast: Accelerated Grokking by Amplifying Slow Gradients},
   author  = {Lee, Jaerin and Kang, Bong Gyun and Kim, Kihoon and Lee, Kyoung Mu},
@@ -139,7 +183,7 @@ GROKFAST_EMA = MethodCard(
     summary="Adds an exponential moving average of the gradient, amplified, to the gradient.",
     linear=True,
     equations="slow₁ = g₁;  slow_t = α·slow_{t−1} + (1−α)·g_t;  g'_t = g_t + λ·slow_t",
-    cost="two passes over the gradients a step; one copy of them in memory",
+    cost="one or two passes over the gradients a step; one copy of them in memory",
     factory=grokfast_ema,
     base={**ADAM_PAPER.base, "wd": 0.005},
     base_source="the paper's modular multiplication: Adam with L2 decay 0.005, β (0.9, 0.98), 10 warm-up steps",

@@ -16,7 +16,7 @@ from torch import Tensor
 from grokkit.errors import InputError, shown, unknown
 from grokkit.methods.acting_steps import ActingSteps, acting_steps
 from grokkit.methods.precision import accumulator
-from grokkit.methods.ring import empty_window, laid_out, push, push_
+from grokkit.methods.ring import empty_window, in_blocks, laid_out, push, push_
 from grokkit.methods.settings import flag, like, not_negative, whole
 from grokkit.shards import local
 from grokkit.transform import GradientTransform, Grads, Params
@@ -135,14 +135,14 @@ class _MovingAverage:
             t = int(step[name])
             step[name] += 1
             window[name] = laid_out(window[name])
-            here = local(g)
-            now = push_(local(window[name]), local(total[name]), here, t)
-            if not self._acts(t):
-                continue
-            if self.slow_only:
-                here.copy_(now / min(t + 1, most))
-            else:
-                here.add_(now, alpha=self.lamb / min(t + 1, most))
+            for own_window, own_total, here in in_blocks(local(window[name]), local(total[name]), local(g)):
+                now = push_(own_window, own_total, here, t)
+                if not self._acts(t):
+                    continue
+                if self.slow_only:
+                    here.copy_(now / min(t + 1, most))
+                else:
+                    here.add_(now, alpha=self.lamb / min(t + 1, most))
         return state
 
 

@@ -7,8 +7,8 @@ was tiny.
 Matrices of one shape, after tall ones are transposed, are one batched product. A square matrix (m × m) takes the plain
 form, three products a step. A wide one (m × n, n ≥ 2m) takes the *Gram form*: as all factors are polynomials of one R,
 they commute, so that only m × m products are needed for R ← P·R·P and Q ← P·Q, P = a·I + b·R + c·R², and X = Q·X at the
-end. In float32 small singular values drown in R, their squares, after a few such steps; hence X is formed after the
-second step and R is made anew from it. Both forms agree to float32's rounding.
+end. In float32 small singular values drown in R, their squares, after more than three such steps; then X is formed
+after the second step and R is made anew from it. Both forms agree to float32's rounding.
 
 Cost, in operations: plain 4·m²·n + 2·m³ a step; Gram 28·m³ + 8·m²·n for five steps.
 
@@ -26,7 +26,8 @@ from torch import Tensor
 _A, _B, _C = 3.4445, -4.7750, 2.0315  # Jordan's
 _EPS = 1e-7  # on the norm, torch.optim.Muon's
 _WIDE = 2  # columns over rows: from here on the Gram form takes fewer operations
-_RESTART = 2  # steps after which a wide matrix is formed once in between
+_UNBROKEN = 3  # Up to so many steps float32 holds out without a restart.
+_RESTART = 2  # Steps of more than these after which a wide matrix is formed in between.
 
 
 def orthogonalized(matrices: Sequence[Tensor], steps: int) -> list[Tensor]:
@@ -71,7 +72,9 @@ def _is_wide(small: int, large: int) -> bool:
 
 def _stretches(steps: int) -> list[int]:
     """How many steps the Gram form takes before each time that it forms X."""
-    return [length for length in (min(steps, _RESTART), steps - _RESTART) if length > 0]
+    if steps <= _UNBROKEN:
+        return [steps] if steps else []
+    return [_RESTART, steps - _RESTART]
 
 
 def _plain_steps(x_SMN: Tensor, steps: int) -> Tensor:

@@ -15,9 +15,9 @@ from torch import Tensor, nn
 
 from grokkit.arguments import Size
 from grokkit.models.card import ModelCard, TaskShape
+from grokkit.models.checks import check_sizes
 from grokkit.models.lstm import PADDING
 from grokkit.models.matmul import Linear
-from grokkit.models.settings import check_sizes
 
 
 class Bag(nn.Module):

@@ -28,9 +28,9 @@ from torch import Tensor, nn
 from grokkit.arguments import Scale, Size
 from grokkit.errors import InputError, unknown
 from grokkit.models.card import ModelCard, TaskShape
+from grokkit.models.checks import check_sizes, scale_weights
 from grokkit.models.matmul import Linear, linear, transformed
 from grokkit.models.prefix import Levels, Trie, attend, build_trie, take
-from grokkit.models.settings import check_sizes, scale_weights
 
 _WORTH_SHARING = 0.85  # of all positions: with more distinct prefixes, gathering costs what sharing saves
 

@@ -20,9 +20,9 @@ from torch import Tensor, nn
 from grokkit.arguments import Scale, Size
 from grokkit.errors import InputError
 from grokkit.models.card import ModelCard, TaskShape
+from grokkit.models.checks import check_sizes, scale_weights
 from grokkit.models.matmul import Linear, is_float32, linear, transformed, weight_gradient
 from grokkit.models.relu_layers import relu_layers, through, weights
-from grokkit.models.settings import check_sizes, scale_weights
 
 
 class FNN(nn.Module):

@@ -24,8 +24,8 @@ from torch import Tensor, nn
 
 from grokkit.arguments import Scale, Size
 from grokkit.models.card import ModelCard, TaskShape
+from grokkit.models.checks import check_sizes, scale_weights
 from grokkit.models.matmul import Linear
-from grokkit.models.settings import check_sizes, scale_weights
 
 BOND_KINDS = 4
 

@@ -22,8 +22,8 @@ from torch import Tensor, nn
 
 from grokkit.arguments import Scale, Size
 from grokkit.models.card import ModelCard, TaskShape
+from grokkit.models.checks import check_sizes, scale_weights
 from grokkit.models.matmul import Linear, is_float32, linear, transformed
-from grokkit.models.settings import check_sizes, scale_weights
 
 PADDING = 0
 

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from grokkit.arguments import Scale, Size
 from grokkit.models.card import ModelCard, TaskShape
+from grokkit.models.checks import check_sizes, scale_weights
 from grokkit.models.relu_layers import relu_layers, through, weights
-from grokkit.models.settings import check_sizes, scale_weights
 
 
 class MLP(nn.Module):

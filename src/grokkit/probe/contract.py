@@ -11,6 +11,10 @@ from torch import Tensor
 from grokkit.tasks import Task
 
 
+def _no_outputs() -> None:
+    return None
+
+
 @dataclass
 class View:
     """One run at an evaluation, whether it is trained alone or as a member of a program.
@@ -24,6 +28,8 @@ class View:
         find_kernel: gives the pseudo-NTK on :data:`grokkit.probe.ntk.KERNEL_ROWS` training rows, always the same; None
             where the gradients of the model's tensors are not those of the loss.
         memory: what the probe wants to find again at the next evaluation; it must be JSON.
+        find_outputs: gives the outputs on a few training rows, always the same, on the CPU; None where rows are no
+            table of classes.
     """
 
     task: Task
@@ -33,6 +39,7 @@ class View:
     find_embedding: Callable[[], Tensor]
     find_kernel: Callable[[], Tensor | None]
     memory: dict[str, Any] = field(default_factory=dict)
+    find_outputs: Callable[[], Tensor | None] = _no_outputs
 
 
 class Probe(NamedTuple):

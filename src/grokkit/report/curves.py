@@ -31,7 +31,7 @@ CLOCKS = {
 
 NORMS = ("weight_norm", "weight_entropy", "gradient_entropy", "filtered_gradient_entropy", "gradient_angle")
 
-HOW_TO_READ = "bold: median over seeds; thin: each seed"
+HOW_TO_READ = "bold: median over seeds; thin: each seed, of very many the first"
 
 IMAGE_POINTS = 120
 """Points of a thin line: over five decades of steps one every 10 %, so every 5 px of a chart."""
@@ -107,9 +107,14 @@ def curve_chart(
     chart stands alone, it has a ``title`` of the y axis, and with that a legend.
     """
     clock = CLOCKS[x]
-    points = seeds.select(pl.col(x).cast(pl.Float64), measure)
+    points = pl.concat(
+        [
+            seeds.select(pl.col(x).cast(pl.Float64), pl.col(measure).cast(pl.Float64)),
+            medians.select(pl.col("x").alias(x), pl.col("value").alias(measure)),
+        ]
+    )
     if dots is not None:
-        points = pl.concat([points, dots.select(pl.col(x).cast(pl.Float64), measure)])
+        points = pl.concat([points, dots.select(pl.col(x).cast(pl.Float64), pl.col(measure).cast(pl.Float64))])
     drawn_x = points.filter(pl.col(measure).is_not_null())[x]
     low, high = span(drawn_x.filter(drawn_x > 0))
     y_scale, y_axis = _y(measure, pl.Series([*points[measure].drop_nulls(), *include], dtype=pl.Float64))

@@ -41,6 +41,9 @@ def definitions(study: Mapping[str, Any], cost: Cost) -> str:
         "not reached": "A run that did not stay at the target within its budget of "
         f"{budget} steps counts as longer than its last evaluation below the target. It is never dropped. A diverged "
         "run cannot come back, and counts as longer than the budget.",
+        "given up": "A run that had taken so many times what its seed's baseline took, as <code>--give-up</code> says, "
+        "and was ended there. It enters the paired ratio as longer than that. How often such a method arrives, and "
+        "when in the median, is not known, and not shown.",
         "median": "Kaplan–Meier median over runs, which takes runs that did not get there into account, with a 95 % "
         "interval (log-log, inverted). “≥”: so few runs, or so late ones, set no upper limit.",
         "ratio": f"A method's cost over {base}'s for the same seed: same split, same start where shapes allow, same "

@@ -38,6 +38,9 @@ class Sizes(NamedTuple):
 
 _USUAL = Sizes()
 
+_LINES = 240
+"""Thin lines that a chart has at most. More of them could not be told apart, and take minutes to draw."""
+
 
 class Panel(NamedTuple):
     """One chart of a figure, with the words that stand over it on the page."""
@@ -59,14 +62,15 @@ class Panel(NamedTuple):
     sizes: Sizes | None = None
     """Those of the figure unless given."""
 
-    def specifications(self, size: tuple[int | None, int]) -> dict[str, dict[str, Any]]:
+    def specifications(self, size: tuple[int | None, int], *, check: bool = True) -> dict[str, dict[str, Any]]:
         """The charts as Vega-Lite; where there is one for each x axis, they are named ``step:…`` and so on."""
         width, height = size[0] or "container", size[1]
         if not isinstance(self.chart, Mapping):
-            return {self.name: specification(self.chart.properties(width=width, height=height))}
+            return {self.name: specification(self.chart.properties(width=width, height=height), check=check)}
         specs = {}
         for clock, chart in self.chart.items():
-            specs[f"{clock}:{self.name}"] = specification(chart.properties(width=width, height=height))
+            own = chart.properties(width=width, height=height)
+            specs[f"{clock}:{self.name}"] = specification(own, check=check)
         return specs
 
 
@@ -121,12 +125,23 @@ class View:
     def points(self) -> int:
         """Points that the thin line of a run may have. All lines of a page have 6,000 at most: at some 200 bytes each
         they stay near a megabyte."""
-        return IMAGE_POINTS if self.is_image else max(30, min(IMAGE_POINTS, 6_000 // max(self.runs.height, 1)))
+        return IMAGE_POINTS if self.is_image else max(30, min(IMAGE_POINTS, 6_000 // max(self.lines.height, 1)))
+
+    @cached_property
+    def lines(self) -> pl.DataFrame:
+        """The runs that have a thin line of their own: all, or if they are many the first seeds of each method."""
+        seeds = max(1, _LINES // max(len(self.methods), 1))
+        return self.runs.filter(pl.col("seed").rank("dense").over("method") <= seeds)
+
+    def of_lines(self, table: pl.DataFrame) -> pl.DataFrame:
+        """The rows of ``table`` that are of such a run."""
+        return table.join(self.lines, on="run_id", how="semi", maintain_order="left")
 
     @cached_property
     def seed_curves(self) -> pl.DataFrame:
-        """The curves of every run, made once: several figures draw from them, and the page stores equal data once."""
-        return seed_curves_data(self.runs, self.curves, target_columns(self.target.measure), self.points)
+        """The thin lines, made once: several figures draw from them, and the page stores equal data once."""
+        columns = target_columns(self.target.measure)
+        return seed_curves_data(self.lines, self.of_lines(self.curves), columns, self.points)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,7 +25,7 @@ def images(figures: Sequence[Figure], view: View, failures: dict[str, str]) -> d
 
     def finish(figure: Figure, blocks: list[Block]) -> bytes:
         rows = [block for block in blocks if isinstance(block, Row)]
-        return _png(_picture(figure, rows, view)) if rows else b""
+        return png_of(_picture(figure, rows, view)) if rows else b""
 
     whole = [figure for figure in figures if figure.name not in failures]
     return {f"{figure.name}.png": png for figure, png in drawn(whole, view, finish, failures) if png}
@@ -47,8 +47,8 @@ def _picture(figure: Figure, rows: Sequence[Row], view: View) -> dict[str, Any]:
 def _beside(figure: Figure, row: Row, datasets: dict[str, Any]) -> dict[str, Any]:
     charts = []
     for panel in row.panels:
-        # On the page a reader can choose the x axis; a picture shows the first.
-        chart, *_ = panel.specifications((panel.sizes or figure.sizes).image).values()
+        # On the page a reader can choose the x axis; a picture shows the first. The page's charts have been checked.
+        chart, *_ = panel.specifications((panel.sizes or figure.sizes).image, check=False).values()
         datasets |= chart.pop("datasets", {})
         for whole_picture in ("$schema", "config"):
             chart.pop(whole_picture, None)
@@ -61,5 +61,6 @@ def _beside(figure: Figure, row: Row, datasets: dict[str, Any]) -> dict[str, Any
     return spec
 
 
-def _png(spec: dict[str, Any]) -> bytes:
+def png_of(spec: dict[str, Any]) -> bytes:
+    """A Vega-Lite specification drawn in the report's style, at two pixels a point."""
     return vl_convert.vegalite_to_png(spec, vl_version=vega_lite_version(), scale=2, config=CONFIG)

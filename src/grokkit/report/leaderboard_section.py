@@ -13,7 +13,7 @@ from grokkit.analyse.survival import Cost
 from grokkit.analyse.target import Measure, best_shown, best_text, target_of
 from grokkit.report.html import swatch, table
 from grokkit.report.style import styles_of
-from grokkit.report.table import costs_in_order, ratio_cell
+from grokkit.report.table import arrivals, costs_in_order, missing_time, ratio_cell
 
 _Cell = Callable[[Mapping[str, Any]], str | tuple[str, ...]]
 
@@ -26,7 +26,7 @@ def leaderboard_table(rows: Sequence[Mapping[str, Any]], study: Mapping[str, Any
     claimed, *others = costs_in_order(claimed_cost(rows, study))
     columns: dict[str, _Cell] = {
         "method": lambda row: swatch(styles[row["method"]]) + escape(row["method"]),
-        f"runs that<br>reached {target}": lambda row: f"{row['successes']}/{row['runs']}",
+        f"runs that<br>reached {target}": arrivals,
         "steps until<br>it stays": lambda row: _with_interval(row, "median_steps"),
         f"{_COST_HEADS[claimed]}<br>vs {base}": lambda row: _claimed_ratio(row, claimed, found, len(study["seeds"])),
     }
@@ -34,13 +34,13 @@ def leaderboard_table(rows: Sequence[Mapping[str, Any]], study: Mapping[str, Any
         columns[f"{_COST_HEADS[cost]}<br>vs {base}"] = _other_ratio(cost, found)
     columns |= {
         "p,<br>adjusted": lambda row: _p_adjusted(found.get(row["method"])),
-        f"first touch<br>of {target}": lambda row: number(row["median_first_steps"], _missing(row)),
+        f"first touch<br>of {target}": lambda row: number(row["median_first_steps"], missing_time(row)),
     }
     if any(row["stable"] is not None for row in rows):
         columns["stable<br>from step"] = _stable
     columns |= {
         "dips,<br>deepest": lambda row: (whole(row["dips"]), _depth(row, target_of(study).measure)),
-        "delay<br>in steps": lambda row: number(row["median_delay_steps"], _missing(row)),
+        "delay<br>in steps": lambda row: number(row["median_delay_steps"], missing_time(row)),
         "seconds of<br>training": lambda row: _with_interval(row, "median_train_seconds"),
         "log-rank<br>p": lambda row: (p_value(row["logrank_p"]), _rank_note(row)),
     }
@@ -49,19 +49,16 @@ def leaderboard_table(rows: Sequence[Mapping[str, Any]], study: Mapping[str, Any
     return table("Leaderboard: one row per method", columns, rows)
 
 
-def _missing(row: Mapping[str, Any]) -> str:
-    return NOT_REACHED if row["runs"] else "no runs"
-
-
 def _with_interval(row: Mapping[str, Any], name: str) -> tuple[str, str]:
-    return number(row[name], _missing(row)), number_interval(row[f"{name}_low"], row[f"{name}_high"])
+    return number(row[name], missing_time(row)), number_interval(row[f"{name}_low"], row[f"{name}_high"])
 
 
 def _claimed_ratio(row: Mapping[str, Any], cost: Cost, found: Mapping[str, Claim], seeds: int) -> tuple[str, ...]:
     claim = found.get(row["method"])
     if claim is None:
         return ratio(row[ratio_keys(cost)["value"]]), "baseline"
-    # A seed may say nothing of the ratio. How many are in it stands beside it, lest it flatter or blame.
+    # A ratio is of those seeds on which both methods reached the target. Where these are not all, it says how many, so
+    # that nobody takes it for the ratio of all.
     partial = f"{row['pairs']} of {seeds} seeds" if 0 < row["pairs"] < seeds else ""
     return (*ratio_cell(row, cost, claim), partial)
 
@@ -75,6 +72,8 @@ def _p_adjusted(claim: Claim | None) -> tuple[str, str]:
 
 
 def _stable(row: Mapping[str, Any]) -> tuple[str, str]:
+    if row.get("given_up"):
+        return missing_time(row), ""
     return number(row["median_stable_steps"], NOT_REACHED), f"{row['stable'] or 0}/{row['runs']}"
 
 

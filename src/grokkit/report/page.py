@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from html import escape
@@ -60,25 +61,30 @@ def build_page(
         section("What the words mean", "", definitions(study, claimed_cost(leaderboard_rows, study))),
         section("How this was made", "", made),
     ]
-    body = _unbroken("\n".join(parts))
+    header = f"""<p class="kicker">grokkit compare</p>
+<h1>{title}</h1>
+{_verdict(verdict_text)}
+{_facts(study, runs)}"""
+    return whole_page(f"{title}: which accelerator helps?", header, "\n".join(parts), charts)
+
+
+def whole_page(title: str, header: str, body: str, charts: Mapping[str, Any]) -> str:
+    """A page of these pieces of HTML, with all that its ``charts`` need, which stand where ``body`` names them."""
     return f"""<!DOCTYPE html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta http-equiv="Content-Security-Policy" content="{_POLICY}">
-<title>{title}: which accelerator helps?</title>
+<title>{title}</title>
 <style>{_asset("page.css")}</style>
 </head>
 <body>
 <header>
-<p class="kicker">grokkit compare</p>
-<h1>{title}</h1>
-{_unbroken(_verdict(verdict_text))}
-{_facts(study, runs)}
+{_unbroken(header)}
 </header>
 <main>
-{body}
+{_unbroken(body)}
 </main>
 <footer>Made by grokkit. This file needs no network.</footer>
 <script type="application/json" id="charts">{_json(charts)}</script>
@@ -126,8 +132,9 @@ def _leaderboard_note(study: Mapping[str, Any]) -> str:
 
 
 def _unbroken(text: str) -> str:
-    """No line may end between a number and its percent sign."""
-    return text.replace(" %", "\u00a0%")
+    """No line may end between a number and its percent sign. What stands inside a tag, such as the name by which the
+    script finds a chart, is nobody's to read and stays."""
+    return re.sub(r"<[^>]*>| %", lambda found: "\u00a0%" if found[0] == " %" else found[0], text)
 
 
 def _json(value: Any) -> str:

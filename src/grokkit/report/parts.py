@@ -23,10 +23,13 @@ _MANTISSAS = (
 )
 
 
-def specification(chart: alt.TopLevelMixin) -> dict[str, Any]:
-    """``chart`` as Vega-Lite, its data inside: the picture needs no file, and no limit on rows applies."""
+def specification(chart: alt.TopLevelMixin, *, check: bool = True) -> dict[str, Any]:
+    """``chart`` as Vega-Lite, its data inside: the picture needs no file, and no limit on rows applies.
+
+    ``check``: whether altair shall look for mistakes, which takes as long as making it.
+    """
     with alt.data_transformers.enable("default", max_rows=None):
-        return chart.to_dict(validate=False)  # altair has checked each part when it was made
+        return chart.to_dict(validate=check)
 
 
 def log_ticks(low: float, high: float) -> list[float]:
@@ -85,7 +88,7 @@ def spread(at: NDArray[np.float64], points: int) -> NDArray[np.intp]:
 
 
 def layered(*charts: alt.Chart | alt.LayerChart) -> alt.LayerChart:
-    """The charts on top of each other; altair's own type allows for facets, which none of these has."""
+    """The charts on top of each other. Altair's own function may return a chart with facets; none of these has any."""
     return cast(alt.LayerChart, alt.layer(*charts))
 
 

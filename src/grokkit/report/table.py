@@ -56,7 +56,7 @@ def leaderboard_table(rows: Sequence[Mapping[str, Any]], study: Mapping[str, Any
         table.add_column(f"{_HEADS[cost]} vs\nbaseline", justify="right", no_wrap=True)
     for row in rows:
         is_baseline = row["method"] == study["baseline"]
-        missing = NOT_REACHED if row["runs"] else "no runs"
+        missing = missing_time(row)
         touch = [number(row["median_first_steps"], "–")] if has_events else []
         dips = [whole(row["dips"], "–")] if has_events else []
         ratios = [
@@ -68,7 +68,7 @@ def leaderboard_table(rows: Sequence[Mapping[str, Any]], study: Mapping[str, Any
         table.add_row(
             # Text, not str: a name from the command line may hold [brackets], which rich would read as markup.
             Text(row["method"], style="bold" if is_baseline else ""),
-            _stacked(Text, f"{row['successes']}/{row['runs']}", _best(row, best)),
+            _stacked(Text, arrivals(row), _best(row, best)),
             *touch,
             _stacked(
                 Text,
@@ -84,6 +84,18 @@ def leaderboard_table(rows: Sequence[Mapping[str, Any]], study: Mapping[str, Any
 def _partial(row: Mapping[str, Any], place: int) -> str:
     """How many seeds are in the ratio that the study claims in, if not all."""
     return f"{row['pairs']}/{row['runs']} seeds" if not place and 0 < row["pairs"] < row["runs"] else ""
+
+
+def arrivals(row: Mapping[str, Any]) -> str:
+    """How many of a method's runs arrived; only how many were given up, if some were."""
+    if row.get("given_up"):
+        return f"{row['given_up']}/{row['runs']} given up"
+    return f"{row['successes']}/{row['runs']}"
+
+
+def missing_time(row: Mapping[str, Any]) -> str:
+    """What stands in the place of a time that there is not."""
+    return "given up" if row.get("given_up") else NOT_REACHED if row["runs"] else "no runs"
 
 
 def costs_in_order(claimed: Cost) -> list[Cost]:

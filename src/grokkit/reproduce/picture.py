@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 from typing import Any
 
 import altair as alt
 
 from grokkit.files import atomic_write
-from grokkit.report.style import CONFIG, INK
+from grokkit.report.images import png_of
+from grokkit.report.style import INK
 from grokkit.reproduce.recipe import Recipe
 from grokkit.reproduce.result import Result
 
@@ -32,10 +32,7 @@ def write_picture(recipe: Recipe, found: Result, path: Path) -> None:
             rows.append({**shared, "which": "at least", "value": finding.low, "low": None, "high": None})
     charts = [_panel(measure, rows, is_ratio) for (_, measure, is_ratio), rows in panels.items()]
     title = alt.TitleParams(recipe.title, subtitle=recipe.source)
-    chart = alt.vconcat(*charts, title=title).configure(**CONFIG)
-    file = io.BytesIO()
-    chart.save(file, format="png", scale_factor=2)
-    atomic_write(path, file.getvalue())
+    atomic_write(path, png_of(alt.vconcat(*charts, title=title).to_dict()))
 
 
 def _panel(measure: str, rows: list[dict[str, Any]], is_ratio: bool) -> Any:

@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from grokkit.errors import InputError, unknown
+from grokkit.errors import InputError, about, unknown
 from grokkit.study.looks import settled
 from grokkit.study.plan import Arm, Plan
 from grokkit.study.store import STUDY_FORMAT
@@ -37,7 +37,7 @@ def extended(
         InputError: if the folder holds runs of another question, naming both; if another claim, primary arm or baseline
             is asked for than its finished runs were made for; or for a baseline or primary arm that no arm is.
     """
-    if before is not None and (other := _other_question(plan, before)) is not None:
+    if before is not None and (other := other_question(plan, before)) is not None:
         if kept:
             raise InputError(f"{folder} {other}; choose another --out")
         before = None  # The folder has no run of the other question, so it is as good as new.
@@ -49,6 +49,9 @@ def extended(
     study = dict(plan.study)
     study["methods"] = [names[label] for label in plan.study["methods"]]
     study["methods_detail"] = {names[label]: detail for label, detail in plan.study["methods_detail"].items()}
+    tuned = {names[label]: detail for label, detail in plan.study.get("tuned", {}).items()}
+    if tuned or (before is not None and before.get("tuned")):
+        study["tuned"] = {**((before or {}).get("tuned") or {}), **tuned}
     if before is not None:
         study["methods"] = _union(before["methods"], study["methods"])
         study["methods_detail"] = {**study["methods_detail"], **before["methods_detail"]}
@@ -59,11 +62,7 @@ def extended(
     study = settled(before, study, has_runs=bool(kept))
     if before is not None and not _changes(study, before):
         study["command"] = before["command"]  # The record is of the command that made the study what it is.
-    runs = []
-    for run in plan.runs:
-        method = run.method.model_copy(update={"label": names[run.method.label]})
-        runs.append(run.model_copy(update={"method": method}))
-    return replace(plan, runs=tuple(runs), study=study)
+    return replace(plan, runs=plan.runs.relabelled(names.__getitem__), study=study)
 
 
 def _union(before: list[str], now: list[str]) -> list[str]:
@@ -82,8 +81,8 @@ def _names(plan: Plan, before: Mapping[str, Any] | None, kept: Mapping[str, str]
     if before is not None:
         known = {detail["identity"]: name for name, detail in before["methods_detail"].items()}
     else:  # Where study.json was lost, the finished runs still say what they were called.
-        done = [run for run in plan.runs if run.run_id() in kept]
-        known = {details[run.method.label]["identity"]: kept[run.run_id()] for run in done}
+        done = [(run_id, run) for run_id, run in zip(plan.runs.ids, plan.runs, strict=True) if run_id in kept]
+        known = {details[run.method.label]["identity"]: kept[run_id] for run_id, run in done}
     names: dict[str, str] = {}
     for label, detail in details.items():
         name = known.get(detail["identity"])
@@ -103,10 +102,11 @@ def _named(arm: Arm | None, option: str, study: Mapping[str, Any]) -> str | None
     for label, detail in study["methods_detail"].items():
         if detail["identity"] == arm.identity:
             return label
-    raise unknown(option, arm.label, study["methods"])
+    with about(f"--{option}"):
+        raise unknown(option, arm.label, study["methods"])
 
 
-def _other_question(plan: Plan, before: Mapping[str, Any]) -> str | None:
+def other_question(plan: Plan, before: Mapping[str, Any]) -> str | None:
     """Why ``plan`` does not fit, as "holds a study with budget=20, not with budget=30"; None if it does."""
     title = plan.study["title"]
     if before["format"] != STUDY_FORMAT:

@@ -30,7 +30,8 @@ def settled(before: Mapping[str, Any] | None, now: Mapping[str, Any], *, has_run
     """
     known = before or {}
     study = dict(now)
-    usual = "adamw" if "adamw" in now["methods"] else now["methods"][0]
+    tuned = [label for label, found in (now.get("tuned") or {}).items() if found["method"] == "adamw"]
+    usual = next(iter(tuned), "adamw" if "adamw" in now["methods"] else now["methods"][0])
     for name, default in (("claim", DEFAULT_CLAIM), ("primary", None), ("baseline", usual)):
         was = known.get(name) or default
         if study[name] is None:

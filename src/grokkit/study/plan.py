@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from operator import index
-from typing import Any, NamedTuple
+from functools import cached_property, partial
+from typing import Any, NamedTuple, overload
 
-from grokkit.errors import InputError, shown
+from grokkit.errors import InputError, about
 from grokkit.train.config import (
     IDENTITY_VERSION,
     MethodConfig,
@@ -20,8 +20,9 @@ from grokkit.train.config import (
 )
 from grokkit.train.doors import doors_of
 from grokkit.train.optimizers import build_optimizer
-from grokkit.train.problem import build_problem, set_apart
+from grokkit.train.problem import build_problem, set_apart, transfer_data
 from grokkit.train.resolve import method_config
+from grokkit.train.room import check_room, least, outlined
 from grokkit.train.setup import build_model
 
 
@@ -30,6 +31,55 @@ class Arm(NamedTuple):
 
     label: str
     identity: str
+
+
+class Runs(Sequence[RunConfig]):
+    """A run of each arm on each seed, seed by seed, made when it is asked for: there may be very many.
+
+    Args:
+        arms: a run of each method, on whatever seed.
+        seeds: the seeds.
+    """
+
+    def __init__(self, arms: Sequence[RunConfig], seeds: Sequence[int]) -> None:
+        self.arms, self.seeds = tuple(arms), tuple(seeds)
+
+    def __len__(self) -> int:
+        return len(self.arms) * len(self.seeds)
+
+    @overload
+    def __getitem__(self, place: int) -> RunConfig: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> list[RunConfig]: ...
+
+    def __getitem__(self, place: int | slice) -> RunConfig | list[RunConfig]:
+        if isinstance(place, slice):
+            return [self[one] for one in range(*place.indices(len(self)))]
+        at = range(len(self))[place]  # which refuses a place beyond the end
+        return self.arms[at % len(self.arms)].model_copy(update={"seed": self.seeds[at // len(self.arms)]})
+
+    @cached_property
+    def ids(self) -> list[str]:
+        """Their ids, in their order."""
+        of_arms = [arm.run_ids(self.seeds) for arm in self.arms]
+        return [run_id for of_seed in zip(*of_arms, strict=True) for run_id in of_seed]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Runs) and (self.arms, self.seeds) == (other.arms, other.seeds)
+
+    def relabelled(self, name: Callable[[str], str]) -> Runs:
+        """The same under other labels of their methods."""
+        arms = []
+        for arm in self.arms:
+            method = arm.method.model_copy(update={"label": name(arm.method.label)})
+            arms.append(arm.model_copy(update={"method": method}))
+        return Runs(arms, self.seeds)
+
+
+def ids_of(runs: Sequence[RunConfig]) -> list[str]:
+    """The ids of ``runs``, in their order."""
+    return runs.ids if isinstance(runs, Runs) else [run.run_id() for run in runs]
 
 
 @dataclass(frozen=True)
@@ -41,13 +91,15 @@ class Plan:
         question: what all runs of the study have in common; it is in ``study``, too.
         study: study.json, as far as this command alone says it.
         baseline, primary: the arms that it names for these; None where it names none.
+        size: bytes of memory that a run of the largest arm needs at the least.
     """
 
-    runs: tuple[RunConfig, ...]
+    runs: Runs
     question: dict[str, Any]
     study: dict[str, Any]
     baseline: Arm | None = None
     primary: Arm | None = None
+    size: int = 0
 
 
 def make_plan(
@@ -77,40 +129,58 @@ def make_plan(
     Raises:
         InputError: for anything that could not run: it is found here, not in the middle of a study.
     """
-    numbers = _seeds(seeds)
+    numbers = list(range(seeds)) if isinstance(seeds, int) else list(seeds)
     spec = settings["task"].name
     usual = settings["task"].card.optimizer
-    configs = _methods(methods, spec, usual)
-    runs = tuple(
-        checked(RunConfig, "compare", method=method, seed=seed, **settings) for seed in numbers for method in configs
-    )
+    with about("--methods"):
+        configs = _methods(methods, spec, usual)
+        arms = [checked(RunConfig, "compare", method=config, seed=numbers[0], **settings) for config in configs]
+    runs = Runs(arms, numbers)
     first = runs[0]
     problem = build_problem(first)
-    model = build_model(first.model, problem.task, first.seed)
-    for config in configs:
-        set_apart(config, problem.split.train, first.seed)
-        doors_of(config).check(model)
-        if isinstance(config.optimizer, OwnOptimizerConfig):
-            build_optimizer(config.optimizer, model)
-    arms = _arms(runs[: len(configs)])
+    with about("--model"):
+        outline = outlined(first, problem.task)
+    sizes = [0 if outline is None else least(run, problem.task, outline, len(problem.inner)) for run in runs.arms]
+    for run, size in zip(runs.arms, sizes, strict=True):
+        check_room(run, problem.task, size)
+    with about("--model"):
+        model = build_model(first.model, problem.task, first.seed)
+    with about("--methods"):
+        for config in configs:
+            set_apart(config, problem.split.train, first.seed)
+            doors_of(config).check(model, partial(transfer_data, problem))
+            if isinstance(config.optimizer, OwnOptimizerConfig):
+                build_optimizer(config.optimizer, model)
+        named_arms = _arms(runs.arms)
     question = question_of(first.model_dump())
     study = {
         "title": problem.task.name,
         **question,
-        "methods": [arm.label for arm in arms],
+        "methods": [arm.label for arm in named_arms],
         "seeds": numbers,
-        "run_ids": [run.run_id() for run in runs],
+        "run_ids": runs.ids,
         "methods_detail": {
-            arm.label: _detail(config) | {"identity": arm.identity} for arm, config in zip(arms, configs, strict=True)
+            arm.label: _detail(config) | {"identity": arm.identity}
+            for arm, config in zip(named_arms, configs, strict=True)
         },
         "claim": claim,
         "command": command,
     }
 
-    def named(text: str | None) -> Arm | None:
-        return None if text is None else _arm(first.model_copy(update={"method": method_config(text, spec, usual)}))
+    def named(text: str | None, option: str) -> Arm | None:
+        if text is None:
+            return None
+        with about(option):
+            return _arm(first.model_copy(update={"method": method_config(text, spec, usual)}))
 
-    return Plan(runs, question, study, baseline=named(baseline), primary=named(primary))
+    return Plan(
+        runs,
+        question,
+        study,
+        baseline=named(baseline, "--baseline"),
+        primary=named(primary, "--primary"),
+        size=max(sizes),
+    )
 
 
 def question_of(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -138,21 +208,6 @@ def _arms(runs: Sequence[RunConfig]) -> list[Arm]:
             raise InputError(f"method {arm.label!r} is given twice{also}; give it once, or with other settings")
         arms[arm.identity] = arm
     return list(arms.values())
-
-
-def _seeds(seeds: int | Sequence[int]) -> list[int]:
-    refused = InputError(
-        f"seeds={shown(seeds)} is not possible: whole numbers >= 0, at least one, and none twice; or how many, e.g. 5"
-    )
-    try:  # NumPy's whole numbers serve as well, and no fraction does
-        numbers = [index(seed) for seed in seeds] if isinstance(seeds, Iterable) else list(range(index(seeds)))
-    except TypeError:
-        raise refused from None
-    if not numbers and not isinstance(seeds, Iterable):
-        raise InputError(f"--seeds {seeds} is not possible: at least 1; 5 or more make an interval worth reading")
-    if not numbers or min(numbers) < 0 or len(set(numbers)) < len(numbers):
-        raise refused
-    return numbers
 
 
 def _methods(texts: Sequence[str], task: str, usual: Mapping[str, Any]) -> list[MethodConfig]:

@@ -16,8 +16,7 @@ import sys
 import threading
 import time
 import traceback
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing import resource_tracker
@@ -31,7 +30,7 @@ Work = Callable[[Any, Callable[[Any], None]], None]
 
 # The libraries read these when they are imported, so they must be there before the worker's interpreter
 # starts. With a process on every core, a second thread in one of them only takes another's time.
-_ONE_THREAD = dict.fromkeys(["OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS"], "1")
+ONE_THREAD = dict.fromkeys(["OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS"], "1")
 
 # How long a worker that was told to end may take over it.
 _GRACE_SECONDS = 5.0
@@ -60,10 +59,11 @@ class Failure:
 class Event:
     """Something that happened to the job ``key``. A "tick" belongs to no job: it only says that time passes.
 
-    ``payload`` is what the job reported ("progress"), a `Failure` ("failed"), or None.
+    ``payload`` is where the job runs ("started", if not here), what it reported ("progress"), why it waits again
+    ("lost", on other machines only), a `Failure` ("failed"), or None.
     """
 
-    kind: Literal["started", "progress", "finished", "failed", "tick"]
+    kind: Literal["started", "progress", "lost", "finished", "failed", "tick"]
     key: str = ""
     payload: Any = None
 
@@ -74,7 +74,7 @@ def cores() -> int:
 
 
 def run_pool(
-    jobs: Sequence[tuple[str, Any]],
+    jobs: Iterable[tuple[str, Any]],
     work: Work,
     *,
     workers: int,
@@ -88,13 +88,13 @@ def run_pool(
     If it raises, or on Ctrl-C, all workers are stopped, and the exception goes on once they are gone.
     There is always at least one worker: a crash must not be the caller's.
     """
-    waiting = deque(jobs)
+    waiting = _Waiting(jobs)
     busy: list[_Worker] = []
     retired: list[_Worker] = []
     next_tick = time.monotonic()
 
     def hand_out(worker: _Worker) -> None:
-        key, payload = waiting.popleft()
+        key, payload = waiting.take()
         worker.take(key, (work, payload))
         on_event(Event("started", key))
 
@@ -131,10 +131,28 @@ def run_pool(
             worker.reap()
 
 
+class _Waiting:
+    """The jobs that nobody has yet, of which no more are made than one at a time; true while there are any."""
+
+    def __init__(self, jobs: Iterable[tuple[str, Any]]) -> None:
+        self._jobs = iter(jobs)
+        self._next = next(self._jobs, None)
+
+    def __bool__(self) -> bool:
+        return self._next is not None
+
+    def take(self) -> tuple[str, Any]:
+        job, self._next = self._next, next(self._jobs, None)
+        assert job is not None
+        return job
+
+
 class _Worker:
     """The parent's end of one worker process, and the key of the job it has."""
 
     def __init__(self) -> None:
+        # A fork server with PyTorch loaded would spare each worker two seconds of importing. But it has the environment
+        # and the modules of the moment at which it began, and a notebook's process starts workers again and again.
         context = multiprocessing.get_context("spawn")
         self.pipe, theirs = context.Pipe()
         self._process = context.Process(target=_serve, args=(theirs,), name="grokkit worker")
@@ -198,8 +216,8 @@ def _birth() -> Iterator[None]:
     here = threading.current_thread() is threading.main_thread()  # the only one that is ever interrupted
     handler = signal.signal(signal.SIGINT, lambda number, _: interrupts.append(number)) if here else None
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    environment = {name: os.environ.get(name) for name in _ONE_THREAD}
-    os.environ.update(_ONE_THREAD)
+    environment = {name: os.environ.get(name) for name in ONE_THREAD}
+    os.environ.update(ONE_THREAD)
     # A worker would run the script anew that is running here. It needs nothing of it: work is in modules of ours, and
     # what somebody's script defines is carried by the registry. So a script needs no ``if __name__ == "__main__":``.
     script = sys.modules["__main__"]
@@ -247,11 +265,19 @@ def _end_with_parent() -> None:
 
 
 def _do(job: bytes, report: Callable[[Any], None]) -> tuple[str, Failure | None]:
-    try:
+    def unpickled(_: None, report: Callable[[Any], None]) -> None:
         # Unpickled here and not by the pipe: a function that cannot be imported is this job's failure.
         work, payload = pickle.loads(job)
         if "torch" in sys.modules:
             sys.modules["torch"].set_num_threads(1)
+        work(payload, report)
+
+    return carry_out(unpickled, None, report)
+
+
+def carry_out(work: Work, payload: Any, report: Callable[[Any], None]) -> tuple[str, Failure | None]:
+    """Call ``work``; gives the kind and the payload of the event that its end is."""
+    try:
         work(payload, report)
     except BaseException as error:  # SystemExit, too, is the job's and not the worker's
         return "failed", Failure.of(error)

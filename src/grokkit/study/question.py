@@ -6,28 +6,54 @@ the same runs. Where a default is None, the task or the model says it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, get_type_hints
 
-from grokkit.call_syntax import split_list
-from grokkit.errors import InputError, unknown
+from grokkit.arguments import Place, Range, Scale, Text, option, whole
+from grokkit.call_syntax import LARGEST_WHOLE, split_list
+from grokkit.errors import InputError, about, unknown
 from grokkit.study.plan import Plan, make_plan
-from grokkit.tasks.named import read_task, usual_of
+from grokkit.study.tuned import check_seeds, cost_of_tuning, read_tuning, winners
+from grokkit.tasks.table import read_task, usual_of
 from grokkit.train.config import EvaluationConfig, RunConfig, TaskConfig, checked
 from grokkit.train.resolve import check_usual, model_config, task_config
 
 USUAL_METHODS = ("adamw", "grokfast-ema", "grokfast-ma", "grad-norm")
-CLAIMS = ("flops", "steps", "seconds")
 USUAL_TRAIN_FRACTION = TaskConfig.model_fields["train_fraction"].default
+
+MOST_SEEDS = 100_000
+MOST_STEPS = 10**12  # far beyond what anything takes, and exact in every number that steps are multiplied with
+MOST_JOBS = 1024
+
+Count = Annotated[int, whole(1, MOST_STEPS)]
+CountOrNone = Annotated[int, whole(0, MOST_STEPS)]
+Jobs = Annotated[int, whole(1, MOST_JOBS)]
+SeedCount = Annotated[int, whole(1, MOST_SEEDS)]
+Seeds = (
+    SeedCount
+    | Annotated[
+        tuple[Annotated[int, whole(0, LARGEST_WHOLE)], ...],
+        Range("in Python a list of different ones >= 0", lambda seeds: 0 < len(set(seeds)) == len(seeds) <= MOST_SEEDS),
+    ]
+)
+Texts = Text | Annotated[tuple[Text, ...], Range("a list of texts in Python", bool)]
+Share = Annotated[float, Range("a number > 0 and < 1", lambda value: 0 < value < 1)]
+ShareOrNone = Annotated[float, Range("a number >= 0 and < 1", lambda value: 0 <= value < 1)]
+# Sooner than that a run that is given up could still have been of use: claims of 2x would rest on bounds.
+Times = Annotated[float, Range("a number >= 3", lambda value: 3 <= value < math.inf)]
+Accuracy = Annotated[float, Range("a number > 0 and <= 1", lambda value: 0 < value <= 1)]
 
 
 class Option(NamedTuple):
-    """How the command line asks for a field: its help, and the type of what is typed."""
+    """What a field is, for the command line and for Python alike: its help, and what it may be."""
 
     help: str
-    type: type = str
+    kind: Any = Text
+    remedy: str = ""
 
 
 def _of_a_run(name: str) -> Any:
@@ -35,61 +61,111 @@ def _of_a_run(name: str) -> Any:
     return RunConfig.model_fields[name].default
 
 
+def options_of(kind: type) -> dict[str, Option]:
+    """The options that the fields of ``kind`` are, by the names of the fields."""
+    hints = get_type_hints(kind, include_extras=True)
+    return {field.name: hints[field.name].__metadata__[0] for field in fields(kind)}
+
+
+def spelt(name: str) -> str:
+    """How the command line calls the field ``name``."""
+    return name if name == "task" else f"--{name.replace('_', '-')}"
+
+
+class Checked:
+    """Every field is what its option says that it may be, however the question came in."""
+
+    def __post_init__(self) -> None:
+        for name, its in options_of(type(self)).items():
+            value = getattr(self, name)
+            if isinstance(value, Iterable) and not isinstance(value, str):
+                value = tuple(islice(value, MOST_SEEDS + 1))  # which may be an array, or never end
+            default = getattr(type(self), name, None)
+            object.__setattr__(self, name, option(spelt(name), value, its.kind, default, its.remedy))
+
+
 @dataclass(frozen=True, kw_only=True)
-class Question:
+class Question(Checked):
     """Every method on the same seeds of one task. The fields' :class:`Option` says what each is.
 
     In Python ``methods`` may be a list of texts, ``seeds`` a list of whole numbers, and ``batch_size`` a number.
     """
 
-    task: Annotated[str, Option("e.g. mul:97, 'a*a - b mod 97', parity:40,3, mnist; see `grokkit tasks`")]
+    task: Annotated[
+        str,
+        Option("e.g. mul:97, 'a*a - b mod 97', parity:40,3, mnist; see `grokkit tasks`", remedy="write e.g. mul:97"),
+    ]
     methods: Annotated[
-        str | Sequence[str], Option("separated by commas, settings in parentheses; see `grokkit methods`")
-    ] = USUAL_METHODS
-    seeds: Annotated[int | Sequence[int], Option("runs of each method, on seeds 0, 1, ...", int)] = 5
-    budget: Annotated[int, Option("optimizer steps a run may take", int)] = 3000
+        str | Sequence[str] | None,
+        Option(
+            "separated by commas, settings in parentheses; see `grokkit methods` "
+            f"[default: {','.join(USUAL_METHODS)}; with --tuned all that were]",
+            Texts,
+        ),
+    ] = None
+    tuned: Annotated[
+        Path | str | None,
+        Option("folder that `grokkit tune` wrote: methods run with the best settings found there", Place),
+    ] = None
+    seeds: Annotated[int | Sequence[int], Option("runs of each method, on seeds 0, 1, ...", Seeds)] = 5
+    budget: Annotated[int, Option("optimizer steps a run may take", Count)] = 3000
     model: Annotated[
         str | None,
         Option("decoder, fnn, mlp, lstm, ... or MODULE:CARD, settings in parentheses [default: the task's own]"),
     ] = None
     train_fraction: Annotated[
         float | None,
-        Option(f"share of all rows to train on [default: {USUAL_TRAIN_FRACTION}, or the task's own train size]", float),
+        Option(f"share of all rows to train on [default: {USUAL_TRAIN_FRACTION}, or the task's own train size]", Share),
     ] = None
-    train_size: Annotated[int | None, Option("rows to train on, in place of a share", int)] = None
-    validation_fraction: Annotated[float, Option("share of all rows kept for tuning", float)] = TaskConfig.model_fields[
-        "validation_fraction"
-    ].default
+    train_size: Annotated[int | None, Option("rows to train on, in place of a share", Count)] = None
+    validation_fraction: Annotated[float, Option("share of all rows kept for tuning", ShareOrNone)] = (
+        TaskConfig.model_fields["validation_fraction"].default
+    )
     data_dir: Annotated[
-        str | None, Option("folder with the data of mnist, imdb or qm9 [default: an installed package]")
+        str | None, Option("folder with the data of mnist, imdb or qm9 [default: an installed package]", Place)
     ] = None
     batch_size: Annotated[
         int | str | None,
-        Option("rows a step, or full [default: the task's own, else the model's own, else full]"),
+        Option(
+            "rows a step, or full [default: the task's own, else the model's own, else full]", Literal["full"] | Count
+        ),
     ] = None
-    remainder: Annotated[str, Option("rows that fill no batch: spread over all, or own-batch as published")] = (
-        _of_a_run("remainder")
-    )
+    remainder: Annotated[
+        str,
+        Option(
+            "rows that fill no batch: spread over all, or own-batch as published",
+            RunConfig.model_fields["remainder"].annotation,
+        ),
+    ] = _of_a_run("remainder")
     baseline: Annotated[
         str | None, Option("method the ratios refer to [default: what the folder says, else adamw, else the first]")
     ] = None
     claim: Annotated[
-        str | None, Option("the cost that claims are made in: flops, steps or seconds [default: flops]")
+        str | None,
+        Option(
+            "the cost that claims are made in: flops, steps or seconds [default: flops]",
+            Literal["flops", "steps", "seconds"],
+        ),
     ] = None
     primary: Annotated[str | None, Option("the method to test first and alone, named before the first run")] = None
     target: Annotated[
         float | None,
-        Option(f"test accuracy that counts as generalized [default: {_of_a_run('target')}]", float),
+        Option(f"test accuracy that counts as generalized [default: {_of_a_run('target')}]", Accuracy),
     ] = None
     target_loss: Annotated[
-        float | None, Option("a test loss instead [default: 0.05 for qm9, which has no accuracy]", float)
+        float | None, Option("a test loss instead [default: 0.05 for qm9, which has no accuracy]", Scale)
     ] = None
-    sustain: Annotated[int, Option("following evaluations that must stay there", int)] = _of_a_run("sustain")
-    after: Annotated[int, Option("steps it may not dip below the target to be called stable", int)] = _of_a_run("after")
-    every: Annotated[int, Option("steps between evaluations, early in a run", int)] = EvaluationConfig.model_fields[
+    sustain: Annotated[int, Option("following evaluations that must stay there", CountOrNone)] = _of_a_run("sustain")
+    after: Annotated[int, Option("steps it may not dip below the target to be called stable", CountOrNone)] = _of_a_run(
+        "after"
+    )
+    every: Annotated[int, Option("steps between evaluations, early in a run", Count)] = EvaluationConfig.model_fields[
         "every"
     ].default
-    precision: Annotated[str, Option("of the matrix products: float32 or bf16")] = _of_a_run("precision")
+    precision: Annotated[
+        str,
+        Option("of the matrix products: float32 or bf16", RunConfig.model_fields["precision"].annotation),
+    ] = _of_a_run("precision")
 
     def plan(self, command: str = "") -> Plan:
         """The runs that this asks for, everything checked. ``command``: how it was asked, for the record.
@@ -97,21 +173,47 @@ class Question:
         Raises:
             InputError: for anything that could not run.
         """
-        if self.claim not in (None, *CLAIMS):
-            raise InputError(f"--claim {self.claim} is not possible: flops, steps or seconds; the default is flops")
-        return make_plan(
-            methods=split_list(self.methods) if isinstance(self.methods, str) else list(self.methods),
+        with about("--methods"):
+            texts = self.method_texts()
+        plan = make_plan(
+            methods=texts,
             seeds=self.seeds,
-            baseline=self.baseline,
+            baseline=self._as_tuned(self.baseline),
             claim=self.claim,
-            primary=self.primary,
+            primary=self._as_tuned(self.primary),
             command=command,
             **self.of_all_runs(),
         )
+        if self.tuned is None:
+            return plan
+        folder, tuning = Path(self.tuned), read_tuning(Path(self.tuned))
+        check_seeds(tuning, plan.study["seeds"], folder)
+        names = {text: name for name, text in winners(tuning, None, folder).items()}
+        labels = zip(texts, plan.study["methods"], strict=True)
+        costs = {label: cost_of_tuning(tuning, names[text]) for text, label in labels}
+        return replace(plan, study={**plan.study, "tuned": costs})
+
+    def method_texts(self) -> list[str]:
+        """The methods, each with its best settings where they were tuned."""
+        asked = split_list(self.methods) if isinstance(self.methods, str) else self.methods
+        if self.tuned is None:
+            return list(asked or USUAL_METHODS)
+        folder = Path(self.tuned)
+        return list(winners(read_tuning(folder), asked, folder).values())
+
+    def _as_tuned(self, method: str | None) -> str | None:
+        """A method that is named as it was searched, with its best settings."""
+        if method is None or self.tuned is None:
+            return method
+        folder = Path(self.tuned)
+        return winners(read_tuning(folder), None, folder).get(method, method)
 
     def of_all_runs(self) -> dict[str, Any]:
         """The fields of :class:`RunConfig` that all runs share, the task's and the model's defaults filled in."""
-        usual = usual_of(*read_task(self.task))
+        with about("task"):
+            usual = usual_of(*read_task(self.task))
+        if self.target is not None and self.target_loss is not None:
+            raise InputError("--target and --target-loss both say when a run has generalized; give one of them")
         if self.target is not None and usual.target_loss is not None:
             raise InputError(
                 f"{self.task} has no accuracy; leave --target out, and give --target-loss, e.g. {usual.target_loss}"
@@ -121,20 +223,22 @@ class Question:
         if usual.optimizer:
             check_usual(f"the optimizer of {self.task}", usual.optimizer)
         is_size_given = self.train_size is not None or self.train_fraction is not None
-        model = model_config(self.model or usual.model)
-        task = task_config(
-            self.task,
-            model,
-            train_fraction=_or_else(self.train_fraction, USUAL_TRAIN_FRACTION),
-            validation_fraction=self.validation_fraction,
-            train_size=self.train_size if is_size_given else usual.train_size,
-            data_dir=self.data_dir,
-        )
+        with about("--model"):
+            model = model_config(self.model or usual.model)
+        with about("task"):
+            task = task_config(
+                self.task,
+                model,
+                train_fraction=_or_else(self.train_fraction, USUAL_TRAIN_FRACTION),
+                validation_fraction=self.validation_fraction,
+                train_size=self.train_size if is_size_given else usual.train_size,
+                data_dir=self.data_dir,
+            )
         return {
             "task": task,
             "model": model,
             "budget": self.budget,
-            "batch_size": _batch_size(self.batch_size or usual.batch_size or model.card.batch_size or "full"),
+            "batch_size": _rows(self.batch_size or usual.batch_size or model.card.batch_size),
             "remainder": self.remainder,
             "target": _or_else(self.target, _or_else(usual.target, _of_a_run("target"))),
             "target_loss": _or_else(self.target_loss, usual.target_loss),
@@ -146,49 +250,47 @@ class Question:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Execution:
+class Execution(Checked):
     """How a question is carried out: nothing here changes a run or its identity."""
 
-    out: Annotated[Path | str | None, Option("folder for runs and report [default: out/TASK]", Path)] = None
-    device: Annotated[str, Option("cpu, cuda, or auto: a GPU if there is one")] = "auto"
-    jobs: Annotated[int | None, Option("runs at once, one thread each [default: one a core]", int)] = None
+    out: Annotated[Path | str | None, Option("folder for runs and report [default: out/TASK]", Place)] = None
+    device: Annotated[str, Option("cpu, cuda, or auto: a GPU if there is one", Literal["cpu", "cuda", "auto"])] = "auto"
+    on: Annotated[str, Option("machines: local, ray (one started for this), or ray:ADDRESS, a Ray cluster")] = "local"
+    jobs: Annotated[int | None, Option("runs at once, one thread each [default: one a core]", Jobs)] = None
+    give_up: Annotated[
+        float | None,
+        Option("give a run up at so many times the cost of its seed's baseline, 3 or more [default: never]", Times),
+    ] = None
     only: Annotated[
-        str | Sequence[str] | None, Option("methods to show in the report [default: all that the folder holds]")
+        str | Sequence[str] | None, Option("methods to show in the report [default: all that the folder holds]", Texts)
     ] = None
 
     def shown(self) -> list[str] | None:
         """The methods to show; None for all."""
         if self.only is None:
             return None
-        return split_list(self.only) if isinstance(self.only, str) else list(self.only)
+        with about("--only"):
+            return split_list(self.only) if isinstance(self.only, str) else list(self.only)
 
 
-def asked(options: Mapping[str, Any]) -> tuple[Question, Execution]:
-    """What is asked and how it is carried out, from options that have the names of their fields.
+def asked(options: Mapping[str, Any], *kinds: Any) -> tuple[Any, ...]:
+    """One of each of ``kinds``, by default :class:`Question` and :class:`Execution`, from options that have the names
+    of their fields.
 
     Raises:
-        InputError: for a name that neither has.
+        InputError: for a name that none has.
     """
-    names = {kind: [field.name for field in fields(kind)] for kind in (Question, Execution)}
+    names = {kind: [field.name for field in fields(kind)] for kind in kinds or (Question, Execution)}
     for name in options:
         if not any(name in of_kind for of_kind in names.values()):
-            raise unknown("option", name, [*names[Question], *names[Execution]])
-
-    def of(kind: type) -> dict[str, Any]:
-        return {name: options[name] for name in names[kind] if name in options}
-
-    return Question(**of(Question)), Execution(**of(Execution))
+            raise unknown("option", name, list(dict.fromkeys(name for own in names.values() for name in own)))
+    return tuple(kind(**{name: options[name] for name in own if name in options}) for kind, own in names.items())
 
 
 def _or_else(value: Any, default: Any) -> Any:
     return default if value is None else value
 
 
-def _batch_size(asked: int | str) -> int | None:
+def _rows(batch_size: int | str | None) -> int | None:
     """A number of rows, or None for full batches."""
-    text = str(asked)
-    if text == "full":
-        return None
-    if not text.isdecimal() or int(text) < 1:
-        raise InputError(f"--batch-size {text!r} is not possible: a whole number >= 1, e.g. 512, or full")
-    return int(text)
+    return batch_size if isinstance(batch_size, int) else None

@@ -70,7 +70,7 @@ CURVES = pl.Schema({name: pl.Int64() if name.endswith("step") else pl.Float64() 
 _ALWAYS = ("seed", "budget", "steps", "train_seconds", "eval_seconds", "flops", "peak_memory_bytes")
 _ALWAYS_NOW = ("identity", "events", "outer_steps", "outer_rows", "start_seconds", "start_flops")  # from format 2 on
 
-_STATUS = ("generalized", "censored", "diverged")
+_STATUS = ("generalized", "censored", "given up", "diverged")
 
 
 def why_not(record: Mapping[str, Any], run_id: str) -> str | None:

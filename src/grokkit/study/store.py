@@ -30,6 +30,7 @@ from grokkit.study.plan import question_of
 from grokkit.study.records import CURVES, FORMAT, RUNS, why_no_study, why_not
 from grokkit.study.sealed import Damaged, digest_of, read_sealed, read_whole, sealed, unreadable
 from grokkit.train.config import RunConfig
+from grokkit.train.history import Limit
 
 STUDY_FORMAT = 3
 """Of study.json. From format 3 on every run of the folder has a digest. Earlier ones can be reported, not extended."""
@@ -94,6 +95,26 @@ class Store:
         """The finished runs that are here: run id → the label of its method."""
         return {run_id: self._finished(run_id).method for run_id in self.finished()}
 
+    def record(self, run_id: str) -> dict[str, Any]:
+        """The run.json of a finished run.
+
+        Raises:
+            InputError: if it is not finished, or damaged.
+        """
+        self._finished(run_id)
+        return self._record(run_id)
+
+    def to_continue(self, run_ids: Iterable[str], limits: Mapping[str, Limit]) -> set[str]:
+        """Those of the finished runs that were given up sooner than under their limit in ``limits``, or none there."""
+        found = set()
+        for run_id in run_ids:
+            record = self.record(run_id)
+            if record["status"] == "given up":
+                was, now = Limit(*record["given_up_beyond"]), limits.get(run_id)
+                if now is None or now.cost != was.cost or now.most > was.most:
+                    found.add(run_id)
+        return found
+
     def config(self, run_id: str) -> RunConfig:
         """What determined a finished run."""
         return RunConfig(**self._record(run_id)["config"])
@@ -110,13 +131,17 @@ class Store:
         tables: Mapping[str, pl.DataFrame],
         kept: Mapping[str, np.ndarray] | None = None,
     ) -> None:
-        """Keep a run that is done; one that is kept already stays as it is. Numbers that are not finite become null.
+        """Keep a run that is done; one that is kept already stays as it is, unless it had been given up.
+
+        Numbers that are not finite become null.
 
         ``kept``: what its method has learned, for ``method.npz``.
         """
-        if self._kept(run_id) is not None:
-            return
         folder = self.run_folder(run_id)
+        if self._kept(run_id) is not None:
+            if self._record(run_id)["status"] != "given up":
+                return
+            (folder / "run.json").unlink()  # It has gone on; until all that is new is there it is not finished.
         for left_by_a_kill in [*folder.glob(".*.tmp"), *filter(_is_table, folder.glob("*"))]:
             left_by_a_kill.unlink()
         typed = [pl.col(name).cast(dtype) for name, dtype in CURVES.items() if name in curves.columns]
@@ -131,7 +156,8 @@ class Store:
             atomic_write(folder / name, data)
         digests = {name: digest_of(data) for name, data in files.items()}
         atomic_write(folder / "run.json", sealed({"format": FORMAT, **record, "files": digests}))
-        self.checkpoint_path(run_id).unlink(missing_ok=True)
+        if record["status"] != "given up":  # which goes on from there when somebody asks for more of it
+            self.checkpoint_path(run_id).unlink(missing_ok=True)
 
     def load(self, run_ids: Iterable[str]) -> tuple[pl.DataFrame, pl.DataFrame]:
         """The records, one row a run, and all their curves below each other, in the order of ``run_ids``.

@@ -1,10 +1,11 @@
-"""What a worker process does: train one run, or a group of them in one program, and keep what is finished."""
+"""What a worker does, here or on another machine: train one run, or a group in one program, and keep the finished."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,34 +17,85 @@ from grokkit.study.pool import Failure
 from grokkit.study.store import Store
 from grokkit.train.allocator import keep_freed_memory
 from grokkit.train.config import RunConfig
+from grokkit.train.history import Limit
 from grokkit.train.loop import train, train_group
 from grokkit.train.record import Run
 
-_REPORT_SECONDS = 0.2  # a group's stops may be milliseconds apart, and each has news of every member
+_REPORT_SECONDS = 0.2  # stops may be milliseconds apart, and each of a group has news of every member
 
 
-def train_and_keep(job: tuple[str, dict[str, Any], bytes], report: Callable[[Any], None]) -> None:
-    """``job`` is the study's folder, a :class:`RunConfig` as a dictionary, and what the registry carries here."""
+@dataclass(frozen=True)
+class Job:
+    """One run, or a group of them in one program: all that a process needs to carry it out, on whatever machine.
+
+    Attributes:
+        folder: the study's; on another machine one that stands for it there.
+        group: the group's name; empty for a run that is trained alone.
+        device: as :func:`grokkit.train.groups.choose_device` gives it.
+        members: :class:`RunConfig` as dictionaries, by run id.
+        parts: what the registry carries.
+        limits: at which to give members up, by run id.
+    """
+
+    folder: str
+    group: str
+    device: str
+    members: Mapping[str, dict[str, Any]]
+    parts: bytes
+    limits: Mapping[str, Limit] = field(default_factory=dict)
+
+    @property
+    def checkpoint(self) -> Path:
+        store = Store(Path(self.folder))
+        if self.group:
+            return store.group_checkpoint_path(self.group)
+        (run_id,) = self.members
+        return store.checkpoint_path(run_id)
+
+    def left(self) -> Job | None:
+        """The job without the members that its folder holds as finished; None if that is all of them."""
+        store = Store(Path(self.folder))
+        finished = store.finished(self.members)
+        return self._without(finished - store.to_continue(finished, self.limits))
+
+    def after(self, report: Any) -> Job | None:
+        """The job without the members that a report of its own says have failed."""
+        told = report if self.group else []
+        return self._without({run_id for kind, run_id, _ in told if kind == "failed"})
+
+    def _without(self, ended: set[str]) -> Job | None:
+        members = {run_id: settings for run_id, settings in self.members.items() if run_id not in ended}
+        return replace(self, members=members) if members else None
+
+
+def train_and_keep(job: Job, report: Callable[[Any], None]) -> None:
+    """Train a run alone. Reports its progress."""
     keep_freed_memory()
-    folder, settings, parts = job
-    carry(parts)
-    config, store = RunConfig(**settings), Store(Path(folder))
-    _keep(store, train(config, report=report, notice=report, checkpoint=store.checkpoint_path(config.run_id())))
+    carry(job.parts)
+    ((run_id, settings),) = job.members.items()
+    news = _Latest(report)
+    run = train(
+        RunConfig(**settings),
+        device=job.device,
+        report=news,
+        notice=report,
+        checkpoint=job.checkpoint,
+        limit=job.limits.get(run_id),
+    )
+    news.flush()
+    _keep(Store(Path(job.folder)), run)
 
 
-def train_group_and_keep(job: tuple[str, str, str, list[dict[str, Any]], bytes], report: Callable[[Any], None]) -> None:
-    """``job`` is the study's folder, the group's name, the device, its members as dictionaries, and what the registry
-    carries here.
+def train_group_and_keep(job: Job, report: Callable[[Any], None]) -> None:
+    """Train a group of runs.
 
     Reports lists of (kind, run id, payload), the events of the members. A payload with a ``note`` says what became of
     the checkpoint, and no more. A member is kept as soon as it is
     finished; if that fails, it harms no other. A group that the device has no memory for is trained in halves.
     """
     keep_freed_memory()
-    folder, name, device, members, parts = job
-    carry(parts)
-    store, news = Store(Path(folder)), _News(report)
-    checkpoint = store.group_checkpoint_path(name)
+    carry(job.parts)
+    store, news, checkpoint = Store(Path(job.folder)), _News(report), job.checkpoint
     ended: set[str] = set()
 
     def keep(run: Run) -> None:
@@ -56,18 +108,25 @@ def train_group_and_keep(job: tuple[str, str, str, list[dict[str, Any]], bytes],
         else:
             news.tell("finished", run_id)
 
-    waiting = [[RunConfig(**settings) for settings in members]]
+    waiting = [[RunConfig(**settings) for settings in job.members.values()]]
     while waiting:
         group = [config for config in waiting.pop() if config.run_id() not in ended]
         try:
             train_group(
-                group, device=device, report=news.progress, notice=news.notice, keep=keep, checkpoint=checkpoint
+                group,
+                device=job.device,
+                report=news.progress,
+                notice=news.notice,
+                keep=keep,
+                checkpoint=checkpoint,
+                limits=[job.limits.get(config.run_id()) for config in group],
             )
             continue
         except torch.OutOfMemoryError:
             if len(group) == 1:
                 raise
-        # Out of the handler: the exception, and with it all that the program held, is gone.
+        # The halves are taken up outside of the handler. Inside it the exception still holds the frames of the program,
+        # and with them all of the program's memory.
         middle = len(group) // 2
         waiting += [group[middle:], group[:middle]]
     checkpoint.unlink(missing_ok=True)
@@ -78,6 +137,25 @@ def train_group_and_keep(job: tuple[str, str, str, list[dict[str, Any]], bytes],
 def _keep(store: Store, run: Run) -> None:
     tables = {name: pl.DataFrame(columns) for name, columns in run.tables.items()}
     store.save_run(run.config.run_id(), run.record(), pl.DataFrame(run.curves), tables, run.kept)
+
+
+class _Latest:
+    """Passes on what is reported; of what follows within a moment the latest only."""
+
+    def __init__(self, report: Callable[[Any], None]) -> None:
+        self._report = report
+        self._latest: Any = None
+        self._told_at = 0.0
+
+    def __call__(self, progress: Any) -> None:
+        self._latest = progress
+        if time.monotonic() - self._told_at > _REPORT_SECONDS:
+            self.flush()
+
+    def flush(self) -> None:
+        if self._latest is not None:
+            self._report(self._latest)
+        self._latest, self._told_at = None, time.monotonic()
 
 
 class _News:

@@ -6,9 +6,9 @@ from grokkit.tasks.expression import SHORT_NAMES, Expression, ShortName, parse
 from grokkit.tasks.imdb import ImdbTask, imdb_task
 from grokkit.tasks.mnist import mnist_task
 from grokkit.tasks.modular import Layout, modular_task
-from grokkit.tasks.named import make_task, read_task
 from grokkit.tasks.parity import parity_task
 from grokkit.tasks.qm9 import Qm9Task, qm9_task
+from grokkit.tasks.table import make_task, read_task
 from grokkit.tasks.task import Objective, Split, Task, split
 
 __all__ = [

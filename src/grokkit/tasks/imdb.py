@@ -2,10 +2,10 @@
 
     x = (w_1, …, w_L, 0, …, 0), int64, T entries;  y = 1 for a positive review, −1 for a negative one
 
-Words are as :func:`grokkit.tasks.words.words_of` finds them. Tokens 2, 3, … are the most frequent words of the training
-reviews, alphabetically where two are equally frequent; other words are left out. Token 0 fills a row up at its end and
-stands nowhere else, so that the length of a review is the number of entries that are not 0. Token 1 is the whole of a
-review of which no word is left. What comes after T words is cut off.
+Words are as :func:`grokkit.tasks.tokenize.words_of` finds them. Tokens 2, 3, … are the most frequent words of the
+training reviews, alphabetically where two are equally frequent; other words are left out. Token 0 fills a row up at its
+end and stands nowhere else, so that the length of a review is the number of entries that are not 0. Token 1 is the
+whole of a review of which no word is left. What comes after T words is cut off.
 
 A vocabulary of 1,000, words without stop words, others left out: as in Grokfast's script (arXiv 2405.20233), which
 fills up at the front, to 500, since its network reads the last place. 1,000 training reviews, batches of 50 and
@@ -32,10 +32,10 @@ from grokkit.rng import stream
 from grokkit.tasks.cache import cached
 from grokkit.tasks.card import TaskCard
 from grokkit.tasks.examples import Table, most_surprising
-from grokkit.tasks.options import check_rows
+from grokkit.tasks.pool_options import check_rows
 from grokkit.tasks.sources import damaged, data_folder, package_file, read_bytes, read_csv
 from grokkit.tasks.task import Task
-from grokkit.tasks.words import words_of
+from grokkit.tasks.tokenize import words_of
 
 PADDING, UNKNOWN, FIRST_WORD = 0, 1, 2
 _LONGEST = 2**20  # characters of a review in its table, bytes in a file of its own; the longest has 13,709

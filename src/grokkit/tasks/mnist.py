@@ -29,7 +29,7 @@ from grokkit.rng import stream
 from grokkit.tasks.cache import cached
 from grokkit.tasks.card import TaskCard
 from grokkit.tasks.examples import Table, misread
-from grokkit.tasks.options import check_rows
+from grokkit.tasks.pool_options import check_rows
 from grokkit.tasks.sources import damaged, data_folder, open_data, package_file, read_bytes
 from grokkit.tasks.task import Task
 

@@ -135,7 +135,8 @@ def _tokens(expression: Expression, layout: Layout) -> list[str]:
         return list(expression.operands_sorted)
     if layout == "operands-first":
         return [*expression.operands_sorted, *operators, "="]
-    # Operators join two parts each: with one fewer than operands, none is repeated and none is a constant.
+    # Each operator joins two parts, so with one operator fewer than operands every part is an operand that stands there
+    # once. Otherwise an operand is repeated or a part is a constant, and the operators would not fit between operands.
     between = operators if len(operators) == len(operands) - 1 else ("∘",) * (len(operands) - 1)
     pairs = zip(operands, (*between, "="), strict=True)
     return [token for pair in pairs for token in pair]

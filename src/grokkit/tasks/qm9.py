@@ -39,7 +39,7 @@ from grokkit.tasks.bonds import VALENCE, perceive
 from grokkit.tasks.cache import cached
 from grokkit.tasks.card import TaskCard
 from grokkit.tasks.examples import VALUES, Table, predicted
-from grokkit.tasks.options import check_rows
+from grokkit.tasks.pool_options import check_rows
 from grokkit.tasks.sources import damaged, data_folder, package_file, read_csv
 from grokkit.tasks.task import Task
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO, Any, TextIO
 
 from grokkit.errors import InputError
-from grokkit.files import LARGEST, open_regular
+from grokkit.files import LARGEST, here, open_regular
 
 
 def package_file(package: str, *parts: str, extra: str, task: str, folder: str) -> Path:
@@ -51,7 +51,7 @@ def data_folder(path: str, *, task: str, holds: str) -> Path:
     """
     folder = Path(path)
     try:
-        folder = folder.expanduser()
+        folder = here(folder.expanduser())
         is_folder = folder.is_dir()
     except (OSError, RuntimeError, ValueError):  # a home that nobody has, a NUL in the name
         is_folder = False

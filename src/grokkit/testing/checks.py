@@ -38,17 +38,17 @@ _INTERMITTENT, _LATE = range(0, STEPS, 3), range(3)  # the steps in which "vecto
 _SCALE = {name: max(float(g[name].abs().max()) for g in gradients()) for name in SHAPES}
 
 
-def check_transform(make: Make, *, couples: bool = False) -> None:
+def check_transform(make: Make, *, mixes_tensors: bool = False) -> None:
     """Run every check of ``CHECKS`` on the transform that ``make()`` returns.
 
-    ``couples``: a tensor's result depends on other tensors' gradients, so leave out ``PER_TENSOR_CHECKS``.
+    ``mixes_tensors``: a tensor's result depends on other tensors' gradients, so leave out ``PER_TENSOR_CHECKS``.
 
     >>> import grokkit
     >>> check_transform(lambda: grokkit.grokfast_ema(alpha=0.9))
-    >>> check_transform(lambda: grokkit.clip_norm(max_norm=0.5), couples=True)
+    >>> check_transform(lambda: grokkit.clip_norm(max_norm=0.5), mixes_tensors=True)
     """
     for name, check in CHECKS.items():
-        if not (couples and name in PER_TENSOR_CHECKS):
+        if not (mixes_tensors and name in PER_TENSOR_CHECKS):
             check(make)
 
 
@@ -336,4 +336,4 @@ CHECKS: Mapping[str, Callable[[Make], None]] = {
     "tensor by tensor": check_tensor_by_tensor,
 }
 
-PER_TENSOR_CHECKS = frozenset({"tensor by tensor"})  # what no transform that couples tensors can pass
+PER_TENSOR_CHECKS = frozenset({"tensor by tensor"})  # what no transform that mixes tensors can pass

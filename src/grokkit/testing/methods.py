@@ -99,7 +99,7 @@ class _Case:
 
 def _settings(case: _Case) -> None:
     known = default_settings(case.card)
-    for what in ("smallest", "off", "presets"):
+    for what in ("smallest", "off", "default_overrides"):
         for key in getattr(case.card, what) or {}:
             assert key in known, f"{what} has {key!r}, which is a setting of none of its doors ({', '.join(known)})"
     for door in case.card.DOORS.values():

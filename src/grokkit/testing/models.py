@@ -11,7 +11,7 @@ from grokkit.lab.named import name_of
 from grokkit.models.card import ModelCard
 from grokkit.registry import find, parts
 from grokkit.tasks.card import TaskCard
-from grokkit.tasks.named import card_of
+from grokkit.tasks.table import card_of
 from grokkit.tasks.task import Task
 from grokkit.testing.harness import assert_close, assert_same
 from grokkit.testing.runs import check_resuming, check_stacking, small_run

@@ -10,8 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from grokkit.overwrite import Overwriting
-from grokkit.state import counters_to_ints, leaves, map_leaves
+from grokkit.state import Overwriting, counters_to_ints, leaves, map_leaves
 from grokkit.testing.excitation import SHAPES, STEPS, gradients, parameters
 from grokkit.testing.harness import assert_close, assert_same, flat, run_pure
 from grokkit.transform import GradientTransform, in_place
@@ -79,7 +78,7 @@ def check_indexed_state(make: Make) -> None:
 
 
 def check_overwriting(make: Make) -> None:
-    """It is the same where :func:`grokkit.overwrite.put_slot` writes in place: in captured steps and stacked runs."""
+    """It is the same where :func:`grokkit.state.put_slot` writes in place: in captured steps and stacked runs."""
     expected, expected_state = run_pure(make(), gradients())
     transform, params = make(), parameters()
     state = transform.init(params)

@@ -7,6 +7,7 @@ from typing import Any
 
 from grokkit.errors import InputError
 from grokkit.study.execute import execute
+from grokkit.study.machines import Processes
 from grokkit.study.plan import make_plan
 from grokkit.study.pool import Event
 from grokkit.study.store import Store
@@ -30,7 +31,7 @@ def check_store(folder: Path) -> None:
     store, events = Store(folder), list[Event]()
     with store.lock():
         _check_lock(folder)
-        failures = execute(plan, store, set(), workers=1, on_event=events.append)
+        failures = execute(plan.runs, store, set(), on=Processes(1), on_event=events.append)
     assert not failures, f"a run could not be kept in {folder}: {next(iter(failures.values())).error}"
     ids = [run.run_id() for run in plan.runs]
     assert store.finished() == set(ids), f"{folder} has other runs than those that were kept"
@@ -45,7 +46,7 @@ def check_store(folder: Path) -> None:
     files = {path: path.stat().st_mtime_ns for path in folder.glob("runs/*/*")}
     events.clear()
     with store.lock():
-        execute(plan, store, store.finished(), workers=1, on_event=events.append)
+        execute(plan.runs, store, store.finished(), on=Processes(1), on_event=events.append)
     assert not events, f"a finished run was trained again: {events[0].key}"
     assert {path: path.stat().st_mtime_ns for path in folder.glob("runs/*/*")} == files, "a finished run was written to"
     _check_damage(store, ids[0])

@@ -8,8 +8,8 @@ from torch import Tensor
 from grokkit.lab.named import name_of
 from grokkit.registry import parts
 from grokkit.tasks.card import TaskCard
-from grokkit.tasks.named import card_of, read_task
 from grokkit.tasks.problem import Problem
+from grokkit.tasks.table import card_of, read_task
 from grokkit.tasks.task import Task, split
 from grokkit.testing.harness import assert_same
 from grokkit.testing.problem import check_problem

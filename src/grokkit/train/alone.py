@@ -16,13 +16,14 @@ import torch
 from torch import Tensor, nn
 
 from grokkit.attach import Handle
-from grokkit.errors import NonFiniteError
+from grokkit.errors import InputError, NonFiniteError
 from grokkit.methods import AttachedBilevel
 from grokkit.methods.clipnorm import clip_norm
 from grokkit.methods.groktransfer.factorized import embedding_of
 from grokkit.models.classes import classes_of
 from grokkit.outside import theirs
 from grokkit.probe.contract import View
+from grokkit.probe.logits import has_logits
 from grokkit.probe.ntk import KERNEL_ROWS, pseudo_ntk
 from grokkit.randomness import GlobalState, global_state, seed_globals, seeded_aside, set_global_state
 from grokkit.state import leaves
@@ -57,7 +58,7 @@ class Alone:
         self._config, self._progress = self._member.config, self._member.progress
         self._task, self._doors = self._member.problem.task.on(device), doors_of(self._config.method)
         self._feed = self._task.feed(self._member.batches)
-        self._loss = self._doors.loss(self._task.loss)
+        self._loss, self._penalties = self._doors.loss(self._task.loss), self._doors.penalties()
         self._reforming = self._doors.reforming()
         most = self._config.method.optimizer.max_grad_norm
         self._clip = None if most is None else in_place(clip_norm(most))
@@ -93,6 +94,10 @@ class Alone:
 
     def _begin_weights(self) -> None:
         self._weights = self._doors.weights(classes_of(self.model))
+        if self._weights is not None and self._weights.see is not None and not self._task.has_accuracy:
+            raise InputError(
+                f"{self._config.method.label} needs an accuracy, and {self._task.name} has none; leave it out"
+            )
         self._weights_state = () if self._weights is None else self._weights.init(self._parameters())
 
     def _merge_if_due(self) -> None:
@@ -127,7 +132,10 @@ class Alone:
         if rows_B is not self._rows or not self._task.is_table:  # a full batch of a table is the same every time
             self._rows = rows_B
             self._inputs, self._targets = self._feed(rows_B)
-        loss = self._loss(self._task.forward(self.model, self._inputs), self._targets)
+        outputs = self._task.forward(self.model, self._inputs)
+        loss = self._loss(outputs, self._targets)
+        for penalty in self._penalties:
+            loss = loss + penalty(outputs, self._targets, self._parameters())
         if not math.isfinite(loss.item()):
             progress.diverged_at = progress.step
             return
@@ -144,6 +152,9 @@ class Alone:
             progress.diverged_at = progress.step
             return
         if self._weights is not None:
+            if self._weights.see is not None:
+                share = self._task.correct(outputs.detach(), self._targets).float().mean()
+                self._weights_state = self._weights.see(self._weights_state, share)
             self._weights_state = change_in_place(self._weights, self._parameters(), self._weights_state)
         progress.took_step(len(self._rows))
 
@@ -206,8 +217,19 @@ class Alone:
         weights = {name: p.detach() for name, p in self._parameters().items()}
         filtered = self._grads() if self._raw else {}
         return [
-            View(self._task, weights, self._raw, filtered, lambda: embedding_of(self.model), self._find_kernel),
+            View(
+                self._task,
+                weights,
+                self._raw,
+                filtered,
+                lambda: embedding_of(self.model),
+                self._find_kernel,
+                find_outputs=self._find_outputs,
+            ),
         ]
+
+    def _find_outputs(self) -> Tensor | None:
+        return self.outputs(0, self._member.rows("quick train")) if has_logits(self._task) else None
 
     def _find_kernel(self) -> Tensor | None:
         if not self._task.is_table or not self._config.model.card.exact_gradients:

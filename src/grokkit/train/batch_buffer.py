@@ -17,9 +17,8 @@ _BYTES = 64 * 2**20  # sent at once at most
 
 
 class BatchBuffer:
-    """Batches of ``members`` for a step that finds its rows always in the same place.
-
-    All members' batches have the same lengths. Where they are whole, one step's are every step's.
+    """Copies the next batches of ``members`` into one fixed buffer, because a CUDA graph reads the same memory at each
+    replay. All members' batches have the same lengths. With full batches the buffer is filled once.
     """
 
     def __init__(self, members: Sequence[Batches], *, device: torch.device) -> None:
@@ -33,19 +32,24 @@ class BatchBuffer:
 
     def fill(self, steps: int) -> list[int]:
         """Make ready as many as possible of the next ``steps`` batches; returns their lengths."""
-        capacity, _, longest = self._rows_KSB.shape
+        capacity, members, longest = self._rows_KSB.shape
         if self._whole:
             return [longest] * steps
-        drawn = [torch.stack([batches.next() for batches in self._members]) for _ in range(min(steps, capacity))]
-        padded = torch.zeros(len(drawn), *self._rows_KSB.shape[1:], dtype=torch.int64)
-        for rows_SB, target_SB in zip(drawn, padded, strict=True):
-            target_SB[:, : rows_SB.shape[1]] = rows_SB
-        self._rows_KSB[: len(drawn)] = padded.to(self._rows_KSB.device)
+        count, lengths = min(steps, capacity), []
+        padded_KSB = torch.zeros(count, members, longest, dtype=torch.int64)
+        for step in range(count):
+            rows_SB = torch.stack([batches.next() for batches in self._members])
+            # The last batch of a pass over the rows may be shorter; take() leaves its zeros out.
+            padded_KSB[step, :, : rows_SB.shape[1]] = rows_SB
+            lengths.append(rows_SB.shape[1])
+        # One transfer for all of them: each has to wait for the device.
+        self._rows_KSB[:count] = padded_KSB.to(self._rows_KSB.device)
         self._next.zero_()
-        return [rows_SB.shape[1] for rows_SB in drawn]
+        return lengths
 
     def take(self, length: int) -> Tensor:
         """The rows (S, B) of the next batch, whose length B is."""
+        # The step that is next is counted on the device, so that a replayed graph moves on by itself.
         rows_SB = self._rows_KSB.index_select(0, self._next)[0, :, :length]
         self._next.copy_((self._next + 1) % len(self._rows_KSB))
         return rows_SB

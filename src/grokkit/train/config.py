@@ -10,20 +10,20 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from grokkit.arguments import shortest
-from grokkit.errors import InputError, unknown
+from grokkit.errors import InputError, shown, unknown
 from grokkit.files import content_of
 from grokkit.methods import MethodCard
 from grokkit.models.card import ModelCard, card_of
 from grokkit.optimizers import contract as optimizers
 from grokkit.registry import Part, made, recall
 from grokkit.tasks.card import TaskCard
-from grokkit.tasks.named import usual_of
+from grokkit.tasks.table import usual_of
 from grokkit.train.events import EVENTS_VERSION
 
 IDENTITY_VERSION = 2
@@ -34,6 +34,13 @@ class Config(BaseModel):
     """Immutable, and strict about names."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _true_is_no_number(cls, value: Any) -> Any:
+        if isinstance(value, bool):  # which Python, and pydantic, take for 0 or 1; no field is a truth value
+            raise ValueError("a number is wanted, or a word")
+        return value
 
 
 class PartConfig(Config):
@@ -189,6 +196,8 @@ class RunConfig(Config):
         sustain: following evaluations that must stay at the target for the generalization to count.
         after: steps in which it may never fall more than a point below the target to be called stable; a run then goes
             on until that is settled. 0 to stop as soon as the generalization counts.
+        judged_on: the rows that say whether it generalizes. With ``validation`` these stand in the place of the test
+            part wherever that is looked at, and no test row is ever read: a search's runs are such.
         precision: of the matrix products, see :mod:`grokkit.models.matmul`.
     """
 
@@ -203,6 +212,7 @@ class RunConfig(Config):
     target_loss: Annotated[float, Field(gt=0)] | None = None
     sustain: Annotated[int, Field(ge=0)] = 5
     after: Annotated[int, Field(ge=0)] = 0
+    judged_on: Literal["test", "validation"] = "test"
     precision: Literal["float32", "bf16"] = "float32"
     evaluation: EvaluationConfig = EvaluationConfig()
 
@@ -238,8 +248,14 @@ class RunConfig(Config):
 
     def run_id(self) -> str:
         """A folder name: ``<method>--seed<seed>--<hash>``."""
+        return self.run_ids([self.seed])[0]
+
+    def run_ids(self, seeds: Sequence[int]) -> list[str]:
+        """Those that the run has on other seeds; all else in their identities is worked out once."""
         name = re.sub(r"[^A-Za-z0-9._+]+", "-", self.method.name).strip("-.")
-        return f"{name[:80]}--seed{self.seed}--{self.hash()}"
+        text = json.dumps({**self.identity(), "seed": _SEED}, sort_keys=True)
+        before, after = text.split(json.dumps(_SEED))
+        return [f"{name[:80]}--seed{seed}--{_digest(f'{before}{seed}{after}')}" for seed in seeds]
 
 
 def identity_of(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -258,12 +274,18 @@ def identity_of(config: Mapping[str, Any]) -> dict[str, Any]:
         del task["data"]
     if task["train_size"] is not None:
         del task["train_fraction"]
+    if settings.get("judged_on") == "test":  # as every run was before there was a choice
+        del settings["judged_on"]
     return settings
 
 
 def hash_of(config: Mapping[str, Any]) -> str:
     """:meth:`RunConfig.hash` of a configuration that is there as data."""
-    return hashlib.sha256(json.dumps(identity_of(config), sort_keys=True).encode()).hexdigest()[:12]
+    return _digest(json.dumps(identity_of(config), sort_keys=True))
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def _in_one_form(value: Any) -> Any:
@@ -274,6 +296,8 @@ def _in_one_form(value: Any) -> Any:
         return [_in_one_form(item) for item in value]
     return shortest(value)
 
+
+_SEED = "\0 the seed"  # no text that anybody types has a NUL in it
 
 C = TypeVar("C", bound=Config)
 
@@ -298,5 +322,6 @@ def checked(kind: type[C], what: str, **values: Any) -> C:
         if first["type"] == "missing":
             raise InputError(f"{what} needs its {name}") from None
         remedy = "" if field.is_required() else f"; the default is {field.default!r}"
-        problem = first["msg"][0].lower() + first["msg"][1:]
-        raise InputError(f"{what}: {name}={first['input']!r} is not possible: {problem}{remedy}") from None
+        message = first["msg"].removeprefix("Value error, ")
+        problem = message[0].lower() + message[1:]
+        raise InputError(f"{what}: {name}={shown(first['input'])} is not possible: {problem}{remedy}") from None

@@ -123,10 +123,10 @@ class Doors:
         """The start that gives the model another form, if one does."""
         return next((start for start in self.starts() if isinstance(start, Reforming)), None)
 
-    def check(self, model: nn.Module) -> None:
-        """Refuse a ``model`` that the method could not start."""
+    def check(self, model: nn.Module, data: Callable[[], TransferData]) -> None:
+        """Refuse a ``model``, or ``data``, that the method could not start with."""
         if (reforming := self.reforming()) is not None:
-            reforming.check(model)
+            reforming.check(model, data())
 
     def loss(self, base: Loss) -> Loss:
         """The loss to train with, where the task's is ``base``."""
@@ -134,6 +134,11 @@ class Doors:
             if part.card.loss is not None:
                 base = part.card.loss(**_own(part.card.loss, part))(base)
         return base
+
+    def penalties(self) -> list[Callable[[Tensor, Tensor, Mapping[str, Tensor]], Tensor]]:
+        """What the parts add to the loss: of outputs, targets and weights."""
+        made = [part.card.loss(**_own(part.card.loss, part)) for part in self.parts if part.card.loss is not None]
+        return [loss.penalty for loss in made if hasattr(loss, "penalty")]  # pyright: ignore[reportFunctionMemberAccess]
 
     def transform(self, seed: int) -> GradientTransform | None:
         """What is done to the gradient."""
@@ -188,8 +193,8 @@ class Doors:
         """What the parts keep of the transform's ``state``, by the names that it has in ``method.npz``."""
         found: dict[str, Tensor] = {}
         for part, own in zip(self._on_gradient, self._states(state), strict=True):
-            if part.card.keep is not None:
-                found |= part.card.keep(own)
+            if part.card.artifacts is not None:
+                found |= part.card.artifacts(own)
         return found
 
     def _states(self, state: Any) -> Sequence[Any]:
@@ -247,19 +252,22 @@ def is_stackable(method: MethodConfig) -> bool:
     members is tried.
     """
     doors = doors_of(method)
+    of_any_class = {kind: ["weight"] for kind in get_args(Class)}
     if (
         isinstance(method.optimizer, OwnOptimizerConfig)
         or doors.optimizer() is not None
         or doors.reforming() is not None
+        or ((weights := doors.weights(of_any_class)) is not None and weights.see is not None)
     ):
         return False
     both = {name: torch.full((2,), float(value), dtype=torch.float64) for name, value in doors.numbers().items()}
-    of_any_class = {kind: ["weight"] for kind in get_args(Class)}
     sample = torch.linspace(-1.0, 1.0, 12).view(2, 3, 2)  # A member's (3, 2) stands for outputs, gradient and weights.
 
     def step(numbers: Mapping[str, Tensor], tensor: Tensor) -> Any:
         own, grads = doors.with_numbers(numbers), {"weight": tensor}
-        loss = own.loss(F.cross_entropy)(tensor, torch.zeros(len(tensor), dtype=torch.int64))
+        targets = torch.zeros(len(tensor), dtype=torch.int64)
+        loss = own.loss(F.cross_entropy)(tensor, targets)
+        loss = loss + sum(penalty(tensor, targets, grads) for penalty in own.penalties())
         transform, weights = own.transform(seed=0), own.weights(of_any_class)
         if transform is not None:
             grads, _ = transform.update(grads, transform.init(grads), grads)
@@ -275,10 +283,10 @@ def is_stackable(method: MethodConfig) -> bool:
 
 
 def default_settings(card: MethodCard) -> dict[str, Any]:
-    """A method's own settings and their defaults: those of its doors and ``bilevel``, then the card's presets."""
+    """A method's own settings and their defaults: those of its doors and ``bilevel``, then the card's overrides."""
     doors = (card.factory, card.bilevel, card.start, card.loss, card.optimizer, card.weights)
     own = {name: default for door in doors for name, default in settings_of(door).items()}
-    return {**own, **card.presets}
+    return {**own, **card.default_overrides}
 
 
 def check_settings(card: MethodCard, settings: Mapping[str, Any]) -> None:

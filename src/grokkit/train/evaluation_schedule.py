@@ -60,7 +60,7 @@ _Purse = Literal["share", "start", "window", "owed"]
 
 @dataclass(frozen=True)
 class EvaluationCost:
-    """Floating-point operations of one full evaluation and of one look; the rows that a look sees."""
+    """Floating-point operations of one full evaluation and of one quick check, and the rows of a quick check."""
 
     full: int
     look: int

@@ -27,22 +27,28 @@ from grokkit.train.setup import build_task
 _MOST_MEMBERS = 256
 
 
-def choose_device(asked: str) -> str:
+def choose_device(asked: str, there_is_one: bool | None = None) -> str:
     """``cpu`` or ``cuda:0`` for ``auto``, ``cpu`` or ``cuda``.
 
+    Args:
+        asked: the name.
+        there_is_one: whether the machines that run it have a GPU; None for this machine, if PyTorch sees one.
+
     Raises:
-        InputError: for another name, or ``cuda`` where PyTorch sees no GPU.
+        InputError: for another name, or ``cuda`` where there is no GPU.
     """
     if asked not in ("auto", "cpu", "cuda"):
         raise unknown("device", asked, ("auto", "cpu", "cuda"))
-    if asked == "cpu" or (asked == "auto" and not torch.cuda.is_available()):
-        return "cpu"
-    if not torch.cuda.is_available():
-        raise InputError(
-            f"--device cuda is not possible: PyTorch {torch.__version__} sees no CUDA GPU here; "
+    found = torch.cuda.is_available() if there_is_one is None else there_is_one
+    if asked == "cuda" and not found:
+        problem = (
+            f"PyTorch {torch.__version__} sees no CUDA GPU here; "
             "take --device cpu, or install a CUDA build of PyTorch on a machine with a GPU"
+            if there_is_one is None
+            else "no node of the Ray cluster has a GPU; take --device cpu, or add a node with one"
         )
-    return "cuda:0"
+        raise InputError(f"--device cuda is not possible: {problem}")
+    return "cuda:0" if found and asked != "cpu" else "cpu"
 
 
 def plan_groups(
@@ -54,7 +60,7 @@ def plan_groups(
         runs: in the order to take them; a group keeps it.
         device: as :func:`choose_device` gives it.
         batched: whether runs share a program; None for only on a GPU.
-        most: members a group. What exceeds it is spread over groups of equal size, to within one.
+        most: members that a group may have. More are spread over several groups, whose sizes differ by one at most.
 
     A run that cannot share a program is a group of its own, and is trained alone on the same device.
     """

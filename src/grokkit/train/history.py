@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from torch import Tensor
@@ -38,6 +38,14 @@ Score = tuple[float, float | None]
 """Mean loss and accuracy over some rows. The accuracy is None in a regression, where nothing is right or wrong."""
 
 
+class Limit(NamedTuple):
+    """When to give a run up: once it has taken so many steps or FLOPs without being at the target. It is no part of the
+    run's identity, and changes nothing of what comes before."""
+
+    cost: Literal["steps", "flops"]
+    most: float
+
+
 @dataclass(frozen=True)
 class Evaluation:
     """What a full evaluation found. The validation part may be empty."""
@@ -62,8 +70,11 @@ class RunInProgress:
         costs: Costs,
         *,
         about: dict[str, Any],
+        limit: Limit | None = None,
     ) -> None:
         self.config = config
+        self._limit = limit
+        self.gave_up = False
         self.costs = costs
         self.curves: dict[str, list[Any]] = {name: [] for name in CURVES}
         self.tables: dict[str, dict[str, list[Any]]] = {}
@@ -196,8 +207,9 @@ class RunInProgress:
         return self._events
 
     def done(self) -> bool:
-        """Whether the run diverged, spent its budget, or generalized and, if ``after`` asks for it, is stable, too."""
-        if self.diverged_at is not None:
+        """Whether the run diverged, was given up, spent its budget, or generalized and, if ``after`` asks for it, is
+        stable, too."""
+        if self.diverged_at is not None or self.gave_up:
             return True
         if not self.curves["step"]:
             return False
@@ -205,6 +217,12 @@ class RunInProgress:
             return True
         events = self.events()
         return events.generalized_at is not None and (self.config.after == 0 or events.stable_at is not None)
+
+    def is_beyond_limit(self) -> bool:
+        """Whether it is time to give the run up. One that is at the target may stay there, and goes on."""
+        if self._limit is None or self.done() or self._is_at_target() or self.events().generalized_at is not None:
+            return False
+        return (self.step if self._limit.cost == "steps" else self.flops) >= self._limit.most
 
     def progress(self) -> dict[str, Any]:
         """For a display: the step, and losses and accuracies of the last quick check or evaluation."""
@@ -243,6 +261,7 @@ class RunInProgress:
             start_flops=self.start_flops,
             events=self.events(),
             diverged_at=self.diverged_at,
+            limit=self._limit if self.gave_up else None,
             steps=self.step,
             train_seconds=self.train_seconds,
             eval_seconds=self.eval_seconds,

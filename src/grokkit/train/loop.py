@@ -33,7 +33,7 @@ from grokkit.train.doors import doors_of
 from grokkit.train.engine import Engine, Member, Snapshot, begin_peak, charge, peak
 from grokkit.train.groups import can_share, group_key
 from grokkit.train.halfway import HalfwayFile, start_files
-from grokkit.train.history import Evaluation, RunInProgress, Score
+from grokkit.train.history import Evaluation, Limit, RunInProgress, Score
 from grokkit.train.measured import measured
 from grokkit.train.problem import build_batches, build_problem
 from grokkit.train.record import Run
@@ -54,6 +54,7 @@ def train(
     notice: Report | None = None,
     checkpoint: Path | None = None,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
+    limit: Limit | None = None,
 ) -> Run:
     """Train one run to sustained generalization, its budget, or divergence.
 
@@ -67,11 +68,12 @@ def train(
         checkpoint: file to resume from, if it is of this run, and to save to every ``checkpoint_seconds``, or more
             rarely where saving takes long; with 0 at every stop, however long it takes. Default 10 seconds. From a
             file that is damaged nothing is taken: the run begins anew.
+        limit: at which to give the run up. It is saved before that, and goes on from there under another limit.
 
     Returns:
         the finished run.
     """
-    loop = _Loop([config], Alone, device)
+    loop = _Loop([config], Alone, device, [limit])
     return loop.run(report, None, notice, checkpoint, checkpoint_seconds)[0]
 
 
@@ -84,6 +86,7 @@ def train_group(
     notice: Report | None = None,
     checkpoint: Path | None = None,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
+    limits: Sequence[Limit | None] = (),
 ) -> list[Run]:
     """Train each of ``configs``, all in one program, or alone if it is a single one that cannot share a program.
 
@@ -93,6 +96,7 @@ def train_group(
             members.
             ``report`` is called for every unfinished member.
         keep: called with each run as soon as it is finished.
+        limits: of each of ``configs``, at which to give it up. A member that is asked for again begins anew.
 
     Returns:
         the finished runs, in the order of ``configs``.
@@ -104,7 +108,7 @@ def train_group(
     stackable = bool(configs) and can_share(configs[0])
     if len({group_key(config) for config in configs}) != 1 or (len(configs) > 1 and not stackable):
         raise InputError("these runs cannot share a program; group them with grokkit.train.groups.plan_groups")
-    loop = _Loop(configs, Together if stackable else Alone, device)
+    loop = _Loop(configs, Together if stackable else Alone, device, limits)
     return loop.run(report, keep, notice, checkpoint, checkpoint_seconds)
 
 
@@ -125,10 +129,17 @@ def begin_together(configs: Sequence[RunConfig], device: str = "cpu") -> Togethe
 class _Loop:
     """The members, and the engine that those not finished are in."""
 
-    def __init__(self, configs: Sequence[RunConfig], kind: type[Alone | Together], device: str) -> None:
-        self._kind, self._device, self._configs = kind, torch.device(device), configs
+    def __init__(
+        self,
+        configs: Sequence[RunConfig],
+        kind: type[Alone | Together],
+        device: str,
+        limits: Sequence[Limit | None],
+    ) -> None:
+        self._kind, self._device = kind, torch.device(device)
         begin_peak(self._device)
-        self._members = _members(configs, device, kind.PLAN)
+        self._made = partial(_members, configs, device, kind.PLAN, limits)
+        self._members = self._made()
         self._precision: Precision = configs[0].precision
         self._probes = [part.value for part in parts("probes").values()]
 
@@ -182,20 +193,26 @@ class _Loop:
         try:
             for member in self._members:
                 member.progress.restore(found.progress[member.config.hash()])
+            if any(not m.progress.done() and m.config.hash() not in found.members for m in self._members):
+                raise Unusable("is of a time when a member that is asked for again had been given up")
             unfinished = [member for member in self._members if not member.progress.done()]
             if not unfinished:
                 return None
             engine = self._kind(unfinished, self._device)
+            # A member that is missing here was given up, and is asked for again: nobody has kept where it was.
             places = [found.members.index(member.config.hash()) for member in unfinished]
             for member, place in zip(unfinished, places, strict=True):
                 member.batches.restore(part(found.tensors, f"batches/{place}/"))
             engine.restore(Snapshot(part(found.tensors, "engine/"), found.others), places)
+        except Unusable:
+            self._members = self._made()
+            raise
         except (torch.OutOfMemoryError, MemoryError):
             raise
         except Exception as error:  # whatever is missing or does not fit, or somebody's own optimizer says
             if engine is not None:
                 engine.release()
-            self._members = _members(self._configs, str(self._device), self._kind.PLAN)
+            self._members = self._made()
             line = " ".join(f"{type(error).__name__}: {error}".split())
             raise Unusable(f"cannot be gone on from ({line})") from None
         return engine
@@ -213,6 +230,8 @@ class _Loop:
             engine.train_to(members[0].progress.next_stop())
             self._consider_evaluating(engine)
             for member in members:
+                if member.progress.is_beyond_limit():
+                    self._give_up(engine, member, checkpoint)
                 if report is not None:
                     report({"run_id": member.config.run_id(), **member.progress.progress()})
                 if member.progress.done():
@@ -239,6 +258,19 @@ class _Loop:
             full += self._check_quickly(engine, quick)
         if full:
             self._evaluate(engine, sorted(full))
+
+    @torch.no_grad()
+    def _give_up(self, engine: Engine, member: Member, checkpoint: Path | None) -> None:
+        """End a run that is beyond its limit, with an evaluation that says how far it got.
+
+        What is saved before that is the run as it would be without a limit, which it goes on from. A group's file is
+        of its members that are still trained, so that there is none for those that are given up.
+        """
+        if checkpoint is not None and len(self._members) == 1:
+            self._save(engine, checkpoint)
+        if member.progress.curves["step"][-1] != member.progress.step:
+            self._evaluate(engine, [engine.members.index(member)])
+        member.progress.gave_up = True
 
     def _check_quickly(self, engine: Engine, places: list[int]) -> list[int]:
         """Look at a few rows of these members; returns those that have to be evaluated."""
@@ -305,9 +337,9 @@ def _tell(member: Member, notice: Report, note: str) -> None:
         notice({"run_id": member.config.run_id(), "step": step, "budget": budget, "note": note})
 
 
-def _members(configs: Sequence[RunConfig], device: str, plan: str) -> list[Member]:
+def _members(configs: Sequence[RunConfig], device: str, plan: str, limits: Sequence[Limit | None] = ()) -> list[Member]:
     members = []
-    for config in configs:
+    for config, limit in zip(configs, limits or [None] * len(configs), strict=True):
         problem = build_problem(config)
         model = build_model(config.initial_model(), problem.task, config.seed)
         about = {
@@ -321,7 +353,9 @@ def _members(configs: Sequence[RunConfig], device: str, plan: str) -> list[Membe
         counted = None if hasattr(model, "step_flops") else measured(model, problem.task, problem.inner)
         about |= problem.task.notes()
         forward_flops = (model if counted is None else counted).forward_flops
-        progress = RunInProgress(config, problem, forward_flops, Costs(config.method, model, counted), about=about)
+        progress = RunInProgress(
+            config, problem, forward_flops, Costs(config.method, model, counted), about=about, limit=limit
+        )
         members.append(Member(config, problem, model, build_batches(config, problem), progress))
     return members
 

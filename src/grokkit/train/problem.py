@@ -1,13 +1,13 @@
-"""A task with its split, and which rows of it serve for what."""
+"""A task with its split, and the rows of it that are trained on, learned from, and evaluated on."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from grokkit.errors import InputError
+from grokkit.errors import InputError, about
 from grokkit.methods import Examples, TransferData
 from grokkit.rng import stream
 from grokkit.tasks import Split, Task, split
@@ -19,13 +19,13 @@ from grokkit.train.setup import build_task
 
 @dataclass(frozen=True)
 class Problem:
-    """A task with its split, and which rows of it serve for what.
+    """A task with its split, and the rows that each part of a run uses.
 
     Attributes:
         inner: the training rows that batches are drawn from, and
         outer: those that the method's ``held_out`` sets apart; NeuralGrok learns from them.
         train_sample: those on which training accuracy is measured, inner and outer alike.
-        train_look, test_look: those that a look sees.
+        train_look, test_look: the few rows that a quick check is made on.
     """
 
     task: Task
@@ -44,27 +44,37 @@ def build_problem(config: RunConfig) -> Problem:
 
     Raises:
         InputError: for a task that does not exist, a split that is not possible, a target in accuracies where there
-            are none, or rows set apart as in :func:`set_apart`.
+            are none, no validation rows where these judge, or rows set apart as in :func:`set_apart`.
     """
-    task = build_task(config.task, config.seed)
+    with about("task"):
+        task = build_task(config.task, config.seed)
     if config.target_loss is None and not task.has_accuracy:
         raise InputError(
             f"{task.name} has numbers as targets, and so no accuracy; set a loss that counts as generalized, e.g. "
             f"target_loss={config.task.card.target_loss or 0.05}"
         )
-    parts = task.parts or split(
-        task,
-        train_fraction=config.task.train_fraction,
-        validation_fraction=config.task.validation_fraction,
-        seed=config.seed,
-        train_size=config.task.train_size,
-    )
+    with about("--train-fraction" if config.task.train_size is None else "--train-size"):
+        parts = task.parts or split(
+            task,
+            train_fraction=config.task.train_fraction,
+            validation_fraction=config.task.validation_fraction,
+            seed=config.seed,
+            train_size=config.task.train_size,
+        )
+    if config.judged_on == "validation":
+        if not len(parts.validation):
+            raise InputError(
+                f"{task.name} has no validation rows, and a search is judged by these alone; give "
+                "--validation-fraction 0.1, or the problem's Splits a validation part"
+            )
+        parts = replace(parts, test=parts.validation)
     task = task.fitted(parts.train)
     settings = config.evaluation
     train = parts.train[torch.randperm(len(parts.train), generator=stream(config.seed, "train sample"))]
     test = parts.test[torch.randperm(len(parts.test), generator=stream(config.seed, "test look"))]
     look = settings.look_rows
-    inner, outer = set_apart(config.method, parts.train, config.seed)
+    with about("--methods"):
+        inner, outer = set_apart(config.method, parts.train, config.seed)
     return Problem(task, parts, inner, outer, train[: settings.train_rows], train[:look], test[:look])
 
 

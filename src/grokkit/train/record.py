@@ -58,6 +58,8 @@ class Run:
     start_flops: int
     events: Events
     diverged_at: int | None
+    limit: tuple[str, float] | None
+    """The cost, and how much of it, beyond which the run was given up; None if it was not."""
     steps: int
     train_seconds: float
     eval_seconds: float
@@ -78,6 +80,8 @@ class Run:
     def status(self) -> str:
         if self.events.generalized_at is not None:
             return "generalized"
+        if self.limit is not None:
+            return "given up"
         return "censored" if self.diverged_at is None else "diverged"
 
     def record(self) -> dict[str, Any]:
@@ -109,6 +113,7 @@ class Run:
             "dips": events.dips,
             "deepest_dip": events.deepest_dip,
             "diverged_at": self.diverged_at,
+            "given_up_beyond": None if self.limit is None else list(self.limit),
             "memorized_resolution_steps": events.memorized_resolution_steps,
             "first_resolution_steps": events.first_resolution_steps,
             "resolution_steps": events.resolution_steps,

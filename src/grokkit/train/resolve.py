@@ -14,7 +14,7 @@ from grokkit.methods import MethodCard
 from grokkit.models.card import card_of
 from grokkit.optimizers import contract as optimizers
 from grokkit.registry import find, made, parts
-from grokkit.tasks.named import check_folder, read_task, usual_of
+from grokkit.tasks.table import check_folder, read_task, usual_of
 from grokkit.train.config import (
     MethodConfig,
     ModelConfig,
@@ -72,9 +72,7 @@ def method_config(text: str, task: str = "", usual: Mapping[str, Any] | None = N
     """
     written = [_written(piece, task, usual or {}) for piece in split_list(text, "+")]
     Doors([OwnPart(part.card, part.config.settings) for part in written])  # which refuses parts that exclude each other
-    base = next((part for part in written if part.card.optimizer is not None), None) or next(
-        (part for part in written if part.card.base), written[0]
-    )
+    base = _base(written)
     base_name = base.config.name
     for part in (part for part in written if part is not base):
         name = part.config.name
@@ -104,6 +102,44 @@ def method_config(text: str, task: str = "", usual: Mapping[str, Any] | None = N
         shown = {**part.shown, **(changed if part is base else {})}
         calls.append(show_call(part.config.name, {key: shortest(value) for key, value in shown.items()}))
     return config.model_copy(update={"label": "+".join(calls)})
+
+
+class Piece(NamedTuple):
+    """A part of a method as it was typed, for those who change what it says."""
+
+    text: str
+    card: MethodCard
+    settings: dict[str, Any]
+    """Its own, complete with their defaults."""
+    given: dict[str, Any]
+    """All that is written with it."""
+    has_optimizer: bool
+    """Whether the method's optimizer, and its settings, are this part's."""
+
+    def written(self, settings: Mapping[str, Any]) -> str:
+        """The text with ``settings`` in place of what it says of them."""
+        is_alias = self.text in self.card.aliases
+        name = self.card.name if is_alias else parse_call(self.text)[0]
+        return show_call(name, {**self.given, **settings})
+
+
+def pieces(text: str, task: str = "", usual: Mapping[str, Any] | None = None) -> list[Piece]:
+    """The parts of the method ``text``, in the order written; arguments and errors as for :func:`method_config`."""
+    texts = split_list(text, "+")
+    written = [_written(piece, task, usual or {}) for piece in texts]
+    base = _base(written)
+    found = []
+    for piece, part in zip(texts, written, strict=True):
+        given = {} if piece in part.card.aliases else parse_call(piece)[1]
+        found.append(Piece(piece, part.card, part.config.settings, given, part is base))
+    return found
+
+
+def _base(written: Sequence[_Written]) -> _Written:
+    """The part whose optimizer it is."""
+    return next((part for part in written if part.card.optimizer is not None), None) or next(
+        (part for part in written if part.card.base), written[0]
+    )
 
 
 def _written(text: str, task: str, of_task: Mapping[str, Any]) -> _Written:
@@ -261,7 +297,7 @@ def task_config(text: str, model: ModelConfig | None = None, **split: Any) -> Ta
     """A task with settings and its split, e.g. ``mul:97``, ``'a*b mod 97(layout=operands-first,b=1)'`` or ``mnist``.
 
     Args:
-        text: what was typed, see :mod:`grokkit.tasks.named`.
+        text: what was typed, see :mod:`grokkit.tasks.table`.
         model: whose card may have settings of the task that it takes unless told.
         split: the other fields of :class:`TaskConfig`.
 

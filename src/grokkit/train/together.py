@@ -25,15 +25,14 @@ from torch import Tensor
 from torch.func import functional_call, grad, grad_and_value
 
 from grokkit.methods.clipnorm import clip_norm
-from grokkit.methods.contract import Loss
 from grokkit.methods.groktransfer.factorized import embedding_name
 from grokkit.models.classes import classes_of
 from grokkit.optimizers.contract import Settings, card_of
-from grokkit.overwrite import Overwriting
 from grokkit.probe.contract import View
+from grokkit.probe.logits import has_logits
 from grokkit.probe.ntk import KERNEL_ROWS, stacked_ntk
 from grokkit.registry import find
-from grokkit.state import leaves, map_leaves
+from grokkit.state import Overwriting, leaves, map_leaves
 from grokkit.train.batch_buffer import BatchBuffer
 from grokkit.train.doors import Doors, begin, doors_of
 from grokkit.train.engine import HalfwayOf, Member, Rows, Snapshot, Stacked, StepKind
@@ -203,13 +202,13 @@ class Together:
         and :meth:`_begun` has called that with the member's own: here any seed does, so it is 0.
         """
         settings, doors = at_step(of_member[0], state.step), self._doors.with_numbers(of_member[1])
-        loss_of = partial(self._loss, doors.loss(self._task.loss))
+        loss_of = partial(self._loss, doors)
         gradients, loss = grad_and_value(loss_of)(state.params, batch)
         clipped = gradients if self._clip is None else self._clip.update(gradients, (), state.params)[0]
         filtered, kept = clipped, state.transform
         if (transform := doors.transform(seed=0)) is not None:
             if outer_batch is not None:
-                slope_at = partial(grad(loss_of), examples=outer_batch)
+                slope_at = partial(grad(partial(self._loss, doors, penalized=False)), examples=outer_batch)
                 kept = _outer_step(doors, state, clipped, settings, slope_at)
             with Overwriting(kept):
                 filtered, kept = transform.update(clipped, kept, state.params)
@@ -222,9 +221,13 @@ class Together:
         new = State(params, optimizer, kept, kept_of_weights, state.step + 1, diverged_at)
         return new, Gradients(gradients, filtered)
 
-    def _loss(self, loss: Loss, params: dict[str, Tensor], examples: Examples) -> Tensor:
+    def _loss(self, doors: Doors, params: dict[str, Tensor], examples: Examples, penalized: bool = True) -> Tensor:
         inputs_BT, targets_B = examples
-        return loss(functional_call(self._model, params, (inputs_BT,)), targets_B)
+        outputs = functional_call(self._model, params, (inputs_BT,))
+        loss = doors.loss(self._task.loss)(outputs, targets_B)
+        for penalty in doors.penalties() if penalized else ():
+            loss = loss + penalty(outputs, targets_B, params)
+        return loss
 
     @torch.no_grad()
     def score(self, places: Sequence[int], which: Rows) -> list[Score]:
@@ -279,9 +282,14 @@ class Together:
                 one_of(self._gradients.filtered, place),
                 partial(self._embedding, place),
                 partial(find_kernel, index),
+                find_outputs=partial(self._find_outputs, place),
             )
             for index, place in enumerate(places)
         ]
+
+    def _find_outputs(self, place: int) -> Tensor | None:
+        member = self.members[place]
+        return self.outputs(place, member.rows("quick train")) if has_logits(member.problem.task) else None
 
     def _embedding(self, place: int) -> Tensor:
         """The embedding of one member's model, with a row for each token or feature."""

@@ -145,10 +145,10 @@ def test_a_weak_model_that_cannot_read_the_inputs(weak, lesson):
 def test_a_graph_network_has_no_embedding_to_transfer(name):
     card = CARDS[name]
     assert "qm9" not in card.recipes
-    start = card.start(**card.presets)
-    start.check(MODELS["mlp"]())
+    start = card.start(**card.default_overrides)
+    start.check(MODELS["mlp"](), images())
     with pytest.raises(InputError, match="graph-conv has none: .* leave groktransfer and its controls out"):
-        start.check(GraphConv(features=5))
+        start.check(GraphConv(features=5), images())
 
 
 def test_a_low_rank_start_of_the_first_layer_keeps_its_size():

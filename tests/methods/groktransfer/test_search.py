@@ -43,7 +43,7 @@ def test_a_weak_model_s_name_gives_the_model_back(name):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("fnn(dim=0)", "^fnn: dim=0 is not possible: a whole number >= 1"),
+        ("fnn(dim=0)", "^fnn: dim=0 is not possible: a whole number from 1"),
         ("fnn(dim=4,heads=2,width=8)", "^unknown setting of fnn 'heads'"),
         ("decoder(width=30)", "width=30 is not divisible by heads=4"),
         ("gru(dim=4)", r"^weak=gru\(dim=4\) is not possible: unknown model 'gru'.*write e.g. fnn\(dim=8,width=32\)"),

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from grokkit.errors import InputError
+from grokkit.errors import InputError, about
 from grokkit.methods.baselines import ADAMW
 from grokkit.methods.contract import MethodCard, Recipe, Reforming, StartResult, TransferData
 from grokkit.methods.groktransfer.factorized import (
@@ -20,7 +20,7 @@ from grokkit.methods.groktransfer.factorized import (
     transfer_embedding,
 )
 from grokkit.methods.groktransfer.search import Rule, WeakStage, ladder_for
-from grokkit.methods.groktransfer.source import check_source, find_embedding
+from grokkit.methods.groktransfer.source import check_lesson, check_source, find_embedding
 from grokkit.models import GraphConv
 from grokkit.rng import stream
 
@@ -49,12 +49,14 @@ class _GrokTransfer(Reforming):
         self._weak, self._trainable = weak, trainable
         self._rule = Rule(stop=stop, steps=weak_steps, patience=weak_patience, seeds=weak_seeds, lr=weak_lr, wd=weak_wd)
 
-    def check(self, model: nn.Module) -> None:
+    def check(self, model: nn.Module, data: TransferData) -> None:
         if isinstance(model, GraphConv):
             raise InputError(
                 "groktransfer needs an embedding or a first linear layer, and a graph-conv has none: its first layer "
                 "is five matrices, four of them made from the bonds; leave groktransfer and its controls out"
             )
+        with about(f"weak={self._weak}"):
+            check_lesson(self._weak, data, ladder_for(model, data))
 
     def __call__(self, model: nn.Module, data: TransferData, seed: int) -> StartResult:
         name, place = embedding_name(model)
@@ -148,7 +150,7 @@ LOWRANK_RANDOM = replace(
     summary="GrokTransfer's control: E = A·B of the same rank, with a random A. What does the low rank contribute?",
     equations="A, B ~ N(0, σ²),  E = A·B",
     cost="a product of A and B a step",
-    presets={"weak": "random(dim=8)"},
+    default_overrides={"weak": "random(dim=8)"},
     space="",  # no weak model is trained
     recipes={
         "mnist": Recipe(
@@ -166,7 +168,7 @@ GROKTRANSFER_FROZEN = replace(
     name="groktransfer-frozen",
     summary="GrokTransfer's control: A stays as the weak model left it.",
     equations="A ← embedding of the weak model, fixed,  B ~ N(0, σ²),  E = A·B",
-    presets={"trainable": False},
+    default_overrides={"trainable": False},
 )
 
 GROKTRANSFER_MERGE = replace(
@@ -174,7 +176,7 @@ GROKTRANSFER_MERGE = replace(
     name="groktransfer-merge",
     summary="GrokTransfer's control: after some steps E is an ordinary embedding again (100 in the paper).",
     equations=GROKTRANSFER.equations + " for 100 steps, then E itself",
-    presets={"merge": 100},
+    default_overrides={"merge": 100},
     smallest={**_SMALLEST, "merge": 15},
 )
 
@@ -182,6 +184,6 @@ GROKTRANSFER_FULLRANK = replace(
     GROKTRANSFER,
     name="groktransfer-fullrank",
     summary="GrokTransfer's control: the weak model's embedding is as wide as the target's: no limit on the rank.",
-    presets={"weak": "fullrank(width=32)"},
+    default_overrides={"weak": "fullrank(width=32)"},
     smallest={**_SMALLEST, "weak": "fullrank(width=8)"},
 )

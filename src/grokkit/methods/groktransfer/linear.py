@@ -44,8 +44,7 @@ def linear_embedding(kind: str, dim: int, lesson: TransferData) -> Linear:
     started = time.perf_counter()
     x_NV = _counted(lesson).double()
     rows, size = x_NV.shape
-    if dim > size:
-        raise InputError(f"weak={kind}(dim={dim}) is not possible: at most {size} directions here, e.g. {kind}(dim=8)")
+    check_directions(kind, dim, size)
     x_NV = x_NV - x_NV.mean(0)
     if kind == "pca":
         _, directions_VV = torch.linalg.eigh(x_NV.T @ x_NV / rows)
@@ -54,6 +53,14 @@ def linear_embedding(kind: str, dim: int, lesson: TransferData) -> Linear:
     embedding_VD = functional.normalize(directions_VV[:, -dim:].flip(1), dim=0)
     flops = 2 * rows * size * size * (1 if kind == "pca" else 2) + 10 * size**3
     return Linear(embedding_VD.float(), time.perf_counter() - started, flops)
+
+
+def check_directions(kind: str, dim: int, there_are: int) -> None:
+    """Refuse more directions than tokens, or features."""
+    if dim > there_are:
+        raise InputError(
+            f"weak={kind}(dim={dim}) is not possible: at most {there_are} directions here, e.g. {kind}(dim=8)"
+        )
 
 
 def _counted(lesson: TransferData) -> Tensor:

@@ -109,19 +109,30 @@ class WeakStage:
         return self.other_flops + sum(attempt.flops for attempt in self.attempts)
 
 
-def climb(lesson: TransferData, rungs: Sequence[WeakModel], rule: Rule, seed: int = 0) -> WeakStage:
-    """Try ``rungs`` in order by ``rule``; the models' seeds follow from ``seed``.
+def check_climb(lesson: TransferData, rungs: Sequence[WeakModel]) -> None:
+    """Refuse a lesson that none of ``rungs`` could learn.
 
     Where ``lesson`` says where to keep what is found so far, a search that was ended goes on from there.
 
     Raises:
-        InputError: there is no validation row, or no model's training stayed finite.
+        InputError: there is no validation row, or a model does not read such inputs.
     """
     if not len(lesson.validation.targets):
         raise InputError(
             "weak models are stopped by their accuracy on validation rows, and there are none; "
             "set a part of the data aside, e.g. --validation-fraction 0.1"
         )
+    for weak in rungs:
+        weak.kind(lesson)
+
+
+def climb(lesson: TransferData, rungs: Sequence[WeakModel], rule: Rule, seed: int = 0) -> WeakStage:
+    """Try ``rungs`` in order by ``rule``; the models' seeds follow from ``seed``.
+
+    Raises:
+        InputError: as :func:`check_climb` does, and if no model's training stayed finite.
+    """
+    check_climb(lesson, rungs)
     tried: list[Trial] = []
     kept = None if lesson.halfway is None else lesson.halfway.found()
     with _one_thread():

@@ -1,6 +1,6 @@
 """From a text to an embedding: learned by weak models, read from a file, or one that nobody has to learn.
 
-For the numbers 0…P−1, each row of length 1 but for ``random``:
+For the numbers 0…P−1; each row has length 1, except for ``random``:
 
     onehot       e_a
     binary       the digits of a in base 2 as ±1
@@ -23,9 +23,10 @@ from grokkit.call_syntax import parse_call
 from grokkit.errors import InputError
 from grokkit.files import arrays_in, read_pinned
 from grokkit.methods.contract import TransferData
-from grokkit.methods.groktransfer.linear import linear_embedding
-from grokkit.methods.groktransfer.search import LADDER, Rule, WeakStage, climb, full_rank, rungs
+from grokkit.methods.groktransfer.linear import check_directions, linear_embedding
+from grokkit.methods.groktransfer.search import LADDER, Rule, WeakStage, check_climb, climb, full_rank, rungs
 from grokkit.methods.groktransfer.weak import fill_unseen, parse_weak, refuse_former, varying_places
+from grokkit.models.outline import check_fits
 from grokkit.rng import stream
 
 GIVEN = ("onehot", "binary", "fourier")
@@ -45,6 +46,24 @@ def check_source(weak: str) -> None:
         parse_weak(weak)
 
 
+def check_lesson(weak: str, lesson: TransferData, ladder: Sequence[str] = LADDER) -> None:
+    """Refuse what :func:`find_embedding` could not find on ``lesson``.
+
+    Raises:
+        InputError: see there.
+    """
+    if weak in GIVEN:
+        _check_tokens(weak, lesson)
+    elif _is_file(weak):
+        _read_for(weak, lesson)
+    elif (size := _size(weak)) is not None and size[0] == "random":
+        check_fits(f"an embedding of {_rows(lesson):,} rows of {size[1]:,}", 4 * _rows(lesson) * size[1])
+    elif size is not None and size[0] in ("pca", "lda"):
+        check_directions(*size, _rows(lesson))
+    else:
+        check_climb(lesson, rungs(weak if size is None else "auto", ladder))
+
+
 def find_embedding(
     weak: str, lesson: TransferData, *, width: int, rule: Rule, seed: int, ladder: Sequence[str] = LADDER
 ) -> WeakStage:
@@ -62,18 +81,14 @@ def find_embedding(
     Raises:
         InputError: for another name, a file without an embedding, one-hot and the like for inputs that are no tokens.
     """
-    rows = lesson.vocabulary or lesson.train.inputs.shape[1]
+    rows = _rows(lesson)
     if weak in GIVEN:
-        if lesson.vocabulary is None:
-            raise InputError(f"{weak} embeds numbers as tokens, and this task's inputs are none; take auto")
+        _check_tokens(weak, lesson)
         seen = lesson.train.inputs[:, varying_places(lesson.train.inputs)]
         known = given_embedding(weak, int(seen.max()) + 1)
         return WeakStage(fill_unseen(known, rows, torch.arange(len(known)), seed), True, ())
     if _is_file(weak):
-        found = _read(weak)
-        if len(found) != rows:
-            raise InputError(f"{weak} holds an embedding of {len(found)} tokens, and this task has {rows}")
-        return WeakStage(found, True, ())
+        return WeakStage(_read_for(weak, lesson), True, ())
     if (found := _size(weak)) is not None:
         kind, size = found
         if kind in ("pca", "lda"):
@@ -83,6 +98,25 @@ def find_embedding(
             return WeakStage(random_embedding(rows, size, seed), True, ())
         return climb(lesson, (full_rank(width, size, ladder),), rule, seed)
     return climb(lesson, rungs(weak, ladder), rule, seed)
+
+
+def _rows(lesson: TransferData) -> int:
+    return lesson.vocabulary or lesson.train.inputs.shape[1]
+
+
+def _check_tokens(weak: str, lesson: TransferData) -> None:
+    if lesson.vocabulary is None:
+        raise InputError(f"{weak} embeds numbers as tokens, and this task's inputs are none; take auto")
+
+
+def _read_for(weak: str, lesson: TransferData) -> Tensor:
+    found = _read(weak)
+    if len(found) != _rows(lesson):
+        raise InputError(
+            f"{weak} holds an embedding of {len(found)} tokens, and this task has {_rows(lesson)}; "
+            "give the embedding of a run on the same task"
+        )
+    return found
 
 
 def _size(weak: str) -> tuple[str, int] | None:

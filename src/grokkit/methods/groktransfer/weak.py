@@ -1,7 +1,7 @@
 """Weak models: small networks that are trained until they generalize a little, for their embeddings.
 
-A weak model sees the target's training rows, and of expressions at most the places that vary: a token that stands in
-every row, such as an operator, tells it nothing. Rows of the embedding that it never saw are drawn at random, of the
+A weak model sees the target's training rows. Of an expression it sees only the places that vary: a token that stands
+in every row, such as an operator, tells it nothing. Rows of the embedding that it never saw are drawn at random, of the
 size of those that it did.
 
 Shapes: N rows, T tokens (or F features), V vocabulary (or F), d width of the embedding.
@@ -19,10 +19,11 @@ import torch
 from torch import Tensor
 
 from grokkit.call_syntax import parse_call, show_call
-from grokkit.errors import InputError
+from grokkit.errors import InputError, about
 from grokkit.methods.contract import Examples, TransferData
 from grokkit.methods.groktransfer.factorized import embedding_of
 from grokkit.models.card import Model, ModelCard, TaskShape, card_of
+from grokkit.models.outline import outline
 from grokkit.registry import find, parts
 from grokkit.rng import stream
 
@@ -107,8 +108,8 @@ def parse_weak(text: str) -> WeakModel:
     weak = WeakModel(card, card.settings({**card.weak, **given}))
     # Make it once for a made-up task, without memory, so that its own checks run now and not in the middle of a study.
     kind = card.reads[0] if card.reads else ""
-    with torch.device("meta"):
-        card.make(TaskShape(kind=kind, tokens=4, features=64, vocabulary=4, classes=2), weak.settings, 0)
+    with about(f"weak={text}"):
+        outline(card, TaskShape(kind=kind, tokens=4, features=64, vocabulary=4, classes=2), weak.settings)
     return weak
 
 

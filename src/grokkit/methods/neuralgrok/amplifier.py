@@ -20,6 +20,7 @@ from grokkit.files import arrays_in, atomic_write, npz, read_pinned
 from grokkit.methods.settings import plain
 from grokkit.rng import stream
 
+MOST_WEIGHTS = 100_000_000  # of an amplifier, whose table is made anew at every step
 _LARGEST = 2**24  # bytes of its arrays; the paper's (128, 128) has 133,128
 
 
@@ -67,6 +68,11 @@ def checked_hidden(hidden: Sequence[int]) -> tuple[int, ...]:
         raise InputError(
             f"hidden={shown(hidden)} is not possible: the widths of the hidden layers, at least one, each a whole "
             "number >= 1; the paper's code uses (128, 128)"
+        )
+    if (count := sum(a * b for a, b in pairwise((1, *widths, 1)))) > MOST_WEIGHTS:
+        raise InputError(
+            f"hidden={shown(hidden)} is not possible: an amplifier of {count:,} weights, and {MOST_WEIGHTS:,} are "
+            "allowed; the paper's code uses (128, 128)"
         )
     return widths
 

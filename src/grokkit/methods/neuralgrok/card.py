@@ -92,7 +92,7 @@ def probe(state: NeuralGrokState, grads: Mapping[str, Tensor]) -> dict[str, dict
     }
 
 
-def keep(state: NeuralGrokState) -> dict[str, Tensor]:
+def artifacts(state: NeuralGrokState) -> dict[str, Tensor]:
     """The amplifier, as :meth:`Amplifier.save` names its tensors."""
     return state.amplifier.named()
 
@@ -110,7 +110,7 @@ NEURALGROK = MethodCard(
     bilevel=_Bilevel,
     held_out=0.02,  # the paper's: 49 rows for batches, one for the outer step
     probe=probe,
-    keep=keep,
+    artifacts=artifacts,
     base=ADAM_L2.base,
     base_source="the paper's two-operand tasks: Adam with L2 decay 1e-3, β (0.9, 0.98), 10 warm-up steps",
     recipes=ADAM_PAPER.recipes,  # on which the paper has no run
@@ -118,7 +118,7 @@ NEURALGROK = MethodCard(
     space="amplifier_lr=1e-5..1e-2 log, every=1..16 log",
     smallest={"hidden": (8, 6)},
     files={"amplifier": ""},
-    couples=True,
+    mixes_tensors=True,
     departures="The outer step comes before the inner step of the same batch and shares its gradient; the published "
     "code takes it after, with a gradient of its own. It uses the learning rate of the moment, warm-up included. An "
     "all-zero gradient stays zero.",

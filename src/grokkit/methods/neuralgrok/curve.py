@@ -32,6 +32,12 @@ _LITTLE = 16.0  # Up to so many times f's variation the switches' terms may add 
 _ROUNDING = 1e-12  # The share of f by which it may jump between two pieces and still pass for continuous.
 _COUNTED = 64  # FLOPs are counted for so many pieces; runs of the lab had 3 to 40.
 CHUNK = 2**17  # Entries at once, so that temporaries are small and stay in the cache.
+CHUNK_OF_A_GPU = 2**24  # There each operation on a chunk is a kernel to launch; temporaries are of 64 MB.
+
+
+def chunks(x_N: Tensor) -> tuple[Tensor, ...]:
+    """The entries in pieces, as many at once as suits the device."""
+    return x_N.split(CHUNK if x_N.device.type == "cpu" else CHUNK_OF_A_GPU)
 
 
 class Pieces(NamedTuple):
@@ -92,7 +98,7 @@ def gradient_flops(hidden: tuple[int, ...]) -> int:
 def evaluate(pieces: Pieces, x_N: Tensor) -> Tensor:
     """f at every entry, in float64."""
     values = []
-    for x in x_N.split(CHUNK):
+    for x in chunks(x_N):
         at, piece = _locate(pieces.edges_E, x)
         low, high = pieces.low_P.index_select(0, piece), pieces.high_P.index_select(0, piece)
         values.append(low * (1.5 - 2.0 * at) + high * (2.0 * at - 0.5))
@@ -106,7 +112,8 @@ def evaluate_(pieces: Pieces, x_N: Tensor) -> None:
     """
     width_P = pieces.edges_E.diff()
     slope_P = (pieces.high_P - pieces.low_P) / (0.5 * width_P)
-    if len(slope_P) <= _FEW + 1:
+    # On a GPU the passes for the switches take longer than the search, and their numbers would have to be waited for.
+    if len(slope_P) <= _FEW + 1 and x_N.device.type == "cpu":
         switches = _Switches(pieces.edges_E[:-1].tolist(), [float(slope_P[0]), *slope_P.diff().tolist()])
         if _adds_up(pieces, switches):
             return _by_switches(switches, x_N)
@@ -127,7 +134,7 @@ class _Switches(NamedTuple):
 def _by_switches(switches: _Switches, x_N: Tensor) -> None:
     """A pass over the entries for each switch. No entry lies below the first start, so its term needs no maximum."""
     starts, bends = switches
-    for chunk in x_N.split(CHUNK):
+    for chunk in chunks(x_N):
         y = (chunk - starts[0]).mul_(bends[0])
         for start, bend in zip(starts[1:], bends[1:], strict=True):
             y.add_((chunk - start).clamp_(min=0.0), alpha=bend)
@@ -141,7 +148,7 @@ def _by_lookup(pieces: Pieces, slope_P: Tensor, x_N: Tensor) -> None:
     value_P = value_P - value_P.max()  # in float64: a large constant would round off f's variation below
     slope_P, middle_P, value_P = (tensor.to(x_N.dtype) for tensor in (slope_P, middle_P, value_P))
     inner = pieces.edges_E[1:-1].to(x_N.dtype)
-    for chunk in x_N.split(CHUNK):
+    for chunk in chunks(x_N):
         piece = torch.bucketize(chunk, inner, out_int32=True)
         chunk.sub_(middle_P.index_select(0, piece)).mul_(slope_P.index_select(0, piece))
         chunk.add_(value_P.index_select(0, piece))
@@ -169,7 +176,7 @@ def _adds_up(pieces: Pieces, switches: _Switches) -> bool:
 def pull_back(pieces: Pieces, x_N: Tensor, cotangents_N: Tensor) -> tuple[Tensor, Tensor]:
     """The cotangents of ``low_P`` and ``high_P``, summed up from those of f at the entries; float64."""
     low_P, high_P = torch.zeros_like(pieces.low_P), torch.zeros_like(pieces.high_P)
-    for x, cotangents in zip(x_N.split(CHUNK), cotangents_N.split(CHUNK), strict=True):
+    for x, cotangents in zip(chunks(x_N), chunks(cotangents_N), strict=True):
         at, piece = _locate(pieces.edges_E, x.double())
         low_P = low_P.index_add(0, piece, cotangents * (1.5 - 2.0 * at))
         high_P = high_P.index_add(0, piece, cotangents * (2.0 * at - 0.5))

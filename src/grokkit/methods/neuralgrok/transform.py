@@ -34,9 +34,9 @@ from grokkit.methods.neuralgrok.amplifier import (
     map_amplifier,
 )
 from grokkit.methods.neuralgrok.curve import (
-    CHUNK,
     Pieces,
     amplifier_gradient,
+    chunks,
     evaluate,
     evaluate_,
     pull_back,
@@ -180,9 +180,12 @@ def _weighted(amplifier: Amplifier, filled: Grads, dtype: torch.dtype) -> tuple[
     flat.masked_fill_(is_zero, -torch.inf)
     weighted = list(flat.split([g.numel() for g in gradients]))  # views: what follows changes ``flat``
     full = [k for k, w in enumerate(weighted) if w.numel()]  # An empty shard has no maximum, and keeps −inf.
-    maxima = flat.new_full((len(weighted),), -torch.inf)
-    if full:
-        maxima[full] = torch.stack(torch._foreach_max([weighted[k] for k in full]))
+    if len(full) == len(weighted):
+        maxima = torch.stack(torch._foreach_max(weighted))
+    else:
+        maxima = flat.new_full((len(weighted),), -torch.inf)
+        for k in full:
+            maxima[k] = weighted[k].max()
     # A tensor that is all zeros has the maximum −inf, and −inf − (−inf) is no number.
     maxima = over_shards(maxima, owners, "max").clamp(min=torch.finfo(dtype).min)
     torch._foreach_sub_(weighted, list(maxima))
@@ -193,9 +196,11 @@ def _weighted(amplifier: Amplifier, filled: Grads, dtype: torch.dtype) -> tuple[
 
 
 def _sum_of_squares(x_N: Tensor) -> Tensor:
-    """The sum is taken in float64, to which only a chunk at a time is copied: that saves memory."""
+    """The sum is taken in float64, to which only a chunk at a time is copied on a CPU: that saves memory."""
+    if x_N.device.type != "cpu":  # one kernel, which converts each entry as it reads it
+        return torch.linalg.vector_norm(x_N, dtype=torch.float64).square()
     total = x_N.new_zeros((), dtype=torch.float64)
-    for chunk in x_N.split(CHUNK):
+    for chunk in chunks(x_N):
         wide = chunk.double()
         total += torch.dot(wide, wide)
     return total

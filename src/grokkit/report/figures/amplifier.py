@@ -88,7 +88,7 @@ def _data(view: View) -> _Data | None:
         return None
     divergences = divergence_data(view.tables["softmax"])
     medians = {column: median_curve_data(view.runs, divergences, column) for column in _DIVERGENCES}
-    seeds = seed_curves_data(view.runs, divergences, ("step", *_DIVERGENCES), view.points)
+    seeds = seed_curves_data(view.lines, view.of_lines(divergences), ("step", *_DIVERGENCES), view.points)
     return _Data(amplifier_data(view.tables["amplifier"]), seeds, medians)
 
 

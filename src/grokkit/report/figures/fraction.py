@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import altair as alt
 import polars as pl
 
-from grokkit.analyse import fraction_reached, times_to_target
+from grokkit.analyse import fraction_reached, given_up, times_to_target
 from grokkit.report.figure import Figure, Panel, Row, Sizes, View
 from grokkit.report.parts import drawn_of, layered, log_x, method_color, method_dash, span
 
@@ -20,8 +20,9 @@ def fraction_data(runs: pl.DataFrame, methods: Sequence[str]) -> pl.DataFrame:
     """
     rows: list[dict[str, object]] = []
     for method in methods:
-        times = times_to_target(runs.filter(pl.col("method") == method))
-        if not times.time.size:
+        own = runs.filter(pl.col("method") == method)
+        times = times_to_target(own)
+        if not times.time.size or given_up(own):
             continue
         rows.append({"method": method, "steps": 0.0, "fraction": 0.0, "censored": 0})
         for step, fraction in zip(*fraction_reached(times), strict=True):

@@ -15,7 +15,7 @@ def _data(view: View) -> tuple[pl.DataFrame, pl.DataFrame] | None:
     table = view.tables["ntk"]
     if table.is_empty():
         return None
-    seeds = seed_curves_data(view.runs, table, ("step", _COLUMN), view.points)
+    seeds = seed_curves_data(view.lines, view.of_lines(table), ("step", _COLUMN), view.points)
     return seeds, median_curve_data(view.runs, table, _COLUMN)
 
 
@@ -31,7 +31,7 @@ KERNEL_CHANGE = Figure(
     section="The tangent kernel",
     note="1 − cosine of the angle between the empirical neural tangent kernel, of the summed outputs, and that of the "
     "evaluation before. 0: features stand still. The more steps between two evaluations, the larger. Bold: median over "
-    "seeds, a run that stopped keeping its last value. Thin: each seed.",
+    "seeds, a run that stopped keeping its last value. Thin: each seed, of very many the first.",
     title="change of the tangent kernel between evaluations",
     reading=HOW_TO_READ,
     columns={"ntk": {"step": int, _COLUMN: float}},

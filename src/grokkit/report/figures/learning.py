@@ -83,7 +83,7 @@ def _data(view: View) -> _Data:
     for part in ("test", "train"):
         for clock in clocks:
             medians[part, clock] = median_curve_data(view.runs, view.curves, f"{part}_{measure}", clock)
-    checks = quick_checks_data(view.curves, view.tables["quick_checks"], measure, view.points // 2)
+    checks = quick_checks_data(view.curves, view.of_lines(view.tables["quick_checks"]), measure, view.points // 2)
     return _Data(view.seed_curves, medians, checks)
 
 
@@ -112,8 +112,8 @@ def _draw(data: _Data, view: View) -> list[Row]:
 LEARNING_CURVES = Figure(
     name="learning-curves",
     section="Learning curves",
-    note="Bold: median over seeds. Thin: each seed. Dots: quick checks of a few rows, which scatter. A run that "
-    "stopped after generalizing keeps its last value in the median. The fine line is the target.",
+    note="Bold: median over seeds. Thin: each seed, of very many the first. Dots: quick checks of a few rows, which "
+    "scatter. A run that stopped after generalizing keeps its last value in the median. The fine line is the target.",
     title="learning curves",
     reading=f"{HOW_TO_READ}; dots: quick checks",
     columns={"quick_checks": {"step": int} | dict.fromkeys(_FOUND, float)},

@@ -41,7 +41,7 @@ def _draw(data: dict[str, pl.DataFrame], view: View) -> list[Row]:
 NORMS_AND_ENTROPY = Figure(
     name="norms-and-entropy",
     section="Weights and gradients",
-    note="Against steps. Bold: median over seeds. Thin: each seed.",
+    note="Against steps. Bold: median over seeds. Thin: each seed, of very many the first.",
     title="norms and entropies",
     reading=HOW_TO_READ,
     data=_data,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import altair as alt
 import polars as pl
 
-from grokkit.analyse import median_time, times_to_target
+from grokkit.analyse import given_up, median_time, times_to_target
 from grokkit.analyse.format import NOT_REACHED
 from grokkit.report.figure import Figure, Panel, Row, Sizes, View
 from grokkit.report.parts import layered, log_x, method_color, span, tooltips
@@ -15,16 +15,27 @@ from grokkit.report.style import MUTED, NOT_REACHED_SHAPE, styles_of
 
 
 def times_data(runs: pl.DataFrame, methods: Sequence[str]) -> pl.DataFrame:
-    """One row per run: ``method``, ``seed``, ``steps`` (to the target, or the budget), ``reached``, and the
-    Kaplan–Meier ``median`` of its method (null if not reached). In the order of ``methods``, then of seeds."""
+    """One row per run: ``method``, ``seed``, ``steps`` (to the target, or the last evaluation below it), ``reached``,
+    its ``outcome`` in words, and the Kaplan–Meier ``median`` of its method (null if not reached, or if runs were given
+    up). In the order of ``methods``, then of seeds."""
     frames = []
     for method in methods:
         own = runs.filter(pl.col("method") == method).sort("seed")
         times = times_to_target(own)
         frames.append(
             pl.DataFrame(
-                {"method": own["method"], "seed": own["seed"], "steps": times.time, "reached": times.reached}
-            ).with_columns(pl.lit(median_time(times).value, dtype=pl.Float64).alias("median"))
+                {
+                    "method": own["method"],
+                    "seed": own["seed"],
+                    "steps": times.time,
+                    "reached": times.reached,
+                    "outcome": [
+                        _outcome(reached, status) for reached, status in zip(times.reached, own["status"], strict=True)
+                    ],
+                }
+            ).with_columns(
+                pl.lit(None if given_up(own) else median_time(times).value, dtype=pl.Float64).alias("median")
+            )
         )
     return pl.concat(frames)
 
@@ -38,7 +49,6 @@ def times_chart(data: pl.DataFrame, methods: Sequence[str]) -> alt.LayerChart:
     place = {method: i for i, method in enumerate(methods)}
     drawn = data.with_columns(
         pl.col("method").replace_strict(place, return_dtype=pl.Int64).alias("row"),
-        pl.when("reached").then(pl.lit("reached")).otherwise(pl.lit(NOT_REACHED)).alias("outcome"),
     )
     x = log_x("steps", "optimizer steps to the target", low, high)
     y = alt.Y(
@@ -92,8 +102,13 @@ def times_chart(data: pl.DataFrame, methods: Sequence[str]) -> alt.LayerChart:
 
 def _labels(missed: pl.DataFrame) -> pl.DataFrame:
     """``2 not reached`` left of the open triangles of each method."""
-    counted = missed.group_by("method", maintain_order=True).agg(pl.len().alias("n"), pl.col("steps").min())
-    return counted.select("method", "steps", pl.format("{} {}", "n", pl.lit(NOT_REACHED)).alias("label"))
+    counted = missed.group_by("method", "outcome", maintain_order=True).agg(pl.len().alias("n"), pl.col("steps").min())
+    named = counted.with_columns(pl.format("{} {}", "n", "outcome").alias("label"))
+    return named.group_by("method", maintain_order=True).agg(pl.col("steps").min(), pl.col("label").str.join(", "))
+
+
+def _outcome(reached: bool, status: str | None) -> str:
+    return "reached" if reached else "given up" if status == "given up" else NOT_REACHED
 
 
 def _draw(data: pl.DataFrame, view: View) -> list[Row]:

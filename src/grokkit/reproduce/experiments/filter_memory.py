@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from grokkit import grokfast_ema, grokfast_ma
-from grokkit.tasks.named import make_task
+from grokkit.tasks.table import make_task
 from grokkit.train.resolve import model_config
 from grokkit.train.setup import build_model
 from grokkit.transform import GradientTransform

@@ -7,14 +7,14 @@ mypkg.tasks:CARD(size=3)                                         somebody's own
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from grokkit.arguments import complete, settings_of, takes
 from grokkit.call_syntax import parse_call, split_list
-from grokkit.errors import InputError, unknown
+from grokkit.errors import InputError, shown, unknown
 from grokkit.registry import Part, find, parts
 from grokkit.tasks.card import Settings, TaskCard
 from grokkit.tasks.expression import SHORT_NAMES
@@ -46,12 +46,12 @@ def read_task(text: str, usual: Mapping[str, Any] | None = None) -> tuple[Part, 
     inside = parse_call(f"task({call['inside']})")[1] if call else {}
     for name, value in inside.items():
         if name in given:
-            raise InputError(f"{name!r} is given twice in {text!r}; give it once")
+            raise InputError(f"{name!r} is given twice in {shown(text)}; give it once")
         given[name] = value
     known = settings_of(card.build, leave=("data_dir",))
     chosen = {**{name: value for name, value in (usual or {}).items() if name in known}, **given}
-    shown = head if card is MODULAR else card.name
-    return part, card.canonical(complete(shown, card.build, chosen, leave=("data_dir",), example=card.example))
+    what = head if card is MODULAR else card.name
+    return part, card.canonical(complete(what, card.build, chosen, leave=("data_dir",), example=card.example))
 
 
 def card_of(part: Part) -> TaskCard:
@@ -141,7 +141,7 @@ def _read_head(head: str) -> tuple[Part, Settings]:
         return registered[name], _by_position(card_of(registered[name]), head, sizes)
     if colon and ("." in name or (name not in SHORT_NAMES and sizes.isidentifier())):
         return find("tasks", head), {}
-    if Path(f"{head}.py").is_file() or head.endswith(".py"):
+    if os.path.isfile(f"{head}.py") or head.endswith(".py"):
         head = head.removesuffix(".py")
         raise InputError(
             f"{head}.py is a file, and may hold several problems; write {head}.py:NAME, e.g. {head}.py:problem"

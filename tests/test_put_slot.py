@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from grokkit.overwrite import Overwriting, put_slot
+from grokkit.state import Overwriting, put_slot
 
 SLOT = torch.tensor([0, 2])
 

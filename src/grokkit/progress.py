@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,7 @@ from rich.text import Text
 
 from grokkit.analyse.format import number
 from grokkit.analyse.target import Measure
+from grokkit.study.plan import ids_of
 from grokkit.study.pool import Event
 from grokkit.train.config import RunConfig
 
@@ -28,6 +30,7 @@ class _Row:
     seed: int
     budget: int
     measure: Measure
+    part: str
     state: str = "waiting"
     step: int = 0
     first: int = 0  # the step at which it went on from a checkpoint
@@ -35,6 +38,7 @@ class _Row:
     test: float = 0.0
     started: float = 0.0
     seconds: float = 0.0
+    node: str | None = None
 
 
 class Progress:
@@ -43,7 +47,8 @@ class Progress:
     def __init__(self, console: Console, runs: Sequence[RunConfig], done: set[str], workers: int) -> None:
         self._console = console
         self._workers = workers
-        self._rows = {run.run_id(): _Row(run.method.label, run.seed, run.budget, _measure(run)) for run in runs}
+        rows = [_Row(run.method.label, run.seed, run.budget, _measure(run), run.judged_on) for run in runs]
+        self._rows = dict(zip(ids_of(runs), rows, strict=True))
         for run_id in done:
             self._rows[run_id].state = "kept"
         self._begun = time.monotonic()
@@ -68,7 +73,11 @@ class Progress:
         row = self._rows[event.key]
         row.seconds = now - row.started
         if event.kind == "started":
-            row.state, row.started, row.seconds = "running", now, 0.0
+            row.state, row.started, row.seconds, row.node = "running", now, 0.0, event.payload
+        elif event.kind == "lost":
+            row.state = "waiting"
+            line = Text(f"{row.method}, seed {row.seed}: {event.payload}; it goes on from its last checkpoint")
+            self._console.print(line, highlight=False, soft_wrap=True)
         elif event.kind == "progress" and "note" in event.payload:
             row.step = row.first = event.payload["step"]
             line = Text(f"{row.method}, seed {row.seed}: {event.payload['note']}")
@@ -88,7 +97,8 @@ class Progress:
             line.append(f"failed: {failure.error}", style="red")
         else:
             test = f"{row.test:.1%}" if row.measure == "accuracy" else number(row.test)
-            line.append(f"{row.step:,} steps, test {row.measure} {test}, {row.seconds:.0f} s")
+            where = f" on {row.node}" if row.node else ""
+            line.append(f"{row.step:,} steps, {row.part} {row.measure} {test}, {row.seconds:.0f} s{where}")
         left = self._left()
         if not self._live and left:
             line.append(f"; at most {_clock(left)} left")
@@ -117,6 +127,8 @@ class Progress:
         foot = f"{ended} of {len(rows)} runs done, {counts['running']} running, {counts['waiting']} waiting"
         if len(rows) > _MOST_ROWS:
             foot += f" (showing {_MOST_ROWS})"
+        if nodes := Counter(row.node for row in rows if row.state == "running" and row.node):
+            foot += "".join(f" · {node}: {count}" for node, count in sorted(nodes.items()))
         foot += f" · {_clock(time.monotonic() - self._begun)} so far"
         foot += f", at most {_clock(left)} left" if left else ""
         return Group(table, Text(f"\n{foot} · Ctrl-C keeps what is done", style="dim"))

@@ -1,0 +1,136 @@
+"""``grokkit tune``: carry a search out round by round, show what was found and what finding it took."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from grokkit.errors import InputError
+from grokkit.lab.carry_out import Stopped, slug, too_short, train_runs
+from grokkit.lab.named import method_names, name_of
+from grokkit.lab.stopping import undisturbed, what_is_kept
+from grokkit.methods import MethodCard
+from grokkit.report.search import search_table, write_search
+from grokkit.study.machines import check_machines, machines
+from grokkit.study.pool import Failure
+from grokkit.study.question import USUAL_METHODS, Execution, Question, asked
+from grokkit.study.tune import SearchOptions, Tuning
+from grokkit.tasks.problem import Problem
+from grokkit.train.config import RunConfig
+
+
+def search(
+    question: Question,
+    options: SearchOptions,
+    execution: Execution,
+    *,
+    command: str = "",
+    console: Console | None = None,
+) -> tuple[dict[str, Any], dict[str, Failure]]:
+    """Make every trial that the folder does not hold yet, and write and show what all of them say.
+
+    Returns:
+        tune.json, and the runs that failed, by their id.
+
+    Raises:
+        InputError: for anything that could not run; nothing is written then.
+        Stopped: on Ctrl-C.
+    """
+    console = console or Console(highlight=False)
+    check_machines(execution.on)
+    folder = Path(execution.out or Path("out") / f"{slug(question.task)}-tune")
+    tuning = Tuning(question, options, folder, command)
+    failures: dict[str, Failure] = {}
+    with tuning.store.lock():
+        tuning.open()
+        console.print(
+            f"{tuning.plan.study['title']}: {len(tuning.methods)} methods × {options.trials} trials × "
+            f"{options.seeds} seeds, up to {tuning.plan.study['budget']:,} steps a run, judged on validation rows"
+        )
+        if warning := too_short(tuning.plan.runs[0]):
+            console.print(warning)
+        runs: list[RunConfig] = []
+        try:
+            trials, limits = tuning.next_round()
+            with machines(execution.on if trials else "local", execution.jobs, tuning.plan.runs, folder) as on:
+                device = on.device(execution.device)
+                while trials:
+                    console.print(_round(trials))
+                    # A setting may be drawn twice; its runs are the same.
+                    runs = list({run.run_id(): run for runs in trials.values() for run in runs}.values())
+                    failed = train_runs(runs, tuning.store, console, on, device, limits)
+                    if failed:  # A worker that was killed is no fault of the setting, so it is tried once more.
+                        again = [run for run in runs if run.run_id() in failed]
+                        failed = train_runs(again, tuning.store, console, on, device, limits)
+                    failures |= failed
+                    tuning.tell(trials)
+                    trials, limits = tuning.next_round()
+        except KeyboardInterrupt:
+            with undisturbed():
+                console.print(f"stopped; {what_is_kept(runs, tuning.store)}", soft_wrap=True, markup=False)
+            raise Stopped from None
+        record = tuning.write()
+        page = write_search(folder, record)
+        console.print()
+        console.print(search_table(record))
+        console.print(
+            f"\nreport: {page}\nnow compare on fresh seeds: grokkit compare TASK --tuned {folder}", soft_wrap=True
+        )
+    return record, failures
+
+
+def _round(trials: Any) -> str:
+    numbers: dict[str, list[int]] = {}
+    for method, number in trials:
+        numbers.setdefault(method, []).append(number + 1)
+    said = {f"{min(own)} to {max(own)}" if len(own) > 1 else f"{own[0]}" for own in numbers.values()}
+    return f"trials {', '.join(sorted(said))} of {', '.join(numbers)}"
+
+
+def tune(
+    problem: str | Problem | Callable[..., Problem],
+    methods: Sequence[str | MethodCard] | str = USUAL_METHODS,
+    *,
+    trials: int = SearchOptions.trials,
+    seeds: int = SearchOptions.seeds,
+    budget: int = Question.budget,
+    out: Path | str | None = None,
+    quiet: bool = False,
+    **options: Any,
+) -> dict[str, Any]:
+    """Search the settings of every method with the same number of trials, judged on validation rows only.
+
+    The same call again continues where it stopped. ``compare(problem, tuned=out)`` runs the winners on fresh seeds.
+
+    Args:
+        problem, methods: as for :func:`grokkit.lab.compare`; what is written with a method is not searched.
+        trials: settings to try of each method. Default 24.
+        seeds: runs of each setting. Default 2.
+        budget: optimizer steps a run may take. Default 3000.
+        out: folder for runs, search and report. Default ``out/TASK-tune``.
+        quiet: whether to print nothing. Default False.
+        options: the other options of ``grokkit tune``, under the same names and with the same defaults.
+
+    Returns:
+        what tune.json says: ``["methods"][name]["best"]["method"]`` is a method with its best settings, and
+        ``["cost_of_tuning"]`` what all its trials took.
+
+    Raises:
+        InputError: for anything that could not run, before anything runs; or, at the end, if runs failed.
+        KeyboardInterrupt: on Ctrl-C; what is done is kept.
+    """
+    given = {"task": name_of("tasks", problem), "methods": method_names(methods), "trials": trials, "seeds": seeds}
+    question, how, execution = asked(
+        given | {"budget": budget, "out": out, **options}, Question, SearchOptions, Execution
+    )
+    try:
+        record, failures = search(question, how, execution, console=Console(highlight=False, quiet=quiet))
+    except Stopped:
+        raise KeyboardInterrupt from None
+    if failures:
+        run_id, failure = next(iter(failures.items()))
+        raise InputError(f"{len(failures)} runs failed, {run_id} with {failure.error}; the others are kept")
+    return record

@@ -1,0 +1,51 @@
+"""How far the weights are from where they began, and how long the way was that they took.
+
+Both are of a sketch of all weights: each entry, times a random sign, is added to one of 1,024 random buckets, the same
+in every run. The squared length of a sketch is on average that of the weights, with a standard deviation of
+√(2/1024) = 4.4 % of it, so that lengths are true to about 2 %. ``travelled`` adds up the straight ways between
+evaluations: more of them make it longer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from grokkit.probe.contract import Probe, View
+from grokkit.rng import stream
+
+BUCKETS = 1024
+
+
+def sketch(weights: Mapping[str, Tensor]) -> Tensor:
+    """Of all weights, ``BUCKETS`` float64 numbers."""
+    total = torch.zeros(BUCKETS, dtype=torch.float64)
+    for name, weight in weights.items():
+        buckets, signs = _drawn(name, weight.numel())
+        total.index_add_(0, buckets, weight.detach().cpu().double().flatten() * signs)
+    return total
+
+
+@cache
+def _drawn(name: str, count: int) -> tuple[Tensor, Tensor]:
+    generator = stream(0, f"sketch of {name}")
+    buckets = torch.randint(BUCKETS, (count,), generator=generator)
+    return buckets, 2.0 * torch.randint(2, (count,), generator=generator).double() - 1.0
+
+
+def _probe(view: View) -> Mapping[str, Mapping[str, list[Any]]]:
+    now, memory = sketch(view.weights), view.memory
+    names = sorted(view.weights)
+    if memory.get("names") != names:  # the first time, and where the model got another form
+        memory |= {"names": names, "start": now.tolist(), "last": now.tolist(), "travelled": 0.0}
+    memory["travelled"] += float((now - torch.tensor(memory["last"], dtype=torch.float64)).norm())
+    memory["last"] = now.tolist()
+    distance = float((now - torch.tensor(memory["start"], dtype=torch.float64)).norm())
+    return {"path": {"distance": [distance], "travelled": [memory["travelled"]]}}
+
+
+PATH = Probe("path", _probe, "distance of the weights from their start, and the length of their way")

@@ -1,0 +1,87 @@
+"""What tuning took: the cost to the target, on validation rows, of the best setting after so many trials."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import altair as alt
+import polars as pl
+
+from grokkit.analyse.search_curve import Trial, best_after
+from grokkit.report.figure import Figure, Panel, Row, View
+from grokkit.report.parts import drawn_of, layered, log_ticks, method_color, method_dash, span, tooltips
+
+_COSTS = {"steps": "optimizer steps", "flops": "FLOPs"}
+
+
+def tuning_data(tuned: Mapping[str, Any], methods: Sequence[str]) -> pl.DataFrame:
+    """One row a method and number of trials: ``best`` (the median over orders, or as searched; null where it had not
+    arrived), ``low`` and ``high`` (the middle 80 % of orders), ``mean``."""
+    rows = []
+    for method in methods:
+        if method not in tuned:
+            continue
+        trials = [Trial(cost, arrived) for cost, arrived in tuned[method]["costs"]]
+        for found in best_after(trials, any_order=tuned[method]["any_order"]):
+            best = {"best": found.median, "low": found.low, "high": found.high, "mean": found.mean}
+            rows.append({"method": method, "trials": found.trials, **best})
+    numbers = dict.fromkeys(("best", "low", "high", "mean"), pl.Float64())
+    return pl.DataFrame(rows, schema={"method": pl.String(), "trials": pl.Int64(), **numbers})
+
+
+def tuning_chart(data: pl.DataFrame, methods: Sequence[str], cost: str, *, legend: bool) -> alt.LayerChart:
+    """Falling steps from :func:`tuning_data`, with a band where orders differ."""
+    shown = data.filter(pl.col("best").is_not_null())
+    low, high = span(pl.concat([shown["best"], shown["low"].drop_nulls(), shown["high"].drop_nulls()]), 0.9, 1.1)
+    named = drawn_of(methods, shown) if legend else []
+    x = alt.X("trials", type="quantitative", title="trials", axis=alt.Axis(format="d", tickMinStep=1))
+    scale = alt.Scale(type="log", domain=[low, high], nice=False, clamp=True)
+    axis = alt.Axis(values=log_ticks(low, high), format="~s" if cost == "steps" else ".1e")
+
+    def y(name: str) -> alt.Y:
+        return alt.Y(name, type="quantitative", title=f"{_COSTS[cost]} to the target", scale=scale, axis=axis)
+
+    band = (
+        alt.Chart(shown.filter(pl.col("low").is_not_null()).with_columns(pl.col("high").fill_null(high)))
+        .mark_area(interpolate="step-after", opacity=0.12)
+        .encode(x, y("low"), alt.Y2("high"), method_color(methods))
+    )
+    line = (
+        alt.Chart(shown)
+        .mark_line(interpolate="step-after", strokeWidth=2.5)
+        .encode(x, y("best"), method_color(methods, named), method_dash(methods, named))
+    )
+    marks = (
+        alt.Chart(shown)
+        .mark_point(size=30, filled=True, opacity=1)
+        .encode(x, y("best"), method_color(methods), tooltip=tooltips(method="", trials="", best=".3s", mean=".3s"))
+    )
+    return layered(band, line, marks)
+
+
+def _data(view: View) -> pl.DataFrame | None:
+    tuned = view.study.get("tuned") or {}
+    data = tuning_data(tuned, view.methods)
+    return None if data["best"].is_null().all() else data
+
+
+def _draw(data: pl.DataFrame, view: View) -> list[Row]:
+    tuned = [view.study["tuned"][method] for method in view.methods if method in view.study["tuned"]]
+    over = "the median over all orders, and the middle 80 % of them" if tuned[0]["any_order"] else "as searched"
+    chart = tuning_chart(data, view.methods, tuned[0]["cost"], legend=view.is_image)
+    note = f"Of the best setting so far, on validation rows and tuning seeds: {over}. A line begins where one arrives."
+    return [Row([Panel("tuning", chart, "Cost to the target after so many trials", note)], key=tuple(view.methods))]
+
+
+TUNING = Figure(
+    name="tuning",
+    section="What tuning took",
+    title="cost to the target after so many trials",
+    note="Every method had the same number of trials, each a setting run on the same tuning seeds, which are none of a "
+    "comparison's. A method that is good early is good; one that is good late was searched for long.",
+    reading="of the best setting so far, on validation rows",
+    data=_data,
+    draw=_draw,
+    order=100,
+)

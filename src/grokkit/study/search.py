@@ -1,0 +1,193 @@
+"""The search of one method's settings: optuna draws trials and is told what they cost, in a file beside the runs.
+
+A trial is drawn whole or not at all, and what is drawn depends on its number and on what was told before alone. So a
+search that was killed goes on as if it had not been, whatever the number of workers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from grokkit.errors import InputError
+from grokkit.study.search_space import Choice
+from grokkit.study.spaces import Axis, Searched, run_values
+
+SAMPLERS = ("tpe", "random", "quasi-random", "grid")
+_STARTUP = 8  # trials drawn at random before TPE has something to go by; more than optuna's tenth of a long search
+
+
+class Drawn(NamedTuple):
+    """A trial: its number, the values to run, and whether optuna knows what came of it."""
+
+    number: int
+    values: dict[str, Any]
+    is_told: bool
+
+
+def check_installed() -> None:
+    """Refuse before anything runs where optuna is not installed."""
+    try:
+        import optuna  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise InputError(f"{error.name} is missing; install the search with: pip install 'grokkit[tune]'") from None
+
+
+def open_storage(path: Path) -> Any:
+    """Optuna's storage in an SQLite file, which a kill cannot leave half written."""
+    import optuna
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with _quiet():
+        return optuna.storages.RDBStorage(f"sqlite:///{path.absolute()}")
+
+
+class Search:
+    """The trials of ``method`` in ``storage``.
+
+    Args:
+        sampler: one of :data:`SAMPLERS`.
+        trials: how many there are to be; only a grid must know.
+    """
+
+    def __init__(self, storage: Any, method: Searched, sampler: str, trials: int) -> None:
+        import optuna
+
+        self.method, self._sampler, self._trials = method, sampler, trials
+        with _quiet():
+            self._study = optuna.create_study(
+                storage=storage, study_name=method.text, direction="minimize", load_if_exists=True
+            )
+        self._sequence: Any = None
+        self._known: list[dict[str, Any]] = []  # what a sampler that learns nothing draws, from the first trial on
+
+    def trials(self) -> list[Drawn]:
+        """All trials, in the order in which they were drawn."""
+        found = []
+        for trial in self._study.get_trials(deepcopy=False):
+            values = {
+                name: axis.values.values[trial.params[name]] if isinstance(axis.values, Choice) else trial.params[name]
+                for name, axis in self.method.axes.items()
+            }
+            found.append(Drawn(trial.number, run_values(self.method, values), trial.state.is_finished()))
+        return found
+
+    def draw(self, until: int) -> None:
+        """Draw trials until there are so many, or all of the grid's."""
+        import optuna
+
+        distributions = {name: _distribution(axis) for name, axis in self.method.axes.items()}
+        for number in range(len(self._study.get_trials(deepcopy=False)), until):
+            with _quiet():
+                params = self._next(number, distributions)
+                if params is None:
+                    return
+                running = optuna.trial.TrialState.RUNNING
+                self._study.add_trial(
+                    optuna.trial.create_trial(state=running, params=params, distributions=distributions)
+                )
+
+    def tell(self, number: int, value: float | None) -> None:
+        """What came of a trial: the less the better, None for one that failed."""
+        import optuna
+
+        with _quiet():
+            state = optuna.trial.TrialState.FAIL if value is None else None
+            self._study.tell(number, value, state=state)
+
+    def _next(self, number: int, distributions: Mapping[str, Any]) -> dict[str, Any] | None:
+        import optuna
+
+        if self._sampler == "grid":
+            points = _grid(self.method, self._trials)
+            return points[number] if number < len(points) else None
+        if self._sampler == "tpe":
+            # A scratch copy, so that the storage gets the trial whole; its seed goes with the number of the trial.
+            sampler = optuna.samplers.TPESampler(
+                seed=_seed(self.method.text, number), n_startup_trials=_STARTUP, multivariate=True
+            )
+            scratch = optuna.create_study(direction="minimize", sampler=sampler)
+            scratch.add_trials(self._study.get_trials(deepcopy=False))
+            return scratch.ask(dict(distributions)).params
+        if self._sequence is None:
+            kind = optuna.samplers.RandomSampler if self._sampler == "random" else _sobol
+            self._sequence = optuna.create_study(sampler=kind(seed=_seed(self.method.text, 0)))
+        while len(self._known) <= number:
+            self._known.append(self._sequence.ask(dict(distributions)).params)
+        return self._known[number]
+
+
+def _sobol(seed: int) -> Any:
+    import optuna
+
+    return optuna.samplers.QMCSampler(scramble=True, seed=seed, warn_asynchronous_seeding=False)
+
+
+def _distribution(axis: Axis) -> Any:
+    """A choice is drawn as its place: optuna knows no tuples."""
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+    values = axis.values
+    if isinstance(values, Choice):
+        return CategoricalDistribution(range(len(values.values)))
+    if axis.is_whole:
+        return IntDistribution(round(values.low), round(values.high), log=values.log)
+    return FloatDistribution(values.low, values.high, log=values.log)
+
+
+def _grid(method: Searched, trials: int) -> list[dict[str, Any]]:
+    """The points of the finest grid that has at most ``trials``: every axis gets a point more in turn while that fits.
+    Points of an axis are the middles of equal parts of its range, so that one point is the middle."""
+    sizes = dict.fromkeys(method.axes, 1)
+    grows = True
+    while grows:
+        grows = False
+        for name, axis in method.axes.items():
+            most = len(axis.values.values) if isinstance(axis.values, Choice) else trials
+            total = 1
+            for other, size in sizes.items():
+                total *= size + (other == name)
+            if sizes[name] < most and total <= trials:
+                sizes[name], grows = sizes[name] + 1, True
+    points: list[dict[str, Any]] = [{}]
+    for name, axis in method.axes.items():
+        points = [
+            {**point, name: _on_axis(axis, place, sizes[name])} for point in points for place in range(sizes[name])
+        ]
+    return points
+
+
+def _on_axis(axis: Axis, place: int, size: int) -> Any:
+    values = axis.values
+    if isinstance(values, Choice):
+        return place
+    share = (place + 0.5) / size
+    if values.log:
+        at = values.low * (values.high / values.low) ** share
+    else:
+        at = values.low + (values.high - values.low) * share
+    return round(at) if axis.is_whole else at
+
+
+def _seed(text: str, number: int) -> int:
+    """The same in every process, another for each method and trial."""
+    return int.from_bytes(hashlib.sha256(f"{text} {number}".encode()).digest()[:4], "big")
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Optuna tells of every trial, and that some of what it offers is experimental: here nobody would read it."""
+    import optuna
+
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            yield
+    finally:
+        optuna.logging.set_verbosity(before)

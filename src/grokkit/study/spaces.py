@@ -1,0 +1,193 @@
+"""Where a method is searched: the spaces of its parts' cards and of its optimizer's, or what somebody wrote instead.
+
+What is written with a method is not searched: ``adamw(wd=1)`` is tuned in its learning rate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from grokkit.call_syntax import parse_call, show_call
+from grokkit.errors import InputError, unknown
+from grokkit.optimizers.contract import card_of
+from grokkit.registry import find
+from grokkit.study.search_space import Choice, Range, Space, parse_space
+from grokkit.train.config import MethodConfig, OwnOptimizerConfig
+from grokkit.train.resolve import Piece, method_config, pieces
+
+_ALWAYS_NUMBERS = ("lr", "wd", "beta1", "beta2")  # somebody's default may be a whole number all the same
+
+
+class Axis(NamedTuple):
+    """A setting that is searched."""
+
+    piece: int
+    """The part that it is written with, by its place."""
+    name: str
+    values: Range | Choice
+    is_whole: bool
+    """Whether it takes whole numbers only."""
+    of_optimizer: bool
+    """Whether it is a setting of the method's optimizer, and that is not one of ours."""
+
+
+@dataclass(frozen=True)
+class Searched:
+    """A method and the settings of it that are searched.
+
+    Attributes:
+        text: as typed; what it says stays.
+        axes: by the names that results call them by: ``lr``, or with the part in front where two parts have it.
+    """
+
+    text: str
+    axes: Mapping[str, Axis]
+    task: str
+    usual: Mapping[str, Any]
+
+    @property
+    def space(self) -> Space:
+        return {name: axis.values for name, axis in self.axes.items()}
+
+    def written(self, values: Mapping[str, Any]) -> str:
+        """The method with ``values`` for its axes, as somebody would type it."""
+        found = pieces(self.text, self.task, self.usual)
+        texts = []
+        for place, piece in enumerate(found):
+            own = {self.axes[name].name: value for name, value in values.items() if self.axes[name].piece == place}
+            inner = [axis.name for axis in self.axes.values() if axis.piece == place and axis.of_optimizer]
+            if inner:
+                name, inside = parse_call(_optimizer_text(piece, self.usual))
+                inside |= {key: own.pop(key) for key in inner}
+                own["optimizer"] = show_call(name, inside)
+            texts.append(piece.written(own))
+        return "+".join(texts)
+
+    def config(self, values: Mapping[str, Any]) -> MethodConfig:
+        return method_config(self.written(values), self.task, self.usual)
+
+
+def searched(text: str, task: str, usual: Mapping[str, Any], own: Mapping[str, Space]) -> Searched:
+    """The method ``text`` with its axes.
+
+    Args:
+        text: as typed.
+        task, usual: as for :func:`grokkit.train.resolve.method_config`.
+        own: spaces in place of those of the cards, by the name of a part.
+
+    Raises:
+        InputError: if nothing is left to search, for a setting that a part has not, or a range whose ends it refuses.
+    """
+    config, found = method_config(text, task, usual), pieces(text, task, usual)
+    axes: dict[str, Axis] = {}
+    for place, piece in enumerate(found):
+        for axis in _axes(place, piece, config, usual, own.get(piece.card.name)):
+            label = f"{piece.card.name} {axis.name}" if axis.name in axes else axis.name
+            axes[label] = axis
+    if not axes:
+        raise InputError(
+            f"{text!r} has no setting to search: its cards name none that is not written; give a space, e.g. "
+            f"--space '{found[0].card.name}: lr=1e-4..1e-1 log'"
+        )
+    method = Searched(text, axes, task, usual)
+    for name, axis in axes.items():
+        ends = (axis.values.low, axis.values.high) if isinstance(axis.values, Range) else axis.values.values
+        for end in ends:  # refused now, and not in the middle of the search
+            method.config(_some(method) | {name: _value(axis, end)})
+    return method
+
+
+def own_spaces(text: str | None, methods: Sequence[str]) -> dict[str, Space]:
+    """What ``--space`` says, by the name of a part: ``'adamw: lr=1e-4..1e-1 log, wd=0..3; grokfast-ema: …'``, or the
+    path of a file with such lines."""
+    if text is None:
+        return {}
+    if ":" not in text or Path(text).is_file():
+        try:
+            text = Path(text).read_text(encoding="utf-8")
+        except (OSError, ValueError) as error:
+            raise InputError(
+                f"--space {text} is neither a space nor a file that can be read ({error}); "
+                "write e.g. 'adamw: lr=1e-4..1e-1 log, wd=0..3'"
+            ) from None
+    lines = [line.partition("#")[0].strip() for line in text.replace(";", "\n").splitlines()]
+    spaces: dict[str, Space] = {}
+    known: dict[str, str] = {}
+    for piece in (piece for method in methods for piece in pieces(method)):
+        known |= {piece.card.name: piece.card.name, piece.text.partition("(")[0].strip(): piece.card.name}
+    for line in filter(None, lines):
+        name, colon, space = (part.strip() for part in line.partition(": "))
+        if not colon:
+            raise InputError(f"{line!r} has no method in front; write e.g. 'adamw: lr=1e-4..1e-1 log, wd=0..3'")
+        if name not in known:
+            raise unknown("method of --space", name, sorted(known))
+        spaces[known[name]] = parse_space(space)
+    return spaces
+
+
+def _axes(place: int, piece: Piece, config: MethodConfig, usual: Mapping[str, Any], own: Space | None) -> list[Axis]:
+    """The axes of one part."""
+    optimizer = config.optimizer
+    of_optimizer: dict[str, Any] = {}
+    if piece.has_optimizer and piece.card.optimizer is None:
+        of_optimizer = optimizer.settings if isinstance(optimizer, OwnOptimizerConfig) else optimizer.model_dump()
+    known = {**of_optimizer, **piece.settings}
+    if own is not None:
+        if strange := [name for name in own if name not in {**config.optimizer.model_dump(), **known}]:
+            raise unknown(f"setting of {piece.card.name}", strange[0], known)
+        space = own
+    else:
+        space = parse_space(piece.card.space)
+        names = space.keys() & of_optimizer.keys()
+        usual_optimizer = piece.card.base.get("optimizer", "adamw")
+        if of_optimizer and not (names and _name_of(optimizer) == usual_optimizer):
+            theirs = parse_space(card_of(find("optimizers", _name_of(optimizer))).space)
+            space = {**theirs, **{name: values for name, values in space.items() if name in piece.settings}}
+    fixed = {*piece.given}
+    if "optimizer" in piece.given:
+        fixed |= parse_call(str(piece.given["optimizer"]))[1].keys()
+    axes = []
+    for name, values in space.items():
+        if name in fixed or name not in known:
+            continue
+        is_whole = type(known[name]) is int and name not in _ALWAYS_NUMBERS
+        inner = isinstance(optimizer, OwnOptimizerConfig) and name in of_optimizer and name not in piece.settings
+        axes.append(Axis(place, name, values, is_whole, inner))
+    return axes
+
+
+def _name_of(optimizer: Any) -> str:
+    """What the registry finds the optimizer by."""
+    return (optimizer.text or optimizer.name) if isinstance(optimizer, OwnOptimizerConfig) else optimizer.optimizer
+
+
+def _optimizer_text(piece: Piece, usual: Mapping[str, Any]) -> str:
+    """The call of an optimizer that is not one of ours: written with the part, or else the task's usual one."""
+    return str(piece.given.get("optimizer", usual.get("optimizer")))
+
+
+def _value(axis: Axis, value: Any) -> Any:
+    """``value`` as it is run: a whole number where the setting takes such, else one of three digits within the range,
+    so that a result's name can be read and typed."""
+    if not isinstance(axis.values, Range):
+        return value
+    if axis.is_whole:
+        return round(value)
+    return min(max(float(f"{value:.3g}"), axis.values.low), axis.values.high)
+
+
+def run_values(method: Searched, drawn: Mapping[str, Any]) -> dict[str, Any]:
+    """The values that are run for the ``drawn`` ones."""
+    return {name: _value(axis, drawn[name]) for name, axis in method.axes.items()}
+
+
+def _some(method: Searched) -> dict[str, Any]:
+    """A value for each axis."""
+    found = {}
+    for name, axis in method.axes.items():
+        values = axis.values
+        found[name] = values.values[0] if isinstance(values, Choice) else _value(axis, values.high)
+    return found

@@ -1,0 +1,285 @@
+"""Fair tuning: every method is searched with the same number of trials, judged on validation rows, on seeds of its own.
+
+A trial is a setting of a method, run on every tuning seed. Trials are drawn in rounds of ``batch`` a method; a round is
+run, whole, by the pool that runs studies, and told to the search. Each run is in the store by its identity, as a
+study's, and each trial in optuna's file, so that the same command goes on wherever it was stopped.
+
+Tuning seeds begin at :data:`FIRST_SEED`, and a comparison refuses those that its settings were tuned on.
+
+What a trial is told to be worth: the logarithm of the geometric mean of its costs to the target over the seeds. A trial
+of which a run did not arrive ranks behind all that did, by how many runs did not, and by how far they got.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple
+
+from grokkit.arguments import Range
+from grokkit.errors import InputError
+from grokkit.files import atomic_write
+from grokkit.study.extend import other_question
+from grokkit.study.plan import Plan, make_plan
+from grokkit.study.question import Checked, Option, Question, SeedCount
+from grokkit.study.sealed import sealed
+from grokkit.study.search import SAMPLERS, Search, check_installed, open_storage
+from grokkit.study.search_space import show_space
+from grokkit.study.spaces import Searched, own_spaces, searched
+from grokkit.study.store import STUDY_FORMAT, Store
+from grokkit.study.tuned import FILE, has_tuning, read_tuning
+from grokkit.train.config import RunConfig, checked
+from grokkit.train.history import Limit
+
+FIRST_SEED = 1_000_000
+"""Tuning seeds are this one and those that follow, so that a comparison on seeds 0, 1, … is on fresh ones."""
+
+
+Prune = Annotated[float, Range("a number above 1, or 0 for never", lambda value: value == 0 or 1 < value < math.inf)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchOptions(Checked):
+    """How the methods of a question are searched."""
+
+    trials: Annotated[int, Option("settings to try of each method, the same number for all", SeedCount)] = 24
+    seeds: Annotated[int, Option("runs of each setting, on seeds that no comparison has", SeedCount)] = 2
+    sampler: Annotated[str, Option("tpe, random, quasi-random or grid", Literal[*SAMPLERS])] = "tpe"
+    space: Annotated[
+        str | None,
+        Option("where to search in place of the cards' spaces: 'adamw: lr=1e-4..1e-1 log, wd=0..3', or a file of such"),
+    ] = None
+    batch: Annotated[int, Option("settings of a method to draw at once, whatever --jobs is", SeedCount)] = 4
+    prune: Annotated[float, Option("give a run up at so many times the best cost until then; 0 for never", Prune)] = 3.0
+
+
+class Result(NamedTuple):
+    """What came of a trial."""
+
+    number: int
+    method: str
+    """The method with its settings, as somebody would type it."""
+    settings: Mapping[str, Any]
+    costs: Sequence[float]
+    """Of each run that arrived, to the target; of each that did not, what it had spent when last seen below it."""
+    arrived: int
+    progress: float
+    """How far the runs got, 1 for all at the target: the mean of their best accuracy, or of target loss over best loss,
+    as a share."""
+    given_up: int
+    failed: int
+    spent: Mapping[str, float]
+
+    @property
+    def has_arrived(self) -> bool:
+        return self.arrived == len(self.costs) and not self.failed
+
+    @property
+    def cost(self) -> float:
+        """The geometric mean over seeds: a bound, unless all arrived."""
+        return math.exp(sum(math.log(max(cost, 1.0)) for cost in self.costs) / max(len(self.costs), 1))
+
+    @property
+    def value(self) -> float | None:
+        """What the search is told; less is better."""
+        if self.failed:
+            return None
+        if self.has_arrived:
+            return math.log10(self.cost)
+        return 1000.0 + (1.0 - self.arrived / len(self.costs)) + (1.0 - self.progress)
+
+
+class Tuning:
+    """The searches of all methods in a folder.
+
+    Args:
+        question: what is asked; its seeds are not used.
+        options: how it is searched.
+        folder: of the runs, of optuna's file, and of tune.json.
+
+    Raises:
+        InputError: for anything that could not run, or a folder that holds another search.
+    """
+
+    def __init__(self, question: Question, options: SearchOptions, folder: Path, command: str = "") -> None:
+        check_installed()
+        if question.claim == "seconds":
+            raise InputError("--claim seconds is no aim for a search, whose runs share a machine; take flops or steps")
+        self.options, self.store = options, Store(folder)
+        self.cost: Literal["steps", "flops"] = "steps" if question.claim == "steps" else "flops"
+        self.seeds = [FIRST_SEED + place for place in range(options.seeds)]
+        self._shared: dict[str, Any] = question.of_all_runs() | {"judged_on": "validation"}
+        texts = question.method_texts()
+        self.plan: Plan = make_plan(methods=texts, seeds=self.seeds, command=command, **self._shared)
+        usual = self._shared["task"].card.optimizer
+        own = own_spaces(options.space, texts)
+        self.methods = [searched(text, self._shared["task"].name, usual, own) for text in texts]
+        self._identities = {
+            text: self.plan.study["methods_detail"][label]["identity"]
+            for text, label in zip(texts, self.plan.study["methods"], strict=True)
+        }
+        self._before = read_tuning(folder) if has_tuning(folder) else None
+        self._check_folder(folder)
+        self._searches: dict[str, Search] = {}
+
+    @property
+    def folder(self) -> Path:
+        return self.store.folder
+
+    def open(self) -> None:
+        """Begin, or go on; the caller holds the store's lock."""
+        storage = open_storage(self.folder / "optuna.db")
+        for method in self.methods:
+            self._searches[method.text] = Search(storage, method, self.options.sampler, self.options.trials)
+        self.write()
+
+    def next_round(self) -> tuple[dict[tuple[str, int], list[RunConfig]], dict[str, Limit]]:
+        """The runs of each trial of the next round, by method and number, and the limits at which to give them up;
+        nothing once all is done. A round that was stopped comes again, and its runs are then done in part."""
+        trials: dict[tuple[str, int], list[RunConfig]] = {}
+        limits: dict[str, Limit] = {}
+        for method in self.methods:
+            search = self._searches[method.text]
+            told = sum(trial.is_told for trial in search.trials())
+            whole = (told // self.options.batch + 1) * self.options.batch
+            search.draw(min(whole, self.options.trials))
+            limit = self._limit(method)
+            for trial in search.trials():
+                if trial.is_told:
+                    continue
+                runs = self._runs(method, trial.values)
+                trials[method.text, trial.number] = runs
+                if limit is not None:
+                    limits |= {run.run_id(): limit for run in runs}
+        return trials, limits
+
+    def tell(self, trials: Mapping[tuple[str, int], Sequence[RunConfig]]) -> None:
+        """Tell the search what came of a round whose runs are finished, or failed."""
+        for text, number in trials:
+            (method,) = (method for method in self.methods if method.text == text)
+            (result,) = (result for result in self._results(method) if result.number == number)
+            self._searches[text].tell(number, result.value)
+        self.write()
+
+    def write(self) -> dict[str, Any]:
+        """Write tune.json, and return what it says."""
+        study = self.plan.study
+        methods = dict(self._before["methods"]) if self._before else {}
+        for method in self.methods:
+            results = self._results(method, told=True)
+            methods[method.text] = {
+                "identity": self._identities[method.text],
+                "space": show_space(method.space),
+                "best": _best(results),
+                "cost_of_tuning": _spent(results),
+                "trials": [_record(result) for result in results],
+            }
+        kept = ("title", *self.plan.question)
+        record = {
+            "format": STUDY_FORMAT,
+            **{name: study[name] for name in kept},
+            "command": study["command"],
+            "cost": self.cost,
+            "sampler": self.options.sampler,
+            "batch": self.options.batch,
+            "prune": self.options.prune,
+            "seeds": self.seeds,
+            "methods": methods,
+        }
+        atomic_write(self.folder / FILE, sealed(record))
+        return record
+
+    def _check_folder(self, folder: Path) -> None:
+        """Refuse a folder that holds a study, or a search of another kind."""
+        if Store(folder).has_study():
+            raise InputError(f"{folder} holds a study; choose another --out for a search")
+        if self._before is None:
+            return
+        if (other := other_question(self.plan, self._before)) is not None:
+            raise InputError(f"{folder} {other.replace('holds a study', 'holds a search')}; choose another --out")
+        now = {name: getattr(self.options, name) for name in ("sampler", "batch", "prune")}
+        for name, value in {**now, "seeds": self.seeds, "cost": self.cost}.items():
+            if self._before[name] != value:
+                raise InputError(
+                    f"{folder} holds a search with {name}={self._before[name]}, not with {value}; choose another --out"
+                )
+        for method in self.methods:
+            was = self._before["methods"].get(method.text)
+            if was is not None and was["space"] != show_space(method.space):
+                raise InputError(
+                    f"{folder} holds a search of {method.text} in {was['space']}, not in {show_space(method.space)}; "
+                    "choose another --out"
+                )
+            if was is not None and was["identity"] != self._identities[method.text]:
+                raise InputError(
+                    f"{folder} holds a search of {method.text} with other code than it has now; choose another --out"
+                )
+
+    def _runs(self, method: Searched, values: Mapping[str, Any]) -> list[RunConfig]:
+        config = method.config(values)
+        return [checked(RunConfig, "tune", method=config, seed=seed, **self._shared) for seed in self.seeds]
+
+    def _limit(self, method: Searched) -> Limit | None:
+        """So many times the best cost that the trials told so far have found."""
+        found = [result.cost for result in self._results(method, told=True) if result.has_arrived]
+        return Limit(self.cost, self.options.prune * min(found)) if found and self.options.prune else None
+
+    def _results(self, method: Searched, *, told: bool = False) -> list[Result]:
+        """Of the trials whose runs have ended, those ``told`` only, if so."""
+        drawn = self._searches[method.text].trials() if method.text in self._searches else []
+        return [self._result(method, trial.number, trial.values) for trial in drawn if trial.is_told or not told]
+
+    def _result(self, method: Searched, number: int, values: Mapping[str, Any]) -> Result:
+        runs = [run.run_id() for run in self._runs(method, values)]
+        done = self.store.finished(runs)
+        records = [self.store.record(run) for run in runs if run in done]
+        spent = {name: sum(record[name] for record in records) for name in ("steps", "flops", "train_seconds")}
+        return Result(
+            number=number,
+            method=method.written(values),
+            settings=dict(values),
+            costs=[_cost(record, self.cost) for record in records],
+            arrived=sum(record["generalized_at"] is not None for record in records),
+            progress=sum(map(_progress, records)) / max(len(records), 1),
+            given_up=sum(record["status"] == "given up" for record in records),
+            failed=len(runs) - len(records),
+            spent=spent,
+        )
+
+
+def _cost(record: Mapping[str, Any], cost: str) -> float:
+    """To the target, or that of its last evaluation below it."""
+    names = {"steps": ("generalized_at", "below_until"), "flops": ("flops_to_target", "flops_below_until")}[cost]
+    value = record[names[0] if record["generalized_at"] is not None else names[1]]
+    return float(value if value is not None else record[cost])
+
+
+def _progress(record: Mapping[str, Any]) -> float:
+    if record["generalized_at"] is not None:
+        return 1.0
+    settings = record["config"]
+    if settings["target_loss"] is None:
+        best = record["best_test_accuracy"]
+        return 0.0 if best is None else min(1.0, best / settings["target"])
+    best = record["best_test_loss"]
+    return 0.0 if best is None else min(1.0, settings["target_loss"] / max(best, settings["target_loss"]))
+
+
+def _best(results: Sequence[Result]) -> dict[str, Any] | None:
+    """The record of the best trial; of equal ones the first."""
+    ranked = [(result.value, result.number, result) for result in results if result.value is not None]
+    return _record(min(ranked)[2]) if ranked else None
+
+
+def _spent(results: Sequence[Result]) -> dict[str, Any]:
+    """What the search took. A setting that was drawn twice has run once, and is paid once."""
+    once = {result.method: result for result in results}.values()
+    total = {name: sum(result.spent[name] for result in once) for name in ("steps", "flops", "train_seconds")}
+    runs = sum(len(result.costs) for result in once)
+    return {"trials": len(results), "runs": runs, **total}
+
+
+def _record(result: Result) -> dict[str, Any]:
+    return {**result._asdict(), "cost": result.cost if result.costs else None, "has_arrived": result.has_arrived}

@@ -1,0 +1,82 @@
+"""What a search leaves in its folder, tune.json, and who uses it: the best settings, and what finding them took."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from grokkit.errors import InputError, unknown
+from grokkit.study.sealed import Damaged, read_sealed
+from grokkit.study.store import STUDY_FORMAT
+
+FILE = "tune.json"
+
+EXCHANGEABLE = ("random", "quasi-random")
+"""Samplers whose trials could as well have come in any other order."""
+
+
+def has_tuning(folder: Path) -> bool:
+    """Whether there is a search in the folder."""
+    return (folder / FILE).is_file()
+
+
+def read_tuning(folder: Path) -> dict[str, Any]:
+    """tune.json.
+
+    Raises:
+        InputError: if there is none, or it cannot be read.
+    """
+    path = folder / FILE
+    try:
+        found = read_sealed(path, newest=STUDY_FORMAT)
+    except Damaged as damage:
+        raise InputError(f"{path} is damaged: it {damage}; delete it and run the same search again") from None
+    if found is None:
+        raise InputError(f"{folder} holds no search (no {FILE}); make one with: grokkit tune TASK --out {folder}")
+    if found.get("format") != STUDY_FORMAT:
+        raise InputError(f"{path} is of another version of grokkit; search again in another --out")
+    return found
+
+
+def winners(tuning: Mapping[str, Any], asked: Sequence[str] | None, folder: Path) -> dict[str, str]:
+    """The method with its best settings, by the method as it was searched, of those ``asked``, or of all.
+
+    Raises:
+        InputError: for a method that was not searched, or of which no trial is done.
+    """
+    found = {}
+    for name in asked or tuning["methods"]:
+        if name not in tuning["methods"]:
+            raise unknown(f"method that was tuned in {folder}", name, tuning["methods"])
+        best = tuning["methods"][name]["best"]
+        if best is None:
+            raise InputError(f"{folder} has no finished trial of {name}; run the same `grokkit tune` again")
+        found[name] = best["method"]
+    return found
+
+
+def check_seeds(tuning: Mapping[str, Any], seeds: Sequence[int], folder: Path) -> None:
+    """Refuse seeds that the settings were chosen on: there the best trial flatters itself."""
+    if both := sorted({*tuning["seeds"]} & {*seeds}):
+        raise InputError(
+            f"seed {both[0]} is one that {folder} was tuned on; compare on others, e.g. --seeds 5 for 0 to 4"
+        )
+
+
+def cost_of_tuning(tuning: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """What study.json says of how a method was tuned. All numbers are of tuning seeds and validation rows."""
+    searched = tuning["methods"][name]
+    best = searched["best"]
+    told = {key: tuning[key] for key in ("title", "seeds", "sampler", "budget")}
+    return {
+        "method": name,
+        "space": searched["space"],
+        **told,
+        **searched["cost_of_tuning"],
+        "has_arrived": best["has_arrived"],
+        "cost": tuning["cost"],
+        "cost_to_target": best["cost"],
+        "any_order": tuning["sampler"] in EXCHANGEABLE,
+        "costs": [[trial["cost"], trial["has_arrived"]] for trial in searched["trials"] if trial["cost"] is not None],
+    }

@@ -1,0 +1,82 @@
+"""How the command line is read: what typer and click refuse is said in one line, as all that we refuse."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from grokkit.errors import InputError, shown, typed, unknown
+
+_UsageError: Any = typer.BadParameter.__mro__[1]  # of click, or of the copy of it in later typers
+
+
+def run_command(app: typer.Typer) -> int:
+    """Run the command line; gives the exit status.
+
+    Raises:
+        InputError: for whatever typer refuses.
+    """
+    try:
+        return app(prog_name="grokkit", standalone_mode=False) or 0
+    except typer.Abort:  # Ctrl-C
+        print("stopped; what was written before is kept")
+        return 130
+    except _UsageError as error:
+        if type(error).__name__ == "NoArgsIsHelpError":
+            error.show()
+            return 2
+        raise InputError(f"{str(error).rstrip('.').lower()}; see grokkit --help") from None
+
+
+class Command(TyperCommand):
+    """A command whose mistakes are :class:`InputError`, and that takes no option twice."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        options = [name for parameter in self.get_params(ctx) for name in parameter.opts if name.startswith("-")]
+        try:
+            given, rest, order = self.make_parser(ctx).parse_args(args=list(args))
+        except _UsageError as error:
+            name = getattr(error, "option_name", "")
+            if name in options:
+                problem = str(error).rstrip(".") if "=" in "".join(args) else f"{name} needs a value"
+                raise InputError(f"{problem}; see {ctx.command_path} --help") from None
+            raise unknown(f"option of {ctx.command_path}", name, options) from None
+        if "help" in given:
+            return super().parse_args(ctx, args)
+        for parameter, times in Counter(order).items():
+            if times > 1 and parameter.param_type_name == "option":
+                raise InputError(f"{parameter.opts[0]} is given {times} times; give it once")
+        if rest:
+            raise InputError(
+                f"{typed(rest[0])} is one argument too many for {ctx.command_path}; "
+                f"write options as --name value, and quote what has spaces in it; see {ctx.command_path} --help"
+            )
+        try:
+            return super().parse_args(ctx, args)
+        except _UsageError as error:  # what is left is an argument that is missing
+            missing: Any = getattr(error, "param", None)
+            raise InputError(f"{ctx.command_path} needs its {missing.name}: {missing.help}") from None
+
+
+class Group(TyperGroup):
+    """The commands; an unknown one is an :class:`InputError`."""
+
+    command_class = Command
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except _UsageError as error:
+            if (name := getattr(error, "option_name", None)) is None:
+                raise
+            raise InputError(
+                f"{shown(name)} is no option before a command; write grokkit COMMAND, see grokkit --help"
+            ) from None
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if args and self.get_command(ctx, args[0]) is None:
+            raise unknown("command", args[0], self.list_commands(ctx))
+        return super().resolve_command(ctx, args)

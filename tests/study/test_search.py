@@ -1,0 +1,66 @@
+"""Trials are drawn whole, from the space, the same whoever draws them."""
+
+import pytest
+
+from grokkit.study.search import SAMPLERS, Search, open_storage
+from grokkit.study.spaces import searched
+
+METHOD = searched("grokfast-ma", "mul:97", {}, {})
+
+
+def search(folder, sampler, trials=12):
+    return Search(open_storage(folder / "optuna.db"), METHOD, sampler, trials)
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_a_search_that_is_taken_up_again_draws_what_it_would_have(tmp_path, sampler):
+    whole = search(tmp_path / "whole", sampler)
+    for until in (4, 8, 12):
+        whole.draw(until)
+        for trial in whole.trials()[until - 4 :]:
+            whole.tell(trial.number, trial.values["lr"])
+    for until in range(1, 13):  # another process for each trial
+        again = search(tmp_path / "again", sampler)
+        again.draw(until)
+        if until % 4 == 0:
+            for trial in again.trials()[until - 4 :]:
+                again.tell(trial.number, trial.values["lr"])
+    assert again.trials() == whole.trials()
+    assert [trial.number for trial in whole.trials()] == list(range(12))
+    settings = {tuple(trial.values.values()) for trial in whole.trials()}
+    assert len(settings) == 12
+    for trial in whole.trials():
+        assert 1e-4 <= trial.values["lr"] <= 1e-2
+        assert 5 <= trial.values["window_size"] <= 200
+        assert type(trial.values["window_size"]) is int
+
+
+def test_tpe_goes_where_it_was_good_and_a_failed_trial_is_no_end(tmp_path):
+    found = search(tmp_path, "tpe", 60)
+    for until in range(4, 64, 4):
+        found.draw(until)
+        for trial in found.trials()[until - 4 :]:
+            failed = trial.number == 3
+            found.tell(trial.number, None if failed else abs(trial.values["wd"] - 1e-3))
+    late = [trial.values["wd"] for trial in found.trials()[40:]]
+    near = sum(2e-4 < wd < 5e-3 for wd in late) / len(late)
+    assert near > 0.6, "by chance it would be a third"
+    assert all(trial.is_told for trial in found.trials())
+
+
+def test_methods_of_one_storage_do_not_see_each_other(tmp_path):
+    storage = open_storage(tmp_path / "optuna.db")
+    one, other = (Search(storage, searched(name, "mul:97", {}, {}), "tpe", 4) for name in ("adamw", "adam-l2"))
+    one.draw(3)
+    other.draw(2)
+    assert (len(one.trials()), len(other.trials())) == (3, 2)
+
+
+def test_a_grid_is_the_finest_that_has_no_more_trials_and_ends_there(tmp_path):
+    method = searched("adamw", "mul:97", {}, {})
+    grid = Search(open_storage(tmp_path / "optuna.db"), method, "grid", 14)
+    grid.draw(20)
+    found = [trial.values for trial in grid.trials()]
+    assert len(found) == 12
+    assert len({values["lr"] for values in found}) == 4
+    assert len({values["wd"] for values in found}) == 3

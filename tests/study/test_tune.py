@@ -1,0 +1,277 @@
+"""A search from end to end: equal trials, what it costs, what it leaves, and what a comparison makes of it."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from grokkit import lab
+from grokkit.errors import InputError
+from grokkit.study.pool import Failure
+from grokkit.study.store import Store
+from grokkit.study.tune import FIRST_SEED
+from grokkit.study.work import Job, train_and_keep
+
+SPIRALS = Path(__file__).parents[1] / "spirals.py"
+TASK = f"{SPIRALS}:problem(width=16)"
+METHODS = ["adamw", "grokfast-ema"]
+lab_tune = sys.modules["grokkit.lab.tune"]  # the module; the package has the function under that name
+HOW = {"trials": 4, "seeds": 2, "batch": 2, "budget": 80, "every": 5, "quiet": True}
+
+
+@pytest.fixture(scope="module")
+def patched():
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        yield _in_this_process(monkeypatch)
+
+
+@pytest.fixture
+def here(patched):
+    """Trains in this process, and keeps the ids of what was trained, round by round."""
+    patched.clear()
+    return patched
+
+
+@pytest.fixture(scope="module")
+def whole(patched, tmp_path_factory):
+    """The folder of a search that nothing has disturbed, what it says, and what was trained in its rounds."""
+    patched.clear()
+    folder = tmp_path_factory.mktemp("whole")
+    record = lab.tune(TASK, METHODS, out=folder, **HOW)
+    return folder, record, list(patched)
+
+
+def _in_this_process(monkeypatch):
+    rounds = []
+
+    def train_runs(runs, store, console, on, device, limits=None):
+        limits = limits or {}
+        done = store.finished(run.run_id() for run in runs)
+        done -= store.to_continue(done, limits)
+        left = [run for run in runs if run.run_id() not in done]
+        rounds.append([run.run_id() for run in left])
+        for run in left:
+            own = {run_id: limit for run_id, limit in limits.items() if run_id == run.run_id()}
+            job = Job(str(store.folder), "", "cpu", {run.run_id(): run.model_dump()}, b"", own)
+            train_and_keep(job, lambda news: None)
+        return {}
+
+    monkeypatch.setattr(lab_tune, "train_runs", train_runs)
+    monkeypatch.setattr("grokkit.study.work.carry", lambda parts: None)
+    monkeypatch.setattr(lab_tune, "write_search", lambda folder, record: folder)  # one test writes the page
+    return rounds
+
+
+WRITE_SEARCH = lab_tune.write_search
+
+
+def told(record):
+    """What tune.json says, apart from seconds."""
+    text = json.dumps(record)
+    methods = json.loads(text)["methods"]
+    for own in methods.values():
+        del own["cost_of_tuning"]["train_seconds"], own["best"]["spent"]["train_seconds"]
+        for trial in own["trials"]:
+            del trial["spent"]["train_seconds"]
+    return methods
+
+
+def test_every_method_has_the_same_trials_on_seeds_of_their_own_and_what_they_took_is_counted(whole):
+    folder, record, rounds = whole
+    assert [len(ids) for ids in rounds] == [8, 8], "two rounds of two trials of two methods on two seeds"
+    assert record["seeds"] == [FIRST_SEED, FIRST_SEED + 1]
+    store = Store(folder)
+    for name, own in record["methods"].items():
+        assert [trial["number"] for trial in own["trials"]] == [0, 1, 2, 3]
+        records = [store.record(run_id) for ids in rounds for run_id in ids]
+        runs = [run for run in records if run["method"].startswith(name)]
+        assert own["cost_of_tuning"]["runs"] == len(runs) == 8
+        assert own["cost_of_tuning"]["flops"] == sum(run["flops"] for run in runs), "given-up runs are paid for, too"
+        assert own["cost_of_tuning"]["steps"] == sum(run["steps"] for run in runs)
+        assert {run["config"]["judged_on"] for run in runs} == {"validation"}
+        assert {run["seed"] for run in runs} == set(record["seeds"])
+        arrived = [trial for trial in own["trials"] if trial["has_arrived"]]
+        assert arrived, "a search that finds nothing tests nothing"
+        assert own["best"]["cost"] == min(trial["cost"] for trial in arrived)
+        one = arrived[0]
+        costs = [run["flops_to_target"] for run in runs if run["method"] == store_label(one["method"])]
+        assert one["cost"] == pytest.approx((costs[0] * costs[1]) ** 0.5, rel=1e-12)
+    page = WRITE_SEARCH(folder, record)
+    assert page == folder / "tune.html"
+    assert "What tuning took" in page.read_text()
+    assert (folder / "figures" / "tuning.png").read_bytes().startswith(b"\x89PNG")
+
+
+def store_label(text):
+    from grokkit.train.resolve import method_config
+
+    return method_config(text, "", {"optimizer": "adamw", "lr": 0.01, "wd": 0.01}).label
+
+
+def test_a_search_goes_on_with_what_there_is_and_is_extended_by_trials_and_methods(whole, here, tmp_path):
+    lab.tune(TASK, METHODS[:1], out=tmp_path / "parts", **(HOW | {"trials": 2}))
+    lab.tune(TASK, METHODS, out=tmp_path / "parts", **HOW)
+    here.clear()
+    parts = lab.tune(TASK, METHODS, out=tmp_path / "parts", **HOW)
+    assert here == [], "nothing is run twice"
+    assert told(parts) == told(whole[1])
+
+
+def test_where_a_round_was_stopped_it_goes_on(whole, here, tmp_path, monkeypatch):
+    train, calls = lab_tune.train_runs, []
+
+    def stopped(runs, store, console, on, device, limits=None):
+        calls.append(len(runs))
+        if len(calls) == 2:
+            train(runs[:3], store, console, on, device, limits)
+            raise KeyboardInterrupt
+        return train(runs, store, console, on, device, limits)
+
+    monkeypatch.setattr(lab_tune, "train_runs", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        lab.tune(TASK, METHODS, out=tmp_path / "parts", **HOW)
+    here.clear()
+    assert told(lab.tune(TASK, METHODS, out=tmp_path / "parts", **HOW)) == told(whole[1])
+    assert [len(ids) for ids in here] == [5]
+
+
+def test_a_run_that_fails_is_tried_once_more_and_then_its_trial_has_failed(here, tmp_path, monkeypatch):
+    train, failed = lab_tune.train_runs, []
+
+    def failing(runs, store, console, on, device, limits=None):
+        bad = next((run.run_id() for run in runs if not failed or run.run_id() == failed[0]), None)
+        if bad is None:
+            return train(runs, store, console, on, device, limits)
+        failed.append(bad)
+        train([run for run in runs if run.run_id() != bad], store, console, on, device, limits)
+        return {bad: Failure("RuntimeError: planted")}
+
+    monkeypatch.setattr(lab_tune, "train_runs", failing)
+    with pytest.raises(InputError, match="1 runs failed.*planted"):
+        lab.tune(TASK, METHODS[:1], out=tmp_path, **HOW)
+    assert len(failed) == 2
+    record = json.loads((tmp_path / "tune.json").read_text())["methods"]["adamw"]
+    assert [trial["failed"] for trial in record["trials"]] == [1, 0, 0, 0]
+    assert record["best"]["number"] != 0
+
+
+def test_hopeless_runs_are_given_up_at_a_multiple_of_the_best_and_charged_for_what_ran(here, tmp_path):
+    space = {"space": "adamw: lr=1e-7..3e-2 log", "trials": 6, "claim": "steps", "sampler": "random"}
+    record = lab.tune(TASK, ["adamw"], out=tmp_path, **(HOW | space | {"budget": 400, "seeds": 1}))
+    trials = record["methods"]["adamw"]["trials"]
+    assert sum(trial["given_up"] for trial in trials), "none was hopeless, which tests nothing"
+    best = None
+    for first in range(0, 6, 2):
+        for trial in trials[first : first + 2]:
+            if best is None:
+                assert trial["given_up"] == 0, "nothing is known in the first round"
+            elif trial["given_up"]:
+                assert all(3 * best * 0.9 <= cost <= 3 * best * 1.1 for cost in trial["costs"])
+                assert trial["spent"]["steps"] < 400
+        arrived = [trial["cost"] for trial in trials[: first + 2] if trial["has_arrived"]]
+        best = min(arrived, default=None)
+    assert record["methods"]["adamw"]["cost_of_tuning"]["steps"] == sum(trial["spent"]["steps"] for trial in trials)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"trials": 0}, "--trials 0 is not possible"),
+        ({"seeds": 0}, "--seeds 0 is not possible"),
+        ({"batch": 1.5}, "--batch 1.5 is not possible"),
+        ({"sampler": "bayes"}, "unknown --sampler 'bayes'"),
+        ({"prune": 1.0}, "--prune 1.0 is not possible"),
+        ({"claim": "seconds"}, "--claim seconds is no aim for a search"),
+        ({"methods": ["adamw", "lion"]}, "unknown methods? 'lion'|lion"),
+        ({"space": "adamw: lr=1"}, "lr=1 is not possible"),
+        ({"validation_fraction": 0.0}, "no validation rows"),
+    ],
+)
+def test_what_cannot_be_searched_is_refused_before_anything_is_written(here, tmp_path, changes, message):
+    with pytest.raises(InputError, match=message):
+        lab.tune(**({"problem": "add:11", "methods": METHODS, "out": tmp_path / "out"} | HOW | changes))
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"budget": 90}, "holds a search with budget=80, not with budget=90"),
+        ({"seeds": 1}, "holds a search with seeds="),
+        ({"sampler": "random"}, "holds a search with sampler=tpe, not with random"),
+        ({"claim": "steps"}, "holds a search with cost=flops, not with steps"),
+        ({"space": "adamw: lr=1e-3..1e-1 log"}, "holds a search of adamw in"),
+        ({"problem": "add:11"}, "holds a search of 'spirals"),
+    ],
+)
+def test_a_folder_holds_one_search(whole, changes, message):
+    with pytest.raises(InputError, match=message):
+        lab.tune(**({"problem": TASK, "methods": METHODS[:1], "out": whole[0]} | HOW | changes))
+
+
+def test_a_search_s_folder_is_no_study_s_and_the_other_way_round(whole, tmp_path):
+    with pytest.raises(InputError, match="holds a search"):
+        lab.compare(TASK, ["adamw"], seeds=1, out=whole[0], quiet=True)
+    (tmp_path / "study").mkdir()
+    (tmp_path / "study" / "study.json").write_text("{}")
+    with pytest.raises(InputError, match="holds a study"):
+        lab.tune(TASK, METHODS, out=tmp_path / "study", **HOW)
+
+
+def test_the_winners_are_compared_on_fresh_seeds_and_what_tuning_took_stands_beside(whole, tmp_path):
+    out, record, _ = whole
+    with pytest.raises(InputError, match=f"seed {FIRST_SEED} is one that .* was tuned on"):
+        lab.compare(TASK, tuned=out, seeds=[0, FIRST_SEED], out=tmp_path / "study", quiet=True)
+    with pytest.raises(InputError, match="unknown method that was tuned in .* 'muon'"):
+        lab.compare(TASK, ["muon"], tuned=out, seeds=1, out=tmp_path / "study", quiet=True)
+    study = lab.compare(
+        TASK, tuned=out, seeds=1, budget=80, every=5, baseline="adamw", out=tmp_path / "study", jobs=1, quiet=True
+    )
+    best = {store_label(own["best"]["method"]): name for name, own in record["methods"].items()}
+    assert set(study.leaderboard["method"]) == set(best)
+    assert study.info["baseline"] in best
+    assert best[study.info["baseline"]] == "adamw"
+    assert {run["judged_on"] for run in map(json.loads, study.runs["config"])} == {"test"}
+    tuned = json.loads((tmp_path / "study" / "study.json").read_text())["tuned"]
+    for label, name in best.items():
+        assert tuned[label]["method"] == name
+        assert tuned[label]["flops"] == record["methods"][name]["cost_of_tuning"]["flops"]
+        assert tuned[label]["trials"] == 4
+    assert "What tuning took" in (tmp_path / "study" / "report.html").read_text()
+
+
+def test_killed_at_any_moment_the_same_command_goes_on_and_nothing_is_run_twice(tmp_path):
+    shutil.copy(SPIRALS, tmp_path / "my_problem.py")
+    args = ["tune", "my_problem.py:problem(width=16)", "--methods", "adamw", "--trials", "4", "--batch", "2"]
+    args += ["--seeds", "1", "--budget", "100", "--every", "5", "--jobs", "1"]
+    command = [sys.executable, "-m", "grokkit", *args]
+    done: dict[str, int] = {}
+    for wait_for in (1, 3):  # finished runs at which it is killed, with its workers
+        process = subprocess.Popen(
+            [*command, "--out", "killed"], cwd=tmp_path, start_new_session=True, stdout=subprocess.DEVNULL
+        )
+        until = time.monotonic() + 900
+        while len(inodes(tmp_path / "killed")) < wait_for and process.poll() is None and time.monotonic() < until:
+            time.sleep(0.02)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        found = inodes(tmp_path / "killed")
+        assert done.items() <= found.items(), "a finished run was written again"
+        done = found
+    for out in ("killed", "whole"):
+        ended = subprocess.run([*command, "--out", out], cwd=tmp_path, capture_output=True, text=True, timeout=900)
+        assert (ended.returncode, ended.stderr) == (0, "")
+    assert done.items() <= inodes(tmp_path / "killed").items()
+    killed, whole = (json.loads((tmp_path / out / "tune.json").read_text()) for out in ("killed", "whole"))
+    assert told(killed) == told(whole)
+    assert len(inodes(tmp_path / "killed")) == len(inodes(tmp_path / "whole"))
+
+
+def inodes(folder):
+    return {path.parent.name: path.stat().st_ino for path in (folder / "runs").glob("*/run.json")}
