@@ -10,6 +10,8 @@ NOT_MEASURED = {
     "docs/your-problem.md",  # how to bring a problem
     "docs/reliability.md",  # what was tried to break the lab: its counts are pieces
     "docs/tune.md",  # how to search
+    "docs/machines.md",  # how to use other machines
+    "docs/reproduced.md",  # what papers state and what we measured: pieces
 }
 """Pages that carry no results: they are not searched."""
 

@@ -15,6 +15,7 @@ from pieces.bench import bench_text, machine_text, misses
 from pieces.growth import growth_where
 from pieces.markers import PageError
 from pieces.reliability import reliability_sum
+from pieces.reproduced import reproduced_sum
 from pieces.studies import Results, Standing, Study, known
 from pieces.words import LESS, MISSING, MORE, claim_text, ratio_text, time_text
 
@@ -75,6 +76,7 @@ class Inline:
                 self.missed_aims,
                 self.published,
                 self.reliability_sum,
+                self.reproduced_sum,
             ),
         )
         return {piece.__name__: piece for piece in pieces}
@@ -181,6 +183,10 @@ class Inline:
     def reliability_sum(self) -> str:
         """How many of all cases held that were tried to break the lab."""
         return reliability_sum(self.results.reliability)
+
+    def reproduced_sum(self) -> str:
+        """How many published items are reproduced."""
+        return reproduced_sum()
 
     def missed_aims(self) -> str:
         """The rows of the benchmark that miss their aims, in words."""

@@ -17,6 +17,7 @@ from pieces.growth import growth_table
 from pieces.inline import COLUMNS, each_text, values_of
 from pieces.markers import PageError
 from pieces.reliability import reliability_table
+from pieces.reproduced import reproduced_table
 from pieces.spelling import respelt
 from pieces.studies import Results, Study
 from pieces.words import MISSING, UNITS, giga_text, median_text, ratio_text, reached_text, time_text
@@ -121,6 +122,7 @@ class Blocks:
             "gpu_table": lambda: bench_table(self.results.gpu_bench),
             "growth_table": lambda: growth_table(self.results.growth),
             "gpu_list": lambda: bench_list(self.results.gpu_bench),
+            "reproduced_table": lambda paper: reproduced_table(paper, table_text),
             "reliability_table": lambda: reliability_table(self.results.reliability),
             "methods": methods,
         }

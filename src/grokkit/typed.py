@@ -21,9 +21,6 @@ def run_command(app: typer.Typer) -> int:
     """
     try:
         return app(prog_name="grokkit", standalone_mode=False) or 0
-    except typer.Abort:  # Ctrl-C
-        print("stopped; what was written before is kept")
-        return 130
     except _UsageError as error:
         if type(error).__name__ == "NoArgsIsHelpError":
             error.show()
@@ -65,6 +62,13 @@ class Group(TyperGroup):
     """The commands; an unknown one is an :class:`InputError`."""
 
     command_class = Command
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            print("stopped; what was written before is kept")
+            raise typer.Exit(130) from None
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         try:

@@ -117,8 +117,8 @@ def test_ctrl_c_keeps_the_rows_that_are_done(bench, monkeypatch, tmp_path):
     [
         (["--rows", "weak-fnn"], "unknown row 'weak-fnn'; did you mean 'weak-fnn-step'"),
         (["--rows", "decoder-eval,"], "empty entry"),
-        (["--rounds", "0"], "--rounds 0 .*at least 1"),
-        (["--threads", "0"], "--threads 0 .*at least 1"),
+        (["--rounds", "0"], "--rounds 0 .*a whole number from 1"),
+        (["--threads", "0"], "--threads 0 .*a whole number from 1"),
         (["--json", "."], "--json \\. cannot be written"),
     ],
 )

@@ -23,7 +23,13 @@ def test_the_paper_s_settings(task):
     assert method_config("adam-paper", task).optimizer.model_dump() == {**own, "wd": decay}
     filtered = method_config("grokfast-ema", task)
     assert filtered.optimizer.model_dump() == {**own, "wd": filtered_decay}
-    assert filtered.parts[0].settings == {"alpha": alpha, "lamb": lamb, "start_step": 0}
+    assert filtered.parts[0].settings == {
+        "alpha": alpha,
+        "lamb": lamb,
+        "start_step": 0,
+        "stop_step": None,
+        "slow_only": False,
+    }
     assert filtered.init_scale is None
     assert model_config(MODELS[task]).settings["init_scale"] == init_scale
 

@@ -86,6 +86,8 @@ HOSTILE = {
     "weight_decay": [*NO_NUMBER, None, -1],
     "window_size": [*NO_WHOLE, 0],
     "start_step": NO_WHOLE,
+    "stop_step": [*(value for value in NO_WHOLE if value is not None), 0],
+    "slow_only": NO_FLAG,
     "every": [*NO_WHOLE, 0],
     "seed": NO_WHOLE,
     "warmup": NO_FLAG,

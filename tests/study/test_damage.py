@@ -87,7 +87,7 @@ def test_a_damaged_file_is_named_and_not_used(store, tmp_path, capsys, monkeypat
     assert is_refused or "flipped" in how
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_every_file_damaged_in_every_way(store, tmp_path, capsys, monkeypatch, record_property):
     """For `report` and for `compare`, which must not train over what is damaged. Counts are in the test's report."""
     tried = refused = 0

@@ -56,7 +56,7 @@ def test_killed_a_few_times_every_run_ends_as_undisturbed(tmp_path):
     assert counted["begun"] >= 1, "kills came before anything had begun"
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="forks the trainer")
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_killed_many_times_every_run_ends_as_undisturbed(tmp_path, seed, record_property):

@@ -88,6 +88,12 @@ def _quiet() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True)
+def nothing_given(monkeypatch):
+    """What other tests gave to this process by value is none of a cluster's."""
+    monkeypatch.setattr("grokkit.registry._GIVEN", {})
+
+
 @contextmanager
 def a_cluster(**head):
     started = cluster_utils.Cluster(
@@ -179,7 +185,7 @@ def checkpoints(folder):
 @pytest.mark.parametrize("on", ["rays", "ray:", "ray:nowhere", "ray:host:port", 7, "local:4"])
 def test_a_wrong_word_is_refused_in_one_line(on):
     with pytest.raises(InputError, match="is not possible") as refused:
-        check_machines(on, None)
+        check_machines(on)
     assert "\n" not in str(refused.value)
 
 
@@ -194,7 +200,7 @@ def test_an_address_with_no_cluster_is_refused_within_ten_seconds():
         for on in (f"ray:127.0.0.1:{port}", f"ray:ray://127.0.0.1:{port}", f"ray://127.0.0.1:{silent}"):
             began = time.monotonic()
             with pytest.raises(InputError, match="there is no Ray cluster at 127.0.0.1") as refused:
-                check_machines(on, None)
+                check_machines(on)
             assert time.monotonic() - began < 10
             assert "\n" not in str(refused.value)
 
@@ -203,7 +209,7 @@ def test_without_ray_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     monkeypatch.delitem(sys.modules, "grokkit.study.ray", raising=False)
     with pytest.raises(InputError, match=r"ray is not installed; install it with: pip install 'grokkit\[ray\]'"):
-        check_machines("ray", None)
+        check_machines("ray")
 
 
 def test_a_study_that_is_done_needs_no_cluster(tmp_path):
@@ -278,7 +284,7 @@ def test_a_worker_killed_once_goes_on_and_a_run_that_always_kills_its_worker_fai
     assert_frame_equal(ours, lab.Study(tmp_path / "local").runs.drop(MEASURED), check_exact=True)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_node_with_other_code_is_refused_and_one_that_joins_later_gets_no_run(
     cluster, problem, tmp_path, monkeypatch
 ):
@@ -313,7 +319,7 @@ def test_a_node_with_other_code_is_refused_and_one_that_joins_later_gets_no_run(
         cluster.remove_node(joined[0])
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_group_whose_node_is_killed_trains_its_finished_members_no_second_time(cluster, node, tmp_path):
     # One of the members diverges at once, the others take their time; all are in one program.
     methods = ["adamw(optimizer=sgd,lr=1e30,lr_warmup=0)", "adamw(optimizer=sgd,lr=0.1)"]
@@ -365,7 +371,7 @@ def is_gone(pid):
         return True
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_driver_killed_and_started_again_goes_on(cluster, node, problem, tmp_path):
     plan = plan_of(problem, budget=150)
     carry_out(plan, tmp_path / "local")
@@ -387,7 +393,7 @@ def test_a_driver_killed_and_started_again_goes_on(cluster, node, problem, tmp_p
     assert_same_study(tmp_path / "local", out)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("is_killed", [False, True])
 def test_a_ray_of_our_own_leaves_nothing_behind(is_killed, problem, tmp_path):
     short = tempfile.mkdtemp(prefix="r", dir="/tmp")  # sockets have short names
@@ -412,7 +418,7 @@ def test_a_ray_of_our_own_leaves_nothing_behind(is_killed, problem, tmp_path):
         shutil.rmtree(short, ignore_errors=True)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_full_object_store_stops_nothing(problem, tmp_path):
     plan = plan_of(f"{problem}(width=40000)", ["adamw"], budget=60)  # whose checkpoints have a megabyte
     carry_out(plan, tmp_path / "local")
@@ -445,7 +451,7 @@ time.sleep(600)
     assert_same_study(tmp_path / "local", tmp_path / "ray")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_through_a_client_and_from_a_notebook(tmp_path):
     # Three times what goes inside a message of Ray's.
     data = (torch.arange(2 * 40_000).float().reshape(-1, 2) % 7, torch.arange(40_000) % 2)

@@ -104,7 +104,7 @@ def test_where_a_run_goes_on_is_one_line_of_the_progress():
     assert text.getvalue() == "adamw, seed 0: goes on at step 450 of 1,200\n"
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_after_ctrl_c_the_same_command_goes_on_at_the_step_that_was_said(tmp_path):
     command = [sys.executable, "-m", "grokkit", "compare", "add:11", "--methods", "adam-paper(lr=1e-9)", "--seeds", "1"]
     command += ["--budget", "1000000", "--model", "fnn(dim=4,width=8)", "--jobs", "1", "--out", str(tmp_path)]

@@ -84,7 +84,7 @@ def test_a_task_s_name_gives_the_task_again(spec):
         ("parity:4,-1", r"^parity:4,-1 is not possible: -1 of 4 bits"),
         ("parity:4,3,rows", r"^cannot read 'parity:4,3,rows': 'rows' is none of its sizes"),
         ("parity:4,3(n=5)", r"^'n' is given twice"),
-        ("parity:4,3(bits=5)", r"^unknown setting of parity 'bits'; .*Allowed: k, n, rows$"),
+        ("parity:4,3(bits=5)", r"^unknown setting of parity 'bits'; .*Allowed: k, n, rows, signs$"),
         ("parity:3,40", r"^parity:3,40 is not possible: 40 of 3 bits cannot decide; take k from 1 to 3$"),
         ("xor", r"^xor needs its p; write xor:80000$"),
         ("xor:50,hinge", r"^unknown objective of xor 'hinge'; .*exponential, logistic$"),

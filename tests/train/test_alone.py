@@ -26,6 +26,7 @@ OFTEN = EvaluationConfig(every=5, share=100.0)  # at every step of the grid
 
 
 EMBEDDING = ("fourier", "circle", "pca")  # tables of every modular task
+MECHANISM = ("logits", "spectra", "path")  # tables of every network
 
 
 def test_same_configuration_same_curves(tiny):
@@ -292,7 +293,7 @@ def test_a_method_s_own_probe_is_asked_at_every_evaluation(tiny, probed):
     run = train(tiny("probed", evaluation=OFTEN))
     evaluated = run.curves["step"][1:]
     assert len(evaluated) == 8
-    assert run.tables.keys() == {"tensors", *EMBEDDING, "ntk", "sums", "counter"}
+    assert run.tables.keys() == {"tensors", *EMBEDDING, *MECHANISM, "ntk", "sums", "counter"}
     assert run.tables["counter"] == {"step": evaluated, "steps": evaluated}
     sums, tensors = run.tables["sums"], run.tables["tensors"]
     names = tensors["tensor"][: tensors["step"].count(0)]
@@ -385,7 +386,7 @@ def test_record_has_what_the_format_promises(tiny):
     assert json.loads(json.dumps(record)) == record
     assert tuple(run.curves) == CURVES
     assert len({len(values) for values in run.curves.values()}) == 1
-    assert run.tables.keys() == {"tensors", *EMBEDDING, "ntk", "quick_checks"}
+    assert run.tables.keys() == {"tensors", *EMBEDDING, *MECHANISM, "ntk", "quick_checks"}
     assert tuple(run.tables["quick_checks"]) == QUICK_CHECKS
     assert json.loads(json.dumps(run.tables)) == run.tables
     assert (record["status"], record["generalized_at"], record["steps"]) == ("censored", None, 10)

@@ -113,6 +113,8 @@ def test_settings_go_to_the_method_or_to_its_optimizer():
         "filter_type": "mean",
         "warmup": False,
         "start_step": 0,
+        "stop_step": None,
+        "slow_only": False,
     }
     assert (config.optimizer.lr_warmup, config.optimizer.wd, config.optimizer.optimizer) == (0, 0.5, "adamw")
     assert config.optimizer.lr == 1e-3

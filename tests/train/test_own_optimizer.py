@@ -82,7 +82,7 @@ def mine(tmp_path, monkeypatch):
 
 def test_the_bare_three_keep_their_identities():
     texts = ["adamw", "adam-l2(lr=0.002)", "grokfast-ema(optimizer=sgd,lr=0.1,beta1=0)"]
-    assert [usual_run(text).hash() for text in texts] == ["54052abd67d0", "147d34db575b", "c2360e1bcf71"]
+    assert [usual_run(text).hash() for text in texts] == ["54052abd67d0", "147d34db575b", "d05cfcd68441"]
 
 
 def usual_run(text):

@@ -113,13 +113,16 @@ def _measured(claim: Claim, studies: Mapping[str, _Done], experiments: Mapping[s
 
 
 def _where(studies: Mapping[str, _Done]) -> dict[str, str]:
-    """Versions of now, and every processor on which runs were made."""
+    """Versions of now, and every processor and device on which runs were made."""
     now = provenance()
-    processors = {now["processor"]}
+    processors, devices = {now["processor"]}, set()
     for done in studies.values():
-        processors |= {json.loads(text)["processor"] for text in done.study.runs["provenance"]}
+        for text in done.study.runs["provenance"]:
+            origin = json.loads(text)
+            processors.add(origin["processor"])
+            devices.add(origin.get("device", "cpu"))
     kept = {key: str(now[key]) for key in ("grokkit", "torch", "python")}
-    return kept | {"processor": ", ".join(sorted(processors))}
+    return kept | {"processor": ", ".join(sorted(processors)), "device": ", ".join(sorted(devices or {"cpu"}))}
 
 
 def _short(value: float | None) -> str:

@@ -58,7 +58,7 @@ class Run:
     start_flops: int
     events: Events
     diverged_at: int | None
-    limit: tuple[str, float] | None
+    limit: tuple[str, float] | None = None
     """The cost, and how much of it, beyond which the run was given up; None if it was not."""
     steps: int
     train_seconds: float

@@ -1,0 +1,126 @@
+"""Every recipe can be planned as it stands, and what comes with the package is of these very claims."""
+
+import json
+
+import pytest
+
+from grokkit.cli import main
+from grokkit.errors import InputError
+from grokkit.reproduce.experiments import find_experiment
+from grokkit.reproduce.measures import MEASURES
+from grokkit.reproduce.recipe import all_recipes, find_recipe, parse
+from grokkit.reproduce.result import kept
+from grokkit.study.question import asked
+
+RECIPES = all_recipes()
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_can_be_carried_out(name):
+    recipe = RECIPES[name]
+    for claim in recipe.claims:
+        assert claim.study in recipe.experiments or claim.measure in MEASURES
+    for experiment in recipe.experiments.values():
+        assert callable(find_experiment(experiment.run))
+    for study in recipe.studies.values():
+        arguments = study.asked(quick=True, seeds=1)
+        question, _ = asked({"task": arguments.pop("problem"), **arguments})
+        if question.task != "qm9":  # whose data are a package of 104 MB
+            assert len(question.plan().study["methods"]) == len(study.methods)
+
+
+@pytest.mark.parametrize("name", [name for name in RECIPES if kept(RECIPES[name]) is not None])
+def test_a_result_that_is_kept_is_of_the_recipe_s_claims(name):
+    result = kept(RECIPES[name])
+    assert not result.quick
+    assert [finding.claim for finding in result.findings] == RECIPES[name].claims
+    assert result.where["device"]
+
+
+def test_there_is_an_item_for_what_each_paper_is_known_for():
+    assert {"grokfast:main", "neuralgrok:table-1-add", "groktransfer:fig-6a", "groktransfer:theorem-3.2"} <= set(
+        RECIPES
+    )
+    assert len(RECIPES) >= 50
+
+
+GOOD = """
+title = "t"
+published = "p"
+source = "s"
+[studies.main]
+task = "mul:7"
+methods = ["adamw"]
+budget = 10
+[[claims]]
+says = "c"
+arm = "adamw"
+published = 1
+"""
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("arm = ", "arm = 'sgd' #"), "a claim is about .'sgd'., and 'main' has .'adamw'."),
+        (('says = "c"', 'says = "c"\nstudy = "other"'), "measured in 'other', and the recipe has .'main'."),
+        (("published = 1", 'published = 1\nholds = "within"'), "tolerance= belongs to holds='within'"),
+        (("title = ", "titel = "), "titel"),
+        (('source = "s"', 'source = "s"\nbeyond = "x"'), "a recipe has claims, or says in beyond="),
+        (("[studies.main]", "[studies.main"), "the recipe p:i is not one"),
+    ],
+)
+def test_a_recipe_that_is_none_is_refused(change, message):
+    parse("p", "i", GOOD)
+    with pytest.raises(InputError, match=message):
+        parse("p", "i", GOOD.replace(*change))
+
+
+def test_an_unknown_item_is_refused():
+    with pytest.raises(InputError, match="unknown item 'grokfast:fig-44'; did you mean 'grokfast:fig-4'"):
+        find_recipe("grokfast:fig-44")
+
+
+def command(monkeypatch, capsys, *args):
+    monkeypatch.setattr("sys.argv", ["grokkit", "reproduce", *args])
+    with pytest.raises(SystemExit) as end:
+        main()
+    return end.value.code or 0, *capsys.readouterr()
+
+
+def test_the_list_has_every_item_with_its_state(monkeypatch, capsys, tmp_path):
+    status, out, err = command(monkeypatch, capsys, "--out", str(tmp_path))
+    assert (status, err) == (0, "")
+    assert all(name in out for name in RECIPES)
+    assert "grokfast:main" in out
+    assert "54 reproduced" in out or f"of {len(RECIPES)} reproduced" in out
+
+
+def test_an_experiment_is_measured_once_and_read_then(monkeypatch, capsys, tmp_path):
+    status, out, _ = command(monkeypatch, capsys, "grokfast:table-3", "--out", str(tmp_path))
+    assert status == 0
+    assert "grokfast:table-3: reproduced" in out
+    path = tmp_path / "grokfast" / "table-3" / "main" / "seed0.json"
+    changed = json.loads(path.read_text())
+    changed["numbers"]["ma"] = 1.0
+    path.write_text(json.dumps(changed))
+    status, out, _ = command(monkeypatch, capsys, "grokfast:table-3", "--out", str(tmp_path))
+    assert "filter-memory" not in out
+    assert "grokfast:table-3: in part" in out
+    assert (tmp_path / "grokfast" / "table-3" / "beside.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.slow
+def test_a_study_is_carried_out_and_resumed(monkeypatch, capsys, tmp_path):
+    args = "groktransfer:fig-15a", "--quick", "--out", str(tmp_path)
+    status, out, _ = command(monkeypatch, capsys, *args)
+    assert status == 0
+    assert "smoke test, which says nothing" in out
+    status, out, _ = command(monkeypatch, capsys, *args)
+    assert "2 of them done before" in out
+
+
+def test_what_cannot_be_run_says_why(monkeypatch, capsys, tmp_path):
+    status, out, err = command(monkeypatch, capsys, "groktransfer:fig-2-gpt", "--out", str(tmp_path))
+    assert status == 2
+    assert "cannot be run: nobody publishes" in err
