@@ -30,15 +30,7 @@ def reproduced_table(paper: str, table_text: Callable[[Sequence[Sequence[str]]],
             continue
         for place, finding in enumerate(stands.result.findings):
             own = name if not place else ""
-            rows.append(
-                [
-                    own,
-                    finding.claim.says,
-                    number(finding.claim.published),
-                    ours(finding),
-                    str(finding.runs),
-                    finding.answer,
-                ]
-            )
+            published = number(finding.claim.published)
+            rows.append([own, finding.claim.says, published, ours(finding), str(finding.runs), finding.answer])
     assert paper in PAPERS
     return table_text(rows)

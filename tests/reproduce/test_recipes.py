@@ -92,8 +92,7 @@ def test_the_list_has_every_item_with_its_state(monkeypatch, capsys, tmp_path):
     status, out, err = command(monkeypatch, capsys, "--out", str(tmp_path))
     assert (status, err) == (0, "")
     assert all(name in out for name in RECIPES)
-    assert "grokfast:main" in out
-    assert "54 reproduced" in out or f"of {len(RECIPES)} reproduced" in out
+    assert f"of {len(RECIPES)} reproduced" in out
 
 
 def test_an_experiment_is_measured_once_and_read_then(monkeypatch, capsys, tmp_path):
@@ -121,6 +120,6 @@ def test_a_study_is_carried_out_and_resumed(monkeypatch, capsys, tmp_path):
 
 
 def test_what_cannot_be_run_says_why(monkeypatch, capsys, tmp_path):
-    status, out, err = command(monkeypatch, capsys, "groktransfer:fig-2-gpt", "--out", str(tmp_path))
+    status, _, err = command(monkeypatch, capsys, "groktransfer:fig-2-gpt", "--out", str(tmp_path))
     assert status == 2
     assert "cannot be run: nobody publishes" in err
