@@ -186,7 +186,7 @@ def test_a_value_that_is_not_possible_is_refused_in_one_line(call, keyword, valu
 @pytest.mark.parametrize("value", [None, 3, "ema", grokfast_ema, [grokfast_ema()]])
 def test_a_chain_is_of_transforms_only(value):
     for transforms in ((value,), (grokfast_ema(), value)):
-        with pytest.raises(InputError, match=r"chain\(\) needs a GradientTransform, got "):
+        with pytest.raises(InputError, match=r"chain\(\) needs a GradientTransform or a WeightTransform, got "):
             chain(*transforms)
 
 

@@ -173,7 +173,7 @@ class Question(Checked):
         Raises:
             InputError: for anything that could not run.
         """
-        with about("--methods"):
+        with about("--methods" if self.tuned is None else "--tuned"):
             texts = self.method_texts()
         plan = make_plan(
             methods=texts,

@@ -132,6 +132,8 @@ def load_amplifier(path: Path | str) -> Amplifier:
         arrays = _arrays(read_pinned(str(path)))
     except FileNotFoundError:
         raise InputError(f"there is no amplifier at {path}; give a file that Amplifier.save wrote") from None
+    except InputError as error:  # it is no regular file, or another than before
+        raise InputError(f"amplifier: {error}") from None
     except OSError:
         arrays = {}
     layers = len(arrays) // 2
