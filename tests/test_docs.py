@@ -18,7 +18,8 @@ BLOCKS = [
 
 
 @pytest.mark.parametrize("text", [block for block in BLOCKS if "->" not in block.values[0]])
-def test_python_in_the_documents_runs(text, monkeypatch):
+def test_python_in_the_documents_runs(text, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
     module = types.ModuleType("documentation")  # of which pickle finds the classes
     monkeypatch.setitem(sys.modules, module.__name__, module)
     exec(compile(text, "documentation", "exec"), vars(module))

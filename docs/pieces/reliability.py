@@ -43,6 +43,12 @@ SUITES = (
         ("tests/study/test_kills.py", "tests/study/test_stopping.py"),
     ),
     Suite(
+        "cluster",
+        "on real Ray clusters of two and three nodes: workers, nodes and the driver killed, another version, a full store",
+        "nothing lost or counted twice, the results those of a local study; or one line",
+        ("tests/study/test_ray.py",),
+    ),
+    Suite(
         "lines",
         "command lines that cannot be meant, by a table and by random values of every option",
         "one line that names the option, status 2, before anything runs",

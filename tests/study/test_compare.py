@@ -72,7 +72,7 @@ def test_whole_study_and_the_same_command_again(tmp_path):
     assert set(curves["step"]) <= {0, 5, 10, 15, 20}
     page = (tmp_path / "report.html").read_text()
     assert "grokfast-ema(alpha=0.9)" in page
-    assert sorted(path.suffix for path in (tmp_path / "figures").iterdir()) == [".png"] * 6
+    assert sorted(path.suffix for path in (tmp_path / "figures").iterdir()) == [".png"] * 9
     assert "report.html" in out
 
     before = records(tmp_path)

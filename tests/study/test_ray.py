@@ -224,6 +224,7 @@ def test_a_study_that_is_done_needs_no_cluster(tmp_path):
 # A cluster of two nodes
 
 
+@pytest.mark.long
 def test_a_node_killed_in_the_middle_of_its_runs_costs_nothing(cluster, node, problem, tmp_path):
     plan = plan_of(problem, budget=150)
     carry_out(plan, tmp_path / "local")
