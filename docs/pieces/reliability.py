@@ -44,7 +44,7 @@ SUITES = (
     ),
     Suite(
         "cluster",
-        "on real Ray clusters of two and three nodes: workers, nodes and the driver killed, another version, a full store",
+        "on real Ray clusters of two and three nodes: workers, nodes, the driver killed, another version, a full store",
         "nothing lost or counted twice, the results those of a local study; or one line",
         ("tests/study/test_ray.py",),
     ),
