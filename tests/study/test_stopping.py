@@ -39,13 +39,13 @@ def begun(store, run, step):
 
 def test_what_is_kept_is_said_with_its_steps(tmp_path):
     plan, store = question().plan(), Store(tmp_path)
-    assert what_is_kept(plan, store) == (
+    assert what_is_kept(plan.runs, store) == (
         f"0 of 6 runs are done and kept in {tmp_path}; the same command goes on from there"
     )
     _keep(store, train(plan.runs[0].model_copy(update={"budget": 1200})))
     begun(store, plan.runs[1], 10)
     begun(store, plan.runs[2], 20)
-    assert what_is_kept(plan, store) == (
+    assert what_is_kept(plan.runs, store) == (
         f"1 of 6 runs are done and kept in {tmp_path}, and grad-norm, seed 0 at step 10 of 1,200; "
         "adamw, seed 1 at step 20 of 1,200; the same command goes on from there"
     )
@@ -55,7 +55,7 @@ def test_of_many_runs_a_few_are_named(tmp_path):
     plan, store = question().plan(), Store(tmp_path)
     for run in plan.runs:
         begun(store, run, 5)
-    said = what_is_kept(plan, store)
+    said = what_is_kept(plan.runs, store)
     assert said.count(" at step 5 of 1,200") == 4
     assert "; 2 more on their way; the same command" in said
 
@@ -65,7 +65,7 @@ def test_the_members_of_a_group_are_kept_in_its_checkpoint(tmp_path):
     path = store.group_checkpoint_path("group--abc")
     with pytest.raises(Interrupted):
         train_group(plan.runs, device="cpu", report=interrupt_at(15), checkpoint=path, checkpoint_seconds=0)
-    assert "and adamw, seed 0 at step 10 of 1,200; adamw, seed 1 at step 10 of 1,200;" in what_is_kept(plan, store)
+    assert "and adamw, seed 0 at step 10 of 1,200; adamw, seed 1 at step 10 of 1,200;" in what_is_kept(plan.runs, store)
 
 
 @pytest.mark.parametrize("where", ["question.plan", "_train", "report"])

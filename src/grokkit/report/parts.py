@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
 from typing import Any, cast
@@ -29,7 +30,23 @@ def specification(chart: alt.TopLevelMixin, *, check: bool = True) -> dict[str, 
     ``check``: whether altair shall look for mistakes, which takes as long as making it.
     """
     with alt.data_transformers.enable("default", max_rows=None):
-        return chart.to_dict(validate=check)
+        found = chart.to_dict(validate=check)
+    # Labels stand in Vega's expressions, which end where a line does; JSON writes these two ends of lines as they are.
+    drawn = {key: value for key, value in found.items() if key != "datasets"}
+    has_separators = any(separator in json.dumps(drawn, ensure_ascii=False) for separator in _SEPARATORS)
+    return _without_separators(found) if has_separators else found
+
+
+_SEPARATORS = "\u2028\u2029"
+
+
+def _without_separators(value: Any) -> Any:
+    """``value`` with blanks in their place, in every text of it."""
+    if isinstance(value, str):
+        return value.replace(_SEPARATORS[0], " ").replace(_SEPARATORS[1], " ")
+    if isinstance(value, dict):
+        return {_without_separators(key): _without_separators(part) for key, part in value.items()}
+    return [_without_separators(part) for part in value] if isinstance(value, list) else value
 
 
 def log_ticks(low: float, high: float) -> list[float]:
