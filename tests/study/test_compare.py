@@ -12,14 +12,16 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from options import given_once
 
 from grokkit.study.store import Store
 
-SMALL = ["add:11", "--model", "decoder(width=16)", "--methods", "adamw,grokfast-ema(alpha=0.9)", "--every", "5"]
+SMALL = ["--model", "decoder(width=16)", "--methods", "adamw,grokfast-ema(alpha=0.9)", "--every", "5"]
 
 
 def start(folder, *args, **options):
-    command = [sys.executable, "-m", "grokkit", "compare", *SMALL, "--out", str(folder), *args]
+    chosen = given_once(*SMALL, "--out", str(folder), *args)
+    command = [sys.executable, "-m", "grokkit", "compare", "add:11", *chosen]
     return subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True, **options
     )

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from options import given_once
 
 METHODS = ["adamw", "grokfast-ema", "neuralgrok"]
 TASK = "my_problem.py:problem(width=16)"
@@ -53,7 +54,8 @@ def run(folder, *args, python=("-m", "grokkit"), status=0):
 
 
 def compare(folder, out, *args, status=0):
-    return run(folder, "compare", TASK, *ARGS, "--out", out, "--methods", ",".join(METHODS), *args, status=status)
+    chosen = given_once(*ARGS, "--out", out, "--methods", ",".join(METHODS), *args)
+    return run(folder, "compare", TASK, *chosen, status=status)
 
 
 @pytest.fixture
