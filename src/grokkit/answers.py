@@ -8,7 +8,6 @@ and the terminal. An answer is given again only under the same digest. What ends
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import sys
@@ -16,7 +15,7 @@ from contextlib import redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
 from typing import TextIO
 
-from grokkit.files import atomic_write, cache_folder
+from grokkit.files import keep_text, kept_text
 
 _LISTS = {"methods", "tasks", "models", "optimizers"}
 _HELP = {"-h", "--help"}
@@ -29,25 +28,18 @@ def main() -> None:
     if not is_about_itself(question):
         _run()
         return
-    folder = cache_folder()
-    if folder is None:
-        _run()
+    name = f"answer-{'-'.join(word.strip('-') for word in question)}.txt"
+    about = repr(_depends_on(question))
+    if (answer := kept_text(name, about)) is not None:
+        sys.stdout.write(answer)
         return
-    path = folder / f"answer-{'-'.join(word.strip('-') for word in question)}.txt"
-    digest = _digest(question)
-    with suppress(OSError, UnicodeDecodeError):
-        kept_digest, _, answer = path.read_bytes().decode().partition("\n")
-        if kept_digest == digest:
-            sys.stdout.write(answer)
-            return
     out, err = _Heard(sys.stdout), _Heard(sys.stderr)
     with redirect_stdout(out), redirect_stderr(err):  # pyright: ignore[reportArgumentType]
         try:
             _run()
         except SystemExit as end:
             if not end.code and out.text and not err.text:
-                with suppress(OSError):
-                    atomic_write(path, f"{digest}\n{out.text}".encode())
+                keep_text(name, about, out.text)
             raise
 
 
@@ -70,7 +62,7 @@ def is_about_itself(question: list[str]) -> bool:
     return question == ["--version"] or (len(question) == 1 and question[0] in _LISTS)
 
 
-def _digest(question: list[str]) -> str:
+def _depends_on(question: list[str]) -> list[object]:
     package = Path(__file__).parent
     depends_on: list[object] = [question, Path(sys.argv[0]).name, sys.version]
     depends_on += [os.environ.get(name) for name in _TERMINAL]
@@ -81,7 +73,7 @@ def _digest(question: list[str]) -> str:
     for folder in sys.path:
         with suppress(OSError):
             depends_on.append((folder, os.stat(folder or ".").st_mtime_ns))
-    return hashlib.sha256(repr(depends_on).encode()).hexdigest()
+    return depends_on
 
 
 class _Heard:

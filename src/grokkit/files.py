@@ -12,6 +12,7 @@ import stat
 import tempfile
 import zipfile
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -65,6 +66,30 @@ def cache_folder() -> Path | None:
         return Path(own).expanduser() if own else Path(caches).expanduser() / "grokkit"
     except RuntimeError:
         return None
+
+
+def kept_text(name: str, about: str) -> str | None:
+    """What :func:`keep_text` kept under ``name`` for the same ``about``; None if there is none, or it is damaged."""
+    folder = cache_folder()
+    if folder is None:
+        return None
+    with suppress(OSError, UnicodeDecodeError):
+        digest, _, text = (folder / name).read_bytes().decode().partition("\n")
+        if digest == _digest_of_text(about, text):
+            return text
+    return None
+
+
+def keep_text(name: str, about: str, text: str) -> None:
+    """Keep ``text``, which depends on ``about`` alone, in the cache folder, where there is one that can be written."""
+    folder = cache_folder()
+    if folder is not None:
+        with suppress(OSError):
+            atomic_write(folder / name, f"{_digest_of_text(about, text)}\n{text}".encode())
+
+
+def _digest_of_text(about: str, text: str) -> str:
+    return hashlib.sha256(f"{about}\0{text}".encode()).hexdigest()
 
 
 def npz(arrays: Mapping[str, np.ndarray]) -> bytes:

@@ -50,19 +50,24 @@ def import_file(path: Path) -> tuple[ModuleType, str]:
     return module, code
 
 
+class FailedError(InputError):
+    """Somebody's code raised an exception that it did not mean for a user."""
+
+
 @contextmanager
 def theirs(what: str) -> Iterator[None]:
     """Run somebody's code, ``what`` in words: what it raises is a mistake of the user's, in one line with the place.
 
     Raises:
-        InputError: as the code does, and for every other exception.
+        InputError: as the code does.
+        FailedError: for every other exception.
     """
     try:
         yield
     except InputError:
         raise
     except Exception as error:
-        raise InputError(f"{what} fails: {line_of(error)}") from error
+        raise FailedError(f"{what} fails: {line_of(error)}") from error
 
 
 def line_of(error: BaseException) -> str:

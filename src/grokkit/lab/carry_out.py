@@ -58,13 +58,14 @@ def carry_out(
     """
     console = console or terminal()
     check_machines(execution.on)
-    if execution.on == "local":
-        _check_claim(question.claim, choose_device(execution.device))  # of a cluster it is known once it is connected
+    here = choose_device(execution.device) if execution.on == "local" else None  # a cluster's is known once connected
+    if here is not None:
+        _check_claim(question.claim, here)
     so_far = "nothing was begun"
     try:
         plan = question.plan(command)
-        if execution.on == "local" and (where := choose_device(execution.device)) != "cpu":
-            there_are = torch.cuda.get_device_properties(where).total_memory
+        if here is not None and here != "cpu":
+            there_are = torch.cuda.get_device_properties(here).total_memory
             check_room(plan.runs[0], build_task(plan.runs[0].task), plan.size, there_are)
         out = Path("out") / slug(plan.study["title"]) if execution.out is None else Path(execution.out)
         store = Store(out)
@@ -130,14 +131,19 @@ def train_runs(
     """
     done = store.finished(ids_of(runs))
     done -= store.to_continue(done, limits)
-    with Progress(console, runs, done, on.at_once(device)) as progress:
+    with Progress(console, runs, done, _at_once(runs, on, device)) as progress:
         return execute(runs, store, done, on=on, on_event=progress.on_event, device=device, limits=limits)
+
+
+def _at_once(runs: Sequence[RunConfig], on: Executor, device: str) -> int:
+    """How many runs are trained at once: on a GPU as many as share a program."""
+    return on.at_once(device) * (1 if device == "cpu" else max(map(len, plan_groups(runs, device)), default=1))
 
 
 def _announce(plan: Plan, console: Console, done: int, on: Executor, device: str) -> None:
     methods, seeds = plan.runs.arms, plan.runs.seeds
     kept = f", {done} of them done before" if done else ""
-    at_once = on.at_once(device) * (1 if device == "cpu" else max(map(len, plan_groups(plan.runs, device))))
+    at_once = _at_once(plan.runs, on, device)
     console.print(
         f"{plan.study['title']}: {len(methods)} methods × {len(seeds)} seeds = {len(plan.runs)} runs{kept}, "
         f"up to {plan.study['budget']:,} steps each, {at_once} at once{'' if device == 'cpu' else f' on {device}'}"
@@ -202,6 +208,17 @@ def report(store: Store, console: Console, only: Sequence[str] | None = None) ->
         console.print(f"the figure {name} could not be drawn: {failure}", soft_wrap=True)
     console.print(f"report: {one_line(page)}", soft_wrap=True)
     return study
+
+
+def refuse_failures(failures: Mapping[str, Failure], folder: Path) -> None:
+    """Raise if runs failed, in a program, where nobody reads an exit status.
+
+    Raises:
+        InputError: naming one of them, and where the others are kept.
+    """
+    if failures:
+        run_id, failure = next(iter(failures.items()))
+        raise InputError(f"{len(failures)} runs failed, {run_id} with {failure.error}; the others are kept in {folder}")
 
 
 def slug(title: str) -> str:

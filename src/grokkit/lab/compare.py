@@ -6,8 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from grokkit.errors import InputError
-from grokkit.lab.carry_out import Stopped, carry_out
+from grokkit.lab.carry_out import Stopped, carry_out, refuse_failures
 from grokkit.lab.named import method_names, name_of
 from grokkit.lab.study import Study
 from grokkit.methods import MethodCard
@@ -64,9 +63,5 @@ def compare(
             study, failures = carry_out(question, execution, console=terminal(quiet=quiet))
     except Stopped:
         raise KeyboardInterrupt from None
-    if failures:
-        run_id, failure = next(iter(failures.items()))
-        raise InputError(
-            f"{len(failures)} runs failed, {run_id} with {failure.error}; the others are kept in {study.folder}"
-        )
+    refuse_failures(failures, study.folder)
     return study

@@ -8,8 +8,7 @@ from typing import Any
 
 from rich.console import Console
 
-from grokkit.errors import InputError
-from grokkit.lab.carry_out import Stopped, slug, too_short, train_runs
+from grokkit.lab.carry_out import Stopped, refuse_failures, slug, too_short, train_runs
 from grokkit.lab.named import method_names, name_of
 from grokkit.lab.stopping import undisturbed, what_is_kept
 from grokkit.methods import MethodCard
@@ -19,6 +18,7 @@ from grokkit.study.pool import Failure
 from grokkit.study.question import USUAL_METHODS, Execution, Question, asked
 from grokkit.study.tune import SearchOptions, Tuning
 from grokkit.tasks.problem import Problem
+from grokkit.terminal import one_line, readable, terminal
 from grokkit.train.config import RunConfig
 
 
@@ -39,9 +39,9 @@ def search(
         InputError: for anything that could not run; nothing is written then.
         Stopped: on Ctrl-C.
     """
-    console = console or Console(highlight=False)
+    console = console or terminal()
     check_machines(execution.on)
-    folder = Path(execution.out or Path("out") / f"{slug(question.task)}-tune")
+    folder = folder_of(question, execution)
     tuning = Tuning(question, options, folder, command)
     failures: dict[str, Failure] = {}
     with tuning.store.lock():
@@ -77,9 +77,15 @@ def search(
         console.print()
         console.print(search_table(record))
         console.print(
-            f"\nreport: {page}\nnow compare on fresh seeds: grokkit compare TASK --tuned {folder}", soft_wrap=True
+            f"\nreport: {one_line(page)}\nnow compare on fresh seeds: grokkit compare TASK --tuned {one_line(folder)}",
+            soft_wrap=True,
         )
     return record, failures
+
+
+def folder_of(question: Question, execution: Execution) -> Path:
+    """Where the search lies."""
+    return Path(execution.out or Path("out") / f"{slug(question.task)}-tune")
 
 
 def _round(trials: Any) -> str:
@@ -127,10 +133,9 @@ def tune(
         given | {"budget": budget, "out": out, **options}, Question, SearchOptions, Execution
     )
     try:
-        record, failures = search(question, how, execution, console=Console(highlight=False, quiet=quiet))
+        with readable():
+            record, failures = search(question, how, execution, console=terminal(quiet=quiet))
     except Stopped:
         raise KeyboardInterrupt from None
-    if failures:
-        run_id, failure = next(iter(failures.items()))
-        raise InputError(f"{len(failures)} runs failed, {run_id} with {failure.error}; the others are kept")
+    refuse_failures(failures, folder_of(question, execution))
     return record

@@ -8,11 +8,9 @@ bundles it.
 from __future__ import annotations
 
 import functools
-import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from html import escape
 from importlib.metadata import version
 from pathlib import Path
@@ -24,7 +22,7 @@ import vl_convert
 from grokkit.analyse.claims import claimed_cost
 from grokkit.analyse.format import count, whole
 from grokkit.analyse.target import target_of
-from grokkit.files import atomic_write, cache_folder
+from grokkit.files import keep_text, kept_text
 from grokkit.report import tables
 from grokkit.report.chart_sections import page_figures
 from grokkit.report.definitions import definitions
@@ -153,23 +151,12 @@ def _vega() -> str:
     Making the bundle takes a second and a half, so it is kept in the cache folder.
     """
     about = f"{version('vl-convert-python')} {vega_lite_version()} {_GLOBALS}"
-    folder = cache_folder()
-    path = None if folder is None else folder / "vega-bundle.js"
-    if path is not None:
-        with suppress(OSError, UnicodeDecodeError):
-            digest, _, bundle = path.read_bytes().decode().partition("\n")
-            if digest == _digest(about, bundle):
-                return bundle
+    if (kept := kept_text("vega-bundle.js", about)) is not None:
+        return kept
     bundle = vl_convert.javascript_bundle(_GLOBALS, vega_lite_version())
     bundle = bundle.replace("</script", "<\\/script").replace("<!--", "<\\!--")
-    if path is not None:
-        with suppress(OSError):
-            atomic_write(path, f"{_digest(about, bundle)}\n{bundle}".encode())
+    keep_text("vega-bundle.js", about, bundle)
     return bundle
-
-
-def _digest(about: str, bundle: str) -> str:
-    return hashlib.sha256(f"{about}\n{bundle}".encode()).hexdigest()
 
 
 def _asset(name: str) -> str:

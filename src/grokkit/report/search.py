@@ -127,11 +127,10 @@ def _trials_table(tuning: Mapping[str, Any], name: str) -> str:
 
 def _view(tuning: Mapping[str, Any], medium: Any) -> View:
     """The search as the figure of a study that was tuned sees it."""
-    any_order = tuning["sampler"] in ("random", "quasi-random")
     tuned = {
         name: {
             "cost": tuning["cost"],
-            "any_order": any_order,
+            "any_order": tuning["any_order"],
             "costs": [[trial["cost"], trial["has_arrived"]] for trial in own["trials"] if trial["cost"] is not None],
         }
         for name, own in tuning["methods"].items()

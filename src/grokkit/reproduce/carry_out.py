@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from inspect import getsourcefile
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from rich.console import Console
 
 from grokkit.errors import InputError
-from grokkit.files import atomic_write
+from grokkit.files import atomic_write, content_of, pinned
 from grokkit.lab import Study
 from grokkit.lab.carry_out import carry_out as carry_out_study
+from grokkit.lab.carry_out import refuse_failures
 from grokkit.reproduce import result
 from grokkit.reproduce.experiments import find_experiment
 from grokkit.reproduce.measures import Measured, measured, measured_levels
@@ -20,6 +22,7 @@ from grokkit.reproduce.picture import write_picture
 from grokkit.reproduce.recipe import Claim, ExperimentRecipe, Recipe, StudyRecipe
 from grokkit.study.question import asked
 from grokkit.train.record import provenance
+from grokkit.train.resolve import method_config
 
 Seeds = Mapping[int, Mapping[str, float | None]]
 
@@ -78,25 +81,25 @@ def _study(
     arguments = recipe.asked(quick=quick, seeds=seeds)
     question, how = asked({"task": arguments.pop("problem"), **arguments, **execution, "out": folder})
     study, failures = carry_out_study(question, how, console=console)
-    if failures:
-        run_id, failure = next(iter(failures.items()))
-        raise InputError(f"{len(failures)} runs failed, {run_id} with {failure.error}; the others are kept in {folder}")
-    labels = question.plan().study["methods"]
-    return _Done(study, dict(zip(recipe.methods, labels, strict=True)))
+    refuse_failures(failures, folder)
+    task = question.of_all_runs()["task"]
+    return _Done(study, {text: method_config(text, task.name, task.card.optimizer).label for text in recipe.methods})
 
 
 def _experiment(recipe: ExperimentRecipe, folder: Path, console: Console, *, quick: bool, seeds: int | None) -> Seeds:
-    """The experiment's numbers of every seed; a seed that was measured before, with these settings, is read."""
+    """The experiment's numbers of every seed; a seed that was measured before, by this code with these settings, is
+    read."""
     run = find_experiment(recipe.run)
     settings = {**recipe.settings, **(recipe.quick if quick else {})}
+    about = {"run": content_of(pinned(str(getsourcefile(run)))), "settings": settings}
     numbers: dict[int, Mapping[str, float | None]] = {}
     for seed in range(seeds or (1 if quick else recipe.seeds)):
         path = folder / f"seed{seed}.json"
         kept = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-        if kept.get("settings") != settings or kept.get("run") != recipe.run:
+        if any(kept.get(name) != value for name, value in about.items()):
             with console.status(f"{recipe.run}, seed {seed}"):
                 found = dict(run(seed, **settings))
-            kept = {"run": recipe.run, "settings": settings, "numbers": found}
+            kept = {**about, "numbers": found}
             atomic_write(path, (json.dumps(kept) + "\n").encode())
             console.print(f"{recipe.run}, seed {seed}: " + ", ".join(f"{k} {_short(v)}" for k, v in found.items()))
         numbers[seed] = kept["numbers"]

@@ -170,8 +170,9 @@ def _alone(kind: Kind, own: _Own) -> Measured:
     if not n:
         return Measured(None, None, None, 0)
     if kind == "share":
-        found = stats.binomtest(int(sum(value or 0 for value in values)), n).proportion_ci(method="exact")
-        return Measured(sum(value or 0 for value in values) / n, found.low, found.high, n)
+        yes = int(sum(value or 0 for value in values))
+        found = stats.binomtest(yes, n).proportion_ci(method="exact")
+        return Measured(yes / n, found.low, found.high, n)
     if kind == "level":
         return measured_levels(values)
     known = [value for value in values if value is not None]

@@ -25,7 +25,7 @@ def limits_of(plan: Plan, store: Store, times: float) -> dict[str, Limit]:
             record = store.record(run_id)
             if record[key] is not None:
                 found[record["seed"]] = float(record[key])
-    for run in plan.runs:
+    for run_id, run in zip(plan.runs.ids, plan.runs, strict=True):
         if run.seed in found and run.method.label != plan.study["baseline"]:
-            limits[run.run_id()] = Limit(cost, times * found[run.seed])
+            limits[run_id] = Limit(cost, times * found[run.seed])
     return limits

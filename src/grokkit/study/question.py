@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, get_type_hints
@@ -186,11 +187,10 @@ class Question(Checked):
         )
         if self.tuned is None:
             return plan
-        folder, tuning = Path(self.tuned), read_tuning(Path(self.tuned))
-        check_seeds(tuning, plan.study["seeds"], folder)
-        names = {text: name for name, text in winners(tuning, None, folder).items()}
+        check_seeds(self._tuning, plan.study["seeds"], Path(self.tuned))
+        names = {text: name for name, text in self._winners(None).items()}
         labels = zip(texts, plan.study["methods"], strict=True)
-        costs = {label: cost_of_tuning(tuning, names[text]) for text, label in labels}
+        costs = {label: cost_of_tuning(self._tuning, names[text]) for text, label in labels}
         return replace(plan, study={**plan.study, "tuned": costs})
 
     def method_texts(self) -> list[str]:
@@ -198,15 +198,21 @@ class Question(Checked):
         asked = split_list(self.methods) if isinstance(self.methods, str) else self.methods
         if self.tuned is None:
             return list(asked or USUAL_METHODS)
-        folder = Path(self.tuned)
-        return list(winners(read_tuning(folder), asked, folder).values())
+        return list(self._winners(asked).values())
 
     def _as_tuned(self, method: str | None) -> str | None:
         """A method that is named as it was searched, with its best settings."""
         if method is None or self.tuned is None:
             return method
-        folder = Path(self.tuned)
-        return winners(read_tuning(folder), None, folder).get(method, method)
+        return self._winners(None).get(method, method)
+
+    def _winners(self, asked: Sequence[str] | None) -> dict[str, str]:
+        return winners(self._tuning, asked, Path(str(self.tuned)))
+
+    @cached_property
+    def _tuning(self) -> dict[str, Any]:
+        """What the folder ``tuned`` says, read once."""
+        return read_tuning(Path(str(self.tuned)))
 
     def of_all_runs(self) -> dict[str, Any]:
         """The fields of :class:`RunConfig` that all runs share, the task's and the model's defaults filled in."""

@@ -13,11 +13,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from grokkit.errors import InputError
+from grokkit.errors import MissingExtraError
 from grokkit.study.search_space import Choice
 from grokkit.study.spaces import Axis, Searched, run_values
 
 SAMPLERS = ("tpe", "random", "quasi-random", "grid")
+
+EXCHANGEABLE = ("random", "quasi-random")
+"""Samplers whose trials could as well have come in any other order."""
+
 _STARTUP = 8  # trials drawn at random before TPE has something to go by; more than optuna's tenth of a long search
 
 
@@ -34,7 +38,7 @@ def check_installed() -> None:
     try:
         import optuna  # noqa: F401
     except ModuleNotFoundError as error:
-        raise InputError(f"{error.name} is missing; install the search with: pip install 'grokkit[tune]'") from None
+        raise MissingExtraError(str(error.name), "tune") from None
 
 
 def open_storage(path: Path) -> Any:

@@ -108,11 +108,9 @@ class Store:
         """Those of the finished runs that were given up sooner than under their limit in ``limits``, or none there."""
         found = set()
         for run_id in run_ids:
-            record = self.record(run_id)
-            if record["status"] == "given up":
-                was, now = Limit(*record["given_up_beyond"]), limits.get(run_id)
-                if now is None or now.cost != was.cost or now.most > was.most:
-                    found.add(run_id)
+            was, now = self._finished(run_id).gave_up, limits.get(run_id)
+            if was is not None and (now is None or now.cost != was.cost or now.most > was.most):
+                found.add(run_id)
         return found
 
     def config(self, run_id: str) -> RunConfig:
@@ -138,8 +136,8 @@ class Store:
         ``kept``: what its method has learned, for ``method.npz``.
         """
         folder = self.run_folder(run_id)
-        if self._kept(run_id) is not None:
-            if self._record(run_id)["status"] != "given up":
+        if (before := self._kept(run_id)) is not None:
+            if before.gave_up is None:
                 return
             (folder / "run.json").unlink()  # It has gone on; until all that is new is there it is not finished.
         for left_by_a_kill in [*folder.glob(".*.tmp"), *filter(_is_table, folder.glob("*"))]:
@@ -239,7 +237,8 @@ class Store:
         if known is None or known.stamp != stamp:
             record = self._record(run_id)
             files = record.get("files") or dict.fromkeys(filter(_is_table, stamp))
-            known = _Kept(stamp, run_id, record["method"], record["seed"], files)
+            gave_up = Limit(*record["given_up_beyond"]) if record["status"] == "given up" else None
+            known = _Kept(stamp, run_id, record["method"], record["seed"], files, gave_up)
             for name in sorted({*files, *filter(_is_table, stamp)}):
                 if name not in files:
                     raise _damaged(folder / name, "is not of this run")
@@ -281,13 +280,15 @@ _Stamp = dict[str, tuple[int, ...]]
 
 
 class _Kept(NamedTuple):
-    """A finished run: what changes when a file of it does, what tells it from others, and its files' digests."""
+    """A finished run: what changes when a file of it does, what tells it from others, its files' digests, and the limit
+    at which it was given up."""
 
     stamp: _Stamp
     run_id: str
     method: str
     seed: int
     files: Mapping[str, str | None]  # Of runs of before nobody knows the digests.
+    gave_up: Limit | None
 
     def read(self, path: Path) -> bytes:
         """The content of one of its files, which must be what was written."""

@@ -25,7 +25,7 @@ from grokkit.study.extend import other_question
 from grokkit.study.plan import Plan, make_plan
 from grokkit.study.question import Checked, Option, Question, SeedCount
 from grokkit.study.sealed import sealed
-from grokkit.study.search import SAMPLERS, Search, check_installed, open_storage
+from grokkit.study.search import EXCHANGEABLE, SAMPLERS, Search, check_installed, open_storage
 from grokkit.study.search_space import show_space
 from grokkit.study.spaces import Searched, own_spaces, searched
 from grokkit.study.store import STUDY_FORMAT, Store
@@ -159,8 +159,8 @@ class Tuning:
         """Tell the search what came of a round whose runs are finished, or failed."""
         for text, number in trials:
             (method,) = (method for method in self.methods if method.text == text)
-            (result,) = (result for result in self._results(method) if result.number == number)
-            self._searches[text].tell(number, result.value)
+            drawn = self._searches[text].trials()[number]
+            self._searches[text].tell(number, self._result(method, number, drawn.values).value)
         self.write()
 
     def write(self) -> dict[str, Any]:
@@ -168,7 +168,7 @@ class Tuning:
         study = self.plan.study
         methods = dict(self._before["methods"]) if self._before else {}
         for method in self.methods:
-            results = self._results(method, told=True)
+            results = self._results(method)
             methods[method.text] = {
                 "identity": self._identities[method.text],
                 "space": show_space(method.space),
@@ -183,6 +183,7 @@ class Tuning:
             "command": study["command"],
             "cost": self.cost,
             "sampler": self.options.sampler,
+            "any_order": self.options.sampler in EXCHANGEABLE,
             "batch": self.options.batch,
             "prune": self.options.prune,
             "seeds": self.seeds,
@@ -223,13 +224,13 @@ class Tuning:
 
     def _limit(self, method: Searched) -> Limit | None:
         """So many times the best cost that the trials told so far have found."""
-        found = [result.cost for result in self._results(method, told=True) if result.has_arrived]
+        found = [result.cost for result in self._results(method) if result.has_arrived]
         return Limit(self.cost, self.options.prune * min(found)) if found and self.options.prune else None
 
-    def _results(self, method: Searched, *, told: bool = False) -> list[Result]:
-        """Of the trials whose runs have ended, those ``told`` only, if so."""
+    def _results(self, method: Searched) -> list[Result]:
+        """Of the trials that the search was told of."""
         drawn = self._searches[method.text].trials() if method.text in self._searches else []
-        return [self._result(method, trial.number, trial.values) for trial in drawn if trial.is_told or not told]
+        return [self._result(method, trial.number, trial.values) for trial in drawn if trial.is_told]
 
     def _result(self, method: Searched, number: int, values: Mapping[str, Any]) -> Result:
         runs = [run.run_id() for run in self._runs(method, values)]

@@ -12,9 +12,6 @@ from grokkit.study.store import STUDY_FORMAT
 
 FILE = "tune.json"
 
-EXCHANGEABLE = ("random", "quasi-random")
-"""Samplers whose trials could as well have come in any other order."""
-
 
 def has_tuning(folder: Path) -> bool:
     """Whether there is a search in the folder."""
@@ -68,7 +65,7 @@ def cost_of_tuning(tuning: Mapping[str, Any], name: str) -> dict[str, Any]:
     """What study.json says of how a method was tuned. All numbers are of tuning seeds and validation rows."""
     searched = tuning["methods"][name]
     best = searched["best"]
-    told = {key: tuning[key] for key in ("title", "seeds", "sampler", "budget")}
+    told = {key: tuning[key] for key in ("title", "seeds", "sampler", "any_order", "budget")}
     return {
         "method": name,
         "space": searched["space"],
@@ -77,6 +74,5 @@ def cost_of_tuning(tuning: Mapping[str, Any], name: str) -> dict[str, Any]:
         "has_arrived": best["has_arrived"],
         "cost": tuning["cost"],
         "cost_to_target": best["cost"],
-        "any_order": tuning["sampler"] in EXCHANGEABLE,
         "costs": [[trial["cost"], trial["has_arrived"]] for trial in searched["trials"] if trial["cost"] is not None],
     }

@@ -37,7 +37,7 @@ def read_task(text: str, usual: Mapping[str, Any] | None = None) -> tuple[Part, 
         InputError: for an unknown task or setting, a value that is not allowed, or a text that cannot be read.
 
     >>> read_task(" parity : 40 ,3 ")[1], read_task("a*b mod 97 ( b = 1 )")[1]["b"]
-    ({'n': 40, 'k': 3, 'rows': 4000}, 1)
+    ({'n': 40, 'k': 3, 'rows': 4000, 'signs': 'numbers'}, 1)
     """
     call = _CALL.fullmatch(text.strip())
     head = (call["head"] if call else text).strip()

@@ -193,13 +193,13 @@ class _Loop:
         try:
             for member in self._members:
                 member.progress.restore(found.progress[member.config.hash()])
+            # A member that is missing here was given up, and is asked for again: nobody has kept where it was.
             if any(not m.progress.done() and m.config.hash() not in found.members for m in self._members):
                 raise Unusable("is of a time when a member that is asked for again had been given up")
             unfinished = [member for member in self._members if not member.progress.done()]
             if not unfinished:
                 return None
             engine = self._kind(unfinished, self._device)
-            # A member that is missing here was given up, and is asked for again: nobody has kept where it was.
             places = [found.members.index(member.config.hash()) for member in unfinished]
             for member, place in zip(unfinished, places, strict=True):
                 member.batches.restore(part(found.tensors, f"batches/{place}/"))

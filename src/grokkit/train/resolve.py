@@ -65,7 +65,7 @@ def method_config(text: str, task: str = "", usual: Mapping[str, Any] | None = N
     >>> method_config("grokfast-ema(alpha=0.9,wd=0.01)").parts[0].settings["alpha"]
     0.9
     >>> method_config("grokfast-ema(wd=1)", "mnist").parts[0].settings
-    {'alpha': 0.8, 'lamb': 0.1, 'start_step': 0}
+    {'alpha': 0.8, 'lamb': 0.1, 'start_step': 0, 'stop_step': None, 'slow_only': False}
     >>> method_config("grokfast-ema+adam-paper(lr=0.01)").label
     Traceback (most recent call last):
     grokkit.errors.InputError: adam-paper is an optimizer only, and grokfast-ema has one already; write adam-paper first

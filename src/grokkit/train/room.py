@@ -7,10 +7,10 @@ from contextlib import suppress
 
 from torch import Tensor, nn
 
-from grokkit.errors import InputError
 from grokkit.models.classes import classes_of
 from grokkit.models.outline import check_fits, outline, size_of
 from grokkit.optimizers.contract import card_of
+from grokkit.outside import FailedError
 from grokkit.registry import find
 from grokkit.tasks import Task
 from grokkit.train.config import OptimizerConfig, RunConfig
@@ -28,10 +28,8 @@ def outlined(run: RunConfig, task: Task) -> nn.Module | None:
         return None
     try:
         return outline(card, task.shape, run.model.settings)
-    except InputError as error:
-        if "fails:" in str(error):
-            return None
-        raise
+    except FailedError:
+        return None
 
 
 def least(run: RunConfig, task: Task, model: nn.Module, rows: int) -> int:

@@ -112,8 +112,6 @@ class WeakStage:
 def check_climb(lesson: TransferData, rungs: Sequence[WeakModel]) -> None:
     """Refuse a lesson that none of ``rungs`` could learn.
 
-    Where ``lesson`` says where to keep what is found so far, a search that was ended goes on from there.
-
     Raises:
         InputError: there is no validation row, or a model does not read such inputs.
     """
@@ -128,6 +126,8 @@ def check_climb(lesson: TransferData, rungs: Sequence[WeakModel]) -> None:
 
 def climb(lesson: TransferData, rungs: Sequence[WeakModel], rule: Rule, seed: int = 0) -> WeakStage:
     """Try ``rungs`` in order by ``rule``; the models' seeds follow from ``seed``.
+
+    Where ``lesson`` says where to keep what is found so far, a search that was ended goes on from there.
 
     Raises:
         InputError: as :func:`check_climb` does, and if no model's training stayed finite.
