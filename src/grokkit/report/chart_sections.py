@@ -9,7 +9,7 @@ from typing import Any
 
 from grokkit.report import html
 from grokkit.report.figure import Block, Figure, Html, Panel, Row, View, drawn
-from grokkit.report.style import CONFIG
+from grokkit.report.style import CONFIG, themed
 
 _CLOCK_NAMES = {"step": "steps", "train_seconds": "seconds", "flops": "FLOPs"}
 _ROW_CLASSES = {2: "pair", 3: "triple"}
@@ -38,7 +38,7 @@ def page_figures(figures: Sequence[Figure], view: View, failures: dict[str, str]
         # Only now, so that a figure of which one chart is faulty leaves none of them behind.
         for name, spec in specs.items():
             own = spec.pop("datasets", {})
-            charts[name] = {"spec": spec, "uses": list(own)}
+            charts[name] = {"spec": themed(spec), "uses": list(own)}
             datasets.update(own)  # altair names a data set by its content, so equal ones meet here
         return blocks
 
@@ -57,7 +57,7 @@ def page_figures(figures: Sequence[Figure], view: View, failures: dict[str, str]
         for name, failure in failures.items():
             lines += f'<p class="note">{escape(name)} could not be drawn: {escape(failure)}</p>'
         parts.append(html.section("Not drawn", "", lines))
-    return parts, {"charts": charts, "datasets": datasets, "config": CONFIG}
+    return parts, {"charts": charts, "datasets": datasets, "config": themed(CONFIG)}
 
 
 def _content(blocks: Sequence[Block], methods: Sequence[str]) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 
 from grokkit.analyse.format import NOT_REACHED
-from grokkit.report.style import Style, styles_of
+from grokkit.report.style import Style, on_page, styles_of
 
 _MARKS = {
     "circle": '<circle cx="20" cy="6" r="4"/>',
@@ -31,9 +31,10 @@ def section(title: str, note: str, content: str) -> str:
 
 def swatch(style: Style) -> str:
     """The method's line and mark, as in the charts."""
+    color = on_page(style.color)
     dash = " ".join(str(length) for length in style.dash)
-    line = f'<path d="M0 6h40" stroke="{style.color}" stroke-width="2.5" stroke-dasharray="{dash}"/>'
-    mark = f'<g fill="{style.color}" stroke="#fff" stroke-width="1">{_MARKS[style.shape]}</g>'
+    line = f'<path d="M0 6h40" stroke="{color}" stroke-width="2.5" stroke-dasharray="{dash}"/>'
+    mark = f'<g fill="{color}" stroke="var(--paper)" stroke-width="1">{_MARKS[style.shape]}</g>'
     return f'<svg class="swatch" viewBox="0 0 40 12" aria-hidden="true">{line}{mark}</svg>'
 
 

@@ -10,8 +10,9 @@ import polars as pl
 from grokkit.report.curves import curve_chart, median_curve_data, seed_curves_data
 from grokkit.report.figure import Figure, Panel, Row, Sizes, View
 from grokkit.report.parts import drawn_of, of_first_seeds, spread, square_ticks
+from grokkit.report.style import RAMP
 
-_TIMES = 6
+_TIMES = len(RAMP)
 """Curves in a picture, each of another step."""
 
 _DIVERGENCES = {
@@ -64,7 +65,7 @@ def amplifier_chart(data: pl.DataFrame, method: str, *, y_title: str | None = No
             alt.Color(
                 "step",
                 type="ordinal",
-                scale=alt.Scale(scheme=alt.SchemeParams(name="viridis", extent=[0, 0.9])),
+                scale=alt.Scale(range=list(RAMP)),
                 legend=alt.Legend(title="step", columns=_TIMES // 2, symbolType="stroke", format=",", columnPadding=12),
             ),
             order=alt.Order("gradient", type="quantitative"),

@@ -10,9 +10,9 @@ import polars as pl
 from grokkit.analyse.format import NOT_REACHED, number
 from grokkit.report.figure import Figure, Panel, Row, Sizes, View
 from grokkit.report.parts import layered, tooltips
-from grokkit.report.style import INK
+from grokkit.report.style import BAR, INK, WEAK
 
-PARTS = {"weak models": "#E69F00", "training": "#A9BACB"}
+PARTS = {"weak models": WEAK, "training": BAR}
 """Part → colour, pale enough for letters on it."""
 
 _PLACES = {part: place for place, part in enumerate(PARTS)}

@@ -11,7 +11,7 @@ from grokkit.analyse import given_up, median_time, times_to_target
 from grokkit.analyse.format import NOT_REACHED
 from grokkit.report.figure import Figure, Panel, Row, Sizes, View
 from grokkit.report.parts import layered, log_x, method_color, span, tooltips
-from grokkit.report.style import MUTED, NOT_REACHED_SHAPE, styles_of
+from grokkit.report.style import FAINT, MUTED, NOT_REACHED_SHAPE, PAPER, styles_of
 
 
 def times_data(runs: pl.DataFrame, methods: Sequence[str]) -> pl.DataFrame:
@@ -67,7 +67,7 @@ def times_chart(data: pl.DataFrame, methods: Sequence[str]) -> alt.LayerChart:
     ]
     same_seed = (
         alt.Chart(drawn)
-        .mark_line(color="#b4bcc4", strokeWidth=1)
+        .mark_line(color=FAINT, strokeWidth=1)
         .encode(x, y, offset, detail=alt.Detail("seed", type="nominal"), order=alt.Order("row", type="quantitative"))
     )
     medians = (
@@ -89,13 +89,13 @@ def times_chart(data: pl.DataFrame, methods: Sequence[str]) -> alt.LayerChart:
     missed_rows = drawn.filter(~pl.col("reached"))
     missed = (
         alt.Chart(missed_rows)
-        .mark_point(size=80, filled=False, fill="white", strokeWidth=2, opacity=1, shape=NOT_REACHED_SHAPE)
+        .mark_point(size=80, filled=False, fill=PAPER, strokeWidth=2, opacity=1, shape=NOT_REACHED_SHAPE)
         .encode(x, y, offset, method_color(methods), tooltip=tooltip)
     )
     text = alt.Chart(_labels(missed_rows)).encode(x, y, text=alt.Text("label", type="nominal"))
     # In the gap above the row, where no mark lies; a white rim keeps the lines of the seeds off the words.
     place_at = {"align": "right", "dx": 9, "dy": -25, "fontSize": 11}
-    rim = text.mark_text(**place_at, stroke="white", strokeWidth=5, strokeJoin="round")
+    rim = text.mark_text(**place_at, stroke=PAPER, strokeWidth=5, strokeJoin="round")
     label = text.mark_text(**place_at, color=MUTED)
     return layered(same_seed, medians, reached, missed, rim, label)
 
