@@ -10,6 +10,7 @@ from typing import Any
 import polars as pl
 
 from grokkit.analyse.format import NOT_REACHED
+from grokkit.report.parts import drawn_name
 from grokkit.report.style import Style, on_page, styles_of
 
 _MARKS = {
@@ -46,8 +47,15 @@ def key(methods: Sequence[str], shown: Collection[str] | None = None) -> str:
     items = ""
     for method, style in styles_of(methods).items():
         if shown is None or method in shown:
-            items += f"<li>{swatch(style)}{escape(method)}</li>"
-    return f'<ul class="key" aria-label="Methods">{items}</ul>'
+            pressed = f'<button type="button" aria-pressed="true"{arm_attribute(method)}>'
+            items += f"<li>{pressed}{swatch(style)}{escape(method)}</button></li>"
+    items += '<li><button type="button" class="all" hidden>all</button></li>'
+    return f'<ul class="key" aria-label="Methods, to show or hide">{items}</ul>'
+
+
+def arm_attribute(method: str) -> str:
+    """What tells the page's script that an element is of ``method``, under the name that charts have for it."""
+    return f' data-arm="{escape(drawn_name(method))}"' if method else ""
 
 
 def table(
@@ -57,21 +65,23 @@ def table(
     *,
     tall: bool = False,
     text: bool = False,
+    arm: Callable[[Any], str] = lambda row: "",
 ) -> str:
     """A table in a box of its own that scrolls, so that the page never does sideways.
 
     ``columns``: head → what the cell of a row says, the value first and in small print below it what qualifies it. The
-    first column names the row. ``text``: the cells are words, not numbers.
+    first column names the row. ``text``: the cells are words, not numbers. ``arm``: the method that a row is of. The
+    columns that matter least stand last: where there is no room, they are shown on demand.
     """
     kind = ' class="text"' if text else ""
     heads = "".join(f'<th scope="col"{kind}>{title}</th>' for title in columns)
     lines = ""
     for row in rows:
         name, *cells = [content(row) for content in columns.values()]
-        lines += f'<tr><th scope="row">{name}</th>'
+        lines += f'<tr{arm_attribute(arm(row))}><th scope="row">{name}</th>'
         for said in cells:
             value, *small = (said,) if isinstance(said, str) else said
-            absent = ' class="absent"' if value in (NOT_REACHED, "–", "no runs") else ""
+            absent = ' class="absent"' if value in (NOT_REACHED, "–", "no runs", "given up") else ""
             lines += f"<td{kind or absent}>{value}{''.join(f'<small>{line}</small>' for line in small if line)}</td>"
         lines += "</tr>"
     return (

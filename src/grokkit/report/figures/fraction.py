@@ -9,7 +9,7 @@ import polars as pl
 
 from grokkit.analyse import fraction_reached, given_up, times_to_target
 from grokkit.report.figure import Figure, Panel, Row, Sizes, View
-from grokkit.report.parts import drawn_of, layered, log_x, method_color, method_dash, span
+from grokkit.report.parts import drawn_of, layered, log_x, method_color, method_dash, span, tooltips
 
 
 def fraction_data(runs: pl.DataFrame, methods: Sequence[str]) -> pl.DataFrame:
@@ -55,15 +55,16 @@ def fraction_chart(data: pl.DataFrame, methods: Sequence[str], *, legend: bool =
         scale=alt.Scale(domain=[0, 1.03], nice=False),
         axis=alt.Axis(format=".0%", values=[0, 0.25, 0.5, 0.75, 1]),
     )
+    said = tooltips(method="", steps=",", fraction=".1%")
     lines = (
         alt.Chart(drawn)
         .mark_line(interpolate="step-after", strokeWidth=2.5)
-        .encode(x, y, color, method_dash(methods, named))
+        .encode(x, y, color, method_dash(methods, named), tooltip=said)
     )
     marks = (
         alt.Chart(drawn.filter(pl.col("censored") > 0))
         .mark_point(shape="stroke", angle=90, size=160, strokeWidth=2.5, opacity=1)
-        .encode(x, y, color)
+        .encode(x, y, color, tooltip=[*said, *tooltips(censored=",")])
     )
     return layered(lines, marks)
 

@@ -100,7 +100,8 @@ def attempts_table(attempts: pl.DataFrame, methods: Sequence[str]) -> str:
         "FLOPs": lambda row: flops(row["flops"]),
         "used": lambda row: "yes" if row["chosen"] else "–",
     }
-    return table("Weak models tried", columns, in_order(attempts, methods, "seed", "attempt"), tall=True)
+    ordered = in_order(attempts, methods, "seed", "attempt")
+    return table("Weak models tried", columns, ordered, tall=True, arm=lambda row: row["method"])
 
 
 def _data(view: View) -> _Data | None:
