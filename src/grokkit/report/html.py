@@ -23,6 +23,10 @@ _MARKS = {
 }
 
 
+_PORTRAIT = 14
+"""Columns that a table may have to be printed upright."""
+
+
 def section(title: str, note: str, content: str) -> str:
     """A section of the page with its heading; all three are HTML."""
     anchor = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")
@@ -84,8 +88,9 @@ def table(
             absent = ' class="absent"' if value in (NOT_REACHED, "–", "no runs", "given up") else ""
             lines += f"<td{kind or absent}>{value}{''.join(f'<small>{line}</small>' for line in small if line)}</td>"
         lines += "</tr>"
+    box = f"scroll{' tall' if tall else ''}{' many' if len(columns) > _PORTRAIT else ''}"
     return (
-        f'<div class="scroll{" tall" if tall else ""}" tabindex="0" role="region" aria-label="{caption}">'
+        f'<div class="{box}" tabindex="0" role="region" aria-label="{caption}">'
         f"<table><caption>{caption}</caption><thead><tr>{heads}</tr></thead><tbody>{lines}</tbody></table></div>"
     )
 
