@@ -86,12 +86,14 @@ def _content(blocks: Sequence[Block], methods: Sequence[str]) -> str:
             continue
         # Rows laid out alike, such as those of two figures with a chart each, stand beside each other.
         columns, key, heading = about
+        panels = [panel for row in group if isinstance(row, Row) for panel in row.panels]
         if key and key != explained:
             content += html.key(methods, key)
             explained = key
         if heading:
-            content += f"<h3>{escape(heading)}</h3>"
-        places = "".join(_place(panel) for row in group if isinstance(row, Row) for panel in row.panels)
+            of = {panel.method for panel in panels}
+            content += f"<h3{html.arm_attribute(of.pop() if len(of) == 1 else '')}>{escape(heading)}</h3>"
+        places = "".join(map(_place, panels))
         kind = _ROW_CLASSES.get(columns)
         content += f'<div class="{kind}">{places}</div>' if kind else places
     return content
@@ -123,7 +125,8 @@ def _place(panel: Panel) -> str:
     small = f"<small>{escape(panel.note, quote=False)}</small>" if panel.note else ""
     description = escape(panel.description or f"{panel.caption}, by method.")
     return (
-        f"<figure><figcaption>{escape(panel.caption, quote=False)}{small}</figcaption>"
+        f"<figure{html.arm_attribute(panel.method)}>"
+        f"<figcaption>{escape(panel.caption, quote=False)}{small}</figcaption>"
         f'<div class="chart" data-chart="{escape(panel.name)}"{flag} role="img" aria-label="{description}"></div>'
         "</figure>"
     )

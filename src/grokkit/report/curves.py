@@ -13,6 +13,7 @@ import altair as alt
 import numpy as np
 import polars as pl
 
+from grokkit.analyse.format import number, percent
 from grokkit.analyse.target import Measure
 from grokkit.report.parts import drawn_of, layered, log_ticks, log_x, method_color, method_dash, span, spread, tooltips
 
@@ -151,6 +152,15 @@ def curve_chart(
     marks = alt.Chart(dots).mark_circle(size=9, opacity=1, fillOpacity=0.3)
     marks = marks.encode(color, x_of(x), y_of(measure), tooltip=said(is_median=False))
     return layered(marks, thin, bold)
+
+
+def ends_in_words(caption: str, medians: pl.DataFrame, methods: Sequence[str], measure: str) -> str:
+    """What a chart of ``medians`` says to one who does not see it: where each method's median ends."""
+    ends = []
+    for method in drawn_of(methods, medians):
+        last = medians.filter(pl.col("method") == method)["value"][-1]
+        ends.append(f"{method} {percent(last) if measure.endswith('_accuracy') else number(last)}")
+    return f"{caption} over training. Median at the end: {', '.join(ends)}." if ends else caption
 
 
 def drawable(column: str) -> pl.Expr:

@@ -172,7 +172,7 @@ def _draw(data: _Data, view: View) -> list[Row]:
                 description = f"{caption} of the embedding of {method}."
                 sizes = flat if kind == "spectrum" else square
                 chart = draw(numbers, method)
-                panels.append(Panel(f"{kind}:{method}", chart, caption, note, description, sizes=sizes))
+                panels.append(Panel(f"{kind}:{method}", chart, caption, note, description, sizes=sizes, method=method))
         if panels:
             rows.append(Row(panels, columns=3, heading=method, shares_scales=False))
     return rows

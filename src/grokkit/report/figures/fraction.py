@@ -8,6 +8,7 @@ import altair as alt
 import polars as pl
 
 from grokkit.analyse import fraction_reached, given_up, times_to_target
+from grokkit.analyse.format import percent
 from grokkit.report.figure import Figure, Panel, Row, Sizes, View
 from grokkit.report.parts import drawn_of, layered, log_x, method_color, method_dash, span, tooltips
 
@@ -69,12 +70,18 @@ def fraction_chart(data: pl.DataFrame, methods: Sequence[str], *, legend: bool =
     return layered(lines, marks)
 
 
+def _ends(data: pl.DataFrame, methods: Sequence[str]) -> str:
+    most = [(method, data.filter(pl.col("method") == method)["fraction"].max()) for method in drawn_of(methods, data)]
+    return ", ".join(f"{method} {percent(float(str(fraction)))}" for method, fraction in most)
+
+
 def _draw(data: pl.DataFrame, view: View) -> list[Row]:
     panel = Panel(
         "fraction",
         fraction_chart(data, view.methods, legend=view.is_image),
         "Fraction of runs generalized",
         f"Kaplan–Meier. An upright stroke: runs that ended without reaching {view.target.short}.",
+        f"Fraction of runs generalized by the end: {_ends(data, view.methods)}.",
     )
     return [Row([panel], columns=2, key=tuple(view.methods))]
 

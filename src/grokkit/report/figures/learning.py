@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 
 from grokkit.analyse.target import Measure, Target
-from grokkit.report.curves import CLOCKS, HOW_TO_READ, curve_chart, drawable, median_curve_data
+from grokkit.report.curves import CLOCKS, HOW_TO_READ, curve_chart, drawable, ends_in_words, median_curve_data
 from grokkit.report.figure import Figure, Panel, Row, Sizes, View
 from grokkit.report.parts import layered, spread
 from grokkit.report.style import RULE
@@ -106,7 +106,9 @@ def _draw(data: _Data, view: View) -> list[Row]:
                     checks=data.checks,
                     title=title,
                 )
-        panels.append(Panel(part, charts, f"{words.capitalize()} {measure}"))
+        caption, medians = f"{words.capitalize()} {measure}", data.medians[part, "step"]
+        description = ends_in_words(caption, medians, view.methods, f"{part}_{measure}")
+        panels.append(Panel(part, charts, caption, description=description))
     return [Row(panels, columns=2, key=tuple(view.methods))]
 
 

@@ -50,7 +50,9 @@ def _draw(data: pl.DataFrame, view: View) -> list[Row]:
     for method in drawn_of(view.methods, data):
         chart = predictions_chart(data, method, view.methods)
         description = f"Predicted against true values, {method}."
-        panels.append(Panel(f"predictions:{method}", chart, method, description=description, title=method))
+        panels.append(
+            Panel(f"predictions:{method}", chart, method, description=description, title=method, method=method)
+        )
     return [Row(panels, columns=3)]
 
 

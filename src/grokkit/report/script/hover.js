@@ -60,7 +60,7 @@ function listenToPointer() {
     tip.hidden = dot.hidden = true;
   };
   for (const slot of slots) {
-    slot.addEventListener("pointermove", (event) => {
+    const look = (event) => {
       leave();
       const found = nearest(slot, event.clientX, event.clientY);
       if (!found) return;
@@ -73,8 +73,11 @@ function listenToPointer() {
       dot.style.translate = `${found.x}px ${found.y}px`;
       brought = found.node;
       brought.classList.add("near");
-    });
-    slot.addEventListener("pointerleave", leave);
+    };
+    slot.addEventListener("pointermove", look);
+    slot.addEventListener("pointerdown", look);
+    // A finger leaves at once; what it asked for stays until the page is moved.
+    slot.addEventListener("pointerleave", (event) => event.pointerType !== "touch" && leave());
   }
   addEventListener("scroll", leave, { passive: true });
 }

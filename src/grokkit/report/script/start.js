@@ -5,7 +5,7 @@ listenToTables();
 for (const radio of document.querySelectorAll("input[name=clock]")) {
   radio.addEventListener("change", () => {
     const clocked = slots.filter((slot) => slot.dataset.clocked !== undefined);
-    for (const slot of clocked) if (zoomed.has(slot)) zoom(slot, null); // its ends were steps, or seconds
+    for (const slot of clocked) choosePart(slot, null); // its ends were steps, or seconds
     drawAll(clocked);
   });
 }

@@ -96,11 +96,7 @@ function listenToTables() {
     const tools = Object.assign(document.createElement("div"), { className: "tools" });
     tools.append(more, buttonThat("CSV", () => save(table)));
     box.before(tools);
-    let width = -1;
-    new ResizeObserver(() => {
-      if (box.clientWidth === width) return;
-      width = box.clientWidth;
-      fit(box, more);
-    }).observe(box);
+    fit(box, more);
+    addEventListener("resize", () => fit(box, more));
   }
 }

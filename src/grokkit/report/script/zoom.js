@@ -9,18 +9,24 @@ function valueAt(slot, x) {
   return view.scale("x").invert(within);
 }
 
-async function zoom(slot, ends) {
-  if (ends) zoomed.set(slot, ends);
-  else zoomed.delete(slot);
+// What the next drawing of a chart shall show: the part between two ends, or all of it.
+function choosePart(slot, ends) {
   const caption = slot.closest("figure").querySelector("figcaption");
   caption.querySelector(".reset")?.remove();
   if (ends) {
+    zoomed.set(slot, ends);
     const button = Object.assign(document.createElement("button"), { type: "button", className: "reset" });
     button.textContent = "whole axis";
     button.addEventListener("click", () => zoom(slot, null));
     caption.append(button);
+  } else {
+    zoomed.delete(slot);
   }
-  await draw(slot);
+}
+
+function zoom(slot, ends) {
+  choosePart(slot, ends);
+  return draw(slot);
 }
 
 function listenToDrags() {
