@@ -5,9 +5,10 @@
     while (document.documentElement.dataset.drawn !== clock) await new Promise((goOn) => setTimeout(goOn, 20));
   };
   const press = (selector) => document.querySelector(selector).click();
-  const shown = (selector) => [...document.querySelectorAll(selector)].filter((node) => getComputedStyle(node).display !== "none");
+  const all = (selector) => [...document.querySelectorAll(selector)];
+  const isShown = (node) => getComputedStyle(node).display !== "none";
   const key = (name) => document.dispatchEvent(new KeyboardEvent("keydown", { key: name, bubbles: true }));
-  const point = (type, x, y, slot) => slot.dispatchEvent(new PointerEvent(type, { clientX: x, clientY: y, pointerId: 1 }));
+  const point = (type, clientX, clientY, slot) => slot.dispatchEvent(new PointerEvent(type, { clientX, clientY }));
   const titles = (slot) => [...slot.querySelectorAll("svg text")].map((text) => text.textContent);
   const saw = {};
   await drawn("step");
@@ -15,21 +16,23 @@
   // A point of the first thin line, and what is said of it.
   saw.said = [];
   for (const slot of slots) {
-    const line = [...slot.querySelectorAll("svg path")].find((path) => path.__data__?.mark?.items.some((item) => item.tooltip));
-    const item = line.__data__.mark.items.findLast((item) => item.tooltip);
+    const itemsOf = (node) => node.__data__?.mark?.items.filter((item) => item.tooltip) ?? [];
+    const line = [...slot.querySelectorAll("svg path")].find((node) => itemsOf(node).length);
+    const item = itemsOf(line).at(-1);
     const to = line.parentNode.getScreenCTM();
     point("pointermove", to.a * item.x + to.e, to.d * item.y + to.f, slot);
     saw.said.push(document.querySelector(".tip").hidden ? "" : document.querySelector(".tip").innerText);
   }
 
   const button = document.querySelector('.key button[data-arm="grad-norm"]');
-  const marks = () => shown("[data-chart] svg path").filter((node) => node.__data__?.datum?.method === "grad-norm");
+  const isOfIt = (node) => node.__data__?.datum?.method === "grad-norm";
+  const marks = () => all("[data-chart] svg path").filter((node) => isOfIt(node) && isShown(node));
   const charts = () => new Set(marks().map((mark) => mark.closest("[data-chart]").dataset.chart)).size;
   saw.marks = [charts()];
   button.click();
   saw.marks.push(charts());
-  saw.pressed = [...document.querySelectorAll('.key button[data-arm="grad-norm"]')].map((one) => one.getAttribute("aria-pressed"));
-  saw.pale = [...document.querySelectorAll("tr.off")].map((row) => row.dataset.arm);
+  saw.pressed = all('.key button[data-arm="grad-norm"]').map((one) => one.getAttribute("aria-pressed"));
+  saw.pale = all("tr.off").map((row) => row.dataset.arm);
   press("input[value=linear]");
   await drawn("step");
   await new Promise((goOn) => setTimeout(goOn, 500));
@@ -69,7 +72,7 @@
   HTMLAnchorElement.prototype.click = function () {
     saw.file = this.download;
   };
-  [...document.querySelectorAll(".tools button")].find((one) => one.textContent === "CSV").click();
+  all(".tools button").find((one) => one.textContent === "CSV").click();
   saw.csv = await saw.blob.text();
   const paper = getComputedStyle(document.documentElement);
   saw.colors = [paper.backgroundColor, paper.color, getComputedStyle(slots[0].querySelector("svg text")).fill];

@@ -31,9 +31,9 @@ function seen(unit, scale, ends) {
   if (x?.scale?.type !== "log" || (scale === "log" && !ends)) return changed;
   const { values, ...axis } = x.axis ?? {};
   const domain = ends ?? [0, x.scale.domain[1]];
-  const labelExpr = "datum.value ? datum.label : '0'";
-  const own = { ...x, scale: { ...x.scale, type: scale, domain, clamp: !ends }, axis: { ...axis, tickCount: 6, labelExpr } };
-  changed.encoding = { ...unit.encoding, x: own };
+  const ticks = { tickCount: 6, labelExpr: "datum.value ? datum.label : '0'" };
+  const own = { scale: { ...x.scale, type: scale, domain, clamp: !ends }, axis: { ...axis, ...ticks } };
+  changed.encoding = { ...unit.encoding, x: { ...x, ...own } };
   if (ends) changed.mark = { ...(typeof unit.mark === "string" ? { type: unit.mark } : unit.mark), clip: true };
   return changed;
 }

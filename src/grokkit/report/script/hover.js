@@ -43,9 +43,10 @@ function say(tip, said) {
   const lines = typeof said === "object" ? Object.entries(said) : [["", said]];
   tip.replaceChildren(
     ...lines.map(([title, value]) => {
+      const isMethod = title === "method";
       const line = document.createElement("div");
-      if (title && title !== "method") line.append(Object.assign(document.createElement("span"), { textContent: title }));
-      line.append(Object.assign(document.createElement(title === "method" ? "b" : "i"), { textContent: value }));
+      if (title && !isMethod) line.append(Object.assign(document.createElement("span"), { textContent: title }));
+      line.append(Object.assign(document.createElement(isMethod ? "b" : "i"), { textContent: value }));
       return line;
     }),
   );

@@ -2,7 +2,7 @@
 // first; a file with all of them can be saved.
 const FEWEST = 2; // columns that are always there
 
-const textOf = (node) => (node.nodeName === "BR" ? " " : node.nodeType === Node.TEXT_NODE ? node.data : textIn(node.childNodes));
+const textOf = (node) => (node.nodeName === "BR" ? " " : (node.data ?? textIn(node.childNodes)));
 const textIn = (nodes) => [...nodes].map(textOf).join("").replaceAll("\u00a0", " ");
 const isSmall = (node) => node.nodeName === "SMALL";
 const valueOf = (cell) => textIn([...cell.childNodes].filter((node) => !isSmall(node))).trim();
@@ -16,8 +16,10 @@ function numberOf(cell) {
 
 // Cells without a number come last, whichever way the others stand.
 function sort(table, place, downwards) {
-  const rows = [...table.tBodies[0].rows].map((row) => ({ row, cell: row.cells[place], number: numberOf(row.cells[place]) }));
-  const isNumber = ({ cell, number }) => !Number.isNaN(number) || (cell.matches("td") && cell.matches(".absent"));
+  const rows = [...table.tBodies[0].rows].map((row) => {
+    return { row, cell: row.cells[place], number: numberOf(row.cells[place]) };
+  });
+  const isNumber = ({ cell, number }) => !Number.isNaN(number) || cell.matches(".absent");
   const compare = rows.every(isNumber)
     ? (a, b) => a.number - b.number
     : (a, b) => valueOf(a.cell).localeCompare(valueOf(b.cell), "en", { numeric: true });
@@ -55,7 +57,9 @@ function save(table) {
 }
 
 function show(table, count) {
-  for (const row of table.rows) for (const [place, cell] of [...row.cells].entries()) cell.hidden = place >= count;
+  for (const row of table.rows) {
+    for (const [place, cell] of [...row.cells].entries()) cell.hidden = place >= count;
+  }
 }
 
 function fit(box, more) {
