@@ -10,6 +10,7 @@
   const key = (name) => document.dispatchEvent(new KeyboardEvent("keydown", { key: name, bubbles: true }));
   const point = (type, clientX, clientY, slot) => slot.dispatchEvent(new PointerEvent(type, { clientX, clientY }));
   const titles = (slot) => [...slot.querySelectorAll("svg text")].map((text) => text.textContent);
+  const axisOf = (slot) => titles(slot).find((text) => /steps|seconds|FLOPs/.test(text));
   const saw = {};
   await drawn("step");
 
@@ -47,7 +48,7 @@
   for (const clock of ["train_seconds", "flops", "step"]) {
     press(`input[value=${clock}]`);
     await drawn(clock);
-    saw.axes[clock] = slots.filter((slot) => "clocked" in slot.dataset).map((slot) => titles(slot).at(-1));
+    saw.axes[clock] = slots.filter((slot) => "clocked" in slot.dataset).map(axisOf);
   }
 
   const plot = slots[0].querySelector("path.background").getBoundingClientRect();

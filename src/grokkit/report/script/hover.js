@@ -38,9 +38,10 @@ function nearest(slot, x, y) {
   return best;
 }
 
-// Labels are text here as everywhere: none becomes markup.
+// Labels are text here as everywhere: none becomes markup. What is not there, such as a step never reached, is "null".
 function say(tip, said) {
-  const lines = typeof said === "object" ? Object.entries(said) : [["", said]];
+  const all = typeof said === "object" ? Object.entries(said) : [["", said]];
+  const lines = all.filter(([title, value]) => title === "method" || value !== "null");
   tip.replaceChildren(
     ...lines.map(([title, value]) => {
       const isMethod = title === "method";
