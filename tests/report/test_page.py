@@ -394,11 +394,30 @@ def test_words_can_be_read_on_light_and_on_dark(page) -> None:
 
 def test_a_page_is_printed_upright_and_wide_tables_on_their_side(page, tmp_path) -> None:
     pdf = tmp_path / "report.pdf"
-    browse(page, tmp_path, "--blink-settings=preferredColorScheme=0", f"--print-to-pdf={pdf}")
+    browse(page, tmp_path, f"--print-to-pdf={pdf}")
     text = pdf.read_bytes()
     assert text.startswith(b"%PDF")
-    sheets = {tuple(map(float, box.split())) for box in re.findall(rb"/MediaBox ?\[([^]]*)\]", text)}
+    sheets = set(re.findall(rb"/MediaBox ?\[([^]]*)\]", text))
     assert len(sheets) == 2, "upright ones, and one on its side for the runs"
+
+
+def test_no_column_is_cut_on_paper(page, tmp_path) -> None:
+    # The rules for print are made those of the screen; the frame is as wide as what an upright sheet of A4 can hold.
+    tell = """<script>setTimeout(() => {
+        const widths = [...document.querySelectorAll(".scroll")].map((box) => {
+            const table = box.querySelector("table");
+            const isHere = [...table.querySelectorAll("th, td")].every((cell) => cell.offsetWidth > 0);
+            return isHere && table.offsetWidth <= (box.matches(".many") ? 1016 : 688);
+        });
+        parent.postMessage(widths.join(), "*");
+    }, 1000);</script>"""
+    printed = with_script(page.replace("@media print", "@media screen"), tell)
+    (tmp_path / "inner.html").write_text(printed, encoding="utf-8")
+    frame = """<!DOCTYPE html><title>silent</title>
+        <script>addEventListener("message", (event) => { document.title = event.data; });</script>
+        <iframe src="inner.html" style="width: 688px; height: 9000px; border: 0"></iframe>"""
+    dom, _ = browse(frame, tmp_path)
+    assert "<title>true,true,true</title>" in dom
 
 
 def test_evil_names_do_nothing_in_a_browser(evil, tmp_path) -> None:
