@@ -106,6 +106,7 @@ CONFIG: dict[str, Any] = {
     "legend": {
         "orient": "bottom",
         "title": None,
+        "titleColor": INK,
         "labelColor": INK,
         "labelFontSize": 12,
         "labelLimit": 260,
