@@ -35,8 +35,10 @@ def delay_chart(data: pl.DataFrame, methods: Sequence[str]) -> alt.LayerChart:
     """An arrow a row of :func:`delay_data`; its head is open where the run did not get there. An upright stroke is the
     first touch of the target where the run did not stay, a square where it was stable; dips are counted beside it."""
     # A logarithmic axis has no place for step 0.
-    data = data.with_columns(pl.col("memorized_at", "until").clip(lower_bound=1))
-    low, high = span(pl.concat([data["memorized_at"].cast(float), data["until"].cast(float)]), 0.8, 1.5)
+    drawn = ("memorized_at", "generalized_first_at", "until", "stable_at")
+    data = data.with_columns(pl.col(*drawn).clip(lower_bound=1))
+    data = data.with_columns(start=pl.min_horizontal(*drawn).cast(float), end=pl.max_horizontal(*drawn).cast(float))
+    low, high = span(pl.concat([data["start"], data["end"]]), 0.8, 1.5)
     y = alt.Y(
         "method",
         type="nominal",
@@ -67,7 +69,7 @@ def delay_chart(data: pl.DataFrame, methods: Sequence[str]) -> alt.LayerChart:
         marks(data.filter("reached", is_early), "until", shape="triangle-left", size=80, filled=True),
         marks(data.filter(~pl.col("reached")), "until", shape=NOT_REACHED_SHAPE, size=80, fill=PAPER, strokeWidth=2),
         marks(data.filter(pl.col("stable_at").is_not_null()), "stable_at", shape="square", size=36, fill=PAPER),
-        words.encode(log_x("until", "optimizer steps", low, high), y, offset, alt.Text("words", type="nominal")),
+        words.encode(log_x("end", "optimizer steps", low, high), y, offset, alt.Text("words", type="nominal")),
     )
 
 
