@@ -106,6 +106,19 @@ def plain_ratio(method: Mapping[int, Time], baseline: Mapping[int, Time]) -> tup
     return float(np.exp((pairs.y - pairs.x).mean())), side
 
 
+def resolution(method: Mapping[int, Time], baseline: Mapping[int, Time]) -> tuple[float, float]:
+    """By what factors the ratio would be larger, and smaller, if the baseline's events, or the method's, were all as
+    early as they may have been; (1, 1) where all are known finely enough."""
+    told = _told(method, baseline)
+    if not any(_is_coarse(time) for pair in told for time in pair):
+        return 1.0, 1.0
+    with np.errstate(divide="ignore"):
+        base, own = (
+            np.log([_earliest(time).value / time.value for time in times]) for times in zip(*told, strict=True)
+        )
+    return float(np.exp(-base.mean())), float(np.exp(own.mean()))
+
+
 def _told(method: Mapping[int, Time], baseline: Mapping[int, Time]) -> list[tuple[Time, Time]]:
     """(baseline's, method's) of each seed that says something."""
     return [

@@ -10,6 +10,9 @@ it had spent: "at least" that where the method's runs did not arrive, "at most" 
 task makes the number a bound, without interval or test. A task on which only one of both arrived in some seeds and only
 the other in others, or neither in all, tells nothing of their ratio, and is counted as such.
 
+Where evaluations were far apart, the test is made again with every run as early as it may have been, as it would least
+have the difference; what does not survive that is not claimed.
+
 Performance profile (Dolan & Moré 2002): ρ(τ) is the share of tasks on which a method's cost is at most τ times that of
 the best method, each task's weight being divided among its seeds. A run that did not arrive never is.
 """
@@ -21,34 +24,39 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 from scipy import stats
 
 from grokkit.analyse.leaderboard import leaderboard, ratio_keys, times_by_seed
-from grokkit.analyse.paired import ENOUGH, PairedRatio, Side, plain_ratio
+from grokkit.analyse.paired import ENOUGH, PairedRatio, Side, plain_ratio, resolution
 from grokkit.analyse.survival import Cost, times_to_target
 
 
 class Cell(NamedTuple):
-    """A method's ratio on one task as it enters its number; ``side`` says that it is a bound."""
+    """A method's ratio on one task as it enters its number. ``side`` says that it is a bound; ``larger`` and
+    ``smaller`` by what factors it could be so, for all that is known of when runs arrived."""
 
     value: float | None
-    side: Side | None
+    side: Side | None = None
+    larger: float = 1.0
+    smaller: float = 1.0
 
 
 def task_rows(runs: pl.DataFrame, methods: Sequence[str], baseline: str, cost: Cost) -> list[dict[str, Any]]:
-    """The leaderboard of one task, and in each row the keys ``ratio`` and ``side``, of what enters the number."""
+    """The leaderboard of one task, and in each row ``cell``, the :class:`Cell` that enters the method's number."""
     base = runs.filter(pl.col("method") == baseline)
     rows = leaderboard(runs, list(methods), baseline, cost)
     for row in rows:
-        row["ratio"], row["side"] = _cell(row, runs.filter(pl.col("method") == row["method"]), base, cost)
+        row["cell"] = _cell(row, runs.filter(pl.col("method") == row["method"]), base, cost)._asdict()
     return rows
 
 
 def _cell(row: Mapping[str, Any], own: pl.DataFrame, base: pl.DataFrame, cost: Cost) -> Cell:
-    value = row[ratio_keys(cost)["value"]]
-    if value is not None:
-        return Cell(value, None)
-    return Cell(*plain_ratio(times_by_seed(own, base, cost), times_by_seed(base, own, cost)))
+    times = times_by_seed(own, base, cost), times_by_seed(base, own, cost)
+    value, side = row[ratio_keys(cost)["value"]], None
+    if value is None:
+        value, side = plain_ratio(*times)
+    return Cell(value, side, *resolution(*times))
 
 
 def suite_rows(
@@ -64,7 +72,7 @@ def suite_rows(
     rows = []
     for method in order:
         own = [row for rows_of_task in tasks for row in rows_of_task if row["method"] == method and row["runs"]]
-        cells = [Cell(row["ratio"], row["side"]) for row in own]
+        cells = [Cell(**row["cell"]) for row in own]
         found = PairedRatio(1.0, pairs=len(own), complete=len(own)) if method == baseline else over_tasks(cells)
         runs, successes = (sum(row[name] for row in own) for name in ("runs", "successes"))
         rows.append(
@@ -87,10 +95,10 @@ def suite_rows(
 def over_tasks(cells: Sequence[Cell]) -> PairedRatio:
     """The geometric mean of a method's ratios, with its interval, or as a bound.
 
-    >>> found = over_tasks([Cell(0.5, None), Cell(0.5, None), Cell(4.0, None)])
+    >>> found = over_tasks([Cell(0.5), Cell(0.5), Cell(4.0)])
     >>> round(found.value, 3), round(found.low, 4), round(found.high, 1), round(found.p, 2)
-    (1.0, 0.0504, 19.8, 1.0)
-    >>> over_tasks([Cell(0.5, None), Cell(0.5, None), Cell(4.0, "at least")])[:5]
+    (1.0, 0.0507, 19.7, 1.0)
+    >>> over_tasks([Cell(0.5), Cell(0.5), Cell(4.0, "at least")])[:5]
     (None, None, None, 1.0, 'at least')
     """
     values = [cell.value for cell in cells if cell.value is not None]
@@ -105,18 +113,35 @@ def over_tasks(cells: Sequence[Cell]) -> PairedRatio:
     if n < ENOUGH:
         return PairedRatio(value=float(np.exp(mean)), pairs=n, complete=complete)
     spread = float(logs.std(ddof=1))
-    error = spread / np.sqrt(n)
-    reach = float(stats.t.ppf(0.975, n - 1)) * error
-    t = abs(mean) / error if error else np.inf if mean else 0.0
+    reach = float(stats.t.ppf(0.975, n - 1)) * spread / np.sqrt(n)
     return PairedRatio(
         value=float(np.exp(mean)),
         low=float(np.exp(mean - reach)),
         high=float(np.exp(mean + reach)),
-        p=float(2 * stats.t.sf(t, n - 1)),
+        p=_p(logs),
+        p_unfavourable=_p_unfavourable(cells, logs),
         pairs=n,
         complete=complete,
         spread=spread,
     )
+
+
+def _p(logs: NDArray[np.float64]) -> float:
+    """Two-sided, of "their mean is 0", by the t test."""
+    mean, error = float(logs.mean()), float(logs.std(ddof=1)) / np.sqrt(len(logs))
+    t = abs(mean) / error if error else np.inf if mean else 0.0
+    return float(2 * stats.t.sf(t, len(logs) - 1))
+
+
+def _p_unfavourable(cells: Sequence[Cell], logs: NDArray[np.float64]) -> float | None:
+    """p where the runs of each task arrived as the difference would least have it; None if all is known finely."""
+    told = [cell for cell in cells if cell.value is not None]
+    if all(cell.larger == cell.smaller == 1.0 for cell in told):
+        return None
+    is_less = float(logs.mean()) < 0
+    with np.errstate(divide="ignore"):
+        moved = logs + np.log([cell.larger if is_less else cell.smaller for cell in told])
+    return _p(moved) if np.isfinite(moved).all() and (moved.mean() < 0) == is_less else 1.0
 
 
 class Profiles(NamedTuple):

@@ -11,18 +11,21 @@ from grokkit.analyse.leaderboard import ratio_keys
 from grokkit.analyse.paired import ENOUGH
 
 Row = Mapping[str, Any]
-Standing = Literal["less", "more", "open", "adjusted", "few", "bound", "nothing", "no runs"]
+Standing = Literal["less", "more", "open", "adjusted", "resolution", "few", "bound", "nothing", "no runs"]
 
 
 def standing(row: Row, claim: Claim, suite: Mapping[str, Any]) -> Standing:
-    """What may be said of a method: that it needs less or more; that its interval leaves it ``open``, or would not but
-    for the other methods that were tried (``adjusted``); that its tasks are too ``few`` for one; that there is a
-    ``bound`` alone, or ``nothing``; or that it was not run on the held-out tasks."""
+    """What may be said of a method: that it needs less or more; that its interval leaves it ``open``; that it would not
+    but for the other methods that were tried (``adjusted``), or for evaluations too far apart (``resolution``); that
+    its tasks are too ``few`` for one; that there is a ``bound`` alone, or ``nothing``; or that it was not run on the
+    held-out tasks."""
     keys = ratio_keys(suite["claim"])
     if not row["runs"]:
         return "no runs"
     if claim.claimed:
         return "less" if claim.direction == "less" else "more"
+    if claim.within_resolution:
+        return "resolution"
     if row[keys["low"]] is not None:
         return "open" if row[keys["low"]] <= 1 <= row[keys["high"]] else "adjusted"
     if row[keys["value"]] is not None:
@@ -75,6 +78,8 @@ def suite_verdict(rows: Sequence[Row], suite: Mapping[str, Any]) -> str:
         )
     if adjusted := groups.get("adjusted"):
         sentences.append(f"Not claimed, because so many methods were tried: {listed(list(map(short, adjusted)))}.")
+    if coarse := groups.get("resolution"):
+        sentences.append(f"Not claimed, because evaluations were too far apart: {listed(list(map(short, coarse)))}.")
     if few := groups.get("few"):
         sentences.append(
             f"Fewer than {ENOUGH} tasks make no interval, and so no claim: {listed(list(map(short, few)))}."

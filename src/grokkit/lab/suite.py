@@ -24,7 +24,7 @@ from grokkit.study.machines import check_machines
 from grokkit.study.pool import Failure
 from grokkit.study.question import USUAL_METHODS, Execution, asked
 from grokkit.study.store import Store
-from grokkit.study.suite import SuitePlan, SuiteQuestion, write_suite
+from grokkit.study.suite import SuitePlan, SuiteQuestion, read_suite, write_suite
 from grokkit.study.suites.card import SuiteCard
 from grokkit.study.tune import SearchOptions
 from grokkit.terminal import one_line, readable, terminal
@@ -68,6 +68,7 @@ def carry_out_suite(
             failures |= failed
         record = about | results(plan, studies, tuning)
         write_suite(folder, record)
+        record = read_suite(folder)
         page = write_suite_page(folder, record)
         console.print()
         console.print(suite_table(record, console.width))
@@ -118,7 +119,6 @@ def results(plan: SuitePlan, studies: Sequence[Study], tuning: Mapping[str, Any]
         "profiles": steps,
         "profiles_until": until,
         "tuning": {
-            "title": tuning["title"],
             "folder": plan.tuning_folder.name,
             "seeds": tuning["seeds"],
             "methods": {name: _tuned(tuning["methods"][name]) for name in methods},

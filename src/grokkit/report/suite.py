@@ -11,7 +11,17 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from grokkit.analyse.claims import Claim, claims
-from grokkit.analyse.format import COST_WORDS, NOT_REACHED, count, number, ratio, ratio_interval, short_bound, whole
+from grokkit.analyse.format import (
+    COST_WORDS,
+    NOT_REACHED,
+    count,
+    listed,
+    number,
+    ratio,
+    ratio_interval,
+    short_bound,
+    whole,
+)
 from grokkit.analyse.leaderboard import ratio_keys
 from grokkit.analyse.suite_verdict import Standing, standing
 from grokkit.files import atomic_write
@@ -32,6 +42,7 @@ _SAID: dict[Standing, str] = {
     "more": "claimed",
     "open": "claims nothing",
     "adjusted": "not claimed: so many methods",
+    "resolution": "not claimed: within the resolution",
     "few": "too few tasks for an interval",
     "bound": "a bound, claims nothing",
     "nothing": "no number",
@@ -97,7 +108,7 @@ def suite_page(suite: Mapping[str, Any], failures: dict[str, str]) -> str:
     tasks, rows = suite["tasks"], suite["rows"]
     seeds = {seed for task in tasks for seed in task["seeds"]}
     facts = [count(len(rows), "method"), count(len(tasks), "held-out task"), count(len(seeds), "seed")]
-    facts.append(f"{count(suite['question']['trials'], 'trial')} a method on {suite['tuning']['title']}")
+    facts.append(f"{count(suite['question']['trials'], 'trial')} a method on {_tuning_tasks(suite)}")
     if unfinished := sum(task["unfinished"] for task in tasks):
         facts.append(f"{count(unfinished, 'run')} not finished")
     header = f"""<p class="kicker">grokkit suite</p>
@@ -136,7 +147,7 @@ def _matrix(suite: Mapping[str, Any]) -> str:
             own = _row_of(task, method)
             value, *notes = _cell(own, task, suite)
             is_shaded = own is not None and method != suite["baseline"]
-            lines += _td(value, notes, _shade(own["ratio"]) if own is not None and is_shaded else "")
+            lines += _td(value, notes, _shade(own["cell"]["value"]) if own is not None and is_shaded else "")
         lines += "</tr>"
     caption = "Tasks × methods: cost beside the tuned baseline"
     return (
@@ -159,7 +170,7 @@ _FULL = 2.0
 
 def _shade(value: float | None) -> str:
     """A colour that lets the letters on it be read on white and on black: the fuller, the further from 1."""
-    if value is None:
+    if value is None or ratio(value) == ratio(1.0):
         return ""
     far = min(1.0, abs(math.log2(value)) / _FULL)
     return f"background:rgba({_LESS if value < 1 else _MORE},{0.06 + 0.39 * far:.2f})"
@@ -207,20 +218,25 @@ def _cell(row: Mapping[str, Any] | None, task: Mapping[str, Any], suite: Mapping
     missing = arrivals(row) if row["successes"] < row["runs"] else ""
     if row["method"] == suite["baseline"]:
         return f"{number(row['median_steps'], missing_time(row))}", missing or "steps"
-    if row["side"] is not None:
-        return short_bound(row["ratio"], row["side"]), missing
-    if row["ratio"] is None:
+    value, side = row["cell"]["value"], row["cell"]["side"]
+    if side is not None:
+        return short_bound(value, side), missing
+    if value is None:
         return (NOT_REACHED if not row["successes"] else "–"), missing
     mark = CLAIMED if row["method"] in task["claimed"] else ""
     keys = ratio_keys(suite["claim"])
     interval = ratio_interval(row[keys["low"]], row[keys["high"]])
-    return f"{ratio(row['ratio'])}{mark}", ", ".join(note for note in (interval, missing) if note)
+    return f"{ratio(value)}{mark}", ", ".join(note for note in (interval, missing) if note)
+
+
+def _tuning_tasks(suite: Mapping[str, Any]) -> str:
+    return listed([label for label, _ in suite["question"]["tuning"]])
 
 
 def _tuning_note(suite: Mapping[str, Any]) -> str:
     tuning = suite["tuning"]
     return (
-        f"Every method had {count(suite['question']['trials'], 'trial')} on {escape(tuning['title'])}, each on "
+        f"Every method had {count(suite['question']['trials'], 'trial')} on {escape(_tuning_tasks(suite))}, each on "
         f"{count(len(tuning['seeds']), 'seed')} that no held-out task has, judged on validation rows. "
         f'<a href="{escape(tuning["folder"])}/tune.html">All trials</a>.'
     )

@@ -22,9 +22,7 @@ from grokkit.study.sealed import Damaged, read_sealed, sealed
 from grokkit.study.store import STUDY_FORMAT, Store
 from grokkit.study.suites.card import SuiteCard, SuiteTask, find_suite
 from grokkit.study.tune import SearchOptions
-from grokkit.study.tuned import has_tuning
-
-FILE = "suite.json"
+from grokkit.study.tuned import SUITE_FILE, has_suite, has_tuning
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,31 +154,26 @@ class SuitePlan:
             return Question(**{**usual, **task.options, **given, **own})
 
 
-def has_suite(folder: Path) -> bool:
-    """Whether there is a suite in the folder."""
-    return (folder / FILE).is_file()
-
-
 def read_suite(folder: Path) -> dict[str, Any]:
     """suite.json.
 
     Raises:
         InputError: if there is none, or it cannot be read.
     """
-    path = folder / FILE
+    path = folder / SUITE_FILE
     try:
         found = read_sealed(path, newest=STUDY_FORMAT)
     except Damaged as damage:
         raise InputError(f"{path} is damaged: it {damage}; delete it and give the same command again") from None
     if found is None:
-        raise InputError(f"{folder} holds no suite (no {FILE}); make one with: grokkit suite core --out {folder}")
+        raise InputError(f"{folder} holds no suite (no {SUITE_FILE}); make one with: grokkit suite core --out {folder}")
     if found.get("format") != STUDY_FORMAT:
         raise InputError(f"{path} is of another version of grokkit; choose another --out")
     return found
 
 
 def write_suite(folder: Path, record: Mapping[str, Any]) -> None:
-    atomic_write(folder / FILE, sealed({"format": STUDY_FORMAT, **record}))
+    atomic_write(folder / SUITE_FILE, sealed({"format": STUDY_FORMAT, **record}))
 
 
 def _same_question(before: Mapping[str, Any], now: Mapping[str, Any], folder: Path) -> None:

@@ -33,7 +33,7 @@ from grokkit.study.search import EXCHANGEABLE, SAMPLERS, Search, check_installed
 from grokkit.study.search_space import show_space
 from grokkit.study.spaces import Searched, own_spaces, searched
 from grokkit.study.store import STUDY_FORMAT, Store
-from grokkit.study.tuned import FILE, has_tuning, read_tuning
+from grokkit.study.tuned import FILE, has_suite, has_tuning, read_tuning
 from grokkit.train.config import RunConfig, TaskConfig, checked
 from grokkit.train.history import Limit
 
@@ -228,6 +228,8 @@ class Tuning:
         """Refuse a folder that holds a study, or a search of another kind."""
         if Store(folder).has_study():
             raise InputError(f"{folder} holds a study; choose another --out for a search")
+        if has_suite(folder):
+            raise InputError(f"{folder} holds a suite; choose another --out for a search")
         if self._before is None:
             return
         before = self._before.get("tasks") or [self._before]
