@@ -4,32 +4,13 @@ import math
 
 import polars as pl
 import pytest
+from made_suites import runs, suite_of
 
 from grokkit.analyse.paired import Time, plain_ratio, resolution
-from grokkit.analyse.suite import Cell, over_tasks, profiles, suite_rows, task_rows
+from grokkit.analyse.suite import Cell, over_tasks, profiles
 from grokkit.analyse.suite_verdict import suite_verdict
 
 T2 = 4.302652729911275  # of Student's t with two degrees of freedom, two-sided 95 %, from a table
-
-
-def runs(**methods):
-    """A row a run: steps to the target, or minus what a run had taken that did not arrive; one step is one FLOP."""
-    rows = []
-    for method, steps in methods.items():
-        for seed, step in enumerate(steps):
-            at = step if step > 0 else None
-            rows.append(
-                {"method": method, "seed": seed, "status": "finished", "steps": abs(step), "budget": 1000}
-                | {"generalized_at": at, "below_until": None if at else -step, "flops": float(abs(step))}
-                | {"flops_to_target": at and float(at), "flops_below_until": None if at else float(-step)}
-            )
-    return pl.DataFrame(rows, infer_schema_length=None)
-
-
-def suite_of(*tasks, methods=("base", "own"), **changes):
-    rows = suite_rows([task_rows(task, methods, "base", "flops") for task in tasks], methods, "base", "flops")
-    said = {"suite": "mine", "claim": "flops", "primary": None, "family": list(methods), "looks": [{}]}
-    return rows, said | changes
 
 
 def test_the_number_is_the_geometric_mean_and_its_interval_the_t_interval_over_tasks():
@@ -120,6 +101,13 @@ def test_a_claim_an_interval_that_claims_nothing_and_too_few_tasks_are_told_apar
     assert "Nothing is claimed of these, whose intervals leave it open" in verdict
     assert "So many tasks could have shown a ratio of 5." in verdict
     assert "Fewer than 3 tasks make no interval, and so no claim: own 0.50×" in suite_verdict(*suite_of(*half[:2]))
+
+
+def test_a_primary_method_without_a_claim_keeps_the_others_from_one():
+    tasks = [runs(base=[100] * 3, own=[own] * 3, first=[first] * 3) for own, first in ((50, 50), (51, 200), (49, 90))]
+    verdict = suite_verdict(*suite_of(*tasks, methods=("base", "own", "first"), primary="first"))
+    assert "Not claimed, because so many methods were tried: own 0.50×" in verdict
+    assert "first was named to be tested first, and without its claim there is none of the others." in verdict
 
 
 def test_profiles_count_tasks_alike_and_runs_that_did_not_arrive_as_never():

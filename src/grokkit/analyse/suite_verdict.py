@@ -93,7 +93,7 @@ def suite_verdict(rows: Sequence[Row], suite: Mapping[str, Any]) -> str:
     if absent := groups.get("no runs"):
         names = listed([row["method"] for row in absent])
         sentences.append(f"Not taken to the held-out tasks: {names}.")
-    return " ".join([*sentences, *_cautions(base, suite)])
+    return " ".join([*sentences, *_cautions(base, found, suite)])
 
 
 def _notes(row: Row) -> list[str]:
@@ -120,14 +120,17 @@ def _shown(still_open: Sequence[Row], rows: Sequence[Row], suite: Mapping[str, A
     return f" So many tasks could have shown a ratio of {low if low == high else f'{low} to {high}, by method'}."
 
 
-def _cautions(base: Row, suite: Mapping[str, Any]) -> list[str]:
-    found = []
+def _cautions(base: Row, found: Mapping[str, Claim], suite: Mapping[str, Any]) -> list[str]:
+    said = []
     if _misses(base):
-        found.append(
+        said.append(
             f"The tuned {base['method']} itself arrived in {base['successes']} of {count(base['runs'], 'run')}; a run "
             "that did not counts as longer than what it was given."
         )
     looks = len(suite.get("looks") or ())
     if looks > 1:
-        found.append(f"After {looks} looks, claims are tested at {level_of(suite):.2g}.")
-    return found
+        said.append(f"After {looks} looks, claims are tested at {level_of(suite):.2g}.")
+    primary = suite.get("primary")
+    if primary in found and not found[primary].claimed and len(found) > 1:
+        said.append(f"{primary} was named to be tested first, and without its claim there is none of the others.")
+    return said

@@ -57,11 +57,11 @@ def carry_out_suite(
         about = {"question": plan.question(options), "methods": plan.known, "command": command}
         if not plan.looks:
             write_suite(folder, {**about, "looks": []})
-        console.print(f"suite {plan.card.name}: settings from {len(plan.card.tuning_tasks)} tuning tasks")
+        console.print(f"suite {plan.card.name}, settings from its tuning tasks:")
         tuning, failures = search(plan.tuning_questions(), options, tuning_there, command=command, console=console)
-        finalists, studies = plan.chosen(tuning), []
-        for place, task in enumerate(plan.card.held_out_tasks):
-            console.print(f"\nheld-out task {place + 1} of {len(plan.card.held_out_tasks)}: {task.label}")
+        finalists, held_out, studies = plan.chosen(tuning), plan.card.held_out_tasks, []
+        for place, task in enumerate(held_out):
+            console.print(f"\nheld-out task {place + 1} of {len(held_out)}: {task.label}")
             there = replace(execution, out=plan.final_folder(place))
             study, failed = carry_out(plan.final_question(task, finalists), there, command=command, console=console)
             studies.append(study)
@@ -72,7 +72,7 @@ def carry_out_suite(
         page = write_suite_page(folder, record)
         console.print()
         console.print(suite_table(record, console.width))
-        console.print(f"\n{record['verdict']}", style="bold", markup=False)
+        console.print(f"\n{record['verdict']}", style="bold")
         console.print(f"\nreport: {one_line(page)}", soft_wrap=True)
     return record, failures
 
@@ -142,13 +142,14 @@ def _as_searched(study: Study) -> pl.DataFrame:
     names = _names(study)
     if study.runs.is_empty():
         return pl.DataFrame(schema={"method": pl.String(), "seed": pl.Int64()})
-    return study.runs.with_columns(pl.col("method").replace_strict(names))
+    # The folder may have been given other methods by hand; they are none of the suite's.
+    known = study.runs.filter(pl.col("method").is_in(list(names)))
+    return known.with_columns(pl.col("method").replace_strict(names))
 
 
 def folder_of(question: SuiteQuestion, execution: Execution) -> Path:
     """Where the suite lies."""
-    name = question.suite.name if isinstance(question.suite, SuiteCard) else Path(question.suite).stem
-    return Path(execution.out or Path("out") / f"{slug(name)}-suite")
+    return Path(execution.out or Path("out") / f"{slug(question.card.name)}-suite")
 
 
 def suite(

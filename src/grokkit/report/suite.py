@@ -50,8 +50,8 @@ _SAID: dict[Standing, str] = {
 }
 """What stands under a method's number."""
 
-_TASKS_FROM = 96
-"""Columns of the terminal from which on each task has one, if they fit."""
+_BESIDE_TASKS, _OF_A_TASK = 44, 12
+"""Columns of the terminal that the first three of the table take, and that each task takes where all of them fit."""
 
 
 def suite_table(suite: Mapping[str, Any], width: int = 100) -> Table:
@@ -71,11 +71,11 @@ def suite_table(suite: Mapping[str, Any], width: int = 100) -> Table:
         caption_justify="left",
     )
     found.add_column("method", overflow="fold", min_width=12)
-    found.add_column("all held-\nout tasks", justify="right", no_wrap=True)
+    found.add_column("all held-\nout tasks", justify="right", max_width=18)
     found.add_column("runs that\narrived", justify="right", no_wrap=True)
-    tasks = suite["tasks"] if width >= _TASKS_FROM and width >= 50 + 13 * len(suite["tasks"]) else []
+    tasks = suite["tasks"] if width >= _BESIDE_TASKS + _OF_A_TASK * len(suite["tasks"]) else []
     for task in tasks:
-        found.add_column(task["label"], justify="right", min_width=9, max_width=14, overflow="fold")
+        found.add_column(Text(task["label"]), justify="right", width=_OF_A_TASK - 1, overflow="fold")
     claimed = _claims(suite)
     for row in suite["rows"]:
         value, *notes = _number(row, claimed.get(row["method"]), suite)

@@ -144,7 +144,9 @@ class RayCluster:
     def look_around(self, runs: Sequence[RunConfig]) -> None:
         """Refuse a cluster of which a node has other versions than this machine, or cannot do ``runs``."""
         parts = self.lend_parts(carried())
-        samples = [run.model_dump() for run in {run.method.label: run for run in reversed(runs)}.values()]
+        samples = [
+            run.model_dump() for run in {(run.task.name, run.method.label): run for run in reversed(runs)}.values()
+        ]
         for name, answer in self._ask(ray_node.look_around, self.desk, parts, samples, self.instructions):
             if answer:
                 raise InputError(f"the Ray node {name} {answer}")

@@ -58,6 +58,15 @@ class SuiteQuestion(Checked):
         str | Sequence[str] | None, Option("methods that go on whatever they did on the tuning tasks", Texts)
     ] = None
 
+    @property
+    def card(self) -> SuiteCard:
+        """The suite itself.
+
+        Raises:
+            InputError: if there is none of that name.
+        """
+        return self.suite if isinstance(self.suite, SuiteCard) else find_suite(self.suite)
+
 
 class SuitePlan:
     """A suite with its methods, in a folder; everything that can be checked before the first run is.
@@ -72,7 +81,7 @@ class SuitePlan:
     """
 
     def __init__(self, asked: SuiteQuestion, options: SearchOptions, folder: Path) -> None:
-        self.card: SuiteCard = asked.suite if isinstance(asked.suite, SuiteCard) else find_suite(asked.suite)
+        self.card = asked.card
         self.asked, self.folder = asked, folder
         self.methods = _split(asked.methods, "--methods") or list(USUAL_METHODS)
         self.keep = _split(asked.keep, "--keep")
