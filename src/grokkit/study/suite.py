@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -21,7 +21,7 @@ from grokkit.study.question import USUAL_METHODS, Checked, Count, Option, Questi
 from grokkit.study.sealed import Damaged, read_sealed, sealed
 from grokkit.study.store import STUDY_FORMAT, Store
 from grokkit.study.suites.card import SuiteCard, SuiteTask, find_suite
-from grokkit.study.tune import SearchOptions
+from grokkit.study.tune import SearchOptions, Tuning
 from grokkit.study.tuned import SUITE_FILE, has_suite, has_tuning
 
 
@@ -103,6 +103,7 @@ class SuitePlan:
         for task in self.card.held_out_tasks:
             with about(task.label):
                 self._question(task, methods=self.methods, seeds=asked.seeds).plan()
+        Tuning(self.tuning_questions(), replace(options, seeds=asked.tuning_seeds), self.tuning_folder)
 
     def question(self, options: SearchOptions) -> dict[str, Any]:
         """What a folder's suite has in common, whatever methods and seeds it has."""
