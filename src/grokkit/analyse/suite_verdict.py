@@ -131,6 +131,6 @@ def _cautions(base: Row, found: Mapping[str, Claim], suite: Mapping[str, Any]) -
     if looks > 1:
         said.append(f"After {looks} looks, claims are tested at {level_of(suite):.2g}.")
     primary = suite.get("primary")
-    if primary in found and not found[primary].claimed and len(found) > 1:
+    if primary is not None and primary in found and not found[primary].claimed and len(found) > 1:
         said.append(f"{primary} was named to be tested first, and without its claim there is none of the others.")
     return said
