@@ -10,6 +10,7 @@ NOT_MEASURED = {
     "docs/your-problem.md",  # how to bring a problem
     "docs/reliability.md",  # what was tried to break the lab: its counts are pieces
     "docs/tune.md",  # how to search
+    "docs/suite.md",  # how to use suites
     "docs/machines.md",  # how to use other machines
     "docs/reproduced.md",  # what papers state and what we measured: pieces
 }

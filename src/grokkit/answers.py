@@ -1,9 +1,10 @@
 """What the command says about itself is kept, so that asking again need not load torch, which takes 1.5 s of CPU.
 
-These are help texts, ``--version``, and the lists of methods, tasks, models and optimizers. An answer is kept in the
-cache folder (:func:`grokkit.files.cache_folder`), one file a question, with a digest of all that it depends on: every
-file of this package by size and time of change, the folders that Python imports from, hence what is installed there,
-and the terminal. An answer is given again only under the same digest. What ends in an error, or warns, is not kept.
+These are help texts, ``--version``, and the lists of methods, tasks, suites, models and optimizers. An answer is kept
+in the cache folder (:func:`grokkit.files.cache_folder`), one file a question, with a digest of all that it depends on:
+every file of this package by size and time of change, the folders that Python imports from, hence what is installed
+there, and the terminal. An answer is given again only under the same digest. What ends in an error, or warns, is not
+kept.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import TextIO
 
 from grokkit.files import keep_text, kept_text
 
-_LISTS = {"methods", "tasks", "models", "optimizers"}
+_LISTS = {"methods", "tasks", "models", "optimizers", "suites"}
 _HELP = {"-h", "--help"}
 _TERMINAL = ("TERM", "COLORTERM", "NO_COLOR", "FORCE_COLOR", "COLUMNS", "TERMINAL_WIDTH", "TTY_COMPATIBLE")
 

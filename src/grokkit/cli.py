@@ -26,6 +26,7 @@ import typer
 
 from grokkit.files import is_full
 from grokkit.study.question import Execution, Jobs, Question, SeedCount, asked, options_of
+from grokkit.study.suite import SuiteQuestion
 from grokkit.study.tune import SearchOptions
 from grokkit.terminal import one_line, readable, terminal
 from grokkit.typed import Command, Group, run_command
@@ -158,9 +159,9 @@ def tune(**options: Any) -> None:
     from grokkit.lab.carry_out import Stopped
     from grokkit.lab.tune import search
 
-    found = asked(options, Question, SearchOptions, Execution)
+    question, how, execution = asked(options, Question, SearchOptions, Execution)
     try:
-        _, failures = search(*found, command=shlex.join(["grokkit", *sys.argv[1:]]))
+        _, failures = search([question], how, execution, command=shlex.join(["grokkit", *sys.argv[1:]]))
     except Stopped:
         raise typer.Exit(130) from None
     if failures:
@@ -171,6 +172,28 @@ def tune(**options: Any) -> None:
 _NOT_OF_A_SEARCH = ("baseline", "primary", "only", "tuned", "give_up")
 tune.__signature__ = _options(Question, SearchOptions, Execution, leave=_NOT_OF_A_SEARCH)  # pyright: ignore[reportFunctionMemberAccess]
 app.command(cls=Command)(tune)
+
+
+def suite(**options: Any) -> None:
+    """Tune every method on a suite's tuning tasks, and compare them on its held-out ones: one number a method.
+
+    The same command again continues where it stopped; other methods and more seeds extend the suite in its folder.
+    """
+    from grokkit.lab.carry_out import Stopped
+    from grokkit.lab.suite import carry_out_suite
+
+    found = asked(options, SuiteQuestion, SearchOptions, Execution)
+    try:
+        _, failures = carry_out_suite(*found, command=shlex.join(["grokkit", *sys.argv[1:]]))
+    except Stopped:
+        raise typer.Exit(130) from None
+    if failures:
+        raise typer.Exit(1)
+
+
+# The suite's own fields stand first, and count where a search has one of the same name.
+suite.__signature__ = _options(SuiteQuestion, SearchOptions, SuiteQuestion, Execution, leave=("only",))  # pyright: ignore[reportFunctionMemberAccess]
+app.command(cls=Command)(suite)
 
 
 @app.command(cls=Command)
@@ -308,6 +331,13 @@ def tasks() -> None:
         "\nOr any modular expression: 'a*a - b mod 97', 'a*c + b*d - e mod 7', '(a+b)*c mod 23', 'a/b mod 97'\n"
         "Settings go in parentheses: 'mul:97(layout=operands-first,b=1)', 'add:97(split=unordered)'"
     )
+
+
+@app.command(cls=Command)
+def suites() -> None:
+    """List the suites."""
+    _list_parts("suites")
+    print("\nYour own: grokkit suite my_suite.py:SUITE, or my_suite.toml; see docs/suite.md")
 
 
 @app.command(cls=Command)

@@ -36,6 +36,7 @@ KINDS: dict[str, tuple[str, str]] = {
     "optimizers": ("grokkit.optimizers", "grokkit.optimizers.contract:OptimizerCard"),
     "models": ("grokkit.models", "grokkit.models.card:ModelCard"),
     "tasks": ("grokkit.tasks", "grokkit.tasks.card:TaskCard"),
+    "suites": ("grokkit.study.suites", "grokkit.study.suites.card:SuiteCard"),
 }
 """Kind → the package whose modules hold the built-in cards, and the class of a card. Nothing is imported before use."""
 

@@ -10,13 +10,13 @@ import time
 from pathlib import Path
 
 import pytest
+from train_here import train_here
 
 from grokkit import lab
 from grokkit.errors import InputError
 from grokkit.study.pool import Failure
 from grokkit.study.store import Store
 from grokkit.study.tune import FIRST_SEED
-from grokkit.study.work import Job, train_and_keep
 
 SPIRALS = Path(__file__).parents[1] / "spirals.py"
 TASK = f"{SPIRALS}:problem(width=16)"
@@ -48,24 +48,8 @@ def whole(patched, tmp_path_factory):
 
 
 def _in_this_process(monkeypatch):
-    rounds = []
-
-    def train_runs(runs, store, console, on, device, limits=None):
-        limits = limits or {}
-        done = store.finished(run.run_id() for run in runs)
-        done -= store.to_continue(done, limits)
-        left = [run for run in runs if run.run_id() not in done]
-        rounds.append([run.run_id() for run in left])
-        for run in left:
-            own = {run_id: limit for run_id, limit in limits.items() if run_id == run.run_id()}
-            job = Job(str(store.folder), "", "cpu", {run.run_id(): run.model_dump()}, b"", own)
-            train_and_keep(job, lambda news: None)
-        return {}
-
-    monkeypatch.setattr(lab_tune, "train_runs", train_runs)
-    monkeypatch.setattr("grokkit.study.work.carry", lambda parts: None)
     monkeypatch.setattr(lab_tune, "write_search", lambda folder, record: folder)  # one test writes the page
-    return rounds
+    return train_here(monkeypatch, lab_tune)
 
 
 WRITE_SEARCH = lab_tune.write_search

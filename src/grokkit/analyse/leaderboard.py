@@ -50,7 +50,7 @@ def _row(own: pl.DataFrame, method: str, base: pl.DataFrame, baseline: str, clai
     steps = times_to_target(own)
     successes = int(steps.reached.sum())
     itself = method == baseline
-    ratios = {cost: paired_ratio(_by_seed(own, base, cost), _by_seed(base, own, cost)) for cost in COSTS}
+    ratios = {cost: paired_ratio(times_by_seed(own, base, cost), times_by_seed(base, own, cost)) for cost in COSTS}
     if itself:  # its ratio is 1 by definition, which no interval or test is about
         ratios = {
             cost: PairedRatio(ratio.value, pairs=ratio.pairs, complete=ratio.complete) for cost, ratio in ratios.items()
@@ -148,7 +148,7 @@ def _best(measure: str, values: pl.Series) -> dict[str, float | None]:
     return dict(zip(names, np.quantile(found.to_numpy(), [0.5, 0.0, 1.0]).tolist(), strict=True))
 
 
-def _by_seed(runs: pl.DataFrame, others: pl.DataFrame, cost: Cost) -> dict[int, Time]:
+def times_by_seed(runs: pl.DataFrame, others: pl.DataFrame, cost: Cost) -> dict[int, Time]:
     """Seed → what is known of its cost; without the seeds whose cost is not known at all.
 
     Seconds of two processors make no ratio, so they leave out seeds in which ``others`` ran on another one.

@@ -67,11 +67,7 @@ class PairedRatio(NamedTuple):
 
 def paired_ratio(method: Mapping[int, Time], baseline: Mapping[int, Time]) -> PairedRatio:
     """The paired ratio of two maps seed → time to target."""
-    told = [
-        (baseline[seed], method[seed])
-        for seed in sorted(method.keys() & baseline.keys())
-        if (method[seed].reached or baseline[seed].reached) and method[seed].value > 0 and baseline[seed].value > 0
-    ]
+    told = _told(method, baseline)
     if not told:
         return PairedRatio()
     pairs = _pairs(told)
@@ -92,6 +88,44 @@ def paired_ratio(method: Mapping[int, Time], baseline: Mapping[int, Time]) -> Pa
         complete=complete,
         spread=(found.high - found.low) / 2 / quantile * float(np.sqrt(n)),
     )
+
+
+def plain_ratio(method: Mapping[int, Time], baseline: Mapping[int, Time]) -> tuple[float | None, Side | None]:
+    """The geometric mean of the ratios with every censored time at its bound, and which way that is wrong: "at least"
+    where runs of the method are censored, "at most" where the baseline's are, None where none is.
+
+    Both are None where runs of both are censored in different seeds, or no seed says anything.
+    """
+    told = _told(method, baseline)
+    if not told:
+        return None, None
+    pairs = _pairs(told)
+    if not (pairs.x_known.all() or pairs.y_known.all()):
+        return None, None
+    side: Side | None = None if pairs.complete.all() else "at least" if pairs.x_known.all() else "at most"
+    return float(np.exp((pairs.y - pairs.x).mean())), side
+
+
+def resolution(method: Mapping[int, Time], baseline: Mapping[int, Time]) -> tuple[float, float]:
+    """By what factors the ratio would be larger, and smaller, if the baseline's events, or the method's, were all as
+    early as they may have been; (1, 1) where all are known finely enough."""
+    told = _told(method, baseline)
+    if not any(_is_coarse(time) for pair in told for time in pair):
+        return 1.0, 1.0
+    with np.errstate(divide="ignore"):
+        base, own = (
+            np.log([_earliest(time).value / time.value for time in times]) for times in zip(*told, strict=True)
+        )
+    return float(np.exp(-base.mean())), float(np.exp(own.mean()))
+
+
+def _told(method: Mapping[int, Time], baseline: Mapping[int, Time]) -> list[tuple[Time, Time]]:
+    """(baseline's, method's) of each seed that says something."""
+    return [
+        (baseline[seed], method[seed])
+        for seed in sorted(method.keys() & baseline.keys())
+        if (method[seed].reached or baseline[seed].reached) and method[seed].value > 0 and baseline[seed].value > 0
+    ]
 
 
 def _pairs(told: list[tuple[Time, Time]]) -> Pairs:

@@ -24,7 +24,7 @@ from grokkit.study.plan import Plan, ids_of
 from grokkit.study.pool import Failure
 from grokkit.study.question import Execution, Question
 from grokkit.study.store import Store
-from grokkit.study.tuned import has_tuning
+from grokkit.study.tuned import has_suite, has_tuning
 from grokkit.terminal import one_line, terminal
 from grokkit.train.config import RunConfig
 from grokkit.train.groups import choose_device, plan_groups
@@ -71,6 +71,8 @@ def carry_out(
         store = Store(out)
         if has_tuning(store.folder):
             raise InputError(f"{store.folder} holds a search, whose runs are none of a study's; choose another --out")
+        if has_suite(store.folder):
+            raise InputError(f"{store.folder} holds a suite; choose another --out for a study")
         whole = _in_its_folder(plan, store).study  # refused before anything is written
         if (labels := execution.shown()) is not None:
             with about("--only"):

@@ -23,7 +23,7 @@ from grokkit.train.config import RunConfig
 
 
 def search(
-    question: Question,
+    questions: Sequence[Question],
     options: SearchOptions,
     execution: Execution,
     *,
@@ -31,6 +31,8 @@ def search(
     console: Console | None = None,
 ) -> tuple[dict[str, Any], dict[str, Failure]]:
     """Make every trial that the folder does not hold yet, and write and show what all of them say.
+
+    ``questions``: one for each task that the settings are to be good on, all together.
 
     Returns:
         tune.json, and the runs that failed, by their id.
@@ -41,21 +43,22 @@ def search(
     """
     console = console or terminal()
     check_machines(execution.on)
-    folder = folder_of(question, execution)
-    tuning = Tuning(question, options, folder, command)
+    folder = folder_of(questions[0], execution)
+    tuning = Tuning(questions, options, folder, command)
     failures: dict[str, Failure] = {}
     with tuning.store.lock():
         tuning.open()
         console.print(
-            f"{tuning.plan.study['title']}: {len(tuning.methods)} methods × {options.trials} trials × "
-            f"{options.seeds} seeds, up to {tuning.plan.study['budget']:,} steps a run, judged on validation rows"
+            f"{tuning.title}: {len(tuning.methods)} methods × {options.trials} trials × "
+            f"{options.seeds} seeds, up to {tuning.budget:,} steps a run, judged on validation rows"
         )
-        if warning := too_short(tuning.plan.runs[0]):
+        samples = [run for plan in tuning.plans for run in plan.runs]
+        for warning in dict.fromkeys(filter(None, map(too_short, samples))):
             console.print(warning)
         runs: list[RunConfig] = []
         try:
             trials, limits = tuning.next_round()
-            with machines(execution.on if trials else "local", execution.jobs, tuning.plan.runs, folder) as on:
+            with machines(execution.on if trials else "local", execution.jobs, samples, folder) as on:
                 device = on.device(execution.device)
                 while trials:
                     console.print(_round(trials))
@@ -76,10 +79,11 @@ def search(
         page = write_search(folder, record)
         console.print()
         console.print(search_table(record))
-        console.print(
-            f"\nreport: {one_line(page)}\nnow compare on fresh seeds: grokkit compare TASK --tuned {one_line(folder)}",
-            soft_wrap=True,
-        )
+        console.print(f"\nreport: {one_line(page)}", soft_wrap=True)
+        if len(questions) == 1:
+            console.print(
+                f"now compare on fresh seeds: grokkit compare TASK --tuned {one_line(folder)}", soft_wrap=True
+            )
     return record, failures
 
 
@@ -134,7 +138,7 @@ def tune(
     )
     try:
         with readable():
-            record, failures = search(question, how, execution, console=terminal(quiet=quiet))
+            record, failures = search([question], how, execution, console=terminal(quiet=quiet))
     except Stopped:
         raise KeyboardInterrupt from None
     refuse_failures(failures, folder_of(question, execution))

@@ -61,7 +61,7 @@ def build_page(
     ]
     header = f"""<p class="kicker">grokkit compare</p>
 <h1>{title}</h1>
-{_verdict(verdict_text)}
+{verdict_block(verdict_text)}
 {_facts(study, runs)}"""
     return whole_page(f"{title}: which accelerator helps?", header, "\n".join(parts), charts)
 
@@ -93,7 +93,7 @@ def whole_page(title: str, header: str, body: str, charts: Mapping[str, Any]) ->
 """
 
 
-def _verdict(text: str) -> str:
+def verdict_block(text: str) -> str:
     """The first sentence large, the others under it."""
     lead, stop, rest = text.partition(". ")
     more = f'<p class="rest">{escape(rest)}</p>' if rest else ""

@@ -112,12 +112,11 @@ def _best_table(tuning: Mapping[str, Any]) -> str:
 
 
 def _trials_table(tuning: Mapping[str, Any], name: str) -> str:
-    seeds = len(tuning["seeds"])
     columns: dict[str, Callable[[Any], str | tuple[str, ...]]] = {
         "trial": lambda trial: whole(trial["number"] + 1),
         "setting": lambda trial: escape(trial["method"]),
         f"{_WORDS[tuning['cost']]}<br>to the target": lambda trial: _to_target(tuning, trial),
-        "runs that<br>arrived": lambda trial: f"{trial['arrived']}/{seeds}",
+        "runs that<br>arrived": lambda trial: f"{trial['arrived']}/{len(trial['costs']) + trial['failed']}",
         "given up": lambda trial: whole(trial["given_up"]),
         "how far": lambda trial: f"{trial['progress']:.0%}",
         "FLOPs": lambda trial: flops(trial["spent"]["flops"]),

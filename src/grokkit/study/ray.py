@@ -144,7 +144,9 @@ class RayCluster:
     def look_around(self, runs: Sequence[RunConfig]) -> None:
         """Refuse a cluster of which a node has other versions than this machine, or cannot do ``runs``."""
         parts = self.lend_parts(carried())
-        samples = [run.model_dump() for run in {run.method.label: run for run in reversed(runs)}.values()]
+        # One of each method on each task, whatever its seed.
+        arms = {run.model_copy(update={"seed": 0}).hash(): run for run in reversed(runs)}
+        samples = [run.model_dump() for run in arms.values()]
         for name, answer in self._ask(ray_node.look_around, self.desk, parts, samples, self.instructions):
             if answer:
                 raise InputError(f"the Ray node {name} {answer}")

@@ -8,6 +8,10 @@ Tuning seeds begin at :data:`FIRST_SEED`, and a comparison refuses those that it
 
 What a trial is told to be worth: the logarithm of the geometric mean of its costs to the target over the seeds. A trial
 of which a run did not arrive ranks behind all that did, by how many runs did not, and by how far they got.
+
+A search may be of several tasks at once: a trial is then run on every tuning seed of every task, and the mean is over
+all these runs. It ranks settings as the geometric mean of their cost ratios to any one setting would, because what that
+one costs on a task divides all of them alike. So no task counts for more because its runs are longer.
 """
 
 from __future__ import annotations
@@ -29,8 +33,8 @@ from grokkit.study.search import EXCHANGEABLE, SAMPLERS, Search, check_installed
 from grokkit.study.search_space import show_space
 from grokkit.study.spaces import Searched, own_spaces, searched
 from grokkit.study.store import STUDY_FORMAT, Store
-from grokkit.study.tuned import FILE, has_tuning, read_tuning
-from grokkit.train.config import RunConfig, checked
+from grokkit.study.tuned import FILE, has_suite, has_tuning, read_tuning
+from grokkit.train.config import RunConfig, TaskConfig, checked
 from grokkit.train.history import Limit
 
 FIRST_SEED = 1_000_000
@@ -78,8 +82,8 @@ class Result(NamedTuple):
 
     @property
     def cost(self) -> float:
-        """The geometric mean over seeds: a bound, unless all arrived."""
-        return math.exp(sum(math.log(max(cost, 1.0)) for cost in self.costs) / max(len(self.costs), 1))
+        """The geometric mean over seeds and tasks: a bound, unless all arrived."""
+        return geometric_mean(self.costs)
 
     @property
     def value(self) -> float | None:
@@ -91,11 +95,18 @@ class Result(NamedTuple):
         return 1000.0 + (1.0 - self.arrived / len(self.costs)) + (1.0 - self.progress)
 
 
+class _OnTask(NamedTuple):
+    """A task of a search: what its runs share, and each method as it is there, by its text."""
+
+    shared: dict[str, Any]
+    methods: dict[str, Searched]
+
+
 class Tuning:
     """The searches of all methods in a folder.
 
     Args:
-        question: what is asked; its seeds are not used.
+        questions: what is asked, one for each task, with the same methods and claim; their seeds are not used.
         options: how it is searched.
         folder: of the runs, of optuna's file, and of tune.json.
 
@@ -103,22 +114,31 @@ class Tuning:
         InputError: for anything that could not run, or a folder that holds another search.
     """
 
-    def __init__(self, question: Question, options: SearchOptions, folder: Path, command: str = "") -> None:
+    def __init__(self, questions: Sequence[Question], options: SearchOptions, folder: Path, command: str = "") -> None:
         check_installed()
-        if question.claim == "seconds":
+        first = questions[0]
+        if first.claim == "seconds":
             raise InputError("--claim seconds is no aim for a search, whose runs share a machine; take flops or steps")
         self.options, self.store = options, Store(folder)
-        self.cost: Literal["steps", "flops"] = "steps" if question.claim == "steps" else "flops"
+        self.cost: Literal["steps", "flops"] = "steps" if first.claim == "steps" else "flops"
         self.seeds = [FIRST_SEED + place for place in range(options.seeds)]
-        self._shared: dict[str, Any] = question.of_all_runs() | {"judged_on": "validation"}
-        texts = question.method_texts()
-        self.plan: Plan = make_plan(methods=texts, seeds=self.seeds, command=command, **self._shared)
-        usual = self._shared["task"].card.optimizer
+        texts = first.method_texts()
         own = own_spaces(options.space, texts)
-        self.methods = [searched(text, self._shared["task"].name, usual, own) for text in texts]
+        self.plans: list[Plan] = []
+        self._tasks: list[_OnTask] = []
+        for question in questions:
+            shared: dict[str, Any] = question.of_all_runs() | {"judged_on": "validation"}
+            self.plans.append(make_plan(methods=texts, seeds=self.seeds, command=command, **shared))
+            task: TaskConfig = shared["task"]
+            name, usual = task.name, task.card.optimizer
+            self._tasks.append(_OnTask(shared, {text: searched(text, name, usual, own) for text in texts}))
+        self.methods = list(self._tasks[0].methods.values())
+        for method in self.methods:
+            _check_axes(method, self._tasks)
+        study = self.plans[0].study
         self._identities = {
-            text: self.plan.study["methods_detail"][label]["identity"]
-            for text, label in zip(texts, self.plan.study["methods"], strict=True)
+            text: study["methods_detail"][label]["identity"]
+            for text, label in zip(texts, study["methods"], strict=True)
         }
         self._before = read_tuning(folder) if has_tuning(folder) else None
         self._check_folder(folder)
@@ -127,6 +147,16 @@ class Tuning:
     @property
     def folder(self) -> Path:
         return self.store.folder
+
+    @property
+    def title(self) -> str:
+        """The tasks."""
+        return ", ".join(plan.study["title"] for plan in self.plans)
+
+    @property
+    def budget(self) -> int:
+        """Steps that a run may take, on the task that allows most."""
+        return max(plan.study["budget"] for plan in self.plans)
 
     def open(self) -> None:
         """Begin, or go on; the caller holds the store's lock."""
@@ -145,14 +175,14 @@ class Tuning:
             told = sum(trial.is_told for trial in search.trials())
             whole = (told // self.options.batch + 1) * self.options.batch
             search.draw(min(whole, self.options.trials))
-            limit = self._limit(method)
+            on_tasks = self._limits(method)
             for trial in search.trials():
                 if trial.is_told:
                     continue
                 runs = self._runs(method, trial.values)
                 trials[method.text, trial.number] = runs
-                if limit is not None:
-                    limits |= {run.run_id(): limit for run in runs}
+                if on_tasks:
+                    limits |= {run.run_id(): on_tasks[place // len(self.seeds)] for place, run in enumerate(runs)}
         return trials, limits
 
     def tell(self, trials: Mapping[tuple[str, int], Sequence[RunConfig]]) -> None:
@@ -165,7 +195,10 @@ class Tuning:
 
     def write(self) -> dict[str, Any]:
         """Write tune.json, and return what it says."""
-        study = self.plan.study
+        asked = [{name: plan.study[name] for name in ("title", *plan.question)} for plan in self.plans]
+        about = asked[0]
+        if len(asked) > 1:
+            about = {"title": self.title, "budget": self.budget, "tasks": asked}
         methods = dict(self._before["methods"]) if self._before else {}
         for method in self.methods:
             results = self._results(method)
@@ -176,11 +209,10 @@ class Tuning:
                 "cost_of_tuning": _spent(results),
                 "trials": [_record(result) for result in results],
             }
-        kept = ("title", *self.plan.question)
         record = {
             "format": STUDY_FORMAT,
-            **{name: study[name] for name in kept},
-            "command": study["command"],
+            **about,
+            "command": self.plans[0].study["command"],
             "cost": self.cost,
             "sampler": self.options.sampler,
             "any_order": self.options.sampler in EXCHANGEABLE,
@@ -196,10 +228,16 @@ class Tuning:
         """Refuse a folder that holds a study, or a search of another kind."""
         if Store(folder).has_study():
             raise InputError(f"{folder} holds a study; choose another --out for a search")
+        if has_suite(folder):
+            raise InputError(f"{folder} holds a suite; choose another --out for a search")
         if self._before is None:
             return
-        if (other := other_question(self.plan, self._before)) is not None:
-            raise InputError(f"{folder} {other.replace('holds a study', 'holds a search')}; choose another --out")
+        before = self._before.get("tasks") or [self._before]
+        if len(before) != len(self.plans):
+            raise InputError(f"{folder} holds a search of {self._before['title']}; choose another --out")
+        for plan, was in zip(self.plans, before, strict=True):
+            if (other := other_question(plan, {"format": STUDY_FORMAT, **was})) is not None:
+                raise InputError(f"{folder} {other.replace('holds a study', 'holds a search')}; choose another --out")
         now = {name: getattr(self.options, name) for name in ("sampler", "batch", "prune")}
         for name, value in {**now, "seeds": self.seeds, "cost": self.cost}.items():
             if self._before[name] != value:
@@ -219,13 +257,21 @@ class Tuning:
                 )
 
     def _runs(self, method: Searched, values: Mapping[str, Any]) -> list[RunConfig]:
-        config = method.config(values)
-        return [checked(RunConfig, "tune", method=config, seed=seed, **self._shared) for seed in self.seeds]
+        """Task by task, and on each all seeds."""
+        runs: list[RunConfig] = []
+        for task in self._tasks:
+            config = task.methods[method.text].config(values)
+            runs += [checked(RunConfig, "tune", method=config, seed=seed, **task.shared) for seed in self.seeds]
+        return runs
 
-    def _limit(self, method: Searched) -> Limit | None:
-        """So many times the best cost that the trials told so far have found."""
-        found = [result.cost for result in self._results(method) if result.has_arrived]
-        return Limit(self.cost, self.options.prune * min(found)) if found and self.options.prune else None
+    def _limits(self, method: Searched) -> list[Limit]:
+        """For each task so many times what the best of the trials told so far costs there; empty if none arrived."""
+        found = [result for result in self._results(method) if result.has_arrived]
+        if not found or not self.options.prune:
+            return []
+        best, n = min(found, key=lambda result: result.cost), len(self.seeds)
+        on_tasks = [best.costs[place * n : (place + 1) * n] for place in range(len(self._tasks))]
+        return [Limit(self.cost, self.options.prune * geometric_mean(costs)) for costs in on_tasks]
 
     def _results(self, method: Searched) -> list[Result]:
         """Of the trials that the search was told of."""
@@ -248,6 +294,23 @@ class Tuning:
             failed=len(runs) - len(records),
             spent=spent,
         )
+
+
+def geometric_mean(costs: Sequence[float]) -> float:
+    """Of costs of at least one step, or FLOP: nothing cheaper can be told apart."""
+    return math.exp(sum(math.log(max(cost, 1.0)) for cost in costs) / max(len(costs), 1))
+
+
+def _check_axes(method: Searched, tasks: Sequence[_OnTask]) -> None:
+    """Refuse a method of which other settings are searched on another task: a setting must mean the same on all."""
+    for task in tasks:
+        there = task.methods[method.text]
+        if there.axes != method.axes:
+            raise InputError(
+                f"{method.text} is searched in {show_space(method.space)} on {tasks[0].shared['task'].name}, and in "
+                f"{show_space(there.space)} on {task.shared['task'].name}; give both one space, e.g. "
+                "--space 'adamw: lr=1e-4..1e-1 log'"
+            )
 
 
 def _cost(record: Mapping[str, Any], cost: str) -> float:
@@ -283,4 +346,5 @@ def _spent(results: Sequence[Result]) -> dict[str, Any]:
 
 
 def _record(result: Result) -> dict[str, Any]:
-    return {**result._asdict(), "cost": result.cost if result.costs else None, "has_arrived": result.has_arrived}
+    own = {"cost": result.cost if result.costs else None, "has_arrived": result.has_arrived, "value": result.value}
+    return {**result._asdict(), **own}

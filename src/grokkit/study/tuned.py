@@ -11,11 +11,17 @@ from grokkit.study.sealed import Damaged, read_sealed
 from grokkit.study.store import STUDY_FORMAT
 
 FILE = "tune.json"
+SUITE_FILE = "suite.json"
 
 
 def has_tuning(folder: Path) -> bool:
     """Whether there is a search in the folder."""
     return (folder / FILE).is_file()
+
+
+def has_suite(folder: Path) -> bool:
+    """Whether the folder is that of a suite, which has its search and its studies in folders below."""
+    return (folder / SUITE_FILE).is_file()
 
 
 def read_tuning(folder: Path) -> dict[str, Any]:

@@ -1,0 +1,136 @@
+"""What a suite says, in sentences: which method needs less over its held-out tasks, and where nothing is claimed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from grokkit.analyse.claims import Claim, claims, level_of, sensitivity
+from grokkit.analyse.format import COST_WORDS, bound, count, listed, ratio, ratio_interval
+from grokkit.analyse.leaderboard import ratio_keys
+from grokkit.analyse.paired import ENOUGH
+
+Row = Mapping[str, Any]
+Standing = Literal["less", "more", "open", "adjusted", "resolution", "few", "bound", "nothing", "no runs"]
+
+
+def standing(row: Row, claim: Claim, suite: Mapping[str, Any]) -> Standing:
+    """What may be said of a method: that it needs less or more; that its interval leaves it ``open``; that it would not
+    but for the other methods that were tried (``adjusted``), or for evaluations too far apart (``resolution``); that
+    its tasks are too ``few`` for one; that there is a ``bound`` alone, or ``nothing``; or that it was not run on the
+    held-out tasks."""
+    keys = ratio_keys(suite["claim"])
+    if not row["runs"]:
+        return "no runs"
+    if claim.claimed:
+        return "less" if claim.direction == "less" else "more"
+    if claim.within_resolution:
+        return "resolution"
+    if row[keys["low"]] is not None:
+        return "open" if row[keys["low"]] <= 1 <= row[keys["high"]] else "adjusted"
+    if row[keys["value"]] is not None:
+        return "few"
+    return "bound" if row[keys["bound"]] is not None else "nothing"
+
+
+def suite_verdict(rows: Sequence[Row], suite: Mapping[str, Any]) -> str:
+    """The verdict on ``rows`` of :func:`grokkit.analyse.suite.suite_rows`, the baseline first.
+
+    ``suite`` has what study.json has for claims (``claim``, ``family``, ``looks``, ``primary``), and ``suite``, the
+    name.
+    """
+    base, others = rows[0], rows[1:]
+    unit, keys = COST_WORDS[suite["claim"]], ratio_keys(suite["claim"])
+    over = f"Over the {count(base['tasks'], 'held-out task')} of {suite['suite']}"
+    if not base["runs"]:
+        return f"{over}, no run has finished yet."
+    if not others:
+        return f"{over}, nothing was compared with {base['method']}."
+    groups: dict[Standing, list[Row]] = {}
+    ordered = sorted(others, key=lambda row: row[keys["value"]] or 0.0)
+    found = {claim.method: claim for claim in claims(rows, suite)}
+    for row in ordered:
+        groups.setdefault(standing(row, found[row["method"]], suite), []).append(row)
+
+    def short(row: Row) -> str:
+        """``grad-norm 0.80× (0.71–0.93)``, with what else the number may not stand without."""
+        limit = bound(row[keys["bound"]], row[keys["side"]])
+        notes = (ratio_interval(row[keys["low"]], row[keys["high"]]), *_notes(row))
+        said = ", ".join(note for note in notes if note)
+        return f"{row['method']} {limit or ratio(row[keys['value']])}{said and f' ({said})'}"
+
+    less = groups.get("less", [])
+    head = f"nothing was shown to need less than the tuned {base['method']}"
+    if less:
+        best = less.pop(0)
+        evidence = ("95 % interval " + ratio_interval(best[keys["low"]], best[keys["high"]]), *_notes(best))
+        needs = f"needs {ratio(best[keys['value']])} the {unit} of the tuned {base['method']}"
+        head = f"{best['method']} {needs} ({', '.join(evidence)})"
+    sentences = [f"{over}, {head}."]
+    if less:
+        sentences.append(f"Also less: {listed(list(map(short, less)))}.")
+    if more := groups.get("more"):
+        sentences.append(f"More: {listed(list(map(short, more)))}.")
+    if still_open := groups.get("open"):
+        sentences.append(
+            "Nothing is claimed of these, whose intervals leave it open whether they need less or more: "
+            f"{listed(list(map(short, still_open)))}.{_shown(still_open, rows, suite)}"
+        )
+    if adjusted := groups.get("adjusted"):
+        sentences.append(f"Not claimed, because so many methods were tried: {listed(list(map(short, adjusted)))}.")
+    if coarse := groups.get("resolution"):
+        sentences.append(f"Not claimed, because evaluations were too far apart: {listed(list(map(short, coarse)))}.")
+    if few := groups.get("few"):
+        sentences.append(
+            f"Fewer than {ENOUGH} tasks make no interval, and so no claim: {listed(list(map(short, few)))}."
+        )
+    if bounded := groups.get("bound"):
+        sentences.append(
+            f"Runs did not arrive, so there is a bound alone, and no claim: {listed(list(map(short, bounded)))}."
+        )
+    if nothing := groups.get("nothing"):
+        sentences.append(f"No number: {listed([_count(row) for row in nothing])}.")
+    if absent := groups.get("no runs"):
+        names = listed([row["method"] for row in absent])
+        sentences.append(f"Not taken to the held-out tasks: {names}.")
+    return " ".join([*sentences, *_cautions(base, found, suite)])
+
+
+def _notes(row: Row) -> list[str]:
+    """Tasks that are not in the number, and how many runs arrived where not all did."""
+    silent = row["tasks"] - row["pairs"]
+    told = [f"{row['pairs']} of {count(row['tasks'], 'task')} tell"] if silent else []
+    return [*told, *([f"{row['successes']} of {count(row['runs'], 'run')} arrived"] if _misses(row) else [])]
+
+
+def _misses(row: Row) -> bool:
+    return row["successes"] < row["runs"]
+
+
+def _count(row: Row) -> str:
+    return f"{row['method']} ({row['successes']} of {count(row['runs'], 'run')} arrived)"
+
+
+def _shown(still_open: Sequence[Row], rows: Sequence[Row], suite: Mapping[str, Any]) -> str:
+    """What so few tasks could have shown."""
+    powers = [power for row in still_open if (power := sensitivity(row, rows, suite)) is not None]
+    if not powers:
+        return ""
+    low, high = (f"{f([power.shown for power in powers]):.2f}×" for f in (min, max))
+    return f" So many tasks could have shown a ratio of {low if low == high else f'{low} to {high}, by method'}."
+
+
+def _cautions(base: Row, found: Mapping[str, Claim], suite: Mapping[str, Any]) -> list[str]:
+    said = []
+    if _misses(base):
+        said.append(
+            f"The tuned {base['method']} itself arrived in {base['successes']} of {count(base['runs'], 'run')}; a run "
+            "that did not counts as longer than what it was given."
+        )
+    looks = len(suite.get("looks") or ())
+    if looks > 1:
+        said.append(f"After {looks} looks, claims are tested at {level_of(suite):.2g}.")
+    primary = suite.get("primary")
+    if primary is not None and primary in found and not found[primary].claimed and len(found) > 1:
+        said.append(f"{primary} was named to be tested first, and without its claim there is none of the others.")
+    return said

@@ -1,0 +1,205 @@
+"""A suite as it is asked for and as its folder remembers it, suite.json.
+
+One search over the tuning tasks finds the settings, ``tuning/``; one comparison for each held-out task is made with
+them on fresh seeds, ``held-out/``. The folder holds one suite: other methods and more seeds extend it, anything else is
+refused, so that nothing is chosen anew once the held-out tasks have been seen.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from grokkit.arguments import Text
+from grokkit.call_syntax import split_list
+from grokkit.errors import InputError, about, unknown
+from grokkit.files import atomic_write
+from grokkit.study.question import USUAL_METHODS, Checked, Count, Option, Question, SeedCount, Texts
+from grokkit.study.sealed import Damaged, read_sealed, sealed
+from grokkit.study.store import STUDY_FORMAT, Store
+from grokkit.study.suites.card import SuiteCard, SuiteTask, find_suite
+from grokkit.study.tune import SearchOptions, Tuning
+from grokkit.study.tuned import SUITE_FILE, has_suite, has_tuning
+
+
+@dataclass(frozen=True, kw_only=True)
+class SuiteQuestion(Checked):
+    """What is asked of a suite, beside how it is searched (:class:`~grokkit.study.tune.SearchOptions`)."""
+
+    suite: Annotated[
+        Any,
+        Option("core, quick, my_suite.py:SUITE or my_suite.toml; see `grokkit suites`", SuiteCard | Text),
+    ]
+    methods: Annotated[
+        str | Sequence[str] | None,
+        Option(f"separated by commas; see `grokkit methods` [default: {','.join(USUAL_METHODS)}]", Texts),
+    ] = None
+    tuning_seeds: Annotated[int, Option("runs of each setting on each tuning task", SeedCount)] = SearchOptions.seeds
+    seeds: Annotated[int, Option("runs of each method on each held-out task, on seeds 0, 1, ...", SeedCount)] = 5
+    budget: Annotated[
+        int | None, Option("optimizer steps a run may take, on every task [default: what the suite says]", Count)
+    ] = None
+    baseline: Annotated[
+        str | None, Option("method the ratios refer to [default: adamw if it is there, else the first]")
+    ] = None
+    claim: Annotated[
+        Literal["flops", "steps"],
+        Option("the cost that claims are made in: flops or steps", Literal["flops", "steps"]),
+    ] = "flops"
+    primary: Annotated[str | None, Option("the method to test first and alone, named before the first run")] = None
+    finalists: Annotated[
+        int | None,
+        Option("how many methods go on to the held-out tasks, the best on the tuning tasks [default: all]", SeedCount),
+    ] = None
+    keep: Annotated[
+        str | Sequence[str] | None, Option("methods that go on whatever they did on the tuning tasks", Texts)
+    ] = None
+
+    @property
+    def card(self) -> SuiteCard:
+        """The suite itself.
+
+        Raises:
+            InputError: if there is none of that name.
+        """
+        return self.suite if isinstance(self.suite, SuiteCard) else find_suite(self.suite)
+
+
+class SuitePlan:
+    """A suite with its methods, in a folder; everything that can be checked before the first run is.
+
+    Args:
+        asked: what is asked.
+        options: how settings are searched; its seeds are not used.
+        folder: of suite.json and the parts.
+
+    Raises:
+        InputError: for anything that could not run, or a folder that holds something else.
+    """
+
+    def __init__(self, asked: SuiteQuestion, options: SearchOptions, folder: Path) -> None:
+        self.card = asked.card
+        self.asked, self.folder = asked, folder
+        self.methods = _split(asked.methods, "--methods") or list(USUAL_METHODS)
+        self.keep = _split(asked.keep, "--keep")
+        if Store(folder).has_study() or has_tuning(folder):
+            raise InputError(f"{folder} holds a study or a search; choose another --out for a suite")
+        before = read_suite(folder) if has_suite(folder) else None
+        self.known = list(dict.fromkeys([*(before["methods"] if before else ()), *self.methods]))
+        self.looks = before["looks"] if before else []
+        named = asked.baseline or ("adamw" if "adamw" in self.methods else self.methods[0])
+        self.baseline: str = before["question"]["baseline"] if before and asked.baseline is None else named
+        for option, name in (("--baseline", self.baseline), ("--primary", asked.primary), *_each("--keep", self.keep)):
+            if name is not None and name not in self.known:
+                with about(option):
+                    raise unknown("method of this suite", name, self.known)
+        if asked.primary == self.baseline:
+            raise InputError(f"--primary {asked.primary} is the baseline; name the method that is compared with it")
+        if before is not None:
+            _same_question(before["question"], self.question(options), folder)
+        for task in self.card.held_out_tasks:
+            with about(task.label):
+                self._question(task, methods=self.methods, seeds=asked.seeds).plan()
+        Tuning(self.tuning_questions(), replace(options, seeds=asked.tuning_seeds), self.tuning_folder)
+
+    def question(self, options: SearchOptions) -> dict[str, Any]:
+        """What a folder's suite has in common, whatever methods and seeds it has."""
+        card, asked = self.card, self.asked
+        said = {
+            "suite": card.name,
+            "tuning": [[task.label, dict(task.options)] for task in card.tuning_tasks],
+            "held_out": [[task.label, dict(task.options)] for task in card.held_out_tasks],
+            "budget": asked.budget or card.budget,
+            "trials": options.trials,
+            "tuning_seeds": asked.tuning_seeds,
+            "sampler": options.sampler,
+            "space": options.space,
+            "batch": options.batch,
+            "prune": options.prune,
+            "baseline": self.baseline,
+            "claim": asked.claim,
+            "primary": asked.primary,
+            "finalists": asked.finalists,
+            "keep": self.keep,
+        }
+        return json.loads(json.dumps(said, default=str))  # as it is read again
+
+    def tuning_questions(self) -> list[Question]:
+        """One for each tuning task."""
+        return [self._question(task, methods=self.methods) for task in self.card.tuning_tasks]
+
+    def final_question(self, task: SuiteTask, finalists: Sequence[str]) -> Question:
+        """Of a held-out task, with the settings that the search has found."""
+        own = {"baseline": self.baseline, "primary": self.asked.primary, "tuned": self.tuning_folder}
+        return self._question(task, methods=finalists, seeds=self.asked.seeds, **own)
+
+    @property
+    def tuning_folder(self) -> Path:
+        return self.folder / "tuning"
+
+    def final_folder(self, place: int) -> Path:
+        """Of the held-out task at ``place``; a number tells them apart, whatever they are called."""
+        task = self.card.held_out_tasks[place]
+        plain = "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in task.label)
+        return self.folder / "held-out" / "-".join([str(place + 1), *filter(None, plain.split("-"))])
+
+    def chosen(self, tuning: Mapping[str, Any]) -> list[str]:
+        """The methods that go on to the held-out tasks: the baseline, the primary one, those to keep, and of the others
+        the best on the tuning tasks."""
+        if self.asked.finalists is None:
+            return self.methods
+        surely = {self.baseline, self.asked.primary, *self.keep}
+        found = {name: tuning["methods"][name]["best"] for name in self.methods if name not in surely}
+        ranked = sorted((best["value"], name) for name, best in found.items() if best is not None)
+        best = [name for _, name in ranked[: self.asked.finalists]]
+        return [name for name in self.methods if name in surely or name in best]
+
+    def _question(self, task: SuiteTask, **own: Any) -> Question:
+        usual = {"budget": self.card.budget, "claim": self.asked.claim}
+        given = {} if self.asked.budget is None else {"budget": self.asked.budget}
+        with about(task.label):
+            return Question(**{**usual, **task.options, **given, **own})
+
+
+def read_suite(folder: Path) -> dict[str, Any]:
+    """suite.json.
+
+    Raises:
+        InputError: if there is none, or it cannot be read.
+    """
+    path = folder / SUITE_FILE
+    try:
+        found = read_sealed(path, newest=STUDY_FORMAT)
+    except Damaged as damage:
+        raise InputError(f"{path} is damaged: it {damage}; delete it and give the same command again") from None
+    if found is None:
+        raise InputError(f"{folder} holds no suite (no {SUITE_FILE}); make one with: grokkit suite core --out {folder}")
+    if found.get("format") != STUDY_FORMAT:
+        raise InputError(f"{path} is of another version of grokkit; choose another --out")
+    return found
+
+
+def write_suite(folder: Path, record: Mapping[str, Any]) -> None:
+    atomic_write(folder / SUITE_FILE, sealed({"format": STUDY_FORMAT, **record}))
+
+
+def _same_question(before: Mapping[str, Any], now: Mapping[str, Any], folder: Path) -> None:
+    for name, value in now.items():
+        if before.get(name) == value:
+            continue
+        if name in ("tuning", "held_out"):
+            raise InputError(f"{folder} holds a suite {before['suite']} of other tasks; choose another --out")
+        option = name if name == "suite" else f"--{name.replace('_', '-')}"
+        raise InputError(f"{folder} holds a suite with {option} {before.get(name)}, not {value}; choose another --out")
+
+
+def _split(names: str | Sequence[str] | None, option: str) -> list[str]:
+    with about(option):
+        return split_list(names) if isinstance(names, str) else list(names or ())
+
+
+def _each(option: str, names: Sequence[str]) -> list[tuple[str, str]]:
+    return [(option, name) for name in names]

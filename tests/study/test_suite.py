@@ -1,0 +1,242 @@
+"""A suite from end to end on tasks of seconds: settings from the tuning tasks alone, one number from the others."""
+
+import json
+import math
+import shutil
+import sys
+
+import pytest
+from train_here import train_here
+
+from grokkit import lab
+from grokkit.errors import InputError
+from grokkit.registry import parts
+from grokkit.study.sealed import read_sealed
+from grokkit.study.store import STUDY_FORMAT, Store
+from grokkit.study.suite import SuitePlan, SuiteQuestion, read_suite
+from grokkit.study.suites.card import SuiteCard, find_suite
+from grokkit.study.tune import FIRST_SEED, SearchOptions, Tuning
+
+METHODS = ["adamw", "grokfast-ema"]
+SMALL = {"model": "fnn(width=16)", "every": 5}
+TINY = SuiteCard(
+    name="tiny",
+    budget=80,
+    tuning=[{"task": f"parity:{signs},2", **SMALL} for signs in (7, 8)],
+    held_out=[
+        {"task": "parity:7,2", "train_fraction": 0.6, "label": "seven signs", **SMALL},
+        {"task": "parity:8,2", "train_fraction": 0.6, "label": "eight signs", "budget": 70, **SMALL},
+        {"task": "parity:9,2", "label": "nine signs", **SMALL},
+    ],
+)
+SPACE = "adamw: lr=0.01..0.03 log; grokfast-ema: lr=0.01..0.03 log"
+HOW = {"trials": 2, "tuning_seeds": 1, "batch": 2, "seeds": 2, "space": SPACE, "quiet": True}
+lab_tune, lab_carry_out, lab_suite = (sys.modules[f"grokkit.lab.{name}"] for name in ("tune", "carry_out", "suite"))
+WRITE_PAGE = lab_suite.write_suite_page
+
+
+@pytest.fixture(scope="module")
+def patched():
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        for module in (lab_tune, lab_suite):  # one test writes the suite's page; the others have tests of their own
+            monkeypatch.setattr(module, f"write_{'search' if module is lab_tune else 'suite_page'}", _no_page)
+        monkeypatch.setattr(lab_carry_out.Study, "write", lambda study: (study.folder, {}))
+        yield train_here(monkeypatch, lab_tune, lab_carry_out)
+
+
+def _no_page(folder, record):
+    return folder
+
+
+@pytest.fixture
+def here(patched):
+    """Trains in this process, and keeps the ids of what was trained, call by call."""
+    patched.clear()
+    return patched
+
+
+@pytest.fixture(scope="module")
+def whole(patched, tmp_path_factory):
+    """The folder of a suite that nothing has disturbed, what it says, and what was trained."""
+    patched.clear()
+    folder = tmp_path_factory.mktemp("whole")
+    record = lab.suite(TINY, METHODS, out=folder, **HOW)
+    return folder, record, [list(ids) for ids in patched]
+
+
+def told(record):
+    """What suite.json says, apart from seconds."""
+    text = json.loads(json.dumps(record))
+    for own in text["tuning"]["methods"].values():
+        del own["cost_of_tuning"]["train_seconds"]
+    tasks = [[{k: v for k, v in row.items() if "seconds" not in k} for row in task["rows"]] for task in text["tasks"]]
+    return text["tuning"], text["rows"], text["profiles"], tasks
+
+
+def test_settings_come_from_all_tuning_tasks_together_and_are_judged_on_the_others(whole):
+    folder, record, rounds = whole
+    assert [len(ids) for ids in rounds] == [8, 4, 4, 4], "2 methods × 2 trials × 2 tasks, then 2 methods × 2 seeds"
+    tuning = json.loads((folder / "tuning" / "tune.json").read_text())
+    store = Store(folder / "tuning")
+    records = [store.record(run_id) for run_id in rounds[0]]
+    assert {run["config"]["judged_on"] for run in records} == {"validation"}
+    assert {run["seed"] for run in records} == {FIRST_SEED}
+    for name, own in tuning["methods"].items():
+        for trial in own["trials"]:
+            assert len(trial["costs"]) == 2, "a run on each tuning task"
+            assert trial["cost"] == pytest.approx(math.sqrt(trial["costs"][0] * trial["costs"][1]), rel=1e-12)
+        best = min(own["trials"], key=lambda trial: trial["value"])
+        assert record["tuning"]["methods"][name]["method"] == best["method"]
+        for task in record["tasks"]:
+            study = json.loads((folder / task["folder"] / "study.json").read_text())
+            (label,) = [label for label, found in study["tuned"].items() if found["method"] == name]
+            assert study["methods_detail"][label]["optimizer"]["lr"] == best["settings"]["lr"]
+            assert study["seeds"] == [0, 1]
+    assert [task["budget"] for task in record["tasks"]] == [80, 70, 80], "a task may have a budget of its own"
+
+
+def test_a_hopeless_run_is_given_up_at_what_the_best_trial_took_on_its_own_task(whole, tmp_path):
+    folder, _, _ = whole
+    shutil.copytree(folder / "tuning", tmp_path / "tuning")
+    best = json.loads((tmp_path / "tuning" / "tune.json").read_text())["methods"]["adamw"]["best"]
+    assert best["has_arrived"]
+    assert best["costs"][0] != best["costs"][1]
+    asked = SuiteQuestion(suite=TINY, methods=METHODS)
+    options = SearchOptions(trials=3, seeds=1, batch=2, space=SPACE)
+    tuning = Tuning(SuitePlan(asked, options, tmp_path / "none").tuning_questions(), options, tmp_path / "tuning")
+    with tuning.store.lock():
+        tuning.open()
+        trials, limits = tuning.next_round()
+    runs = trials["adamw", 2]
+    assert [run.task.settings["n"] for run in runs] == [7, 8]
+    assert [limits[run.run_id()].most for run in runs] == pytest.approx([3 * cost for cost in best["costs"]], rel=1e-12)
+
+
+def test_the_number_is_of_the_held_out_leaderboards_and_the_file_is_sealed_and_the_page_leads_to_them(whole):
+    folder, record, _ = whole
+    kept = read_sealed(folder / "suite.json", newest=STUDY_FORMAT)
+    assert told(kept) == told(record)
+    base, own = record["rows"]
+    ratios = [task["rows"][1]["cell"]["value"] for task in record["tasks"]]
+    sides = {task["rows"][1]["cell"]["side"] for task in record["tasks"]}
+    assert sides == {None}, "runs that do not arrive are for other tests"
+    assert own["ratio_flops_vs_baseline"] == pytest.approx(math.prod(ratios) ** (1 / 3), rel=1e-12)
+    assert (base["method"], base["tasks"], own["pairs"]) == ("adamw", 3, 3)
+    assert record["verdict"].startswith("Over the 3 held-out tasks of tiny, ")
+    page = WRITE_PAGE(folder, record).read_text()
+    for task in record["tasks"]:
+        assert f'<a href="{task["folder"]}/report.html">{task["label"]}</a>' in page
+        assert (folder / task["folder"] / "study.json").is_file()
+    assert 'data-chart="profile"' in page
+    assert "How near the best" in page
+    assert (folder / "figures" / "profile.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_stopped_within_a_held_out_task_it_goes_on_and_extended_it_trains_what_is_new(
+    whole, here, tmp_path, monkeypatch
+):
+    train, calls = lab_carry_out.train_runs, []
+
+    def stopped(runs, store, *others):
+        calls.append(len(runs))
+        if len(calls) == 2:
+            train(runs[:3], store, *others)
+            raise KeyboardInterrupt
+        return train(runs, store, *others)
+
+    out = tmp_path / "parts"
+    shutil.copytree(whole[0] / "tuning", out / "tuning")  # where a search is stopped is for its own tests
+    with monkeypatch.context() as patch:
+        patch.setattr(lab_carry_out, "train_runs", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            lab.suite(TINY, METHODS, out=out, **HOW)
+    assert read_suite(out)["looks"] == [], "nobody has seen a number"
+    here.clear()
+    again = lab.suite(TINY, METHODS, out=out, **HOW)
+    assert [len(ids) for ids in here] == [0, 1, 4], "what was done is not done again"
+    assert told(again) == told(whole[1])
+    here.clear()
+    more = lab.suite(TINY, METHODS, out=out, **(HOW | {"seeds": 3}))
+    assert [len(ids) for ids in here] == [2, 2, 2]
+    assert len(more["looks"]) == 2, "more seeds are another look"
+    assert more["tuning"] == again["tuning"], "and settings stay"
+
+
+@pytest.mark.parametrize(
+    ("suite", "changes", "message"),
+    [
+        ("cor", {}, "unknown suite 'cor'; did you mean 'core'"),
+        ("mine.toml", {}, "cannot read mine.toml"),
+        (TINY, {"trials": 3}, "holds a suite with --trials 2, not 3; choose another --out"),
+        (TINY, {"tuning_seeds": 2}, "holds a suite with --tuning-seeds 1, not 2"),
+        (TINY, {"claim": "steps"}, "holds a suite with --claim flops, not steps"),
+        (TINY, {"baseline": "adam"}, "--baseline: unknown method of this suite 'adam'"),
+        (TINY, {"primary": "adamw"}, "--primary adamw is the baseline"),
+        (TINY, {"finalists": 0}, "--finalists 0 is not possible"),
+        (TINY, {"methods": "adamw,nonsense"}, "seven signs: --methods: unknown method 'nonsense'"),
+        (SuiteCard(name="tiny", tuning=["mul:7"], held_out=["add:7"]), {}, "holds a suite tiny of other tasks"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_one_line_before_anything_runs(whole, here, suite, changes, message):
+    folder, _, _ = whole
+    with pytest.raises(InputError) as caught:
+        lab.suite(suite, **({"methods": METHODS, "out": folder} | HOW | changes))
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert here == []
+
+
+def test_a_study_s_folder_is_no_suite_s_and_the_other_way_round(whole):
+    folder, record, _ = whole
+    with pytest.raises(InputError, match="holds a study or a search; choose another --out for a suite"):
+        lab.suite(TINY, METHODS, out=folder / record["tasks"][0]["folder"], **HOW)
+    for call in (lab.compare, lab.tune):
+        with pytest.raises(InputError, match="holds a suite"):
+            call(TINY.tuning_tasks[0].options["task"], METHODS, out=folder, budget=60, quiet=True)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('tuning = ["mul:7"]', "it has no held_out; write e.g. held_out = ['mul:97']"),
+        ('tuning = ["mul:7"]\nheld_out = []', "held_out=[] is not possible"),
+        ('tuning = ["mul:7"]\nheld_out = ["mul:7"]', "mul:7 is there twice"),
+        ('tuning = ["mul:7"]\nheld_out = [{task = "add:7", budgets = 3}]', "did you mean 'budget'?"),
+        ('tuning = ["mul:7"]\nheld_out = [{budget = 3}]', "{'budget': 3} is no task"),
+        ('tunning = ["mul:7"]', "unknown key of"),
+        ("tuning = [", "is no TOML"),
+    ],
+)
+def test_a_file_that_is_no_suite_is_refused_in_one_line(tmp_path, text, message):
+    (tmp_path / "mine.toml").write_text(text)
+    with pytest.raises(InputError) as caught:
+        find_suite(str(tmp_path / "mine.toml"))
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_suite_of_one_s_own_is_a_card_in_a_file_or_toml(tmp_path):
+    (tmp_path / "mine.py").write_text(
+        "from grokkit.lab import SuiteCard\n"
+        "SUITE = SuiteCard(name='mine', tuning=['mul:7'], held_out=[{'task': 'add:7', 'train_fraction': 0.3}])\n"
+    )
+    (tmp_path / "mine.toml").write_text('tuning = ["mul:7"]\n[[held_out]]\ntask = "add:7"\ntrain_fraction = 0.3\n')
+    by_file, by_toml = find_suite(f"{tmp_path}/mine.py:SUITE"), find_suite(f"{tmp_path}/mine.toml")
+    assert by_file == by_toml
+    assert by_toml.held_out_tasks[0].label == "add:7 train_fraction=0.3"
+
+
+def test_the_baseline_the_primary_method_those_kept_and_the_best_go_on(tmp_path):
+    methods = ["adamw", "grokfast-ema", "grokfast-ma", "grad-norm", "lion"]
+    asked = SuiteQuestion(suite=TINY, methods=methods, finalists=1, keep="grad-norm")
+    plan = SuitePlan(asked, SearchOptions(), tmp_path)
+    values = {"adamw": 9.0, "grokfast-ema": 7.0, "grokfast-ma": 6.0, "grad-norm": 8.0, "lion": 6.5}
+    tuning = {"methods": {name: {"best": {"value": value}} for name, value in values.items()}}
+    assert plan.chosen(tuning) == ["adamw", "grokfast-ma", "grad-norm"]
+
+
+def test_ours_are_listed_and_every_task_of_theirs_is_one():
+    assert set(parts("suites")) == {"core", "quick"}
+    for part in parts("suites").values():
+        for task in (*part.value.tuning_tasks, *part.value.held_out_tasks):
+            assert (part.value.summary, task.options["task"]) > ("", "")
