@@ -3,11 +3,15 @@
 import re
 import subprocess
 import sys
+import tomllib
 import types
 from pathlib import Path
 
 import pytest
 from cards import CARDS
+
+import grokkit
+from grokkit.cli import app
 
 ROOT = Path(__file__).parent.parent
 BLOCKS = [
@@ -60,7 +64,39 @@ def test_every_method_stands_on_a_page():
     assert all(f"`{name}`" in pages for name in CARDS)
 
 
+PAGES = [path for where in ("*.md", "docs/**/*.md", "examples/*.md") for path in sorted(ROOT.glob(where))]
+
+
+def anchors(page):
+    """What a link to a heading of ``page`` may name, as GitHub and the site make it."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+    heads = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads}
+
+
 def test_links_lead_somewhere():
-    for path in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("**/*.md")]:
-        for target in re.findall(r"\]\(([^)#]+)", path.read_text()):
-            assert target.startswith("http") or (path.parent / target).exists(), f"{path.name}: {target}"
+    for path in PAGES:
+        for target, _, anchor in re.findall(r"\]\(([^)#\s]*)(#([^)]*))?\)", path.read_text()):
+            if target.startswith("http"):
+                continue
+            page = path.parent / target if target else path
+            assert page.exists(), f"{path.name}: {target}"
+            assert not anchor or anchor in anchors(page), f"{path.name}: {target}#{anchor}"
+
+
+def test_the_readme_fits_a_screen():
+    shown = re.sub(r"<!--.*?-->|\]\(.*?\)", "", (ROOT / "README.md").read_text(), flags=re.DOTALL)
+    assert len([word for word in shown.split() if re.search(r"\w", word)]) <= 600
+
+
+def test_the_version_is_one():
+    stated = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert grokkit.__version__ == stated
+    assert f"\nversion: {stated}\n" in (ROOT / "CITATION.cff").read_text()
+
+
+def test_every_command_stands_on_its_page():
+    page = (ROOT / "docs" / "commands.md").read_text()
+    names = [command.name or command.callback.__name__ for command in app.registered_commands]
+    assert len(names) >= 13
+    assert [name for name in names if f"`grokkit {name}" not in page and f"`{name}`" not in page] == []
