@@ -11,6 +11,7 @@ import pytest
 from cards import CARDS
 
 import grokkit
+from grokkit import lab
 from grokkit.cli import app
 
 ROOT = Path(__file__).parent.parent
@@ -82,6 +83,23 @@ def test_links_lead_somewhere():
             page = path.parent / target if target else path
             assert page.exists(), f"{path.name}: {target}"
             assert not anchor or anchor in anchors(page), f"{path.name}: {target}#{anchor}"
+
+
+def test_the_site_has_every_page_and_the_reference_every_name():
+    """What make docs would refuse, without what it needs."""
+    docs, nav = ROOT / "docs", (ROOT / "mkdocs.yml").read_text()
+    pages = [*docs.glob("*.md"), *(docs / "reference").glob("*.md")]
+    assert [page.name for page in pages if f": {page.relative_to(docs)}\n" not in nav] == []
+    reference = "".join(page.read_text() for page in (docs / "reference").glob("*.md"))
+    named = re.findall(r"^::: (\S+)$", reference, re.MULTILINE)
+    for name in named:
+        path = ROOT / "src" / name.replace(".", "/")
+        source = path.parent.with_suffix(".py")
+        is_module = path.with_suffix(".py").exists() or (path / "__init__.py").exists()
+        assert is_module or re.search(rf"^(def|class) {path.name}\b", source.read_text(), re.MULTILINE), name
+    members = re.findall(r"members: \[(.*?)\]", reference)
+    there = {name.rpartition(".")[2] for name in named} | {name for some in members for name in some.split(", ")}
+    assert set(grokkit.__all__) | set(lab.__all__) <= there
 
 
 def test_the_readme_fits_a_screen():

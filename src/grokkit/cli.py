@@ -221,7 +221,7 @@ def report(
 @app.command(cls=Command)
 def export(
     folder: Annotated[str, typer.Argument(help="a folder that `grokkit compare --out` wrote")],
-    format: Annotated[str, typer.Option(help="csv, json or parquet")] = "csv",
+    format: Annotated[str, typer.Option(help="csv, json or parquet; tensorboard for event files")] = "csv",
     out: Annotated[str | None, typer.Option(help="folder for the tables [default: export in FOLDER]")] = None,
 ) -> None:
     """Write runs, curves, leaderboard and claims of FOLDER as tables for a spreadsheet or another program.

@@ -74,6 +74,17 @@ def test_in_csv_a_text_is_no_formula_and_a_number_stays_one(exported, folder):
             assert {row["final_test_loss"] for row in rows} == {"-0.5"}
 
 
+def test_tensorboard_reads_the_curves_and_a_second_export_writes_them_anew(exported, folder):
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    for _ in range(2):
+        status, paths, _ = exported("--format", "tensorboard")
+        assert (status, paths) == (0, [str(folder / "export" / "events")])
+    runs = sorted((folder / "export" / "events").iterdir())
+    assert [path.name for path in runs] == sorted(Study(folder).runs["run_id"])
+    events = accumulator.EventAccumulator(str(runs[0])).Reload()
+    assert [(event.step, event.value) for event in events.Scalars("test_loss")] == [(0, 2.0), (10, -0.5)]
+
+
 def test_a_damaged_run_is_refused_by_name_and_nothing_is_written(exported, folder):
     path = next(folder.glob("runs/m3*/curves.parquet"))
     path.write_bytes(path.read_bytes()[:-1])

@@ -12,10 +12,11 @@ import polars as pl
 import polars.selectors as cs
 
 from grokkit.files import atomic_write
+from grokkit.lab.event_files import write_events
 from grokkit.lab.study import Study
 from grokkit.study.pool import Failure
 
-Format = Literal["csv", "json", "parquet"]
+Format = Literal["csv", "json", "parquet", "tensorboard"]
 
 _FORMULA = r"^([=+\-@\t\r])"
 """How a text begins that a spreadsheet takes for a formula."""
@@ -29,8 +30,15 @@ def export(study: Study, out: Path, kind: Format = "csv") -> dict[str, Path]:
     neither are the texts in JSON and Parquet. In JSON a file is a list of objects, where ``config`` and ``provenance``
     of a run are objects themselves.
 
-    Returns the path of each table, by its name.
+    ``tensorboard`` writes no tables, but the curves as event files (:func:`grokkit.lab.event_files.write_events`).
+
+    Returns the path of each table, by its name, or the folder of the event files, as ``events``.
+
+    Raises:
+        MissingExtraError: for event files, without TensorBoard.
     """
+    if kind == "tensorboard":
+        return {"events": write_events(study, out / "events")}
     tables = {name: getattr(study, name) for name in ("runs", "curves", "leaderboard", "claims")}
     paths = {name: out / f"{name}.{kind}" for name in tables}
     for name, table in tables.items():
