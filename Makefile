@@ -35,8 +35,8 @@ bench: $(VENV)/installed
 
 # Of the dev extra the site needs nothing; the notebooks are carried out with their outputs left as they are.
 docs: $(VENV)/docs-installed
-	OMP_NUM_THREADS=1 PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python docs/notebooks.py --check
-	NO_MKDOCS_2_WARNING=1 PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m mkdocs build --strict
+	OMP_NUM_THREADS=1 PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python docs/notebooks.py --check
+	NO_MKDOCS_2_WARNING=1 PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m mkdocs build --strict
 
 docs-numbers: $(VENV)/installed
 	$(BIN)/python docs/build.py
