@@ -1,5 +1,6 @@
 """What the documents say is so: their Python and the examples run, their links lead somewhere, no method is missing."""
 
+import json
 import re
 import subprocess
 import sys
@@ -118,3 +119,15 @@ def test_every_command_stands_on_its_page():
     names = [command.name or command.callback.__name__ for command in app.registered_commands]
     assert len(names) >= 13
     assert [name for name in names if f"`grokkit {name}" not in page and f"`{name}`" not in page] == []
+
+
+def test_the_notebooks_were_carried_out():
+    """As they are, in their order, and without an error; that they still run is for make docs to see."""
+    notebooks = sorted((ROOT / "examples").glob("*.ipynb"))
+    assert len(notebooks) == 3
+    for path in notebooks:
+        cells = [cell for cell in json.loads(path.read_text())["cells"] if cell["cell_type"] == "code"]
+        assert [cell["execution_count"] for cell in cells] == list(range(1, len(cells) + 1)), path.name
+        outputs = [output for cell in cells for output in cell["outputs"]]
+        assert outputs
+        assert not any(output["output_type"] == "error" or output.get("name") == "stderr" for output in outputs)
