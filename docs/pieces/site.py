@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -90,4 +91,7 @@ def _output(output: dict[str, Any]) -> str:
     if "image/png" in data:
         return f"![what it drew](data:image/png;base64,{data['image/png'].strip()})"
     text = "".join(output.get("text") or data.get("text/plain") or output.get("traceback") or [])
-    return f"```text\n{text.rstrip()}\n```"
+    lines = text.rstrip().splitlines()
+    # A sentence is broken, a table is not.
+    folded = [line if "│" in line else textwrap.fill(line, 88, drop_whitespace=False) for line in lines]
+    return "\n".join(["```text", *folded, "```"])
