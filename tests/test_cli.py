@@ -10,6 +10,7 @@ from cards import CARDS
 
 from grokkit.cli import main
 from grokkit.registry import parts
+from grokkit.study.pool import Failure
 
 
 @pytest.fixture
@@ -183,6 +184,13 @@ def _check_object(found, folder):
     assert found["table"] == json.loads((folder / "leaderboard.json").read_text())
     names = {"page": "report.html", "table": "leaderboard.json", "figures": "figures", "runs": "runs"}
     assert found["paths"] == {"folder": str(folder), **{what: str(folder / name) for what, name in names.items()}}
+
+
+def test_a_run_that_failed_is_said_even_where_nothing_else_is(grokkit, monkeypatch, tmp_path):
+    failures = {"adamw--seed0--0": Failure("no\nroom")}
+    monkeypatch.setattr("grokkit.lab.carry_out.carry_out", lambda *_, **__: (None, failures))
+    said = grokkit("compare", "mul:7", "--quiet", "--out", tmp_path / "out")
+    assert said == (1, "", "grokkit: adamw--seed0--0 failed: no\\nroom\n")
 
 
 def test_a_shell_completes_commands(monkeypatch, capsys):
