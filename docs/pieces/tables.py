@@ -16,6 +16,7 @@ from pieces.crossing import at_text, sustained_at
 from pieces.growth import growth_table
 from pieces.inline import COLUMNS, each_text, values_of
 from pieces.markers import PageError
+from pieces.options import options_table
 from pieces.reliability import reliability_table
 from pieces.reproduced import reproduced_table
 from pieces.spelling import respelt
@@ -125,6 +126,7 @@ class Blocks:
             "reproduced_table": lambda paper: reproduced_table(paper, table_text),
             "reliability_table": lambda: reliability_table(self.results.reliability),
             "methods": methods,
+            "options": options_table,
         }
 
     def leaderboard(self, study: str, columns: Sequence[str] = DEFAULT, *, order: str = "given") -> str:
