@@ -1,6 +1,7 @@
 """Every recipe can be planned as it stands, and what comes with the package is of these very claims."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -25,6 +26,8 @@ def test_a_recipe_can_be_carried_out(name):
     for study in recipe.studies.values():
         arguments = study.asked(quick=True, seeds=1)
         question, _ = asked({"task": arguments.pop("problem"), **arguments})
+        if question.task.startswith("xor:"):  # as large as the paper's it takes half a minute, to no purpose here
+            question = replace(question, task="xor:500")
         if question.task != "qm9":  # whose data are a package of 104 MB
             assert len(question.plan().study["methods"]) == len(study.methods)
 

@@ -9,16 +9,16 @@ from typing import Any
 
 from grokkit import lab
 
-_PAPERS = "layout=operands-first,b=1"
 
-
-def run(seed: int, *, sources: Sequence[str], target: str, budget: int) -> dict[str, float | None]:
+def run(
+    seed: int, *, sources: Sequence[str], target: str, budget: int, source_budget: int | None = None
+) -> dict[str, float | None]:
     """``SOURCE over random``: steps of the target to a first 95 % under the amplifier of SOURCE, over those under one
-    that never learned. None where either never got there."""
+    that never learned. None where either never got there. ``source_budget``: steps for a source, if not ``budget``."""
     with tempfile.TemporaryDirectory() as folder:
         steps = {"random": _steps(target, "neuralgrok-random", seed, budget, Path(folder, "random"))}
         for place, source in enumerate(sources):
-            learned = _study(source, "neuralgrok", seed, budget, Path(folder, f"source{place}"))
+            learned = _study(source, "neuralgrok", seed, source_budget or budget, Path(folder, f"source{place}"))
             (amplifier,) = learned.folder.glob("runs/*/method.npz")
             method = f"neuralgrok-random(amplifier={amplifier})"
             steps[source] = _steps(target, method, seed, budget, Path(folder, f"target{place}"))
@@ -34,5 +34,6 @@ def _steps(task: str, method: str, seed: int, budget: int, folder: Path) -> floa
 
 
 def _study(task: str, method: str, seed: int, budget: int, folder: Path) -> Any:
-    problem = f"{task}({_PAPERS})"
+    starts = "c=1,d=1" if task.startswith("dot-sub") else "b=1"  # as in the paper's data
+    problem = f"{task}(layout=operands-first,{starts})"
     return lab.compare(problem, [method], seeds=[seed], budget=budget, out=folder, quiet=True, batch_size=512)
