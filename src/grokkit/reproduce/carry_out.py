@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from inspect import getsourcefile
+from inspect import getsourcefile, signature
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,7 +16,7 @@ from grokkit.lab import Study
 from grokkit.lab.carry_out import carry_out as carry_out_study
 from grokkit.lab.carry_out import refuse_failures
 from grokkit.reproduce import result
-from grokkit.reproduce.experiments import find_experiment
+from grokkit.reproduce.experiments import Experiment, find_experiment
 from grokkit.reproduce.measures import Measured, measured, measured_levels
 from grokkit.reproduce.picture import write_picture
 from grokkit.reproduce.recipe import Claim, ExperimentRecipe, Recipe, StudyRecipe
@@ -98,12 +98,17 @@ def _experiment(recipe: ExperimentRecipe, folder: Path, console: Console, *, qui
         kept = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
         if any(kept.get(name) != value for name, value in about.items()):
             with console.status(f"{recipe.run}, seed {seed}"):
-                found = dict(run(seed, **settings))
+                found = dict(run(seed, **settings, **_place(run, folder / f"seed{seed}")))
             kept = {**about, "numbers": found}
             atomic_write(path, (json.dumps(kept) + "\n").encode())
             console.print(f"{recipe.run}, seed {seed}: " + ", ".join(f"{k} {_short(v)}" for k, v in found.items()))
         numbers[seed] = kept["numbers"]
     return numbers
+
+
+def _place(run: Experiment, folder: Path) -> dict[str, Path]:
+    """The folder of an experiment that keeps studies of its own, so that they go on where they stopped."""
+    return {"folder": folder} if "folder" in signature(run).parameters else {}
 
 
 def _measured(claim: Claim, studies: Mapping[str, _Done], experiments: Mapping[str, Seeds]) -> Measured:

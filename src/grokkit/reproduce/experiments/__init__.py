@@ -1,7 +1,8 @@
 """Measurements that are no comparison of trainings: each module has a function ``run(seed, **settings)``.
 
 It returns numbers by name, None for what did not happen, and is found by its module's name: ``run = "xor-weak"`` in a
-recipe is ``experiments/xor_weak.py``.
+recipe is ``experiments/xor_weak.py``. One with an argument ``folder`` gets a folder of its own there, for studies that
+it carries out, and may be resumed. A function ``picture(**settings)``, if there is one, draws seed 0.
 """
 
 from __future__ import annotations

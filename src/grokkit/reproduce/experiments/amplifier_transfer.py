@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,17 +10,16 @@ from grokkit import lab
 
 
 def run(
-    seed: int, *, sources: Sequence[str], target: str, budget: int, source_budget: int | None = None
+    seed: int, *, folder: Path, sources: Sequence[str], target: str, budget: int, source_budget: int | None = None
 ) -> dict[str, float | None]:
     """``SOURCE over random``: steps of the target to a first 95 % under the amplifier of SOURCE, over those under one
     that never learned. None where either never got there. ``source_budget``: steps for a source, if not ``budget``."""
-    with tempfile.TemporaryDirectory() as folder:
-        steps = {"random": _steps(target, "neuralgrok-random", seed, budget, Path(folder, "random"))}
-        for place, source in enumerate(sources):
-            learned = _study(source, "neuralgrok", seed, source_budget or budget, Path(folder, f"source{place}"))
-            (amplifier,) = learned.folder.glob("runs/*/method.npz")
-            method = f"neuralgrok-random(amplifier={amplifier})"
-            steps[source] = _steps(target, method, seed, budget, Path(folder, f"target{place}"))
+    steps = {"random": _steps(target, "neuralgrok-random", seed, budget, folder / "random")}
+    for place, source in enumerate(sources):
+        learned = _study(source, "neuralgrok", seed, source_budget or budget, folder / f"source{place}")
+        (amplifier,) = learned.folder.glob("runs/*/method.npz")
+        method = f"neuralgrok-random(amplifier={amplifier})"
+        steps[source] = _steps(target, method, seed, budget, folder / f"target{place}")
     random = steps.pop("random")
     return {
         f"{source} over random": None if value is None or random is None else value / random
