@@ -43,8 +43,8 @@ def block_transfer(
     """Start ``parts`` from a donor trained on ``source``.
 
     Args:
-        source: ``own``, the rows that the model will be trained on, or a task with the same tokens, e.g. ``add:97`` for a
-            decoder and ``add:97(layout=operands)`` for an fnn.
+        source: ``own``, the rows that the model will be trained on, or a task with the same tokens, e.g. ``add:97`` for
+            a decoder and ``add:97(layout=operands)`` for an fnn.
         parts: classes of parameters with + between them: ``embedding``, ``hidden``, ``head``, ``vector``.
         stop: the donor's accuracy on validation rows at which it is left, in (0, 1]. Default 0.7 (groktransfer's).
         steps: that it may take, on full batches. Default 500.
