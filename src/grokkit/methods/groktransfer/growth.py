@@ -8,7 +8,7 @@ they learn (Net2Net, arXiv 1511.05641, copies units instead, which then have to 
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from grokkit.models import FNN
 
@@ -16,20 +16,24 @@ from grokkit.models import FNN
 @torch.no_grad()
 def widen(narrow: FNN, wide: FNN) -> None:
     """Give ``wide``, of the same depth and at least as wide everywhere, the outputs of ``narrow``."""
-    tokens = 1
+    places = 1
     if narrow.reads_tokens:
-        old, new = narrow.token_embeddings.weight, wide.token_embeddings.weight
-        new[:, : old.shape[1]] = old
-        tokens = narrow.layers[0].weight.shape[1] // old.shape[1]
+        old = narrow.token_embeddings.weight
+        wide.token_embeddings.weight[:, : old.shape[1]] = old
+        # The first layer reads the tokens' embeddings side by side, and each of them has become wider.
+        places = _layers(narrow)[0].in_features // old.shape[1]
     else:
         old = narrow.input_embedding.weight
         wide.input_embedding.weight[: len(old)] = old
-    for layer, (before, after) in enumerate(zip(narrow.layers, wide.layers, strict=True)):
-        # The first layer reads the tokens' embeddings side by side, and every one of them has become wider.
-        places = tokens if layer == 0 else 1
+    for before, after in zip(_layers(narrow), _layers(wide), strict=True):
         _copy(before.weight, after.weight, places)
         if before.bias is not None:
             after.bias[: len(before.bias)] = before.bias
+        places = 1
+
+
+def _layers(model: FNN) -> list[nn.Linear]:
+    return [layer for layer in model.layers if isinstance(layer, nn.Linear)]
 
 
 def _copy(old: Tensor, new: Tensor, places: int) -> None:

@@ -148,9 +148,9 @@ def climb(
         for weak in rungs:
             seeds = range(seed * rule.seeds, (seed + 1) * rule.seeds)
             trials = [Trial(weak, lesson, lr=rule.lr, wd=rule.wd, seed=own) for own in seeds]
-            if grow and tried:
-                best = max((trial for trial in tried if trial.is_finite), key=_validation_accuracy, default=None)
-                for trial in trials if best is not None else ():
+            if grow and (grown := [trial for trial in tried if trial.is_finite]):
+                best = max(grown, key=_validation_accuracy)
+                for trial in trials:
                     trial.widen(best)
             running = {trial: _Progress() for trial in trials}
             if kept is not None:
