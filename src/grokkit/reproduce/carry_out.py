@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from inspect import getsourcefile, signature
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,8 +15,9 @@ from grokkit.files import atomic_write, content_of, pinned
 from grokkit.lab import Study
 from grokkit.lab.carry_out import carry_out as carry_out_study
 from grokkit.lab.carry_out import refuse_failures
+from grokkit.report.images import png_of
 from grokkit.reproduce import result
-from grokkit.reproduce.experiments import Experiment, find_experiment
+from grokkit.reproduce.experiments import find_experiment, find_picture
 from grokkit.reproduce.measures import Measured, measured, measured_levels
 from grokkit.reproduce.picture import write_picture
 from grokkit.reproduce.recipe import Claim, ExperimentRecipe, Recipe, StudyRecipe
@@ -93,6 +94,7 @@ def _experiment(recipe: ExperimentRecipe, folder: Path, console: Console, *, qui
     settings = {**recipe.settings, **(recipe.quick if quick else {})}
     about = {"run": content_of(pinned(str(getsourcefile(run)))), "settings": settings}
     numbers: dict[int, Mapping[str, float | None]] = {}
+    drawn = folder / "picture.png"
     for seed in range(seeds or (1 if quick else recipe.seeds)):
         path = folder / f"seed{seed}.json"
         kept = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
@@ -101,12 +103,16 @@ def _experiment(recipe: ExperimentRecipe, folder: Path, console: Console, *, qui
                 found = dict(run(seed, **settings, **_place(run, folder / f"seed{seed}")))
             kept = {**about, "numbers": found}
             atomic_write(path, (json.dumps(kept) + "\n").encode())
+            drawn.unlink(missing_ok=True)
             console.print(f"{recipe.run}, seed {seed}: " + ", ".join(f"{k} {_short(v)}" for k, v in found.items()))
         numbers[seed] = kept["numbers"]
+    if (picture := find_picture(recipe.run)) is not None and not drawn.is_file():
+        chart = picture(**settings, **_place(picture, folder / "seed0"))
+        atomic_write(drawn, png_of(chart.to_dict()))
     return numbers
 
 
-def _place(run: Experiment, folder: Path) -> dict[str, Path]:
+def _place(run: Callable[..., Any], folder: Path) -> dict[str, Path]:
     """The folder of an experiment that keeps studies of its own, so that they go on where they stopped."""
     return {"folder": folder} if "folder" in signature(run).parameters else {}
 
