@@ -28,6 +28,8 @@ def test_a_recipe_can_be_carried_out(name):
         question, _ = asked({"task": arguments.pop("problem"), **arguments})
         if question.task.startswith("xor:"):  # as large as the paper's it takes half a minute, to no purpose here
             question = replace(question, task="xor:500")
+        if recipe.needs:  # files that are not there; those of mnist are read alike
+            question = replace(question, task="mnist")
         if question.task != "qm9":  # whose data are a package of 104 MB
             assert len(question.plan().study["methods"]) == len(study.methods)
 

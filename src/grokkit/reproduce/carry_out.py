@@ -37,6 +37,7 @@ def reproduce(
     seeds: int | None = None,
     jobs: int | None = None,
     device: str = "auto",
+    data_dir: str | None = None,
 ) -> result.Result:
     """Measure every claim of ``recipe``. The same call again continues where it stopped.
 
@@ -44,7 +45,7 @@ def reproduce(
         out: what it finds is written to ``out/PAPER/ITEM``: one folder for each study, the result and a picture.
         quick: the smoke test: one seed and a budget too small to arrive, in folders of its own. It says nothing.
         seeds: in place of the recipe's.
-        jobs, device: as for ``grokkit compare``.
+        jobs, device, data_dir: as for ``grokkit compare``.
 
     Raises:
         InputError: if the item cannot be run, or a run failed.
@@ -52,8 +53,10 @@ def reproduce(
     """
     if recipe.beyond:
         raise InputError(f"{recipe.name} cannot be run: {recipe.beyond}")
+    if recipe.needs and data_dir is None:
+        raise InputError(f"{recipe.name} needs {recipe.needs}; name it: --data-dir DIR")
     folder = out / recipe.paper / recipe.item / ("quick" if quick else "")
-    execution = {"jobs": jobs, "device": device}
+    execution = {"jobs": jobs, "device": device} | ({} if data_dir is None else {"data_dir": data_dir})
     studies = {
         name: _study(study, folder / name, console, execution, quick=quick, seeds=seeds)
         for name, study in recipe.studies.items()
