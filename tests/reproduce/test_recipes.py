@@ -1,7 +1,9 @@
 """Every recipe can be planned as it stands, and what comes with the package is of these very claims."""
 
 import json
+import tomllib
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -42,11 +44,25 @@ def test_a_result_that_is_kept_is_of_the_recipe_s_claims(name):
     assert result.where["device"]
 
 
-def test_there_is_an_item_for_what_each_paper_is_known_for():
-    assert {"grokfast:main", "neuralgrok:table-1-add", "groktransfer:fig-6a", "groktransfer:theorem-3.2"} <= set(
-        RECIPES
-    )
-    assert len(RECIPES) >= 50
+PUBLISHED = tomllib.loads((Path(__file__).parent / "published.toml").read_text(encoding="utf-8"))
+
+
+def test_every_published_row_has_its_items_and_every_item_its_row():
+    answered = {f"{paper}:{item}" for paper, rows in PUBLISHED.items() for items in rows.values() for item in items}
+    assert answered == set(RECIPES)
+    assert {paper: len(rows) for paper, rows in PUBLISHED.items()} == {
+        "grokfast": 20,
+        "neuralgrok": 18,
+        "groktransfer": 35,
+    }
+    assert all(items for rows in PUBLISHED.values() for items in rows.values())
+
+
+def test_what_cannot_run_is_out_of_everybody_s_reach():
+    assert [name for name, recipe in RECIPES.items() if recipe.beyond] == [
+        "grokfast:asked-for",
+        "groktransfer:fig-2-gpt",
+    ]
 
 
 GOOD = """

@@ -4,8 +4,8 @@
 
 The binary versions are read: of CIFAR-10 ``data_batch_1.bin`` to ``_5`` and ``test_batch.bin``, of CIFAR-100
 ``train.bin`` and ``test.bin`` with their fine labels, 32 × 32 pixels; of STL-10 ``train_X.bin``, ``train_y.bin`` and
-the same of ``test``, 96 × 96 pixels. No package has them, and nothing is fetched. As for mnist the task is a pool of all
-pictures, drawn at random and always the same.
+the same of ``test``, 96 × 96 pixels. No package has them, and nothing is fetched. As for mnist the task is a pool of
+all pictures, drawn at random and always the same.
 """
 
 from __future__ import annotations
