@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import altair as alt
 import numpy as np
 import polars as pl
 import torch
@@ -20,6 +21,7 @@ from grokkit import GradientTransform, lab
 from grokkit.lab.study import Study
 from grokkit.methods import MethodCard
 from grokkit.probe.path import BUCKETS, sketch
+from grokkit.report.style import COLORS
 from grokkit.transform import Grads, Params
 
 
@@ -81,12 +83,41 @@ def _of_method(study: Study, label: str) -> dict[str, float] | None:
     for row in rows.iter_rows(named=True):
         if row["memorized_at"] is None or row["generalized_first_at"] is None:
             return None
-        table = pl.read_parquet(study.folder / "runs" / row["run_id"] / "displacement.parquet")
-        steps = table["step"].unique(maintain_order=True).to_list()
-        path = table["value"].to_numpy().reshape(len(steps), BUCKETS)
-        found.append(triangle(steps, path, row["memorized_at"], row["generalized_first_at"]))
+        found.append(triangle(*_path(study, row), row["memorized_at"], row["generalized_first_at"]))
     means = {side: float(np.mean([one[side] for one in found])) for side in (*_SIDES, "share")}
     return {**means, "variance": float(np.var([one["AC"] for one in found], ddof=1)) if len(found) > 1 else np.nan}
+
+
+def _path(study: Study, row: Mapping[str, Any]) -> tuple[list[int], np.ndarray]:
+    """The steps of a run's evaluations, and the displacement at each, a row an evaluation."""
+    table = pl.read_parquet(study.folder / "runs" / row["run_id"] / "displacement.parquet")
+    steps = table["step"].unique(maintain_order=True).to_list()
+    return steps, table["value"].to_numpy().reshape(len(steps), BUCKETS)
+
+
+def picture(*, folder: Path, **_: Any) -> Any:
+    """The first run's path of each method up to C, in their two common principal components."""
+    study = Study(folder)
+    paths: dict[str, np.ndarray] = {}
+    for label in study.info["methods"]:
+        row = study.runs.row(by_predicate=pl.col("method") == label, named=True)
+        steps, path = _path(study, row)
+        end = row["generalized_first_at"] or steps[-1]
+        paths[label.partition("+")[0]] = np.vstack([np.zeros(BUCKETS), path[: np.searchsorted(steps, end, "right")]])
+    whole = np.vstack(list(paths.values()))
+    axes = np.linalg.svd(whole - whole.mean(0), full_matrices=False).Vh
+    rows = [
+        {"method": label, "order": order, "x": x, "y": y}
+        for label, path in paths.items()
+        for order, (x, y) in enumerate((path @ axes[:2].T).tolist())
+    ]
+    chart = alt.Chart(alt.Data(values=rows)).mark_line(point=True)
+    return chart.encode(
+        x=alt.X("x:Q", title="first principal component"),
+        y=alt.Y("y:Q", title="second"),
+        order="order:Q",
+        color=alt.Color("method:N", scale=alt.Scale(range=list(COLORS[:2]))),
+    ).properties(width=420, height=320, title="the weights' paths from their start")
 
 
 def triangle(steps: Sequence[int], path_ES: np.ndarray, memorized: int, generalized: int) -> dict[str, float]:
