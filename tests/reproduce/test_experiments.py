@@ -8,7 +8,7 @@ import torch
 
 from grokkit.probe.ntk import probe_kernel
 from grokkit.probe.path import BUCKETS
-from grokkit.reproduce.experiments import find_picture, weak_embedding, xor_one_step
+from grokkit.reproduce.experiments import find_picture, linear_optimizers, weak_embedding, xor_norm_ratio, xor_one_step
 from grokkit.testing.runs import small_run, values_of
 from grokkit.train.loop import train
 
@@ -51,6 +51,23 @@ def test_a_weak_embedding_s_strongest_frequency_is_measured_and_drawn(monkeypatc
     plane, components = weak_embedding.picture(**asked).to_dict()["hconcat"]
     assert plane["title"] == "the plane of frequency 3"
     assert len(components["data"]["values"]) == 11
+
+
+def test_filtering_gradients_is_filtering_updates_for_a_linear_optimizer_and_not_for_adam():
+    found = linear_optimizers.run(0)
+    assert found["distance"] < 1e-13
+    assert found["distance with adam"] > 0.1
+    assert found["distance of the average"] > 0.1, "it begins as the first gradient, and is no filter at rest"
+
+
+def test_the_norm_ratio_of_weak_networks_falls_with_the_rows_and_is_drawn(tmp_path):
+    asked = {"ps": [300, 600], "epsilons": [0.05, 0.1], "ns": [40, 160], "epochs": 400}
+    found = xor_norm_ratio.run(0, folder=tmp_path, **asked)
+    assert 0.6 < found["exponent of epsilon"] < 1.4
+    assert -0.9 < found["exponent of n"] < -0.2
+    points = find_picture("xor-norm-ratio")(folder=tmp_path, **asked).to_dict()["layer"][1]
+    assert len(xor_norm_ratio.json.loads((tmp_path / "ratios.json").read_text())) == 2 * 2 + 2
+    assert points["encoding"]["y"]["title"] == "r_W"
 
 
 def test_an_experiment_without_a_picture_has_none():

@@ -140,7 +140,14 @@ def test_a_study_is_carried_out_and_resumed(monkeypatch, capsys, tmp_path):
     assert "2 of them done before" in out
 
 
-def test_what_cannot_be_run_says_why(monkeypatch, capsys, tmp_path):
-    status, _, err = command(monkeypatch, capsys, "groktransfer:fig-2-gpt", "--out", str(tmp_path))
+@pytest.mark.parametrize(
+    ("item", "why"),
+    [
+        ("groktransfer:fig-2-gpt", "cannot be run: nobody publishes"),
+        ("groktransfer:cifar-10", "needs a folder with CIFAR-10's binary files; name it: --data-dir DIR"),
+    ],
+)
+def test_what_cannot_be_run_says_why(monkeypatch, capsys, tmp_path, item, why):
+    status, _, err = command(monkeypatch, capsys, item, "--out", str(tmp_path))
     assert status == 2
-    assert "cannot be run: nobody publishes" in err
+    assert why in " ".join(err.split())

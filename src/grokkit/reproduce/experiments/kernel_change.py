@@ -10,9 +10,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import altair as alt
 import polars as pl
 
 from grokkit import lab
+from grokkit.lab.study import Study
+from grokkit.report.style import COLORS
 
 
 def run(
@@ -32,6 +35,25 @@ def run(
             if name != other:
                 found[f"{name} over {other}"] = None if share is None or not below else share / below
     return found
+
+
+def picture(*, folder: Path, methods: Mapping[str, str], **_: Any) -> Any:
+    """‖Θ_t − Θ_{t−1}‖_F of seed 0 over the steps, a line an embedding."""
+    study, rows = Study(folder), []
+    for name, label in zip(methods, study.info["methods"], strict=True):
+        (run_id,) = study.runs.filter(pl.col("method") == label)["run_id"]
+        table = pl.read_parquet(study.folder / "runs" / run_id / "ntk.parquet").drop_nulls("kernel_change")
+        rows += [{**row, "embedding": name} for row in table.select("step", "kernel_change").to_dicts()]
+    return (
+        alt.Chart(alt.Data(values=rows))
+        .mark_line()
+        .encode(
+            x=alt.X("step:Q", scale=alt.Scale(type="log"), title="step"),
+            y=alt.Y("kernel_change:Q", scale=alt.Scale(type="log"), title="change of the kernel"),
+            color=alt.Color("embedding:N", scale=alt.Scale(range=list(COLORS[: len(methods)]))),
+        )
+        .properties(width=460, height=300, title="change of the tangent kernel between evaluations")
+    )
 
 
 def share_after(table: pl.DataFrame, step: int | None) -> float | None:
