@@ -3,6 +3,7 @@
 import json
 import tomllib
 from dataclasses import replace
+from inspect import signature
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,10 @@ def test_a_recipe_can_be_carried_out(name):
     for claim in recipe.claims:
         assert claim.study in recipe.experiments or claim.measure in MEASURES
     for experiment in recipe.experiments.values():
-        assert callable(find_experiment(experiment.run))
+        run = signature(find_experiment(experiment.run))
+        place = {"folder": Path()} if "folder" in run.parameters else {}
+        for settings in (experiment.settings, {**experiment.settings, **experiment.quick}):
+            run.bind(0, **settings, **place)
     for study in recipe.studies.values():
         arguments = study.asked(quick=True, seeds=1)
         question, _ = asked({"task": arguments.pop("problem"), **arguments})
