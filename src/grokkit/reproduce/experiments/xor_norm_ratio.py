@@ -27,13 +27,20 @@ _RATIOS = "ratios.json"
 
 
 def run(
-    seed: int, *, folder: Path, ps: Sequence[int], epsilons: Sequence[float], ns: Sequence[int], epochs: int = 1000
+    seed: int,
+    *,
+    folder: Path,
+    ps: Sequence[int],
+    epsilons: Sequence[float],
+    ns: Sequence[int],
+    epochs: int = 1000,
+    wd: float = 0.1,
 ) -> dict[str, float | None]:
-    """The three exponents, the published form being 1, −1/2 and 0."""
+    """The three exponents, the published form being 1, −1/2 and 0; ``wd`` as in :mod:`.xor_one_step`."""
     rows = min(_N, max(ns))
     grid = [(epsilon, rows, p) for epsilon in epsilons for p in ps]
     along = [(epsilons[0], n, ps[len(ps) // 2]) for n in ns]
-    ratios = [_ratio(*point, seed, epochs) for point in (*grid, *along)]
+    ratios = [_ratio(*point, seed, epochs, wd) for point in (*grid, *along)]
     fitted = _exponents(grid, ratios[: len(grid)], (0, 2))
     (of_n,) = _exponents(along, ratios[len(grid) :], (1,))
     found = [{"epsilon": e, "n": n, "p": p, "ratio": r} for (e, n, p), r in zip((*grid, *along), ratios, strict=True)]
@@ -53,10 +60,10 @@ def picture(*, folder: Path, **_: Any) -> Any:
     return (line + points).properties(width=380, height=320, title="noise over signal in weak networks' weights")
 
 
-def _ratio(epsilon: float, n: int, p: int, seed: int, epochs: int) -> float:
+def _ratio(epsilon: float, n: int, p: int, seed: int, epochs: int, wd: float) -> float:
     task = xor_task(p, rows=n, epsilon=epsilon)
     weak = weak_network(task, seed=seed)
-    descend(weak, task, torch.randperm(n, generator=stream(seed, "xor rows")), epochs=epochs)
+    descend(weak, task, torch.randperm(n, generator=stream(seed, "xor rows")), epochs=epochs, wd=wd)
     return norm_ratio(weak)
 
 

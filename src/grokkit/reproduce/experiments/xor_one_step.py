@@ -21,9 +21,14 @@ _TEST_ROWS = 1000
 _RIGHT = 0.99
 
 
-def run(seed: int, *, p: int, n: int, epsilon: float, epochs: int = 1000, neurons: int = 3) -> dict[str, float | None]:
-    """``solved``: 1 if the target is right on 99 % of the test rows after one step, else 0; and the accuracies."""
-    task, train, test, weak = _trained(seed, p, n, epsilon, epochs, neurons)
+def run(
+    seed: int, *, p: int, n: int, epsilon: float, epochs: int = 1000, neurons: int = 3, wd: float = 0.1
+) -> dict[str, float | None]:
+    """``solved``: 1 if the target is right on 99 % of the test rows after one step, else 0; and the accuracies.
+
+    ``wd``: of the weak network; the paper's formula, read with its decay not times the learning rate, is ``wd=1``.
+    """
+    task, train, test, weak = _trained(seed, p, n, epsilon, epochs, neurons, wd)
     embeddings = weak.preactivations(torch.arange(n + _TEST_ROWS)).detach()
     target = Target(embeddings.shape[1], seed=seed)
     target.step(task, embeddings[train], task.targets_N[train])
@@ -38,16 +43,16 @@ class _Trained(NamedTuple):
     weak: TwoLayer
 
 
-def _trained(seed: int, p: int, n: int, epsilon: float, epochs: int, neurons: int) -> _Trained:
+def _trained(seed: int, p: int, n: int, epsilon: float, epochs: int, neurons: int, wd: float) -> _Trained:
     task = xor_task(p, rows=n + _TEST_ROWS, epsilon=epsilon)
     rows = torch.randperm(n + _TEST_ROWS, generator=stream(seed, "xor rows"))
     weak = weak_network(task, neurons=neurons, seed=seed)
-    descend(weak, task, rows[:n], epochs=epochs)
+    descend(weak, task, rows[:n], epochs=epochs, wd=wd)
     return _Trained(task, rows[:n], rows[n:], weak)
 
 
-def picture(*, p: int, n: int, epsilon: float, epochs: int = 1000, neurons: int = 3) -> Any:
-    weak = _trained(0, p, n, epsilon, epochs, neurons).weak
+def picture(*, p: int, n: int, epsilon: float, epochs: int = 1000, neurons: int = 3, wd: float = 0.1) -> Any:
+    weak = _trained(0, p, n, epsilon, epochs, neurons, wd).weak
     w_2M = signal_weights(weak)
     w_2M = w_2M / w_2M.norm(dim=0).max().clamp(min=1e-12)
     signs = ["positive" if a > 0 else "negative" for a in weak.output.tolist()]
