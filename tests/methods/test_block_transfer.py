@@ -49,6 +49,7 @@ def test_a_donor_of_another_task_learns_that_task():
     [
         ({"parts": "embeding"}, "unknown part of block-transfer 'embeding'; did you mean 'embedding'"),
         ({"stop": 0.0}, "stop=0.0 is not possible: an accuracy in"),
+        ({"source": "mull:97"}, "unknown task 'mull'; did you mean 'mul'"),
         ({"steps": 0}, "steps=0 is not possible"),
     ],
 )

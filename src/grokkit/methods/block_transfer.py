@@ -25,7 +25,7 @@ from grokkit.errors import InputError, unknown
 from grokkit.methods.contract import Examples, MethodCard, Start, StartResult, TransferData
 from grokkit.methods.settings import not_negative, number, positive, whole
 from grokkit.models.classes import Class, classes_of
-from grokkit.tasks.table import make_task
+from grokkit.tasks.table import make_task, read_task
 from grokkit.tasks.task import split
 
 _LOOK = 25  # steps between looks at the validation rows
@@ -51,12 +51,14 @@ def block_transfer(
         donor_lr, donor_wd: of its AdamW. Default 3e-3 and 1 (the adamw arm's).
 
     Raises:
-        InputError: for another class, or a value out of its range.
+        InputError: for another class or task, or a value out of its range.
     """
     chosen = [part.strip() for part in parts.split("+")] if isinstance(parts, str) else [parts]
     for part in chosen:
         if part not in get_args(Class):
             raise unknown("part of block-transfer", str(part), get_args(Class))
+    if source != "own":
+        read_task(source)
     return _BlockTransfer(
         source,
         tuple(chosen),
