@@ -42,8 +42,9 @@ def picture(*, folder: Path, methods: Mapping[str, str], **_: Any) -> Any:
     study, rows = Study(folder), []
     for name, label in zip(methods, study.info["methods"], strict=True):
         (run_id,) = study.runs.filter(pl.col("method") == label)["run_id"]
-        table = pl.read_parquet(study.folder / "runs" / run_id / "ntk.parquet").drop_nulls("kernel_change")
-        rows += [{**row, "embedding": name} for row in table.select("step", "kernel_change").to_dicts()]
+        table = pl.read_parquet(study.folder / "runs" / run_id / "ntk.parquet")
+        moved = table.filter(pl.col("kernel_change") > 0).select("step", "kernel_change")  # for a logarithm
+        rows += [{**row, "embedding": name} for row in moved.to_dicts()]
     return (
         alt.Chart(alt.Data(values=rows))
         .mark_line()
