@@ -284,6 +284,7 @@ def reproduce(
     out: Annotated[str, typer.Option(help="folder for runs and results")] = "out/reproduce",
     jobs: Annotated[str | None, typer.Option(help="runs at once, one thread each [default: one a core]")] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda, or auto: a GPU if there is one")] = "auto",
+    data_dir: Annotated[str | None, typer.Option(help="folder with data that an item needs, e.g. CIFAR-10's")] = None,
 ) -> None:
     """Measure a published figure or table again, ours beside theirs; without an item, list them all."""
     from grokkit.lab.carry_out import Stopped
@@ -299,10 +300,13 @@ def reproduce(
         return
     if item is not None and every:
         raise InputError(f"--all together with {item} is not possible; leave one of them out")
-    chosen = [recipe for recipe in all_recipes().values() if not recipe.beyond] if item is None else [find_recipe(item)]
+    runnable = [recipe for recipe in all_recipes().values() if not (recipe.beyond or recipe.needs)]
+    chosen = runnable if item is None else [find_recipe(item)]
     try:
         for recipe in chosen:
-            found = measure(recipe, folder, console, quick=quick, seeds=numbers, jobs=how.jobs, device=device)
+            found = measure(
+                recipe, folder, console, quick=quick, seeds=numbers, jobs=how.jobs, device=device, data_dir=data_dir
+            )
             print_item(recipe, found, folder / recipe.paper / recipe.item, console)
     except Stopped:
         raise typer.Exit(130) from None
