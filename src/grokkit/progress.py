@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from rich.console import Console, Group
-from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
@@ -18,6 +17,7 @@ from grokkit.analyse.format import number
 from grokkit.analyse.target import Measure
 from grokkit.study.plan import ids_of
 from grokkit.study.pool import Event
+from grokkit.terminal import Watched
 from grokkit.train.config import RunConfig
 
 _MOST_ROWS = 16
@@ -41,10 +41,11 @@ class _Row:
     node: str | None = None
 
 
-class Progress:
+class Progress(Watched):
     """A view of the runs; give :meth:`on_event` to the pool, inside ``with``."""
 
     def __init__(self, console: Console, runs: Sequence[RunConfig], done: set[str], workers: int) -> None:
+        super().__init__(console, auto_refresh=False)
         self._console = console
         self._workers = workers
         rows = [_Row(run.method.label, run.seed, run.budget, _measure(run), run.judged_on) for run in runs]
@@ -52,23 +53,12 @@ class Progress:
         for run_id in done:
             self._rows[run_id].state = "kept"
         self._begun = time.monotonic()
-        can_redraw = console.is_terminal and not console.is_dumb_terminal
-        self._live = Live(console=console, auto_refresh=False, transient=True) if can_redraw else None
-
-    def __enter__(self) -> Progress:
-        if self._live:
-            self._live.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._live:
-            self._live.stop()
 
     def on_event(self, event: Event) -> None:
         now = time.monotonic()
         if event.kind == "tick":
-            if self._live:
-                self._live.update(self._picture(), refresh=True)
+            if self.live:
+                self.live.update(self._picture(), refresh=True)
             return
         row = self._rows[event.key]
         row.seconds = now - row.started
@@ -100,9 +90,9 @@ class Progress:
             where = f" on {row.node}" if row.node else ""
             line.append(f"{row.step:,} steps, {row.part} {row.measure} {test}, {row.seconds:.0f} s{where}")
         left = self._left()
-        if not self._live and left:
+        if not self.live and left:
             line.append(f"; at most {_clock(left)} left")
-        if not self._live or failure is not None:
+        if not self.live or failure is not None:
             self._console.print(line, highlight=False, soft_wrap=True)
 
     def _picture(self) -> Group:

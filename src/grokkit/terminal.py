@@ -9,9 +9,10 @@ import sys
 import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import Any, Self
 
 from rich.console import Console
+from rich.live import Live
 
 _PAIRS = """
 × x  · *  − -  – -  — -  … ...  ∞ inf  √ sqrt  ± +-  ≥ >=  ≤ <=  ≠ !=  ≈ ~  ∝ ~  → ->  ← <-  ∘ o  ′ '  ° deg  ‖ ||  ⟨ <
@@ -32,6 +33,27 @@ class _Terminal(Console):
     def encoding(self) -> str:
         """Rich draws other tables for other encodings; what one lacks is the business of :func:`readable`."""
         return "utf-8"
+
+
+class Watched:
+    """Something drawn again and again while it changes, and wiped away at the end; of a terminal that cannot, nothing.
+
+    Attributes:
+        live: rich's view, within ``with``; None where nothing is drawn.
+    """
+
+    def __init__(self, console: Console, **how: Any) -> None:
+        can_redraw = console.is_terminal and not console.is_dumb_terminal
+        self.live = Live(console=console, transient=True, **how) if can_redraw else None
+
+    def __enter__(self) -> Self:
+        if self.live:
+            self.live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.live:
+            self.live.stop()
 
 
 @contextmanager

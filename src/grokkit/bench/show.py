@@ -9,13 +9,13 @@ from pathlib import Path
 
 from rich import box
 from rich.console import Console, Group
-from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
 from grokkit.bench.row import Result, Row, measure, write_results
 from grokkit.bench.timing import Comparison
 from grokkit.errors import InputError
+from grokkit.terminal import Watched
 
 _TIMES_FROM = 76  # columns of the terminal
 _TRUST = 30.0  # seconds after which the pace seen weighs as much as what the rows say of themselves
@@ -65,35 +65,25 @@ def writable(path: Path) -> Path:
     return file
 
 
-class Progress:
+class Progress(Watched):
     """A line about the row being measured and the time left; without a terminal, a line for each row done.
 
     It is drawn once a second: more often would be seen in the times of the smallest steps.
     """
 
     def __init__(self, console: Console, rows: Sequence[Row], rounds: Mapping[str, int]) -> None:
+        super().__init__(console, get_renderable=self._picture, refresh_per_second=1)
         self._console = console
         self._rows, self._rounds = list(rows), rounds
         self._index = self._round = 0
         self._begun = self._last = time.monotonic()
-        line = Live(console=console, get_renderable=self._picture, refresh_per_second=1, transient=True)
-        self._live = line if console.is_terminal and not console.is_dumb_terminal else None
-
-    def __enter__(self) -> Progress:
-        if self._live:
-            self._live.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._live:
-            self._live.stop()
 
     def after_round(self, done: int) -> None:
         self._round, self._last = done, time.monotonic()
 
     def after_row(self, result: Result) -> None:
         self._index, self._round, self._last = self._index + 1, 0, time.monotonic()
-        if not self._live:
+        if not self.live:
             c, left = result.comparison, ""
             if self._index < len(self._rows):
                 left = f"; about {_duration(self._left())} left"

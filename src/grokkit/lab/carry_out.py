@@ -18,7 +18,7 @@ from grokkit.progress import Progress
 from grokkit.study.execute import execute
 from grokkit.study.extend import extended
 from grokkit.study.give_up import limits_of
-from grokkit.study.machines import Executor, check_machines, machines
+from grokkit.study.machines import Executor, Processes, check_machines, machines
 from grokkit.study.pace import study_pace
 from grokkit.study.plan import Plan, ids_of
 from grokkit.study.pool import Failure
@@ -148,7 +148,9 @@ def _announce(plan: Plan, console: Console, done: int, on: Executor, device: str
         f"{plan.study['title']}: {len(methods)} methods × {len(seeds)} seeds = {len(plan.runs)} runs{kept}, "
         f"up to {plan.study['budget']:,} steps each, {at_once} at once{'' if device == 'cpu' else f' on {device}'}"
     )
-    for warning in (too_short(plan.runs[0]), too_large(plan, at_once)):
+    # What is free elsewhere nobody here knows, and a GPU takes as many runs as fit there.
+    is_here = isinstance(on, Processes) and device == "cpu"
+    for warning in (too_short(plan.runs[0]), too_large(plan, at_once) if is_here else ""):
         if warning:
             console.print(warning)
 
