@@ -88,7 +88,7 @@ def test_it_says_which_parameters_are_treated_how():
     text = str(grokkit.recipe(model))
     assert text.splitlines() == [
         "grokkit's recipe for Network",
-        "  starts at zero       head.weight",
+        "  starts smaller       none",
         "  Muon, norm held      conv.weight, hidden.weight",
         "  AdamW, the embedding table.weight",
         "  AdamW, the head      head.weight",
@@ -98,30 +98,24 @@ def test_it_says_which_parameters_are_treated_how():
     ]
 
 
-def test_norms_of_hidden_matrices_stay_and_the_head_leaves_zero():
+def test_norms_of_hidden_matrices_stay_and_no_others():
     model = network()
     before = {name: float(p.detach().norm()) for name, p in model.named_parameters()}
     r = grokkit.recipe(model)
-    assert not model.head.weight.any()
+    assert r.started == ()
     train(model, r.optimizer, range(5))
-    for name in ("conv.weight", "hidden.weight"):
-        norm = float(model.get_parameter(name).detach().norm())
-        assert norm == pytest.approx(before[name], rel=1e-5)
-    assert float(model.head.weight.detach().norm()) > 0.01
+    for name, p in model.named_parameters():
+        assert (float(p.detach().norm()) == pytest.approx(before[name], rel=1e-5)) is (name in r.classes["hidden"])
 
 
-def test_a_tied_or_frozen_head_starts_as_it_is():
+def test_a_tied_head_is_an_embedding_and_learns():
     tied = network(tied=True)
-    assert {kind: list(own) for kind, own in classes_of(tied).items()}["head"] == []
-    frozen = network()
-    frozen.head.requires_grad_(False)
-    for model in (tied, frozen):
-        before = model.head.weight.detach().clone()
-        r = grokkit.recipe(model)
-        assert r.started == ()
-        assert torch.equal(model.head.weight, before)
-        train(model, r.optimizer, range(2))
-        assert torch.equal(model.head.weight, before) is (model is frozen)
+    before = tied.head.weight.detach().clone()
+    r = grokkit.recipe(tied)
+    assert r.classes["head"] == ()
+    assert r.classes["embedding"] == ("table.weight",)
+    train(tied, r.optimizer, range(2))
+    assert not torch.equal(tied.head.weight, before)
 
 
 def test_frozen_layers_stay_and_a_matrix_that_starts_at_zero_learns():
@@ -141,12 +135,13 @@ def test_usual_starts_are_kept_and_others_brought_to_pytorch_s_size(init):
     if init is not None:
         for part in layer:
             init(part.weight)
-    assert start_tensors(layer).keys() == {"2.weight"}
+    assert start_tensors(layer) == {}
     with torch.no_grad():
         for p in layer.parameters():
             p.mul_(8.0)
+    layer[2].requires_grad_(False)
     found = start_tensors(layer)
-    assert found.keys() == {"0.weight", "1.weight", "2.weight"}
+    assert found.keys() == {"0.weight", "1.weight"}
     assert float(found["1.weight"].square().mean()) == pytest.approx(1 / (3 * 50), rel=1e-5)
     direction = F.normalize(layer[1].weight.detach().flatten(), dim=0)
     torch.testing.assert_close(F.normalize(found["1.weight"].flatten(), dim=0), direction)

@@ -32,10 +32,9 @@ BaseLoss = TypeVar("BaseLoss", bound=Callable[..., Any])
 def recipe(model: nn.Module) -> Recipe:
     """Let ``model`` start as the recipe has it, in place, and make its optimizer.
 
-    The head starts at zero; Muon trains the hidden matrices (lr 0.02), whose norms are held; AdamW trains the rest (lr
-    0.003, decay 1.0). Which is which: :mod:`grokkit.models.classes`. Call it where you would make the optimizer: with
-    the model on its device, before ``accelerate`` or ``GradScaler`` see the optimizer. Frozen parameters are left
-    alone. Do not call it on a trained model whose head you want to keep.
+    Matrices that are far too large start at PyTorch's own size. Muon trains the hidden matrices (lr 0.02), whose norms
+    are held; AdamW trains the rest (lr 0.003, decay 1.0). Which is which: :mod:`grokkit.models.classes`. Call it where
+    you would make the optimizer, with the model on its device. Parameters that are frozen then are left alone.
 
     Args:
         model: to train from the start; also compiled, or in ``DistributedDataParallel``.
@@ -48,7 +47,7 @@ def recipe(model: nn.Module) -> Recipe:
     >>> r = recipe(torch.nn.Sequential(torch.nn.Linear(8, 8), torch.nn.ReLU(), torch.nn.Linear(8, 4)))
     >>> print(r)
     grokkit's recipe for Sequential
-      starts at zero       2.weight
+      starts smaller       none
       Muon, norm held      none
       AdamW, the embedding 0.weight
       AdamW, the head      2.weight
@@ -108,10 +107,8 @@ class Recipe:
         return base
 
     def __str__(self) -> str:
-        zero = [name for name in self.started if name in self.classes["head"]]
-        smaller = [name for name in self.started if name not in zero]
-        lines = [("starts at zero", zero), ("starts smaller", smaller)] if smaller else [("starts at zero", zero)]
-        lines += [
+        lines = [
+            ("starts smaller", self.started),
             ("Muon, norm held", self.classes["hidden"]),
             ("AdamW, the embedding", self.classes["embedding"]),
             ("AdamW, the head", self.classes["head"]),

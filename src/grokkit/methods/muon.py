@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from grokkit.methods.baselines import ADAMW
 from grokkit.methods.contract import Classes, MethodCard
-from grokkit.methods.newton_schulz import flops, orthogonalized
+from grokkit.methods.newton_schulz import Polynomials, flops, orthogonalized
 from grokkit.methods.settings import flag, not_negative, number, positive, whole
 
 _BETAS = (0.9, 0.98)  # of AdamW, the adamw arm's
@@ -41,7 +41,7 @@ def muon(
     adamw_lr: float = 3e-3,
     adamw_wd: float = 1.0,
     scaled: bool = True,
-) -> Callable[[Classes], torch.optim.Optimizer]:
+) -> MuonSettings:
     """Muon on the hidden matrices, AdamW on embeddings, head and vectors.
 
     Args:
@@ -59,7 +59,7 @@ def muon(
         InputError: if a value is outside its range.
     """
     allowed = "a number of at least 0 and below 1"
-    return _Muon(
+    return MuonSettings(
         positive("lr", lr, "0.02"),
         not_negative("wd", wd, "0"),
         number("momentum", momentum, lambda v: 0.0 <= v < 1.0, allowed, "0.95"),
@@ -72,7 +72,12 @@ def muon(
 
 
 @dataclass(frozen=True)
-class _Muon:
+class MuonSettings:
+    """What :func:`muon` makes: called with the parameters by their classes, it makes the optimizer.
+
+    ``polynomials``: of the iterations, :mod:`grokkit.methods.newton_schulz`.
+    """
+
     lr: float
     wd: float
     momentum: float
@@ -81,6 +86,7 @@ class _Muon:
     adamw_lr: float
     adamw_wd: float
     scaled: bool
+    polynomials: Polynomials = "jordan"
 
     def __call__(self, classes: Classes) -> torch.optim.Optimizer:
         hidden = dict(classes["hidden"]) if self.ns_steps else {}
@@ -91,7 +97,9 @@ class _Muon:
 class Muon(torch.optim.Optimizer):
     """The optimizer that :func:`muon` makes: one group of hidden matrices, and one that AdamW trains."""
 
-    def __init__(self, hidden: Mapping[str, nn.Parameter], others: Mapping[str, nn.Parameter], settings: _Muon) -> None:
+    def __init__(
+        self, hidden: Mapping[str, nn.Parameter], others: Mapping[str, nn.Parameter], settings: MuonSettings
+    ) -> None:
         # All settings lie in the groups, because copies of an optimizer have nothing else.
         groups: list[dict[str, Any]] = []
         if hidden:
@@ -102,6 +110,7 @@ class Muon(torch.optim.Optimizer):
                 "nesterov": settings.nesterov,
                 "ns_steps": settings.ns_steps,
                 "scaled": settings.scaled,
+                "polynomials": settings.polynomials,
                 "orthogonal": True,
             }
             groups.append({"params": list(hidden.items()), **own})
@@ -147,7 +156,7 @@ class Muon(torch.optim.Optimizer):
         torch._foreach_mul_([p for _, p in named], 1.0 - group["lr"] * group["weight_decay"])
         weights = [part for name, p in named for part in matrices_in(name, p)]
         parts = [part for (name, _), update in zip(named, updates, strict=True) for part in matrices_in(name, update)]
-        found = orthogonalized([part.flatten(1) for part in parts], group["ns_steps"])
+        found = orthogonalized([part.flatten(1) for part in parts], group["ns_steps"], group["polynomials"])
         for weight, direction in zip(weights, found, strict=True):
             rows, columns = direction.shape
             scale = max(1.0, rows / columns) ** 0.5 if group["scaled"] else 1.0
