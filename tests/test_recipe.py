@@ -217,6 +217,20 @@ def test_a_compiled_model_has_the_recipe_of_what_was_compiled():
     assert same(train(compiled, r.optimizer, range(3)), train(plain, expected.optimizer, range(3)))
 
 
+def test_weights_in_bfloat16_and_matrices_without_entries_are_no_trouble():
+    model = nn.Sequential(nn.Linear(7, 8), nn.Linear(8, 8), nn.Linear(8, 7)).bfloat16()
+    model.none = nn.Parameter(torch.empty(0, 3, dtype=torch.bfloat16), requires_grad=False)
+    before = model[1].weight.detach().clone()
+    r = grokkit.recipe(model)
+    for _ in range(3):
+        r.optimizer.zero_grad()
+        model[2](model[1](model[0](torch.ones(2, 7, dtype=torch.bfloat16)))).square().mean().backward()
+        r.optimizer.step()
+    assert not torch.equal(model[1].weight, before)
+    assert all(p.isfinite().all() for p in model.parameters())
+    assert float(model[1].weight.detach().norm()) == pytest.approx(float(before.norm()), rel=0.02)
+
+
 def test_a_schedule_of_rates_acts_on_both_groups():
     model = network()
     r = grokkit.recipe(model)

@@ -1,4 +1,4 @@
-"""The recipe: what its parts are worth, and the tasks on which a claim will be made."""
+"""The recipe: what its parts are worth, what probes see of it, and the tasks on which a claim will be made."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def _steps(run: Mapping[str, Any]) -> str:
 
 
 def _ratio(own: Mapping[tuple[str, int], Any], runs: Mapping[tuple[str, str, int], Any], cost: str) -> float | None:
-    """The geometric mean over the pairs with AdamW's runs; None where one of them did not arrive."""
-    pairs = [(run[cost], runs["adamw", *key][cost]) for key, run in own.items()]
+    """The geometric mean over the pairs with AdamW's runs; None where one is missing or did not arrive."""
+    pairs = [(run[cost], runs.get(("adamw", *key), {}).get(cost)) for key, run in own.items()]
     if not pairs or any(None in pair for pair in pairs):
         return None
     return geometric_mean(ours / theirs for ours, theirs in pairs)
@@ -51,4 +51,14 @@ def recipe_tasks(plan: Mapping[str, Any], table_text: Table) -> str:
     rows = [["task", "how it is run"]]
     for task in plan["tasks"]:
         rows.append([task["name"], f"`grokkit compare {task['command']}`" if task["command"] else task["pending"]])
+    return table_text(rows)
+
+
+def probes_table(found: Sequence[Mapping[str, Any]], table_text: Table) -> str:
+    """A row for each method and moment: the probes' numbers there, means over the matrices for their spectra."""
+    heads = ["scale of the outputs", "saturated rows", "spectral norm", "effective rank", "from the start", "the way"]
+    columns = ["scale", "saturated", "spectral_norm", "effective_rank", "distance", "travelled"]
+    rows = [["method", "at", "step", *heads]]
+    for own in found:
+        rows.append([f"`{own['method']}`", own["at"], number(own["step"]), *(number(own[key]) for key in columns)])
     return table_text(rows)

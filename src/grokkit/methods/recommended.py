@@ -46,8 +46,8 @@ def start_tensors(model: nn.Module) -> dict[str, Tensor]:
     classes = classes_of(model)
     tensors = {}
     for name, p in (classes["embedding"] | classes["hidden"] | classes["head"]).items():
-        usual = 1.0 if id(p) in tables else 1.0 / (3.0 * p[0].numel())
-        square = float(p.detach().square().mean())
+        usual = 1.0 if id(p) in tables else 1.0 / (3.0 * max(p.shape[1:].numel(), 1))
+        square = float(p.detach().float().square().mean())
         if p.requires_grad and square > _TOO_LARGE * usual:
             tensors[name] = (usual / square) ** 0.5 * p.detach()
     return tensors
