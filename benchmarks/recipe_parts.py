@@ -37,6 +37,7 @@ def _arm(says: str, method: str, model: str = "decoder", seeds: tuple[int, ...] 
 ARMS = {
     "adamw": _arm("tuned AdamW", "adamw"),
     "recommended": _arm("the recipe", "recommended"),
+    "two steps": _arm("two steps of Polar Express", "recommended(ns_steps=2)"),
     "jordan": _arm("five of Jordan's steps in place of three of Polar Express", MUON),
     "decay": _arm("the same, a decay in place of the held norms", "muon(lr_warmup=0)"),
     "no muon": _arm("no Muon: AdamW, the norms held", "adamw(lr_warmup=0)+norm-held", seeds=SEEDS[:1]),
@@ -105,7 +106,7 @@ def main() -> None:
     arguments.add_argument("--seconds", type=float, default=700.0, help="of processor time, for the runs")
     given = arguments.parse_args()
     torch.set_num_threads(1)
-    found = json.loads(given.file.read_text()) if given.file.exists() else {"runs": []}
+    found: dict[str, Any] = json.loads(given.file.read_text()) if given.file.exists() else {"runs": []}
     found |= {"tasks": TASKS, "seeds": SEEDS, "arms": ARMS}
     done = {(run["arm"], run["task"], run["seed"]) for run in found["runs"]}
     wanted = [(name, task, seed) for name in ARMS for task in TASKS for seed in ARMS[name]["seeds"]]
