@@ -24,7 +24,9 @@ def recipe_parts(found: Mapping[str, Any], table_text: Table) -> str:
         step_time, low, high = found["step_times"].get(name, (None, None, None))
         of_step = MISSING if step_time is None else f"{number(step_time)}× [{number(low)}–{number(high)}]"
         seconds = None if steps is None or step_time is None else steps * step_time
-        each = [" · ".join(_steps(run) for (where, _), run in own.items() if where == task) for task in tasks]
+        each = [
+            " · ".join(_steps(run) for (where, _), run in own.items() if where == task) or "not run" for task in tasks
+        ]
         ratios = [_times(steps), _times(_ratio(own, runs, "flops")), of_step, _times(seconds)]
         rows.append([arm["says"], f"`{arm['method']}`", *each, *ratios])
     return table_text(rows)

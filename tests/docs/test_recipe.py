@@ -34,7 +34,7 @@ def test_a_row_has_the_ratios_of_its_pairs_and_none_where_a_run_did_not_arrive()
     }
     rows = recipe_parts(found, table_text).splitlines()
     assert rows[3] == "| ours | `muon` | 200 · 200 | 200 · 200 | 0.500× | 0.750× | 1.50× [1.40–1.60] | 0.750× |"
-    assert rows[4] == "| slow | `gd` | not reached |  | – | – | – | – |"
+    assert rows[4] == "| slow | `gd` | not reached | not run | – | – | – | – |"
 
 
 def test_the_study_to_come_names_tasks_and_arms_that_there_are_and_none_that_was_tried():
