@@ -72,7 +72,6 @@ class Inline:
                 self.bench,
                 self.growth_where,
                 self.machine,
-                self.gpu_machine,
                 self.missed_aims,
                 self.published,
                 self.reliability_sum,
@@ -166,19 +165,15 @@ class Inline:
 
     def bench(self, row: str) -> str:
         """Ours over plain, with the spread of its rounds."""
-        return bench_text(known(self.results.bench, row, "row of the benchmark"))
+        return bench_text(known(self.results.bench(), row, "row of the benchmark"))
 
-    def machine(self) -> str:
-        """Where the benchmark was measured."""
-        return machine_text(self.results.bench)
+    def machine(self, name: str = "bench") -> str:
+        """Where the benchmark of this name was measured."""
+        return machine_text(self.results.bench(name))
 
     def growth_where(self) -> str:
         """Where the growth of a step's cost was measured."""
         return growth_where(self.results.growth)
-
-    def gpu_machine(self) -> str:
-        """Where the rows that need a GPU were measured."""
-        return machine_text(self.results.gpu_bench)
 
     def reliability_sum(self) -> str:
         """How many of all cases held that were tried to break the lab."""
@@ -190,7 +185,7 @@ class Inline:
 
     def missed_aims(self) -> str:
         """The rows of the benchmark that miss their aims, in words."""
-        missed = [f"`{name}`" for name, row in self.results.bench.items() if misses(row)]
+        missed = [f"`{name}`" for name, row in self.results.bench().items() if misses(row)]
         if not missed:
             return "every row meets its aim"
         rows = "1 row misses its aim" if len(missed) == 1 else f"{len(missed)} rows miss their aims"

@@ -131,15 +131,9 @@ class Results:
     def names(self) -> list[str]:
         return sorted(str(path.parent.relative_to(self.root)) for path in self.root.rglob("study.json"))
 
-    @cached_property
-    def bench(self) -> dict[str, dict[str, Any]]:
-        """Row id → what `grokkit bench --json` wrote."""
-        return {row["id"]: row for row in self._json("bench.json")}
-
-    @cached_property
-    def gpu_bench(self) -> dict[str, dict[str, Any]]:
-        """The same of the rows that need a GPU, measured on another machine."""
-        return {row["id"]: row for row in self._json("bench-gpu.json")}
+    def bench(self, name: str = "bench") -> dict[str, dict[str, Any]]:
+        """Row id → what `grokkit bench --json` wrote into the file of this name: each is of another machine."""
+        return {row["id"]: row for row in self._json(f"{name}.json")}
 
     @cached_property
     def reliability(self) -> dict[str, dict[str, int]]:
