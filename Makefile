@@ -6,12 +6,13 @@ OUT ?= demo
 ARGS ?=
 JOBS ?= 2
 
-.PHONY: demo test check bench docs-numbers help
+.PHONY: demo test check bench docs docs-numbers help
 
 help:
 	@echo "make demo    compare four methods on modular multiplication, in minutes, and write $(OUT)/report.html"
 	@echo "make test    run the tests in $(JOBS) processes (JOBS=4 for more; slow ones too: make test ARGS='-m \"\"')"
 	@echo "make check   format, lint and types"
+	@echo "make docs    carry the notebooks out, and build the site into site/"
 	@echo "make docs-numbers  write the numbers of README.md and docs/*.md from docs/results"
 	@echo "make bench   time our implementation against plain PyTorch (some rows: make bench ARGS='--rows decoder-eval')"
 
@@ -32,12 +33,19 @@ bench: $(VENV)/installed
 	$(BIN)/grokkit bench $(ARGS)
 	$(BIN)/python benchmarks/import_time.py
 
+# Of the dev extra the site needs nothing; the notebooks are carried out with their outputs left as they are.
+docs: $(VENV)/docs-installed
+	OMP_NUM_THREADS=1 PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python docs/notebooks.py --check
+	NO_MKDOCS_2_WARNING=1 PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m mkdocs build --strict
+
 docs-numbers: $(VENV)/installed
 	$(BIN)/python docs/build.py
 
-$(VENV)/installed: pyproject.toml constraints.txt
+$(VENV)/installed: EXTRA := dev
+$(VENV)/docs-installed: EXTRA := docs
+$(VENV)/installed $(VENV)/docs-installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "grokkit needs Python 3.11 or newer, and $(PYTHON) is %d.%d; try: make PYTHON=python3.12" % sys.version_info[:2])'
 	@echo "Installing into $(VENV); PyTorch makes this take a few minutes the first time ..."
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(EXTRA)]'
 	@touch $@

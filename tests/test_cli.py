@@ -1,5 +1,6 @@
 """The command, in this process: what it prints, and how it refuses."""
 
+import json
 import re
 import sys
 
@@ -9,6 +10,7 @@ from cards import CARDS
 
 from grokkit.cli import main
 from grokkit.registry import parts
+from grokkit.study.pool import Failure
 
 
 @pytest.fixture
@@ -101,7 +103,7 @@ def planned(grokkit, monkeypatch, tmp_path):
     """What ``grokkit compare ARGS`` would run."""
     plans = []
 
-    def carry_out(question, execution, command):
+    def carry_out(question, execution, command, console):
         plans.append(question.plan(command))
         return None, {}
 
@@ -162,12 +164,43 @@ def test_report_of_nothing(grokkit, tmp_path):
     assert "holds no study" in err
 
 
-def test_another_task_in_the_same_folder_is_refused(grokkit, tmp_path):
+def test_another_task_in_the_same_folder_is_refused(grokkit, monkeypatch, tmp_path):
     settings = "--methods", "adamw", "--model", "fnn(width=8,dim=4)", "--seeds", 1, "--budget", 5, "--out", tmp_path
-    assert grokkit("compare", "add:7", *settings)[0] == 0
+    status, out, err = grokkit("compare", "add:7", *settings, "--json")
+    assert status == 0
+    _check_object(json.loads(out), tmp_path)
+    assert "adamw, seed 0: 5 steps" in err
+    monkeypatch.setattr("grokkit.lab.study.Study.write", lambda its: (its.folder / "report.html", {}))
+    assert grokkit("report", tmp_path, "--quiet") == (0, "", "")
     status, _, err = grokkit("compare", "mul:7", *settings)
     assert (status, err.count("\n")) == (2, 1)
     assert "holds a study of 'a + b mod 7', not of 'a*b mod 7'; choose another --out" in err
+
+
+def _check_object(found, folder):
+    """What --json prints of a study of one run."""
+    assert list(found) == ["title", "verdict", "claims", "table", "unfinished", "failed", "paths"]
+    assert (found["title"], found["claims"], found["unfinished"], found["failed"]) == ("a + b mod 7", [], 0, {})
+    assert found["table"] == json.loads((folder / "leaderboard.json").read_text())
+    names = {"page": "report.html", "table": "leaderboard.json", "figures": "figures", "runs": "runs"}
+    assert found["paths"] == {"folder": str(folder), **{what: str(folder / name) for what, name in names.items()}}
+
+
+def test_a_run_that_failed_is_said_even_where_nothing_else_is(grokkit, monkeypatch, tmp_path):
+    failures = {"adamw--seed0--0": Failure("no\nroom")}
+    monkeypatch.setattr("grokkit.lab.carry_out.carry_out", lambda *_, **__: (None, failures))
+    said = grokkit("compare", "mul:7", "--quiet", "--out", tmp_path / "out")
+    assert said == (1, "", "grokkit: adamw--seed0--0 failed: no\\nroom\n")
+
+
+def test_a_shell_completes_commands(monkeypatch, capsys):
+    """What the lines that --install-completion writes ask for."""
+    for name, value in (("COMPLETE", "complete_bash"), ("WORDS", "grokkit re"), ("CWORD", "1")):
+        monkeypatch.setenv(f"_GROKKIT_{name}" if name == "COMPLETE" else f"COMP_{name}", value)
+    monkeypatch.setattr(sys, "argv", ["grokkit"])
+    with pytest.raises(SystemExit):
+        main()
+    assert capsys.readouterr().out.split() == ["report", "reproduce"]
 
 
 def test_lists(grokkit):

@@ -1,13 +1,19 @@
 """What the documents say is so: their Python and the examples run, their links lead somewhere, no method is missing."""
 
+import json
 import re
 import subprocess
 import sys
+import tomllib
 import types
 from pathlib import Path
 
 import pytest
 from cards import CARDS
+
+import grokkit
+from grokkit import lab
+from grokkit.cli import app
 
 ROOT = Path(__file__).parent.parent
 BLOCKS = [
@@ -60,7 +66,68 @@ def test_every_method_stands_on_a_page():
     assert all(f"`{name}`" in pages for name in CARDS)
 
 
+PAGES = [path for where in ("*.md", "docs/**/*.md", "examples/*.md") for path in sorted(ROOT.glob(where))]
+
+
+def anchors(page):
+    """What a link to a heading of ``page`` may name, as GitHub and the site make it."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+    heads = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads}
+
+
 def test_links_lead_somewhere():
-    for path in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("**/*.md")]:
-        for target in re.findall(r"\]\(([^)#]+)", path.read_text()):
-            assert target.startswith("http") or (path.parent / target).exists(), f"{path.name}: {target}"
+    for path in PAGES:
+        for target, _, anchor in re.findall(r"\]\(([^)#\s]*)(#([^)]*))?\)", path.read_text()):
+            if target.startswith("http"):
+                continue
+            page = path.parent / target if target else path
+            assert page.exists(), f"{path.name}: {target}"
+            assert not anchor or anchor in anchors(page), f"{path.name}: {target}#{anchor}"
+
+
+def test_the_site_has_every_page_and_the_reference_every_name():
+    """What make docs would refuse, without what it needs."""
+    docs, nav = ROOT / "docs", (ROOT / "mkdocs.yml").read_text()
+    pages = [*docs.glob("*.md"), *(docs / "reference").glob("*.md")]
+    assert [page.name for page in pages if f": {page.relative_to(docs)}\n" not in nav] == []
+    reference = "".join(page.read_text() for page in (docs / "reference").glob("*.md"))
+    named = re.findall(r"^::: (\S+)$", reference, re.MULTILINE)
+    for name in named:
+        path = ROOT / "src" / name.replace(".", "/")
+        source = path.parent.with_suffix(".py")
+        is_module = path.with_suffix(".py").exists() or (path / "__init__.py").exists()
+        assert is_module or re.search(rf"^(def|class) {path.name}\b", source.read_text(), re.MULTILINE), name
+    members = re.findall(r"members: \[(.*?)\]", reference)
+    there = {name.rpartition(".")[2] for name in named} | {name for some in members for name in some.split(", ")}
+    assert set(grokkit.__all__) | set(lab.__all__) <= there
+
+
+def test_the_readme_fits_a_screen():
+    shown = re.sub(r"<!--.*?-->|\]\(.*?\)", "", (ROOT / "README.md").read_text(), flags=re.DOTALL)
+    assert len([word for word in shown.split() if re.search(r"\w", word)]) <= 600
+
+
+def test_the_version_is_one():
+    stated = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert grokkit.__version__ == stated
+    assert f"\nversion: {stated}\n" in (ROOT / "CITATION.cff").read_text()
+
+
+def test_every_command_stands_on_its_page():
+    page = (ROOT / "docs" / "commands.md").read_text()
+    names = [command.name or command.callback.__name__ for command in app.registered_commands]
+    assert len(names) >= 13
+    assert [name for name in names if f"`grokkit {name}" not in page and f"`{name}`" not in page] == []
+
+
+def test_the_notebooks_were_carried_out():
+    """As they are, in their order, and without an error; that they still run is for make docs to see."""
+    notebooks = sorted((ROOT / "examples").glob("*.ipynb"))
+    assert len(notebooks) == 3
+    for path in notebooks:
+        cells = [cell for cell in json.loads(path.read_text())["cells"] if cell["cell_type"] == "code"]
+        assert [cell["execution_count"] for cell in cells] == list(range(1, len(cells) + 1)), path.name
+        outputs = [output for cell in cells for output in cell["outputs"]]
+        assert outputs
+        assert not any(output["output_type"] == "error" or output.get("name") == "stderr" for output in outputs)

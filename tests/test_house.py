@@ -31,7 +31,7 @@ LAYERS = [
     }
     | {"arguments", "call_syntax", "outside", "registry"}  # how a text becomes a part with settings
     | {"copies", "hooks", "kept", "names", "unapplied", "wrapped"},  # the parts of attach
-    {"attach", "compat", "methods", "models", "optimizers", "tasks"},
+    {"attach", "compat", "methods", "models", "optimizers", "recipe", "tasks"},
     {"train", "probe", "integrations"},
     {"study"},
     {
@@ -60,6 +60,7 @@ LIBRARY = {
     "errors",
     "methods",
     "models",
+    "recipe",
     "transform",
     "weight_transform",
 }  # what grokkit/public.py gathers

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pieces.growth import growth_picture
+from pieces.hero import SCHEMES, STUDY, hero_picture
 from pieces.inline import Inline
 from pieces.lint import Finding, unmarked
 from pieces.markers import Difference, PageError, rebuilt
@@ -47,19 +48,29 @@ def build(root: Path, *, write: bool) -> Report:
         report.differences += new.differences
         report.errors += new.errors
         report.findings += unmarked(name, new.text)
-    # The picture is no piece of a page, but it must be of the same numbers as the table beside it.
-    picture = results.root / "growth.svg"
-    if (results.root / "growth.json").exists():
-        drawn = growth_picture(results.growth)
+    # Pictures are no pieces of a page, but they must be of the same numbers as the tables beside them.
+    for picture, drawn in _pictures(results).items():
         is_new = not picture.exists() or picture.read_text(encoding="utf-8") != drawn
         if is_new:
-            report.differences.append(Difference(str(picture.relative_to(root)), 1, "another picture", "growth.json's"))
+            name = str(picture.relative_to(root))
+            report.differences.append(Difference(name, 1, "another picture", "that of the committed numbers"))
         if is_new and write:
             picture.write_text(drawn, encoding="utf-8")
     if write and not report.errors:
         for path, text in changed.items():
             path.write_text(text, encoding="utf-8")
     return report
+
+
+def _pictures(results: Results) -> dict[Path, str]:
+    """What the committed pictures should be, by their paths."""
+    found: dict[Path, str] = {}
+    if (results.root / "growth.json").exists():
+        found[results.root / "growth.svg"] = growth_picture(results.growth)
+    if (results.root / STUDY / "curves.parquet").exists():
+        for scheme in SCHEMES:
+            found[results.root / STUDY / f"first-look-{scheme}.svg"] = hero_picture(results.study(STUDY), scheme)
+    return found
 
 
 def main(arguments: list[str], root: Path) -> int:

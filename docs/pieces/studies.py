@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -149,6 +150,16 @@ class Results:
     def growth(self) -> dict[str, Any]:
         """What benchmarks/growth.py wrote."""
         return self._json("growth.json")
+
+    @cached_property
+    def recipe_parts(self) -> dict[str, Any]:
+        """What benchmarks/recipe_parts.py wrote."""
+        return self._json("recipe/parts.json")
+
+    @cached_property
+    def recipe_plan(self) -> dict[str, Any]:
+        """What will be claimed of the recipe, and on which tasks, as it was written before any run on them."""
+        return tomllib.loads((self.root / "recipe" / "preregistration.toml").read_text(encoding="utf-8"))
 
     @cached_property
     def published(self) -> dict[str, dict[str, Any]]:

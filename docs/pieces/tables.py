@@ -16,6 +16,8 @@ from pieces.crossing import at_text, sustained_at
 from pieces.growth import growth_table
 from pieces.inline import COLUMNS, each_text, values_of
 from pieces.markers import PageError
+from pieces.options import options_table
+from pieces.recipe import probes_table, recipe_parts, recipe_tasks
 from pieces.reliability import reliability_table
 from pieces.reproduced import reproduced_table
 from pieces.spelling import respelt
@@ -124,7 +126,11 @@ class Blocks:
             "gpu_list": lambda: bench_list(self.results.gpu_bench),
             "reproduced_table": lambda paper: reproduced_table(paper, table_text),
             "reliability_table": lambda: reliability_table(self.results.reliability),
+            "recipe_parts": lambda: recipe_parts(self.results.recipe_parts, table_text),
+            "recipe_tasks": lambda: recipe_tasks(self.results.recipe_plan, table_text),
+            "probes_table": lambda: probes_table(self.results.recipe_parts["probes"], table_text),
             "methods": methods,
+            "options": options_table,
         }
 
     def leaderboard(self, study: str, columns: Sequence[str] = DEFAULT, *, order: str = "given") -> str:

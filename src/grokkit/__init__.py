@@ -22,8 +22,8 @@ __version__ = "0.1.0"
 
 class _Package(ModuleType):
     def __setattr__(self, name: str, value: Any) -> None:
-        # Python binds every module that is imported in its package; grokkit.attach shall remain the function.
-        if not (name == "attach" and isinstance(value, ModuleType)):
+        # Python binds every module that is imported in its package; grokkit.attach and recipe shall remain functions.
+        if not (name in ("attach", "recipe") and isinstance(value, ModuleType)):
             super().__setattr__(name, value)
 
 

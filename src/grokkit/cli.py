@@ -8,8 +8,9 @@ import shlex
 import sys
 from collections.abc import Mapping
 from dataclasses import MISSING, fields
+from json import dumps
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 from grokkit import __version__
 from grokkit.arguments import Place, option
@@ -31,11 +32,13 @@ from grokkit.study.tune import SearchOptions
 from grokkit.terminal import one_line, readable, terminal
 from grokkit.typed import Command, Group, run_command
 
+if TYPE_CHECKING:
+    from grokkit.study.store import Store
+
 app = typer.Typer(
     cls=Group,
     help="Which accelerator makes delayed generalization arrive earlier, and by how much?",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
@@ -96,24 +99,45 @@ def _print_no_more() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def compare(**options: Any) -> None:
+Json = Annotated[
+    bool, typer.Option("--json", help="print one JSON object and nothing else; what happens is told on stderr")
+]
+Quiet = Annotated[bool, typer.Option("--quiet", help="tell nothing but what goes wrong")]
+
+
+def compare(json: bool, quiet: bool, **options: Any) -> None:
     """Train every method on the same seeds, and say which helps, by how much, and how surely.
 
     The same command again continues where it stopped; other methods and more seeds extend the study.
     """
     from grokkit.lab.carry_out import Stopped, carry_out
+    from grokkit.lab.export import study_object
 
     question, execution = asked(options)
+    console = terminal(stderr=json, quiet=quiet)
     try:
-        _, failures = carry_out(question, execution, command=shlex.join(["grokkit", *sys.argv[1:]]))
+        study, failures = carry_out(
+            question, execution, command=shlex.join(["grokkit", *sys.argv[1:]]), console=console
+        )
     except Stopped:
         raise typer.Exit(130) from None
+    _end(study_object(study, failures) if json else None, failures, quiet)
+
+
+def _end(found: Mapping[str, Any] | None, failures: Mapping[str, Any], quiet: bool) -> None:
+    """Print the object that a script asked for; what failed is exit status 1, and said if nothing else was."""
+    if found is not None:
+        print(dumps(found, allow_nan=False))  # in ASCII: a path's bytes and a label's signs survive any encoding
+    if quiet:
+        for run_id, failure in failures.items():
+            print(f"grokkit: {run_id} failed: {one_line(failure.error)}", file=sys.stderr)
     if failures:
         raise typer.Exit(1)
 
 
 def _options(*kinds: type, leave: tuple[str, ...] = ()) -> inspect.Signature:
-    """The fields of ``kinds`` as typer wants them: a field without a default is an argument, all others are options.
+    """The fields of ``kinds`` as typer wants them: a field without a default is an argument, all others are options;
+    and --json and --quiet.
 
     What is typed stays a text here: the fields are checked where they come together, for Python as well. Where two
     kinds have a field of one name, the later one's counts; those of ``leave`` are left out.
@@ -132,6 +156,8 @@ def _options(*kinds: type, leave: tuple[str, ...] = ()) -> inspect.Signature:
                 default=inspect.Parameter.empty if is_argument else _as_typed(field.default),
                 annotation=Annotated[str | None if field.default is None else str, stated],
             )
+    for name, kind in (("json", Json), ("quiet", Quiet)):
+        parameters[name] = inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=False, annotation=kind)
     return inspect.Signature(list(parameters.values()))
 
 
@@ -150,22 +176,23 @@ compare.__signature__ = _options(Question, Execution)  # pyright: ignore[reportF
 app.command(cls=Command)(compare)
 
 
-def tune(**options: Any) -> None:
+def tune(json: bool, quiet: bool, **options: Any) -> None:
     """Search the settings of every method, with the same number of trials for all, and say what it took.
 
     The same command again continues where it stopped; more trials and other methods extend the search. Then:
     grokkit compare TASK --tuned DIR
     """
     from grokkit.lab.carry_out import Stopped
-    from grokkit.lab.tune import search
+    from grokkit.lab.export import search_object
+    from grokkit.lab.tune import folder_of, search
 
     question, how, execution = asked(options, Question, SearchOptions, Execution)
+    command, console = shlex.join(["grokkit", *sys.argv[1:]]), terminal(stderr=json, quiet=quiet)
     try:
-        _, failures = search([question], how, execution, command=shlex.join(["grokkit", *sys.argv[1:]]))
+        record, failures = search([question], how, execution, command=command, console=console)
     except Stopped:
         raise typer.Exit(130) from None
-    if failures:
-        raise typer.Exit(1)
+    _end(search_object(record, failures, folder_of(question, execution)) if json else None, failures, quiet)
 
 
 # What a search has not: a baseline and what is shown of a study, or settings that were found before.
@@ -200,16 +227,52 @@ app.command(cls=Command)(suite)
 def report(
     folder: Annotated[str, typer.Argument(help="a folder that `grokkit compare --out` wrote")],
     only: Annotated[str | None, typer.Option(help="methods to show [default: all that the folder holds]")] = None,
+    json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Make table, page and pictures again from the finished runs in FOLDER."""
     from grokkit.lab import carry_out
-    from grokkit.study.store import Store
+    from grokkit.lab.export import study_object
 
     shown = Execution(only=only).shown()
+    store = _store(folder)
+    with store.lock(), about("--only"):
+        study = carry_out.report(store, terminal(stderr=json, quiet=quiet), shown)
+    _end(study_object(study, {}) if json else None, {}, quiet)
+
+
+@app.command(cls=Command)
+def export(
+    folder: Annotated[str, typer.Argument(help="a folder that `grokkit compare --out` wrote")],
+    format: Annotated[str, typer.Option(help="csv, json or parquet; tensorboard for event files")] = "csv",
+    out: Annotated[str | None, typer.Option(help="folder for the tables [default: export in FOLDER]")] = None,
+) -> None:
+    """Write runs, curves, leaderboard and claims of FOLDER as tables for a spreadsheet or another program.
+
+    It prints the path of each, and counts as a look at the results, as a report does.
+    """
+    from grokkit.lab.export import Format
+    from grokkit.lab.export import export as write
+    from grokkit.lab.study import Study
+
+    kind, place = option("--format", format, Format, "csv"), option("--out", out, Place)
+    store = _store(folder)
+    with store.lock():
+        study = Study(store.folder)
+        if study.runs.is_empty():
+            raise InputError(f"no run in {store.folder} is finished; give its command again, and export then")
+        study.look()
+        for path in write(study, store.folder / "export" if place is None else Path(place), kind).values():
+            print(one_line(path))
+
+
+def _store(folder: str) -> Store:
+    """The store of a study that is there."""
+    from grokkit.study.store import Store
+
     store = Store(Path(option("folder", folder, Place, remedy="give one that `grokkit compare --out` wrote")))
     store.read_study()
-    with store.lock(), about("--only"):
-        carry_out.report(store, terminal(), shown)
+    return store
 
 
 @app.command(cls=Command)
@@ -221,6 +284,7 @@ def reproduce(
     out: Annotated[str, typer.Option(help="folder for runs and results")] = "out/reproduce",
     jobs: Annotated[str | None, typer.Option(help="runs at once, one thread each [default: one a core]")] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda, or auto: a GPU if there is one")] = "auto",
+    data_dir: Annotated[str | None, typer.Option(help="folder with data that an item needs, e.g. CIFAR-10's")] = None,
 ) -> None:
     """Measure a published figure or table again, ours beside theirs; without an item, list them all."""
     from grokkit.lab.carry_out import Stopped
@@ -236,10 +300,13 @@ def reproduce(
         return
     if item is not None and every:
         raise InputError(f"--all together with {item} is not possible; leave one of them out")
-    chosen = [recipe for recipe in all_recipes().values() if not recipe.beyond] if item is None else [find_recipe(item)]
+    runnable = [recipe for recipe in all_recipes().values() if not (recipe.beyond or recipe.needs)]
+    chosen = runnable if item is None else [find_recipe(item)]
     try:
         for recipe in chosen:
-            found = measure(recipe, folder, console, quick=quick, seeds=numbers, jobs=how.jobs, device=device)
+            found = measure(
+                recipe, folder, console, quick=quick, seeds=numbers, jobs=how.jobs, device=device, data_dir=data_dir
+            )
             print_item(recipe, found, folder / recipe.paper / recipe.item, console)
     except Stopped:
         raise typer.Exit(130) from None

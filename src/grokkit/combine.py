@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias, overload
 
@@ -172,6 +172,22 @@ def masked(transform: Transform, where: Callable[[str, Tensor], bool]) -> Transf
     if isinstance(transform, WeightTransform):
         return WeightTransform.of(_MaskedWeights(transform, where), see=transform.see)
     return GradientTransform.of(_Masked(transform, where))
+
+
+def among(transform: WeightTransform, classes: Mapping[str, Collection[str]]) -> WeightTransform:
+    """``transform`` on the parameters that it is for; ``classes`` has all parameters' names by their class."""
+    if not transform.classes:
+        return transform
+    return masked(transform, _Named(frozenset(name for kind in transform.classes for name in classes[kind])))
+
+
+class _Named(NamedTuple):
+    """Whether a parameter's name is one of ``names``."""
+
+    names: frozenset[str]
+
+    def __call__(self, name: str, param: Tensor) -> bool:
+        return name in self.names
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from grokkit.methods.neuralgrok import Amplifier, NeuralGrok, load_amplifier, ne
 from grokkit.methods.norm_held import norm_held
 from grokkit.methods.orthograd import orthograd
 from grokkit.methods.row_clip import row_clip
+from grokkit.recipe import Recipe, recipe
 from grokkit.transform import GradientTransform
 from grokkit.weight_transform import WeightTransform
 
@@ -31,6 +32,7 @@ __all__ = [
     "InputError",
     "MethodCard",
     "NeuralGrok",
+    "Recipe",
     "Rule",
     "WeakStage",
     "WeightTransform",
@@ -50,6 +52,7 @@ __all__ = [
     "neuralgrok",
     "norm_held",
     "orthograd",
+    "recipe",
     "row_clip",
     "transfer_embedding",
 ]

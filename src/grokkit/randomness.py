@@ -29,7 +29,10 @@ class GlobalState(NamedTuple):
 def seed_globals(seed: int, name: str = "global") -> None:
     """Seed all of them from a stream of ``seed``."""
     number = stream(seed, name).initial_seed()
-    torch.manual_seed(number)  # CUDA's as well
+    if torch.cuda.is_available():
+        torch.manual_seed(number)  # of all devices
+    else:  # That would note a traceback for each kind of device that is not there, and keep all of them.
+        torch.default_generator.manual_seed(number)
     np.random.seed(number % 2**32)
     random.seed(number)
 

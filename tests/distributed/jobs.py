@@ -32,6 +32,7 @@ from grokkit import (
     grokfast_ema,
     grokfast_ma,
     neuralgrok,
+    recipe,
     row_clip,
 )
 from grokkit.rng import stream
@@ -290,10 +291,18 @@ def full_state(name, half):
     return get_model_state_dict(model, options=options), get_optimizer_state_dict(model, optimizer, options=options)
 
 
+def with_recipe():
+    """Each process on its half of the batch, and what one does with the whole."""
+    model, alone = replicated(network()), network()
+    ours = train(model, recipe(model).optimizer, range(4), dist.get_rank())
+    return ours, train(alone, recipe(alone).optimizer, range(4))
+
+
 def everything(folder, half, end):
     """All of it in one group of processes, which takes seconds to start; what fails is told, and the rest goes on."""
     work = {
         "accumulated": accumulated,
+        "recipe": with_recipe,
         "pure faces": lambda: pure_faces(["ema", "grad-norm"]),
         "not finite": not_finite,
         "partial": partial_gradient,

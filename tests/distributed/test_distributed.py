@@ -59,6 +59,13 @@ def test_ddp_accumulates_and_filters_once(done):
         assert steps == {4}
 
 
+def test_the_recipe_trains_a_replicated_model_as_one_process_does(done):
+    ends = done("recipe")
+    for ours, theirs in ends:
+        close(ours, theirs, rtol=1e-8)
+    assert equal(ends[0][0], ends[1][0])
+
+
 def test_pure_faces_work_on_sharded_gradients(done):
     for found in done("pure faces"):
         for ours, theirs in found.values():

@@ -7,7 +7,7 @@ import pytest
 import torch
 from by_hand import TRANSFORMS, ByHand, same, values
 
-from grokkit import InputError, NeuralGrok, attach, grokfast_ema, merge_embedding, transfer_embedding
+from grokkit import InputError, NeuralGrok, attach, grokfast_ema, merge_embedding, recipe, transfer_embedding
 from grokkit.attach import attached
 from grokkit.rng import stream
 from grokkit.wrapped import unwrapped
@@ -54,13 +54,17 @@ class InOrder(Trainer):
         return torch.utils.data.SequentialSampler(self.train_dataset)
 
 
-def trainer(path, callback, model=None, **settings):
+def arguments_of(path, **settings):
     defaults = {"max_steps": STEPS, "max_grad_norm": 0.0, "weight_decay": 0.1, "save_strategy": "no"}
-    arguments = TrainingArguments(
+    return TrainingArguments(
         str(path), per_device_train_batch_size=ROWS, gradient_accumulation_steps=ACCUMULATED, learning_rate=LR,
         use_cpu=True, report_to=[], disable_tqdm=True, logging_strategy="no", seed=0, **{**defaults, **settings},
     )  # fmt: skip
+
+
+def trainer(path, callback, model=None, **settings):
     callbacks = [callback] if callback else []
+    arguments = arguments_of(path, **settings)
     return InOrder(gpt2() if model is None else model, arguments, train_dataset=DATA, callbacks=callbacks)
 
 
@@ -174,6 +178,64 @@ def test_weights_in_half_precision_resume_with_an_attached_optimizer(tmp_path):
     rounded.optimizer = torch.optim.AdamW(rounded.model.parameters(), lr=LR)
     with pytest.raises(InputError, match=r"PyTorch rounds what it loads .* attach\(\) before load_state_dict"):
         rounded.train(resume_from_checkpoint=checkpoint)
+
+
+def next_token_loss(outputs, labels, num_items_in_batch):
+    """As ``compute_loss_func`` is called."""
+    logits, targets = outputs.logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten()
+    return torch.nn.functional.cross_entropy(logits, targets, reduction="sum") / num_items_in_batch
+
+
+def untied():
+    model = gpt2()
+    model.lm_head.weight = torch.nn.Parameter(model.lm_head.weight.detach().clone())
+    return model
+
+
+def with_recipe(path, **settings):
+    """The three lines."""
+    model = untied()
+    r = recipe(model)
+    run = InOrder(
+        model, arguments_of(path, **settings), train_dataset=DATA,
+        optimizers=(r.optimizer, None), compute_loss_func=r.loss(next_token_loss),
+    )  # fmt: skip
+    return run, r
+
+
+def test_the_recipe_trains_a_model_of_theirs_and_resumes_bit_for_bit(tmp_path):
+    whole, r = with_recipe(tmp_path / "whole", save_strategy="steps", save_steps=HALF)
+    assert r.classes["embedding"] == ("transformer.wte.weight", "transformer.wpe.weight")
+    assert r.classes["head"] == ("lm_head.weight",)
+    assert len(r.classes["hidden"]) == 4  # of one layer: attention and its output, two of the MLP
+    whole.train()
+    resumed, _ = with_recipe(tmp_path / "resumed")
+    resumed.train(resume_from_checkpoint=str(tmp_path / "whole" / f"checkpoint-{HALF}"))
+    assert resumed.state.global_step == STEPS
+    assert same(values(resumed.model), values(whole.model))
+    for ours, theirs in zip(values(whole.model), recipe_by_hand(), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-7, atol=1e-9)
+
+
+def recipe_by_hand():
+    model = untied().train()
+    r = recipe(model)
+    scheduler = torch.optim.lr_scheduler.LambdaLR(r.optimizer, lambda step: 1 - step / STEPS)
+    for number in range(STEPS):
+        model.zero_grad()
+        part = batches(DATA, ROWS)[number * ACCUMULATED : (number + 1) * ACCUMULATED]
+        for batch in part:
+            outputs = model(input_ids=batch["input_ids"])
+            next_token_loss(outputs, batch["labels"], sum(b["labels"].numel() for b in part)).backward()
+        r.optimizer.step()
+        scheduler.step()
+    return values(model)
+
+
+def test_a_tied_head_of_theirs_is_an_embedding():
+    r = recipe(gpt2())
+    assert r.classes["head"] == ()
+    assert r.classes["embedding"] == ("transformer.wte.weight", "transformer.wpe.weight")
 
 
 def test_what_the_callback_refuses(tmp_path):

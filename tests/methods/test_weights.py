@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from grokkit.attach import attach
-from grokkit.combine import masked
+from grokkit.combine import among, masked
 from grokkit.errors import InputError
 from grokkit.methods.cautious_decay import cautious_decay
 from grokkit.methods.clip_to_grok import clip_rows, start_rows
@@ -15,7 +15,6 @@ from grokkit.methods.freeze import freeze
 from grokkit.methods.norm_held import norm_held
 from grokkit.models.classes import classes_of
 from grokkit.testing.runs import small_run
-from grokkit.train.doors import among
 from grokkit.train.loop import begin_alone, train
 from grokkit.weight_transform import change_in_place
 

@@ -15,6 +15,7 @@ from grokkit.report.curves import CLOCKS, NORMS, curve_chart, median_curve_data,
 from grokkit.report.figure import View
 from grokkit.report.figures.amplifier import amplifier_chart, amplifier_data, divergence_data
 from grokkit.report.figures.cost import cost_chart, cost_data, has_start
+from grokkit.report.figures.delay import delay_chart, delay_data, delay_in_words
 from grokkit.report.figures.embedding import (
     circle_chart,
     circle_data,
@@ -29,7 +30,7 @@ from grokkit.report.figures.times import times_chart, times_data
 from grokkit.report.figures.weak_models import quality_chart, quality_data
 from grokkit.report.images import vega_lite_version
 from grokkit.report.parts import log_ticks, specification, square_ticks
-from grokkit.report.style import styles_of
+from grokkit.report.style import styles_of, themed
 
 COLUMNS = (*CLOCKS, "train_accuracy", "test_accuracy", *NORMS)
 
@@ -211,6 +212,27 @@ def test_times_hold_every_run_once_with_its_budget_where_it_was_not_reached(synt
     assert data.filter(~pl.col("reached"))["steps"].to_list() == [20000] * 4
     assert data.filter(pl.col("method") == "adam-paper")["median"].null_count() == 3
     assert data.filter(pl.col("method") == "adamw")["median"].to_list() == [7000] * 3
+
+
+def test_a_delay_reaches_from_where_a_run_memorized_to_where_it_generalized_or_was_last_below(synthetic) -> None:
+    runs, _ = synthetic.tables()
+    first = pl.col("run_id") == "adamw--seed0--0000"
+    never = runs.with_columns(memorized_at=pl.when(~first).then("memorized_at"))
+    data = delay_data(never, list(synthetic.CROSSINGS))
+    assert data.height == runs.height - 1, "a run that never memorized has no delay"
+    own = data.filter(pl.col("method") == "grad-norm").select("memorized_at", "until", "reached", "dips").rows()
+    assert own == [(200, 9000, True, 0), (200, 20000, False, None), (200, 11000, True, 2)]
+    said = delay_in_words(data, ["grad-norm", "adam-paper"])
+    assert said == (
+        "grad-norm: 2 of 3 runs generalized, median delay of these 9,800 steps; adam-paper: 0 of 3 runs generalized"
+    )
+    assert specification(delay_chart(data.with_columns(until=1.0), list(synthetic.CROSSINGS)))
+
+
+def test_the_page_names_colours_and_never_a_method_that_is_called_like_one() -> None:
+    chart = {"mark": {"color": "#000000"}, "scale": {"domain": ["#000000"], "range": ["#000000", "red"]}}
+    there = {"mark": {"color": "var(--arm-0)"}, "scale": {"domain": ["#000000"], "range": ["var(--arm-0)", "red"]}}
+    assert themed(chart) == there
 
 
 def test_no_data_point_at_zero_reaches_a_logarithmic_axis(synthetic) -> None:

@@ -20,7 +20,7 @@ from grokkit.report import leaderboard_table, write_report
 PACKAGE = Path(__file__).parents[2] / "src/grokkit"
 
 
-USUAL = ["learning-curves", "fraction-generalized", "time-to-target", "norms-and-entropy"]
+USUAL = ["learning-curves", "delay", "fraction-generalized", "time-to-target", "norms-and-entropy"]
 MORE = ["learned-amplifier", "cost-to-target", "embedding", "kernel-change", "weak-quality", "predictions"]
 
 

@@ -68,3 +68,15 @@ def test_a_seed_without_a_number_leaves_none():
 def test_an_unknown_measure_is_named():
     with pytest.raises(InputError, match="unknown measure 'step'; did you mean 'steps'"):
         find_measure("step")
+
+
+def test_a_cost_that_was_not_reached_is_at_least_what_was_spent():
+    late = {"flops_to_target": None, "flops_below_until": 8e9}
+    soon = {"flops_to_target": 2e9, "flops_below_until": 2e9}
+    rows = [
+        {"method": method, "seed": seed, "budget": 100, **own}
+        for seed in range(5)
+        for method, own in (("a", late), ("b", soon))
+    ]
+    found = measured("flops", pl.DataFrame(rows), pl.DataFrame(), "a", "b")
+    assert (found.value, found.low) == (None, pytest.approx(4.0))

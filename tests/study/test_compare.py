@@ -108,7 +108,7 @@ def test_a_claim_in_seconds_is_measured_in_turns_and_kept(tmp_path):
 def test_killed_anywhere_nothing_finished_is_lost_and_nothing_runs_twice(tmp_path):
     args = ("--seeds", "4", "--budget", "600", "--sustain", "0")
     generator, kept, kills = random.Random(0), {}, 0
-    for _ in range(12):
+    for _ in range(6):
         process = start(tmp_path, *args)
         try:
             process.communicate(timeout=generator.uniform(3.0, 9.0))

@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from grokkit.study.pool import Event, Failure, run_pool
+from grokkit.study.pool import Event, Failure, Pool, run_pool
 
 HERE = Path(__file__).parent
 NEEDS_PROC = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for processes in /proc")
@@ -92,6 +92,24 @@ def test_a_worker_is_reused_and_is_not_this_process(jobs):
     pids = set(payloads(events, "progress").values())
     assert len(pids) == 1
     assert os.getpid() not in pids
+
+
+def test_a_worker_outlives_a_call_but_not_its_pool_and_one_that_has_died_meanwhile_is_replaced(jobs):
+    def process_id(key: str) -> int:
+        events: list[Event] = []
+        pool.run([(key, None)], jobs.process_id, workers=1, on_event=events.append)
+        assert keys(events, "finished") == [key]
+        return payloads(events, "progress")[key]
+
+    with Pool() as pool:
+        first = process_id("a")
+        assert process_id("b") == first
+        os.kill(first, signal.SIGKILL)
+        deadline = time.monotonic() + 60
+        while alive(first) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert process_id("c") != first
+    assert multiprocessing.active_children() == []
 
 
 def test_time_passes_while_jobs_are_silent(jobs):

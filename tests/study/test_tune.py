@@ -249,11 +249,17 @@ def test_killed_at_any_moment_the_same_command_goes_on_and_nothing_is_run_twice(
         assert done.items() <= found.items(), "a finished run was written again"
         done = found
     for out in ("killed", "whole"):
-        ended = subprocess.run([*command, "--out", out], cwd=tmp_path, capture_output=True, text=True, timeout=900)
+        line = [*command, "--out", out, "--json", "--quiet"]
+        ended = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, timeout=900)
         assert (ended.returncode, ended.stderr) == (0, "")
     assert done.items() <= inodes(tmp_path / "killed").items()
     killed, whole = (json.loads((tmp_path / out / "tune.json").read_text()) for out in ("killed", "whole"))
     assert told(killed) == told(whole)
+    (row,), paths = (json.loads(ended.stdout)[name] for name in ("table", "paths"))
+    assert (row["method"], row["trials"], row["best"]) == ("adamw", 4, whole["methods"]["adamw"]["best"])
+    assert paths == {"folder": "whole", "page": "whole/tune.html", "table": "whole/tune.json"} | {
+        name: f"whole/{name}" for name in ("figures", "runs")
+    }
     assert len(inodes(tmp_path / "killed")) == len(inodes(tmp_path / "whole"))
 
 

@@ -54,16 +54,16 @@ def assert_same_runs(configs, rtol, members=None):
     ("method", "batch_size"), [*((name, 16) for name in METHODS), ("grokfast-ma", None), ("neuralgrok", None)]
 )
 def test_members_equal_runs_alone_feed_forward(float64, method, batch_size):
-    assert_same_runs(group_of(method, "fnn", batch_size=batch_size, budget=150), SHARP)
+    assert_same_runs(group_of(method, "fnn", batch_size=batch_size, budget=70), SHARP)
 
 
 @pytest.mark.parametrize("method", ["adamw", "grokfast-ma", "grad-norm", "neuralgrok"])
 def test_members_equal_runs_alone_decoder(float64, method):
-    assert_same_runs(group_of(method, "decoder", budget=100), SHARP)
+    assert_same_runs(group_of(method, "decoder", budget=70), SHARP)
 
 
 def test_members_equal_runs_alone_decoder_full_batch(float64):
-    assert_same_runs(group_of("grokfast-ema", "decoder", batch_size=None, budget=100), SHARP)
+    assert_same_runs(group_of("grokfast-ema", "decoder", batch_size=None, budget=70), SHARP)
 
 
 @pytest.fixture
@@ -83,7 +83,7 @@ def test_a_method_s_own_probe_sees_each_member_s_state(float64, probed):
 
 @pytest.mark.parametrize("model", ["fnn", "decoder"])
 def test_in_float32_members_equal_runs_alone_to_rounding_for_a_while(model):
-    assert_same_runs(group_of("grokfast-ema", model, budget=100), 1e-3)
+    assert_same_runs(group_of("grokfast-ema", model, budget=70), 1e-3)
 
 
 def test_in_bf16_too():

@@ -269,7 +269,7 @@ def _half_ma() -> GradientTransform:
     return grokfast_ma(window_size=10, window_dtype=torch.bfloat16)
 
 
-_large_rows("overhead-ema", grokfast_ema, "the EMA filter", target=1.15)
+_large_rows("overhead-ema", grokfast_ema, "the EMA filter", target=1.28)
 _large_rows("overhead-ma", lambda: grokfast_ma(window_size=10), "the MA filter, w = 10")
 _large_rows("overhead-ma-bf16", _half_ma, "the MA filter, w = 10, its window in bfloat16")
 _large_rows("overhead-grad-norm", grad_norm, "rescaling")

@@ -157,7 +157,7 @@ row(
     "decoder-step-b512",
     "a training step of Grokfast's decoder, batch 512",
     lambda: decoder_step(GROKFAST, times=4),
-    target=0.38,
+    target=0.25,
     rounds=20,
     seconds=6,
 )
@@ -165,7 +165,7 @@ row(
     "decoder-step-full",
     "the same with all training rows as the batch",
     lambda: decoder_step(_FULL, times=1),
-    target=0.33,
+    target=0.18,
     rounds=15,
     seconds=12,
 )
@@ -173,7 +173,7 @@ row(
     "decoder-step-full-bf16",
     "the same with ours in bf16, an option: not the same function",
     lambda: decoder_step(_BF16, times=1),
-    target=0.2,
+    target=0.15,
     rounds=15,
     seconds=12,
 )
@@ -181,7 +181,7 @@ row(
     "decoder-eval",
     "evaluating the held-out half with it",
     lambda: decoder_evaluation(GROKFAST),
-    target=0.35,
+    target=0.2,
     rounds=20,
     seconds=5,
 )
@@ -189,7 +189,7 @@ row(
     "fnn-step",
     "a full-batch training step of GrokTransfer's 3-layer FNN",
     lambda: fnn_step(FNN, times=3),
-    target=0.75,
+    target=0.6,
     rounds=20,
     seconds=7,
 )
@@ -197,7 +197,7 @@ row(
     "weak-fnn-step",
     "a full-batch training step of GrokTransfer's weak FNN",
     lambda: fnn_step(WEAK_FNN, times=50),
-    target=0.5,
+    target=0.35,
     rounds=20,
     seconds=3,
 )
@@ -205,7 +205,7 @@ row(
     "operands-5",
     "a training step of four layers on a*c + b*d - e mod 7, batch 512",
     lambda: decoder_step(OPERANDS_5, times=1),
-    target=0.62,
+    target=0.5,
     rounds=15,
     seconds=7,
 )

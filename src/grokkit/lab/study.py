@@ -13,6 +13,7 @@ from rich.console import Console, ConsoleOptions, Group, RenderResult
 from rich.text import Text
 
 from grokkit.analyse import leaderboard, verdict
+from grokkit.analyse.claims import Claim, claims
 from grokkit.errors import unknown
 from grokkit.report import all_figures, leaderboard_table, table_names, write_report
 from grokkit.study.looks import DEFAULT_CLAIM, looked
@@ -77,6 +78,12 @@ class Study:
     def leaderboard(self) -> pl.DataFrame:
         """One row a method, the baseline first, with the keys of leaderboard.json."""
         return pl.DataFrame(self.rows, infer_schema_length=None)
+
+    @property
+    def claims(self) -> pl.DataFrame:
+        """One row a method but the baseline, with the fields of :class:`grokkit.analyse.claims.Claim`."""
+        found = [claim._asdict() for claim in claims(self.rows, self.info)]
+        return pl.DataFrame(found, schema=list(Claim._fields), infer_schema_length=None)
 
     @cached_property
     def verdict(self) -> str:

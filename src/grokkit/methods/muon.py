@@ -17,7 +17,7 @@ arXiv 2504.16041.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from grokkit.methods.baselines import ADAMW
 from grokkit.methods.contract import Classes, MethodCard
-from grokkit.methods.newton_schulz import flops, orthogonalized
+from grokkit.methods.newton_schulz import Polynomials, flops, orthogonalized
 from grokkit.methods.settings import flag, not_negative, number, positive, whole
 
 _BETAS = (0.9, 0.98)  # of AdamW, the adamw arm's
@@ -41,7 +41,7 @@ def muon(
     adamw_lr: float = 3e-3,
     adamw_wd: float = 1.0,
     scaled: bool = True,
-) -> Callable[[Classes], torch.optim.Optimizer]:
+) -> MuonSettings:
     """Muon on the hidden matrices, AdamW on embeddings, head and vectors.
 
     Args:
@@ -59,7 +59,7 @@ def muon(
         InputError: if a value is outside its range.
     """
     allowed = "a number of at least 0 and below 1"
-    return _Muon(
+    return MuonSettings(
         positive("lr", lr, "0.02"),
         not_negative("wd", wd, "0"),
         number("momentum", momentum, lambda v: 0.0 <= v < 1.0, allowed, "0.95"),
@@ -72,7 +72,12 @@ def muon(
 
 
 @dataclass(frozen=True)
-class _Muon:
+class MuonSettings:
+    """What :func:`muon` makes: called with the parameters by their classes, it makes the optimizer.
+
+    ``polynomials``: of the iterations, :mod:`grokkit.methods.newton_schulz`.
+    """
+
     lr: float
     wd: float
     momentum: float
@@ -81,6 +86,7 @@ class _Muon:
     adamw_lr: float
     adamw_wd: float
     scaled: bool
+    polynomials: Polynomials = "jordan"
 
     def __call__(self, classes: Classes) -> torch.optim.Optimizer:
         hidden = dict(classes["hidden"]) if self.ns_steps else {}
@@ -91,21 +97,35 @@ class _Muon:
 class Muon(torch.optim.Optimizer):
     """The optimizer that :func:`muon` makes: one group of hidden matrices, and one that AdamW trains."""
 
-    def __init__(self, hidden: Mapping[str, nn.Parameter], others: Mapping[str, nn.Parameter], settings: _Muon) -> None:
-        self._settings = settings
+    def __init__(
+        self, hidden: Mapping[str, nn.Parameter], others: Mapping[str, nn.Parameter], settings: MuonSettings
+    ) -> None:
+        # All settings lie in the groups, because copies of an optimizer have nothing else.
         groups: list[dict[str, Any]] = []
         if hidden:
-            own = {"lr": settings.lr, "weight_decay": settings.wd, "orthogonal": True}
+            own = {
+                "lr": settings.lr,
+                "weight_decay": settings.wd,
+                "momentum": settings.momentum,
+                "nesterov": settings.nesterov,
+                "ns_steps": settings.ns_steps,
+                "scaled": settings.scaled,
+                "polynomials": settings.polynomials,
+                "orthogonal": True,
+            }
             groups.append({"params": list(hidden.items()), **own})
-        self._adamw = None
         if others:
             adamw = torch.optim.AdamW(
                 list(others.items()), settings.adamw_lr, betas=_BETAS, weight_decay=settings.adamw_wd, fused=True
             )
-            self._adamw = _Inner(adamw)
             options = {k: v for k, v in adamw.param_groups[0].items() if k not in ("params", "param_names")}
             groups.append({"params": list(others.items()), **options, "orthogonal": False})
         super().__init__(groups, {})
+        self._adamw = _Inner(self.param_groups)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._adamw = _Inner(self.param_groups)
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
@@ -117,12 +137,12 @@ class Muon(torch.optim.Optimizer):
         for group in self.param_groups:
             if group["orthogonal"]:
                 self._step_of_hidden(group)
-            elif self._adamw is not None:
+            else:
                 self._adamw.take_step(group, self.state)
         return loss
 
     def _step_of_hidden(self, group: Mapping[str, Any]) -> None:
-        mu = self._settings.momentum
+        mu = group["momentum"]
         named = [(n, p) for n, p in zip(group["param_names"], group["params"], strict=True) if p.grad is not None]
         if not named:
             return
@@ -132,25 +152,27 @@ class Muon(torch.optim.Optimizer):
         gradients = [p.grad for _, p in named]
         momenta = [self.state[p]["momentum"] for _, p in named]
         torch._foreach_lerp_(momenta, gradients, 1.0 - mu)
-        updates = torch._foreach_lerp(gradients, momenta, mu) if self._settings.nesterov else momenta
+        updates = torch._foreach_lerp(gradients, momenta, mu) if group["nesterov"] else momenta
         torch._foreach_mul_([p for _, p in named], 1.0 - group["lr"] * group["weight_decay"])
         weights = [part for name, p in named for part in matrices_in(name, p)]
         parts = [part for (name, _), update in zip(named, updates, strict=True) for part in matrices_in(name, update)]
-        found = orthogonalized([part.flatten(1) for part in parts], self._settings.ns_steps)
+        found = orthogonalized([part.flatten(1) for part in parts], group["ns_steps"], group["polynomials"])
         for weight, direction in zip(weights, found, strict=True):
             rows, columns = direction.shape
-            scale = max(1.0, rows / columns) ** 0.5 if self._settings.scaled else 1.0
+            scale = max(1.0, rows / columns) ** 0.5 if group["scaled"] else 1.0
             weight.add_(direction.reshape(weight.shape), alpha=-group["lr"] * scale)
 
 
 class _Inner:
     """AdamW as a part of another optimizer: whoever looks for what steps in that, as ``attach`` does, finds none."""
 
-    def __init__(self, adamw: torch.optim.AdamW) -> None:
-        self._adamw = adamw
+    def __init__(self, groups: Sequence[Mapping[str, Any]]) -> None:
+        own = [p for group in groups if not group["orthogonal"] for p in group["params"]]
+        self._adamw = torch.optim.AdamW(own, fused=True) if own else None
 
     def take_step(self, group: dict[str, Any], state: Any) -> None:
-        """On the other's own group and state, which loading has perhaps exchanged."""
+        """On the other's own group, with the settings there, and state, which loading has perhaps exchanged."""
+        assert self._adamw is not None
         self._adamw.param_groups, self._adamw.state = [group], state
         self._adamw.step()
 

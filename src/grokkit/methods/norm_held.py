@@ -1,8 +1,9 @@
 """Norm held: after each step every hidden matrix is put back to the Frobenius norm that it started with.
 
 W ← W + s·(ρ·R·W/‖W‖_F − W), R = ‖W‖_F before the first step, s = ρ = 1 by default. Directions are left to the
-optimizer, and nothing to a decay. Embeddings, head and vectors stay as they are: a head that starts at zero could never
-leave it. ρ and s may be 0-d tensors. Cost a step: two passes over the hidden matrices, no memory but a number each.
+optimizer, and nothing to a decay. A matrix that starts at zero is not held: it could never leave it. Embeddings, head
+and vectors stay as they are. ρ and s may be 0-d tensors. Cost a step: two passes over the hidden matrices, no memory
+but a number each.
 
 Reference: Hyperball, arXiv 2606.16899, for s = ρ = 1; Liu, Michaud & Tegmark, "Omnigrok", ICLR 2023, arXiv 2210.01117,
 for the norm ρ·R, there of all weights together.
@@ -53,7 +54,8 @@ class _NormHeld:
         new = {}
         for name, p in params.items():
             norm = torch.linalg.vector_norm(p)
-            scale = like(p, self.ratio) * state[name] / (norm + (norm == 0))  # zero stays zero
+            held = like(p, self.ratio) * state[name] / (norm + (norm == 0))  # zero stays zero
+            scale = torch.where(state[name] > 0, held, torch.ones_like(held))
             new[name] = p + like(p, self.share) * (scale * p - p)
         return new, state
 

@@ -73,14 +73,21 @@ def kernel_distance(before_RR: Tensor, after_RR: Tensor) -> float | None:
 
 
 def probe_kernel(view: View) -> Mapping[str, Mapping[str, list[Any]]]:
-    """The table ``ntk``: how far the kernel has moved since the last evaluation; None at the first."""
+    """The table ``ntk``: how far the kernel has moved since the last evaluation; None at the first.
+
+    ``kernel_distance`` is S, and ``kernel_change`` GrokTransfer's measure (arXiv 2504.13292, Figure 3), which sees the
+    scale: ‖Θ − Θ'‖_F with Θ = K/C, C outputs. Theirs is on all rows, this on a few.
+    """
     kernel = view.find_kernel()
     if kernel is None:
         return {}
     before = view.memory.get("kernel")
     view.memory["kernel"] = kernel.tolist()
-    distance = None if before is None else kernel_distance(kernel.new_tensor(before), kernel)
-    return {"ntk": {"kernel_distance": [distance]}}
+    distance = change = None
+    if before is not None:
+        last = kernel.new_tensor(before)
+        distance, change = kernel_distance(last, kernel), float((kernel - last).norm()) / view.task.classes
+    return {"ntk": {"kernel_distance": [distance], "kernel_change": [change]}}
 
 
 NTK = Probe("ntk", probe_kernel, "how far the tangent kernel has moved since the last evaluation")

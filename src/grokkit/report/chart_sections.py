@@ -9,9 +9,12 @@ from typing import Any
 
 from grokkit.report import html
 from grokkit.report.figure import Block, Figure, Html, Panel, Row, View, drawn
-from grokkit.report.style import CONFIG
+from grokkit.report.style import CONFIG, themed
 
 _CLOCK_NAMES = {"step": "steps", "train_seconds": "seconds", "flops": "FLOPs"}
+_SAID = {"mark": {"tooltip": True}}
+"""What a mark was drawn from is there for the page's script, whether or not its figure has a tooltip for it."""
+
 _ROW_CLASSES = {2: "pair", 3: "triple"}
 
 
@@ -38,8 +41,9 @@ def page_figures(figures: Sequence[Figure], view: View, failures: dict[str, str]
         # Only now, so that a figure of which one chart is faulty leaves none of them behind.
         for name, spec in specs.items():
             own = spec.pop("datasets", {})
-            charts[name] = {"spec": spec, "uses": list(own)}
-            datasets.update(own)  # altair names a data set by its content, so equal ones meet here
+            charts[name] = {"spec": themed(spec), "uses": list(own)}
+            # altair names a data set by its content, so equal ones meet here.
+            datasets.update({key: _columns(rows) for key, rows in own.items()})
         return blocks
 
     sections: dict[str, list[Block]] = {}
@@ -57,7 +61,20 @@ def page_figures(figures: Sequence[Figure], view: View, failures: dict[str, str]
         for name, failure in failures.items():
             lines += f'<p class="note">{escape(name)} could not be drawn: {escape(failure)}</p>'
         parts.append(html.section("Not drawn", "", lines))
-    return parts, {"charts": charts, "datasets": datasets, "config": CONFIG}
+    return parts, {"charts": charts, "datasets": datasets, "config": themed(CONFIG) | _SAID}
+
+
+def _columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Column → its values, without the names that each row repeats; words by their place among those that differ."""
+    columns: dict[str, Any] = {}
+    for name in dict.fromkeys(name for row in rows for name in row):
+        values = [row.get(name) for row in rows]
+        if any(isinstance(value, str) for value in values):
+            places = {word: place for place, word in enumerate(dict.fromkeys(values))}
+            columns[name] = {"words": list(places), "at": [places[word] for word in values]}
+        else:
+            columns[name] = values
+    return columns
 
 
 def _content(blocks: Sequence[Block], methods: Sequence[str]) -> str:
@@ -69,12 +86,14 @@ def _content(blocks: Sequence[Block], methods: Sequence[str]) -> str:
             continue
         # Rows laid out alike, such as those of two figures with a chart each, stand beside each other.
         columns, key, heading = about
+        panels = [panel for row in group if isinstance(row, Row) for panel in row.panels]
         if key and key != explained:
             content += html.key(methods, key)
             explained = key
         if heading:
-            content += f"<h3>{escape(heading)}</h3>"
-        places = "".join(_place(panel) for row in group if isinstance(row, Row) for panel in row.panels)
+            of = {panel.method for panel in panels}
+            content += f"<h3{html.arm_attribute(of.pop() if len(of) == 1 else '')}>{escape(heading)}</h3>"
+        places = "".join(map(_place, panels))
         kind = _ROW_CLASSES.get(columns)
         content += f'<div class="{kind}">{places}</div>' if kind else places
     return content
@@ -89,12 +108,16 @@ def _has_clocks(block: Block) -> bool:
 
 
 def _switch() -> str:
-    """The choice between the x axes."""
+    """The choice between the x axes of the curves, and between the scales of all such axes."""
+    return _choice("against", "clock", _CLOCK_NAMES) + _choice("scale", "scale", {"log": "log", "linear": "linear"})
+
+
+def _choice(legend: str, name: str, options: Mapping[str, str]) -> str:
     radios = ""
-    for clock, words in _CLOCK_NAMES.items():
-        checked = " checked" if clock == "step" else ""
-        radios += f'<label><input type="radio" name="clock" value="{clock}"{checked}><span>{words}</span></label>'
-    return f"<fieldset><legend>against</legend>{radios}</fieldset>"
+    for value, words in options.items():
+        checked = "" if radios else " checked"
+        radios += f'<label><input type="radio" name="{name}" value="{value}"{checked}><span>{words}</span></label>'
+    return f"<fieldset><legend>{legend}</legend>{radios}</fieldset> "
 
 
 def _place(panel: Panel) -> str:
@@ -102,7 +125,8 @@ def _place(panel: Panel) -> str:
     small = f"<small>{escape(panel.note, quote=False)}</small>" if panel.note else ""
     description = escape(panel.description or f"{panel.caption}, by method.")
     return (
-        f"<figure><figcaption>{escape(panel.caption, quote=False)}{small}</figcaption>"
+        f"<figure{html.arm_attribute(panel.method)}>"
+        f"<figcaption>{escape(panel.caption, quote=False)}{small}</figcaption>"
         f'<div class="chart" data-chart="{escape(panel.name)}"{flag} role="img" aria-label="{description}"></div>'
         "</figure>"
     )

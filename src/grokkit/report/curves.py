@@ -13,19 +13,22 @@ import altair as alt
 import numpy as np
 import polars as pl
 
+from grokkit.analyse.format import number, percent
 from grokkit.analyse.target import Measure
-from grokkit.report.parts import drawn_of, layered, log_ticks, log_x, method_color, method_dash, span, spread
+from grokkit.report.parts import drawn_of, layered, log_ticks, log_x, method_color, method_dash, span, spread, tooltips
 
 
 class _Axis(NamedTuple):
     title: str
     tick_format: str
+    said: str
+    """The format of a single value."""
 
 
 CLOCKS = {
-    "step": _Axis("optimizer steps", "~s"),
-    "train_seconds": _Axis("seconds of training", ",~g"),
-    "flops": _Axis("training FLOPs", "~e"),
+    "step": _Axis("optimizer steps", "~s", ","),
+    "train_seconds": _Axis("seconds of training", ",~g", ",.3~r"),
+    "flops": _Axis("training FLOPs", "~e", ".2e"),
 }
 """The columns that a curve can be drawn against."""
 
@@ -127,15 +130,37 @@ def curve_chart(
     def y_of(field: str) -> alt.Y:
         return alt.Y(field, type="quantitative", title=title, scale=y_scale, axis=y_axis)
 
+    def said(*, is_median: bool) -> list[alt.Tooltip]:
+        words = measure.replace("_", " ").replace("test ", "held-out ")
+        how = ".1%" if measure.endswith("_accuracy") else ".4~g"
+        at = alt.Tooltip("x" if is_median else x, type="quantitative", format=clock.said, title=clock.title)
+        if is_median:
+            value = alt.Tooltip("value", type="quantitative", format=how, title=f"median {words}")
+            return [*tooltips(method=""), at, value]
+        return [*tooltips(method="", seed=""), at, alt.Tooltip(measure, type="quantitative", format=how, title=words)]
+
     # The opacity is the stroke's and the fill's, and nothing is clipped, since all values lie within the scales: for a
     # mark's own opacity, and for a clip, a PNG would be drawn in layers, a picture of its full size for every line.
     thin = alt.Chart(seeds).mark_line(strokeWidth=1, strokeOpacity=0.3)
-    thin = thin.encode(x_of(x), y_of(measure), color, dash, alt.Detail("seed", type="nominal"))
-    bold = alt.Chart(medians).mark_line(strokeWidth=2.5).encode(x_of("x"), y_of("value"), color, dash)
+    thin = thin.encode(
+        x_of(x), y_of(measure), color, dash, alt.Detail("seed", type="nominal"), tooltip=said(is_median=False)
+    )
+    bold = alt.Chart(medians).mark_line(strokeWidth=2.5)
+    bold = bold.encode(x_of("x"), y_of("value"), color, dash, tooltip=said(is_median=True))
     if dots is None:
         return layered(thin, bold)
-    marks = alt.Chart(dots).mark_circle(size=9, opacity=1, fillOpacity=0.3).encode(color, x_of(x), y_of(measure))
+    marks = alt.Chart(dots).mark_circle(size=9, opacity=1, fillOpacity=0.3)
+    marks = marks.encode(color, x_of(x), y_of(measure), tooltip=said(is_median=False))
     return layered(marks, thin, bold)
+
+
+def ends_in_words(caption: str, medians: pl.DataFrame, methods: Sequence[str], measure: str) -> str:
+    """What a chart of ``medians`` says to one who does not see it: where each method's median ends."""
+    ends = []
+    for method in drawn_of(methods, medians):
+        last = medians.filter(pl.col("method") == method)["value"][-1]
+        ends.append(f"{method} {percent(last) if measure.endswith('_accuracy') else number(last)}")
+    return f"{caption} over training. Median at the end: {', '.join(ends)}." if ends else caption
 
 
 def drawable(column: str) -> pl.Expr:

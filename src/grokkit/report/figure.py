@@ -62,6 +62,9 @@ class Panel(NamedTuple):
     sizes: Sizes | None = None
     """Those of the figure unless given."""
 
+    method: str = ""
+    """Whose the whole chart is, if it is one method's: the page hides it with that method."""
+
     def specifications(self, size: tuple[int | None, int], *, check: bool = True) -> dict[str, dict[str, Any]]:
         """The charts as Vega-Lite; where there is one for each x axis, they are named ``step:…`` and so on."""
         width, height = size[0] or "container", size[1]

@@ -10,7 +10,8 @@ from typing import Any
 import polars as pl
 
 from grokkit.analyse.format import NOT_REACHED
-from grokkit.report.style import Style, styles_of
+from grokkit.report.parts import drawn_name
+from grokkit.report.style import Style, on_page, styles_of
 
 _MARKS = {
     "circle": '<circle cx="20" cy="6" r="4"/>',
@@ -22,6 +23,10 @@ _MARKS = {
 }
 
 
+_PORTRAIT = 14
+"""Columns that a table may have to be printed upright."""
+
+
 def section(title: str, note: str, content: str) -> str:
     """A section of the page with its heading; all three are HTML."""
     anchor = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")
@@ -31,9 +36,10 @@ def section(title: str, note: str, content: str) -> str:
 
 def swatch(style: Style) -> str:
     """The method's line and mark, as in the charts."""
+    color = on_page(style.color)
     dash = " ".join(str(length) for length in style.dash)
-    line = f'<path d="M0 6h40" stroke="{style.color}" stroke-width="2.5" stroke-dasharray="{dash}"/>'
-    mark = f'<g fill="{style.color}" stroke="#fff" stroke-width="1">{_MARKS[style.shape]}</g>'
+    line = f'<path d="M0 6h40" stroke="{color}" stroke-width="2.5" stroke-dasharray="{dash}"/>'
+    mark = f'<g fill="{color}" stroke="var(--paper)" stroke-width="1">{_MARKS[style.shape]}</g>'
     return f'<svg class="swatch" viewBox="0 0 40 12" aria-hidden="true">{line}{mark}</svg>'
 
 
@@ -45,8 +51,15 @@ def key(methods: Sequence[str], shown: Collection[str] | None = None) -> str:
     items = ""
     for method, style in styles_of(methods).items():
         if shown is None or method in shown:
-            items += f"<li>{swatch(style)}{escape(method)}</li>"
-    return f'<ul class="key" aria-label="Methods">{items}</ul>'
+            pressed = f'<button type="button" aria-pressed="true"{arm_attribute(method)}>'
+            items += f"<li>{pressed}{swatch(style)}{escape(method)}</button></li>"
+    items += '<li><button type="button" class="all" hidden>all</button></li>'
+    return f'<ul class="key" aria-label="Methods, to show or hide">{items}</ul>'
+
+
+def arm_attribute(method: str) -> str:
+    """What tells the page's script that an element is of ``method``, under the name that charts have for it."""
+    return f' data-arm="{escape(drawn_name(method))}"' if method else ""
 
 
 def table(
@@ -56,25 +69,28 @@ def table(
     *,
     tall: bool = False,
     text: bool = False,
+    arm: Callable[[Any], str] = lambda row: "",
 ) -> str:
     """A table in a box of its own that scrolls, so that the page never does sideways.
 
     ``columns``: head → what the cell of a row says, the value first and in small print below it what qualifies it. The
-    first column names the row. ``text``: the cells are words, not numbers.
+    first column names the row. ``text``: the cells are words, not numbers. ``arm``: the method that a row is of. The
+    columns that matter least stand last: where there is no room, they are shown on demand.
     """
     kind = ' class="text"' if text else ""
     heads = "".join(f'<th scope="col"{kind}>{title}</th>' for title in columns)
     lines = ""
     for row in rows:
         name, *cells = [content(row) for content in columns.values()]
-        lines += f'<tr><th scope="row">{name}</th>'
+        lines += f'<tr{arm_attribute(arm(row))}><th scope="row">{name}</th>'
         for said in cells:
             value, *small = (said,) if isinstance(said, str) else said
-            absent = ' class="absent"' if value in (NOT_REACHED, "–", "no runs") else ""
+            absent = ' class="absent"' if value in (NOT_REACHED, "–", "no runs", "given up") else ""
             lines += f"<td{kind or absent}>{value}{''.join(f'<small>{line}</small>' for line in small if line)}</td>"
         lines += "</tr>"
+    box = f"scroll{' tall' if tall else ''}{' many' if len(columns) > _PORTRAIT else ''}"
     return (
-        f'<div class="scroll{" tall" if tall else ""}" tabindex="0" role="region" aria-label="{caption}">'
+        f'<div class="{box}" tabindex="0" role="region" aria-label="{caption}">'
         f"<table><caption>{caption}</caption><thead><tr>{heads}</tr></thead><tbody>{lines}</tbody></table></div>"
     )
 

@@ -46,7 +46,7 @@ def leaderboard_table(rows: Sequence[Mapping[str, Any]], study: Mapping[str, Any
     }
     for measure in best_shown(rows, study):
         columns[f"best held-out<br>{measure}"] = _best(measure)
-    return table("Leaderboard: one row per method", columns, rows)
+    return table("Leaderboard: one row per method", columns, rows, arm=lambda row: row["method"])
 
 
 def _with_interval(row: Mapping[str, Any], name: str) -> tuple[str, str]:

@@ -87,7 +87,7 @@ def whole_page(title: str, header: str, body: str, charts: Mapping[str, Any]) ->
 <footer>Made by grokkit. This file needs no network.</footer>
 <script type="application/json" id="charts">{_json(charts)}</script>
 <script>{_vega()}</script>
-<script>{_asset("page.js")}</script>
+<script>{_script()}</script>
 </body>
 </html>
 """
@@ -159,5 +159,14 @@ def _vega() -> str:
     return bundle
 
 
+_SCRIPTS = ("draw", "arms", "hover", "zoom", "tables", "start")
+
+
+def _script() -> str:
+    """The page's own script: the files share their names with each other, and with nothing else."""
+    parts = "".join(_asset(f"script/{name}.js") for name in _SCRIPTS)
+    return f'"use strict";\n(() => {{\n{parts}}})();\n'
+
+
 def _asset(name: str) -> str:
-    return Path(__file__).with_name(name).read_text(encoding="utf-8")
+    return (Path(__file__).parent / name).read_text(encoding="utf-8")

@@ -40,10 +40,15 @@ def specification(chart: alt.TopLevelMixin, *, check: bool = True) -> dict[str, 
 _SEPARATORS = "\u2028\u2029"
 
 
+def drawn_name(text: str) -> str:
+    """The text as charts have it."""
+    return text.replace(_SEPARATORS[0], " ").replace(_SEPARATORS[1], " ")
+
+
 def _without_separators(value: Any) -> Any:
     """``value`` with blanks in their place, in every text of it."""
     if isinstance(value, str):
-        return value.replace(_SEPARATORS[0], " ").replace(_SEPARATORS[1], " ")
+        return drawn_name(value)
     if isinstance(value, dict):
         return {_without_separators(key): _without_separators(part) for key, part in value.items()}
     return [_without_separators(part) for part in value] if isinstance(value, list) else value

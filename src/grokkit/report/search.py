@@ -108,7 +108,7 @@ def _best_table(tuning: Mapping[str, Any]) -> str:
         "in runs of<br>the best": lambda item: _in_best_runs(item[1]["best"], item[1]["cost_of_tuning"]),
         "seconds of<br>training": lambda item: number(item[1]["cost_of_tuning"]["train_seconds"]),
     }
-    return table("The best setting of each method", columns, list(tuning["methods"].items()))
+    return table("The best setting of each method", columns, list(tuning["methods"].items()), arm=lambda item: item[0])
 
 
 def _trials_table(tuning: Mapping[str, Any], name: str) -> str:

@@ -30,12 +30,55 @@ def styles_of(methods: Sequence[str]) -> dict[str, Style]:
     }
 
 
-INK, MUTED, GRID = "#1d2329", "#56616c", "#e6e9ec"
+INK, MUTED, GRID, PAPER = "#1d2329", "#56616c", "#e6e9ec", "#ffffff"
+RULE, FAINT = "#9aa4ad", "#bcc4cb"
+"""Of axes and fine rules; of lines that only join marks."""
+
+BAR, WEAK = "#a9bacb", "#f0b84a"
+"""Of bars, pale enough for letters on them."""
+
+RAMP = ("#440154", "#424086", "#2b738e", "#1fa088", "#4dc26b", "#bade28")
+"""From early to late: viridis, less its palest end."""
+
+_VARIABLES = {
+    INK: "--ink",
+    MUTED: "--muted",
+    GRID: "--grid",
+    PAPER: "--paper",
+    RULE: "--rule",
+    FAINT: "--faint",
+    BAR: "--bar",
+    WEAK: "--weak",
+    **{color: f"--ramp-{place}" for place, color in enumerate(RAMP)},
+    **{color: f"--arm-{place}" for place, color in enumerate(COLORS)},
+}
+"""The colours that page.css has twice, for light and for dark screens."""
+
+_COLORED = ("range", "value", "fill", "stroke", "background")
+"""Keys of Vega-Lite, beside those that end in "color", under which a colour stands."""
+
+
+def on_page(color: str) -> str:
+    """``color`` as the page names it, so that it follows the reader's choice of light or dark; others stay."""
+    return f"var({_VARIABLES[color]})" if color in _VARIABLES else color
+
+
+def themed(spec: Any, key: str = "") -> Any:
+    """Vega-Lite, or a part of it that stood under ``key``, with :func:`on_page` of its colours. Labels stay: a method
+    may be named like a colour, but no label stands where a colour does."""
+    if isinstance(spec, dict):
+        return {name: themed(part, name) for name, part in spec.items()}
+    if isinstance(spec, list):
+        return [themed(part, key) for part in spec]
+    has_color = key in _COLORED or key.lower().endswith("color")
+    return on_page(spec) if has_color and isinstance(spec, str) else spec
+
+
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', 'Liberation Sans', Arial, sans-serif"
 
 CONFIG: dict[str, Any] = {
     "font": FONT,
-    "background": "white",
+    "background": PAPER,
     "view": {"stroke": None},
     "axis": {
         "labelColor": MUTED,
@@ -45,8 +88,8 @@ CONFIG: dict[str, Any] = {
         "titleFontWeight": "normal",
         "titlePadding": 8,
         "gridColor": GRID,
-        "domainColor": "#9aa4ad",
-        "tickColor": "#9aa4ad",
+        "domainColor": RULE,
+        "tickColor": RULE,
         "tickSize": 4,
         "labelPadding": 4,
         "labelOverlap": "greedy",
@@ -63,6 +106,7 @@ CONFIG: dict[str, Any] = {
     "legend": {
         "orient": "bottom",
         "title": None,
+        "titleColor": INK,
         "labelColor": INK,
         "labelFontSize": 12,
         "labelLimit": 260,

@@ -40,7 +40,7 @@ def runs_table(runs: pl.DataFrame, methods: Sequence[str]) -> str:
     for measure in MEASURES:
         if runs[f"final_test_{measure}"].is_not_null().any():
             columns |= {f"{when} held-out<br>{measure}": _found(when, measure) for when in ("final", "best")}
-    return table("Every run", columns, ordered, tall=True)
+    return table("Every run", columns, ordered, tall=True, arm=lambda run: run["method"])
 
 
 def methods_table(study: Mapping[str, Any]) -> str:
@@ -55,7 +55,7 @@ def methods_table(study: Mapping[str, Any]) -> str:
         "optimizer": lambda method: said(method, "optimizer"),
         "settings": lambda method: said(method, "settings"),
     }
-    return table("Methods and their settings", columns, styles, text=True)
+    return table("Methods and their settings", columns, styles, text=True, arm=str)
 
 
 def provenance(study: Mapping[str, Any], runs: pl.DataFrame) -> str:

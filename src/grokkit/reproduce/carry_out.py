@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from inspect import getsourcefile
+from collections.abc import Callable, Mapping
+from inspect import getsourcefile, signature
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,8 +15,9 @@ from grokkit.files import atomic_write, content_of, pinned
 from grokkit.lab import Study
 from grokkit.lab.carry_out import carry_out as carry_out_study
 from grokkit.lab.carry_out import refuse_failures
+from grokkit.report.images import png_of
 from grokkit.reproduce import result
-from grokkit.reproduce.experiments import find_experiment
+from grokkit.reproduce.experiments import find_experiment, find_picture
 from grokkit.reproduce.measures import Measured, measured, measured_levels
 from grokkit.reproduce.picture import write_picture
 from grokkit.reproduce.recipe import Claim, ExperimentRecipe, Recipe, StudyRecipe
@@ -36,6 +37,7 @@ def reproduce(
     seeds: int | None = None,
     jobs: int | None = None,
     device: str = "auto",
+    data_dir: str | None = None,
 ) -> result.Result:
     """Measure every claim of ``recipe``. The same call again continues where it stopped.
 
@@ -43,7 +45,7 @@ def reproduce(
         out: what it finds is written to ``out/PAPER/ITEM``: one folder for each study, the result and a picture.
         quick: the smoke test: one seed and a budget too small to arrive, in folders of its own. It says nothing.
         seeds: in place of the recipe's.
-        jobs, device: as for ``grokkit compare``.
+        jobs, device, data_dir: as for ``grokkit compare``.
 
     Raises:
         InputError: if the item cannot be run, or a run failed.
@@ -51,8 +53,10 @@ def reproduce(
     """
     if recipe.beyond:
         raise InputError(f"{recipe.name} cannot be run: {recipe.beyond}")
+    if recipe.needs and data_dir is None:
+        raise InputError(f"{recipe.name} needs {recipe.needs}; name it: --data-dir DIR")
     folder = out / recipe.paper / recipe.item / ("quick" if quick else "")
-    execution = {"jobs": jobs, "device": device}
+    execution = {"jobs": jobs, "device": device} | ({} if data_dir is None else {"data_dir": data_dir})
     studies = {
         name: _study(study, folder / name, console, execution, quick=quick, seeds=seeds)
         for name, study in recipe.studies.items()
@@ -93,17 +97,27 @@ def _experiment(recipe: ExperimentRecipe, folder: Path, console: Console, *, qui
     settings = {**recipe.settings, **(recipe.quick if quick else {})}
     about = {"run": content_of(pinned(str(getsourcefile(run)))), "settings": settings}
     numbers: dict[int, Mapping[str, float | None]] = {}
+    drawn = folder / "picture.png"
     for seed in range(seeds or (1 if quick else recipe.seeds)):
         path = folder / f"seed{seed}.json"
         kept = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
         if any(kept.get(name) != value for name, value in about.items()):
             with console.status(f"{recipe.run}, seed {seed}"):
-                found = dict(run(seed, **settings))
+                found = dict(run(seed, **settings, **_place(run, folder / f"seed{seed}")))
             kept = {**about, "numbers": found}
             atomic_write(path, (json.dumps(kept) + "\n").encode())
+            drawn.unlink(missing_ok=True)
             console.print(f"{recipe.run}, seed {seed}: " + ", ".join(f"{k} {_short(v)}" for k, v in found.items()))
         numbers[seed] = kept["numbers"]
+    if (picture := find_picture(recipe.run)) is not None and not drawn.is_file():
+        chart = picture(**settings, **_place(picture, folder / "seed0"))
+        atomic_write(drawn, png_of(chart.to_dict()))
     return numbers
+
+
+def _place(run: Callable[..., Any], folder: Path) -> dict[str, Path]:
+    """The folder of an experiment that keeps studies of its own, so that they go on where they stopped."""
+    return {"folder": folder} if "folder" in signature(run).parameters else {}
 
 
 def _measured(claim: Claim, studies: Mapping[str, _Done], experiments: Mapping[str, Seeds]) -> Measured:

@@ -42,6 +42,8 @@ class Measure(NamedTuple):
     kind: Kind
     about: str
     of: Callable[[pl.DataFrame, pl.DataFrame], pl.Series]
+    until: str = "budget"
+    """The column with the cost up to which a run without an event is known to have had none."""
 
 
 def _column(name: str) -> Callable[[pl.DataFrame, pl.DataFrame], pl.Series]:
@@ -99,9 +101,14 @@ MEASURES: Mapping[str, Measure] = {
     "memorized": Measure("time", "steps to memorizing the training rows", _column("memorized_at")),
     "delay": Measure("time", "steps between memorizing and generalizing", _column("delay_steps")),
     "seconds": Measure(
-        "time", "seconds of training to the target, weak models in it", _column("train_seconds_to_target")
+        "time",
+        "seconds of training to the target, weak models in it",
+        _column("train_seconds_to_target"),
+        "train_seconds_below_until",
     ),
-    "flops": Measure("time", "FLOPs of training to the target, weak models in it", _column("flops_to_target")),
+    "flops": Measure(
+        "time", "FLOPs of training to the target, weak models in it", _column("flops_to_target"), "flops_below_until"
+    ),
     "all seconds": Measure("level", "seconds of training of the whole run", _column("train_seconds")),
     "seconds a step": Measure("level", "seconds of training a step, without a start's", _seconds_a_step),
     "start seconds": Measure("level", "seconds of the weak models", _column("start_seconds")),
@@ -161,7 +168,7 @@ def _of(measure: Measure, runs: pl.DataFrame, curves: pl.DataFrame, arm: str) ->
     own = runs.filter(pl.col("method") == arm)
     seeds = own["seed"].to_list()
     values = measure.of(own, curves).to_list()
-    bounds = column(own, "budget").to_list()
+    bounds = column(own, measure.until).to_list()
     return _Own(dict(zip(seeds, values, strict=True)), dict(zip(seeds, bounds, strict=True)))
 
 

@@ -105,6 +105,7 @@ class Recipe(_Part):
         source: where in the paper.
         cpu: what of it a processor can do, and ``gpu`` what takes a GPU.
         beyond: the reason why it cannot be run by anybody here, e.g. a file that nobody publishes; then nothing is run.
+        needs: what somebody has to have for it, beside the package: data in a folder, named by ``--data-dir``.
         note: why ours may differ.
     """
 
@@ -116,6 +117,7 @@ class Recipe(_Part):
     cpu: str = "all of it"
     gpu: str = ""
     beyond: str = ""
+    needs: str = ""
     note: str = ""
     studies: dict[str, StudyRecipe] = {}
     experiments: dict[str, ExperimentRecipe] = {}

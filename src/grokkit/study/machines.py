@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from grokkit.errors import InputError, MissingExtraError, shown
-from grokkit.study.pool import Event, cores, run_pool
+from grokkit.study.pool import Event, Pool, cores, run_pool
 from grokkit.study.work import Job
 from grokkit.train.config import RunConfig
 from grokkit.train.groups import choose_device
@@ -35,10 +35,11 @@ class Executor(Protocol):
 
 
 class Processes:
-    """Worker processes on this machine: so many on a CPU, and one for a GPU."""
+    """Worker processes on this machine: so many on a CPU, and one for a GPU; those of ``pool``, which stay for the next
+    call of :meth:`run`, or of a pool of each call's own."""
 
-    def __init__(self, workers: int) -> None:
-        self._workers = workers
+    def __init__(self, workers: int, pool: Pool | None = None) -> None:
+        self._workers, self._run = workers, run_pool if pool is None else pool.run
 
     def device(self, asked: str) -> str:
         return choose_device(asked)
@@ -49,7 +50,7 @@ class Processes:
     def run(
         self, jobs: Iterable[tuple[str, Job]], work: DoJob, *, device: str, on_event: Callable[[Event], None]
     ) -> None:
-        run_pool(jobs, work, workers=self.at_once(device), on_event=on_event)
+        self._run(jobs, work, workers=self.at_once(device), on_event=on_event)
 
 
 def check_machines(on: str) -> None:
@@ -85,7 +86,8 @@ def machines(on: str, jobs: int | None, runs: Sequence[RunConfig], folder: Path)
         InputError: if a machine has other versions than this one, or cannot do the runs.
     """
     if on == "local":
-        yield Processes(jobs or cores())
+        with Pool() as pool:
+            yield Processes(jobs or cores(), pool)
         return
     from grokkit.study.ray import cluster
 

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from types import ModuleType
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from grokkit.files import is_full
 
@@ -73,6 +73,87 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+class Pool:
+    """Worker processes, each started when there is a job for it and kept until the context ends."""
+
+    def __init__(self) -> None:
+        self._idle: list[_Worker] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for worker in self._idle:  # all are told before any is waited for
+            worker.retire()
+        for worker in self._idle:
+            worker.reap()
+        self._idle = []
+
+    def run(
+        self,
+        jobs: Iterable[tuple[str, Any]],
+        work: Work,
+        *,
+        workers: int,
+        on_event: Callable[[Event], None],
+        poll_seconds: float = 0.2,
+    ) -> None:
+        """Call ``work(payload, report)`` in a worker process for every ``(key, payload)`` of ``jobs``.
+
+        ``work`` is a function at the top level of a module; what it gives to ``report`` arrives as a "progress"
+        event. ``on_event`` is called in this process, with a "tick" every ``poll_seconds`` for a live display.
+        If it raises, or on Ctrl-C, the workers that have a job are stopped, and the exception goes on once they are
+        gone. There is always at least one worker: a crash must not be the caller's.
+        """
+        waiting = _Waiting(jobs)
+        busy: list[_Worker] = []
+        next_tick = time.monotonic()
+
+        def hand_out(worker: _Worker) -> None:
+            key, payload = waiting.take()
+            worker.take(key, (work, payload))
+            on_event(Event("started", key))
+
+        try:
+            while waiting or busy:
+                while waiting and len(busy) < max(1, workers):
+                    busy.append(self._free_worker())
+                    hand_out(busy[-1])
+
+                pipes = [worker.pipe for worker in busy]
+                ready = wait(pipes, timeout=max(0.0, next_tick - time.monotonic()))
+                for worker in [worker for worker in busy if worker.pipe in ready or worker.has_died()]:
+                    event = worker.next_event()
+                    on_event(event)
+                    if event.kind == "progress":
+                        continue
+                    # Its job has ended. A worker that has ended, too, gets no other.
+                    if waiting and not worker.gone and not worker.has_died():
+                        hand_out(worker)
+                        continue
+                    busy.remove(worker)
+                    if not worker.gone:
+                        self._idle.append(worker)
+
+                if time.monotonic() >= next_tick:
+                    on_event(Event("tick"))
+                    next_tick = time.monotonic() + poll_seconds
+        finally:
+            for worker in busy:  # none, unless an exception is under way
+                worker.kill()
+            for worker in busy:
+                worker.reap()
+
+    def _free_worker(self) -> _Worker:
+        while self._idle:
+            worker = self._idle.pop()
+            if not worker.has_died():
+                return worker
+            worker.reap()
+        with _birth():
+            return _Worker()
+
+
 def run_pool(
     jobs: Iterable[tuple[str, Any]],
     work: Work,
@@ -81,54 +162,9 @@ def run_pool(
     on_event: Callable[[Event], None],
     poll_seconds: float = 0.2,
 ) -> None:
-    """Call ``work(payload, report)`` in a worker process for every ``(key, payload)`` of ``jobs``.
-
-    ``work`` is a function at the top level of a module; what it gives to ``report`` arrives as a "progress"
-    event. ``on_event`` is called in this process, with a "tick" every ``poll_seconds`` for a live display.
-    If it raises, or on Ctrl-C, all workers are stopped, and the exception goes on once they are gone.
-    There is always at least one worker: a crash must not be the caller's.
-    """
-    waiting = _Waiting(jobs)
-    busy: list[_Worker] = []
-    retired: list[_Worker] = []
-    next_tick = time.monotonic()
-
-    def hand_out(worker: _Worker) -> None:
-        key, payload = waiting.take()
-        worker.take(key, (work, payload))
-        on_event(Event("started", key))
-
-    try:
-        while waiting or busy:
-            while waiting and len(busy) < max(1, workers):
-                with _birth():
-                    busy.append(_Worker())
-                hand_out(busy[-1])
-
-            pipes = [worker.pipe for worker in busy]
-            ready = wait(pipes, timeout=max(0.0, next_tick - time.monotonic()))
-            for worker in [worker for worker in busy if worker.pipe in ready or worker.has_died()]:
-                event = worker.next_event()
-                on_event(event)
-                if event.kind == "progress":
-                    continue
-                # Its job has ended. A worker that has ended, too, gets no other.
-                if waiting and not worker.gone and not worker.has_died():
-                    hand_out(worker)
-                    continue
-                busy.remove(worker)
-                if not worker.gone:
-                    retired.append(worker)
-                    worker.retire()
-
-            if time.monotonic() >= next_tick:
-                on_event(Event("tick"))
-                next_tick = time.monotonic() + poll_seconds
-    finally:
-        for worker in busy:  # none, unless an exception is under way
-            worker.kill()
-        for worker in [*busy, *retired]:
-            worker.reap()
+    """:meth:`Pool.run` in a pool of its own."""
+    with Pool() as pool:
+        pool.run(jobs, work, workers=workers, on_event=on_event, poll_seconds=poll_seconds)
 
 
 class _Waiting:

@@ -123,7 +123,8 @@ class Question(Checked):
         TaskConfig.model_fields["validation_fraction"].default
     )
     data_dir: Annotated[
-        str | None, Option("folder with the data of mnist, imdb or qm9 [default: an installed package]", Place)
+        str | None,
+        Option("folder with the data of mnist, imdb, qm9, cifar10, ... [default: an installed package]", Place),
     ] = None
     batch_size: Annotated[
         int | str | None,

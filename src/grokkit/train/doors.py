@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from grokkit.arguments import complete
 from grokkit.attach import Handle, attach
-from grokkit.combine import chain, masked
+from grokkit.combine import among, chain
 from grokkit.errors import InputError
 from grokkit.methods import AttachedBilevel, Bilevel, MethodCard, Reforming, TransferData
 from grokkit.methods.contract import Classes, Halfway, Loss, Start, StartResult, Tables
@@ -44,22 +44,6 @@ def doors_of(method: MethodConfig) -> Doors:
         InputError: for parts that exclude each other; both are named.
     """
     return Doors([OwnPart(card, part.settings) for card, part in zip(method.cards, method.parts, strict=True)])
-
-
-def among(transform: WeightTransform, classes: Mapping[str, Collection[str]]) -> WeightTransform:
-    """``transform`` on the parameters that it is for; ``classes`` has all parameters' names by their class."""
-    if not transform.classes:
-        return transform
-    return masked(transform, _Named(frozenset(name for kind in transform.classes for name in classes[kind])))
-
-
-class _Named(NamedTuple):
-    """Whether a parameter's name is one of ``names``."""
-
-    names: frozenset[str]
-
-    def __call__(self, name: str, param: Tensor) -> bool:
-        return name in self.names
 
 
 class Doors:

@@ -27,11 +27,12 @@ def norm_ratio(model: TwoLayer) -> float:
     start_NM, c_NM = model.start[:rows].double(), model.coefficients.double()
     gram_NN = model.gram_PN[:rows].double()
     whole = model.start_norm.double().square() + 2 * (c_NM * start_NM).sum() + (c_NM * (gram_NN @ c_NM)).sum()
-    signal = _signal_2M(model).square().sum()
+    signal = signal_weights(model).square().sum()
     return float(((whole - signal) / (model.dim - 2) / (signal / 2)).sqrt())
 
 
-def _signal_2M(model: TwoLayer) -> Tensor:
-    """W_{1:2}, transposed, in float64."""
+@torch.no_grad()
+def signal_weights(model: TwoLayer) -> Tensor:
+    """W_{1:2}, transposed, in float64: (2, M), a column a neuron."""
     points = len(model.gram_PN)
     return model.preactivations(torch.arange(points - 2, points, device=model.gram_PN.device)).double()

@@ -6,6 +6,7 @@ import torch
 from grokkit import InputError, groktransfer
 from grokkit.methods.contract import Examples, TransferData
 from grokkit.methods.groktransfer import search
+from grokkit.methods.groktransfer.growth import widen
 from grokkit.methods.groktransfer.search import LADDER, Rule, climb, rungs
 from grokkit.methods.groktransfer.source import check_source, find_embedding, given_embedding
 from grokkit.methods.groktransfer.weak import Trial, fill_unseen, parse_weak, varying_places
@@ -259,3 +260,29 @@ def test_a_merge_at_k_may_be_written_with_an_at():
     assert method_config("groktransfer-merge").parts[0].settings["merge"] == 100
     with pytest.raises(InputError, match="merge='soon'"):
         method_config("groktransfer-merge@soon")
+
+
+@pytest.mark.parametrize("kind", ["tokens", "numbers"])
+def test_a_wider_model_computes_what_the_narrower_one_does(kind):
+    shape = {"vocabulary": 7, "tokens": 2} if kind == "tokens" else {"features": 5}
+    torch.manual_seed(0)
+    narrow, wide = (FNN(classes=7, depth=3, dim=d, width=w, bias=True, **shape) for d, w in ((4, 6), (8, 15)))
+    inputs = torch.randint(0, 7, (9, 2)) if kind == "tokens" else torch.randn(9, 5)
+    assert (narrow(inputs) - wide(inputs)).abs().max() > 0.1
+    widen(narrow, wide)
+    torch.testing.assert_close(narrow(inputs), wide(inputs))
+    assert wide.layers[0].weight[6:].abs().min() > 0, "new units can learn"
+
+
+def test_growing_models_begin_as_the_best_of_the_rung_before():
+    data, rule = lesson(), Rule(stop=1.0, steps=10, seeds=2)
+    grown = find_embedding("grow", data, width=32, rule=rule, seed=0)
+    assert [attempt.weak for attempt in grown.attempts][::2] == list(search.GROWING)
+    afresh = [find_embedding(weak, data, width=32, rule=rule, seed=0).attempts[0] for weak in search.GROWING[:2]]
+    assert grown.attempts[0].train_accuracy == afresh[0].train_accuracy
+    assert grown.attempts[2].train_accuracy > afresh[1].train_accuracy, "twenty steps, not ten"
+
+
+def test_what_has_no_fnn_to_grow_is_refused():
+    with pytest.raises(InputError, match="weak=grow is not possible here: it widens an fnn"):
+        rungs("grow", ("bag(dim=8)", "bag(dim=32)"))

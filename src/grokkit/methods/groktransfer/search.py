@@ -4,6 +4,8 @@ On a rung a few models that differ in their seed train in turns. The first to re
 nothing more is tried. A model that has made no progress for ``patience`` steps is given up; when all of a rung are, or
 have had ``steps``, the next rung begins. If none reaches ``stop``, the best that was found is taken, and said to be no
 more than that. Every attempt's cost counts.
+
+With ``grow`` the models of a rung do not begin afresh: each is the best of the rung before, widened.
 """
 
 from __future__ import annotations
@@ -27,6 +29,9 @@ from grokkit.models import FNN, LSTM
 LADDER = ("fnn(dim=8,width=32)", "fnn(dim=16,width=64)", "fnn(dim=32,width=128)", "decoder(width=32)")
 """``auto`` for expressions: each rung some twice as costly as the one before. A smaller first one, fnn(dim=4,width=16),
 took longer to fail than this one takes to succeed (docs/groktransfer.md)."""
+
+GROWING = ("fnn(dim=4,width=16)", "fnn(dim=8,width=32)", "fnn(dim=16,width=64)", "fnn(dim=32,width=128)")
+"""``grow`` for expressions: each rung is the one before with twice the units."""
 
 # For numbers through a linear embedding, as an FNN's; for numbers that go straight into the first layer; for texts.
 _FEATURES = ("fnn(depth=3,dim=4,width=16)", "fnn(depth=3,dim=8,width=16)", "fnn(depth=3,dim=16,width=32)")
@@ -124,8 +129,12 @@ def check_climb(lesson: TransferData, rungs: Sequence[WeakModel]) -> None:
         weak.kind(lesson)
 
 
-def climb(lesson: TransferData, rungs: Sequence[WeakModel], rule: Rule, seed: int = 0) -> WeakStage:
+def climb(
+    lesson: TransferData, rungs: Sequence[WeakModel], rule: Rule, seed: int = 0, *, grow: bool = False
+) -> WeakStage:
     """Try ``rungs`` in order by ``rule``; the models' seeds follow from ``seed``.
+
+    With ``grow`` the models of a rung begin as the best of the rung before, widened (:func:`.growth.widen`).
 
     Where ``lesson`` says where to keep what is found so far, a search that was ended goes on from there.
 
@@ -139,6 +148,10 @@ def climb(lesson: TransferData, rungs: Sequence[WeakModel], rule: Rule, seed: in
         for weak in rungs:
             seeds = range(seed * rule.seeds, (seed + 1) * rule.seeds)
             trials = [Trial(weak, lesson, lr=rule.lr, wd=rule.wd, seed=own) for own in seeds]
+            if grow and (grown := [trial for trial in tried if trial.is_finite]):
+                best = max(grown, key=_validation_accuracy)
+                for trial in trials:
+                    trial.widen(best)
             running = {trial: _Progress() for trial in trials}
             if kept is not None:
                 _restore(trials, running, *kept, before=len(tried))
@@ -149,7 +162,11 @@ def climb(lesson: TransferData, rungs: Sequence[WeakModel], rule: Rule, seed: in
     finite = [trial for trial in tried if trial.is_finite]
     if not finite:
         raise InputError(f"no weak model's training stayed finite at learning rate {rule.lr:g}; lower it")
-    return _stage(tried, max(finite, key=lambda trial: trial.validation_accuracy), reached=False)
+    return _stage(tried, max(finite, key=_validation_accuracy), reached=False)
+
+
+def _validation_accuracy(trial: Trial) -> float:
+    return trial.validation_accuracy
 
 
 def ladder_for(target: nn.Module, lesson: TransferData) -> tuple[str, ...]:
@@ -162,7 +179,12 @@ def ladder_for(target: nn.Module, lesson: TransferData) -> tuple[str, ...]:
 
 
 def rungs(weak: str, ladder: Sequence[str] = LADDER) -> tuple[WeakModel, ...]:
-    """The whole ladder for ``auto``, else the one model named."""
+    """The whole ladder for ``auto``, one of growing models for ``grow``, else the one model named."""
+    if weak == "grow":
+        ladder = GROWING if tuple(ladder) == LADDER else tuple(ladder)
+        if any(parse_weak(name).card.name != "fnn" for name in ladder):
+            raise InputError("weak=grow is not possible here: it widens an fnn, as which this target does not begin")
+        return tuple(parse_weak(name) for name in ladder)
     return tuple(parse_weak(name) for name in (ladder if weak == "auto" else (weak,)))
 
 

@@ -42,7 +42,7 @@ def check_source(weak: str) -> None:
     """
     if _is_file(weak):
         _read(weak)
-    elif weak != "auto" and weak not in GIVEN and _size(weak) is None:
+    elif weak not in ("auto", "grow", *GIVEN) and _size(weak) is None:
         parse_weak(weak)
 
 
@@ -70,10 +70,10 @@ def find_embedding(
     """An embedding for a target of ``width``, and what it took.
 
     Args:
-        weak: ``auto`` for the ladder; a weak model, e.g. ``fnn(dim=4,width=16)``; ``fullrank(width=32)``, one of
-            the ladder's first kind whose embedding is as wide as the target's; ``random(dim=8)``; ``onehot``,
-            ``binary`` or ``fourier``; ``pca(dim=8)`` or ``lda(dim=8)``; or a ``.npz`` file with an array
-            ``embedding``, such as a run's ``method.npz``.
+        weak: ``auto`` for the ladder; ``grow`` for one whose models each begin as the one before; a weak model, e.g.
+            ``fnn(dim=4,width=16)``; ``fullrank(width=32)``, one of the ladder's first kind whose embedding is as wide
+            as the target's; ``random(dim=8)``; ``onehot``, ``binary`` or ``fourier``; ``pca(dim=8)`` or
+            ``lda(dim=8)``; or a ``.npz`` file with an array ``embedding``, such as a run's ``method.npz``.
         lesson: what weak models learn.
         rule: when to stop them.
         ladder: what ``auto`` tries.
@@ -97,7 +97,7 @@ def find_embedding(
         if kind == "random":
             return WeakStage(random_embedding(rows, size, seed), True, ())
         return climb(lesson, (full_rank(width, size, ladder),), rule, seed)
-    return climb(lesson, rungs(weak, ladder), rule, seed)
+    return climb(lesson, rungs(weak, ladder), rule, seed, grow=weak == "grow")
 
 
 def _rows(lesson: TransferData) -> int:

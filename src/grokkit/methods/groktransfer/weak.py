@@ -22,6 +22,8 @@ from grokkit.call_syntax import parse_call, show_call
 from grokkit.errors import InputError, about
 from grokkit.methods.contract import Examples, TransferData
 from grokkit.methods.groktransfer.factorized import embedding_of
+from grokkit.methods.groktransfer.growth import widen
+from grokkit.models import FNN
 from grokkit.models.card import Model, ModelCard, TaskShape, card_of
 from grokkit.models.outline import outline
 from grokkit.registry import find, parts
@@ -166,6 +168,12 @@ class Trial:
         self.flops += steps * self._model.step_flops(len(inputs), places)
         self.flops += self._model.forward_flops(len(self._validation.inputs), places)
         self.seconds += time.perf_counter() - start
+
+    def widen(self, smaller: Trial) -> None:
+        """Begin with what ``smaller`` computes; both must be FNNs."""
+        assert isinstance(self._model, FNN)
+        assert isinstance(smaller._model, FNN)
+        widen(smaller._model, self._model)
 
     def counts(self) -> dict[str, float]:
         """What it has cost and come to; with :meth:`tensors` all that :meth:`restore` needs."""

@@ -7,11 +7,12 @@ from typing import NamedTuple
 import altair as alt
 import polars as pl
 
-from grokkit.report.curves import curve_chart, median_curve_data, seed_curves_data
+from grokkit.report.curves import curve_chart, ends_in_words, median_curve_data, seed_curves_data
 from grokkit.report.figure import Figure, Panel, Row, Sizes, View
 from grokkit.report.parts import drawn_of, of_first_seeds, spread, square_ticks
+from grokkit.report.style import RAMP
 
-_TIMES = 6
+_TIMES = len(RAMP)
 """Curves in a picture, each of another step."""
 
 _DIVERGENCES = {
@@ -64,7 +65,7 @@ def amplifier_chart(data: pl.DataFrame, method: str, *, y_title: str | None = No
             alt.Color(
                 "step",
                 type="ordinal",
-                scale=alt.Scale(scheme=alt.SchemeParams(name="viridis", extent=[0, 0.9])),
+                scale=alt.Scale(range=list(RAMP)),
                 legend=alt.Legend(title="step", columns=_TIMES // 2, symbolType="stroke", format=",", columnPadding=12),
             ),
             order=alt.Order("gradient", type="quantitative"),
@@ -106,6 +107,7 @@ def _draw(data: _Data, view: View) -> list[Row]:
             f"Amplifier of {method} at several steps of training.",
             title=method,
             sizes=sizes,
+            method=method,
         )
         curves.append(panel)
     divergences = []
@@ -113,7 +115,9 @@ def _draw(data: _Data, view: View) -> list[Row]:
         title = axis if view.is_image else None
         chart = curve_chart(data.seeds, data.medians[column], view.methods, column, title=title)
         note = "KL of the weights of a tensor's entries from uniform, in nats"
-        divergences.append(Panel(f"divergence:{column}", chart, f"Unequal weights, {which}", note))
+        caption = f"Unequal weights, {which}"
+        description = ends_in_words(caption, data.medians[column], view.methods, column)
+        divergences.append(Panel(f"divergence:{column}", chart, caption, note, description))
     above = Row(curves, columns=2, shares_scales=False)
     return [above, Row(divergences, columns=2, key=tuple(with_one))]
 

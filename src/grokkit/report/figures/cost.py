@@ -10,9 +10,9 @@ import polars as pl
 from grokkit.analyse.format import NOT_REACHED, number
 from grokkit.report.figure import Figure, Panel, Row, Sizes, View
 from grokkit.report.parts import layered, tooltips
-from grokkit.report.style import INK
+from grokkit.report.style import BAR, INK, WEAK
 
-PARTS = {"weak models": "#E69F00", "training": "#A9BACB"}
+PARTS = {"weak models": WEAK, "training": BAR}
 """Part → colour, pale enough for letters on it."""
 
 _PLACES = {part: place for place, part in enumerate(PARTS)}
@@ -100,7 +100,7 @@ def cost_chart(data: pl.DataFrame, cost: str, *, x_title: str | None = None) -> 
 
 def _labels(drawn: pl.DataFrame, cost: str, x: alt.X, y: alt.Y) -> list[alt.Chart]:
     """The bars' lengths in figures: inside the end of a long one, beside which there may be no room."""
-    totals = drawn.group_by("row", maintain_order=True).agg(pl.col("cost").sum())
+    totals = drawn.group_by("row", "method", maintain_order=True).agg(pl.col("cost").sum())
     words = []
     for total in totals["cost"]:
         words.append(f"{number(total)} s" if cost == "seconds" else f"{total:.2e}")
@@ -113,6 +113,11 @@ def _labels(drawn: pl.DataFrame, cost: str, x: alt.X, y: alt.Y) -> list[alt.Char
         inside.mark_text(align="right", dx=-5, fontSize=11, color=INK),
         beside.mark_text(align="left", dx=5, fontSize=11, color=INK),
     ]
+
+
+def _in_words(data: pl.DataFrame) -> str:
+    wholes = data.group_by("method", "outcome", maintain_order=True).agg(pl.col("cost").sum())
+    return ", ".join(f"{method} ({outcome}) {cost:.3g}" for method, outcome, cost in wholes.iter_rows())
 
 
 def _data(view: View) -> dict[str, pl.DataFrame] | None:
@@ -130,7 +135,8 @@ def _draw(data: dict[str, pl.DataFrame], view: View) -> list[Row]:
         # Bars high enough for two lines of letters.
         height = 34 * numbers.select("method", "outcome").n_unique() + 10
         sizes = Sizes(page=(None, height), image=(340, height))
-        panels.append(Panel(f"cost:{cost}", chart, f"{caption} to {view.target.short}", note, sizes=sizes))
+        title = f"{caption} to {view.target.short}"
+        panels.append(Panel(f"cost:{cost}", chart, title, note, f"{title}: {_in_words(numbers)}.", sizes=sizes))
     return [Row(panels, columns=2)]
 
 

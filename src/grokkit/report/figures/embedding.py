@@ -10,6 +10,7 @@ import polars as pl
 
 from grokkit.report.figure import Figure, Panel, Row, Sizes, View
 from grokkit.report.parts import layered, log_x, of_first_seeds, spread
+from grokkit.report.style import FAINT, RULE
 
 _COLUMNS = 48
 """Evaluations in a spectrum: with 56 frequencies some 200 kB in a page."""
@@ -96,7 +97,7 @@ def circle_chart(data: pl.DataFrame, method: str) -> alt.LayerChart:
     x, y = _square(own, f"cosine of frequency {own['frequency'][0]}", "its sine")
     line = (
         alt.Chart(own)
-        .mark_line(color="#c3cbd2", strokeWidth=1, interpolate="linear-closed")
+        .mark_line(color=FAINT, strokeWidth=1, interpolate="linear-closed")
         .encode(x, y, order=alt.Order("turn", type="quantitative"))
     )
     return layered(line, _dots(own, x, y))
@@ -124,7 +125,7 @@ def pca_chart(data: pl.DataFrame, method: str) -> alt.Chart:
 def _dots(data: pl.DataFrame, x: alt.X, y: alt.Y) -> alt.Chart:
     """A dot a number, coloured by its turn; cyclic, so that neighbours are alike. Grey if it has none."""
     scale = alt.Scale(scheme="rainbow", domain=[0, 1])
-    grey = alt.value("#9aa4ad")
+    grey = alt.value(RULE)
     turn = alt.condition("datum.turn === null", grey, alt.Color("turn", type="quantitative", scale=scale, legend=None))
     return (
         alt.Chart(data)
@@ -171,7 +172,7 @@ def _draw(data: _Data, view: View) -> list[Row]:
                 description = f"{caption} of the embedding of {method}."
                 sizes = flat if kind == "spectrum" else square
                 chart = draw(numbers, method)
-                panels.append(Panel(f"{kind}:{method}", chart, caption, note, description, sizes=sizes))
+                panels.append(Panel(f"{kind}:{method}", chart, caption, note, description, sizes=sizes, method=method))
         if panels:
             rows.append(Row(panels, columns=3, heading=method, shares_scales=False))
     return rows

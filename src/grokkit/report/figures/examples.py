@@ -14,6 +14,7 @@ from html import escape
 import polars as pl
 
 from grokkit.report.figure import Figure, Html
+from grokkit.report.html import arm_attribute
 from grokkit.report.parts import drawn_of, of_first_seeds
 
 _SHOWN = 12
@@ -27,7 +28,8 @@ def digits(table: pl.DataFrame, methods: Sequence[str]) -> str:
     for method in drawn_of(methods, first):
         own = first.filter(pl.col("method") == method).head(_SHOWN)
         figures = "".join(_digit(row) for row in own.iter_rows(named=True))
-        blocks.append(f'<h3>{escape(method)}</h3><div class="digits">{figures}</div>')
+        digits_of = f'<h3>{escape(method)}</h3><div class="digits">{figures}</div>'
+        blocks.append(f"<div{arm_attribute(method)}>{digits_of}</div>")
     return "".join(blocks)
 
 
@@ -61,7 +63,7 @@ def reviews(table: pl.DataFrame, methods: Sequence[str]) -> str:
     for method in drawn_of(methods, first):
         own = first.filter(pl.col("method") == method)
         items = "".join(_review(row) for row in own.iter_rows(named=True))
-        blocks.append(f"<h3>{escape(method)}</h3>{items}")
+        blocks.append(f"<div{arm_attribute(method)}><h3>{escape(method)}</h3>{items}</div>")
     return f'<div class="reviews">{"".join(blocks)}</div>'
 
 

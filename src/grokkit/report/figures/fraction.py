@@ -8,8 +8,9 @@ import altair as alt
 import polars as pl
 
 from grokkit.analyse import fraction_reached, given_up, times_to_target
+from grokkit.analyse.format import percent
 from grokkit.report.figure import Figure, Panel, Row, Sizes, View
-from grokkit.report.parts import drawn_of, layered, log_x, method_color, method_dash, span
+from grokkit.report.parts import drawn_of, layered, log_x, method_color, method_dash, span, tooltips
 
 
 def fraction_data(runs: pl.DataFrame, methods: Sequence[str]) -> pl.DataFrame:
@@ -55,17 +56,23 @@ def fraction_chart(data: pl.DataFrame, methods: Sequence[str], *, legend: bool =
         scale=alt.Scale(domain=[0, 1.03], nice=False),
         axis=alt.Axis(format=".0%", values=[0, 0.25, 0.5, 0.75, 1]),
     )
+    said = tooltips(method="", steps=",", fraction=".1%")
     lines = (
         alt.Chart(drawn)
         .mark_line(interpolate="step-after", strokeWidth=2.5)
-        .encode(x, y, color, method_dash(methods, named))
+        .encode(x, y, color, method_dash(methods, named), tooltip=said)
     )
     marks = (
         alt.Chart(drawn.filter(pl.col("censored") > 0))
         .mark_point(shape="stroke", angle=90, size=160, strokeWidth=2.5, opacity=1)
-        .encode(x, y, color)
+        .encode(x, y, color, tooltip=[*said, *tooltips(censored=",")])
     )
     return layered(lines, marks)
+
+
+def _ends(data: pl.DataFrame, methods: Sequence[str]) -> str:
+    most = [(method, data.filter(pl.col("method") == method)["fraction"].max()) for method in drawn_of(methods, data)]
+    return ", ".join(f"{method} {percent(float(str(fraction)))}" for method, fraction in most)
 
 
 def _draw(data: pl.DataFrame, view: View) -> list[Row]:
@@ -74,6 +81,7 @@ def _draw(data: pl.DataFrame, view: View) -> list[Row]:
         fraction_chart(data, view.methods, legend=view.is_image),
         "Fraction of runs generalized",
         f"Kaplan–Meier. An upright stroke: runs that ended without reaching {view.target.short}.",
+        f"Fraction of runs generalized by the end: {_ends(data, view.methods)}.",
     )
     return [Row([panel], columns=2, key=tuple(view.methods))]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from grokkit.report.curves import HOW_TO_READ, curve_chart, median_curve_data, seed_curves_data
+from grokkit.report.curves import HOW_TO_READ, curve_chart, ends_in_words, median_curve_data, seed_curves_data
 from grokkit.report.figure import Figure, Panel, Row, Sizes, View
 
 _COLUMN = "kernel_distance"
@@ -22,7 +22,9 @@ def _data(view: View) -> tuple[pl.DataFrame, pl.DataFrame] | None:
 def _draw(data: tuple[pl.DataFrame, pl.DataFrame], view: View) -> list[Row]:
     title = "distance from the kernel before" if view.is_image else None
     chart = curve_chart(*data, view.methods, _COLUMN, title=title)
-    panel = Panel("kernel", chart, "Change of the kernel", "since the evaluation before")
+    caption = "Change of the kernel"
+    description = ends_in_words(caption, data[1], view.methods, _COLUMN)
+    panel = Panel("kernel", chart, caption, "since the evaluation before", description)
     return [Row([panel], key=tuple(view.tables["ntk"]["method"].unique()))]
 
 

@@ -14,9 +14,10 @@ import numpy as np
 import polars as pl
 
 from grokkit.analyse.target import Measure, Target
-from grokkit.report.curves import CLOCKS, HOW_TO_READ, curve_chart, drawable, median_curve_data
+from grokkit.report.curves import CLOCKS, HOW_TO_READ, curve_chart, drawable, ends_in_words, median_curve_data
 from grokkit.report.figure import Figure, Panel, Row, Sizes, View
 from grokkit.report.parts import layered, spread
+from grokkit.report.style import RULE
 
 _FOUND = ("train_loss", "train_accuracy", "test_loss", "test_accuracy")
 
@@ -72,7 +73,7 @@ def learning_chart(
     """
     lines = curve_chart(seeds, medians, methods, column, x, title=title, include=[target.value], dots=checks)
     at = alt.Chart(pl.DataFrame({"target": [target.value]}))
-    rule = at.mark_rule(stroke="#9aa4ad", strokeWidth=1, strokeDash=[2, 2])
+    rule = at.mark_rule(stroke=RULE, strokeWidth=1, strokeDash=[2, 2])
     return layered(rule.encode(alt.Y("target", type="quantitative", title=title)), lines)
 
 
@@ -105,7 +106,9 @@ def _draw(data: _Data, view: View) -> list[Row]:
                     checks=data.checks,
                     title=title,
                 )
-        panels.append(Panel(part, charts, f"{words.capitalize()} {measure}"))
+        caption, medians = f"{words.capitalize()} {measure}", data.medians[part, "step"]
+        description = ends_in_words(caption, medians, view.methods, f"{part}_{measure}")
+        panels.append(Panel(part, charts, caption, description=description))
     return [Row(panels, columns=2, key=tuple(view.methods))]
 
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import polars as pl
 
-from grokkit.report.curves import HOW_TO_READ, curve_chart, median_curve_data, seed_curves_data
+from grokkit.report.curves import HOW_TO_READ, curve_chart, ends_in_words, median_curve_data, seed_curves_data
 from grokkit.report.figure import Figure, Panel, Row, Sizes, View
 
 
@@ -42,7 +42,8 @@ def _draw(data: _Data, view: View) -> list[Row]:
     for curve, (seeds, medians) in data.items():
         title = curve.axis if view.is_image else None
         chart = curve_chart(seeds, medians, view.methods, curve.column, title=title)
-        panels.append(Panel(curve.column.replace("_", "-"), chart, curve.caption, curve.note))
+        description = ends_in_words(curve.caption, medians, view.methods, curve.column)
+        panels.append(Panel(curve.column.replace("_", "-"), chart, curve.caption, curve.note, description))
     return [Row(panels, columns=2, key=tuple(view.methods))]
 
 

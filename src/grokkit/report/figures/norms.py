@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from grokkit.report.curves import HOW_TO_READ, NORMS, curve_chart, median_curve_data
+from grokkit.report.curves import HOW_TO_READ, NORMS, curve_chart, ends_in_words, median_curve_data
 from grokkit.report.figure import Figure, Panel, Row, Sizes, View
 
 _WORDS = {
@@ -33,7 +33,8 @@ def _draw(data: dict[str, pl.DataFrame], view: View) -> list[Row]:
         title = axis if view.is_image else None
         chart = curve_chart(view.seed_curves, medians, view.methods, measure, title=title)
         row, width = (weights, 440) if measure.startswith("weight") else (gradients, 274)
-        row.append(Panel(measure, chart, caption, note, sizes=Sizes(page=(None, 220), image=(width, 240))))
+        description = ends_in_words(caption, medians, view.methods, measure)
+        row.append(Panel(measure, chart, caption, note, description, sizes=Sizes(page=(None, 220), image=(width, 240))))
     key = tuple(view.methods)
     return [Row(weights, columns=2, key=key), Row(gradients, columns=3, key=key)]
 

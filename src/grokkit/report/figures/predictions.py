@@ -9,7 +9,7 @@ import polars as pl
 
 from grokkit.report.figure import Figure, Panel, Row, Sizes, View
 from grokkit.report.parts import drawn_of, layered, of_first_seeds
-from grokkit.report.style import styles_of
+from grokkit.report.style import RULE, styles_of
 
 
 def predictions_data(table: pl.DataFrame) -> pl.DataFrame:
@@ -32,7 +32,7 @@ def predictions_chart(data: pl.DataFrame, method: str, methods: Sequence[str]) -
     x = alt.X("target", type="quantitative", title=f"true ({unit})", scale=scale)
     y = alt.Y("predicted", type="quantitative", title=f"predicted ({unit})", scale=scale)
     ends = pl.DataFrame({"target": [low, high], "predicted": [low, high]})
-    diagonal = alt.Chart(ends).mark_line(color="#9aa4ad", strokeWidth=1).encode(x, y)
+    diagonal = alt.Chart(ends).mark_line(color=RULE, strokeWidth=1).encode(x, y)
     color = styles_of(methods)[method].color
     dots = alt.Chart(own.select("target", "predicted")).mark_point(filled=True, size=22, opacity=0.55, color=color)
     return layered(diagonal, dots.encode(x, y, tooltip=["target", "predicted"]))
@@ -50,7 +50,9 @@ def _draw(data: pl.DataFrame, view: View) -> list[Row]:
     for method in drawn_of(view.methods, data):
         chart = predictions_chart(data, method, view.methods)
         description = f"Predicted against true values, {method}."
-        panels.append(Panel(f"predictions:{method}", chart, method, description=description, title=method))
+        panels.append(
+            Panel(f"predictions:{method}", chart, method, description=description, title=method, method=method)
+        )
     return [Row(panels, columns=3)]
 
 

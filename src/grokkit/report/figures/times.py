@@ -8,10 +8,10 @@ import altair as alt
 import polars as pl
 
 from grokkit.analyse import given_up, median_time, times_to_target
-from grokkit.analyse.format import NOT_REACHED
+from grokkit.analyse.format import NOT_REACHED, number
 from grokkit.report.figure import Figure, Panel, Row, Sizes, View
 from grokkit.report.parts import layered, log_x, method_color, span, tooltips
-from grokkit.report.style import MUTED, NOT_REACHED_SHAPE, styles_of
+from grokkit.report.style import FAINT, MUTED, NOT_REACHED_SHAPE, PAPER, styles_of
 
 
 def times_data(runs: pl.DataFrame, methods: Sequence[str]) -> pl.DataFrame:
@@ -67,7 +67,7 @@ def times_chart(data: pl.DataFrame, methods: Sequence[str]) -> alt.LayerChart:
     ]
     same_seed = (
         alt.Chart(drawn)
-        .mark_line(color="#b4bcc4", strokeWidth=1)
+        .mark_line(color=FAINT, strokeWidth=1)
         .encode(x, y, offset, detail=alt.Detail("seed", type="nominal"), order=alt.Order("row", type="quantitative"))
     )
     medians = (
@@ -89,13 +89,13 @@ def times_chart(data: pl.DataFrame, methods: Sequence[str]) -> alt.LayerChart:
     missed_rows = drawn.filter(~pl.col("reached"))
     missed = (
         alt.Chart(missed_rows)
-        .mark_point(size=80, filled=False, fill="white", strokeWidth=2, opacity=1, shape=NOT_REACHED_SHAPE)
+        .mark_point(size=80, filled=False, fill=PAPER, strokeWidth=2, opacity=1, shape=NOT_REACHED_SHAPE)
         .encode(x, y, offset, method_color(methods), tooltip=tooltip)
     )
     text = alt.Chart(_labels(missed_rows)).encode(x, y, text=alt.Text("label", type="nominal"))
     # In the gap above the row, where no mark lies; a white rim keeps the lines of the seeds off the words.
     place_at = {"align": "right", "dx": 9, "dy": -25, "fontSize": 11}
-    rim = text.mark_text(**place_at, stroke="white", strokeWidth=5, strokeJoin="round")
+    rim = text.mark_text(**place_at, stroke=PAPER, strokeWidth=5, strokeJoin="round")
     label = text.mark_text(**place_at, color=MUTED)
     return layered(same_seed, medians, reached, missed, rim, label)
 
@@ -111,6 +111,11 @@ def _outcome(reached: bool, status: str | None) -> str:
     return "reached" if reached else "given up" if status == "given up" else NOT_REACHED
 
 
+def _medians(data: pl.DataFrame, methods: Sequence[str]) -> str:
+    found = dict(data.select("method", "median").iter_rows())
+    return ", ".join(f"{method} {number(found[method], NOT_REACHED)}" for method in methods if method in found)
+
+
 def _draw(data: pl.DataFrame, view: View) -> list[Row]:
     # Rows high enough for a label between them, lower where there are many.
     height = max(140, (62 if len(view.methods) <= 6 else 52) * len(view.methods))
@@ -121,7 +126,7 @@ def _draw(data: pl.DataFrame, view: View) -> list[Row]:
         f"Steps to {target}, by seed",
         "One mark a run; a line joins the runs of a seed; a bar is the median. An open triangle stands at the budget "
         "of a run that did not get there.",
-        f"Steps to {target} of every run, paired by seed. The table of runs has the numbers.",
+        f"Steps to {target} of every run, paired by seed. Median: {_medians(data, view.methods)}.",
         sizes=Sizes(page=(None, height), image=(560, height)),
     )
     return [Row([panel], columns=2, key=tuple(view.methods))]

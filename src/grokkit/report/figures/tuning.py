@@ -71,7 +71,11 @@ def _draw(data: pl.DataFrame, view: View) -> list[Row]:
     over = "the median over all orders, and the middle 80 % of them" if tuned[0]["any_order"] else "as searched"
     chart = tuning_chart(data, view.methods, tuned[0]["cost"], legend=view.is_image)
     note = f"Of the best setting so far, on validation rows and tuning seeds: {over}. A line begins where one arrives."
-    return [Row([Panel("tuning", chart, "Cost to the target after so many trials", note)], key=tuple(view.methods))]
+    last = data.filter(pl.col("best").is_not_null()).unique("method", keep="last", maintain_order=True)
+    best = ", ".join(f"{method} {cost:.3g}" for method, cost in last.select("method", "best").iter_rows())
+    description = f"{_COSTS[tuned[0]['cost']]} to the target of the best setting after all trials: {best}."
+    caption = "Cost to the target after so many trials"
+    return [Row([Panel("tuning", chart, caption, note, description)], key=tuple(view.methods))]
 
 
 TUNING = Figure(

@@ -14,7 +14,7 @@ from grokkit.analyse.target import best_text
 from grokkit.report.figure import Block, Figure, Html, Panel, Row, Sizes, View
 from grokkit.report.html import flops, in_order, table
 from grokkit.report.parts import drawn_of, layered, log_ticks, method_color, span, tooltips
-from grokkit.report.style import NOT_REACHED_SHAPE
+from grokkit.report.style import NOT_REACHED_SHAPE, PAPER
 
 _CLOCKS = {
     "steps": (
@@ -81,7 +81,7 @@ def quality_chart(data: pl.DataFrame, methods: Sequence[str], clock: str, *, leg
     color = method_color(methods, drawn_of(methods, data) if legend else ())
     reached = alt.Chart(data.filter("reached")).mark_point(size=60, filled=True, opacity=0.9)
     missed = alt.Chart(data.filter(~pl.col("reached"))).mark_point(
-        size=70, filled=False, fill="white", strokeWidth=2, opacity=1, shape=NOT_REACHED_SHAPE
+        size=70, filled=False, fill=PAPER, strokeWidth=2, opacity=1, shape=NOT_REACHED_SHAPE
     )
     drawn = [chart.encode(x, y, color, tooltip=tooltip) for chart in (reached, missed)]
     return layered(*drawn)
@@ -100,7 +100,8 @@ def attempts_table(attempts: pl.DataFrame, methods: Sequence[str]) -> str:
         "FLOPs": lambda row: flops(row["flops"]),
         "used": lambda row: "yes" if row["chosen"] else "–",
     }
-    return table("Weak models tried", columns, in_order(attempts, methods, "seed", "attempt"), tall=True)
+    ordered = in_order(attempts, methods, "seed", "attempt")
+    return table("Weak models tried", columns, ordered, tall=True, arm=lambda row: row["method"])
 
 
 def _data(view: View) -> _Data | None:

@@ -1,7 +1,8 @@
 """Measurements that are no comparison of trainings: each module has a function ``run(seed, **settings)``.
 
 It returns numbers by name, None for what did not happen, and is found by its module's name: ``run = "xor-weak"`` in a
-recipe is ``experiments/xor_weak.py``.
+recipe is ``experiments/xor_weak.py``. One with an argument ``folder`` gets a folder of its own there, for studies that
+it carries out, and may be resumed. A function ``picture(**settings)``, if there is one, draws seed 0.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from __future__ import annotations
 import pkgutil
 from collections.abc import Callable, Mapping
 from importlib import import_module
+from types import ModuleType
+from typing import Any
 
 from grokkit.errors import unknown
 
@@ -24,4 +27,13 @@ def find_experiment(name: str) -> Experiment:
     known = [module.name.replace("_", "-") for module in pkgutil.iter_modules(__path__)]
     if name not in known:
         raise unknown("experiment", name, known)
-    return import_module(f"{__name__}.{name.replace('-', '_')}").run
+    return _module(name).run
+
+
+def find_picture(name: str) -> Callable[..., Any] | None:
+    """What draws the experiment called ``name``, None if nothing does."""
+    return getattr(_module(name), "picture", None)
+
+
+def _module(name: str) -> ModuleType:
+    return import_module(f"{__name__}.{name.replace('-', '_')}")

@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from grokkit import lab
 
-_PAPERS = "layout=operands-first,b=1"
 
-
-def run(seed: int, *, sources: Sequence[str], target: str, budget: int) -> dict[str, float | None]:
+def run(
+    seed: int, *, folder: Path, sources: Sequence[str], target: str, budget: int, source_budget: int | None = None
+) -> dict[str, float | None]:
     """``SOURCE over random``: steps of the target to a first 95 % under the amplifier of SOURCE, over those under one
-    that never learned. None where either never got there."""
-    with tempfile.TemporaryDirectory() as folder:
-        steps = {"random": _steps(target, "neuralgrok-random", seed, budget, Path(folder, "random"))}
-        for place, source in enumerate(sources):
-            learned = _study(source, "neuralgrok", seed, budget, Path(folder, f"source{place}"))
-            (amplifier,) = learned.folder.glob("runs/*/method.npz")
-            method = f"neuralgrok-random(amplifier={amplifier})"
-            steps[source] = _steps(target, method, seed, budget, Path(folder, f"target{place}"))
+    that never learned. None where either never got there. ``source_budget``: steps for a source, if not ``budget``."""
+    steps = {"random": _steps(target, "neuralgrok-random", seed, budget, folder / "random")}
+    for place, source in enumerate(sources):
+        learned = _study(source, "neuralgrok", seed, source_budget or budget, folder / f"source{place}")
+        (amplifier,) = learned.folder.glob("runs/*/method.npz")
+        method = f"neuralgrok-random(amplifier={amplifier})"
+        steps[source] = _steps(target, method, seed, budget, folder / f"target{place}")
     random = steps.pop("random")
     return {
         f"{source} over random": None if value is None or random is None else value / random
@@ -34,5 +32,6 @@ def _steps(task: str, method: str, seed: int, budget: int, folder: Path) -> floa
 
 
 def _study(task: str, method: str, seed: int, budget: int, folder: Path) -> Any:
-    problem = f"{task}({_PAPERS})"
+    starts = "c=1,d=1" if task.startswith("dot-sub") else "b=1"  # as in the paper's data
+    problem = f"{task}(layout=operands-first,{starts})"
     return lab.compare(problem, [method], seeds=[seed], budget=budget, out=folder, quiet=True, batch_size=512)

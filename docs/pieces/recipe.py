@@ -1,0 +1,66 @@
+"""The recipe: what its parts are worth, what probes see of it, and the tasks on which a claim will be made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from statistics import geometric_mean
+from typing import Any
+
+from grokkit.analyse.format import NOT_REACHED, number
+from pieces.words import MISSING
+
+Table = Callable[[Sequence[Sequence[str]]], str]
+
+
+def recipe_parts(found: Mapping[str, Any], table_text: Table) -> str:
+    """A row for each arm: its steps, and its steps, FLOPs, seconds a step and seconds beside AdamW's."""
+    runs = {(run["arm"], run["task"], run["seed"]): run for run in found["runs"]}
+    tasks = found["tasks"]
+    heads = [f"{task}, steps" for task in tasks]
+    rows = [["", "as a method", *heads, "steps", "FLOPs", "time of a step", "seconds"]]
+    for name, arm in found["arms"].items():
+        own = {key[1:]: run for key, run in runs.items() if key[0] == name}
+        steps = _ratio(own, runs, "steps")
+        step_time, low, high = found["step_times"].get(name, (None, None, None))
+        of_step = MISSING if step_time is None else f"{number(step_time)}× [{number(low)}–{number(high)}]"
+        seconds = None if steps is None or step_time is None else steps * step_time
+        each = [
+            " · ".join(_steps(run) for (where, _), run in own.items() if where == task) or "not run" for task in tasks
+        ]
+        ratios = [_times(steps), _times(_ratio(own, runs, "flops")), of_step, _times(seconds)]
+        rows.append([arm["says"], f"`{arm['method']}`", *each, *ratios])
+    return table_text(rows)
+
+
+def _steps(run: Mapping[str, Any]) -> str:
+    return NOT_REACHED if run["steps"] is None else number(run["steps"])
+
+
+def _ratio(own: Mapping[tuple[str, int], Any], runs: Mapping[tuple[str, str, int], Any], cost: str) -> float | None:
+    """The geometric mean over the pairs with AdamW's runs; None where one is missing or did not arrive."""
+    pairs = [(run[cost], runs.get(("adamw", *key), {}).get(cost)) for key, run in own.items()]
+    if not pairs or any(None in pair for pair in pairs):
+        return None
+    return geometric_mean(ours / theirs for ours, theirs in pairs)
+
+
+def _times(ratio: float | None) -> str:
+    return MISSING if ratio is None else f"{number(ratio)}×"
+
+
+def recipe_tasks(plan: Mapping[str, Any], table_text: Table) -> str:
+    """The tasks that carry the claim, and how each is run."""
+    rows = [["task", "how it is run"]]
+    for task in plan["tasks"]:
+        rows.append([task["name"], f"`grokkit compare {task['command']}`" if task["command"] else task["pending"]])
+    return table_text(rows)
+
+
+def probes_table(found: Sequence[Mapping[str, Any]], table_text: Table) -> str:
+    """A row for each method and moment: the probes' numbers there, means over the matrices for their spectra."""
+    heads = ["scale of the outputs", "saturated rows", "spectral norm", "effective rank", "from the start", "the way"]
+    columns = ["scale", "saturated", "spectral_norm", "effective_rank", "distance", "travelled"]
+    rows = [["method", "at", "step", *heads]]
+    for own in found:
+        rows.append([f"`{own['method']}`", own["at"], number(own["step"]), *(number(own[key]) for key in columns)])
+    return table_text(rows)

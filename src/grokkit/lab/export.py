@@ -1,0 +1,114 @@
+"""A study's numbers for other programs: its tables as files, and one JSON object for a script."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import polars as pl
+import polars.selectors as cs
+
+from grokkit.files import atomic_write
+from grokkit.lab.event_files import write_events
+from grokkit.lab.study import Study
+from grokkit.study.pool import Failure
+
+Format = Literal["csv", "json", "parquet", "tensorboard"]
+
+_FORMULA = r"^([=+\-@\t\r])"
+"""How a text begins that a spreadsheet takes for a formula."""
+
+
+def export(study: Study, out: Path, kind: Format = "csv") -> dict[str, Path]:
+    """Write ``runs``, ``curves``, ``leaderboard`` and ``claims`` into the folder ``out``, a file each.
+
+    In CSV a text that a spreadsheet would carry out as a formula, because it begins with ``=``, ``+``, ``-``, ``@``, a
+    tab or a carriage return, has an apostrophe in front: a label is anybody's text. Numbers are never changed, and
+    neither are the texts in JSON and Parquet. In JSON a file is a list of objects, where ``config`` and ``provenance``
+    of a run are objects themselves.
+
+    ``tensorboard`` writes no tables, but the curves as event files (:func:`grokkit.lab.event_files.write_events`).
+
+    Returns the path of each table, by its name, or the folder of the event files, as ``events``.
+
+    Raises:
+        MissingExtraError: for event files, without TensorBoard.
+    """
+    if kind == "tensorboard":
+        return {"events": write_events(study, out / "events")}
+    tables = {name: getattr(study, name) for name in ("runs", "curves", "leaderboard", "claims")}
+    paths = {name: out / f"{name}.{kind}" for name in tables}
+    for name, table in tables.items():
+        # A column that is null throughout has no type of its own; only numbers can be.
+        atomic_write(paths[name], _WRITERS[kind](table.with_columns(cs.by_dtype(pl.Null).cast(pl.Float64))))
+    return paths
+
+
+def _csv(table: pl.DataFrame) -> bytes:
+    return table.with_columns(cs.string().str.replace(_FORMULA, "'${1}")).write_csv().encode()
+
+
+def _json(table: pl.DataFrame) -> bytes:
+    rows = table.with_columns(cs.float().fill_nan(None)).to_dicts()
+    for row in rows:
+        for name in {"config", "provenance"} & row.keys():
+            row[name] = json.loads(row[name])
+    return (json.dumps(rows, indent=1, allow_nan=False) + "\n").encode()
+
+
+def _parquet(table: pl.DataFrame) -> bytes:
+    file = io.BytesIO()
+    table.write_parquet(file)
+    return file.getvalue()
+
+
+_WRITERS = {"csv": _csv, "json": _json, "parquet": _parquet}
+
+
+def study_object(study: Study, failures: Mapping[str, Failure]) -> dict[str, Any]:
+    """What ``grokkit compare --json`` and ``grokkit report --json`` print; docs/results-format.md lists its keys.
+
+    ``failures``: the runs that failed, by their id.
+    """
+    has_runs = not study.runs.is_empty()
+    return {
+        "title": study.info["title"],
+        "verdict": study.verdict if has_runs else None,
+        "claims": study.claims.to_dicts() if has_runs else [],
+        "table": study.rows if has_runs else [],
+        "unfinished": study.unfinished,
+        "failed": _errors(failures),
+        "paths": _paths(study.folder, page="report.html", table="leaderboard.json", figures="figures", runs="runs"),
+    }
+
+
+def search_object(record: Mapping[str, Any], failures: Mapping[str, Failure], folder: Path) -> dict[str, Any]:
+    """What ``grokkit tune --json`` prints: a row a method, with its best setting and what all its trials took.
+
+    ``record``: tune.json, which lies in ``folder``.
+    """
+    rows = [
+        {
+            "method": name,
+            "best": own["best"],
+            "cost_of_tuning": own["cost_of_tuning"],
+            "trials": len(own["trials"]),
+            "arrived": sum(trial["has_arrived"] for trial in own["trials"]),
+        }
+        for name, own in record["methods"].items()
+    ]
+    paths = _paths(folder, page="tune.html", table="tune.json", figures="figures", runs="runs")
+    return {"title": record["title"], "table": rows, "failed": _errors(failures), "paths": paths}
+
+
+def _errors(failures: Mapping[str, Failure]) -> dict[str, str]:
+    return {run_id: failure.error for run_id, failure in failures.items()}
+
+
+def _paths(folder: Path, **names: str) -> dict[str, str]:
+    """The folder itself, and those of ``names`` that are in it."""
+    there = {what: folder / name for what, name in names.items()}
+    return {"folder": str(folder), **{what: str(path) for what, path in there.items() if path.exists()}}

@@ -1,0 +1,93 @@
+"""The arm ``recommended``: the parts that earned their place, as one method. :func:`grokkit.recipe` is made of it.
+
+    start      W ← √(r/q)·W for a matrix whose mean square q is above 8·r
+    optimizer  Muon without decay on the hidden matrices, by three steps of Polar Express; AdamW on the rest
+    weights    ‖W‖_F of every hidden matrix stays what it was before the first step
+
+r is the mean square with which PyTorch starts: 1/(3·n) for a matrix of n inputs, 1 for a table of an embedding. He's
+start, the largest that is usual, has 6·r. Norms are held where the start leaves them, so that no decay has to be
+found; hence a start that is far too large would be held, too. What is frozen starts as it is. docs/recipe.md has what
+each part is worth, and what was left off. Cost beside AdamW's: the products of Muon, two passes over the hidden
+matrices, and one copy of these where AdamW has two.
+
+References: :mod:`grokkit.methods.muon`, :mod:`grokkit.methods.norm_held`, :mod:`grokkit.methods.newton_schulz`; He et
+al., "Delving Deep into Rectifiers", ICCV 2015, arXiv 1502.01852.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from grokkit.methods.baselines import ADAMW
+from grokkit.methods.contract import Classes, MethodCard, Start, StartResult, TransferData
+from grokkit.methods.muon import MUON, muon
+from grokkit.methods.norm_held import norm_held
+from grokkit.models.classes import classes_of, embeddings_in
+
+_TOO_LARGE = 8.0  # q/r; He's start has 6 in the mean, and a little more or less where it is drawn
+
+
+def recommended_start() -> Start:
+    """Start what is far too large at PyTorch's own size."""
+    return _start
+
+
+def _start(model: nn.Module, data: TransferData, seed: int) -> StartResult:
+    return StartResult(start_tensors(model))
+
+
+def start_tensors(model: nn.Module) -> dict[str, Tensor]:
+    """The tensors with which ``model`` starts in the place of its own, by their names; none that is frozen."""
+    tables = {id(p) for module in embeddings_in(model) for p in module.parameters()}
+    classes = classes_of(model)
+    tensors = {}
+    for name, p in (classes["embedding"] | classes["hidden"] | classes["head"]).items():
+        usual = 1.0 if id(p) in tables else 1.0 / (3.0 * max(p.shape[1:].numel(), 1))
+        square = float(p.detach().float().square().mean())
+        if p.requires_grad and square > _TOO_LARGE * usual:
+            tensors[name] = (usual / square) ** 0.5 * p.detach()
+    return tensors
+
+
+def recommended_optimizer(
+    lr: float = 0.02, ns_steps: int = 3, adamw_lr: float = 3e-3, adamw_wd: float = 1.0
+) -> Callable[[Classes], torch.optim.Optimizer]:
+    """Muon without decay on the hidden matrices, AdamW on the rest.
+
+    Args:
+        lr: η of the hidden matrices, > 0. Default 0.02 (Muon's authors').
+        ns_steps: iterations, of Polar Express. Default 3 (ours, docs/recipe.md). 0: AdamW trains these matrices, too.
+        adamw_lr: learning rate of everything else, > 0. Default 0.003 (the adamw arm's).
+        adamw_wd: its decoupled decay, >= 0. Default 1.0 (the adamw arm's).
+
+    Raises:
+        InputError: if a value is outside its range.
+    """
+    plain = muon(lr, wd=0.0, ns_steps=ns_steps, adamw_lr=adamw_lr, adamw_wd=adamw_wd)
+    return replace(plain, polynomials="polar-express")
+
+
+RECOMMENDED = MethodCard(
+    name="recommended",
+    summary="grokkit's recipe: Muon on the hidden matrices, their norms held; AdamW trains the rest.",
+    equations="V = W − η·√max(1, m/n)·NS(U), W ← R·V/‖V‖_F, R = ‖W‖_F at the start, for every hidden matrix (m × n); "
+    "AdamW for the rest",
+    cost="the products of Muon; two passes over the hidden matrices; one copy of these in place of AdamW's two",
+    base={**ADAMW.base, "lr_warmup": 0},
+    base_source="the adamw arm's without warm-up, of which only lr_warmup and max_grad_norm act",
+    start=recommended_start,
+    optimizer=recommended_optimizer,
+    weights=norm_held,
+    flops=MUON.flops,
+    # A decade and a half about Muon's 0.02; for what AdamW trains, the ranges of adamw's own.
+    space="lr=3e-3..0.1 log, adamw_lr=3e-4..3e-2 log, adamw_wd=0.03..3 log",
+    smallest={"ns_steps": 3},
+    off={"ns_steps": 0, "share": 0.0},
+    tuned="its parts were chosen on a*b and a+b mod 97 with half of the table, two seeds; docs/recipe.md",
+    departures="Composed of muon and norm-held; a start that is far too large is brought to PyTorch's own.",
+    citation=MUON.citation,
+)

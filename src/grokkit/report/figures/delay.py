@@ -1,0 +1,125 @@
+"""The delay of every run: an arrow from where it memorized the training rows to where it generalized."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import altair as alt
+import polars as pl
+
+from grokkit.analyse import times_to_target
+from grokkit.analyse.format import NOT_REACHED, count, number
+from grokkit.report.figure import Figure, Panel, Row, Sizes, View
+from grokkit.report.parts import layered, log_x, method_color, span, tooltips
+from grokkit.report.style import MUTED, NOT_REACHED_SHAPE, PAPER
+
+_EVENTS = ("memorized_at", "generalized_first_at", "generalized_at", "stable_at", "delay_steps")
+
+
+def delay_data(runs: pl.DataFrame, methods: Sequence[str]) -> pl.DataFrame:
+    """One row per run that memorized, by method and seed: ``method``, ``seed``, the steps of its events (null where it
+    had none), ``until`` (where it generalized, or its last evaluation below the target), ``reached``, ``outcome``, and
+    ``dips`` (how often it fell below the target again)."""
+    frames = []
+    for method in methods:
+        own = runs.filter(pl.col("method") == method).sort("seed")
+        times = times_to_target(own)
+        events = own.select("method", "seed", pl.col(*_EVENTS).cast(pl.Int64), pl.col("dips").cast(pl.Int64))
+        frames.append(events.with_columns(until=pl.Series(times.time), reached=pl.Series(times.reached)))
+    outcome = pl.when("reached").then(pl.lit("generalized")).otherwise(pl.lit(NOT_REACHED))
+    return pl.concat(frames).filter(pl.col("memorized_at").is_not_null()).with_columns(outcome=outcome)
+
+
+def delay_chart(data: pl.DataFrame, methods: Sequence[str]) -> alt.LayerChart:
+    """An arrow a row of :func:`delay_data`; its head is open where the run did not get there. An upright stroke is the
+    first touch of the target where the run did not stay, a square where it was stable; dips are counted beside it."""
+    # A logarithmic axis has no place for step 0.
+    drawn = ("memorized_at", "generalized_first_at", "until", "stable_at")
+    data = data.with_columns(pl.col(*drawn).clip(lower_bound=1))
+    data = data.with_columns(start=pl.min_horizontal(*drawn).cast(float), end=pl.max_horizontal(*drawn).cast(float))
+    low, high = span(pl.concat([data["start"], data["end"]]), 0.8, 1.5)
+    y = alt.Y(
+        "method",
+        type="nominal",
+        title=None,
+        sort=list(methods),
+        scale=alt.Scale(paddingInner=0.3, paddingOuter=0.2),
+        axis=alt.Axis(labelLimit=150, domain=False, ticks=False, grid=False),
+    )
+    offset = alt.YOffset("seed", type="ordinal", scale=alt.Scale(domain=sorted(set(data["seed"]))))
+    color, said = method_color(methods), _tooltip(data)
+
+    def marks(rows: pl.DataFrame, field: str, **look: Any) -> alt.Chart:
+        x = log_x(field, "optimizer steps", low, high)
+        return alt.Chart(rows).mark_point(opacity=1, **look).encode(x, y, offset, color, tooltip=said)
+
+    shafts = alt.Chart(data).mark_rule(strokeWidth=2)
+    shafts = shafts.encode(log_x("memorized_at", "optimizer steps", low, high), y, offset, color, tooltip=said)
+    shafts = shafts.encode(x2=alt.X2("until"))
+    is_early = pl.col("until") < pl.col("memorized_at")  # some methods generalize before they have memorized
+    touched = data.filter(pl.col("generalized_first_at") < pl.col("until"))
+    dipped = data.filter(pl.col("dips") > 0).with_columns(words=pl.col("dips").map_elements(_dips, pl.String))
+    words = alt.Chart(dipped).mark_text(align="left", dx=9, fontSize=11, color=MUTED)
+    return layered(
+        shafts,
+        marks(data, "memorized_at", shape="circle", size=30, filled=True),
+        marks(touched, "generalized_first_at", shape="stroke", angle=90, size=110, strokeWidth=2),
+        marks(data.filter("reached", ~is_early), "until", shape="triangle-right", size=80, filled=True),
+        marks(data.filter("reached", is_early), "until", shape="triangle-left", size=80, filled=True),
+        marks(data.filter(~pl.col("reached")), "until", shape=NOT_REACHED_SHAPE, size=80, fill=PAPER, strokeWidth=2),
+        marks(data.filter(pl.col("stable_at").is_not_null()), "stable_at", shape="square", size=36, fill=PAPER),
+        words.encode(log_x("end", "optimizer steps", low, high), y, offset, alt.Text("words", type="nominal")),
+    )
+
+
+def _tooltip(data: pl.DataFrame) -> list[alt.Tooltip]:
+    """The events that any run had."""
+    shown = tooltips(method="", seed="", outcome="")
+    for name in (*_EVENTS, "dips"):
+        if data[name].is_not_null().any():
+            title = name.removesuffix("_at").removesuffix("_steps").replace("_", " ")
+            shown.append(alt.Tooltip(name, type="quantitative", format=",", title=title))
+    return shown
+
+
+def _dips(times: int) -> str:
+    return count(times, "dip")
+
+
+def delay_in_words(data: pl.DataFrame, methods: Sequence[str]) -> str:
+    """For each method how many runs generalized, and the median of their delays."""
+    said = []
+    for method in methods:
+        own = data.filter(pl.col("method") == method)
+        reached = own.filter("reached")
+        delay = reached["delay_steps"].median()
+        median = f", median delay of these {number(float(str(delay)))} steps" if delay is not None else ""
+        said.append(f"{method}: {reached.height} of {own.height} runs generalized{median}")
+    return "; ".join(said)
+
+
+def _draw(data: pl.DataFrame, view: View) -> list[Row]:
+    seeds = data["seed"].n_unique()
+    height = len(view.methods) * min(28 + 13 * seeds, 180)
+    panel = Panel(
+        "delay",
+        delay_chart(data, view.methods),
+        "The delay: from memorized to generalized",
+        f"One arrow a run, from the training rows to staying at {view.target.short} held out. Open: not reached. An "
+        "upright stroke: first touch. A square: stable from there.",
+        f"Delay of every run. {delay_in_words(data, view.methods)}.",
+        sizes=Sizes(page=(None, height), image=(620, height)),
+    )
+    return [Row([panel], key=tuple(view.methods))]
+
+
+DELAY = Figure(
+    name="delay",
+    section="When runs generalize",
+    title="the delay: from memorized to generalized",
+    reading="one arrow a run; an open head did not get there; an upright stroke is the first touch of the target",
+    data=lambda view: delay_data(view.runs, view.methods),
+    draw=_draw,
+    order=15,
+)

@@ -1,0 +1,63 @@
+"""GrokTransfer's Figure 12: a weak model's embedding of the numbers modulo P, when it is left.
+
+``largest share``: of the squared norm without the mean, that of the strongest frequency; evenly spread over P // 2
+frequencies it would be 2/(P − 1). The paper draws it by t-SNE; the picture here is the plane of that frequency
+and its two principal components.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import altair as alt
+from torch import Tensor
+
+from grokkit.methods.contract import Examples, TransferData
+from grokkit.methods.groktransfer.search import Rule
+from grokkit.methods.groktransfer.source import find_embedding
+from grokkit.probe.fourier import circle, dominant_frequencies, natural_order, spectrum
+from grokkit.probe.projection import pca
+from grokkit.tasks import split
+from grokkit.tasks.table import make_task
+
+
+def run(seed: int, *, task: str, weak: str, stop: float, train_fraction: float) -> dict[str, float | None]:
+    """``largest share``, its ``frequency``, and the weak model's validation accuracy, ``accuracy``."""
+    numbers_PD, accuracy = _embedding(seed, task, weak, stop, train_fraction)
+    found = spectrum(numbers_PD, order=_order(task))
+    (frequency,) = dominant_frequencies(found)
+    return {"largest share": max(found["share"]), "frequency": frequency, "accuracy": accuracy}
+
+
+def _embedding(seed: int, name: str, weak: str, stop: float, train_fraction: float) -> tuple[Tensor, float]:
+    task = make_task(name)
+    assert task.modulus is not None
+    rows = split(task, train_fraction=train_fraction, validation_fraction=0.1, seed=seed)
+    train, validation = Examples(*task.batch(rows.train)), Examples(*task.batch(rows.validation))
+    lesson = TransferData(
+        train=train, validation=validation, vocabulary=task.vocabulary, outputs=task.classes, inputs=task.inputs
+    )
+    stage = find_embedding(weak, lesson, width=128, rule=Rule(stop=stop), seed=seed)
+    chosen = next(attempt for attempt in stage.attempts if attempt.chosen)
+    return stage.embedding[: task.modulus], chosen.validation_accuracy
+
+
+def _order(task: str) -> Any:
+    made = make_task(task)
+    return natural_order(made.operators, made.modulus or 0)
+
+
+def picture(*, task: str, weak: str, stop: float, train_fraction: float) -> Any:
+    numbers_PD, _ = _embedding(0, task, weak, stop, train_fraction)
+    ring = circle(numbers_PD, order=_order(task))
+    plane = f"the plane of frequency {ring['frequency'][0]}"
+    return _scatter(ring, plane) | _scatter(pca(numbers_PD), "two principal components")
+
+
+def _scatter(table: dict[str, list[Any]], title: str) -> Any:
+    rows = [{"number": k, "x": x, "y": y} for k, x, y in zip(table["number"], table["x"], table["y"], strict=True)]
+    color = alt.Color("number:Q", scale=alt.Scale(scheme="viridis"))
+    chart = alt.Chart(alt.Data(values=rows)).mark_point(filled=True, size=45)
+    return chart.encode(x=alt.X("x:Q", title=None), y=alt.Y("y:Q", title=None), color=color).properties(
+        width=300, height=300, title=title
+    )

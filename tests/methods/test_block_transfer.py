@@ -1,0 +1,63 @@
+"""A donor of the same form: which of its parts a model starts from, and what it cost."""
+
+import pytest
+import torch
+
+from grokkit.errors import InputError
+from grokkit.methods.block_transfer import block_transfer
+from grokkit.models.classes import classes_of
+from grokkit.testing.runs import small_run
+from grokkit.train.loop import begin_alone, train
+from grokkit.train.problem import build_problem, transfer_data
+
+
+@pytest.mark.parametrize("parts", ["embedding", "hidden+head"])
+def test_the_named_parts_are_the_donor_s_and_the_others_as_drawn(parts):
+    started, plain = (
+        begin_alone(small_run(name)).model for name in (f"block-transfer(parts={parts},steps=3)", "adamw")
+    )
+    for kind, own in classes_of(started).items():
+        drawn = classes_of(plain)[kind]
+        assert all(torch.equal(p, drawn[name]) != (kind in parts.split("+")) for name, p in own.items()), kind
+
+
+def test_the_donor_takes_full_steps_of_adamw_and_all_are_charged():
+    config = small_run("adamw")
+    plain, data = begin_alone(config).model, transfer_data(build_problem(config))
+    found = block_transfer(parts="head", steps=3, donor_lr=0.02, donor_wd=0.5)(plain, data, 0)
+    expected = begin_alone(config).model
+    optimizer = torch.optim.AdamW(expected.parameters(), lr=0.02, weight_decay=0.5, betas=(0.9, 0.98))
+    for _ in range(3):
+        optimizer.zero_grad()
+        data.loss(expected(data.train.inputs), data.train.targets).backward()
+        optimizer.step()
+    torch.testing.assert_close(dict(found.tensors), dict(classes_of(expected)["head"]), check_stride=False)
+    assert found.flops == 3 * plain.step_flops(*data.train.inputs.shape)
+    assert found.tables["donor"]["steps"] == [3]
+
+
+def test_a_donor_of_another_task_learns_that_task():
+    own, other = (
+        train(small_run(f"block-transfer(source={source},steps=2)", budget=5)).curves["train_loss"][0]
+        for source in ("own", "sub:11(layout=operands)")
+    )
+    assert own != other
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"parts": "embeding"}, "unknown part of block-transfer 'embeding'; did you mean 'embedding'"),
+        ({"stop": 0.0}, "stop=0.0 is not possible: an accuracy in"),
+        ({"source": "mull:97"}, "unknown task 'mull'; did you mean 'mul'"),
+        ({"steps": 0}, "steps=0 is not possible"),
+    ],
+)
+def test_what_is_not_possible_is_refused(settings, message):
+    with pytest.raises(InputError, match=message):
+        block_transfer(**settings)
+
+
+def test_a_source_of_another_form_is_refused():
+    with pytest.raises(InputError, match="source=add:13 has 15 tokens .*name one of the same form.*layout=operands"):
+        train(small_run("block-transfer(source=add:13)"))

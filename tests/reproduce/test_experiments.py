@@ -1,0 +1,74 @@
+"""What the experiments measure, on cases whose answer is known."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from grokkit.probe.ntk import probe_kernel
+from grokkit.probe.path import BUCKETS
+from grokkit.reproduce.experiments import find_picture, linear_optimizers, weak_embedding, xor_norm_ratio, xor_one_step
+from grokkit.testing.runs import small_run, values_of
+from grokkit.train.loop import train
+
+
+def test_a_method_that_keeps_displacements_changes_nothing_and_agrees_with_the_path():
+    watched = train(small_run("adamw+grokkit.reproduce.experiments.trajectory:DISPLACED"))
+    assert values_of(watched) == values_of(train(small_run("adamw")))
+    places = np.array(watched.tables["displacement"]["value"]).reshape(-1, BUCKETS)
+    lengths, distances = np.linalg.norm(places, axis=1), watched.tables["path"]["distance"][1:]
+    # The displacement is that before the step, the path's distance that after it.
+    assert all(length < distance for length, distance in zip(lengths, distances, strict=True))
+    assert lengths[1:] == pytest.approx(distances[1:], rel=0.25)
+
+
+def test_the_kernel_s_change_is_the_frobenius_norm_over_the_outputs():
+    kernels = iter([torch.eye(2).double(), torch.tensor([[4.0, 2.0], [2.0, 1.0]]).double()])
+    view = SimpleNamespace(find_kernel=lambda: next(kernels), memory={}, task=SimpleNamespace(classes=17))
+    first, second = (probe_kernel(view)["ntk"]["kernel_change"] for _ in range(2))
+    assert first == [None]
+    assert second == [pytest.approx(17**0.5 / 17)]  # 3² + 2² + 2² + 0² = 17
+
+
+def test_one_neuron_serves_a_quarter_and_leaves_the_target_a_half():
+    found = xor_one_step.run(0, p=200, n=200, epsilon=0.05, epochs=400, neurons=1)
+    assert found["weak"] < 0.32
+    assert 0.42 < found["target"] < 0.58
+    assert found["solved"] == 0.0
+    drawn = find_picture("xor-one-step")(p=200, n=200, epsilon=0.05, epochs=400, neurons=1).to_dict()
+    (neuron,) = drawn["layer"][1]["data"]["values"]
+    assert max(abs(neuron["x"]), abs(neuron["y"])) == pytest.approx(0.5**0.5, abs=0.05), "it points at a cluster"
+
+
+def test_a_weak_embedding_s_strongest_frequency_is_measured_and_drawn(monkeypatch):
+    angles = 2 * torch.pi * 3 * torch.arange(11) / 11
+    ring = torch.stack([2 * angles.cos(), 2 * angles.sin()], 1)
+    monkeypatch.setattr(weak_embedding, "_embedding", lambda *_: (ring, 0.4))
+    asked = {"task": "add:11(layout=operands)", "weak": "fnn(dim=4,width=16)", "stop": 0.4, "train_fraction": 0.5}
+    found = weak_embedding.run(0, **asked)
+    assert found == {"largest share": pytest.approx(1.0), "frequency": 3, "accuracy": 0.4}
+    plane, components = weak_embedding.picture(**asked).to_dict()["hconcat"]
+    assert plane["title"] == "the plane of frequency 3"
+    assert len(components["data"]["values"]) == 11
+
+
+def test_filtering_gradients_is_filtering_updates_for_a_linear_optimizer_and_not_for_adam():
+    found = linear_optimizers.run(0)
+    assert found["distance"] < 1e-13
+    assert found["distance with adam"] > 0.1
+    assert found["distance of the average"] > 0.1, "it begins as the first gradient, and is no filter at rest"
+
+
+def test_the_norm_ratio_of_weak_networks_falls_with_the_rows_and_is_drawn(tmp_path):
+    asked = {"ps": [300, 600], "epsilons": [0.05, 0.1], "ns": [40, 160], "epochs": 400}
+    found = xor_norm_ratio.run(0, folder=tmp_path, **asked)
+    assert 0.6 < found["exponent of epsilon"] < 1.4
+    assert -0.9 < found["exponent of n"] < -0.2
+    points = find_picture("xor-norm-ratio")(folder=tmp_path, **asked).to_dict()["layer"][1]
+    assert len(xor_norm_ratio.json.loads((tmp_path / "ratios.json").read_text())) == 2 * 2 + 2
+    assert points["encoding"]["y"]["title"] == "r_W"
+
+
+def test_an_experiment_without_a_picture_has_none():
+    assert find_picture("filter-memory") is None

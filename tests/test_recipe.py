@@ -1,0 +1,297 @@
+"""The recipe for anybody's model: the same rule as the lab's arm, and what a training loop does with its optimizer."""
+
+import copy
+import pickle
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+import grokkit
+from grokkit.attach import attached
+from grokkit.errors import InputError
+from grokkit.methods.recommended import start_tensors
+from grokkit.models.classes import classes_of
+from grokkit.testing.runs import small_run
+from grokkit.train.loop import begin_alone
+
+
+class Network(nn.Module):
+    """A matrix of each class, a convolution and vectors; tied, the head is the embedding's table."""
+
+    def __init__(self, tied=False):
+        super().__init__()
+        self.table = nn.Embedding(7, 6)
+        self.conv = nn.Conv1d(6, 6, 3, padding=1)
+        self.hidden = nn.Linear(6, 6)
+        self.norm = nn.LayerNorm(6)
+        self.head = nn.Linear(6, 7, bias=False)
+        if tied:
+            self.head.weight = self.table.weight
+
+    def forward(self, tokens):
+        x = self.conv(self.table(tokens).mT).mT.mean(1)
+        return self.head(self.norm(x + torch.relu(self.hidden(x))))
+
+
+def network(**settings):
+    torch.manual_seed(0)
+    return Network(**settings)
+
+
+def batch(step, rows=8):
+    generator = torch.Generator().manual_seed(step)
+    return torch.randint(7, (rows, 3), generator=generator), torch.randint(7, (rows,), generator=generator)
+
+
+def gradient_of(model, step, loss=F.cross_entropy):
+    tokens, targets = batch(step)
+    model.zero_grad()
+    loss(model(tokens), targets).backward()
+
+
+def train(model, optimizer, steps):
+    for step in steps:
+        gradient_of(model, step)
+        optimizer.step()
+    return [p.detach().clone() for p in model.parameters()]
+
+
+def same(ours, theirs):
+    return all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
+
+
+@pytest.mark.parametrize("model", ["decoder(width=8,heads=2)", "fnn(dim=4,width=8,bias=true)", "fnn(init_scale=5)"])
+def test_the_arm_recommended_and_the_recipe_are_the_same_rule(model):
+    """Value for value over steps of the lab's loop, and of a loop as anybody writes it."""
+    lab = begin_alone(small_run("recommended", model=model))
+    bare = begin_alone(small_run("adamw", model=model))
+    r = grokkit.recipe(bare.model)
+    loss = r.loss(bare._task.loss)
+    for _ in range(6):
+        rows = lab.members[0].batches.next()
+        lab.take_step(rows)
+        inputs, targets = bare._task.batch(rows)
+        r.optimizer.zero_grad()
+        loss(bare._task.forward(bare.model, inputs), targets).backward()
+        r.optimizer.step()
+    plain = begin_alone(small_run("adamw", model=model)).model
+    for ours, theirs, start in zip(*(m.parameters() for m in (bare.model, lab.model, plain)), strict=True):
+        torch.testing.assert_close(ours.detach(), theirs.detach(), rtol=1e-5, atol=1e-7)
+        assert float((ours - start).detach().norm()) > 1e-3
+
+
+def test_it_says_which_parameters_are_treated_how():
+    model = network()
+    model.norm.requires_grad_(False)
+    text = str(grokkit.recipe(model))
+    assert text.splitlines() == [
+        "grokkit's recipe for Network",
+        "  starts smaller       none",
+        "  Muon, norm held      conv.weight, hidden.weight",
+        "  AdamW, the embedding table.weight",
+        "  AdamW, the head      head.weight",
+        "  AdamW, vectors       conv.bias, hidden.bias",
+        "  frozen, left alone   norm.weight, norm.bias",
+        "  loss                 as it is",
+    ]
+
+
+def test_norms_of_hidden_matrices_stay_and_no_others():
+    model = network()
+    before = {name: float(p.detach().norm()) for name, p in model.named_parameters()}
+    r = grokkit.recipe(model)
+    assert r.started == ()
+    train(model, r.optimizer, range(5))
+    for name, p in model.named_parameters():
+        assert (float(p.detach().norm()) == pytest.approx(before[name], rel=1e-5)) is (name in r.classes["hidden"])
+
+
+def test_a_tied_head_is_an_embedding_and_learns():
+    tied = network(tied=True)
+    before = tied.head.weight.detach().clone()
+    r = grokkit.recipe(tied)
+    assert r.classes["head"] == ()
+    assert r.classes["embedding"] == ("table.weight",)
+    train(tied, r.optimizer, range(2))
+    assert not torch.equal(tied.head.weight, before)
+
+
+def test_frozen_layers_stay_and_a_matrix_that_starts_at_zero_learns():
+    """As the second factor of a low-rank adapter does."""
+    model = network()
+    model.conv.requires_grad_(False)
+    nn.init.zeros_(model.hidden.weight)
+    before = model.conv.weight.clone()
+    train(model, grokkit.recipe(model).optimizer, range(4))
+    assert torch.equal(model.conv.weight, before)
+    assert float(model.hidden.weight.detach().norm()) > 0.01
+
+
+@pytest.mark.parametrize("init", [nn.init.xavier_normal_, nn.init.kaiming_uniform_, nn.init.orthogonal_, None])
+def test_usual_starts_are_kept_and_others_brought_to_pytorch_s_size(init):
+    layer = nn.Sequential(nn.Linear(40, 50), nn.Linear(50, 30), nn.Linear(30, 4))
+    if init is not None:
+        for part in layer:
+            init(part.weight)
+    assert start_tensors(layer) == {}
+    with torch.no_grad():
+        for p in layer.parameters():
+            p.mul_(8.0)
+    layer[2].requires_grad_(False)
+    found = start_tensors(layer)
+    assert found.keys() == {"0.weight", "1.weight"}
+    assert float(found["1.weight"].square().mean()) == pytest.approx(1 / (3 * 50), rel=1e-5)
+    direction = F.normalize(layer[1].weight.detach().flatten(), dim=0)
+    torch.testing.assert_close(F.normalize(found["1.weight"].flatten(), dim=0), direction)
+
+
+def test_a_checkpoint_resumes_bit_for_bit(tmp_path):
+    model = network()
+    r = grokkit.recipe(model)
+    train(model, r.optimizer, range(3))
+    torch.save({"model": model.state_dict(), "optimizer": r.optimizer.state_dict()}, tmp_path / "checkpoint.pt")
+    whole = train(model, r.optimizer, range(3, 6))
+    again = network()
+    resumed = grokkit.recipe(again)
+    kept = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    again.load_state_dict(kept["model"])
+    resumed.optimizer.load_state_dict(kept["optimizer"])
+    assert same(train(again, resumed.optimizer, range(3, 6)), whole)
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda both: pickle.loads(pickle.dumps(both))])
+def test_a_copy_goes_on_as_the_original_does(copied):
+    model = network()
+    r = grokkit.recipe(model)
+    train(model, r.optimizer, range(3))
+    other, theirs = copied((model, r))
+    assert attached(theirs.optimizer) is not attached(r.optimizer)
+    assert same(train(other, theirs.optimizer, range(3, 6)), train(model, r.optimizer, range(3, 6)))
+
+
+def test_scaled_gradients_and_steps_that_are_left_out_change_nothing():
+    """Under autocast; the scale is a power of two, so that it is taken out exactly."""
+    ends = []
+    for scaled in (False, True):
+        model = network()
+        r, scaler = grokkit.recipe(model), torch.amp.GradScaler("cpu", init_scale=2.0**10, enabled=scaled)
+        for step in range(5):
+            with torch.autocast("cpu", torch.bfloat16):
+                tokens, targets = batch(step)
+                loss = r.loss(F.cross_entropy)(model(tokens).float(), targets)
+            r.optimizer.zero_grad()
+            scaler.scale(loss).backward()
+            if step == 2 and not scaled:
+                continue
+            if step == 2:
+                model.hidden.weight.grad[0, 0] = float("inf")
+            scaler.step(r.optimizer)
+            scaler.update()
+        ends.append([p.detach().clone() for p in model.parameters()])
+    assert same(*ends)
+
+
+def test_accumulated_gradients_are_one_step():
+    ends = []
+    for parts in (1, 2):
+        model = network()
+        r = grokkit.recipe(model)
+        for step in range(3):
+            tokens, targets = batch(step)
+            r.optimizer.zero_grad()
+            for x, y in zip(tokens.chunk(parts), targets.chunk(parts), strict=True):
+                (F.cross_entropy(model(x), y) / parts).backward()
+            r.optimizer.step()
+        ends.append([p.detach() for p in model.parameters()])
+    for ours, theirs in zip(*ends, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+def test_a_compiled_model_has_the_recipe_of_what_was_compiled():
+    plain, inner = network(), network()
+    compiled = torch.compile(inner, backend="eager")
+    expected, r = grokkit.recipe(plain), grokkit.recipe(compiled)
+    assert r.classes == expected.classes
+    assert same(train(compiled, r.optimizer, range(3)), train(plain, expected.optimizer, range(3)))
+
+
+def test_weights_in_bfloat16_and_matrices_without_entries_are_no_trouble():
+    model = nn.Sequential(nn.Linear(7, 8), nn.Linear(8, 8), nn.Linear(8, 7)).bfloat16()
+    model.none = nn.Parameter(torch.empty(0, 3, dtype=torch.bfloat16), requires_grad=False)
+    before = model[1].weight.detach().clone()
+    r = grokkit.recipe(model)
+    for _ in range(3):
+        r.optimizer.zero_grad()
+        model[2](model[1](model[0](torch.ones(2, 7, dtype=torch.bfloat16)))).square().mean().backward()
+        r.optimizer.step()
+    assert not torch.equal(model[1].weight, before)
+    assert all(p.isfinite().all() for p in model.parameters())
+    assert float(model[1].weight.detach().norm()) == pytest.approx(float(before.norm()), rel=0.02)
+
+
+def test_a_schedule_of_rates_acts_on_both_groups():
+    model = network()
+    r = grokkit.recipe(model)
+    schedule = torch.optim.lr_scheduler.LambdaLR(r.optimizer, lambda step: 0.0 if step else 1.0)
+    gradient_of(model, 0)
+    r.optimizer.step()
+    schedule.step()
+    stopped = [p.detach().clone() for p in model.parameters()]
+    train(model, r.optimizer, range(2))
+    for p, before in zip(model.parameters(), stopped, strict=True):
+        torch.testing.assert_close(p.detach(), before, rtol=1e-6, atol=1e-7)
+
+
+def test_a_model_says_itself_what_its_parameters_are():
+    model = network()
+    model.parameter_classes = lambda: {"hidden.weight": "vector", "head.weight": "hidden"}
+    r = grokkit.recipe(model)
+    assert r.classes["hidden"] == ("conv.weight", "head.weight")
+    assert r.started == ()
+
+
+class Stack(nn.Module):
+    """Three matrices in one parameter, and a grouped convolution, which are none; and a late table that is no head."""
+
+    def __init__(self):
+        super().__init__()
+        self.experts = nn.Parameter(torch.randn(3, 4, 4))
+        self.first, self.grouped = nn.Linear(4, 4), nn.Conv1d(4, 4, 3, groups=2)
+        self.last, self.distances = nn.Linear(4, 2), nn.Embedding(5, 4)
+
+
+def test_what_is_a_matrix_and_which_is_the_head():
+    found = {kind: list(own) for kind, own in classes_of(Stack()).items()}
+    assert found["embedding"] == ["distances.weight"]
+    assert found["hidden"] == ["first.weight"]
+    assert found["head"] == ["last.weight"]
+    assert found["vector"][:2] == ["experts", "first.bias"]
+    assert "grouped.weight" in found["vector"]
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: "a model", "needs a torch.nn.Module, got str"),
+        (nn.ReLU, "ReLU has no parameter that is trained"),
+        (lambda: nn.Linear(2, 2).requires_grad_(False), "Linear has no parameter that is trained"),
+        (lambda: nn.LayerNorm(3), "LayerNorm has no matrix that is trained"),
+        (lambda: nn.LazyLinear(3), "weight, which has no shape yet"),
+        (lambda: nn.Linear(2, 2, device="meta"), "weight, which has no data yet"),
+        (lambda: nn.Linear(2, 2, dtype=torch.complex64), "weight, which is complex"),
+        (lambda: nn.Sequential(nn.Embedding(3, 2, sparse=True)), "an embedding whose gradients are sparse"),
+    ],
+)
+def test_what_it_cannot_serve_is_refused_in_one_line(make, message):
+    with pytest.raises(InputError, match=message) as caught:
+        grokkit.recipe(make())
+    assert "\n" not in str(caught.value)
+
+
+def test_the_loss_stays_as_it_is_and_must_be_one():
+    r = grokkit.recipe(network())
+    assert r.loss(F.cross_entropy) is F.cross_entropy
+    with pytest.raises(InputError, match="is not possible: a function"):
+        r.loss(0.5)
