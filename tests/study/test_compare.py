@@ -104,11 +104,11 @@ def test_a_claim_in_seconds_is_measured_in_turns_and_kept(tmp_path):
     assert (study["claim"], study["primary"]) == ("seconds", "grokfast-ema(alpha=0.9)")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_killed_anywhere_nothing_finished_is_lost_and_nothing_runs_twice(tmp_path):
     args = ("--seeds", "4", "--budget", "600", "--sustain", "0")
     generator, kept, kills = random.Random(0), {}, 0
-    for _ in range(6):
+    for _ in range(12):
         process = start(tmp_path, *args)
         try:
             process.communicate(timeout=generator.uniform(3.0, 9.0))
@@ -173,8 +173,14 @@ MOMENTS = {
 }
 
 
+# Each takes five commands with their reports; two moments are enough for every day.
+OFTEN = ("when the first new run is kept", "when the report is being written")
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize(
+    "moment", [pytest.param(moment, marks=[] if moment in OFTEN else pytest.mark.long) for moment in MOMENTS]
+)
 def test_killed_while_a_study_is_extended_the_older_result_stays_readable(tmp_path, moment):
     small = ("--model", "fnn(width=8,dim=4)", "--budget", "20", "--jobs", "1")
     assert finish(start(tmp_path, *small, "--seeds", "1"), 600)[0] == 0

@@ -16,7 +16,7 @@ def typed(monkeypatch, *args):
     """The question that ``grokkit compare ARGS`` asks."""
     found = []
 
-    def carry_out(question, execution, command):
+    def carry_out(question, execution, *, command, console):
         found.append((question, execution))
         return None, {}
 
