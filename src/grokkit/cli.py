@@ -6,7 +6,8 @@ import inspect
 import os
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import MISSING, fields
 from json import dumps
 from pathlib import Path
@@ -110,18 +111,31 @@ def compare(json: bool, quiet: bool, **options: Any) -> None:
 
     The same command again continues where it stopped; other methods and more seeds extend the study.
     """
-    from grokkit.lab.carry_out import Stopped, carry_out
+    from grokkit.lab.carry_out import carry_out
     from grokkit.lab.export import study_object
 
     question, execution = asked(options)
-    console = terminal(stderr=json, quiet=quiet)
-    try:
+    with _interruptible():
         study, failures = carry_out(
-            question, execution, command=shlex.join(["grokkit", *sys.argv[1:]]), console=console
+            question, execution, command=_as_typed_in(), console=terminal(stderr=json, quiet=quiet)
         )
+    _end(study_object(study, failures) if json else None, failures, quiet)
+
+
+def _as_typed_in() -> str:
+    """The command that is running."""
+    return shlex.join(["grokkit", *sys.argv[1:]])
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Within it Ctrl-C, once what is done is kept, is exit status 130."""
+    from grokkit.lab.carry_out import Stopped
+
+    try:
+        yield
     except Stopped:
         raise typer.Exit(130) from None
-    _end(study_object(study, failures) if json else None, failures, quiet)
 
 
 def _end(found: Mapping[str, Any] | None, failures: Mapping[str, Any], quiet: bool) -> None:
@@ -182,16 +196,14 @@ def tune(json: bool, quiet: bool, **options: Any) -> None:
     The same command again continues where it stopped; more trials and other methods extend the search. Then:
     grokkit compare TASK --tuned DIR
     """
-    from grokkit.lab.carry_out import Stopped
     from grokkit.lab.export import search_object
     from grokkit.lab.tune import folder_of, search
 
     question, how, execution = asked(options, Question, SearchOptions, Execution)
-    command, console = shlex.join(["grokkit", *sys.argv[1:]]), terminal(stderr=json, quiet=quiet)
-    try:
-        record, failures = search([question], how, execution, command=command, console=console)
-    except Stopped:
-        raise typer.Exit(130) from None
+    with _interruptible():
+        record, failures = search(
+            [question], how, execution, command=_as_typed_in(), console=terminal(stderr=json, quiet=quiet)
+        )
     _end(search_object(record, failures, folder_of(question, execution)) if json else None, failures, quiet)
 
 
@@ -201,21 +213,20 @@ tune.__signature__ = _options(Question, SearchOptions, Execution, leave=_NOT_OF_
 app.command(cls=Command)(tune)
 
 
-def suite(**options: Any) -> None:
+def suite(json: bool, quiet: bool, **options: Any) -> None:
     """Tune every method on a suite's tuning tasks, and compare them on its held-out ones: one number a method.
 
     The same command again continues where it stopped; other methods and more seeds extend the suite in its folder.
     """
-    from grokkit.lab.carry_out import Stopped
-    from grokkit.lab.suite import carry_out_suite
+    from grokkit.lab.export import suite_object
+    from grokkit.lab.suite import carry_out_suite, folder_of
 
-    found = asked(options, SuiteQuestion, SearchOptions, Execution)
-    try:
-        _, failures = carry_out_suite(*found, command=shlex.join(["grokkit", *sys.argv[1:]]))
-    except Stopped:
-        raise typer.Exit(130) from None
-    if failures:
-        raise typer.Exit(1)
+    question, how, execution = asked(options, SuiteQuestion, SearchOptions, Execution)
+    with _interruptible():
+        record, failures = carry_out_suite(
+            question, how, execution, command=_as_typed_in(), console=terminal(stderr=json, quiet=quiet)
+        )
+    _end(suite_object(record, failures, folder_of(question, execution)) if json else None, failures, quiet)
 
 
 # The suite's own fields stand first, and count where a search has one of the same name.

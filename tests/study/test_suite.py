@@ -9,6 +9,7 @@ import pytest
 from train_here import train_here
 
 from grokkit import lab
+from grokkit.cli import main
 from grokkit.errors import InputError
 from grokkit.registry import parts
 from grokkit.study.sealed import read_sealed
@@ -184,6 +185,28 @@ def test_what_cannot_be_is_refused_in_one_line_before_anything_runs(whole, here,
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
     assert here == []
+
+
+def test_the_command_asks_the_same_and_tells_a_script(whole, here, tmp_path, monkeypatch, capsys):
+    shutil.copytree(whole[0], tmp_path / "suite")
+    card = f"from grokkit.lab import SuiteCard\nTINY = {TINY!r}\n"
+    (tmp_path / "cards.py").write_text(card)
+    given = {"trials": "2", "tuning-seeds": "1", "batch": "2", "seeds": "2", "space": SPACE, "out": tmp_path / "suite"}
+    words = [word for name, value in given.items() for word in (f"--{name}", str(value))]
+    line = ["suite", f"{tmp_path}/cards.py:TINY", "--methods", ",".join(METHODS), *words, "--json", "--quiet"]
+    monkeypatch.setattr(sys, "argv", ["grokkit", *line])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert not end.value.code
+    assert not any(here), "all is done"
+    out, err = capsys.readouterr()
+    told_script = json.loads(out)
+    assert err == ""
+    record = read_suite(tmp_path / "suite")
+    assert told_script["table"] == record["rows"]
+    assert (told_script["title"], told_script["unfinished"], told_script["failed"]) == ("tiny", 0, {})
+    assert [claim["method"] for claim in told_script["claims"]] == ["grokfast-ema"]
+    assert told_script["paths"]["table"] == str(tmp_path / "suite" / "suite.json")
 
 
 def test_a_study_s_folder_is_no_suite_s_and_the_other_way_round(whole):

@@ -94,6 +94,14 @@ def level_of(study: Mapping[str, Any]) -> float:
     return LEVEL if looks <= 1 else LEVEL / 2**looks
 
 
+def unclaimed_primary(found: Mapping[str, Claim], study: Mapping[str, Any]) -> str | None:
+    """Why nothing is claimed of the arms after a primary one, ``found`` being all claims; None if that is not so."""
+    primary = study.get("primary")
+    if primary is None or primary not in found or found[primary].claimed or len(found) == 1:
+        return None
+    return f"{primary} was named to be tested first, and without its claim there is none of the others"
+
+
 class _Test(NamedTuple):
     kind: Test | None = None
     p: float | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from grokkit.analyse.claims import Claim, claims, level_of, sensitivity
+from grokkit.analyse.claims import Claim, claims, level_of, sensitivity, unclaimed_primary
 from grokkit.analyse.format import COST_WORDS, bound, count, listed, ratio, ratio_interval
 from grokkit.analyse.leaderboard import ratio_keys
 from grokkit.analyse.paired import ENOUGH
@@ -130,7 +130,6 @@ def _cautions(base: Row, found: Mapping[str, Claim], suite: Mapping[str, Any]) -
     looks = len(suite.get("looks") or ())
     if looks > 1:
         said.append(f"After {looks} looks, claims are tested at {level_of(suite):.2g}.")
-    primary = suite.get("primary")
-    if primary is not None and primary in found and not found[primary].claimed and len(found) > 1:
-        said.append(f"{primary} was named to be tested first, and without its claim there is none of the others.")
+    if caution := unclaimed_primary(found, suite):
+        said.append(f"{caution}.")
     return said

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from grokkit.analyse.claims import Claim, claimed_cost, claims, level_of, sensitivity
+from grokkit.analyse.claims import Claim, claimed_cost, claims, level_of, sensitivity, unclaimed_primary
 from grokkit.analyse.format import (
     COST_WORDS,
     bound,
@@ -252,9 +252,8 @@ def _cautions(rows: Sequence[Row], found: Mapping[str, Claim], words: _Words, st
     looks = len(study.get("looks") or ())
     if looks > 1:
         parts.append(f"after {looks} looks at this study, claims are tested at {level_of(study):.2g}")
-    primary = study.get("primary")
-    if primary is not None and primary in found and not found[primary].claimed and len(found) > 1:
-        parts.append(f"{primary} was named to be tested first, and without its claim there is none of the others")
+    if caution := unclaimed_primary(found, study):
+        parts.append(caution)
     return [*_sentence(parts), *_sentence(_missed(rows, found, words, study))]
 
 

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import polars as pl
 import polars.selectors as cs
 
+from grokkit.analyse.claims import claims
 from grokkit.files import atomic_write
 from grokkit.lab.event_files import write_events
 from grokkit.lab.study import Study
@@ -102,6 +103,22 @@ def search_object(record: Mapping[str, Any], failures: Mapping[str, Failure], fo
     ]
     paths = _paths(folder, page="tune.html", table="tune.json", figures="figures", runs="runs")
     return {"title": record["title"], "table": rows, "failed": _errors(failures), "paths": paths}
+
+
+def suite_object(record: Mapping[str, Any], failures: Mapping[str, Failure], folder: Path) -> dict[str, Any]:
+    """What ``grokkit suite --json`` prints: a row a method, over all held-out tasks.
+
+    ``record``: suite.json, which lies in ``folder``.
+    """
+    return {
+        "title": record["suite"],
+        "verdict": record["verdict"],
+        "claims": [claim._asdict() for claim in claims(record["rows"], record)],
+        "table": record["rows"],
+        "unfinished": sum(task["unfinished"] for task in record["tasks"]),
+        "failed": _errors(failures),
+        "paths": _paths(folder, page="suite.html", table="suite.json", figures="figures", runs="held-out"),
+    }
 
 
 def _errors(failures: Mapping[str, Failure]) -> dict[str, str]:

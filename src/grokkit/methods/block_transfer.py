@@ -81,7 +81,7 @@ class _BlockTransfer:
     def __call__(self, model: nn.Module, data: TransferData, seed: int) -> StartResult:
         lesson = data if self.source == "own" else _lesson(self.source, data, seed)
         begun, donor = time.perf_counter(), deepcopy(model).train()
-        flops, steps = _flops_of_a_step(donor, lesson), 0
+        flops, steps, accuracy = _flops_of_a_step(donor, lesson), 0, 0.0
         optimizer = torch.optim.AdamW(donor.parameters(), lr=self.lr, weight_decay=self.wd, betas=_BETAS)
         while steps < self.steps:
             for _ in range(min(_LOOK, self.steps - steps)):
@@ -89,11 +89,11 @@ class _BlockTransfer:
                 lesson.loss(donor(lesson.train.inputs), lesson.train.targets).backward()
                 optimizer.step()
                 steps += 1
-            if _accuracy(donor, lesson) >= self.stop:
+            if (accuracy := _accuracy(donor, lesson)) >= self.stop:
                 break
         found = classes_of(donor)
         tensors = {name: p.detach() for part in self.parts for name, p in found[part].items()}
-        table = {"source": [self.source], "steps": [steps], "validation_accuracy": [_accuracy(donor, lesson)]}
+        table = {"source": [self.source], "steps": [steps], "validation_accuracy": [accuracy]}
         return StartResult(tensors, time.perf_counter() - begun, steps * flops, {"donor": table})
 
 

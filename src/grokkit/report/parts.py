@@ -70,6 +70,23 @@ def log_ticks(low: float, high: float) -> list[float]:
     return ticks
 
 
+def method_rows(methods: Sequence[str], *, inner: float, outer: float) -> alt.Y:
+    """A row a method, in their order; ``inner`` and ``outer`` is the space between rows and around them, in rows."""
+    return alt.Y(
+        "method",
+        type="nominal",
+        title=None,
+        sort=list(methods),
+        scale=alt.Scale(paddingInner=inner, paddingOuter=outer),
+        axis=alt.Axis(labelLimit=150, domain=False, ticks=False, grid=False),
+    )
+
+
+def seed_offset(data: pl.DataFrame) -> alt.YOffset:
+    """A height of its own for each seed in every row, so that runs seen at the same step do not hide each other."""
+    return alt.YOffset("seed", type="ordinal", scale=alt.Scale(domain=sorted(set(data["seed"]))))
+
+
 def square_ticks(longest: float) -> list[float]:
     """Ticks u·k·|k| of a square-root axis over ±``longest``, k = −4 … 4: evenly spaced on it, u of one digit.
 

@@ -18,6 +18,7 @@ from grokkit.report.html import flops, section, swatch, table
 from grokkit.report.images import images
 from grokkit.report.page import whole_page
 from grokkit.report.style import styles_of
+from grokkit.report.table import plain_table
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -27,19 +28,9 @@ _WORDS = {"steps": "steps", "flops": "FLOPs"}
 
 def search_table(tuning: Mapping[str, Any]) -> Table:
     """A rich table of tune.json, one row a method."""
-    from rich import box
-    from rich.table import Table
     from rich.text import Text
 
-    found = Table(
-        box=box.SIMPLE_HEAD,
-        show_edge=False,
-        header_style="bold",
-        pad_edge=False,
-        padding=(0, 1, 0, 0),
-        caption=f"On validation rows and tuning seeds. The best of {_trials(tuning)} flatters itself.",
-        caption_justify="left",
-    )
+    found = plain_table(f"On validation rows and tuning seeds. The best of {_trials(tuning)} flatters itself.")
     found.add_column("method, best setting", overflow="fold", min_width=20)
     heads = (
         f"{_WORDS[tuning['cost']]}\nto target",

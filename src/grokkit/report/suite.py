@@ -32,7 +32,7 @@ from grokkit.report.html import flops, section, swatch, table, terms_list
 from grokkit.report.images import images
 from grokkit.report.page import verdict_block, whole_page
 from grokkit.report.style import styles_of
-from grokkit.report.table import CLAIMED, arrivals, missing_time
+from grokkit.report.table import CLAIMED, arrivals, missing_time, plain_table
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -56,19 +56,11 @@ _BESIDE_TASKS, _OF_A_TASK = 44, 12
 
 def suite_table(suite: Mapping[str, Any], width: int = 100) -> Table:
     """A rich table of suite.json: a row a method, its number first; tasks as columns where there is room."""
-    from rich import box
-    from rich.table import Table
     from rich.text import Text
 
-    found = Table(
-        box=box.SIMPLE_HEAD,
-        show_edge=False,
-        header_style="bold",
-        pad_edge=False,
-        padding=(0, 1, 0, 0),
-        caption=f"{COST_WORDS[suite['claim']]} beside the tuned {suite['baseline']}; below 1 is less. {CLAIMED} "
-        "claimed. Intervals are 95 %, over tasks.",
-        caption_justify="left",
+    found = plain_table(
+        f"{COST_WORDS[suite['claim']]} beside the tuned {suite['baseline']}; below 1 is less. {CLAIMED} claimed. "
+        "Intervals are 95 %, over tasks."
     )
     found.add_column("method", overflow="fold", min_width=12)
     found.add_column("all held-\nout tasks", justify="right", max_width=18)

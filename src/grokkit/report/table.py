@@ -26,28 +26,34 @@ _ALL_COSTS_FROM = 96
 in."""
 
 
+def plain_table(caption: str) -> Table:
+    """The table of a terminal as all of ours begin: a rule below the heads, no frame, the caption below it."""
+    from rich import box
+    from rich.table import Table
+
+    return Table(
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        header_style="bold",
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
+        caption=caption,
+        caption_justify="left",
+    )
+
+
 def leaderboard_table(rows: Sequence[Mapping[str, Any]], study: Mapping[str, Any], width: int = 100) -> Table:
     """A rich table of ``rows`` (of leaderboard.json), intervals under the values they belong to.
 
     A terminal of less than ``width`` = 96 columns gets fewer of them, and no cell that is cut.
     """
-    from rich import box
-    from rich.table import Table
     from rich.text import Text
 
     target, best = target_of(study).short.replace(" ", "\u00a0"), best_shown(rows, study)[:1]
     found = {claim.method: claim for claim in claims(rows, study)}
     costs = costs_in_order(claimed_cost(rows, study))[: 3 if width >= _ALL_COSTS_FROM else 1]
     has_events = width >= _EVENTS_FROM
-    table = Table(
-        box=box.SIMPLE_HEAD,
-        show_edge=False,
-        header_style="bold",
-        pad_edge=False,
-        padding=(0, 1, 0, 0),
-        caption=_legend(found.values()),
-        caption_justify="left",
-    )
+    table = plain_table(_legend(found.values()))
     table.add_column("method", overflow="fold", min_width=12)
     events = ["first\ntouch", "dips"] if has_events else []
     for header in (f"reached\n{target}", *events[:1], f"steps\nto {target}", *events[1:]):

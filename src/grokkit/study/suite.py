@@ -18,11 +18,11 @@ from grokkit.call_syntax import split_list
 from grokkit.errors import InputError, about, unknown
 from grokkit.files import atomic_write
 from grokkit.study.question import USUAL_METHODS, Checked, Count, Option, Question, SeedCount, Texts
-from grokkit.study.sealed import Damaged, read_sealed, sealed
+from grokkit.study.sealed import sealed
 from grokkit.study.store import STUDY_FORMAT, Store
 from grokkit.study.suites.card import SuiteCard, SuiteTask, find_suite
 from grokkit.study.tune import SearchOptions, Tuning
-from grokkit.study.tuned import SUITE_FILE, has_suite, has_tuning
+from grokkit.study.tuned import SUITE_FILE, has_suite, has_tuning, read_account
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,16 +170,13 @@ def read_suite(folder: Path) -> dict[str, Any]:
     Raises:
         InputError: if there is none, or it cannot be read.
     """
-    path = folder / SUITE_FILE
-    try:
-        found = read_sealed(path, newest=STUDY_FORMAT)
-    except Damaged as damage:
-        raise InputError(f"{path} is damaged: it {damage}; delete it and give the same command again") from None
-    if found is None:
-        raise InputError(f"{folder} holds no suite (no {SUITE_FILE}); make one with: grokkit suite core --out {folder}")
-    if found.get("format") != STUDY_FORMAT:
-        raise InputError(f"{path} is of another version of grokkit; choose another --out")
-    return found
+    return read_account(
+        folder,
+        SUITE_FILE,
+        again="give the same command again",
+        absent=f"holds no suite (no {SUITE_FILE}); make one with: grokkit suite core --out {folder}",
+        otherwise="choose another --out",
+    )
 
 
 def write_suite(folder: Path, record: Mapping[str, Any]) -> None:

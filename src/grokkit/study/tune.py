@@ -187,10 +187,11 @@ class Tuning:
 
     def tell(self, trials: Mapping[tuple[str, int], Sequence[RunConfig]]) -> None:
         """Tell the search what came of a round whose runs are finished, or failed."""
+        methods = {method.text: method for method in self.methods}
+        drawn = {text: self._searches[text].trials() for text in {text for text, _ in trials}}
         for text, number in trials:
-            (method,) = (method for method in self.methods if method.text == text)
-            drawn = self._searches[text].trials()[number]
-            self._searches[text].tell(number, self._result(method, number, drawn.values).value)
+            result = self._result(methods[text], number, drawn[text][number].values)
+            self._searches[text].tell(number, result.value)
         self.write()
 
     def write(self) -> dict[str, Any]:

@@ -30,15 +30,35 @@ def read_tuning(folder: Path) -> dict[str, Any]:
     Raises:
         InputError: if there is none, or it cannot be read.
     """
-    path = folder / FILE
+    return read_account(
+        folder,
+        FILE,
+        again="run the same search again",
+        absent=f"holds no search (no {FILE}); make one with: grokkit tune TASK --out {folder}",
+        otherwise="search again in another --out",
+    )
+
+
+def read_account(folder: Path, file: str, *, again: str, absent: str, otherwise: str) -> dict[str, Any]:
+    """The sealed account that a search or a suite leaves in its folder.
+
+    Args:
+        again: how it is written anew, if it is damaged.
+        absent: what the folder is without one, and how one is made.
+        otherwise: what to do if another version of grokkit has written it.
+
+    Raises:
+        InputError: if there is none, or it cannot be read.
+    """
+    path = folder / file
     try:
         found = read_sealed(path, newest=STUDY_FORMAT)
     except Damaged as damage:
-        raise InputError(f"{path} is damaged: it {damage}; delete it and run the same search again") from None
+        raise InputError(f"{path} is damaged: it {damage}; delete it and {again}") from None
     if found is None:
-        raise InputError(f"{folder} holds no search (no {FILE}); make one with: grokkit tune TASK --out {folder}")
+        raise InputError(f"{folder} {absent}")
     if found.get("format") != STUDY_FORMAT:
-        raise InputError(f"{path} is of another version of grokkit; search again in another --out")
+        raise InputError(f"{path} is of another version of grokkit; {otherwise}")
     return found
 
 

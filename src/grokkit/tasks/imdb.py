@@ -28,11 +28,10 @@ from torch import Tensor
 from grokkit.arguments import Size
 from grokkit.errors import InputError
 from grokkit.files import LARGEST
-from grokkit.rng import stream
 from grokkit.tasks.cache import cached
 from grokkit.tasks.card import TaskCard
 from grokkit.tasks.examples import Table, most_surprising
-from grokkit.tasks.pool_options import check_rows
+from grokkit.tasks.pool_options import check_rows, drawn_rows
 from grokkit.tasks.sources import damaged, data_folder, package_file, read_bytes, read_csv
 from grokkit.tasks.task import Task
 from grokkit.tasks.tokenize import words_of
@@ -176,7 +175,7 @@ def _chosen(reviews: list[tuple[str, int]], rows: int) -> dict[str, Tensor]:
     """``rows`` of the reviews at random, no text twice, as words in a lexicon."""
     once = list(dict(reviews).items())
     check_rows("imdb", rows, len(once), more=_MORE)
-    order = torch.randperm(len(once), generator=stream(0, "imdb rows"))[:rows].sort().values.tolist()
+    order = drawn_rows("imdb", rows, len(once)).tolist()
     texts, targets = zip(*(once[place] for place in order), strict=True)
     words = [words_of(text) for text in texts]
     encoded = [text.encode() for text in texts]

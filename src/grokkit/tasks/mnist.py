@@ -25,11 +25,10 @@ from torch import Tensor
 
 from grokkit.errors import InputError, unknown
 from grokkit.files import LARGEST
-from grokkit.rng import stream
 from grokkit.tasks.cache import cached
 from grokkit.tasks.card import TaskCard
 from grokkit.tasks.examples import Table, misread
-from grokkit.tasks.pool_options import check_rows
+from grokkit.tasks.pool_options import check_rows, drawn_rows
 from grokkit.tasks.sources import damaged, data_folder, open_data, package_file, read_bytes
 from grokkit.tasks.task import Task
 
@@ -70,7 +69,7 @@ def mnist_task(
         paths = _idx_files(data_folder(data_dir, task="mnist", holds=_FILES))
         found = cached("mnist-idx-1", {}, [path for pair in paths for path in pair], lambda: _read_idx(paths))
     check_rows("mnist", rows, len(found["labels"]), more=_MORE)
-    chosen = torch.randperm(len(found["labels"]), generator=stream(0, "mnist rows"))[:rows].sort().values
+    chosen = drawn_rows("mnist", rows, len(found["labels"]))
     options = [objective] * (objective != "mse") + [str(rows)] * (rows != 5000)
     return MnistTask(
         name="mnist" + (f":{','.join(options)}" if options else ""),

@@ -19,10 +19,9 @@ import torch
 from torch import Tensor
 
 from grokkit.errors import InputError
-from grokkit.rng import stream
 from grokkit.tasks.cache import cached
 from grokkit.tasks.card import TaskCard
-from grokkit.tasks.pool_options import check_rows
+from grokkit.tasks.pool_options import check_rows, drawn_rows
 from grokkit.tasks.sources import damaged, data_folder, read_bytes
 from grokkit.tasks.task import Task
 
@@ -79,7 +78,7 @@ def _pool(
             raise InputError(f"{folder} has no {path.name}; for {name} it needs {holds}")
     found = cached(f"{name}-1", {}, paths, lambda: read(paths))
     check_rows(name, rows, len(found["labels"]), more=f"in {holds}")
-    chosen = torch.randperm(len(found["labels"]), generator=stream(0, f"{name} rows"))[:rows].sort().values
+    chosen = drawn_rows(name, rows, len(found["labels"]))
     options = [objective] * (objective != "cross-entropy") + [str(rows)] * (rows != usual)
     return Task(
         name=name + (f":{','.join(options)}" if options else ""),

@@ -1,8 +1,12 @@
-"""How many rows a pool of real data may have."""
+"""How many rows a pool of real data may have, and which ones."""
 
 from __future__ import annotations
 
+import torch
+from torch import Tensor
+
 from grokkit.errors import InputError
+from grokkit.rng import stream
 
 MIN_ROWS = 10
 
@@ -22,3 +26,9 @@ def check_rows(name: str, rows: int, available: int, *, more: str) -> None:
             f"{name} with {rows:,} rows is not possible: there are {available:,} here; write {name}:{available} for "
             f"all of them ({more})"
         )
+
+
+def drawn_rows(name: str, rows: int, available: int) -> Tensor:
+    """The places of a pool's ``rows`` among all that are available, ascending: for a size always the same, and those of
+    a smaller pool among them."""
+    return torch.randperm(available, generator=stream(0, f"{name} rows"))[:rows].sort().values

@@ -34,12 +34,11 @@ import torch
 from torch import Tensor
 
 from grokkit.errors import InputError, unknown
-from grokkit.rng import stream
 from grokkit.tasks.bonds import VALENCE, perceive
 from grokkit.tasks.cache import cached
 from grokkit.tasks.card import TaskCard
 from grokkit.tasks.examples import VALUES, Table, predicted
-from grokkit.tasks.pool_options import check_rows
+from grokkit.tasks.pool_options import check_rows, drawn_rows
 from grokkit.tasks.sources import damaged, data_folder, package_file, read_csv
 from grokkit.tasks.task import Task
 
@@ -161,7 +160,7 @@ def _read(paths: list[Path], target: str, rows: int) -> dict[str, Tensor]:
     columns = ["Elements", "XYZ_Ang", target]
     available = sum(1 for path in paths for _ in read_csv(path, columns, _LONGEST))
     check_rows("qm9", rows, available, more="qm9pack has 130,831")
-    chosen = set(torch.randperm(available, generator=stream(0, "qm9 rows"))[:rows].tolist())
+    chosen = set(drawn_rows("qm9", rows, available).tolist())
     every = chain.from_iterable(((path, entries) for entries in read_csv(path, columns, _LONGEST)) for path in paths)
     molecules, targets = [], []
     for place, (path, (elements, positions, value)) in enumerate(every):

@@ -11,7 +11,7 @@ import polars as pl
 from grokkit.analyse import times_to_target
 from grokkit.analyse.format import NOT_REACHED, count, number
 from grokkit.report.figure import Figure, Panel, Row, Sizes, View
-from grokkit.report.parts import layered, log_x, method_color, span, tooltips
+from grokkit.report.parts import layered, log_x, method_color, method_rows, seed_offset, span, tooltips
 from grokkit.report.style import MUTED, NOT_REACHED_SHAPE, PAPER
 
 _EVENTS = ("memorized_at", "generalized_first_at", "generalized_at", "stable_at", "delay_steps")
@@ -39,15 +39,7 @@ def delay_chart(data: pl.DataFrame, methods: Sequence[str]) -> alt.LayerChart:
     data = data.with_columns(pl.col(*drawn).clip(lower_bound=1))
     data = data.with_columns(start=pl.min_horizontal(*drawn).cast(float), end=pl.max_horizontal(*drawn).cast(float))
     low, high = span(pl.concat([data["start"], data["end"]]), 0.8, 1.5)
-    y = alt.Y(
-        "method",
-        type="nominal",
-        title=None,
-        sort=list(methods),
-        scale=alt.Scale(paddingInner=0.3, paddingOuter=0.2),
-        axis=alt.Axis(labelLimit=150, domain=False, ticks=False, grid=False),
-    )
-    offset = alt.YOffset("seed", type="ordinal", scale=alt.Scale(domain=sorted(set(data["seed"]))))
+    y, offset = method_rows(methods, inner=0.3, outer=0.2), seed_offset(data)
     color, said = method_color(methods), _tooltip(data)
 
     def marks(rows: pl.DataFrame, field: str, **look: Any) -> alt.Chart:

@@ -10,7 +10,7 @@ import polars as pl
 from grokkit.analyse import given_up, median_time, times_to_target
 from grokkit.analyse.format import NOT_REACHED, number
 from grokkit.report.figure import Figure, Panel, Row, Sizes, View
-from grokkit.report.parts import layered, log_x, method_color, span, tooltips
+from grokkit.report.parts import layered, log_x, method_color, method_rows, seed_offset, span, tooltips
 from grokkit.report.style import FAINT, MUTED, NOT_REACHED_SHAPE, PAPER, styles_of
 
 
@@ -51,16 +51,7 @@ def times_chart(data: pl.DataFrame, methods: Sequence[str]) -> alt.LayerChart:
         pl.col("method").replace_strict(place, return_dtype=pl.Int64).alias("row"),
     )
     x = log_x("steps", "optimizer steps to the target", low, high)
-    y = alt.Y(
-        "method",
-        type="nominal",
-        title=None,
-        sort=list(methods),
-        scale=alt.Scale(paddingInner=0.35, paddingOuter=0.25),
-        axis=alt.Axis(labelLimit=150, domain=False, ticks=False, grid=False),
-    )
-    # Each seed has its own height in every row, so that runs evaluated at the same step do not hide each other.
-    offset = alt.YOffset("seed", type="ordinal", scale=alt.Scale(domain=sorted(set(drawn["seed"]))))
+    y, offset = method_rows(methods, inner=0.35, outer=0.25), seed_offset(drawn)
     tooltip = [
         *(alt.Tooltip("method", type="nominal"), alt.Tooltip("seed", type="ordinal")),
         *tooltips(steps=",", outcome=""),
