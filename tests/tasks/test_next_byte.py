@@ -91,7 +91,7 @@ def test_it_learns_and_its_target_is_a_loss(folder):
     run = train(run_on(folder, budget=60, target_loss=5.3))
     assert run.curves["test_loss"][0] == pytest.approx(5.545, abs=0.5)  # ln 256
     assert run.curves["test_loss"][-1] < 4.8
-    assert run.events.generalized_at is not None
+    assert run.events.generalized_first_at is not None
 
 
 def test_the_package_s_reviews():
