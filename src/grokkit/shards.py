@@ -35,6 +35,11 @@ def whole(tensor: Any) -> Tensor:
     return tensor.full_tensor() if is_distributed(tensor) else tensor
 
 
+def spread_as(tensor: Any, owner: Any) -> Tensor:
+    """``tensor`` spread over processes as ``owner`` is: what is computed of a sharded one may come out otherwise."""
+    return tensor.redistribute(placements=owner.placements) if is_distributed(tensor) else tensor
+
+
 def gathered(shard: Tensor, owner: Any) -> Tensor:
     """All of a tensor that is spread as ``owner`` is, from what each process holds of it."""
     if not is_distributed(owner):

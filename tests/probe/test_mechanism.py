@@ -75,8 +75,8 @@ def test_an_embedding_is_restricted_to_its_five_largest_frequencies_and_to_all_o
     count = 29 if operators == ("+",) else 28
     frequencies = torch.arange(1, count // 2 + 1)
     sizes = torch.where(frequencies % 2 == 0, 20.0 - frequencies, 1.0)
-    angles = 2 * math.pi * torch.outer(torch.arange(count), frequencies) / count
-    in_order = torch.stack([angles.cos() * sizes, angles.sin() * sizes], 2).flatten(1).double()
+    angles = 2 * math.pi * torch.outer(torch.arange(count), frequencies).double() / count
+    in_order = torch.stack([angles.cos() * sizes, angles.sin() * sizes], 2).flatten(1)
     embedding = torch.randn(31, in_order.shape[1], dtype=torch.float64)  # two tokens are no numbers
     numbers = _in_order(embedding[:29], natural_order(operators, 29))[1]
     embedding[numbers] = in_order + 3.0
