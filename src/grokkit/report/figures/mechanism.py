@@ -32,7 +32,7 @@ def curves_data(table: str, curves: tuple[_Curve, ...], view: View) -> _Data | N
     rows = rows.group_by("run_id", "method", "seed", "step", maintain_order=True).agg(pl.col(columns).mean())
     found = {}
     for curve in curves:
-        seeds = seed_curves_data(view.runs, rows, ("step", curve.column), view.points)
+        seeds = seed_curves_data(view.lines, view.of_lines(rows), ("step", curve.column), view.points)
         found[curve] = (seeds, median_curve_data(view.runs, rows, curve.column))
     return found
 
@@ -51,7 +51,8 @@ def _figure(table: str, section: str, note: str, order: int, *curves: _Curve) ->
     return Figure(
         name=table,
         section=section,
-        note=f"{note} Bold: median over seeds, a run that stopped keeping its last value. Thin: each seed.",
+        note=f"{note} Bold: median over seeds, a run that stopped keeping its last value. Thin: each seed, of very "
+        "many the first.",
         title=section[0].lower() + section[1:],
         reading=HOW_TO_READ,
         columns={table: {"step": int, **{curve.column: float for curve in curves}}},
