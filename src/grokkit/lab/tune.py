@@ -48,8 +48,9 @@ def search(
     failures: dict[str, Failure] = {}
     with tuning.store.lock():
         tuning.open()
+        repeats = f"{options.repeats} repeats × " if options.repeats > 1 else ""
         console.print(
-            f"{tuning.title}: {len(tuning.methods)} methods × {options.trials} trials × "
+            f"{tuning.title}: {len(tuning.methods)} methods × {repeats}{options.trials} trials × "
             f"{options.seeds} seeds, up to {tuning.budget:,} steps a run, judged on validation rows"
         )
         samples = [run for plan in tuning.plans for run in plan.runs]
@@ -94,8 +95,8 @@ def folder_of(question: Question, execution: Execution) -> Path:
 
 def _round(trials: Any) -> str:
     numbers: dict[str, list[int]] = {}
-    for method, number in trials:
-        numbers.setdefault(method, []).append(number + 1)
+    for key in trials:
+        numbers.setdefault(key.text, []).append(key.number + 1)
     said = {f"{min(own)} to {max(own)}" if len(own) > 1 else f"{own[0]}" for own in numbers.values()}
     return f"trials {', '.join(sorted(said))} of {', '.join(numbers)}"
 
