@@ -49,7 +49,10 @@ def test_there_is_python_in_the_documents():
     assert len(BLOCKS) >= 4
 
 
-SLOW_TO_START = {"ddp.py", "fsdp.py", "huggingface.py", "huggingface_transfer.py", "lightning_trainer.py"}
+SLOW_TO_START = {
+    *("ddp.py", "fsdp.py", "lightning_trainer.py"),
+    *("huggingface.py", "huggingface_recipe.py", "huggingface_transfer.py"),
+}
 EXAMPLES = [
     pytest.param(path, id=path.name, marks=[pytest.mark.slow] if path.name in SLOW_TO_START else [])
     for path in sorted((ROOT / "examples").glob("*.py"))

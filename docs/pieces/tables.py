@@ -17,6 +17,7 @@ from pieces.growth import growth_table
 from pieces.inline import COLUMNS, each_text, values_of
 from pieces.markers import PageError
 from pieces.options import options_table
+from pieces.profile import profile_table
 from pieces.recipe import probes_table, recipe_parts, recipe_tasks
 from pieces.reliability import reliability_table
 from pieces.reproduced import reproduced_table
@@ -125,6 +126,7 @@ class Blocks:
             "growth_table": lambda: growth_table(self.results.growth),
             "store_table": lambda: store_table(self.results.store, table_text),
             "cluster_table": lambda: cluster_table(self.results.cluster, table_text),
+            "profile_table": lambda: profile_table(self.results.step_profile),
             "reproduced_table": lambda paper: reproduced_table(paper, table_text),
             "reliability_table": lambda: reliability_table(self.results.reliability),
             "recipe_parts": lambda: recipe_parts(self.results.recipe_parts, table_text),

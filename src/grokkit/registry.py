@@ -274,13 +274,13 @@ def _attribute(kind: str, module: ModuleType, name: str, where: str) -> Any:
             ]
         if usable:
             raise unknown(f"name in {where}", name, usable)
-        raise InputError(
-            f"{where} has no {name}, nor any {wanted.__name__}; write e.g. {name} = {wanted.__name__}(name=...)"
-        )
+        example = f"def {name}(): return Problem(...)" if kind == "tasks" else f"{name} = {wanted.__name__}(name=...)"
+        raise InputError(f"{where} has no {name}, nor any {wanted.__name__}; write e.g. {example}")
     value = getattr(module, name)
     if not isinstance(value, wanted) and not callable(value):
+        made = "Problem" if kind == "tasks" else "one"
         raise InputError(
             f"{name} in {where} is a {type(value).__name__}; it must be a {wanted.__name__}, "
-            "or a function of settings that returns one"
+            f"or a function of settings that returns a {made}"
         )
     return value

@@ -81,6 +81,16 @@ SPECTRA = _figure(
     _Curve("effective_rank", "Effective rank", "exp of the entropy of the singular values", "effective rank"),
 )
 
+RESTRICTED = _figure(
+    "restricted",
+    "Accuracy by the embedding's key frequencies",
+    "On a few held-out rows, with another embedding in the place of the model's: of its numbers' spectrum the five "
+    "frequencies with the largest shares alone, or all but these.",
+    95,
+    _Curve("restricted", "The key frequencies alone", "held-out accuracy", "accuracy by five frequencies"),
+    _Curve("excluded", "All but the key frequencies", "held-out accuracy", "accuracy without them"),
+)
+
 PATH = _figure(
     "path",
     "The way of the weights",
