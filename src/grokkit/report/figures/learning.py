@@ -84,7 +84,9 @@ def _data(view: View) -> _Data:
     for part in ("test", "train"):
         for clock in clocks:
             medians[part, clock] = median_curve_data(view.runs, view.curves, f"{part}_{measure}", clock)
-    checks = quick_checks_data(view.of_lines(view.curves), view.of_lines(view.tables["quick_checks"]), measure, view.points // 2)
+    checks = quick_checks_data(
+        view.of_lines(view.curves), view.of_lines(view.tables["quick_checks"]), measure, view.points // 2
+    )
     return _Data(view.seed_curves, medians, checks)
 
 
