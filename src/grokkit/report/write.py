@@ -39,7 +39,7 @@ def write_report(
     page = build_page(figures, View(study, runs, curves, tables, "page"), leaderboard_rows, verdict_text, failures)
     numbers = json.dumps(leaderboard_rows, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     contents = {"leaderboard.json": numbers.encode()}
-    for name, png in images(figures, View(study, runs, curves, tables, "image"), failures).items():
+    for name, png in images(figures, View(study, runs, curves, tables, "image"), failures, folder / "figures").items():
         contents[f"figures/{name}"] = png
     contents["report.html"] = page.encode(errors="backslashreplace")  # the command may name a path that is no UTF-8
     for name, data in contents.items():

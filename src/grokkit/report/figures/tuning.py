@@ -10,7 +10,7 @@ import polars as pl
 
 from grokkit.analyse.search_curve import Trial, best_after
 from grokkit.report.figure import Figure, Panel, Row, View
-from grokkit.report.parts import drawn_of, layered, log_ticks, method_color, method_dash, span, tooltips
+from grokkit.report.parts import Layers, drawn_of, layered, log_ticks, method_color, method_dash, span, tooltips
 
 _COSTS = {"steps": "optimizer steps", "flops": "FLOPs"}
 
@@ -30,7 +30,7 @@ def tuning_data(tuned: Mapping[str, Any], methods: Sequence[str]) -> pl.DataFram
     return pl.DataFrame(rows, schema={"method": pl.String(), "trials": pl.Int64(), **numbers})
 
 
-def tuning_chart(data: pl.DataFrame, methods: Sequence[str], cost: str, *, legend: bool) -> alt.LayerChart:
+def tuning_chart(data: pl.DataFrame, methods: Sequence[str], cost: str, *, legend: bool) -> Layers:
     """Falling steps from :func:`tuning_data`, with a band where orders differ."""
     shown = data.filter(pl.col("best").is_not_null())
     low, high = span(pl.concat([shown["best"], shown["low"].drop_nulls(), shown["high"].drop_nulls()]), 0.9, 1.1)
