@@ -1,6 +1,6 @@
 """What a run costs beside its training, on processes and on a Ray cluster of several nodes of this machine, in seconds.
 
-python benchmarks/cluster_overhead.py [nodes] [runs]
+    python benchmarks/cluster_overhead.py [nodes] [runs]    # writes docs/results/cluster.json; then docs/build.py
 
 A run of ten steps is next to nothing but overhead. The time to the first is starting and comparing; the rest is for
 each further run: the task, its letters, writing it. Nodes have one processor each. Then what it takes to bring a file
@@ -9,6 +9,7 @@ of 100 MB, such as a large checkpoint, from a node to the driver.
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import tempfile
@@ -19,15 +20,18 @@ from pathlib import Path
 import ray
 from ray.cluster_utils import Cluster
 
+from grokkit.files import atomic_write
 from grokkit.study.execute import execute
 from grokkit.study.machines import machines
 from grokkit.study.question import Question
 from grokkit.study.ray_node import Desk, Letter, Pieces, cut
 from grokkit.study.store import Store
 from grokkit.train.config import RunConfig
+from grokkit.train.record import provenance
 
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 MEGABYTES = 100
+TARGET = Path(__file__).parent.parent / "docs" / "results" / "cluster.json"
 
 
 def seconds(on: str, runs: Sequence[RunConfig], workers: int) -> tuple[float, float]:
@@ -72,17 +76,26 @@ def bring_a_file(address: str) -> float:
 def main(nodes: int = 3, runs: int = 60) -> None:
     options = {"methods": ["adamw"], "seeds": runs, "budget": 10, "model": "fnn(width=16,dim=8,depth=2)"}
     planned = Question(task="add:11", **options).plan().runs
-    first, each = seconds("local", planned, nodes)
-    print(f"{nodes} processes: {first:.1f} s to the first of {runs} runs, {each:.3f} s for each further")
+    origin, rows = provenance(), []
+
+    def measure(name: str, on: str) -> None:
+        first, each = seconds(on, planned, nodes)
+        rows.append({"on": name, "first": first, "each": each, "load_average": os.getloadavg()[0]})
+        print(f"{name}: {first:.1f} s to the first of {runs} runs, {each:.3f} s for each further")
+
+    measure(f"{nodes} processes", "local")
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
     for _ in range(nodes - 1):
         cluster.add_node(num_cpus=1)
     try:
-        first, each = seconds(f"ray:{cluster.address}", planned, nodes)
-        print(f"Ray, {nodes} nodes: {first:.1f} s to the first of {runs} runs, {each:.3f} s for each further")
-        print(f"a file of {MEGABYTES} MB from a node: {bring_a_file(cluster.address):.0f} MB/s")
+        measure(f"Ray, {nodes} nodes", f"ray:{cluster.address}")
+        rate = bring_a_file(cluster.address)
+        print(f"a file of {MEGABYTES} MB from a node: {rate:.0f} MB/s")
     finally:
         cluster.shutdown()
+    about = {**{name: origin[name] for name in ("processor", "torch")}, "ray": ray.__version__, "cores": os.cpu_count()}
+    content = {**about, "nodes": nodes, "runs": runs, "megabytes_per_second": rate, "rows": rows}
+    atomic_write(TARGET, (json.dumps(content, indent=1) + "\n").encode())
 
 
 if __name__ == "__main__":

@@ -34,13 +34,17 @@ def grokkit_in_a_process(tmp_path, monkeypatch):
     return run
 
 
-@pytest.mark.parametrize("question", [["--help"], ["--version"], ["methods"], ["compare", "-h"]], ids=" ".join)
+@pytest.mark.parametrize("question", [["--help"], ["methods"], ["compare", "-h"]], ids=" ".join)
 def test_an_answer_is_given_again_without_the_command_and_help_at_first_without_pytorch(grokkit_in_a_process, question):
     first, loaded_at_first = grokkit_in_a_process(*question)
     again, loaded_again = grokkit_in_a_process(*question)
     assert loaded_at_first == [True, question in (["methods"], ["compare", "-h"])]
     assert loaded_again == [False, False]
     assert first == again != ""
+
+
+def test_the_version_is_said_without_pytorch(grokkit_in_a_process):
+    assert grokkit_in_a_process("--version") == (f"grokkit {grokkit.__version__}\n", False)
 
 
 def test_an_error_is_no_answer(grokkit_in_a_process):

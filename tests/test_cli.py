@@ -67,7 +67,7 @@ BAD = {
     "target loss": (["mul:7", "--target-loss", "0"], "--target-loss 0 .*a finite number > 0"),
     "no accuracy": (
         ["qm9:50", "--target", "0.9"],
-        "qm9:50 has no accuracy; leave --target out.* --target-loss, e.g. 0.05",
+        "qm9:50 is judged by its loss; leave --target out.* --target-loss, e.g. 0.05",
     ),
     "model of images": (
         ["mnist:50", "--train-size", "20", "--model", "lstm"],

@@ -8,12 +8,13 @@ from typing import Any
 
 import polars as pl
 
-from grokkit.analyse.format import count, listed, number, whole
+from grokkit.analyse.format import count, listed, number, ratio, whole
 from grokkit.analyse.survival import Cost
 from grokkit.analyse.target import target_of
 from pieces.bench import bench_text, machine_text, misses
 from pieces.growth import growth_where
 from pieces.markers import PageError
+from pieces.profile import profile_where
 from pieces.reliability import reliability_sum
 from pieces.reproduced import reproduced_sum
 from pieces.studies import Results, Standing, Study, known
@@ -70,7 +71,9 @@ class Inline:
                 self.every_run,
                 self.recorded,
                 self.bench,
+                self.floor,
                 self.growth_where,
+                self.profile_where,
                 self.machine,
                 self.missed_aims,
                 self.published,
@@ -163,9 +166,14 @@ class Inline:
         inside = [study for study in self.results.names() if study.startswith(f"{name}/")]
         return [self.results.study(study) for study in inside or [name]]
 
-    def bench(self, row: str) -> str:
-        """Ours over plain, with the spread of its rounds."""
-        return bench_text(known(self.results.bench(), row, "row of the benchmark"))
+    def bench(self, row: str, name: str = "bench") -> str:
+        """Ours over plain, with the spread of its rounds, in the benchmark of this name."""
+        return bench_text(known(self.results.bench(name), row, "row of the benchmark"))
+
+    def floor(self, row: str, case: str) -> str:
+        """What a row's ratio would be if its step took only what its products need at the machine's rate."""
+        profiled = known(self.results.step_profile["cases"], case, "profiled step")
+        return ratio(known(self.results.bench(), row, "row of the benchmark")["ratio"] * profiled["at_machine_rate"])
 
     def machine(self, name: str = "bench") -> str:
         """Where the benchmark of this name was measured."""
@@ -174,6 +182,10 @@ class Inline:
     def growth_where(self) -> str:
         """Where the growth of a step's cost was measured."""
         return growth_where(self.results.growth)
+
+    def profile_where(self) -> str:
+        """Where a step was profiled."""
+        return profile_where(self.results.step_profile)
 
     def reliability_sum(self) -> str:
         """How many of all cases held that were tried to break the lab."""

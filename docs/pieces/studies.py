@@ -146,6 +146,11 @@ class Results:
         return self._json("growth.json")
 
     @cached_property
+    def step_profile(self) -> dict[str, Any]:
+        """What benchmarks/matmul_share.py wrote."""
+        return self._json("step-profile.json")
+
+    @cached_property
     def recipe_parts(self) -> dict[str, Any]:
         """What benchmarks/recipe_parts.py wrote."""
         return self._json("recipe/parts.json")

@@ -17,6 +17,7 @@ from pieces.growth import growth_table
 from pieces.inline import COLUMNS, each_text, values_of
 from pieces.markers import PageError
 from pieces.options import options_table
+from pieces.profile import profile_table
 from pieces.recipe import probes_table, recipe_parts, recipe_tasks
 from pieces.reliability import reliability_table
 from pieces.reproduced import reproduced_table
@@ -122,6 +123,7 @@ class Blocks:
             "bench_table": lambda name="bench": bench_table(self.results.bench(name)),
             "bench_list": lambda name="bench": bench_list(self.results.bench(name)),
             "growth_table": lambda: growth_table(self.results.growth),
+            "profile_table": lambda: profile_table(self.results.step_profile),
             "reproduced_table": lambda paper: reproduced_table(paper, table_text),
             "reliability_table": lambda: reliability_table(self.results.reliability),
             "recipe_parts": lambda: recipe_parts(self.results.recipe_parts, table_text),

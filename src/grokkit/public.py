@@ -17,7 +17,9 @@ from grokkit.methods.groktransfer import (
     merge_embedding,
     transfer_embedding,
 )
+from grokkit.methods.hyperball import hyperball
 from grokkit.methods.neuralgrok import Amplifier, NeuralGrok, load_amplifier, neuralgrok
+from grokkit.methods.norm_clamp import norm_clamp
 from grokkit.methods.norm_held import norm_held
 from grokkit.methods.orthograd import orthograd
 from grokkit.methods.row_clip import row_clip
@@ -46,10 +48,12 @@ __all__ = [
     "grokfast_ema",
     "grokfast_ma",
     "groktransfer",
+    "hyperball",
     "load_amplifier",
     "masked",
     "merge_embedding",
     "neuralgrok",
+    "norm_clamp",
     "norm_held",
     "orthograd",
     "recipe",

@@ -37,11 +37,12 @@ def recipe(model: nn.Module) -> Recipe:
     you would make the optimizer, with the model on its device. Parameters that are frozen then are left alone.
 
     Args:
-        model: to train from the start; also compiled, or in ``DistributedDataParallel``.
+        model: to train from the start; also compiled, in ``DistributedDataParallel``, or sharded by ``fully_shard``,
+            where every process then orthogonalizes all hidden matrices, which are there whole during a step.
 
     Raises:
-        InputError: if it is no module, or has no trainable matrix; or if a trainable parameter is complex, sharded, has
-            no shape or no data yet, or has sparse gradients.
+        InputError: if it is no module, or has no trainable matrix; if only some trainable parameters are sharded; or if
+            one is complex, has no shape or no data yet, or has sparse gradients.
 
     >>> import torch
     >>> r = recipe(torch.nn.Sequential(torch.nn.Linear(8, 8), torch.nn.ReLU(), torch.nn.Linear(8, 4)))
@@ -145,6 +146,11 @@ def _check(model: nn.Module) -> None:
     for name, p in trained.items():
         if (problem := _problem(p)) is not None:
             raise InputError(f"recipe() cannot train {name}, which {problem}")
+    if len({is_distributed(p) for p in trained.values()}) > 1:
+        apart = next(name for name, p in trained.items() if not is_distributed(p))
+        raise InputError(
+            f"recipe() cannot train {apart}, which is not sharded as others are; fully_shard(model) as well"
+        )
     if any(module.sparse for module in embeddings_in(model)):
         raise InputError("recipe() cannot train an embedding whose gradients are sparse; make it with sparse=False")
 
@@ -154,8 +160,6 @@ def _problem(p: Tensor) -> str | None:
         return "has no shape yet; pass a batch through the model first"
     if p.is_meta:
         return "has no data yet; give the model its weights first"
-    if is_distributed(p):
-        return "is sharded; Muon needs whole matrices: train with DDP, or attach(optimizer, ...) what works on shards"
     if p.is_complex():
         return "is complex; use Adam"
     return None

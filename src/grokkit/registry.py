@@ -37,6 +37,7 @@ KINDS: dict[str, tuple[str, str]] = {
     "models": ("grokkit.models", "grokkit.models.card:ModelCard"),
     "tasks": ("grokkit.tasks", "grokkit.tasks.card:TaskCard"),
     "suites": ("grokkit.study.suites", "grokkit.study.suites.card:SuiteCard"),
+    "loggers": ("grokkit.lab.loggers", "grokkit.lab.loggers.card:LoggerCard"),
 }
 """Kind → the package whose modules hold the built-in cards, and the class of a card. Nothing is imported before use."""
 
@@ -274,13 +275,13 @@ def _attribute(kind: str, module: ModuleType, name: str, where: str) -> Any:
             ]
         if usable:
             raise unknown(f"name in {where}", name, usable)
-        raise InputError(
-            f"{where} has no {name}, nor any {wanted.__name__}; write e.g. {name} = {wanted.__name__}(name=...)"
-        )
+        example = f"def {name}(): return Problem(...)" if kind == "tasks" else f"{name} = {wanted.__name__}(name=...)"
+        raise InputError(f"{where} has no {name}, nor any {wanted.__name__}; write e.g. {example}")
     value = getattr(module, name)
     if not isinstance(value, wanted) and not callable(value):
+        made = "Problem" if kind == "tasks" else "one"
         raise InputError(
             f"{name} in {where} is a {type(value).__name__}; it must be a {wanted.__name__}, "
-            "or a function of settings that returns one"
+            f"or a function of settings that returns a {made}"
         )
     return value

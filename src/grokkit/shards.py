@@ -30,6 +30,34 @@ def local(tensor: Any) -> Tensor:
     return tensor if type(tensor) is Tensor or not is_distributed(tensor) else tensor.to_local()
 
 
+def whole(tensor: Any) -> Tensor:
+    """All of ``tensor``, in every process that holds some of it."""
+    return tensor.full_tensor() if is_distributed(tensor) else tensor
+
+
+def spread_as(tensor: Any, owner: Any) -> Tensor:
+    """``tensor`` spread over processes as ``owner`` is: what is computed of a sharded one may come out otherwise."""
+    return tensor.redistribute(placements=owner.placements) if is_distributed(tensor) else tensor
+
+
+def gathered(shard: Tensor, owner: Any) -> Tensor:
+    """All of a tensor that is spread as ``owner`` is, from what each process holds of it."""
+    if not is_distributed(owner):
+        return shard
+    of_all = type(owner).from_local(
+        shard, owner.device_mesh, owner.placements, run_check=False, shape=owner.shape, stride=owner.stride()
+    )
+    return of_all.full_tensor()
+
+
+def share_of(tensor: Tensor, owner: Any) -> Tensor:
+    """What this process holds of ``tensor``, which every process has as a whole, where it is spread as ``owner``."""
+    if not is_distributed(owner):
+        return tensor
+    of_all = type(owner).from_local(tensor, owner.device_mesh, run_check=False)  # replicated, unless told
+    return of_all.redistribute(placements=owner.placements).to_local()
+
+
 def over_shards(values_K: Tensor, owners: Sequence[Tensor], how: Literal["max", "sum"]) -> Tensor:
     """Reductions over whole tensors, from those over shards: ``values_K[k]``, of any shape, is one of ``owners[k]``."""
     layouts = [_groups(owner) for owner in owners]
@@ -49,6 +77,12 @@ def norms_over_shards(norms: list[Tensor], owners: Sequence[Tensor]) -> list[Ten
     squares = torch.stack([norm.double() for norm in norms]).square()
     whole = over_shards(squares, owners, "sum").sqrt()
     return [norm.to(old.dtype) for norm, old in zip(whole, norms, strict=True)]
+
+
+def norms(tensors: Sequence[Tensor], owners: Sequence[Tensor] | None = None) -> list[Tensor]:
+    """ℓ₂ norm of each whole tensor, 0-d. Where ``tensors`` are shards, ``owners`` are what they are shards of."""
+    here = [torch.linalg.vector_norm(local(tensor)) for tensor in tensors]
+    return norms_over_shards(here, tensors if owners is None else owners)
 
 
 def largest(values: Tensor, owners: Sequence[Tensor]) -> Tensor:

@@ -34,7 +34,7 @@ import torch
 from torch import Tensor
 
 from grokkit.errors import InputError, shown
-from grokkit.shards import is_distributed
+from grokkit.shards import is_distributed, spread_as
 from grokkit.state import counters_to_ints, ints_to_counters
 
 Params: TypeAlias = Mapping[str, Tensor]
@@ -104,5 +104,5 @@ def overwrite(tensors: Mapping[str, Tensor], result: Any, what: str) -> State:
     if whole:
         torch._foreach_copy_([tensors[name] for name in whole], [new[name] for name in whole])
     for name in sorted(new.keys() - set(whole)):  # all processes in one order
-        tensors[name].copy_(new[name])
+        tensors[name].copy_(spread_as(new[name], tensors[name]))
     return state

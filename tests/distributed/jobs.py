@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import traceback
 
 import torch
@@ -31,11 +32,21 @@ from grokkit import (
     grad_norm,
     grokfast_ema,
     grokfast_ma,
+    hyperball,
+    masked,
     neuralgrok,
+    norm_clamp,
+    norm_held,
+    orthograd,
     recipe,
     row_clip,
 )
 from grokkit.rng import stream
+
+
+def is_matrix(name, p):
+    return p.ndim > 1
+
 
 FILTERS = {
     "ema": lambda: grokfast_ema(alpha=0.8, lamb=2.0),
@@ -45,12 +56,16 @@ FILTERS = {
 REDUCTIONS = {
     "grad-norm": lambda: grad_norm(0.5),
     "clip-norm": lambda: clip_norm(0.1),
+    "orthograd": orthograd,
     "neuralgrok": lambda: neuralgrok(hidden=(8, 8), c=0.5, clip=0.7),
     "chain": lambda: chain(grad_norm(0.5), grokfast_ma(window_size=3), grokfast_ema(alpha=0.9), clip_norm(2.0)),
 }
 WEIGHTS = {
     "weights": average_of_weights,
     "row-clip": lambda: row_clip(0.8),
+    "norm-held": lambda: masked(norm_held(0.9), is_matrix),
+    "norm-clamp": lambda: norm_clamp(0.9),
+    "hyperball": lambda: masked(hyperball(0.1), is_matrix),
     "both": lambda: chain(grokfast_ema(alpha=0.8), row_clip(0.8), average_of_weights()),
 }
 TRANSFORMS = {**FILTERS, **REDUCTIONS, **WEIGHTS}
@@ -291,18 +306,35 @@ def full_state(name, half):
     return get_model_state_dict(model, options=options), get_optimizer_state_dict(model, optimizer, options=options)
 
 
-def with_recipe():
-    """Each process on its half of the batch, and what one does with the whole."""
-    model, alone = replicated(network()), network()
-    ours = train(model, recipe(model).optimizer, range(4), dist.get_rank())
-    return ours, train(alone, recipe(alone).optimizer, range(4))
+def with_recipe(wrap, half, end):
+    """Each process on its half of the batch, the same resumed from the middle, and what one does with the whole."""
+    model, twin, alone = WRAP[wrap](network()), WRAP[wrap](network()), network()
+    optimizer, other = recipe(model).optimizer, recipe(twin).optimizer
+    train(model, optimizer, range(half), dist.get_rank())
+    kept = copy.deepcopy(state_of(model, optimizer))
+    ours = train(model, optimizer, range(half, end), dist.get_rank())
+    set_state_dict(twin, other, model_state_dict=kept["model"], optim_state_dict=kept["optimizer"])
+    resumed = train(twin, other, range(half, end), dist.get_rank())
+    return ours, resumed, train(alone, recipe(alone).optimizer, range(end))
+
+
+def partly_sharded():
+    """Whose first layer alone is sharded: what is said of it."""
+    model = network()
+    fully_shard(model[0])
+    try:
+        recipe(model)
+    except InputError as error:
+        return str(error)
+    return ""
 
 
 def everything(folder, half, end):
     """All of it in one group of processes, which takes seconds to start; what fails is told, and the rest goes on."""
     work = {
         "accumulated": accumulated,
-        "recipe": with_recipe,
+        "partly sharded": partly_sharded,
+        **{f"recipe {wrap}": lambda wrap=wrap: with_recipe(wrap, half, end) for wrap in WRAP},
         "pure faces": lambda: pure_faces(["ema", "grad-norm"]),
         "not finite": not_finite,
         "partial": partial_gradient,

@@ -37,7 +37,7 @@ def done(folder):
 
     def of(job):
         for result in results:
-            assert not isinstance(result[job], str) or job == "not finite", result[job]
+            assert not isinstance(result[job], str) or job in ("not finite", "partly sharded"), result[job]
         return [result[job] for result in results]
 
     return of
@@ -59,11 +59,20 @@ def test_ddp_accumulates_and_filters_once(done):
         assert steps == {4}
 
 
-def test_the_recipe_trains_a_replicated_model_as_one_process_does(done):
-    ends = done("recipe")
-    for ours, theirs in ends:
+@WRAPS
+def test_the_recipe_trains_a_model_of_two_processes_as_one_does_and_resumes(done, wrap):
+    ends = done(f"recipe {wrap}")
+    for ours, resumed, theirs in ends:
+        assert equal(resumed, ours)
         close(ours, theirs, rtol=1e-8)
     assert equal(ends[0][0], ends[1][0])
+
+
+def test_the_recipe_refuses_a_model_that_is_sharded_in_part(done):
+    for message in done("partly sharded"):
+        assert message == (
+            "recipe() cannot train 2.weight, which is not sharded as others are; fully_shard(model) as well"
+        )
 
 
 def test_pure_faces_work_on_sharded_gradients(done):

@@ -42,13 +42,12 @@ def test_the_study_to_come_names_tasks_and_arms_that_there_are_and_none_that_was
     words = argparse.ArgumentParser()
     words.add_argument("task")
     words.add_argument("--model", default="decoder")
-    for option in ("--train-fraction", "--train-size", "--batch-size", "--budget", "--target"):
+    for option in ("--train-fraction", "--train-size", "--batch-size", "--budget", "--target", "--target-loss"):
         words.add_argument(option)
     names = {task_config(name).settings.get("spec", name) for name in plan["tuning"]["tasks"]}
     for task in plan["tasks"]:
-        if task["command"]:
-            given = words.parse_args(shlex.split(task["command"]))
-            assert task_config(given.task, model_config(given.model)).settings.get("spec", given.task) not in names
+        given = words.parse_args(shlex.split(task["command"]))
+        assert task_config(given.task, model_config(given.model)).settings.get("spec", given.task) not in names
     assert len(plan["tasks"]) == 8
     assert [method_config(plan["primary"][arm]).label for arm in ("method", "baseline")] == ["recommended", "adamw"]
     assert len(plan["primary"]["seeds"]) >= 8

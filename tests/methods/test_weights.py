@@ -12,6 +12,8 @@ from grokkit.methods.cautious_decay import cautious_decay
 from grokkit.methods.clip_to_grok import clip_rows, start_rows
 from grokkit.methods.embedding_rate import embedding_rate
 from grokkit.methods.freeze import freeze
+from grokkit.methods.hyperball import hyperball
+from grokkit.methods.norm_clamp import norm_clamp
 from grokkit.methods.norm_held import norm_held
 from grokkit.models.classes import classes_of
 from grokkit.testing.runs import small_run
@@ -42,6 +44,39 @@ def test_norms_of_hidden_matrices_are_held_in_a_run_and_no_others():
     for name in start:
         is_held = name in classes["hidden"]
         assert (float(end[name].norm() / start[name].norm().clamp(min=1e-9)) == pytest.approx(1.0, rel=1e-5)) is is_held
+
+
+def test_all_weights_together_get_the_norm_that_they_had():
+    clamp = norm_clamp(ratio=0.5)
+    state = clamp.init({"a": torch.tensor([[6.0]]), "b": torch.tensor([0.0, 8.0])})
+    new, _ = clamp.update({"a": torch.tensor([[2.0]]), "b": torch.tensor([1.0, 2.0])}, state)
+    torch.testing.assert_close(new["a"], torch.tensor([[10.0 / 3]]))
+    torch.testing.assert_close(new["b"], torch.tensor([5.0 / 3, 10.0 / 3]))
+    placed = {"a": torch.tensor([[2.0]]), "b": torch.tensor([1.0, 2.0])}
+    change_in_place(clamp, placed, state)
+    assert all(torch.equal(placed[name], new[name]) for name in new)
+    start, end, _ = trained("norm-clamp")
+    whole = [torch.cat([p.flatten() for p in weights.values()]).norm() for weights in (start, end)]
+    torch.testing.assert_close(whole[1], whole[0], rtol=1e-5, atol=0.0)
+
+
+def test_a_step_on_the_hyperball_has_its_length_and_stays_at_the_radius():
+    ball = hyperball(rate=1.0)
+    start = {"w": torch.tensor([[5.0, 0.0]]), "zero": torch.zeros(1, 2)}
+    state = ball.init(start)
+    new, state = ball.update({"w": torch.tensor([[5.0, 0.1]]), "zero": torch.tensor([[0.0, 3.0]])}, state)
+    torch.testing.assert_close(new["w"], torch.tensor([[12.5**0.5, 12.5**0.5]]))  # (5, 0) + (0, 5), brought to 5
+    torch.testing.assert_close(new["zero"], torch.tensor([[0.0, 3.0]]))  # which has no sphere
+    back, _ = ball.update({"w": new["w"] - torch.tensor([[0.0, 7.0]]), "zero": new["zero"]}, state)
+    expected = new["w"] + torch.tensor([[0.0, -5.0]])
+    torch.testing.assert_close(back["w"], 5.0 * expected / expected.norm())
+    placed, own = {name: p.clone() for name, p in start.items()}, ball.init(start)
+    placed["w"] += torch.tensor([[0.0, 0.1]])
+    placed["zero"] += torch.tensor([[0.0, 3.0]])
+    own = change_in_place(ball, placed, own)
+    for name in new:
+        torch.testing.assert_close(placed[name], new[name])
+        torch.testing.assert_close(own.weights[name], new[name])
 
 
 def test_a_head_that_starts_at_zero_learns_where_norms_are_held():
@@ -102,7 +137,7 @@ def test_a_transform_for_a_class_changes_no_other_parameter_in_either_form():
 
 
 def test_each_composes_with_muon():
-    for parts in ("muon+norm-held+zero-head", "embedding-rate(c=3)+muon", "muon+row-clip"):
+    for parts in ("muon(wd=0)+hyperball", "muon+norm-held+zero-head", "embedding-rate(c=3)+muon", "muon+row-clip"):
         run = train(small_run(parts))
         assert run.diverged_at is None
 

@@ -79,6 +79,18 @@ def test_flops_formula_equals_the_counter(depth, mlp):
     assert out.shape == (7, 13)
 
 
+@pytest.mark.parametrize("depth", [1, 2])
+def test_flops_of_a_model_that_answers_everywhere_equal_the_counter(depth):
+    model = Decoder(vocabulary=13, positions=6, depth=depth, width=16, every_position=True)
+    with FlopCounterMode(display=False) as counter:
+        out = model(torch.randint(0, 13, (7, 4)))
+    assert out.shape == (7, 4, 13)
+    assert counter.get_total_flops() == model.forward_flops(7, 4)
+    with FlopCounterMode(display=False) as counter:
+        out.sum().backward()
+    assert 3 * counter.get_total_flops() == 2 * model.step_flops(7, 4)
+
+
 def test_size_of_the_published_model():
     model = Decoder(vocabulary=99, positions=5)
     assert sum(p.numel() for p in model.parameters()) == 422_784  # "423k" in the paper's setting

@@ -1,16 +1,19 @@
 """Probes for the mechanism: the scale of outputs, saturated rows, spectra and the way of the weights, by hand."""
 
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from grokkit.probe.contract import View
+from grokkit.probe.fourier import _in_order, natural_order
 from grokkit.probe.logits import logits
 from grokkit.probe.path import PATH, sketch
+from grokkit.probe.restricted import RESTRICTED
 from grokkit.probe.spectra import SPECTRA, spectrum_of
 from grokkit.testing.runs import small_run
-from grokkit.train.loop import train, train_group
+from grokkit.train.loop import begin_alone, train, train_group
 
 
 def test_the_scale_is_of_what_a_softmax_sees():
@@ -66,13 +69,47 @@ def test_a_sketch_is_linear_and_the_same_every_time():
     torch.testing.assert_close(sketch({"w": 2 * weights["w"]}), 2 * sketch(weights))
 
 
+@pytest.mark.parametrize("operators", [("+",), ("*",)])
+def test_an_embedding_is_restricted_to_its_five_largest_frequencies_and_to_all_others(operators):
+    """Of 29 numbers in cyclic order, each frequency in two dimensions of its own; even ones are larger."""
+    count = 29 if operators == ("+",) else 28
+    frequencies = torch.arange(1, count // 2 + 1)
+    sizes = torch.where(frequencies % 2 == 0, 20.0 - frequencies, 1.0)
+    angles = 2 * math.pi * torch.outer(torch.arange(count), frequencies).double() / count
+    in_order = torch.stack([angles.cos() * sizes, angles.sin() * sizes], 2).flatten(1)
+    embedding = torch.randn(31, in_order.shape[1], dtype=torch.float64)  # two tokens are no numbers
+    numbers = _in_order(embedding[:29], natural_order(operators, 29))[1]
+    embedding[numbers] = in_order + 3.0
+    asked = []
+    seen = View(SimpleNamespace(modulus=29, operators=operators), {}, {}, {}, lambda: embedding, None)
+    seen.accuracy_with = lambda other: asked.append(other) or 0.5
+    found = RESTRICTED.probe(seen)["restricted"]
+    assert found["restricted"] == found["excluded"] == [0.5]
+    kept = torch.zeros_like(in_order)
+    for k in (2, 4, 6, 8, 10):
+        kept[:, 2 * k - 2 : 2 * k] = in_order[:, 2 * k - 2 : 2 * k]
+    for other, expected in zip(asked, (kept, in_order - kept), strict=True):
+        torch.testing.assert_close(other[numbers], expected + 3.0)
+        untouched = [row for row in range(31) if row not in numbers]
+        assert torch.equal(other[untouched], embedding[untouched])
+
+
+def test_with_its_own_embedding_a_model_is_as_accurate_as_it_is():
+    engine = begin_alone(small_run("adamw", task="add:13"))
+    engine.train_to(20)
+    (own,) = engine.views([0])
+    assert own.accuracy_with(own.find_embedding()) == engine.score([0], "quick test")[0][1] > 0
+    assert own.accuracy_with(torch.zeros_like(own.find_embedding())) != engine.score([0], "quick test")[0][1]
+
+
 def test_a_run_keeps_the_tables_and_so_does_a_member_of_a_program():
-    config = small_run("adamw", budget=10)
+    config = small_run("adamw", task="add:13", budget=10)
     run, (member,) = train(config), train_group([config], device="cpu")
     for table, columns in {
         "logits": ["scale", "saturated"],
         "spectra": ["tensor", "spectral_norm", "effective_rank"],
         "path": ["distance", "travelled"],
+        "restricted": ["restricted", "excluded", "key_share"],
     }.items():
         assert list(run.tables[table]) == ["step", *columns]
         for column in columns:

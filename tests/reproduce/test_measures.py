@@ -47,6 +47,16 @@ def test_a_ratio_is_paired_by_seed():
     assert (found.value, found.low, found.high) == pytest.approx((0.5, 0.5, 0.5))
 
 
+def test_a_delay_that_was_not_seen_to_end_is_known_from_where_the_run_memorized():
+    rows = runs(a=[None, None, None], b=[300, 300, 300])
+    memorized = [400, 600, None, 300, 200, 350]  # one run of a never memorized; runs of b: at once, after 100, before
+    delay = [None, None, None, 0, 100, -50]
+    rows = rows.with_columns(memorized_at=pl.Series(memorized), delay_steps=pl.Series(delay))
+    never = measured("delay", rows, CURVES, "a", None)
+    assert (never.value, never.low, never.high) == (None, 600, None)  # the median of 600, 400 and all of 1,000
+    assert measured("delay", rows, CURVES, "b", None).value == pytest.approx(100 ** (1 / 3))
+
+
 def test_a_share_has_the_exact_binomial_interval():
     found = measured("touched", runs(a=[100, 200, None, None]), CURVES, "a", None)
     expected = stats.binomtest(2, 4).proportion_ci(method="exact")

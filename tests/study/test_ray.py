@@ -479,3 +479,51 @@ def test_through_a_client_and_from_a_notebook(tmp_path):
         wait_until(listens)
         lab.compare(own, out=tmp_path / "ray", on=f"ray://127.0.0.1:{port}", **options)
     assert_same_study(tmp_path / "local", tmp_path / "ray")
+
+
+@pytest.mark.long
+def test_a_node_killed_in_the_middle_of_a_search_costs_nothing_and_the_winners_are_the_same(
+    cluster, node, problem, tmp_path, monkeypatch
+):
+    options = {"trials": 3, "seeds": 1, "batch": 2, "budget": 150, "quiet": True}
+    methods, where, killed, events = ["adamw", "grokfast-ema"], {}, {}, []
+
+    def kill_the_node(event):
+        if event.kind == "tick":
+            return
+        events.append(event)
+        if event.kind == "started":
+            where[event.key] = event.payload
+            return
+        if killed or event.kind != "progress" or node.node_id[:6] not in where[event.key]:
+            return
+        if event.payload["step"] >= 60 and Store(tmp_path / "ray").checkpoint_path(event.key).exists():
+            killed[event.key] = event.payload["step"]
+            cluster.remove_node(node, allow_graceful=False)
+
+    def watched(*given, on_event, **how):
+        return execute(*given, on_event=lambda event: (kill_the_node(event), on_event(event)), **how)
+
+    here = lab.tune(problem, methods, out=tmp_path / "local", **options)
+    monkeypatch.setattr("grokkit.lab.carry_out.execute", watched)
+    there = lab.tune(problem, methods, out=tmp_path / "ray", on=f"ray:{cluster.address}", **options)
+    (run_id,) = killed
+    assert run_id in of_kind(events, "lost")
+    finished = of_kind(events, "finished")
+    assert len(finished) == len(set(finished)) == 6
+    for name in methods:
+        one, other = here["methods"][name], there["methods"][name]
+        for trials in zip([one["best"], *one["trials"]], [other["best"], *other["trials"]], strict=True):
+            mine, its = ({**trial, "spent": {**trial["spent"], "train_seconds": 0}} for trial in trials)
+            assert mine == its
+    for run in Store(tmp_path / "local").finished():
+        ours, theirs = (Store(tmp_path / folder).load([run]) for folder in ("local", "ray"))
+        for a, b in zip(ours, theirs, strict=True):
+            assert_frame_equal(a.drop(MEASURED), b.drop(MEASURED), check_exact=True)
+    assert Store(tmp_path / "local").finished() == Store(tmp_path / "ray").finished()
+    # What was chosen is compared there as it is here.
+    for folder, on in (("local", "local"), ("ray", f"ray:{cluster.address}")):
+        lab.compare(
+            problem, tuned=tmp_path / folder, seeds=1, budget=60, out=tmp_path / f"{folder}-2", on=on, quiet=True
+        )
+    assert_same_study(tmp_path / "local-2", tmp_path / "ray-2")

@@ -2,6 +2,7 @@
 
 import pytest
 
+from grokkit.analyse.search_curve import Trial, best_over_repeats
 from grokkit.study.search import SAMPLERS, Search, open_storage
 from grokkit.study.spaces import searched
 
@@ -46,6 +47,27 @@ def test_tpe_goes_where_it_was_good_and_a_failed_trial_is_no_end(tmp_path):
     near = sum(2e-4 < wd < 5e-3 for wd in late) / len(late)
     assert near > 0.6, "by chance it would be a third"
     assert all(trial.is_told for trial in found.trials())
+
+
+def test_repeats_of_a_search_know_nothing_of_each_other_and_make_a_band(tmp_path):
+    storage, searches = open_storage(tmp_path / "optuna.db"), []
+    for repeat in range(3):
+        found = Search(storage, METHOD, "tpe", 16, repeat)
+        for until in range(4, 20, 4):
+            found.draw(until)
+            for trial in found.trials()[until - 4 :]:
+                found.tell(trial.number, abs(trial.values["wd"] - 1e-3))
+        searches.append([trial.values["wd"] for trial in found.trials()])
+    assert len({wd for drawn in searches for wd in drawn}) == 48, "no draw is another's"
+    alone = search(tmp_path / "alone", "tpe", 16)
+    alone.draw(4)
+    assert [trial.values["wd"] for trial in alone.trials()] == searches[0][:4], (
+        "the first is the search without repeats"
+    )
+    after = best_over_repeats([[Trial(abs(wd - 1e-3), True) for wd in drawn] for drawn in searches])
+    bests = sorted(min(abs(wd - 1e-3) for wd in drawn) for drawn in searches)
+    assert [after[-1].low, after[-1].median, after[-1].high] == bests
+    assert after[-1].high < after[0].low, "sixteen trials find more than one, whichever search it is"
 
 
 def test_methods_of_one_storage_do_not_see_each_other(tmp_path):

@@ -328,9 +328,9 @@ def test_a_record_of_an_earlier_version_has_its_numbers_all_the_same(store):
 
 def test_a_newer_format_is_refused_and_not_overwritten(store):
     run_id = save(store, format=3)
-    store.write_study({"format": 4})
+    store.write_study({"format": 5})
     for read in (store.finished, lambda: store.load([run_id]), store.read_study):
-        with pytest.raises(InputError, match=r"has format [34] and this grokkit reads formats up to [23]"):
+        with pytest.raises(InputError, match=r"has format [35] and this grokkit reads formats up to [24]"):
             read()
 
 

@@ -109,6 +109,24 @@ def test_a_search_goes_on_with_what_there_is_and_is_extended_by_trials_and_metho
     assert told(parts) == told(whole[1])
 
 
+def test_a_search_is_repeated_beside_what_there_is_and_its_curve_gets_a_band(whole, here, tmp_path):
+    folder, before, _ = whole
+    shutil.copytree(folder, tmp_path / "again")
+    how = HOW | {"repeats": 2}
+    record = lab.tune(TASK, METHODS[:1], out=tmp_path / "again", **how)
+    own, was = (found["methods"]["adamw"] for found in (record, before))
+    assert [(trial["repeat"], trial["number"]) for trial in own["trials"]] == [(r, n) for r in (0, 1) for n in range(4)]
+    assert [trial["settings"] for trial in own["trials"][:4]] == [trial["settings"] for trial in was["trials"]]
+    assert len({json.dumps(trial["settings"]) for trial in own["trials"]}) == 8
+    assert len([run_id for ids in here for run_id in ids]) == 8, "only the new search is run"
+    assert own["best"]["value"] == min(trial["value"] for trial in own["trials"])
+    assert own["cost_of_tuning"]["runs"] == 16
+    WRITE_SEARCH(folder=tmp_path / "again", tuning=record)
+    assert "over 2 repeats of the search" in (tmp_path / "again" / "tune.html").read_text()
+    with pytest.raises(InputError, match="holds a search with --repeats 2"):
+        lab.tune(TASK, METHODS[:1], out=tmp_path / "again", **HOW)
+
+
 def test_where_a_round_was_stopped_it_goes_on(whole, here, tmp_path, monkeypatch):
     train, calls = lab_tune.train_runs, []
 
@@ -173,6 +191,7 @@ def test_hopeless_runs_are_given_up_at_a_multiple_of_the_best_and_charged_for_wh
         ({"batch": 1.5}, "--batch 1.5 is not possible"),
         ({"sampler": "bayes"}, "--sampler '?bayes'? is not possible|unknown --sampler 'bayes'"),
         ({"prune": 1.0}, "--prune 1.0 is not possible"),
+        ({"repeats": 2, "sampler": "random"}, "--repeats 2 is for --sampler tpe; with random give more --trials"),
         ({"claim": "seconds"}, "--claim seconds is no aim for a search"),
         ({"methods": ["adamw", "lioness"]}, "unknown method 'lioness'"),
         ({"space": "adamw: lr=1"}, "lr=1 is not possible"),

@@ -96,6 +96,20 @@ def test_bad_specs(spec, message):
         make_task(spec)
 
 
+def test_who_gives_data_is_told_how_a_problem_is_written(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.csv").write_text("a,b\n1,2\n")
+    (tmp_path / "mine.py").write_text("rows = 1\n")
+    for text, message in {
+        "mine.csv": "mine.csv is data, .* returns a grokkit.lab.Problem, and give e.g. my_problem.py:problem",
+        "mine.py": "mine.py is a file, .*; write mine.py:NAME",
+        "mine.py:rows": "rows in mine.py is a int; it must be a TaskCard, .* returns a Problem",
+        "mine.py:problem": r"mine.py has no problem, .*; write e.g. def problem\(\): return Problem\(...\)$",
+    }.items():
+        with pytest.raises(InputError, match=message):
+            make_task(text)
+
+
 @pytest.mark.parametrize("spec", ["parity:40,3", "xor:50"])
 def test_losses_and_scores_of_signs(spec):
     task = make_task(spec)

@@ -5,12 +5,14 @@ from dataclasses import replace
 import pytest
 import torch
 
+from grokkit.lab.named import name_of
 from grokkit.methods import MethodCard
 from grokkit.methods.contract import StartResult
 from grokkit.models.graphconv import BOND_KINDS
 from grokkit.registry import parts
 from grokkit.tasks import Task, TaskCard
 from grokkit.testing import check_method, check_model, check_store, check_task
+from grokkit.testing.runs import check_stacking, small_run
 from grokkit.transform import GradientTransform
 from grokkit.weight_transform import WeightTransform
 
@@ -25,6 +27,11 @@ def texts():
     return Task("texts", "text", tokens, signs, 8, 1, "for this test", objective="logistic")
 
 
+def sequences():
+    tokens = torch.randint(0, 5, (ROWS, 1), generator=torch.Generator().manual_seed(0)) + torch.arange(7)
+    return Task("sequences", "sequences", tokens[:, :-1] % 5, tokens[:, 1:] % 5, 5, 5, "for this test")
+
+
 def molecules():
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(ROWS, 4, 3, generator=generator)
@@ -36,6 +43,7 @@ def molecules():
 # Ours of these kinds are read from files; the models are checked on made-up ones.
 MADE_UP = {
     "text": TaskCard(name="texts", build=texts, model="bag"),
+    "sequences": TaskCard(name="sequences", build=sequences),
     "molecules": TaskCard(name="molecules", build=molecules, model="graph-conv"),
 }
 
@@ -59,6 +67,11 @@ def test_a_made_up_task_passes(kind):
 def test_every_model_passes(name):
     (kind, *_) = parts("models")[name].value.reads
     check_model(name, task=MADE_UP.get(kind))
+
+
+def test_members_that_answer_at_every_place_are_what_each_is_alone():
+    on, model = name_of("tasks", MADE_UP["sequences"]), "decoder(width=8,heads=2,depth=1)"
+    check_stacking([small_run("adamw", on, model, seed=seed, budget=10) for seed in (0, 1)], "sequences")
 
 
 def test_a_store_passes(tmp_path):

@@ -283,7 +283,7 @@ def test_a_step_stays_on_its_device_and_reads_no_value(method, model):
 
 
 def test_rows_are_scored_in_portions(float64, monkeypatch):
-    monkeypatch.setattr(together, "_ROWS_AT_ONCE", 4 * 7)
+    monkeypatch.setattr(together, "_ANSWERS_AT_ONCE", 4 * 7)
     assert_same_runs(group_of("adamw", "fnn", budget=10), SHARP)
 
 

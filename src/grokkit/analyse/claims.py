@@ -90,7 +90,7 @@ def claimed_cost(rows: Sequence[Row], study: Mapping[str, Any]) -> Cost:
 
 
 def level_of(study: Mapping[str, Any]) -> float:
-    """α of the present look: 0.05 at the first, 0.05/2^k at the k-th after it."""
+    """α of the present look: 0.05 at the first, and 0.05/2^k at the k-th, from the second on."""
     looks = len(study.get("looks") or ())
     return LEVEL if looks <= 1 else LEVEL / 2**looks
 

@@ -6,12 +6,15 @@ and the middle 80 % of that, and the mean. Trials that learn from those before a
 
 A trial that did not arrive is worse than all that did. Where a quantile falls on such a trial there is none, and in the
 mean it counts with what it had spent, so that the mean is too small: ``is_bound``.
+
+Where a search whose trials learn from those before was repeated, the median, the middle 80 % and the mean are over the
+repeats, each taken as it came.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import comb
+from math import ceil, comb
 from typing import NamedTuple
 
 
@@ -48,6 +51,20 @@ def best_after(trials: Sequence[Trial], *, any_order: bool) -> list[BestAfter]:
     return [_over_orders(ranked, k) for k in range(1, len(ranked) + 1)]
 
 
+def best_over_repeats(repeats: Sequence[Sequence[Trial]]) -> list[BestAfter]:
+    """One row for each number of trials, from 1 to those of the shortest of the ``repeats``.
+
+    >>> one, other = [Trial(100, True), Trial(80, True)], [Trial(300, False), Trial(90, True)]
+    >>> [(row.median, row.low, row.high, row.mean) for row in best_over_repeats([one, other, other])]
+    [(None, 100, None, 233.33333333333334), (90, 80, 90, 86.66666666666667)]
+    """
+    return [_over_repeats([min(trials[:k], key=_rank) for trials in repeats], k) for k in _counts(repeats)]
+
+
+def _counts(repeats: Sequence[Sequence[Trial]]) -> range:
+    return range(1, min(map(len, repeats), default=0) + 1)
+
+
 def _rank(trial: Trial) -> tuple[bool, float]:
     return not trial.arrived, trial.cost
 
@@ -55,6 +72,23 @@ def _rank(trial: Trial) -> tuple[bool, float]:
 def _as_searched(trials: Sequence[Trial]) -> BestAfter:
     best = min(trials, key=_rank)
     return BestAfter(len(trials), best.cost if best.arrived else None, None, None, best.cost, not best.arrived)
+
+
+def _over_repeats(bests: Sequence[Trial], k: int) -> BestAfter:
+    ranked = sorted(bests, key=_rank)
+
+    def quantile(share: float) -> float | None:
+        trial = ranked[max(ceil(share * len(ranked) - 1e-12), 1) - 1]
+        return trial.cost if trial.arrived else None
+
+    return BestAfter(
+        trials=k,
+        median=quantile(0.5),
+        low=quantile(0.1),
+        high=quantile(0.9),
+        mean=sum(trial.cost for trial in ranked) / len(ranked),
+        is_bound=not ranked[-1].arrived,
+    )
 
 
 def _over_orders(ranked: Sequence[Trial], k: int) -> BestAfter:

@@ -14,6 +14,7 @@ from grokkit.terminal import one_line
 
 def report(store: Store, console: Console, only: Sequence[str] | None = None) -> Study:
     """Write the report of the finished runs in ``store``, and show it; the caller holds its lock."""
+    store.compact()
     study = Study(store.folder, only)
     if study.unfinished:
         total = len(study.info["run_ids"])

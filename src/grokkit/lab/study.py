@@ -15,7 +15,7 @@ from rich.text import Text
 from grokkit.analyse import leaderboard, verdict
 from grokkit.analyse.claims import Claim, claims
 from grokkit.errors import unknown
-from grokkit.report import all_figures, leaderboard_table, table_names, write_report
+from grokkit.report import all_figures, leaderboard_table, of_every_run, table_names, with_lines, write_report
 from grokkit.study.looks import DEFAULT_CLAIM, looked
 from grokkit.study.pace import at_pace, read_pace
 from grokkit.study.store import Store
@@ -106,8 +106,12 @@ class Study:
     def write(self) -> tuple[Path, Mapping[str, str]]:
         """The same for a caller who holds the store's lock and has looked. The second is the figures that could not be
         drawn, by name, with the reason."""
-        names = table_names(all_figures())
-        tables = {name: self._shown(self._store.load_table(name, self._run_ids)) for name in names}
+        figures = all_figures()
+        few = with_lines(self.runs, self.info["methods"])["run_id"].to_list()
+        tables = {
+            name: self._shown(self._store.load_table(name, self._run_ids if of_every_run(figures, name) else few))
+            for name in table_names(figures)
+        }
         paths, failures = write_report(self.folder, self.info, self.runs, self.curves, tables, self.rows, self.verdict)
         return paths["report.html"], failures
 

@@ -9,6 +9,8 @@ from typing import Any
 from rich.console import Console
 
 from grokkit.lab.carry_out import Stopped, refuse_failures, slug, too_short, train_runs
+from grokkit.lab.live import Live
+from grokkit.lab.loggers.card import find_logger
 from grokkit.lab.named import method_names, name_of
 from grokkit.lab.stopping import undisturbed, what_is_kept
 from grokkit.methods import MethodCard
@@ -44,13 +46,15 @@ def search(
     """
     console = console or terminal()
     check_machines(execution.on)
+    logger = None if execution.log is None else find_logger(execution.log)
     folder = folder_of(questions[0], execution)
     tuning = Tuning(questions, options, folder, command)
     failures: dict[str, Failure] = {}
     with tuning.store.lock():
         tuning.open()
+        repeats = f"{options.repeats} repeats × " if options.repeats > 1 else ""
         console.print(
-            f"{tuning.title}: {len(tuning.methods)} methods × {options.trials} trials × "
+            f"{tuning.title}: {len(tuning.methods)} methods × {repeats}{options.trials} trials × "
             f"{options.seeds} seeds, up to {tuning.budget:,} steps a run, judged on validation rows"
         )
         samples = [run for plan in tuning.plans for run in plan.runs]
@@ -59,16 +63,19 @@ def search(
         runs: list[RunConfig] = []
         try:
             trials, limits = tuning.next_round()
-            with machines(execution.on if trials else "local", execution.jobs, samples, folder) as on:
+            with (
+                machines(execution.on if trials else "local", execution.jobs, samples, folder) as on,
+                Live(logger, folder, console) as live,
+            ):
                 device = on.device(execution.device)
                 while trials:
                     console.print(_round(trials))
                     # A setting may be drawn twice; its runs are the same.
                     runs = list({run.run_id(): run for runs in trials.values() for run in runs}.values())
-                    failed = train_runs(runs, tuning.store, console, on, device, limits)
+                    failed = train_runs(runs, tuning.store, console, on, device, live, limits)
                     if failed:  # A worker that was killed is no fault of the setting, so it is tried once more.
                         again = [run for run in runs if run.run_id() in failed]
-                        failed = train_runs(again, tuning.store, console, on, device, limits)
+                        failed = train_runs(again, tuning.store, console, on, device, live, limits)
                     failures |= failed
                     tuning.tell(trials)
                     trials, limits = tuning.next_round()
@@ -95,8 +102,8 @@ def folder_of(question: Question, execution: Execution) -> Path:
 
 def _round(trials: Any) -> str:
     numbers: dict[str, list[int]] = {}
-    for method, number in trials:
-        numbers.setdefault(method, []).append(number + 1)
+    for key in trials:
+        numbers.setdefault(key.text, []).append(key.number + 1)
     said = {f"{min(own)} to {max(own)}" if len(own) > 1 else f"{own[0]}" for own in numbers.values()}
     return f"trials {', '.join(sorted(said))} of {', '.join(numbers)}"
 

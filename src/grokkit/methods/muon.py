@@ -8,6 +8,8 @@ where NS brings the singular values of U near 1 by ``ns_steps`` iterations (:mod
 Queries, keys and values that lie in one matrix (``in_proj_weight``) are three. Products are in the parameters'
 precision: ``torch.optim.Muon`` takes bfloat16.
 
+Of a sharded matrix (FSDP2) each process gathers U, orthogonalizes it, and keeps its share.
+
 Cost a step: for m × m matrices six products of m³ an iteration; for wide ones fewer than the plain form's. One copy of
 the hidden matrices instead of AdamW's two.
 
@@ -28,6 +30,7 @@ from grokkit.methods.baselines import ADAMW
 from grokkit.methods.contract import Classes, MethodCard
 from grokkit.methods.newton_schulz import Polynomials, flops, orthogonalized
 from grokkit.methods.settings import flag, not_negative, number, positive, whole
+from grokkit.shards import gathered, local, share_of
 
 _BETAS = (0.9, 0.98)  # of AdamW, the adamw arm's
 
@@ -149,18 +152,22 @@ class Muon(torch.optim.Optimizer):
         for _, p in named:
             if "momentum" not in self.state[p]:
                 self.state[p]["momentum"] = torch.zeros_like(p)
-        gradients = [p.grad for _, p in named]
-        momenta = [self.state[p]["momentum"] for _, p in named]
+        weights = [local(p) for _, p in named]
+        gradients = [local(p.grad) for _, p in named]
+        momenta = [local(self.state[p]["momentum"]) for _, p in named]
         torch._foreach_lerp_(momenta, gradients, 1.0 - mu)
         updates = torch._foreach_lerp(gradients, momenta, mu) if group["nesterov"] else momenta
-        torch._foreach_mul_([p for _, p in named], 1.0 - group["lr"] * group["weight_decay"])
-        weights = [part for name, p in named for part in matrices_in(name, p)]
-        parts = [part for (name, _), update in zip(named, updates, strict=True) for part in matrices_in(name, update)]
-        found = orthogonalized([part.flatten(1) for part in parts], group["ns_steps"], group["polynomials"])
-        for weight, direction in zip(weights, found, strict=True):
-            rows, columns = direction.shape
+        torch._foreach_mul_(weights, 1.0 - group["lr"] * group["weight_decay"])
+        # Only whole matrices can be orthogonalized. Every process does so with all of them, and keeps its share.
+        parts = [matrices_in(name, gathered(update, p)) for (name, p), update in zip(named, updates, strict=True)]
+        flat = [part.flatten(1) for own in parts for part in own]
+        found = iter(orthogonalized(flat, group["ns_steps"], group["polynomials"]))
+        for (_, p), weight, own in zip(named, weights, parts, strict=True):
+            directions = [next(found) for _ in own]
+            rows, columns = directions[0].shape
             scale = max(1.0, rows / columns) ** 0.5 if group["scaled"] else 1.0
-            weight.add_(direction.reshape(weight.shape), alpha=-group["lr"] * scale)
+            direction = directions[0] if len(own) == 1 else torch.cat(directions)
+            weight.add_(share_of(direction.reshape(p.shape), p), alpha=-group["lr"] * scale)
 
 
 class _Inner:

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from grokkit.methods.contract import MethodCard
 from grokkit.methods.settings import Setting, like, number, positive
+from grokkit.shards import local, norms
 from grokkit.transform import Params
 from grokkit.weight_transform import WeightTransform
 
@@ -48,16 +49,23 @@ class _NormHeld:
     share: Setting
 
     def init(self, params: Params) -> dict[str, Tensor]:
-        return {name: torch.linalg.vector_norm(p) for name, p in params.items()}
+        return dict(zip(params, norms(list(params.values())), strict=True))
 
     def update(self, params: Params, state: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        new = {}
+        found = self.init(params)
+        return {name: self._moved(p, found[name], state[name]) for name, p in params.items()}, state
+
+    def update_(self, params: Params, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        found = self.init(params)
         for name, p in params.items():
-            norm = torch.linalg.vector_norm(p)
-            held = like(p, self.ratio) * state[name] / (norm + (norm == 0))  # zero stays zero
-            scale = torch.where(state[name] > 0, held, torch.ones_like(held))
-            new[name] = p + like(p, self.share) * (scale * p - p)
-        return new, state
+            here = local(p)
+            here.copy_(self._moved(here, found[name], state[name]))
+        return state
+
+    def _moved(self, p: Tensor, norm: Tensor, start: Tensor) -> Tensor:
+        held = like(p, self.ratio) * start / (norm + (norm == 0))  # zero stays zero
+        scale = torch.where(start > 0, held, torch.ones_like(held))
+        return p + like(p, self.share) * (scale * p - p)
 
 
 NORM_HELD = MethodCard(
@@ -70,8 +78,8 @@ NORM_HELD = MethodCard(
     space="ratio=0.3..1.5 log",  # Omnigrok finds the best norm below the start's
     smallest={"ratio": 0.7},
     off={"share": 0.0},
-    departures="Hyperball also takes each step in units of the norm: here the step is the optimizer's own. Omnigrok "
-    "holds the norm of all weights together.",
+    departures="Hyperball also takes each step in units of the norm, as hyperball does: here the step is the "
+    "optimizer's own. Omnigrok holds the norm of all weights together, as norm-clamp does.",
     citation="""@inproceedings{liu2023omnigrok,
   title = {Omnigrok: Grokking Beyond Algorithmic Data},
   author = {Liu, Ziming and Michaud, Eric J. and Tegmark, Max},

@@ -27,6 +27,7 @@ from grokkit.methods.contract import Classes, MethodCard, Start, StartResult, Tr
 from grokkit.methods.muon import MUON, muon
 from grokkit.methods.norm_held import norm_held
 from grokkit.models.classes import classes_of, embeddings_in
+from grokkit.shards import whole
 
 _TOO_LARGE = 8.0  # q/r; He's start has 6 in the mean, and a little more or less where it is drawn
 
@@ -47,7 +48,7 @@ def start_tensors(model: nn.Module) -> dict[str, Tensor]:
     tensors = {}
     for name, p in (classes["embedding"] | classes["hidden"] | classes["head"]).items():
         usual = 1.0 if id(p) in tables else 1.0 / (3.0 * max(p.shape[1:].numel(), 1))
-        square = float(p.detach().float().square().mean())
+        square = float(whole(p.detach()).float().square().mean())
         if p.requires_grad and square > _TOO_LARGE * usual:
             tensors[name] = (usual / square) ** 0.5 * p.detach()
     return tensors

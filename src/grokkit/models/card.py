@@ -26,8 +26,9 @@ class TaskShape:
 
     Attributes:
         kind: of the inputs, which a task declares and a model's card says that it reads. Ours are ``expressions`` and
-            ``text`` (int64 tokens, 0 being padding in texts), ``numbers`` (float32), ``molecules`` (float32, a place an
-            atom, with its features and bonds) and ``points`` (the numbers of points that the task holds).
+            ``text`` (int64 tokens, 0 being padding in texts), ``sequences`` (int64 tokens, with outputs at every place,
+            each of which sees those before it), ``numbers`` (float32), ``molecules`` (float32, a place an atom, with
+            its features and bonds) and ``points`` (the numbers of points that the task holds).
         tokens: places of a row, its first axis: tokens, atoms, or features.
         features: numbers a place, its last axis. A row with one axis has as many features as places.
         vocabulary: V, distinct tokens; None where inputs are no tokens.

@@ -10,10 +10,11 @@ Learned positions, multi-head attention with biases, exact GELU, an MLP four tim
 LayerNorm, an untied head without bias. Parameters are named as in ``nn.MultiheadAttention``, so the state of a model
 built of PyTorch's own modules loads.
 
-The tasks read the answer at the last token only. Unless every position is asked for, the last layer therefore
-computes queries, output projection and MLP for that position alone, and on a CPU a batch whose rows begin alike
-is computed once per distinct prefix (see :mod:`grokkit.models.prefix`; ``model.share_prefixes = False`` switches
-that off): the same function, the same gradients. Products go to the fastest kernel (:mod:`grokkit.models.matmul`).
+Most tasks read the answer at the last token only; one whose inputs are ``sequences`` reads one at each. Unless every
+position is asked for, the last layer therefore computes queries, output projection and MLP for that position alone, and
+on a CPU a batch whose rows begin alike is computed once per distinct prefix (see :mod:`grokkit.models.prefix`;
+``model.share_prefixes = False`` switches that off): the same function, the same gradients. Products go to the fastest
+kernel (:mod:`grokkit.models.matmul`).
 
 Shapes: B batch, T tokens, W width, M width of an MLP, H heads, D = W/H, V vocabulary.
 """
@@ -38,7 +39,7 @@ Residual = Literal["grokfast", "pre-norm"]
 
 
 class Decoder(nn.Module):
-    """A causal Transformer over short token sequences; returns logits at the answer position.
+    """A causal Transformer over short token sequences; returns logits at the answer position, or at every one.
 
     Args:
         vocabulary: V, tokens in and out.
@@ -49,6 +50,7 @@ class Decoder(nn.Module):
         heads: H, must divide W. Default 4.
         residual: which residual stream, see the module's docstring. Default ``"grokfast"``.
         init_scale: factor on PyTorch's default initial weights; LayerNorms keep theirs. Default 1.
+        every_position: whether it answers at every token unless told. Default False.
 
     Raises:
         InputError: if a size is below 1, H does not divide W, or ``residual`` is unknown.
@@ -65,6 +67,7 @@ class Decoder(nn.Module):
         heads: int = 4,
         residual: Residual = "grokfast",
         init_scale: float = 1.0,
+        every_position: bool = False,
     ) -> None:
         super().__init__()
         mlp = 4 * width if mlp is None else mlp
@@ -75,7 +78,7 @@ class Decoder(nn.Module):
             raise unknown("residual", residual, ("grokfast", "pre-norm"))
         self.share_prefixes = True
         self.depth, self.width, self.heads, self.vocabulary = depth, width, heads, vocabulary
-        self.mlp_width = mlp
+        self.mlp_width, self.every_position = mlp, every_position
         self.token_embeddings = nn.Embedding(vocabulary, width)
         self.position_embeddings = nn.Embedding(positions, width)
         self.layers = nn.ModuleList(Block(width, mlp, heads, residual) for _ in range(depth))
@@ -84,8 +87,9 @@ class Decoder(nn.Module):
         if init_scale != 1.0:
             scale_weights(self, init_scale)
 
-    def forward(self, tokens_BT: Tensor, *, every_position: bool = False) -> Tensor:
-        """Logits (B, V) at the last token, or (B, T, V) at ``every_position``."""
+    def forward(self, tokens_BT: Tensor, *, every_position: bool | None = None) -> Tensor:
+        """Logits (B, V) at the last token, or (B, T, V) at ``every_position``; None: as the model does."""
+        every_position = self.every_position if every_position is None else every_position
         if self.share_prefixes and not every_position and tokens_BT.device.type == "cpu" and not transformed():
             trie = build_trie(tokens_BT)
             if trie.size < _WORTH_SHARING * tokens_BT.numel():
@@ -109,11 +113,14 @@ class Decoder(nn.Module):
         """Floating-point operations in the matrix products of one forward pass, two per multiply-add.
 
         Layers but the last: B·T·(8·W² + 4·W·M) + 4·B·T²·W; the last, at the answer position only:
-        B·((4 + 4·T)·W² + 4·W·M) + 4·B·T·W; the head: 2·B·W·V. Looking up embeddings is no product. What prefix
-        sharing saves is not subtracted: it depends on the batch.
+        B·((4 + 4·T)·W² + 4·W·M) + 4·B·T·W; the head: 2·B·W·V. A model that answers at every position has no other
+        layers than the former, and T times the head. Looking up embeddings is no product. What prefix sharing saves is
+        not subtracted: it depends on the batch.
         """
         b, t, w, m = batch, tokens, self.width, self.mlp_width
         full = b * t * (8 * w * w + 4 * w * m) + 4 * b * t * t * w
+        if self.every_position:
+            return self.depth * full + 2 * b * t * w * self.vocabulary
         last = b * ((4 + 4 * t) * w * w + 4 * w * m) + 4 * b * t * w
         return (self.depth - 1) * full + last + 2 * b * w * self.vocabulary
 
@@ -214,13 +221,14 @@ def _build(
         heads=heads,
         residual=residual,
         init_scale=init_scale,
+        every_position=task.kind == "sequences",
     )
 
 
 CARD = ModelCard(
     name="decoder",
-    summary="Grokfast's causal Transformer, which answers at the last token.",
-    reads=("expressions",),  # in texts the last token is padding
+    summary="Grokfast's causal Transformer, which answers at the last token; of sequences at every one.",
+    reads=("expressions", "sequences"),  # in texts the last token is padding
     build=_build,
     batch_size=512,
     weak={"depth": 1, "answer_position": False},

@@ -15,6 +15,10 @@ def _no_outputs() -> None:
     return None
 
 
+def _no_accuracy(embedding: Tensor) -> None:
+    return None
+
+
 @dataclass
 class View:
     """One run at an evaluation, whether it is trained alone or as a member of a program.
@@ -30,6 +34,8 @@ class View:
         memory: what the probe wants to find again at the next evaluation; it must be JSON.
         find_outputs: gives the outputs on a few training rows, always the same, on the CPU; None where rows are no
             table of classes.
+        accuracy_with: gives the accuracy on a few held-out rows, always the same, with another embedding, a row a
+            token, in the place of the model's; None where the model has none that could be exchanged.
     """
 
     task: Task
@@ -40,6 +46,7 @@ class View:
     find_kernel: Callable[[], Tensor | None]
     memory: dict[str, Any] = field(default_factory=dict)
     find_outputs: Callable[[], Tensor | None] = _no_outputs
+    accuracy_with: Callable[[Tensor], float | None] = _no_accuracy
 
 
 class Probe(NamedTuple):

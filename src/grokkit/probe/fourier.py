@@ -66,6 +66,22 @@ def dominant_frequencies(found: dict[str, list[Any]], count: int = 1) -> list[in
     return [k for _, k in sorted(pairs, key=lambda pair: -pair[0])[:count]]
 
 
+def restricted(embedding_PD: Tensor, frequencies: Collection[int], *, order: Order = "additive") -> Tensor:
+    """The rows with these frequencies and their mean alone, (P, D) in float64; a row that is not in the order stays.
+
+    >>> import torch
+    >>> restricted(torch.tensor([[1.0], [2.0], [1.0], [0.0]]), [1]).flatten().tolist()
+    [1.0, 2.0, 1.0, 0.0]
+    """
+    rows_nD, numbers = _in_order(embedding_PD, order)
+    parts_KD = torch.fft.rfft(rows_nD, dim=0)
+    is_kept_K = torch.zeros(len(parts_KD), 1, dtype=torch.float64)
+    is_kept_K[[0, *frequencies]] = 1.0
+    found_PD = embedding_PD.detach().double().clone()
+    found_PD[numbers] = torch.fft.irfft(is_kept_K * parts_KD, n=len(rows_nD), dim=0)
+    return found_PD
+
+
 def circle(embedding_PD: Tensor, *, order: Order = "additive", frequency: int | None = None) -> dict[str, list[Any]]:
     """The rows projected on the plane in which ``frequency`` lies; by default the dominant one.
 

@@ -5,7 +5,7 @@ saturated if the largest entry of its softmax is exactly 1 in float32: the other
 If that entry is the target's, the row's cross-entropy is 0 and its gradient is lost in rounding, "softmax collapse"
 (arXiv 2501.04697).
 
-Shapes: R rows, C classes.
+Where a row has a target at each place, every place counts as a row. Shapes: R rows, C classes.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def logits(outputs_RC: Tensor) -> dict[str, list[float]]:
 
 def _probe(view: View) -> Mapping[str, Mapping[str, list[Any]]]:
     outputs_RC = view.find_outputs()
-    return {} if outputs_RC is None else {"logits": logits(outputs_RC)}
+    return {} if outputs_RC is None else {"logits": logits(outputs_RC.flatten(0, -2))}
 
 
 LOGITS = Probe("logits", _probe, "scale of the outputs on training rows, and the share of rows with a full softmax")

@@ -86,18 +86,21 @@ def median_curve_data(
     """
     x_value, y_value = pl.col(x).cast(pl.Float64), _value(measure).cast(pl.Float64)
     labelled = _labelled(runs, curves).select("method", "run_id", x_value.alias("x"), y_value.alias("y"))
-    usable = labelled.filter((pl.col("x") > 0) & pl.col("y").is_finite()).sort("x")
+    usable = labelled.filter((pl.col("x") > 0) & pl.col("y").is_finite()).sort("run_id", "x", maintain_order=True)
     parts = [pl.DataFrame(schema={"method": pl.String, "x": pl.Float64, "value": pl.Float64})]
     for own in usable.partition_by("method", maintain_order=True):
-        members = own.partition_by("run_id")
+        # As arrays, and not as frames: of ten thousand runs these would take a minute.
+        lengths = own.group_by("run_id", maintain_order=True).len()["len"].to_numpy()
+        ends = np.cumsum(lengths, dtype=np.intp)[:-1]
+        x, y = own["x"].to_numpy(), own["y"].to_numpy()
         # The median starts where all runs have begun, and is taken wherever one of them was evaluated.
-        start = max(run["x"][0] for run in members)
-        grid = own["x"].unique().sort().to_numpy()
+        start = x[np.concatenate([[0], ends])].max()
+        grid = np.unique(x)
         grid = grid[grid >= start]
         grid = grid[spread(grid, points)]
-        values = []
-        for run in members:  # Beyond a run's end np.interp repeats its last value.
-            values.append(np.interp(np.log(grid), np.log(run["x"].to_numpy()), run["y"].to_numpy()))
+        at, values = np.log(grid), []
+        for own_x, own_y in zip(np.split(np.log(x), ends), np.split(y, ends), strict=True):
+            values.append(np.interp(at, own_x, own_y))  # Beyond a run's end this repeats its last value.
         median = pl.DataFrame({"x": grid, "value": np.median(values, axis=0)})
         parts.append(median.select(pl.lit(own["method"][0]).alias("method"), "x", "value"))
     return pl.concat(parts).with_columns(pl.col("x", "value").round_sig_figs(5))

@@ -8,7 +8,7 @@ are read from runs all follow from the records. docs/extending.md has a recipe.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal, NamedTuple, TypeVar
@@ -132,9 +132,8 @@ class View:
 
     @cached_property
     def lines(self) -> pl.DataFrame:
-        """The runs that have a thin line of their own: all, or if they are many the first seeds of each method."""
-        seeds = max(1, _LINES // max(len(self.methods), 1))
-        return self.runs.filter(pl.col("seed").rank("dense").over("method") <= seeds)
+        """The runs that have a thin line, or a mark, of their own; see :func:`with_lines`."""
+        return with_lines(self.runs, self.methods)
 
     def of_lines(self, table: pl.DataFrame) -> pl.DataFrame:
         """The rows of ``table`` that are of such a run."""
@@ -170,6 +169,9 @@ class Figure:
     """Table → column → polars type, of what ``data`` reads from ``view.tables`` beside :data:`RUN_KEYS`. The table is
     ``<table>.parquet`` of every run that has one, for instance what a probe returned."""
 
+    of_lines: Collection[str] = ()
+    """Those of the tables that are read of the runs of :attr:`View.lines` only: of very many runs, of the first."""
+
     sizes: Sizes = _USUAL
     order: int = 1000
     """Figures, and with them sections, stand in the order of this number. Ours are below 200, in steps of ten."""
@@ -204,6 +206,17 @@ class Figure:
 def table_names(figures: Sequence[Figure]) -> list[str]:
     """The tables that the figures read, to be loaded from the runs."""
     return sorted({name for figure in figures for name in figure.columns})
+
+
+def of_every_run(figures: Sequence[Figure], table: str) -> bool:
+    """Whether one of the figures reads the table of more runs than have lines."""
+    return any(table in figure.columns and table not in figure.of_lines for figure in figures)
+
+
+def with_lines(runs: pl.DataFrame, methods: Sequence[str]) -> pl.DataFrame:
+    """Those of ``runs`` that have lines of their own: all, or if they are many the first seeds of each method."""
+    seeds = max(1, _LINES // max(len(methods), 1))
+    return runs.filter(pl.col("seed").rank("dense").over("method") <= seeds)
 
 
 def completed(figures: Sequence[Figure], tables: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:

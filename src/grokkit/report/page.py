@@ -55,7 +55,7 @@ def build_page(
         section("Leaderboard", _leaderboard_note(study), leaderboard_table(leaderboard_rows, study)),
         "<noscript><p>The charts need JavaScript; verdict and tables do not.</p></noscript>",
         *figure_sections,
-        section("Every run", "", tables.runs_table(runs, study["methods"])),
+        section("Every run", tables.runs_note(runs), tables.runs_table(runs, study["methods"])),
         section("What the words mean", "", definitions(study, claimed_cost(leaderboard_rows, study))),
         section("How this was made", "", made),
     ]

@@ -103,8 +103,9 @@ def _best_table(tuning: Mapping[str, Any]) -> str:
 
 
 def _trials_table(tuning: Mapping[str, Any], name: str) -> str:
+    repeats = tuning.get("repeats", 1)
     columns: dict[str, Callable[[Any], str | tuple[str, ...]]] = {
-        "trial": lambda trial: whole(trial["number"] + 1),
+        "trial": lambda trial: (whole(trial["number"] + 1), f"of repeat {trial['repeat'] + 1}" if repeats > 1 else ""),
         "setting": lambda trial: escape(trial["method"]),
         f"{_WORDS[tuning['cost']]}<br>to the target": lambda trial: _to_target(tuning, trial),
         "runs that<br>arrived": lambda trial: f"{trial['arrived']}/{len(trial['costs']) + trial['failed']}",
@@ -121,7 +122,11 @@ def _view(tuning: Mapping[str, Any], medium: Any) -> View:
         name: {
             "cost": tuning["cost"],
             "any_order": tuning["any_order"],
-            "costs": [[trial["cost"], trial["has_arrived"]] for trial in own["trials"] if trial["cost"] is not None],
+            "costs": [
+                [trial["cost"], trial["has_arrived"], trial.get("repeat", 0)]
+                for trial in own["trials"]
+                if trial["cost"] is not None
+            ],
         }
         for name, own in tuning["methods"].items()
     }

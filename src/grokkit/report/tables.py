@@ -9,14 +9,30 @@ from typing import Any
 
 import polars as pl
 
-from grokkit.analyse.format import NOT_REACHED, number, whole
+from grokkit.analyse.format import NOT_REACHED, count, number, whole
 from grokkit.analyse.target import MEASURES, Measure, best_text, target_of
 from grokkit.report.html import flops, in_order, swatch, table, terms_list
 from grokkit.report.style import styles_of
 
+_MOST_ROWS = 1200
+"""Runs in the table of every run; of more the first seeds of each method stand there. A row has about a kilobyte."""
+
+
+def runs_note(runs: pl.DataFrame) -> str:
+    """What the table of every run leaves out; empty if nothing."""
+    if runs.height <= _MOST_ROWS:
+        return ""
+    return (
+        f"{whole(runs.height)} runs are too many for a page: the first seeds of each method. "
+        "<code>grokkit export</code> writes all of them."
+    )
+
 
 def runs_table(runs: pl.DataFrame, methods: Sequence[str]) -> str:
-    ordered = in_order(runs, methods, "seed")
+    seeds = runs.height if runs.height <= _MOST_ROWS else max(1, _MOST_ROWS // max(len(methods), 1))
+    shown = runs.filter(pl.col("seed").rank("dense").over("method") <= seeds)
+    said = "Every run" if shown.height == runs.height else f"The first {count(seeds, 'seed')} of each method"
+    ordered = in_order(shown, methods, "seed")
     columns: dict[str, Callable[[dict[str, Any]], str | tuple[str, ...]]] = {
         "method": lambda run: escape(run["method"]),
         "seed": lambda run: str(run["seed"]),
@@ -40,7 +56,7 @@ def runs_table(runs: pl.DataFrame, methods: Sequence[str]) -> str:
     for measure in MEASURES:
         if runs[f"final_test_{measure}"].is_not_null().any():
             columns |= {f"{when} held-out<br>{measure}": _found(when, measure) for when in ("final", "best")}
-    return table("Every run", columns, ordered, tall=True, arm=lambda run: run["method"])
+    return table(said, columns, ordered, tall=True, arm=lambda run: run["method"])
 
 
 def methods_table(study: Mapping[str, Any]) -> str:

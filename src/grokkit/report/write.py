@@ -25,7 +25,7 @@ def write_report(
     leaderboard_rows: Sequence[Mapping[str, Any]],
     verdict_text: str,
 ) -> tuple[dict[str, Path], dict[str, str]]:
-    """Write leaderboard.json, report.html and figures/*.png into ``folder``.
+    """Write leaderboard.json and report.html into ``folder``, and then figures/*.png, which take longest.
 
     Returns name → path of each file, and figure → why it could not be drawn, in a line.
 
@@ -38,10 +38,11 @@ def write_report(
     failures: dict[str, str] = {}
     page = build_page(figures, View(study, runs, curves, tables, "page"), leaderboard_rows, verdict_text, failures)
     numbers = json.dumps(leaderboard_rows, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    contents = {"leaderboard.json": numbers.encode()}
-    for name, png in images(figures, View(study, runs, curves, tables, "image"), failures, folder / "figures").items():
-        contents[f"figures/{name}"] = png
-    contents["report.html"] = page.encode(errors="backslashreplace")  # the command may name a path that is no UTF-8
-    for name, data in contents.items():
-        atomic_write(folder / name, data)
-    return {name: folder / name for name in contents}, failures
+    paths = {"leaderboard.json": folder / "leaderboard.json", "report.html": folder / "report.html"}
+    atomic_write(paths["leaderboard.json"], numbers.encode())
+    atomic_write(paths["report.html"], page.encode(errors="backslashreplace"))  # a path in it may be no UTF-8
+    pictures = images(figures, View(study, runs, curves, tables, "image"), failures, folder / "figures")
+    for name, png in pictures.items():
+        paths[f"figures/{name}"] = folder / "figures" / name
+        atomic_write(paths[f"figures/{name}"], png)
+    return paths, failures

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -18,7 +19,7 @@ import polars as pl
 from scipy import stats
 
 from grokkit.analyse.paired import Time, paired_ratio
-from grokkit.analyse.survival import Times, column, median_time
+from grokkit.analyse.survival import Times, column, delays, median_time
 from grokkit.errors import unknown
 
 Kind = Literal["time", "share", "level"]
@@ -42,12 +43,22 @@ class Measure(NamedTuple):
     kind: Kind
     about: str
     of: Callable[[pl.DataFrame, pl.DataFrame], pl.Series]
-    until: str = "budget"
-    """The column with the cost up to which a run without an event is known to have had none."""
+    until: Callable[[pl.DataFrame], pl.Series] = partial(column, name="budget")
+    """The cost up to which a run without an event is known to have had none."""
 
 
 def _column(name: str) -> Callable[[pl.DataFrame, pl.DataFrame], pl.Series]:
     return lambda runs, curves: column(runs, name)
+
+
+def _delay(runs: pl.DataFrame, curves: pl.DataFrame) -> pl.Series:
+    """One step where a run generalizes as soon as it memorizes, or before: a ratio needs a positive time."""
+    return column(runs, "delay_steps").clip(lower_bound=1)
+
+
+def _delay_until(runs: pl.DataFrame) -> pl.Series:
+    """Of a run that memorized and did not generalize, what was left after it memorized."""
+    return pl.Series("delay", delays(runs).time).clip(lower_bound=1)
 
 
 def _reached(name: str) -> Callable[[pl.DataFrame, pl.DataFrame], pl.Series]:
@@ -99,15 +110,18 @@ MEASURES: Mapping[str, Measure] = {
     "first steps": Measure("time", "steps to the first evaluation at the target", _column("generalized_first_at")),
     "steps": Measure("time", "steps to the target that stays", _column("generalized_at")),
     "memorized": Measure("time", "steps to memorizing the training rows", _column("memorized_at")),
-    "delay": Measure("time", "steps between memorizing and generalizing", _column("delay_steps")),
+    "delay": Measure("time", "steps between memorizing and generalizing", _delay, _delay_until),
     "seconds": Measure(
         "time",
         "seconds of training to the target, weak models in it",
         _column("train_seconds_to_target"),
-        "train_seconds_below_until",
+        partial(column, name="train_seconds_below_until"),
     ),
     "flops": Measure(
-        "time", "FLOPs of training to the target, weak models in it", _column("flops_to_target"), "flops_below_until"
+        "time",
+        "FLOPs of training to the target, weak models in it",
+        _column("flops_to_target"),
+        partial(column, name="flops_below_until"),
     ),
     "all seconds": Measure("level", "seconds of training of the whole run", _column("train_seconds")),
     "seconds a step": Measure("level", "seconds of training a step, without a start's", _seconds_a_step),
@@ -168,7 +182,7 @@ def _of(measure: Measure, runs: pl.DataFrame, curves: pl.DataFrame, arm: str) ->
     own = runs.filter(pl.col("method") == arm)
     seeds = own["seed"].to_list()
     values = measure.of(own, curves).to_list()
-    bounds = column(own, measure.until).to_list()
+    bounds = measure.until(own).to_list()
     return _Own(dict(zip(seeds, values, strict=True)), dict(zip(seeds, bounds, strict=True)))
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from grokkit.registry import carried
 from grokkit.study.machines import Executor
+from grokkit.study.packs import RUNS_IN_PACK
 from grokkit.study.plan import ids_of
 from grokkit.study.pool import Event, Failure
 from grokkit.study.store import Store
@@ -47,12 +48,18 @@ def execute(
         OSError: nothing more can be written.
     """
     failures: dict[str, Failure] = {}
+    finished = 0
 
     def tell(event: Event) -> None:
+        nonlocal finished
         if event.kind == "failed":
             if event.payload.cause is not None:
                 raise event.payload.cause
             failures[event.key] = event.payload
+        if event.kind == "finished":
+            finished += 1
+            if finished % RUNS_IN_PACK == 0:
+                store.compact()
         on_event(event)
 
     def own(run_ids: Iterable[str]) -> dict[str, Limit]:

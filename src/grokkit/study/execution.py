@@ -85,6 +85,9 @@ class Execution(Checked):
     only: Annotated[
         str | Sequence[str] | None, Option("methods to show in the report [default: all that the folder holds]", Texts)
     ] = None
+    log: Annotated[
+        str | None, Option("where to watch runs while they train: tensorboard, wandb, trackio or MODULE:CARD")
+    ] = None
 
     def shown(self) -> list[str] | None:
         """The methods to show; None for all."""

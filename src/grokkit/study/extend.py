@@ -109,7 +109,7 @@ def _named(arm: Arm | None, option: str, study: Mapping[str, Any]) -> str | None
 def other_question(plan: Plan, before: Mapping[str, Any]) -> str | None:
     """Why ``plan`` does not fit, as "holds a study with budget=20, not with budget=30"; None if it does."""
     title = plan.study["title"]
-    if before["format"] != STUDY_FORMAT:
+    if before["format"] < STUDY_FORMAT:
         return (
             f"holds a study of an earlier grokkit (format {before['format']}), whose report can be made again but "
             "which cannot be extended"

@@ -112,7 +112,7 @@ class Question(Checked):
         Option(f"test accuracy that counts as generalized [default: {_of_a_run('target')}]", Accuracy),
     ] = None
     target_loss: Annotated[
-        float | None, Option("a test loss instead [default: 0.05 for qm9, which has no accuracy]", Scale)
+        float | None, Option("a test loss instead [default: 0.05 for qm9, 2.0 for bytes: they are judged by it]", Scale)
     ] = None
     sustain: Annotated[int, Option("following evaluations that must stay there", CountOrNone)] = _of_a_run("sustain")
     after: Annotated[int, Option("steps it may not dip below the target to be called stable", CountOrNone)] = _of_a_run(
@@ -180,7 +180,8 @@ class Question(Checked):
             raise InputError("--target and --target-loss both say when a run has generalized; give one of them")
         if self.target is not None and usual.target_loss is not None:
             raise InputError(
-                f"{self.task} has no accuracy; leave --target out, and give --target-loss, e.g. {usual.target_loss}"
+                f"{self.task} is judged by its loss; leave --target out, and give --target-loss, e.g. "
+                f"{usual.target_loss}"
             )
         if self.train_size is not None and self.train_fraction is not None:
             raise InputError("--train-size and --train-fraction both say how many rows to train on; give one of them")

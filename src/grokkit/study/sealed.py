@@ -61,12 +61,13 @@ def sealed(value: dict[str, Any]) -> bytes:
     return f"{text}\n".encode(errors="backslashreplace")
 
 
-def read_sealed(path: Path, newest: int) -> dict[str, Any] | None:
+def read_sealed(path: Path, newest: int, digest_from: int | None = None) -> dict[str, Any] | None:
     """What :func:`sealed` made of a dict with the key ``format``, without the digest; None if there is no file.
 
     Args:
         path: where it is.
-        newest: the newest format that is understood, and the first that must have a digest.
+        newest: the newest format that is understood.
+        digest_from: the first that must have a digest; None for ``newest``.
 
     Raises:
         Damaged: it is not what was written.
@@ -91,7 +92,7 @@ def read_sealed(path: Path, newest: int) -> dict[str, Any] | None:
             f"{path} has format {number} and this grokkit reads formats up to {newest}; "
             "use the grokkit that wrote it, or choose another --out"
         )
-    if number == newest and digest is None:
+    if number >= (newest if digest_from is None else digest_from) and digest is None:
         raise Damaged("has no digest")
     return value
 

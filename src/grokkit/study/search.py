@@ -56,15 +56,17 @@ class Search:
     Args:
         sampler: one of :data:`SAMPLERS`.
         trials: how many there are to be; only a grid must know.
+        repeat: which of several searches of the same method it is, each of which knows nothing of the others.
     """
 
-    def __init__(self, storage: Any, method: Searched, sampler: str, trials: int) -> None:
+    def __init__(self, storage: Any, method: Searched, sampler: str, trials: int, repeat: int = 0) -> None:
         import optuna
 
         self.method, self._sampler, self._trials = method, sampler, trials
+        self._name = f"{method.text} again {repeat}" if repeat else method.text
         with _quiet():
             self._study = optuna.create_study(
-                storage=storage, study_name=method.text, direction="minimize", load_if_exists=True
+                storage=storage, study_name=self._name, direction="minimize", load_if_exists=True
             )
         self._sequence: Any = None
         self._known: list[dict[str, Any]] = []  # what a sampler that learns nothing draws, from the first trial on
@@ -112,14 +114,14 @@ class Search:
         if self._sampler == "tpe":
             # A scratch copy, so that the storage gets the trial whole; its seed goes with the number of the trial.
             sampler = optuna.samplers.TPESampler(
-                seed=_seed(self.method.text, number), n_startup_trials=_STARTUP, multivariate=True
+                seed=_seed(self._name, number), n_startup_trials=_STARTUP, multivariate=True
             )
             scratch = optuna.create_study(direction="minimize", sampler=sampler)
             scratch.add_trials(self._study.get_trials(deepcopy=False))
             return scratch.ask(dict(distributions)).params
         if self._sequence is None:
             kind = optuna.samplers.RandomSampler if self._sampler == "random" else _sobol
-            self._sequence = optuna.create_study(sampler=kind(seed=_seed(self.method.text, 0)))
+            self._sequence = optuna.create_study(sampler=kind(seed=_seed(self._name, 0)))
         while len(self._known) <= number:
             self._known.append(self._sequence.ask(dict(distributions)).params)
         return self._known[number]
@@ -178,7 +180,7 @@ def _on_axis(axis: Axis, place: int, size: int) -> Any:
 
 
 def _seed(text: str, number: int) -> int:
-    """The same in every process, another for each method and trial."""
+    """The same in every process, another for each search and trial."""
     return int.from_bytes(hashlib.sha256(f"{text} {number}".encode()).digest()[:4], "big")
 
 

@@ -4,6 +4,8 @@ A run exists if and only if its ``run.json`` does. It is written last, so whatev
 run still to be done. What is there is checked before it is used: the record belongs to its folder and has its digest,
 and the tables beside it have those that it names; what does not is named, and neither used nor trained again. Saving
 runs needs no lock, each has a folder of its own; whoever decides which runs are still to be done holds one.
+
+Of very many runs the finished are put together in packs, see :mod:`grokkit.study.packs`. A run that is in one exists.
 """
 
 from __future__ import annotations
@@ -12,8 +14,9 @@ import io
 import json
 import os
 import shlex
+import shutil
 import stat
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -26,6 +29,7 @@ from filelock import FileLock, Timeout
 
 from grokkit.errors import InputError
 from grokkit.files import atomic_write, npz
+from grokkit.study.packs import KEYS, RUNS_IN_PACK, Loose, Pack, Packed, in_packs, read_pack, with_keys, write_pack
 from grokkit.study.records import CURVES, FORMAT, RUNS, why_no_study, why_not
 from grokkit.study.sealed import Damaged, digest_of, read_sealed, read_whole, sealed, unreadable
 from grokkit.train.identity import question_of
@@ -37,8 +41,8 @@ if TYPE_CHECKING:
 STUDY_FORMAT = 3
 """Of study.json. From format 3 on every run of the folder has a digest. Earlier ones can be reported, not extended."""
 
-# What tells the curves and tables of one run from another's.
-_KEYS = {name: RUNS[name] for name in ("run_id", "method", "seed")}
+PACKED_FORMAT = 4
+"""Of study.json where runs are in packs, which a grokkit that knows nothing of them would train again."""
 
 
 class Store:
@@ -50,6 +54,8 @@ class Store:
             raise InputError(f"{folder} is a file, and a study needs a folder; choose another --out")
         self.folder = folder
         self._known: dict[str, _Kept] = {}  # what was checked, of use as long as its files stay as they are
+        self._packs: set[str] = set()
+        self._packed: dict[str, Packed] = {}
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -119,11 +125,11 @@ class Store:
         """What determined a finished run."""
         from grokkit.train.config import RunConfig  # with which PyTorch comes, which a report has no use for
 
-        return RunConfig(**self._record(run_id)["config"])
+        return RunConfig(**self.record(run_id)["config"])
 
     def question(self, run_id: str) -> dict[str, Any]:
         """What a finished run has in common with all of its study."""
-        return question_of(self._record(run_id)["config"])
+        return question_of(self.record(run_id)["config"])
 
     def save_run(
         self,
@@ -167,24 +173,96 @@ class Store:
         ``config`` and ``provenance`` are given as JSON. The curves start with ``run_id``, ``method`` and
         ``seed``. All runs must be finished.
         """
-        rows, curves = [], [pl.DataFrame(schema={**_KEYS, **CURVES})]
-        for run_id in run_ids:
-            kept = self._finished(run_id)
-            rows.append(_row(self._record(run_id)))
+        run_ids = list(run_ids)
+        loose, packs = self._by_place(run_ids)
+        rows, curves = [], [pl.DataFrame(schema={**KEYS, **CURVES})]
+        for kept in loose:
+            rows.append(_row(self._record(kept.run_id)))
             curves.append(self._table(kept, "curves"))
+        records = [pl.DataFrame(rows, schema=RUNS)]
+        for pack, own in packs.items():
+            records.append(pack.records(own))
+            curves.append(pack.table("curves", own))
         # Relaxed: a column beyond the contract's may be whole numbers in one run and all null in another.
-        return pl.DataFrame(rows, schema=RUNS), pl.concat(curves, how="diagonal_relaxed")
+        points = pl.concat(curves, how="diagonal_relaxed")
+        return _in_order(pl.concat(records), run_ids, packs), _in_order(points, run_ids, packs)
 
     def load_table(self, name: str, run_ids: Iterable[str]) -> pl.DataFrame:
         """The table ``name`` of those runs that have it below each other, with ``run_id``, ``method`` and ``seed``
         in front; without a row if none has. All runs must be finished."""
-        kept = [self._finished(run_id) for run_id in run_ids]
-        tables = [self._table(run, name) for run in kept if f"{name}.parquet" in run.files]
-        return pl.concat([pl.DataFrame(schema=_KEYS), *tables], how="diagonal_relaxed")
+        run_ids = list(run_ids)
+        loose, packs = self._by_place(run_ids)
+        tables = [pl.DataFrame(schema=KEYS)]
+        tables += [self._table(run, name) for run in loose if f"{name}.parquet" in run.files]
+        tables += [pack.table(name, own) for pack, own in packs.items()]
+        return _in_order(pl.concat(tables, how="diagonal_relaxed"), run_ids, packs)
+
+    def compact(self) -> None:
+        """Put the finished runs that have folders of their own into packs, if they are a thousand or more. The caller
+        holds the lock. Runs that were given up stay as they are, for they may go on."""
+        names = self._loose_names()
+        if len(names) < RUNS_IN_PACK or not self.has_study() or self._is_of_earlier_version:
+            return
+        self._find_packs()
+        for run_id in names:
+            if run_id in self._packed:  # a kill came before its folder was deleted
+                self._drop(run_id)
+        found = (self._kept(run_id) for run_id in names if run_id not in self._packed)
+        done = {kept.run_id: kept for kept in found if isinstance(kept, _Kept) and kept.gave_up is None}
+        if len(done) < RUNS_IN_PACK:
+            return
+        packs = self.folder / "packs"
+        packs.mkdir(exist_ok=True)
+        self.write_study(self.read_study())  # of a format that says that there are packs
+        for chunk in in_packs((run_id, done[run_id].bytes) for run_id in self._as_planned(done)):
+            runs = [Loose(self._record(run_id), self._files(done[run_id])) for run_id in chunk]
+            write_pack(packs, runs, [_row(run.record) for run in runs])
+            for run_id in chunk:
+                self._drop(run_id)
+
+    def _as_planned(self, done: Iterable[str]) -> list[str]:
+        """In the order of the study, seed by seed, so that what is drawn of very many runs lies in few packs."""
+        place = {run_id: place for place, run_id in enumerate(self.read_study()["run_ids"])}
+        return sorted(done, key=lambda run_id: (place.get(run_id, len(place)), run_id))
+
+    def _files(self, kept: _Kept) -> dict[str, bytes]:
+        folder = self.run_folder(kept.run_id)
+        return {name: kept.read(folder / name) for name in kept.files}
+
+    def _drop(self, run_id: str) -> None:
+        """Delete the folder of a run that is in a pack: its record first, so that what a kill leaves is no run."""
+        folder = self.run_folder(run_id)
+        (folder / "run.json").unlink(missing_ok=True)
+        shutil.rmtree(folder)
+        self._known.pop(run_id, None)
+
+    def _find_packs(self) -> None:
+        """Take notice of packs that were made since the last time."""
+        packs = self.folder / "packs"
+        for name in _listed(packs):
+            if name not in self._packs and not name.startswith("."):
+                pack = read_pack(packs / name)
+                if pack is not None:
+                    self._packs.add(name)
+                    self._packed |= pack.runs
+
+    def _by_place(self, run_ids: Iterable[str]) -> tuple[list[_Kept], dict[Pack, list[str]]]:
+        """The finished runs that have a folder of their own, and by pack the ids of those that are in one."""
+        loose: list[_Kept] = []
+        packs: dict[Pack, list[str]] = {}
+        for run_id in run_ids:
+            kept = self._finished(run_id)
+            if isinstance(kept, Packed):
+                packs.setdefault(kept.pack, []).append(run_id)
+            else:
+                loose.append(kept)
+        return loose, packs
 
     def write_study(self, study: dict[str, Any]) -> None:
         """Keep what was asked for; the file is left alone if it says just that."""
-        path, data = self.folder / "study.json", sealed({"format": STUDY_FORMAT, **study})
+        least = PACKED_FORMAT if os.path.isdir(self.folder / "packs") else 1
+        number = max(study.get("format", STUDY_FORMAT), least)
+        path, data = self.folder / "study.json", sealed({"format": number, **study} | {"format": number})
         if not os.path.exists(path) or path.read_bytes() != data:
             atomic_write(path, data)
 
@@ -197,7 +275,7 @@ class Store:
         path = self.folder / "study.json"
         again = f"grokkit compare TASK --out {shlex.quote(str(self.folder))}"
         try:
-            study = read_sealed(path, newest=STUDY_FORMAT)
+            study = read_sealed(path, newest=PACKED_FORMAT, digest_from=STUDY_FORMAT)
             if study is None:
                 raise InputError(f"{self.folder} holds no study (no study.json); make one with: {again}")
             if (why := why_no_study(study)) is not None:
@@ -213,30 +291,30 @@ class Store:
         return os.path.lexists(self.folder / "study.json")
 
     def _names(self) -> list[str]:
-        """What lies in ``runs/``."""
-        folder = self.folder / "runs"
-        try:
-            return sorted(os.listdir(folder))
-        except FileNotFoundError:
-            return []
-        except PermissionError as error:
-            raise unreadable(folder, error) from None
-        except OSError as error:
-            raise InputError(f"{folder} is no folder that can be read ({error.strerror}); move it away") from None
+        """What lies in ``runs/``, and what is packed."""
+        self._find_packs()
+        return sorted({*self._loose_names(), *self._packed})
 
-    def _finished(self, run_id: str) -> _Kept:
+    def _loose_names(self) -> list[str]:
+        return _listed(self.folder / "runs")
+
+    def _finished(self, run_id: str) -> _Kept | Packed:
         kept = self._kept(run_id)
         if kept is None:
             raise InputError(f"run {run_id!r} is not finished in {self.folder}; run the study again")
         return kept
 
-    def _kept(self, run_id: str) -> _Kept | None:
+    def _kept(self, run_id: str) -> _Kept | Packed | None:
         """What a run has left, its record and all files beside it checked; None if the run is not finished."""
+        if run_id in self._packed:
+            return self._packed[run_id]
         folder = self.run_folder(run_id)
         stamp = _stamp(folder)
         if "run.json" not in stamp:
-            _refuse_folders(folder, stamp)
-            return None
+            self._find_packs()  # It may have been packed since they were last looked for.
+            if run_id not in self._packed:
+                _refuse_folders(folder, stamp)
+            return self._packed.get(run_id)
         known = self._known.get(run_id)
         if known is None or known.stamp != stamp:
             record = self._record(run_id)
@@ -252,6 +330,8 @@ class Store:
 
     def _record(self, run_id: str) -> dict[str, Any]:
         """The record of a finished run; those of before have no digests, and no ``files``."""
+        if run_id in self._packed:
+            return self._packed[run_id].pack.record(run_id)
         path = self.run_folder(run_id) / "run.json"
         try:
             record = read_sealed(path, newest=FORMAT)
@@ -277,7 +357,7 @@ class Store:
             table = pl.read_parquet(io.BytesIO(kept.read(path)))
         except (pl.exceptions.PolarsError, pl.exceptions.PanicException):
             raise _damaged(path, "is no table") from None
-        return table.select(*(pl.lit(getattr(kept, key), dtype).alias(key) for key, dtype in _KEYS.items()), pl.all())
+        return with_keys(table, kept._asdict())
 
 
 _Stamp = dict[str, tuple[int, ...]]
@@ -294,6 +374,10 @@ class _Kept(NamedTuple):
     files: Mapping[str, str | None]  # Of runs of before nobody knows the digests.
     gave_up: Limit | None
 
+    @property
+    def bytes(self) -> int:
+        return sum(about[2] for about in self.stamp.values())
+
     def read(self, path: Path) -> bytes:
         """The content of one of its files, which must be what was written."""
         digest = self.files.get(path.name)
@@ -306,6 +390,26 @@ class _Kept(NamedTuple):
         except Damaged as damage:
             raise _damaged(path, str(damage)) from None
         return data
+
+
+def _listed(folder: Path) -> list[str]:
+    """What lies in ``folder``, which need not be there."""
+    try:
+        return sorted(os.listdir(folder))
+    except FileNotFoundError:
+        return []
+    except PermissionError as error:
+        raise unreadable(folder, error) from None
+    except OSError as error:
+        raise InputError(f"{folder} is no folder that can be read ({error.strerror}); move it away") from None
+
+
+def _in_order(rows: pl.DataFrame, run_ids: Sequence[str], packs: Mapping[Pack, Any]) -> pl.DataFrame:
+    """The rows in the order of ``run_ids``, which those of ``packs`` were read without."""
+    if not packs:
+        return rows
+    order = pl.DataFrame({"run_id": run_ids}, schema={"run_id": pl.String})
+    return order.join(rows, on="run_id", how="inner", maintain_order="left_right")
 
 
 def _stamp(folder: Path) -> _Stamp:

@@ -119,6 +119,7 @@ class SuitePlan:
             "sampler": options.sampler,
             "space": options.space,
             "batch": options.batch,
+            "repeats": options.repeats,
             "prune": options.prune,
             "baseline": self.baseline,
             "claim": asked.claim,
@@ -185,6 +186,7 @@ def write_suite(folder: Path, record: Mapping[str, Any]) -> None:
 
 
 def _same_question(before: Mapping[str, Any], now: Mapping[str, Any], folder: Path) -> None:
+    before = {"repeats": 1, **before}  # suites of before do not say so
     for name, value in now.items():
         if before.get(name) == value:
             continue

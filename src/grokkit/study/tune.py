@@ -17,7 +17,7 @@ one costs on a task divides all of them alike. So no task counts for more becaus
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
@@ -57,6 +57,9 @@ class SearchOptions(Checked):
         Option("where to search in place of the cards' spaces: 'adamw: lr=1e-4..1e-1 log, wd=0..3', or a file of such"),
     ] = None
     batch: Annotated[int, Option("settings of a method to draw at once, whatever --jobs is", SeedCount)] = 4
+    repeats: Annotated[
+        int, Option("searches of each method, each of all trials, for a band about what TPE finds", SeedCount)
+    ] = 1
     prune: Annotated[float, Option("give a run up at so many times the best cost until then; 0 for never", Prune)] = 3.0
 
 
@@ -76,6 +79,8 @@ class Result(NamedTuple):
     given_up: int
     failed: int
     spent: Mapping[str, float]
+    repeat: int
+    """Which search of its method it is of, the first being 0."""
 
     @property
     def has_arrived(self) -> bool:
@@ -94,6 +99,14 @@ class Result(NamedTuple):
         if self.has_arrived:
             return math.log10(self.cost)
         return 1000.0 + (1.0 - self.arrived / len(self.costs)) + (1.0 - self.progress)
+
+
+class TrialKey(NamedTuple):
+    """A trial among all: the method's text, its number, and which search of that method it is of."""
+
+    text: str
+    number: int
+    repeat: int
 
 
 class _OnTask(NamedTuple):
@@ -120,6 +133,10 @@ class Tuning:
         first = questions[0]
         if first.claim == "seconds":
             raise InputError("--claim seconds is no aim for a search, whose runs share a machine; take flops or steps")
+        if options.repeats > 1 and options.sampler != "tpe":
+            raise InputError(
+                f"--repeats {options.repeats} is for --sampler tpe; with {options.sampler} give more --trials"
+            )
         self.options, self.store = options, Store(folder)
         self.cost: Literal["steps", "flops"] = "steps" if first.claim == "steps" else "flops"
         self.seeds = [FIRST_SEED + place for place in range(options.seeds)]
@@ -143,7 +160,7 @@ class Tuning:
         }
         self._before = read_tuning(folder) if has_tuning(folder) else None
         self._check_folder(folder)
-        self._searches: dict[str, Search] = {}
+        self._searches: dict[str, list[Search]] = {}
 
     @property
     def folder(self) -> Path:
@@ -163,36 +180,41 @@ class Tuning:
         """Begin, or go on; the caller holds the store's lock."""
         storage = open_storage(self.folder / "optuna.db")
         for method in self.methods:
-            self._searches[method.text] = Search(storage, method, self.options.sampler, self.options.trials)
+            self._searches[method.text] = [
+                Search(storage, method, self.options.sampler, self.options.trials, repeat)
+                for repeat in range(self.options.repeats)
+            ]
         self.write()
 
-    def next_round(self) -> tuple[dict[tuple[str, int], list[RunConfig]], dict[str, Limit]]:
-        """The runs of each trial of the next round, by method and number, and the limits at which to give them up;
-        nothing once all is done. A round that was stopped comes again, and its runs are then done in part."""
-        trials: dict[tuple[str, int], list[RunConfig]] = {}
+    def next_round(self) -> tuple[dict[TrialKey, list[RunConfig]], dict[str, Limit]]:
+        """The runs of each trial of the next round, and the limits at which to give them up; nothing once all is done.
+        A round that was stopped comes again, and its runs are then done in part."""
+        trials: dict[TrialKey, list[RunConfig]] = {}
         limits: dict[str, Limit] = {}
-        for method in self.methods:
-            search = self._searches[method.text]
+        every = [(method, repeat) for method in self.methods for repeat in range(self.options.repeats)]
+        for method, repeat in every:
+            search = self._searches[method.text][repeat]
             told = sum(trial.is_told for trial in search.trials())
             whole = (told // self.options.batch + 1) * self.options.batch
             search.draw(min(whole, self.options.trials))
-            on_tasks = self._limits(method)
+            on_tasks = self._limits(method, repeat)
             for trial in search.trials():
                 if trial.is_told:
                     continue
                 runs = self._runs(method, trial.values)
-                trials[method.text, trial.number] = runs
+                trials[TrialKey(method.text, trial.number, repeat)] = runs
                 if on_tasks:
                     limits |= {run.run_id(): on_tasks[place // len(self.seeds)] for place, run in enumerate(runs)}
         return trials, limits
 
-    def tell(self, trials: Mapping[tuple[str, int], Sequence[RunConfig]]) -> None:
+    def tell(self, trials: Iterable[TrialKey]) -> None:
         """Tell the search what came of a round whose runs are finished, or failed."""
         methods = {method.text: method for method in self.methods}
-        drawn = {text: self._searches[text].trials() for text in {text for text, _ in trials}}
-        for text, number in trials:
-            result = self._result(methods[text], number, drawn[text][number].values)
-            self._searches[text].tell(number, result.value)
+        drawn = {(key.text, key.repeat): self._searches[key.text][key.repeat].trials() for key in trials}
+        for key in trials:
+            values = drawn[key.text, key.repeat][key.number].values
+            result = self._result(methods[key.text], key.number, values, key.repeat)
+            self._searches[key.text][key.repeat].tell(key.number, result.value)
         self.write()
 
     def write(self) -> dict[str, Any]:
@@ -203,7 +225,7 @@ class Tuning:
             about = {"title": self.title, "budget": self.budget, "tasks": asked}
         methods = dict(self._before["methods"]) if self._before else {}
         for method in self.methods:
-            results = self._results(method)
+            results = [result for repeat in range(self.options.repeats) for result in self._results(method, repeat)]
             methods[method.text] = {
                 "identity": self._identities[method.text],
                 "space": show_space(method.space),
@@ -219,6 +241,7 @@ class Tuning:
             "sampler": self.options.sampler,
             "any_order": self.options.sampler in EXCHANGEABLE,
             "batch": self.options.batch,
+            "repeats": self.options.repeats,
             "prune": self.options.prune,
             "seeds": self.seeds,
             "methods": methods,
@@ -246,6 +269,11 @@ class Tuning:
                 raise InputError(
                     f"{folder} holds a search with {name}={self._before[name]}, not with {value}; choose another --out"
                 )
+        if self._before.get("repeats", 1) > self.options.repeats:
+            raise InputError(
+                f"{folder} holds a search with --repeats {self._before['repeats']}; give as many or more, or choose "
+                "another --out"
+            )
         for method in self.methods:
             was = self._before["methods"].get(method.text)
             if was is not None and was["space"] != show_space(method.space):
@@ -266,21 +294,21 @@ class Tuning:
             runs += [checked(RunConfig, "tune", method=config, seed=seed, **task.shared) for seed in self.seeds]
         return runs
 
-    def _limits(self, method: Searched) -> list[Limit]:
+    def _limits(self, method: Searched, repeat: int) -> list[Limit]:
         """For each task so many times what the best of the trials told so far costs there; empty if none arrived."""
-        found = [result for result in self._results(method) if result.has_arrived]
+        found = [result for result in self._results(method, repeat) if result.has_arrived]
         if not found or not self.options.prune:
             return []
         best, n = min(found, key=lambda result: result.cost), len(self.seeds)
         on_tasks = [best.costs[place * n : (place + 1) * n] for place in range(len(self._tasks))]
         return [Limit(self.cost, self.options.prune * geometric_mean(costs)) for costs in on_tasks]
 
-    def _results(self, method: Searched) -> list[Result]:
+    def _results(self, method: Searched, repeat: int) -> list[Result]:
         """Of the trials that the search was told of."""
-        drawn = self._searches[method.text].trials() if method.text in self._searches else []
-        return [self._result(method, trial.number, trial.values) for trial in drawn if trial.is_told]
+        drawn = self._searches[method.text][repeat].trials() if method.text in self._searches else []
+        return [self._result(method, trial.number, trial.values, repeat) for trial in drawn if trial.is_told]
 
-    def _result(self, method: Searched, number: int, values: Mapping[str, Any]) -> Result:
+    def _result(self, method: Searched, number: int, values: Mapping[str, Any], repeat: int) -> Result:
         runs = [run.run_id() for run in self._runs(method, values)]
         done = self.store.finished(runs)
         records = [self.store.record(run) for run in runs if run in done]
@@ -295,6 +323,7 @@ class Tuning:
             given_up=sum(record["status"] == "given up" for record in records),
             failed=len(runs) - len(records),
             spent=spent,
+            repeat=repeat,
         )
 
 
@@ -335,8 +364,8 @@ def _progress(record: Mapping[str, Any]) -> float:
 
 def _best(results: Sequence[Result]) -> dict[str, Any] | None:
     """The record of the best trial; of equal ones the first."""
-    ranked = [(result.value, result.number, result) for result in results if result.value is not None]
-    return _record(min(ranked)[2]) if ranked else None
+    done = [result for result in results if result.value is not None]
+    return _record(min(done, key=lambda result: (result.value, result.repeat, result.number))) if done else None
 
 
 def _spent(results: Sequence[Result]) -> dict[str, Any]:

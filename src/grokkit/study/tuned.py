@@ -100,5 +100,9 @@ def cost_of_tuning(tuning: Mapping[str, Any], name: str) -> dict[str, Any]:
         "has_arrived": best["has_arrived"],
         "cost": tuning["cost"],
         "cost_to_target": best["cost"],
-        "costs": [[trial["cost"], trial["has_arrived"]] for trial in searched["trials"] if trial["cost"] is not None],
+        "costs": [
+            [trial["cost"], trial["has_arrived"], trial.get("repeat", 0)]
+            for trial in searched["trials"]
+            if trial["cost"] is not None
+        ],
     }

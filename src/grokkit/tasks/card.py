@@ -41,7 +41,7 @@ class TaskCard:
         optimizer: what methods are compared with there, settings by name. Empty: what each method's card says.
         digest: gives what stands for the data in a run's identity, where the settings do not say all.
         stackable: whether runs on it can share a program.
-        target_loss: the held-out loss that counts as generalized, of a task that has no accuracy.
+        target_loss: the held-out loss that counts as generalized, of a task that is judged by its loss.
         canonical: brings checked settings into the one form that all spellings of the same task share.
         revision: raised when its rows change, so that no earlier result answers for it.
     """

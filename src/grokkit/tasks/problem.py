@@ -196,7 +196,7 @@ class OwnTask(Task):
         return self.problem.score is not None
 
     @property
-    def rows_at_once(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
+    def rows_at_once(self) -> int:
         return self.problem.batch_size or ROWS_AT_ONCE
 
     def on(self, device: torch.device) -> OwnTask:

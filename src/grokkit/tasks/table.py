@@ -146,6 +146,11 @@ def _read_head(head: str) -> tuple[Part, Settings]:
         raise InputError(
             f"{head}.py is a file, and may hold several problems; write {head}.py:NAME, e.g. {head}.py:problem"
         )
+    if os.path.isfile(head):
+        raise InputError(
+            f"{head} is data, and a task is Python that reads it; write a file with a function that returns a "
+            "grokkit.lab.Problem, and give e.g. my_problem.py:problem"
+        )
     if name not in SHORT_NAMES and (colon or re.fullmatch(r"[^\W\d]{2,}[\w.-]*", name)):
         raise unknown("task", name, [*SHORT_NAMES, *registered])
     return find("tasks", MODULAR.name), {"expression": head}

@@ -18,6 +18,8 @@ from grokkit.models.card import TaskShape
 from grokkit.rng import stream
 from grokkit.tasks.examples import Table
 
+ANSWERS_AT_ONCE = 2048  # of a model, in an evaluation
+
 Objective = Literal["cross-entropy", "logistic", "exponential", "mse", "regression"]
 
 
@@ -30,7 +32,7 @@ class Task:
         inputs: the kind of its inputs, see :class:`grokkit.models.TaskShape`; a model's card says which it reads.
         inputs_NT: int64 tokens in 0…vocabulary−1, or float32 features; molecules have a third axis.
         targets_N: int64 classes in 0…classes−1; under ``logistic`` and ``exponential`` float32, 1 or −1; under
-            ``regression`` float32.
+            ``regression`` float32. Under cross-entropy a row may have a class at each of its T places, (N, T).
         vocabulary: number of distinct tokens; None where inputs are no tokens.
         classes: width of a model's output; 1 where targets are ±1 or a number.
         groups: int64, one number a row; a split keeps rows with the same number, such as a·b and b·a, in one part. None
@@ -60,8 +62,15 @@ class Task:
     is_table: ClassVar[bool] = True
     """Whether rows are entries of ``inputs_NT`` and ``targets_N``, the same ones each time."""
 
-    rows_at_once: ClassVar[int] = 2048
-    """In an evaluation: bounds the memory, costs no speed."""
+    @property
+    def answers(self) -> int:
+        """Targets of a row: 1, or one a place."""
+        return self.targets_N[:1].numel()
+
+    @property
+    def rows_at_once(self) -> int:
+        """In an evaluation: bounds the memory, costs no speed."""
+        return max(1, ANSWERS_AT_ONCE // self.answers)
 
     @property
     def shape(self) -> TaskShape:
@@ -114,10 +123,13 @@ class Task:
         return {}
 
     def loss(self, outputs_BC: Tensor, targets_B: Tensor) -> Tensor:
-        """The mean over the batch. In nats: cross-entropy, or ln(1 + e^(−y·f)) (logistic). Without a unit: e^(−y·f)
-        (exponential), the squared distance from the class's one-hot vector, over C (mse), (f − y)² (regression)."""
+        """The mean over the batch, and over the places of a row that has a target at each.
+
+        In nats: cross-entropy, or ln(1 + e^(−y·f)) (logistic). Without a unit: e^(−y·f) (exponential), the squared
+        distance from the class's one-hot vector, over C (mse), (f − y)² (regression).
+        """
         if self.objective == "cross-entropy":
-            return functional.cross_entropy(outputs_BC, targets_B)
+            return functional.cross_entropy(outputs_BC.flatten(0, -2), targets_B.flatten())
         if self.objective == "mse":
             one_hot_BC = (targets_B[:, None] == torch.arange(self.classes, device=targets_B.device)).to(
                 outputs_BC.dtype
@@ -130,7 +142,7 @@ class Task:
         return losses_B.mean()
 
     def correct(self, outputs_BC: Tensor, targets_B: Tensor) -> Tensor:
-        """Bool, one a row: whether the largest output is the target's, or the output's sign, 0 having none.
+        """Bool, one a target: whether the largest output is the target's, or the output's sign, 0 having none.
 
         Raises:
             InputError: under ``regression``; see :attr:`has_accuracy`.

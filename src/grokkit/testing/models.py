@@ -87,10 +87,10 @@ def _check_weights(run: RunConfig, task: Task, text: str) -> None:
 
 def _check_outputs(run: RunConfig, task: Task, text: str) -> None:
     model = build_model(run.model, task, 0)
-    inputs, _ = task.batch(torch.arange(_ROWS))
+    inputs, targets = task.batch(torch.arange(_ROWS))
     with torch.no_grad():
         outputs = task.forward(model.eval(), inputs)
-        shape = (_ROWS, task.classes)
+        shape = (*targets.shape, task.classes)
         assert outputs.shape == shape, f"{text} gives outputs of shape {tuple(outputs.shape)}, and not {shape}"
         assert outputs.isfinite().all(), f"{text} gives outputs that are not finite"
         for row in range(_ROWS):

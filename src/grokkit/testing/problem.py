@@ -177,7 +177,7 @@ def _learns(bench: _Bench) -> str:
     got = f"{share:.0%} right" if bench.task.has_accuracy else f"a loss of {best:.3g}, from {first:.3g}"
     raise InputError(
         f"{FEW_ROWS} rows are not fitted within {STEPS} steps of AdamW at 0.003 ({got}); look for a scale, a sign "
-        "or an axis that is wrong in model, loss or score"
+        "or an axis that is wrong in model, loss or score, or a model too small to learn rows by heart"
     )
 
 

@@ -67,7 +67,9 @@ def _tensors(task: Task) -> dict[str, Tensor]:
 def _check_rows(task: Task, text: str) -> None:
     inputs, targets, rows = task.inputs_NT, task.targets_N, len(task.targets_N)
     assert len(inputs) == rows, f"{text} has {len(inputs)} inputs and {rows} targets"
-    assert targets.ndim == 1, f"{text}: targets have the shape {tuple(targets.shape)}; they must be one a row"
+    is_at_each_place = task.objective == "cross-entropy" and targets.shape == inputs.shape
+    shapes = f"{text}: targets have the shape {tuple(targets.shape)}; they must be one a row"
+    assert targets.ndim == 1 or is_at_each_place, f"{shapes}, or under cross-entropy one a place"
     if task.vocabulary is not None:
         allowed = f"int64 tokens in 0…{task.vocabulary - 1}"
         is_allowed = inputs.dtype == torch.int64 and int(inputs.min()) >= 0 and int(inputs.max()) < task.vocabulary
@@ -104,7 +106,7 @@ def _check_model_for(task: Task, config: TaskConfig, text: str) -> None:
     model = build_model(model_config(config.card.model), task, seed=0)
     inputs, targets = task.batch(torch.arange(min(_ROWS, len(task.targets_N))))
     outputs = task.forward(model, inputs)
-    shape = (len(targets), task.classes)
+    shape = (*targets.shape, task.classes)
     assert outputs.shape == shape, f"{text}: {config.card.model} gives the shape {tuple(outputs.shape)}, not {shape}"
     loss = task.loss(outputs, targets)
     is_number = loss.ndim == 0 and bool(loss.isfinite())
@@ -115,5 +117,5 @@ def _check_model_for(task: Task, config: TaskConfig, text: str) -> None:
         correct = task.correct(outputs, targets)
         is_right = correct.dtype == torch.bool and correct.shape == targets.shape
         assert is_right, (
-            f"{text}: correct gives {correct.dtype} of shape {tuple(correct.shape)}; it must be bool, a row"
+            f"{text}: correct gives {correct.dtype} of shape {tuple(correct.shape)}; it must be bool, a target"
         )

@@ -14,12 +14,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from grokkit.attach import Handle
 from grokkit.errors import InputError, NonFiniteError
 from grokkit.methods import AttachedBilevel
 from grokkit.methods.clipnorm import clip_norm
-from grokkit.methods.groktransfer.factorized import embedding_of
+from grokkit.methods.groktransfer.factorized import embedding_name, embedding_of
 from grokkit.models.classes import classes_of
 from grokkit.outside import theirs
 from grokkit.probe.contract import View
@@ -202,7 +203,7 @@ class Alone:
                 loss += float(task.loss(outputs, targets)) * len(chunk)
                 if task.has_accuracy:
                     correct += int(task.correct(outputs, targets).sum())
-        return [(loss / len(rows), correct / len(rows) if task.has_accuracy else None)]
+        return [(loss / len(rows), correct / (len(rows) * task.answers) if task.has_accuracy else None)]
 
     def outputs(self, place: int, rows_R: Tensor) -> Tensor:
         task = self._task
@@ -225,11 +226,23 @@ class Alone:
                 lambda: embedding_of(self.model),
                 self._find_kernel,
                 find_outputs=self._find_outputs,
+                accuracy_with=self._accuracy_with,
             ),
         ]
 
     def _find_outputs(self) -> Tensor | None:
         return self.outputs(0, self._member.rows("quick train")) if has_logits(self._task) else None
+
+    def _accuracy_with(self, embedding: Tensor) -> float | None:
+        name, module = embedding_name(self.model)
+        own = self._parameters().get(name)
+        if own is None or not self._task.has_accuracy:  # a product stands in its place, or nothing is right
+            return None
+        weight = embedding if isinstance(module, nn.Embedding) else embedding.mT
+        with self._evaluating():
+            inputs, targets = self._task.batch(self._member.rows("quick test"))
+            outputs = functional_call(self.model, {name: weight.to(own)}, (inputs,))
+            return float(self._task.correct(outputs, targets).double().mean())
 
     def _find_kernel(self) -> Tensor | None:
         if not self._task.is_table or not self._config.model.card.exact_gradients:

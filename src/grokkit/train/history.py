@@ -219,10 +219,12 @@ class RunInProgress:
         return (self.step if self._limit.cost == "steps" else self.flops) >= self._limit.most
 
     def progress(self) -> dict[str, Any]:
-        """For a display: the step, and losses and accuracies of the last quick check or evaluation."""
+        """For a display: the step, losses and accuracies of the last quick check or evaluation, and as ``points`` the
+        row of the curves that was added here, if one was."""
         curves = self.curves
         evaluated = [(curves[f"{part}_loss"][-1], curves[f"{part}_accuracy"][-1]) for part in ("train", "test")]
         train, test = self._last_quick_check or evaluated
+        is_new = curves["step"][-1] == self.step
         return {
             "step": self.step,
             "budget": self.config.budget,
@@ -230,6 +232,7 @@ class RunInProgress:
             "train_accuracy": train[1],
             "test_loss": test[0],
             "test_accuracy": test[1],
+            "points": [{name: values[-1] for name, values in curves.items()}] if is_new else [],
         }
 
     def state(self) -> dict[str, Any]:

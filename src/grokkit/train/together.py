@@ -42,8 +42,7 @@ from grokkit.train.optimizers import OPTIMIZER_SCALARS, at_step, warmup
 from grokkit.train.problem import transfer_data
 from grokkit.train.stacking import Table, drop_others, numbers, one_of, select, stack
 
-_ROWS_AT_ONCE = 2**16  # of all members together, in an evaluation: bounds its memory, costs no speed
-_OUTPUTS_AT_ONCE = 2048  # rows of one member, where its outputs themselves are asked for
+_ANSWERS_AT_ONCE = 2**16  # of all members together, in an evaluation: bounds its memory, costs no speed
 
 Examples = tuple[Tensor, Tensor]
 
@@ -234,12 +233,14 @@ class Together:
         params, rows_SR = select((self.state.params, self._rows_of(which)), places)
         loss = torch.zeros(len(places), dtype=torch.float64, device=rows_SR.device)
         correct = torch.zeros_like(loss)
-        for chunk in rows_SR.split(max(1, _ROWS_AT_ONCE // len(places)), dim=1):
+        for chunk in rows_SR.split(max(1, _ANSWERS_AT_ONCE // (len(places) * self._task.answers)), dim=1):
             means, counts = torch.vmap(self._score_of_one)(params, *self._examples(chunk, places))
             loss += means.double() * chunk.shape[1]
             correct += counts
         rows = rows_SR.shape[1]
-        accuracies = (correct / rows).tolist() if self._task.has_accuracy else [None] * len(places)
+        accuracies = (
+            (correct / (rows * self._task.answers)).tolist() if self._task.has_accuracy else [None] * len(places)
+        )
         return list(zip((loss / rows).tolist(), accuracies, strict=True))
 
     def _score_of_one(self, params: dict[str, Tensor], inputs_BT: Tensor, targets_B: Tensor) -> tuple[Tensor, Tensor]:
@@ -256,7 +257,7 @@ class Together:
 
     @torch.no_grad()
     def outputs(self, place: int, rows_R: Tensor) -> Tensor:
-        params, chunks = one_of(self.state.params, place), rows_R.to(self._device).split(_OUTPUTS_AT_ONCE)
+        params, chunks = one_of(self.state.params, place), rows_R.to(self._device).split(self._task.rows_at_once)
         inputs = (self._inputs.rows(chunk[None], [place])[0] for chunk in chunks)
         return torch.cat([functional_call(self._model, params, (own,)) for own in inputs]).cpu()
 
@@ -283,6 +284,7 @@ class Together:
                 partial(self._embedding, place),
                 partial(find_kernel, index),
                 find_outputs=partial(self._find_outputs, place),
+                accuracy_with=partial(self._accuracy_with, place),
             )
             for index, place in enumerate(places)
         ]
@@ -290,6 +292,18 @@ class Together:
     def _find_outputs(self, place: int) -> Tensor | None:
         member = self.members[place]
         return self.outputs(place, member.rows("quick train")) if has_logits(member.problem.task) else None
+
+    @torch.no_grad()
+    def _accuracy_with(self, place: int, embedding: Tensor) -> float | None:
+        if not self._task.has_accuracy:
+            return None
+        name, module = embedding_name(self._model)
+        params = one_of(self.state.params, place)
+        weight = embedding if isinstance(module, torch.nn.Embedding) else embedding.mT
+        rows = self._rows_of("quick test")[place : place + 1]
+        inputs, targets = (table[0] for table in self._examples(rows, [place]))
+        outputs = functional_call(self._model, {**params, name: weight.to(params[name])}, (inputs,))
+        return float(self._task.correct(outputs, targets).double().mean())
 
     def _embedding(self, place: int) -> Tensor:
         """The embedding of one member's model, with a row for each token or feature."""

@@ -39,8 +39,13 @@ def linear_embedding(kind: str, dim: int, lesson: TransferData) -> Linear:
     """``pca`` or ``lda`` of the training rows.
 
     Raises:
-        InputError: if there are not ``dim`` directions.
+        InputError: if there are not ``dim`` directions, or a row has a target at each of its places.
     """
+    if lesson.train.targets.ndim > 1:
+        raise InputError(
+            f"weak={kind} counts the tokens of rows that have one target each, and this task has one at each place; "
+            "take a model that is trained, e.g. decoder(width=8)"
+        )
     started = time.perf_counter()
     x_NV = _counted(lesson).double()
     rows, size = x_NV.shape

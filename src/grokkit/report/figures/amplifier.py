@@ -134,6 +134,7 @@ LEARNED_AMPLIFIER = Figure(
         "amplifier": {"step": int, "gradient": float, "log_weight": float},
         "softmax": {"step": int, "kl_from_uniform": float},
     },
+    of_lines=("amplifier",),
     data=_data,
     draw=_draw,
     sizes=Sizes(page=(None, 220), image=(400, 240)),

@@ -18,14 +18,14 @@ _EVENTS = ("memorized_at", "generalized_first_at", "generalized_at", "stable_at"
 
 
 def delay_data(runs: pl.DataFrame, methods: Sequence[str]) -> pl.DataFrame:
-    """One row per run that memorized, by method and seed: ``method``, ``seed``, the steps of its events (null where it
-    had none), ``until`` (where it generalized, or its last evaluation below the target), ``reached``, ``outcome``, and
-    ``dips`` (how often it fell below the target again)."""
+    """One row per run that memorized, by method and seed: ``run_id``, ``method``, ``seed``, the steps of its events
+    (null where it had none), ``until`` (where it generalized, or its last evaluation below the target), ``reached``,
+    ``outcome``, and ``dips`` (how often it fell below the target again)."""
     frames = []
     for method in methods:
         own = runs.filter(pl.col("method") == method).sort("seed")
         times = times_to_target(own)
-        events = own.select("method", "seed", pl.col(*_EVENTS).cast(pl.Int64), pl.col("dips").cast(pl.Int64))
+        events = own.select("run_id", "method", "seed", pl.col(*_EVENTS).cast(pl.Int64), pl.col("dips").cast(pl.Int64))
         frames.append(events.with_columns(until=pl.Series(times.time), reached=pl.Series(times.reached)))
     outcome = pl.when("reached").then(pl.lit("generalized")).otherwise(pl.lit(NOT_REACHED))
     return pl.concat(frames).filter(pl.col("memorized_at").is_not_null()).with_columns(outcome=outcome)
@@ -92,14 +92,15 @@ def delay_in_words(data: pl.DataFrame, methods: Sequence[str]) -> str:
 
 
 def _draw(data: pl.DataFrame, view: View) -> list[Row]:
-    seeds = data["seed"].n_unique()
+    shown = view.of_lines(data).drop("run_id")
+    seeds = shown["seed"].n_unique()
     height = len(view.methods) * min(28 + 13 * seeds, 180)
     panel = Panel(
         "delay",
-        delay_chart(data, view.methods),
+        delay_chart(shown, view.methods),
         "The delay: from memorized to generalized",
-        f"One arrow a run, from the training rows to staying at {view.target.short} held out. Open: not reached. An "
-        "upright stroke: first touch. A square: stable from there.",
+        f"One arrow a run, from the training rows to staying at {view.target.short} held out, of very many runs the "
+        "first seeds. Open: not reached. An upright stroke: first touch. A square: stable from there.",
         f"Delay of every run. {delay_in_words(data, view.methods)}.",
         sizes=Sizes(page=(None, height), image=(620, height)),
     )

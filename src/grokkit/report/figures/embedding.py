@@ -196,6 +196,7 @@ EMBEDDING = Figure(
         "circle": {**_PLACE, "frequency": int},
         "pca": {**_PLACE, "explained_x": float, "explained_y": float},
     },
+    of_lines=("fourier", "circle", "pca"),
     data=_data,
     draw=_draw,
     order=80,

@@ -84,7 +84,9 @@ def _data(view: View) -> _Data:
     for part in ("test", "train"):
         for clock in clocks:
             medians[part, clock] = median_curve_data(view.runs, view.curves, f"{part}_{measure}", clock)
-    checks = quick_checks_data(view.curves, view.of_lines(view.tables["quick_checks"]), measure, view.points // 2)
+    checks = quick_checks_data(
+        view.of_lines(view.curves), view.of_lines(view.tables["quick_checks"]), measure, view.points // 2
+    )
     return _Data(view.seed_curves, medians, checks)
 
 
@@ -120,6 +122,7 @@ LEARNING_CURVES = Figure(
     title="learning curves",
     reading=f"{HOW_TO_READ}; dots: quick checks",
     columns={"quick_checks": {"step": int} | dict.fromkeys(_FOUND, float)},
+    of_lines=("quick_checks",),
     data=_data,
     draw=_draw,
     sizes=Sizes(page=(None, 280), image=(400, 300)),

@@ -32,7 +32,7 @@ def curves_data(table: str, curves: tuple[_Curve, ...], view: View) -> _Data | N
     rows = rows.group_by("run_id", "method", "seed", "step", maintain_order=True).agg(pl.col(columns).mean())
     found = {}
     for curve in curves:
-        seeds = seed_curves_data(view.runs, rows, ("step", curve.column), view.points)
+        seeds = seed_curves_data(view.lines, view.of_lines(rows), ("step", curve.column), view.points)
         found[curve] = (seeds, median_curve_data(view.runs, rows, curve.column))
     return found
 
@@ -51,7 +51,8 @@ def _figure(table: str, section: str, note: str, order: int, *curves: _Curve) ->
     return Figure(
         name=table,
         section=section,
-        note=f"{note} Bold: median over seeds, a run that stopped keeping its last value. Thin: each seed.",
+        note=f"{note} Bold: median over seeds, a run that stopped keeping its last value. Thin: each seed, of very "
+        "many the first.",
         title=section[0].lower() + section[1:],
         reading=HOW_TO_READ,
         columns={table: {"step": int, **{curve.column: float for curve in curves}}},
@@ -78,6 +79,16 @@ SPECTRA = _figure(
     94,
     _Curve("spectral_norm", "Spectral norm", "largest singular value", "spectral norm"),
     _Curve("effective_rank", "Effective rank", "exp of the entropy of the singular values", "effective rank"),
+)
+
+RESTRICTED = _figure(
+    "restricted",
+    "Accuracy by the embedding's key frequencies",
+    "On a few held-out rows, with another embedding in the place of the model's: of its numbers' spectrum the five "
+    "frequencies with the largest shares alone, or all but these.",
+    95,
+    _Curve("restricted", "The key frequencies alone", "held-out accuracy", "accuracy by five frequencies"),
+    _Curve("excluded", "All but the key frequencies", "held-out accuracy", "accuracy without them"),
 )
 
 PATH = _figure(

@@ -64,6 +64,7 @@ PREDICTIONS = Figure(
     title="predicted and true",
     reading="first seed, up to 500 rows of the test part, after the last step",
     columns={"predictions": {"target": float, "predicted": float, "unit": str}},
+    of_lines=("predictions",),
     data=lambda view: predictions_data(view.tables["predictions"]),
     draw=_draw,
     sizes=Sizes(page=(300, 300), image=(300, 300)),

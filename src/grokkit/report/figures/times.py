@@ -15,9 +15,9 @@ from grokkit.report.style import FAINT, MUTED, NOT_REACHED_SHAPE, PAPER, styles_
 
 
 def times_data(runs: pl.DataFrame, methods: Sequence[str]) -> pl.DataFrame:
-    """One row per run: ``method``, ``seed``, ``steps`` (to the target, or the last evaluation below it), ``reached``,
-    its ``outcome`` in words, and the Kaplan–Meier ``median`` of its method (null if not reached, or if runs were given
-    up). In the order of ``methods``, then of seeds."""
+    """One row per run: ``run_id``, ``method``, ``seed``, ``steps`` (to the target, or the last evaluation below it),
+    ``reached``, its ``outcome`` in words, and the Kaplan–Meier ``median`` of its method (null if not reached, or if
+    runs were given up). In the order of ``methods``, then of seeds."""
     frames = []
     for method in methods:
         own = runs.filter(pl.col("method") == method).sort("seed")
@@ -25,8 +25,7 @@ def times_data(runs: pl.DataFrame, methods: Sequence[str]) -> pl.DataFrame:
         frames.append(
             pl.DataFrame(
                 {
-                    "method": own["method"],
-                    "seed": own["seed"],
+                    **{name: own[name] for name in ("run_id", "method", "seed")},
                     "steps": times.time,
                     "reached": times.reached,
                     "outcome": [
@@ -113,10 +112,10 @@ def _draw(data: pl.DataFrame, view: View) -> list[Row]:
     target = view.target.short
     panel = Panel(
         "times",
-        times_chart(data, view.methods),
+        times_chart(data.drop("run_id"), view.methods),
         f"Steps to {target}, by seed",
-        "One mark a run; a line joins the runs of a seed; a bar is the median. An open triangle stands at the budget "
-        "of a run that did not get there.",
+        "One mark a run, of very many the first seeds; a line joins the runs of a seed; a bar is the median of all. An "
+        "open triangle stands at the budget of a run that did not get there.",
         f"Steps to {target} of every run, paired by seed. Median: {_medians(data, view.methods)}.",
         sizes=Sizes(page=(None, height), image=(560, height)),
     )
@@ -128,7 +127,7 @@ TIME_TO_TARGET = Figure(
     section="When runs generalize",
     title="steps to the target",
     reading="one mark a run, a line joins runs of the same seed, a bar is the median",
-    data=lambda view: times_data(view.runs, view.methods),
+    data=lambda view: view.of_lines(times_data(view.runs, view.methods)),
     draw=_draw,
     order=30,
 )

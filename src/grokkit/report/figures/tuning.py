@@ -8,7 +8,7 @@ from typing import Any
 import altair as alt
 import polars as pl
 
-from grokkit.analyse.search_curve import Trial, best_after
+from grokkit.analyse.search_curve import Trial, best_after, best_over_repeats
 from grokkit.report.figure import Figure, Panel, Row, View
 from grokkit.report.parts import Layers, drawn_of, layered, log_ticks, method_color, method_dash, span, tooltips
 
@@ -16,22 +16,32 @@ _COSTS = {"steps": "optimizer steps", "flops": "FLOPs"}
 
 
 def tuning_data(tuned: Mapping[str, Any], methods: Sequence[str]) -> pl.DataFrame:
-    """One row a method and number of trials: ``best`` (the median over orders, or as searched; null where it had not
-    arrived), ``low`` and ``high`` (the middle 80 % of orders), ``mean``."""
+    """One row a method and number of trials: ``best`` (the median over orders or repeats, or as searched; null where it
+    had not arrived), ``low`` and ``high`` (the middle 80 % of orders or repeats), ``mean``."""
     rows = []
     for method in methods:
         if method not in tuned:
             continue
-        trials = [Trial(cost, arrived) for cost, arrived in tuned[method]["costs"]]
-        for found in best_after(trials, any_order=tuned[method]["any_order"]):
+        searches = _searches(tuned[method])
+        repeated = len(searches) > 1
+        any_order = tuned[method]["any_order"]
+        for found in best_over_repeats(searches) if repeated else best_after(searches[0], any_order=any_order):
             best = {"best": found.median, "low": found.low, "high": found.high, "mean": found.mean}
             rows.append({"method": method, "trials": found.trials, **best})
     numbers = dict.fromkeys(("best", "low", "high", "mean"), pl.Float64())
     return pl.DataFrame(rows, schema={"method": pl.String(), "trials": pl.Int64(), **numbers})
 
 
+def _searches(tuned: Mapping[str, Any]) -> list[list[Trial]]:
+    """The trials of each repeat of a search; a record of before has one, and does not say so."""
+    found: dict[int, list[Trial]] = {}
+    for cost, arrived, *repeat in tuned["costs"]:
+        found.setdefault(repeat[0] if repeat else 0, []).append(Trial(cost, arrived))
+    return list(found.values()) or [[]]
+
+
 def tuning_chart(data: pl.DataFrame, methods: Sequence[str], cost: str, *, legend: bool) -> Layers:
-    """Falling steps from :func:`tuning_data`, with a band where orders differ."""
+    """Falling steps from :func:`tuning_data`, with a band where orders or repeats differ."""
     shown = data.filter(pl.col("best").is_not_null())
     low, high = span(pl.concat([shown["best"], shown["low"].drop_nulls(), shown["high"].drop_nulls()]), 0.9, 1.1)
     named = drawn_of(methods, shown) if legend else []
@@ -68,7 +78,10 @@ def _data(view: View) -> pl.DataFrame | None:
 
 def _draw(data: pl.DataFrame, view: View) -> list[Row]:
     tuned = [view.study["tuned"][method] for method in view.methods if method in view.study["tuned"]]
+    repeats = len(_searches(tuned[0]))
     over = "the median over all orders, and the middle 80 % of them" if tuned[0]["any_order"] else "as searched"
+    if repeats > 1:
+        over = f"the median over {repeats} repeats of the search, and the middle 80 % of them"
     chart = tuning_chart(data, view.methods, tuned[0]["cost"], legend=view.is_image)
     note = f"Of the best setting so far, on validation rows and tuning seeds: {over}. A line begins where one arrives."
     last = data.filter(pl.col("best").is_not_null()).unique("method", keep="last", maintain_order=True)
