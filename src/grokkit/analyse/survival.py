@@ -122,7 +122,7 @@ def _kaplan_meier(times: Times) -> tuple[NDArray[np.float64], NDArray[np.float64
     at_risk = ended[::-1].cumsum()[::-1]
     with np.errstate(divide="ignore"):
         greenwood = np.cumsum(events / (at_risk * (at_risk - events)))
-    return at, np.cumprod(1 - events / at_risk), greenwood
+    return at, np.asarray(np.cumprod(1 - events / at_risk), np.float64), greenwood
 
 
 def median_time(times: Times) -> Median:

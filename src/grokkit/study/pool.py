@@ -21,7 +21,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
-from multiprocessing.context import BaseContext
 from types import ModuleType
 from typing import Any, Literal, Self
 
@@ -72,7 +71,9 @@ class Event:
 # On Linux one process imports PyTorch, once, and is forked for each worker, which is spared a second and a half. Polars
 # starts threads when it is imported, and these would be missing in a fork: each worker imports it, and what is ours,
 # itself. Elsewhere a fork of a process that has loaded so much is not safe.
-_CONTEXT: BaseContext = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
+_CONTEXT = (
+    multiprocessing.get_context("forkserver") if sys.platform == "linux" else multiprocessing.get_context("spawn")
+)
 _CONTEXT.set_forkserver_preload(["torch", "pydantic"])
 
 
