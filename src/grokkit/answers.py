@@ -1,6 +1,6 @@
 """What the command says about itself is kept, so that asking again need not load torch, which takes 1.5 s of CPU.
 
-These are help texts, ``--version``, and the lists of methods, tasks, suites, models and optimizers. An answer is kept
+These are help texts and the lists of methods, tasks, suites, models and optimizers. An answer is kept
 in the cache folder (:func:`grokkit.files.cache_folder`), one file a question, with a digest of all that it depends on:
 every file of this package by size and time of change, the folders that Python imports from, hence what is installed
 there, and the terminal. An answer is given again only under the same digest. What ends in an error, or warns, is not
@@ -16,6 +16,7 @@ from contextlib import redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
 from typing import TextIO
 
+from grokkit import __version__
 from grokkit.files import keep_text, kept_text
 
 _LISTS = {"methods", "tasks", "models", "optimizers", "suites"}
@@ -26,6 +27,9 @@ _TERMINAL = ("TERM", "COLORTERM", "NO_COLOR", "FORCE_COLOR", "COLUMNS", "TERMINA
 def main() -> None:
     """Run the command; see :func:`grokkit.cli.main`."""
     question = sys.argv[1:]
+    if question == ["--version"]:  # which needs neither the lab nor PyTorch
+        print(f"grokkit {__version__}")
+        return
     if not is_about_itself(question):
         _run()
         return
@@ -60,7 +64,7 @@ def is_about_itself(question: list[str]) -> bool:
     words = [word for word in question if word not in _HELP]
     if len(words) < len(question):
         return len(question) <= 2 and all(word.isidentifier() for word in words)
-    return question == ["--version"] or (len(question) == 1 and question[0] in _LISTS)
+    return len(question) == 1 and question[0] in _LISTS
 
 
 def _depends_on(question: list[str]) -> list[object]:
