@@ -72,6 +72,7 @@ def test_the_terminal_table_fits_and_loses_nothing(synthetic, width) -> None:
     assert "claimed" in text
     names = "".join(line.split("  ")[0].strip() for line in text.splitlines())
     assert long in names
+    assert "grokfast-ema(alpha=0.9," in text, "no number is broken"
 
 
 def test_atomic_write_leaves_the_old_file_or_the_new_one(tmp_path, monkeypatch) -> None:

@@ -86,7 +86,7 @@ def search(
         record = tuning.write()
         page = write_search(folder, record)
         console.print()
-        console.print(search_table(record))
+        console.print(search_table(record, console.width))
         console.print(f"\nreport: {one_line(page)}", soft_wrap=True)
         if len(questions) == 1:
             console.print(
