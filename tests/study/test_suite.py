@@ -109,7 +109,7 @@ def test_a_hopeless_run_is_given_up_at_what_the_best_trial_took_on_its_own_task(
     with tuning.store.lock():
         tuning.open()
         trials, limits = tuning.next_round()
-    runs = trials["adamw", 2]
+    runs = trials["adamw", 2, 0]
     assert [run.task.settings["n"] for run in runs] == [7, 8]
     assert [limits[run.run_id()].most for run in runs] == pytest.approx([3 * cost for cost in best["costs"]], rel=1e-12)
 

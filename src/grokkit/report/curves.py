@@ -90,8 +90,8 @@ def median_curve_data(
     parts = [pl.DataFrame(schema={"method": pl.String, "x": pl.Float64, "value": pl.Float64})]
     for own in usable.partition_by("method", maintain_order=True):
         # As arrays, and not as frames: of ten thousand runs these would take a minute.
-        lengths = own.group_by("run_id", maintain_order=True).len()["len"].to_numpy()
-        ends = np.cumsum(lengths, dtype=np.intp)[:-1]
+        lengths = own.group_by("run_id", maintain_order=True).len()["len"].cast(pl.Int64)
+        ends = np.cumsum(lengths.to_numpy())[:-1]
         x, y = own["x"].to_numpy(), own["y"].to_numpy()
         # The median starts where all runs have begun, and is taken wherever one of them was evaluated.
         start = x[np.concatenate([[0], ends])].max()
