@@ -7,7 +7,7 @@ def train_here(monkeypatch, *modules):
     """Let ``modules`` train here; returns a list that gets the ids of what is trained, one list a call."""
     rounds = []
 
-    def train_runs(runs, store, console, on, device, limits=None):
+    def train_runs(runs, store, console, on, device, live, limits=None):
         limits = limits or {}
         done = store.finished(run.run_id() for run in runs)
         done -= store.to_continue(done, limits)

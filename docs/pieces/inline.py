@@ -17,6 +17,7 @@ from pieces.markers import PageError
 from pieces.profile import profile_where
 from pieces.reliability import reliability_sum
 from pieces.reproduced import reproduced_sum
+from pieces.scale import cluster_rate, store_missed, where
 from pieces.studies import Results, Standing, Study, known
 from pieces.words import LESS, MISSING, MORE, claim_text, ratio_text, time_text
 
@@ -73,6 +74,10 @@ class Inline:
                 self.bench,
                 self.floor,
                 self.growth_where,
+                self.store_where,
+                self.store_missed,
+                self.cluster_where,
+                self.cluster_rate,
                 self.profile_where,
                 self.machine,
                 self.missed_aims,
@@ -178,6 +183,22 @@ class Inline:
     def machine(self, name: str = "bench") -> str:
         """Where the benchmark of this name was measured."""
         return machine_text(self.results.bench(name))
+
+    def store_where(self) -> str:
+        """Where the growth of a folder was measured."""
+        return where(self.results.store)
+
+    def store_missed(self) -> str:
+        """Which aims of the folder's growth were missed."""
+        return store_missed(self.results.store)
+
+    def cluster_where(self) -> str:
+        """Where the overhead of a cluster was measured."""
+        return where(self.results.cluster)
+
+    def cluster_rate(self) -> str:
+        """How fast a file comes from a node."""
+        return cluster_rate(self.results.cluster)
 
     def growth_where(self) -> str:
         """Where the growth of a step's cost was measured."""

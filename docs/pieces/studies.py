@@ -146,6 +146,16 @@ class Results:
         return self._json("growth.json")
 
     @cached_property
+    def store(self) -> dict[str, Any]:
+        """What benchmarks/store_growth.py wrote."""
+        return self._json("store.json")
+
+    @cached_property
+    def cluster(self) -> dict[str, Any]:
+        """What benchmarks/cluster_overhead.py wrote."""
+        return self._json("cluster.json")
+
+    @cached_property
     def step_profile(self) -> dict[str, Any]:
         """What benchmarks/matmul_share.py wrote."""
         return self._json("step-profile.json")

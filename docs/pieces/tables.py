@@ -21,6 +21,7 @@ from pieces.profile import profile_table
 from pieces.recipe import probes_table, recipe_parts, recipe_tasks
 from pieces.reliability import reliability_table
 from pieces.reproduced import reproduced_table
+from pieces.scale import cluster_table, store_table
 from pieces.spelling import respelt
 from pieces.studies import Results, Study
 from pieces.words import MISSING, UNITS, giga_text, median_text, ratio_text, reached_text, time_text
@@ -123,6 +124,8 @@ class Blocks:
             "bench_table": lambda name="bench": bench_table(self.results.bench(name)),
             "bench_list": lambda name="bench": bench_list(self.results.bench(name)),
             "growth_table": lambda: growth_table(self.results.growth),
+            "store_table": lambda: store_table(self.results.store, table_text),
+            "cluster_table": lambda: cluster_table(self.results.cluster, table_text),
             "profile_table": lambda: profile_table(self.results.step_profile),
             "reproduced_table": lambda paper: reproduced_table(paper, table_text),
             "reliability_table": lambda: reliability_table(self.results.reliability),

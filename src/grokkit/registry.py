@@ -37,6 +37,7 @@ KINDS: dict[str, tuple[str, str]] = {
     "models": ("grokkit.models", "grokkit.models.card:ModelCard"),
     "tasks": ("grokkit.tasks", "grokkit.tasks.card:TaskCard"),
     "suites": ("grokkit.study.suites", "grokkit.study.suites.card:SuiteCard"),
+    "loggers": ("grokkit.lab.loggers", "grokkit.lab.loggers.card:LoggerCard"),
 }
 """Kind → the package whose modules hold the built-in cards, and the class of a card. Nothing is imported before use."""
 

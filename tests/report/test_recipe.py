@@ -89,6 +89,7 @@ def test_all_of_them_are_compared_in_worker_processes_and_stand_on_the_page(site
     (line,) = re.findall(r"^\$ (grokkit compare digit-sum.*)$", PAGE, re.MULTILINE)
     command = [*shlex.split(line.replace("digit-sum:30", "digit-sum:12"))[1:], "--out", "out"]
     command += ["--budget", "20", "--every", "10", "--seeds", "1", "--jobs", "1", "--batch-size", "16"]
+    command += ["--log", "lines"]
     path = os.pathsep.join([str(site), *filter(None, [os.environ.get("PYTHONPATH")])])
     done = subprocess.run(
         [sys.executable, "-m", "grokkit", *command],
@@ -104,3 +105,5 @@ def test_all_of_them_are_compared_in_worker_processes_and_stand_on_the_page(site
     kept = [pl.read_parquet(path) for path in tmp_path.glob("out/runs/*/steepness.parquet")]
     assert len(kept) == 2 + len(METHODS)
     assert all(table["largest"].min() > 0 for table in kept)
+    logs = {path.stem: path.read_text().split()[::2] for path in (tmp_path / "out" / "log").iterdir()}
+    assert logs == {path.name: ["0", "10", "20"] for path in (tmp_path / "out" / "runs").iterdir()}

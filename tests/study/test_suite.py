@@ -4,6 +4,7 @@ import json
 import math
 import shutil
 import sys
+from importlib import import_module
 
 import pytest
 from train_here import train_here
@@ -32,7 +33,7 @@ TINY = SuiteCard(
 )
 SPACE = "adamw: lr=0.01..0.03 log; grokfast-ema: lr=0.01..0.03 log"
 HOW = {"trials": 2, "tuning_seeds": 1, "batch": 2, "seeds": 2, "space": SPACE, "quiet": True}
-lab_tune, lab_carry_out, lab_suite = (sys.modules[f"grokkit.lab.{name}"] for name in ("tune", "carry_out", "suite"))
+lab_tune, lab_carry_out, lab_suite = (import_module(f"grokkit.lab.{name}") for name in ("tune", "carry_out", "suite"))
 WRITE_PAGE = lab_suite.write_suite_page
 
 
@@ -108,7 +109,7 @@ def test_a_hopeless_run_is_given_up_at_what_the_best_trial_took_on_its_own_task(
     with tuning.store.lock():
         tuning.open()
         trials, limits = tuning.next_round()
-    runs = trials["adamw", 2]
+    runs = trials["adamw", 2, 0]
     assert [run.task.settings["n"] for run in runs] == [7, 8]
     assert [limits[run.run_id()].most for run in runs] == pytest.approx([3 * cost for cost in best["costs"]], rel=1e-12)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -11,24 +10,28 @@ import torch
 from rich.console import Console
 
 from grokkit.errors import InputError, about
+from grokkit.lab.live import Live
+from grokkit.lab.loggers.card import LoggerCard, find_logger
+from grokkit.lab.report import report
 from grokkit.lab.stopping import undisturbed, what_is_kept
 from grokkit.lab.study import Study, chosen
 from grokkit.models.outline import free, gib
 from grokkit.progress import Progress
 from grokkit.study.execute import execute
+from grokkit.study.execution import Execution
 from grokkit.study.extend import extended
 from grokkit.study.give_up import limits_of
 from grokkit.study.machines import Executor, Processes, check_machines, machines
-from grokkit.study.pace import study_pace
+from grokkit.study.measure_pace import study_pace
 from grokkit.study.plan import Plan, ids_of
-from grokkit.study.pool import Failure
-from grokkit.study.question import Execution, Question
+from grokkit.study.pool import Event, Failure
+from grokkit.study.question import Question
 from grokkit.study.store import Store
 from grokkit.study.tuned import has_suite, has_tuning
-from grokkit.terminal import one_line, terminal
+from grokkit.terminal import terminal
 from grokkit.train.config import RunConfig
 from grokkit.train.groups import choose_device, plan_groups
-from grokkit.train.history import Limit
+from grokkit.train.limit import Limit
 from grokkit.train.room import check_room
 from grokkit.train.setup import build_task
 
@@ -58,6 +61,7 @@ def carry_out(
     """
     console = console or terminal()
     check_machines(execution.on)
+    logger = None if execution.log is None else find_logger(execution.log)
     here = choose_device(execution.device) if execution.on == "local" else None  # a cluster's is known once connected
     if here is not None:
         _check_claim(question.claim, here)
@@ -80,7 +84,7 @@ def carry_out(
         with store.lock():
             plan = _in_its_folder(plan, store)
             try:
-                failures = _train(plan, store, console, execution, question.claim)
+                failures = _train(plan, store, console, execution, question.claim, logger)
                 if plan.study["claim"] == "seconds":
                     with console.status("measuring the seconds of a step, all methods in turns"):
                         study_pace(store.folder, [*plan.runs.arms, *_of_other_arms(plan, store)])
@@ -101,22 +105,27 @@ def _in_its_folder(plan: Plan, store: Store) -> Plan:
     return extended(plan, before, kept, store.folder, question)
 
 
-def _train(plan: Plan, store: Store, console: Console, execution: Execution, claim: str | None) -> dict[str, Failure]:
+def _train(
+    plan: Plan, store: Store, console: Console, execution: Execution, claim: str | None, logger: LoggerCard | None
+) -> dict[str, Failure]:
     done = store.finished(plan.runs.ids)
     left = len(done) < len(plan.runs) or store.to_continue(done, {})
     # For nothing left to do no cluster is needed.
-    with machines(execution.on if left else "local", execution.jobs, plan.runs, store.folder) as on:
+    with (
+        machines(execution.on if left else "local", execution.jobs, plan.runs, store.folder) as on,
+        Live(logger, store.folder, console) as live,
+    ):
         device = on.device(execution.device)
         _check_claim(claim, device)
         _announce(plan, console, len(done), on, device)
         store.write_study(plan.study)
         if execution.give_up is None:
-            return train_runs(plan.runs, store, console, on, device)
+            return train_runs(plan.runs, store, console, on, device, live)
         first = [run for run in plan.runs if run.method.label == plan.study["baseline"]]
-        failures = train_runs(first, store, console, on, device) if first else {}
+        failures = train_runs(first, store, console, on, device, live) if first else {}
         limits = limits_of(plan, store, execution.give_up)
         others = [run for run in plan.runs if run.method.label != plan.study["baseline"]]
-        return failures | (train_runs(others, store, console, on, device, limits) if others else {})
+        return failures | (train_runs(others, store, console, on, device, live, limits) if others else {})
 
 
 def train_runs(
@@ -125,16 +134,26 @@ def train_runs(
     console: Console,
     on: Executor,
     device: str,
+    live: Live,
     limits: Mapping[str, Limit] = MappingProxyType({}),
 ) -> dict[str, Failure]:
     """Train those of ``runs`` that are not done, under their ``limits``, and watch; the caller holds the store's lock.
 
+    ``live`` is told of them as well.
+
     Returns the runs that failed, by their id.
     """
-    done = store.finished(ids_of(runs))
+    ids = ids_of(runs)
+    done = store.finished(ids)
     done -= store.to_continue(done, limits)
+    live.follow(dict(zip(ids, runs, strict=True)))
     with Progress(console, runs, done, _at_once(runs, on, device)) as progress:
-        return execute(runs, store, done, on=on, on_event=progress.on_event, device=device, limits=limits)
+
+        def on_event(event: Event) -> None:
+            progress.on_event(event)
+            live.on_event(event)
+
+        return execute(runs, store, done, on=on, on_event=on_event, device=device, limits=limits)
 
 
 def _at_once(runs: Sequence[RunConfig], on: Executor, device: str) -> int:
@@ -189,30 +208,6 @@ def _of_other_arms(plan: Plan, store: Store) -> list[RunConfig]:
     asked = {run.method.label for run in plan.runs.arms}
     others = {label: run_id for run_id, label in store.labels().items() if run_id in plan.study["run_ids"]}
     return [store.config(run_id) for label, run_id in others.items() if label not in asked]
-
-
-def report(store: Store, console: Console, only: Sequence[str] | None = None) -> Study:
-    """Write the report of the finished runs in ``store``, and show it; the caller holds its lock."""
-    store.compact()
-    study = Study(store.folder, only)
-    if study.unfinished:
-        total = len(study.info["run_ids"])
-        console.print(f"only {total - study.unfinished} of {total} runs are finished; the report is of those")
-    if study.runs.is_empty():
-        return study
-    study.look()
-    with console.status("drawing the report"):
-        page, failures = study.write()
-    console.print()
-    console.print(study)
-    console.print()
-    told = {json.loads(text).get("resuming") for text in study.runs["provenance"]} - {None}
-    for note in sorted(told):
-        console.print(f"a run that is resumed goes on {note}", soft_wrap=True)
-    for name, failure in failures.items():
-        console.print(f"the figure {name} could not be drawn: {failure}", soft_wrap=True)
-    console.print(f"report: {one_line(page)}", soft_wrap=True)
-    return study
 
 
 def refuse_failures(failures: Mapping[str, Failure], folder: Path) -> None:

@@ -6,10 +6,9 @@ import json
 from datetime import datetime
 from pathlib import Path
 
-from grokkit.errors import MissingExtraError
+from grokkit.lab.loggers.card import find_logger, scalars
+from grokkit.lab.loggers.tensorboard import EventFile
 from grokkit.lab.study import Study
-
-_NO_CURVES = {"run_id", "method", "seed", "step", "certain_step"}
 
 
 def write_events(study: Study, out: Path) -> Path:
@@ -23,18 +22,14 @@ def write_events(study: Study, out: Path) -> Path:
     Raises:
         MissingExtraError: without TensorBoard.
     """
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        raise MissingExtraError("tensorboard", "tensorboard") from None
+    find_logger("tensorboard")
     for run in study.runs.iter_rows(named=True):
         folder = out / run["run_id"]
         for before in folder.glob("events.out.tfevents.*"):
             before.unlink()
         started = datetime.fromisoformat(json.loads(run["provenance"])["started"]).timestamp()
-        with SummaryWriter(str(folder)) as writer:
-            for row in study.curves.filter(run_id=run["run_id"]).iter_rows(named=True):
-                for name, value in row.items():
-                    if name not in _NO_CURVES and value is not None:
-                        writer.add_scalar(name, value, row["step"], walltime=started + (row["train_seconds"] or 0.0))
+        file = EventFile(folder)
+        for row in study.curves.filter(run_id=run["run_id"]).iter_rows(named=True):
+            file.point(row["step"], scalars(row), started + (row["train_seconds"] or 0.0))
+        file.close()
     return out

@@ -9,13 +9,16 @@ from typing import Any
 from rich.console import Console
 
 from grokkit.lab.carry_out import Stopped, refuse_failures, slug, too_short, train_runs
+from grokkit.lab.live import Live
+from grokkit.lab.loggers.card import find_logger
 from grokkit.lab.named import method_names, name_of
 from grokkit.lab.stopping import undisturbed, what_is_kept
 from grokkit.methods import MethodCard
 from grokkit.report.search import search_table, write_search
+from grokkit.study.execution import Execution
 from grokkit.study.machines import check_machines, machines
 from grokkit.study.pool import Failure
-from grokkit.study.question import USUAL_METHODS, Execution, Question, asked
+from grokkit.study.question import USUAL_METHODS, Question, asked
 from grokkit.study.tune import SearchOptions, Tuning
 from grokkit.tasks.problem import Problem
 from grokkit.terminal import one_line, readable, terminal
@@ -43,6 +46,7 @@ def search(
     """
     console = console or terminal()
     check_machines(execution.on)
+    logger = None if execution.log is None else find_logger(execution.log)
     folder = folder_of(questions[0], execution)
     tuning = Tuning(questions, options, folder, command)
     failures: dict[str, Failure] = {}
@@ -59,16 +63,19 @@ def search(
         runs: list[RunConfig] = []
         try:
             trials, limits = tuning.next_round()
-            with machines(execution.on if trials else "local", execution.jobs, samples, folder) as on:
+            with (
+                machines(execution.on if trials else "local", execution.jobs, samples, folder) as on,
+                Live(logger, folder, console) as live,
+            ):
                 device = on.device(execution.device)
                 while trials:
                     console.print(_round(trials))
                     # A setting may be drawn twice; its runs are the same.
                     runs = list({run.run_id(): run for runs in trials.values() for run in runs}.values())
-                    failed = train_runs(runs, tuning.store, console, on, device, limits)
+                    failed = train_runs(runs, tuning.store, console, on, device, live, limits)
                     if failed:  # A worker that was killed is no fault of the setting, so it is tried once more.
                         again = [run for run in runs if run.run_id() in failed]
-                        failed = train_runs(again, tuning.store, console, on, device, limits)
+                        failed = train_runs(again, tuning.store, console, on, device, live, limits)
                     failures |= failed
                     tuning.tell(trials)
                     trials, limits = tuning.next_round()

@@ -15,7 +15,18 @@ import polars as pl
 
 from grokkit.analyse.format import number, percent
 from grokkit.analyse.target import Measure
-from grokkit.report.parts import drawn_of, layered, log_ticks, log_x, method_color, method_dash, span, spread, tooltips
+from grokkit.report.parts import (
+    Layers,
+    drawn_of,
+    layered,
+    log_ticks,
+    log_x,
+    method_color,
+    method_dash,
+    span,
+    spread,
+    tooltips,
+)
 
 
 class _Axis(NamedTuple):
@@ -79,7 +90,8 @@ def median_curve_data(
     parts = [pl.DataFrame(schema={"method": pl.String, "x": pl.Float64, "value": pl.Float64})]
     for own in usable.partition_by("method", maintain_order=True):
         # As arrays, and not as frames: of ten thousand runs these would take a minute.
-        ends = np.cumsum(own.group_by("run_id", maintain_order=True).len()["len"].to_numpy())[:-1]
+        lengths = own.group_by("run_id", maintain_order=True).len()["len"].cast(pl.Int64)
+        ends = np.cumsum(lengths.to_numpy())[:-1]
         x, y = own["x"].to_numpy(), own["y"].to_numpy()
         # The median starts where all runs have begun, and is taken wherever one of them was evaluated.
         start = x[np.concatenate([[0], ends])].max()
@@ -104,7 +116,7 @@ def curve_chart(
     title: str | None = None,
     include: Sequence[float] = (),
     dots: pl.DataFrame | None = None,
-) -> alt.LayerChart:
+) -> Layers:
     """``measure`` against ``x``: thin lines from :func:`seed_curves_data`, bold ones from :func:`median_curve_data`.
 
     Behind them stands a pale dot for each row of ``dots``. The scale of the y axis is chosen for the values drawn and

@@ -17,7 +17,7 @@ from grokkit.study.pool import Failure
 from grokkit.study.store import Store
 from grokkit.train.allocator import keep_freed_memory
 from grokkit.train.config import RunConfig
-from grokkit.train.history import Limit
+from grokkit.train.limit import Limit
 from grokkit.train.loop import train, train_group
 from grokkit.train.record import Run
 
@@ -139,16 +139,21 @@ def _keep(store: Store, run: Run) -> None:
     store.save_run(run.config.run_id(), run.record(), pl.DataFrame(run.curves), tables, run.kept)
 
 
+def _joined(before: dict[str, Any] | None, now: dict[str, Any]) -> dict[str, Any]:
+    """The later report, with the points of both."""
+    return now if before is None else {**now, "points": before["points"] + now["points"]}
+
+
 class _Latest:
-    """Passes on what is reported; of what follows within a moment the latest only."""
+    """Passes on what is reported; of what follows within a moment the latest only, with all points."""
 
     def __init__(self, report: Callable[[Any], None]) -> None:
         self._report = report
-        self._latest: Any = None
+        self._latest: dict[str, Any] | None = None
         self._told_at = 0.0
 
-    def __call__(self, progress: Any) -> None:
-        self._latest = progress
+    def __call__(self, progress: dict[str, Any]) -> None:
+        self._latest = _joined(self._latest, progress)
         if time.monotonic() - self._told_at > _REPORT_SECONDS:
             self.flush()
 
@@ -159,7 +164,7 @@ class _Latest:
 
 
 class _News:
-    """What there is to tell of a group's members; of their progress the latest only."""
+    """What there is to tell of a group's members; of their progress the latest only, with all points."""
 
     def __init__(self, report: Callable[[Any], None]) -> None:
         self._report = report
@@ -167,7 +172,7 @@ class _News:
         self._told_at = 0.0
 
     def progress(self, progress: dict[str, Any]) -> None:
-        self._latest[progress["run_id"]] = progress
+        self._latest[progress["run_id"]] = _joined(self._latest.get(progress["run_id"]), progress)
         if time.monotonic() - self._told_at > _REPORT_SECONDS:
             self._flush()
 

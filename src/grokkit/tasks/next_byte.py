@@ -30,11 +30,11 @@ from grokkit.tasks.task import Task
 BYTES = 256
 
 
-def next_byte_task(rows: int = 10_000, *, length: Size = 64, data_dir: str | None = None) -> Task:
+def next_byte_task(rows: int = 5000, *, length: Size = 64, data_dir: str | None = None) -> Task:
     """A pool of ``rows`` rows of ``length`` bytes, always the same for the same source.
 
     Args:
-        rows: size of the pool. Default 10,000, of some 500 reviews.
+        rows: size of the pool. Default 5,000, of some 260 reviews.
         length: T. Default 64.
         data_dir: a folder ``aclImdb``; None for the package.
 
@@ -50,7 +50,7 @@ def next_byte_task(rows: int = 10_000, *, length: Size = 64, data_dir: str | Non
     )
     bytes_NS = found["rows"].long()
     return Task(
-        name="bytes" + (f":{rows}" if rows != 10_000 else ""),
+        name="bytes" + (f":{rows}" if rows != 5000 else ""),
         inputs="sequences",
         inputs_NT=bytes_NS[:, :-1],
         targets_N=bytes_NS[:, 1:],
@@ -83,11 +83,11 @@ CARD = TaskCard(
     name="bytes",
     build=next_byte_task,
     usage={
-        "bytes": "the next byte of film reviews, a language model; 8,000 training rows of 64 unless told; pip install "
+        "bytes": "the next byte of film reviews, a language model; 4,000 training rows of 64 unless told; pip install "
         "'grokkit[data]' or --data-dir"
     },
     example="bytes:50000",
     batch_size=32,
-    train_size=8000,
+    train_size=4000,
     target_loss=2.0,
 )

@@ -7,17 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 import numpy as np
 from torch import Tensor
 
+from grokkit.train.columns import CURVES, QUICK_CHECKS
 from grokkit.train.config import RunConfig
 from grokkit.train.costs import Costs
 from grokkit.train.evaluation_schedule import Due, EvaluationCost, EvaluationSchedule
 from grokkit.train.events import Events, find_events, find_loss_events
+from grokkit.train.limit import Limit
 from grokkit.train.problem import Problem
-from grokkit.train.record import CURVES, QUICK_CHECKS, Run, provenance
+from grokkit.train.record import Run, provenance
 
 _CHECKPOINTED = (  # Kept tensors are not among these: an engine that goes on keeps them again.
     "curves",
@@ -36,14 +38,6 @@ _CHECKPOINTED = (  # Kept tensors are not among these: an engine that goes on ke
 
 Score = tuple[float, float | None]
 """Mean loss and accuracy over some rows. The accuracy is None in a regression, where nothing is right or wrong."""
-
-
-class Limit(NamedTuple):
-    """When to give a run up: once it has taken so many steps or FLOPs without being at the target. It is no part of the
-    run's identity, and changes nothing of what comes before."""
-
-    cost: Literal["steps", "flops"]
-    most: float
 
 
 @dataclass(frozen=True)
@@ -225,10 +219,12 @@ class RunInProgress:
         return (self.step if self._limit.cost == "steps" else self.flops) >= self._limit.most
 
     def progress(self) -> dict[str, Any]:
-        """For a display: the step, and losses and accuracies of the last quick check or evaluation."""
+        """For a display: the step, losses and accuracies of the last quick check or evaluation, and as ``points`` the
+        row of the curves that was added here, if one was."""
         curves = self.curves
         evaluated = [(curves[f"{part}_loss"][-1], curves[f"{part}_accuracy"][-1]) for part in ("train", "test")]
         train, test = self._last_quick_check or evaluated
+        is_new = curves["step"][-1] == self.step
         return {
             "step": self.step,
             "budget": self.config.budget,
@@ -236,6 +232,7 @@ class RunInProgress:
             "train_accuracy": train[1],
             "test_loss": test[0],
             "test_accuracy": test[1],
+            "points": [{name: values[-1] for name, values in curves.items()}] if is_new else [],
         }
 
     def state(self) -> dict[str, Any]:

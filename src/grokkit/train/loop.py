@@ -33,7 +33,8 @@ from grokkit.train.doors import doors_of
 from grokkit.train.engine import Engine, Member, Snapshot, begin_peak, charge, peak
 from grokkit.train.groups import can_share, group_key
 from grokkit.train.halfway import HalfwayFile, start_files
-from grokkit.train.history import Evaluation, Limit, RunInProgress, Score
+from grokkit.train.history import Evaluation, RunInProgress, Score
+from grokkit.train.limit import Limit
 from grokkit.train.measured import measured
 from grokkit.train.problem import build_batches, build_problem
 from grokkit.train.record import Run
@@ -62,7 +63,8 @@ def train(
         config: everything that determines the run.
         device: ``cpu``, or another of PyTorch's devices.
         report: called wherever an evaluation might be, with ``run_id``, ``step``, ``budget`` and the last known
-            ``train_loss``, ``train_accuracy``, ``test_loss`` and ``test_accuracy``.
+            ``train_loss``, ``train_accuracy``, ``test_loss`` and ``test_accuracy``; ``points`` holds the row of the
+            curves that an evaluation there added, if there was one.
         notice: called where a run does not begin at its beginning, or should not have to, with ``run_id``, ``step``,
             ``budget`` and ``note``: what there is to say of its checkpoint, to follow the run's name.
         checkpoint: file to resume from, if it is of this run, and to save to every ``checkpoint_seconds``, or more
