@@ -9,7 +9,7 @@ JOBS ?= 2
 .PHONY: demo test check bench docs docs-numbers help
 
 help:
-	@echo "make demo    compare four methods on modular multiplication, in minutes, and write $(OUT)/report.html"
+	@echo "make demo    compare four methods on modular multiplication, in a minute, and write $(OUT)/report.html"
 	@echo "make test    run the tests in $(JOBS) processes (JOBS=4 for more; slow ones too: make test ARGS='-m \"\"')"
 	@echo "make check   format, lint and types"
 	@echo "make docs    carry the notebooks out, and build the site into site/"
@@ -17,12 +17,14 @@ help:
 	@echo "make bench   time our implementation against plain PyTorch (some rows: make bench ARGS='--rows decoder-eval')"
 
 demo: $(VENV)/installed
-	$(BIN)/grokkit compare mul:97 --methods adamw,grokfast-ema,grokfast-ma,grad-norm \
-		--seeds 3 --budget 1200 --every 20 --sustain 3 --out $(OUT)
+	$(BIN)/grokkit compare mul:47 --model 'decoder(width=64,depth=1)' --train-fraction 0.6 --batch-size 256 \
+		--methods adamw,grokfast-ema,grokfast-ma,grad-norm --seeds 3 --budget 2000 --every 20 --sustain 3 --out $(OUT)
 
 # Each process has one thread, or they wait for one another's; a file's tests share one, and what its fixtures trained.
+# The order is that of tests/conftest.py: were it by the number of tests, as loadscope would have it, the longest files,
+# which have few, would come last, and one process would wait for the other's.
 test: $(VENV)/installed
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadscope $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadscope --no-loadscope-reorder $(ARGS)
 
 check: $(VENV)/installed
 	$(BIN)/ruff format --check .

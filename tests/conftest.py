@@ -15,6 +15,12 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a shell's backgro
 torch.set_num_threads(1)  # the tests' tensors are tiny: threads only wait for one another
 
 
+def pytest_collection_modifyitems(items):
+    """Files that train to generalization, or start processes, come first: what is last should be short."""
+    long = {item.path for item in items if item.get_closest_marker("slow") or item.get_closest_marker("long")}
+    items.sort(key=lambda item: item.path not in long)
+
+
 @pytest.fixture(autouse=True, scope="session")
 def _cache_of_their_own(tmp_path_factory):
     """Prepared data are kept for all tests, those of other processes included, and nowhere else."""

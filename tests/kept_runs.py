@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from grokkit.testing.runs import small_run
-from grokkit.train.config import IDENTITY_VERSION
 from grokkit.train.events import EVENTS_VERSION
+from grokkit.train.identity import IDENTITY_VERSION
 
 
 def record(method: str = "adamw", seed: int = 0, *, name: str | None = None, **changes: Any) -> dict[str, Any]:

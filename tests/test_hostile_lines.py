@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from grokkit.cli import main
 from grokkit.errors import InputError
 from grokkit.lab import compare
-from grokkit.study.question import Execution, Question, options_of, spelt
+from grokkit.study.execution import Execution, options_of, spelt
+from grokkit.study.question import Question
 
 BIG = "9" * 5000
 DEEP = "(" * 10_000 + ")" * 10_000

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import MISSING, fields
 
-from grokkit.study.question import Execution, Question, options_of, spelt
+from grokkit.study.execution import Execution, options_of, spelt
+from grokkit.study.question import Question
 from grokkit.study.tune import SearchOptions
 
 

@@ -27,7 +27,7 @@ _MEASURES = (
     _Measure("page", "page, from what was read", aim=15),
     _Measure("page_bytes", "the page's size", 1e6, "MB", aim=5),
     _Measure("pictures", "pictures, all together", aim=20),
-    _Measure("report", "`grokkit report`, in all"),
+    _Measure("report", "`grokkit report`, in all, with starting Python"),
     _Measure("scan_loose", "once: finding what is done before it is packed"),
     _Measure("compact", "once: packing"),
     _Measure("study_bytes", "the folder", 1e6, "MB"),

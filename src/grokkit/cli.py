@@ -6,11 +6,12 @@ import inspect
 import os
 import shlex
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import MISSING, fields
 from json import dumps
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 from grokkit import __version__
@@ -27,11 +28,9 @@ except InputError as error:
 import typer
 
 from grokkit.files import is_full
-from grokkit.study.question import Execution, Jobs, Question, SeedCount, asked, options_of
-from grokkit.study.suite import SuiteQuestion
-from grokkit.study.tune import SearchOptions
+from grokkit.study.execution import Execution, Jobs, SeedCount, options_of
 from grokkit.terminal import one_line, readable, terminal
-from grokkit.typed import Command, Group, run_command
+from grokkit.typed import Command, Group, Late, run_command
 
 if TYPE_CHECKING:
     from grokkit.study.store import Store
@@ -106,47 +105,20 @@ Json = Annotated[
 Quiet = Annotated[bool, typer.Option("--quiet", help="tell nothing but what goes wrong")]
 
 
-def compare(json: bool, quiet: bool, **options: Any) -> None:
-    """Train every method on the same seeds, and say which helps, by how much, and how surely.
-
-    The same command again continues where it stopped; other methods and more seeds extend the study.
-    """
-    from grokkit.lab.carry_out import carry_out
-    from grokkit.lab.export import study_object
-
-    question, execution = asked(options)
-    with _interruptible():
-        study, failures = carry_out(
-            question, execution, command=_as_typed_in(), console=terminal(stderr=json, quiet=quiet)
-        )
-    _end(study_object(study, failures) if json else None, failures, quiet)
+_QUESTION, _EXECUTION = "grokkit.study.question:Question", "grokkit.study.execution:Execution"
+_SEARCH, _SUITE = "grokkit.study.tune:SearchOptions", "grokkit.study.suite:SuiteQuestion"
 
 
-def _as_typed_in() -> str:
-    """The command that is running."""
-    return shlex.join(["grokkit", *sys.argv[1:]])
+def _asking(*kinds: str, leave: tuple[str, ...] = ()) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Make a command of a function: its options are those of :func:`_options`, the kinds named as MODULE:CLASS, and
+    made when it is called, because PyTorch is imported with most of them."""
 
+    def as_command(function: Any) -> Callable[..., None]:
+        function.__signature__ = inspect.Signature()
+        function.signature = lambda: _options(*map(resolve_name, kinds), leave=leave)
+        return app.command(cls=Late)(function)
 
-@contextmanager
-def _interruptible() -> Iterator[None]:
-    """Within it Ctrl-C, once what is done is kept, is exit status 130."""
-    from grokkit.lab.carry_out import Stopped
-
-    try:
-        yield
-    except Stopped:
-        raise typer.Exit(130) from None
-
-
-def _end(found: Mapping[str, Any] | None, failures: Mapping[str, Any], quiet: bool) -> None:
-    """Print the object that a script asked for; what failed is exit status 1, and said if nothing else was."""
-    if found is not None:
-        print(dumps(found, allow_nan=False))  # in ASCII: a path's bytes and a label's signs survive any encoding
-    if quiet:
-        for run_id, failure in failures.items():
-            print(f"grokkit: {run_id} failed: {one_line(failure.error)}", file=sys.stderr)
-    if failures:
-        raise typer.Exit(1)
+    return as_command
 
 
 def _options(*kinds: type, leave: tuple[str, ...] = ()) -> inspect.Signature:
@@ -186,10 +158,56 @@ def _as_typed(default: Any) -> str | None:
     return ",".join(default) if isinstance(default, tuple) else None if default is None else str(default)
 
 
-compare.__signature__ = _options(Question, Execution)  # pyright: ignore[reportFunctionMemberAccess]
-app.command(cls=Command)(compare)
+@_asking(_QUESTION, _EXECUTION)
+def compare(json: bool, quiet: bool, **options: Any) -> None:
+    """Train every method on the same seeds, and say which helps, by how much, and how surely.
+
+    The same command again continues where it stopped; other methods and more seeds extend the study.
+    """
+    from grokkit.lab.carry_out import carry_out
+    from grokkit.lab.export import study_object
+    from grokkit.study.question import asked
+
+    question, execution = asked(options)
+    with _interruptible():
+        study, failures = carry_out(
+            question, execution, command=_as_typed_in(), console=terminal(stderr=json, quiet=quiet)
+        )
+    _end(study_object(study, failures) if json else None, failures, quiet)
 
 
+def _as_typed_in() -> str:
+    """The command that is running."""
+    return shlex.join(["grokkit", *sys.argv[1:]])
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Within it Ctrl-C, once what is done is kept, is exit status 130."""
+    from grokkit.lab.carry_out import Stopped
+
+    try:
+        yield
+    except Stopped:
+        raise typer.Exit(130) from None
+
+
+def _end(found: Mapping[str, Any] | None, failures: Mapping[str, Any], quiet: bool) -> None:
+    """Print the object that a script asked for; what failed is exit status 1, and said if nothing else was."""
+    if found is not None:
+        print(dumps(found, allow_nan=False))  # in ASCII: a path's bytes and a label's signs survive any encoding
+    if quiet:
+        for run_id, failure in failures.items():
+            print(f"grokkit: {run_id} failed: {one_line(failure.error)}", file=sys.stderr)
+    if failures:
+        raise typer.Exit(1)
+
+
+# What a search has not: a baseline and what is shown of a study, or settings that were found before.
+_NOT_OF_A_SEARCH = ("baseline", "primary", "only", "tuned", "give_up")
+
+
+@_asking(_QUESTION, _SEARCH, _EXECUTION, leave=_NOT_OF_A_SEARCH)
 def tune(json: bool, quiet: bool, **options: Any) -> None:
     """Search the settings of every method, with the same number of trials for all, and say what it took.
 
@@ -198,6 +216,8 @@ def tune(json: bool, quiet: bool, **options: Any) -> None:
     """
     from grokkit.lab.export import search_object
     from grokkit.lab.tune import folder_of, search
+    from grokkit.study.question import Question, asked
+    from grokkit.study.tune import SearchOptions
 
     question, how, execution = asked(options, Question, SearchOptions, Execution)
     with _interruptible():
@@ -207,12 +227,8 @@ def tune(json: bool, quiet: bool, **options: Any) -> None:
     _end(search_object(record, failures, folder_of(question, execution)) if json else None, failures, quiet)
 
 
-# What a search has not: a baseline and what is shown of a study, or settings that were found before.
-_NOT_OF_A_SEARCH = ("baseline", "primary", "only", "tuned", "give_up")
-tune.__signature__ = _options(Question, SearchOptions, Execution, leave=_NOT_OF_A_SEARCH)  # pyright: ignore[reportFunctionMemberAccess]
-app.command(cls=Command)(tune)
-
-
+# The suite's own fields stand first, and count where a search has one of the same name.
+@_asking(_SUITE, _SEARCH, _SUITE, _EXECUTION, leave=("only",))
 def suite(json: bool, quiet: bool, **options: Any) -> None:
     """Tune every method on a suite's tuning tasks, and compare them on its held-out ones: one number a method.
 
@@ -220,6 +236,9 @@ def suite(json: bool, quiet: bool, **options: Any) -> None:
     """
     from grokkit.lab.export import suite_object
     from grokkit.lab.suite import carry_out_suite, folder_of
+    from grokkit.study.question import asked
+    from grokkit.study.suite import SuiteQuestion
+    from grokkit.study.tune import SearchOptions
 
     question, how, execution = asked(options, SuiteQuestion, SearchOptions, Execution)
     with _interruptible():
@@ -227,11 +246,6 @@ def suite(json: bool, quiet: bool, **options: Any) -> None:
             question, how, execution, command=_as_typed_in(), console=terminal(stderr=json, quiet=quiet)
         )
     _end(suite_object(record, failures, folder_of(question, execution)) if json else None, failures, quiet)
-
-
-# The suite's own fields stand first, and count where a search has one of the same name.
-suite.__signature__ = _options(SuiteQuestion, SearchOptions, SuiteQuestion, Execution, leave=("only",))  # pyright: ignore[reportFunctionMemberAccess]
-app.command(cls=Command)(suite)
 
 
 @app.command(cls=Command)
@@ -242,13 +256,13 @@ def report(
     quiet: Quiet = False,
 ) -> None:
     """Make table, page and pictures again from the finished runs in FOLDER."""
-    from grokkit.lab import carry_out
     from grokkit.lab.export import study_object
+    from grokkit.lab.report import report as make
 
     shown = Execution(only=only).shown()
     store = _store(folder)
     with store.lock(), about("--only"):
-        study = carry_out.report(store, terminal(stderr=json, quiet=quiet), shown)
+        study = make(store, terminal(stderr=json, quiet=quiet), shown)
     _end(study_object(study, {}) if json else None, {}, quiet)
 
 

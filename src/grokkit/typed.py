@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
+from inspect import unwrap
 from typing import Any
 
 import typer
+import typer.main
 from typer.core import TyperCommand, TyperGroup
 
 from grokkit.errors import InputError, shown, typed, unknown
@@ -56,6 +58,18 @@ class Command(TyperCommand):
         except _UsageError as error:  # what is left is an argument that is missing
             missing: Any = getattr(error, "param", None)
             raise InputError(f"{ctx.command_path} needs its {missing.name}: {missing.help}") from None
+
+
+class Late(Command):
+    """A command whose options are made when it is called: those of the signature that its function's ``signature()``
+    returns, which may import what takes seconds."""
+
+    def make_context(self, *args: Any, **options: Any) -> Any:
+        function: Any = unwrap(self.callback)  # pyright: ignore[reportArgumentType]
+        function.__signature__ = function.signature()
+        app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+        app.command(self.name, cls=Command)(function)
+        return typer.main.get_command(app).make_context(*args, **options)
 
 
 class Group(TyperGroup):

@@ -62,7 +62,7 @@ def test_estimate_and_limits_are_those_of_the_likelihood(n, ratio, correlation, 
     pairs = sample(seed, n, ratio, correlation, censored)
     found = estimate(pairs)
     best = optimize.minimize_scalar(
-        profile, args=(pairs,), bounds=(found.low, found.high), method="bounded", options={"xatol": 1e-6}
+        profile, args=(pairs,), bounds=(found.low, found.high), method="bounded", options={"xatol": 1e-5}
     )
     assert found.value == pytest.approx(best.x, abs=1e-3)
     pairs_told = len(pairs.x)

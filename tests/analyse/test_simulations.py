@@ -15,6 +15,7 @@ import pytest
 from scipy import stats
 
 from grokkit.analyse import claims, leaderboard, verdict
+from grokkit.analyse.distributions import fisher_two_sided
 from grokkit.analyse.leaderboard import ratio_keys
 from grokkit.analyse.paired import PairedRatio, Time, paired_ratio
 
@@ -72,10 +73,10 @@ def rows_of(logs: np.ndarray, end: float) -> list[dict[str, Any]]:
     rows = []
     for arm, times in enumerate(known):
         successes = [sum(time.reached for time in each.values()) for each in (times, known[0])]
-        found: Any = stats.fisher_exact([[count, len(times) - count] for count in successes])
+        p_success = fisher_two_sided(successes[0], len(times), successes[1], len(known[0]))
         ratio = paired_ratio(times, known[0])
         values = {key: getattr(ratio, part) for part, key in ratio_keys("steps").items()}
-        own = {"method": f"m{arm}", "success_rate": successes[0] / len(times), "p_success": float(found.pvalue)}
+        own = {"method": f"m{arm}", "success_rate": successes[0] / len(times), "p_success": p_success}
         rows.append(own | values)
     return rows
 

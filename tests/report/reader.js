@@ -57,10 +57,32 @@
     point(type, plot.left + share * plot.width, plot.top + 50, slots[0]);
   }
   await new Promise((goOn) => setTimeout(goOn, 500));
-  saw.part = titles(slots[0]).filter((text) => /^\d+k?$/.test(text));
+  const ticks = () => titles(slots[0]).filter((text) => /^\d+k?$/.test(text));
+  saw.part = ticks();
   press(".reset");
   await new Promise((goOn) => setTimeout(goOn, 500));
-  saw.whole = titles(slots[0]).filter((text) => /^\d+k?$/.test(text));
+  saw.whole = ticks();
+
+  // The same by the wheel, which moves the page unless Ctrl is held, and by keys on the chart that has the focus.
+  const turn = async (ctrlKey, deltaY, share) => {
+    const clientX = plot.left + share * plot.width;
+    const event = new WheelEvent("wheel", { ctrlKey, deltaY, clientX, clientY: plot.top + 50, cancelable: true });
+    slots[0].dispatchEvent(event);
+    await new Promise((goOn) => setTimeout(goOn, 150));
+    return [event.defaultPrevented, ticks()];
+  };
+  saw.wheel = [await turn(false, -100, 1), await turn(true, -100, 1), await turn(true, 100, 0)];
+  const strike = async (name, more) => {
+    const event = new KeyboardEvent("keydown", { key: name, bubbles: true, cancelable: true, ...more });
+    document.activeElement.dispatchEvent(event);
+    await new Promise((goOn) => setTimeout(goOn, 150));
+    return [event.defaultPrevented, ticks()];
+  };
+  slots[0].focus();
+  saw.keys = {};
+  for (const name of ["+", "ArrowRight", "ArrowLeft", "0", "x"]) saw.keys[name] = await strike(name);
+  saw.keys.ofBrowser = await strike("+", { ctrlKey: true });
+  saw.spoken = slots.map((slot) => `${slot.getAttribute("role")}: ${slot.getAttribute("aria-label")}`);
 
   const [table] = document.querySelectorAll("table");
   const names = () => [...table.tBodies[0].rows].map((row) => row.dataset.arm);

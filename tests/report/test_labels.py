@@ -8,7 +8,7 @@ from html import unescape
 
 import pytest
 
-from grokkit.report import all_figures
+from grokkit.report import Row, all_figures
 from grokkit.report.images import images
 
 LABELS = [
@@ -67,9 +67,22 @@ def test_every_chart_of_the_page_has_its_place_and_every_place_its_chart(synthet
     assert len(places) == usual.count("data-chart=")
 
 
-def test_every_picture_is_drawn(synthetic, study):
+def test_every_chart_is_vega_lite(synthetic):
+    """The page and the pictures do not ask again."""
+    study = {method: [1000 + 100 * place, 1500] for place, method in enumerate(LABELS[:4])}
+    for medium in ("page", "image"):
+        seen = view(synthetic, study, medium)
+        for figure in all_figures():
+            rows = [block for block in figure.blocks(seen) if isinstance(block, Row)]
+            for panel in [panel for row in rows for panel in row.panels]:
+                size = getattr(panel.sizes or figure.sizes, medium)
+                assert panel.specifications(size, check=True)
+
+
+def test_every_picture_is_drawn(synthetic, study, monkeypatch):
     failures: dict[str, str] = {}
     pictures = images(all_figures(), view(synthetic, study, "image"), failures)
+    monkeypatch.setattr("vl_convert.vegalite_to_png", lambda *_, **__: b"there is one")
     usual = images(all_figures(), view(synthetic, without_a_doubt(study), "image"), failures)
     assert failures == {}
     assert pictures.keys() == usual.keys()

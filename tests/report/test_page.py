@@ -352,8 +352,22 @@ def test_a_reader_can_point_hide_zoom_sort_save_and_change_the_axes(synthetic, p
             "step": "optimizer steps",
         }.items()
     }
-    assert saw["whole"][:2] == ["1", "10"]
+    whole = saw["whole"]
+    assert whole[:2] == ["1", "10"]
     assert saw["part"][0] != "1"
+    (untouched, closer, further), keys = saw["wheel"], saw["keys"]
+    assert untouched == [False, whole], "without Ctrl the page moves"
+    assert closer[0], "the page is not enlarged"
+    assert closer[1][0] != "1", "the right end stays where the pointer is"
+    assert closer[1][-1] == whole[-1]
+    assert further == [True, whole]
+    assert keys["+"][0]
+    assert keys["+"][1][0] not in ("1", keys["ArrowRight"][1][0])
+    assert keys["ArrowLeft"] == keys["+"]
+    assert keys["0"] == [True, whole]
+    assert keys["x"] == keys["ofBrowser"] == [False, whole]
+    labels = [attributes["aria-label"] for _, attributes in Document(page).tags if "data-chart" in attributes]
+    assert saw["spoken"] == [f"img: {label}" for label in labels], "what Vega says of its drawing is no description"
     assert saw["sorted"] == [
         *(["grokfast-ema", "adamw", "grad-norm", "adam-paper"], "ascending"),
         *(["grad-norm", "adamw", "grokfast-ema", "adam-paper"], "descending"),

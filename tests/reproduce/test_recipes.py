@@ -136,7 +136,7 @@ def test_an_experiment_is_measured_once_and_read_then(monkeypatch, capsys, tmp_p
 
 @pytest.mark.slow
 def test_a_study_is_carried_out_and_resumed(monkeypatch, capsys, tmp_path):
-    args = "groktransfer:fig-15a", "--quick", "--out", str(tmp_path)
+    args = "grokfast:ma-without-decay", "--quick", "--out", str(tmp_path)
     status, out, _ = command(monkeypatch, capsys, *args)
     assert status == 0
     assert "smoke test, which says nothing" in out

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from in_process import grokkit
 from options import given_once
 
 from grokkit.study.store import Store
@@ -19,9 +20,12 @@ from grokkit.study.store import Store
 SMALL = ["--model", "decoder(width=16)", "--methods", "adamw,grokfast-ema(alpha=0.9)", "--every", "5"]
 
 
+def compare(folder, *args):
+    return ["compare", "add:11", *given_once(*SMALL, "--out", str(folder), *args)]
+
+
 def start(folder, *args, **options):
-    chosen = given_once(*SMALL, "--out", str(folder), *args)
-    command = [sys.executable, "-m", "grokkit", "compare", "add:11", *chosen]
+    command = [sys.executable, "-m", "grokkit", *compare(folder, *args)]
     return subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True, **options
     )
@@ -78,8 +82,7 @@ def test_whole_study_and_the_same_command_again(tmp_path):
     assert "report.html" in out
 
     before = records(tmp_path)
-    status, out, _ = finish(start(tmp_path, "--seeds", "3", "--budget", "20"))
-    assert status == 0
+    out, _ = grokkit(*compare(tmp_path, "--seeds", "3", "--budget", "20"))
     assert "4 of them done before" in out
     after = records(tmp_path)
     assert before.items() <= after.items()
@@ -87,15 +90,15 @@ def test_whole_study_and_the_same_command_again(tmp_path):
     study = json.loads((tmp_path / "study.json").read_text())
     assert (study["claim"], study["primary"]) == ("flops", None)
     assert [look["seeds"] for look in study["looks"]] == [[0, 1], [0, 1, 2]]
-    status, _, err = finish(start(tmp_path, "--seeds", "3", "--budget", "20", "--claim", "seconds"))
-    assert (status, err.count("\n")) == (2, 1)
+    _, err = grokkit(*compare(tmp_path, "--seeds", "3", "--budget", "20", "--claim", "seconds"), status=2)
+    assert err.count("\n") == 1
     assert "--claim seconds comes too late" in err
 
 
 def test_a_claim_in_seconds_is_measured_in_turns_and_kept(tmp_path):
     small = ("--seeds", "1", "--budget", "20", "--claim", "seconds", "--primary", "grokfast-ema(alpha=0.9)")
-    status, out, err = finish(start(tmp_path, *small))
-    assert (status, err) == (0, "")
+    out, err = grokkit(*compare(tmp_path, *small))
+    assert err == ""
     assert "secs vs" in out
     pace = json.loads((tmp_path / "pace.json").read_text())
     assert all(arm["seconds"] > 0 for arm in pace["arms"].values())
@@ -147,16 +150,14 @@ def test_ctrl_c_keeps_what_is_done_and_leaves_no_process(tmp_path):
 
 
 def test_a_crashed_run_harms_no_other_and_is_reported(tmp_path):
-    blocked = start(tmp_path, "--seeds", "1", "--budget", "10")
-    assert finish(blocked)[0] == 0
+    grokkit(*compare(tmp_path, "--seeds", "1", "--budget", "10"))
     study = Store(tmp_path).read_study()
     folder = tmp_path / "runs" / study["run_ids"][0]
     for path in folder.iterdir():
         path.unlink()
     folder.rmdir()
     folder.write_text("a file where the run's folder should be")
-    status, out, _ = finish(start(tmp_path, "--seeds", "2", "--budget", "10"))
-    assert status == 1
+    out, _ = grokkit(*compare(tmp_path, "--seeds", "2", "--budget", "10"), status=1)
     assert "failed" in out
     assert len(records(tmp_path)) == 3
 
@@ -173,7 +174,7 @@ MOMENTS = {
 }
 
 
-# Each takes five commands with their reports; two moments are enough for every day.
+# Each takes four commands; two moments are enough for every day.
 OFTEN = ("when the first new run is kept", "when the report is being written")
 
 
@@ -183,7 +184,7 @@ OFTEN = ("when the first new run is kept", "when the report is being written")
 )
 def test_killed_while_a_study_is_extended_the_older_result_stays_readable(tmp_path, moment):
     small = ("--model", "fnn(width=8,dim=4)", "--budget", "20", "--jobs", "1")
-    assert finish(start(tmp_path, *small, "--seeds", "1"), 600)[0] == 0
+    grokkit(*compare(tmp_path, *small, "--seeds", "1"))
     older, before = records(tmp_path), stamp(tmp_path / "report.html")
     more = (*small, "--seeds", "2", "--methods", "grad-norm,adamw")
     process = start(tmp_path, *more)
@@ -191,15 +192,12 @@ def test_killed_while_a_study_is_extended_the_older_result_stays_readable(tmp_pa
         time.sleep(0.002)
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
-    report = subprocess.run(
-        [sys.executable, "-m", "grokkit", "report", str(tmp_path)], capture_output=True, text=True, timeout=600
-    )
-    assert (report.returncode, report.stderr) == (0, "")
+    assert grokkit("report", tmp_path)[1] == ""
     board = {row["method"]: row["runs"] for row in json.loads((tmp_path / "leaderboard.json").read_text())}
     assert board["grokfast-ema(alpha=0.9)"] == 1, "of before"
     assert 1 <= board["adamw"] <= 2
     assert older.items() <= records(tmp_path).items()
-    assert finish(start(tmp_path, *more), 600)[0] == 0
+    grokkit(*compare(tmp_path, *more))
     board = {row["method"]: row["runs"] for row in json.loads((tmp_path / "leaderboard.json").read_text())}
     assert board == {"adamw": 2, "grokfast-ema(alpha=0.9)": 1, "grad-norm": 2}
     assert older.items() <= records(tmp_path).items()

@@ -16,8 +16,9 @@ from grokkit.lab.carry_out import carry_out
 from grokkit.lab.live import Live
 from grokkit.lab.loggers.card import LoggerCard, find_logger, scalars
 from grokkit.lab.tune import search
+from grokkit.study.execution import Execution
 from grokkit.study.pool import Event
-from grokkit.study.question import Execution, Question
+from grokkit.study.question import Question
 from grokkit.study.tune import SearchOptions
 from grokkit.study.work import _joined, _Latest
 from grokkit.train.loop import train

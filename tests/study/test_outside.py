@@ -1,7 +1,6 @@
 """A method in somebody's file is trained in worker processes, and an edited file never answers with old results."""
 
-import subprocess
-import sys
+from in_process import grokkit
 
 METHOD = """
 from grokkit.methods import MethodCard
@@ -26,8 +25,7 @@ def adagrad(parameters, lr: float = 0.05):
 def compare(folder, method="ideas.py:CARD"):
     command = ["compare", "mul:7", "--model", "fnn(dim=4,width=8)", "--budget", "5", "--every", "5", "--seeds", "1"]
     command += ["--methods", f"adamw,{method}", "--jobs", "1", "--out", "out"]
-    done = subprocess.run([sys.executable, "-m", "grokkit", *command], cwd=folder, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    grokkit(*command, cwd=folder)
     return {path.parent.name for path in folder.glob("out/runs/*/run.json")}
 
 
@@ -41,8 +39,7 @@ def test_a_method_in_a_file(tmp_path):
     (tmp_path / "helper.py").write_text("STRENGTH = 3.0\n")
     assert len(compare(tmp_path) - first) == 1
     (tmp_path / "ideas.py").write_text("raise RuntimeError")
-    report = subprocess.run([sys.executable, "-m", "grokkit", "report", "out"], cwd=tmp_path, capture_output=True)
-    assert report.returncode == 0, "a report imports no code that the folder names"
+    grokkit("report", "out", cwd=tmp_path)  # which imports no code that the folder names
 
 
 def test_an_optimizer_in_a_file(tmp_path):

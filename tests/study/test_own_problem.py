@@ -8,6 +8,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from in_process import grokkit
 from options import given_once
 
 METHODS = ["adamw", "grokfast-ema", "neuralgrok"]
@@ -29,7 +30,7 @@ assert again.runs["steps"].to_list() == [10]
 """
 
 KILLED = f"""
-import os, signal, sys
+import os, signal
 from pathlib import Path
 
 from grokkit.study.question import Question
@@ -41,21 +42,28 @@ def die(progress):
         os.kill(os.getpid(), signal.SIGKILL)
 
 question = Question(task={TASK!r}, methods={METHODS}, seeds=1, budget=60, every=5)
-run = question.plan().runs[int(sys.argv[1])]
-checkpoint = Store(Path("killed")).checkpoint_path(run.run_id())
-train(run, report=die, checkpoint=checkpoint, checkpoint_seconds=0.0)
+for run in question.plan().runs:
+    child = os.fork()
+    if child == 0:
+        checkpoint = Store(Path("killed")).checkpoint_path(run.run_id())
+        train(run, report=die, checkpoint=checkpoint, checkpoint_seconds=0.0)
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == signal.SIGKILL
 """
 
 
-def run(folder, *args, python=("-m", "grokkit"), status=0):
-    done = subprocess.run([sys.executable, *python, *args], cwd=folder, capture_output=True, text=True, timeout=900)
-    assert done.returncode == status, done.stdout + done.stderr
-    return done.stdout + done.stderr
+def run(folder, script):
+    done = subprocess.run([sys.executable, script], cwd=folder, capture_output=True, text=True, timeout=900)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def compare(folder, out, *args, status=0):
     chosen = given_once(*ARGS, "--out", out, "--methods", ",".join(METHODS), *args)
-    return run(folder, "compare", TASK, *chosen, status=status)
+    return "".join(grokkit("compare", TASK, *chosen, cwd=folder, status=status))
+
+
+def check(folder, problem, status=0):
+    return "".join(grokkit("check", problem, cwd=folder, status=status))
 
 
 @pytest.fixture
@@ -87,15 +95,14 @@ def assert_same(first, second):
 
 def test_command_and_python_train_the_same_runs(whole, folder):
     (folder / "script.py").write_text(SCRIPT)
-    run(folder, python=("script.py",))
+    run(folder, "script.py")
     assert_same(curves(whole), curves(folder / "script"))
 
 
 def test_killed_in_the_middle_a_run_goes_on_bit_for_bit(whole, folder):
     """With dropout, normalization and outer steps. The checkpoint of step 25 is the last before the kill at 30."""
     (folder / "killed.py").write_text(KILLED)
-    for number in range(len(METHODS)):
-        run(folder, str(number), python=("killed.py",), status=-9)
+    run(folder, "killed.py")
     assert len(list((folder / "killed").glob("runs/*/checkpoint.safetensors"))) == len(METHODS)
     compare(folder, "killed")
     assert_same(curves(whole), curves(folder / "killed"))
@@ -111,13 +118,13 @@ def test_changed_code_never_answers_with_old_results(whole, folder):
 
 
 def test_check_says_what_is_right_and_what_is_wrong(folder):
-    assert run(folder, "check", "my_problem.py:problem").count("ok ") == 6
+    assert check(folder, "my_problem.py:problem").count("ok ") == 6
     source = (folder / "my_problem.py").read_text()
     (folder / "my_problem.py").write_text(source.replace("return self.head(", "return 0 * self.head("))
-    said = run(folder, "check", "my_problem.py:problem", status=1)
+    said = check(folder, "my_problem.py:problem", status=1)
     assert "wrong" in said
     assert "no gradient reaches" in said
-    assert "is no problem of your own" in run(folder, "check", "mul:7", status=2)
+    assert "is no problem of your own" in check(folder, "mul:7", status=2)
 
 
 def test_a_network_of_ours_in_the_place_of_theirs(folder):

@@ -11,7 +11,8 @@ import pytest
 from grokkit.analyse import leaderboard
 from grokkit.errors import InputError
 from grokkit.study import pace as module
-from grokkit.study.pace import ArmPace, Pace, at_pace, claimed_seconds, measure_pace, read_pace, study_pace, take_turns
+from grokkit.study.measure_pace import measure_pace, study_pace, take_turns
+from grokkit.study.pace import ArmPace, Pace, at_pace, claimed_seconds, read_pace
 from grokkit.train import alone
 from grokkit.train.config import EvaluationConfig, RunConfig
 from grokkit.train.resolve import method_config, model_config, task_config

@@ -7,7 +7,8 @@ from pydantic import ValidationError
 
 from grokkit.cli import main
 from grokkit.errors import InputError
-from grokkit.study.question import Execution, Question, asked
+from grokkit.study.execution import Execution
+from grokkit.study.question import Question, asked
 from grokkit.train.config import RunConfig
 from grokkit.train.resolve import method_config, model_config, task_config
 

@@ -1,19 +1,17 @@
 """`grokkit compare` on real data: a regression through to its report."""
 
 import json
-import subprocess
-import sys
 
 import polars as pl
 import pytest
+from in_process import grokkit
 
 
 def compare(folder, *args):
-    command = [sys.executable, "-m", "grokkit", "compare", *args, "--seeds", "1", "--jobs", "1", "--out", str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
-    assert (done.returncode, done.stderr) == (0, "")
+    out, err = grokkit("compare", *args, "--seeds", "1", "--jobs", "1", "--out", folder)
+    assert err == ""
     records = [json.loads(path.read_text()) for path in sorted((folder / "runs").glob("*/run.json"))]
-    return done.stdout, json.loads((folder / "study.json").read_text()), records
+    return out, json.loads((folder / "study.json").read_text()), records
 
 
 @pytest.mark.slow

@@ -18,8 +18,9 @@ from grokkit.lab import carry_out as module
 from grokkit.lab.carry_out import Stopped, carry_out
 from grokkit.lab.stopping import undisturbed, what_is_kept
 from grokkit.progress import Progress
+from grokkit.study.execution import Execution
 from grokkit.study.pool import Event
-from grokkit.study.question import Execution, Question
+from grokkit.study.question import Question
 from grokkit.study.store import Store
 from grokkit.study.work import _keep
 from grokkit.train.loop import train, train_group

@@ -4,6 +4,7 @@ import json
 import math
 import shutil
 import sys
+from importlib import import_module
 
 import pytest
 from train_here import train_here
@@ -32,7 +33,7 @@ TINY = SuiteCard(
 )
 SPACE = "adamw: lr=0.01..0.03 log; grokfast-ema: lr=0.01..0.03 log"
 HOW = {"trials": 2, "tuning_seeds": 1, "batch": 2, "seeds": 2, "space": SPACE, "quiet": True}
-lab_tune, lab_carry_out, lab_suite = (sys.modules[f"grokkit.lab.{name}"] for name in ("tune", "carry_out", "suite"))
+lab_tune, lab_carry_out, lab_suite = (import_module(f"grokkit.lab.{name}") for name in ("tune", "carry_out", "suite"))
 WRITE_PAGE = lab_suite.write_suite_page
 
 

@@ -7,9 +7,11 @@ import signal
 import subprocess
 import sys
 import time
+from importlib import import_module
 from pathlib import Path
 
 import pytest
+from in_process import grokkit
 from train_here import train_here
 
 from grokkit import lab
@@ -21,7 +23,7 @@ from grokkit.study.tune import FIRST_SEED
 SPIRALS = Path(__file__).parents[1] / "spirals.py"
 TASK = f"{SPIRALS}:problem(width=16)"
 METHODS = ["adamw", "grokfast-ema"]
-lab_tune = sys.modules["grokkit.lab.tune"]  # the module; the package has the function under that name
+lab_tune = import_module("grokkit.lab.tune")  # the module; the package has the function under that name
 HOW = {"trials": 4, "seeds": 2, "batch": 2, "budget": 80, "every": 5, "quiet": True}
 
 
@@ -253,11 +255,13 @@ def test_killed_at_any_moment_the_same_command_goes_on_and_nothing_is_run_twice(
     shutil.copy(SPIRALS, tmp_path / "my_problem.py")
     args = ["tune", "my_problem.py:problem(width=16)", "--methods", "adamw", "--trials", "4", "--batch", "2"]
     args += ["--seeds", "1", "--budget", "100", "--every", "5", "--jobs", "1"]
-    command = [sys.executable, "-m", "grokkit", *args]
     done: dict[str, int] = {}
     for wait_for in (1, 3):  # finished runs at which it is killed, with its workers
         process = subprocess.Popen(
-            [*command, "--out", "killed"], cwd=tmp_path, start_new_session=True, stdout=subprocess.DEVNULL
+            [sys.executable, "-m", "grokkit", *args, "--out", "killed"],
+            cwd=tmp_path,
+            start_new_session=True,
+            stdout=subprocess.DEVNULL,
         )
         until = time.monotonic() + 900
         while len(inodes(tmp_path / "killed")) < wait_for and process.poll() is None and time.monotonic() < until:
@@ -268,13 +272,12 @@ def test_killed_at_any_moment_the_same_command_goes_on_and_nothing_is_run_twice(
         assert done.items() <= found.items(), "a finished run was written again"
         done = found
     for out in ("killed", "whole"):
-        line = [*command, "--out", out, "--json", "--quiet"]
-        ended = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, timeout=900)
-        assert (ended.returncode, ended.stderr) == (0, "")
+        said, err = grokkit(*args, "--out", out, "--json", "--quiet", cwd=tmp_path)
+        assert err == ""
     assert done.items() <= inodes(tmp_path / "killed").items()
     killed, whole = (json.loads((tmp_path / out / "tune.json").read_text()) for out in ("killed", "whole"))
     assert told(killed) == told(whole)
-    (row,), paths = (json.loads(ended.stdout)[name] for name in ("table", "paths"))
+    (row,), paths = (json.loads(said)[name] for name in ("table", "paths"))
     assert (row["method"], row["trials"], row["best"]) == ("adamw", 4, whole["methods"]["adamw"]["best"])
     assert paths == {"folder": "whole", "page": "whole/tune.html", "table": "whole/tune.json"} | {
         name: f"whole/{name}" for name in ("figures", "runs")

@@ -13,12 +13,13 @@ from grokkit.registry import parts
 from grokkit.rng import stream
 from grokkit.train import config
 from grokkit.train.batches import Batches
+from grokkit.train.columns import CURVES, QUICK_CHECKS
 from grokkit.train.config import EvaluationConfig
 from grokkit.train.events import EVENTS_VERSION, find_events
 from grokkit.train.loop import train
 from grokkit.train.optimizers import build_optimizer, warmup
 from grokkit.train.problem import build_batches, build_problem
-from grokkit.train.record import CURVES, QUICK_CHECKS, Run
+from grokkit.train.record import Run
 from grokkit.train.resolve import method_config, model_config, task_config
 from grokkit.train.setup import build_model
 

@@ -8,7 +8,7 @@ from interrupted import curves
 from grokkit.study.store import Store
 from grokkit.study.work import Job, train_and_keep, train_group_and_keep
 from grokkit.train.groups import group_name
-from grokkit.train.history import Limit
+from grokkit.train.limit import Limit
 from grokkit.train.loop import train, train_group
 
 

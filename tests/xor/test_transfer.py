@@ -63,16 +63,13 @@ def test_weak_networks_reach_three_quarters_and_one_step_then_fits_all():
 
 
 def test_two_weak_neurons_can_do_and_one_cannot():
-    best = {
-        neurons: max(
-            after_one_step(*trained(P, neurons=neurons, seed=seed), target_seed)[1]
-            for seed in range(5)
-            for target_seed in range(3)
-        )
-        for neurons in (1, 2)
-    }
-    assert best[2] >= 0.99
-    assert best[1] < 0.56, "a half, and three deviations of 600 rows"
+    def found(neurons):
+        for seed in range(5):
+            task, weak = trained(P, neurons=neurons, seed=seed)
+            yield from (after_one_step(task, weak, target_seed)[1] for target_seed in range(3))
+
+    assert any(accuracy >= 0.99 for accuracy in found(2)), "the others need not be trained"
+    assert max(found(1)) < 0.56, "a half, and three deviations of 600 rows"
 
 
 def test_where_noise_outweighs_a_cluster_rows_are_learned_by_heart_and_one_step_is_not_enough():
@@ -134,8 +131,7 @@ def test_no_three_trained_neurons_exceed_three_quarters_and_four_do():
     assert best[4] > 0.95
 
 
-@pytest.mark.parametrize("p", [2000, 8000])
-@pytest.mark.parametrize("n", [100, 400, 900])
+@pytest.mark.parametrize(("n", "p"), [(100, 2000), (400, 2000), (900, 2000), (100, 8000), (400, 8000)])
 def test_the_norm_ratio_is_twice_epsilon_over_root_n_whatever_p(p, n):
     """Within a sixth, where 4ε²p/n < 1: median of three seeds."""
     task, ratios = xor_task(p, rows=n), []

@@ -26,7 +26,9 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special, stats
+from scipy import special
+
+from grokkit.analyse.distributions import t_quantile, t_two_sided
 
 MAX_CORRELATION = 0.9
 
@@ -86,7 +88,7 @@ def estimate(pairs: Pairs, level: float = 0.95) -> Estimate:
     if pairs.complete.all():
         return _by_t(pairs.y - pairs.x, level)
     n = len(pairs.x)
-    quantile = float(stats.t.ppf((1 + level) / 2, n - 1))
+    quantile = t_quantile((1 + level) / 2, n - 1)
     free = _maximize(pairs, _start(pairs))
     reach = quantile * np.sqrt(free.parameters.difference_variance / pairs.complete.sum())
     at_level = n * np.log1p(quantile**2 / (n - 1))
@@ -94,16 +96,16 @@ def estimate(pairs: Pairs, level: float = 0.95) -> Estimate:
     null, _ = _deviance(pairs, free, 0.0, free.parameters)
     # The inverse of the level's deviance: the t at which the interval would just reach a ratio of one.
     t = np.sqrt((n - 1) * np.expm1(null / n))
-    return Estimate(free.parameters.delta, low, high, float(2 * stats.t.sf(t, n - 1)))
+    return Estimate(free.parameters.delta, low, high, t_two_sided(t, n - 1))
 
 
 def _by_t(differences: NDArray[np.float64], level: float) -> Estimate:
     n = len(differences)
     mean, error = float(differences.mean()), float(differences.std(ddof=1) / np.sqrt(n))
-    reach = float(stats.t.ppf((1 + level) / 2, n - 1)) * error
+    reach = t_quantile((1 + level) / 2, n - 1) * error
     if error == 0:  # n times the same ratio: no spread, and no t either
         return Estimate(mean, mean, mean, 0.0 if mean else 1.0)
-    return Estimate(mean, mean - reach, mean + reach, float(2 * stats.t.sf(abs(mean) / error, n - 1)))
+    return Estimate(mean, mean - reach, mean + reach, t_two_sided(mean / error, n - 1))
 
 
 def _limit(pairs: Pairs, free: _Fit, reach: float, at_level: float) -> float:

@@ -15,12 +15,13 @@ the second on, is tested at α = 0.05/2^k. The sum over all looks stays below 0.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from scipy import stats
 
+from grokkit.analyse.distributions import noncentral_t_tail, t_quantile
 from grokkit.analyse.leaderboard import ratio_keys
 from grokkit.analyse.survival import Cost
 
@@ -164,7 +165,7 @@ def sensitivity(row: Row, rows: Sequence[Row], study: Mapping[str, Any]) -> Sens
     # Alone at its part of α, as if no other arm could be claimed before it.
     level = level_of(study) / max(1, len({*(study.get("family") or ()), *(row["method"] for row in rows)}) - 1)
     n = row["pairs"]
-    shown = float(np.exp(stats.t.ppf(1 - level / 2, n - 1) * spread / np.sqrt(n)))
+    shown = float(np.exp(t_quantile(1 - level / 2, n - 1) * spread / np.sqrt(n)))
     return Sensitivity(shown, _seeds_for(float(np.log(WORTH_SHOWING)), spread, level))
 
 
@@ -174,8 +175,8 @@ def _seeds_for(difference: float, spread: float, level: float) -> int | None:
     def power(n: int) -> float:
         if spread == 0:
             return 1.0
-        limit = stats.t.ppf(1 - level / 2, n - 1)
-        return float(stats.nct.sf(limit, n - 1, difference / spread * np.sqrt(n)))
+        limit = t_quantile(1 - level / 2, n - 1)
+        return noncentral_t_tail(limit, n - 1, difference / spread * math.sqrt(n))
 
     few, many = 2, 3
     while power(many) < POWER:

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from scipy import stats
 
+from grokkit.analyse.distributions import fisher_two_sided
 from grokkit.analyse.logrank import logrank
 from grokkit.analyse.paired import PairedRatio, Time, paired_ratio
 from grokkit.analyse.survival import (
@@ -179,8 +179,7 @@ def _processors(runs: pl.DataFrame) -> dict[int, str | None]:
 def _p_success(successes: int, runs: int, base_events: pl.Series) -> float | None:
     """Fisher's exact test of "both arms get there equally often"; None where all runs did, or none."""
     base_successes = int(base_events.count())
-    table = [[successes, runs - successes], [base_successes, len(base_events) - base_successes]]
-    if not runs or not len(base_events) or 0 in np.sum(table, axis=0):
+    base_runs = len(base_events)
+    if not runs or not base_runs or successes + base_successes in (0, runs + base_runs):
         return None
-    found: Any = stats.fisher_exact(table)
-    return float(found.pvalue)
+    return fisher_two_sided(successes, runs, base_successes, base_runs)

@@ -16,8 +16,8 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
+from grokkit.analyse.distributions import normal_two_sided
 from grokkit.analyse.survival import Times
 
 COUNTED_BELOW = 10
@@ -52,7 +52,7 @@ def logrank(a: Times, b: Times) -> LogRank | None:
     else:
         direction = "earlier" if observed > 0 else "later"
     if max(a.time.size, b.time.size) >= COUNTED_BELOW:
-        return LogRank(float(2 * stats.norm.sf(abs(observed))), direction, 0.0)
+        return LogRank(normal_two_sided(observed), direction, 0.0)
     every = np.abs(_statistics(time, reached, _labellings(len(time), a.time.size)))
     p = (every >= abs(observed) - _ROUNDING).mean()
     least = (every >= every.max() - _ROUNDING).mean()

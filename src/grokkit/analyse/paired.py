@@ -18,9 +18,9 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from grokkit.analyse.censored_pairs import Pairs, estimate
+from grokkit.analyse.distributions import t_quantile
 
 ENOUGH = 3
 """Complete pairs that an interval takes."""
@@ -77,7 +77,7 @@ def paired_ratio(method: Mapping[int, Time], baseline: Mapping[int, Time]) -> Pa
         bound, side = _bound(pairs)
         return PairedRatio(value=value, bound=bound, side=side, pairs=n, complete=complete)
     found = estimate(pairs)
-    quantile = float(stats.t.ppf(0.975, n - 1))
+    quantile = t_quantile(0.975, n - 1)
     return PairedRatio(
         value=float(np.exp(found.value)),
         low=float(np.exp(found.low)),
@@ -147,7 +147,7 @@ def _bound(pairs: Pairs) -> tuple[float | None, Side | None]:
     if n < 2 or pairs.complete.all() or not (pairs.x_known.all() or pairs.y_known.all()):
         return None, None
     differences = pairs.y - pairs.x
-    reach = float(stats.t.ppf(0.975, n - 1) * differences.std(ddof=1) / np.sqrt(n))
+    reach = t_quantile(0.975, n - 1) * float(differences.std(ddof=1) / np.sqrt(n))
     if pairs.x_known.all():
         return float(np.exp(differences.mean() - reach)), "at least"
     return float(np.exp(differences.mean() + reach)), "at most"

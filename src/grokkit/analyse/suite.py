@@ -25,8 +25,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from scipy import stats
 
+from grokkit.analyse.distributions import t_quantile, t_two_sided
 from grokkit.analyse.leaderboard import leaderboard, ratio_keys, times_by_seed
 from grokkit.analyse.paired import ENOUGH, PairedRatio, Side, plain_ratio, resolution
 from grokkit.analyse.survival import Cost, times_to_target
@@ -113,7 +113,7 @@ def over_tasks(cells: Sequence[Cell]) -> PairedRatio:
     if n < ENOUGH:
         return PairedRatio(value=float(np.exp(mean)), pairs=n, complete=complete)
     spread = float(logs.std(ddof=1))
-    reach = float(stats.t.ppf(0.975, n - 1)) * spread / np.sqrt(n)
+    reach = t_quantile(0.975, n - 1) * spread / np.sqrt(n)
     return PairedRatio(
         value=float(np.exp(mean)),
         low=float(np.exp(mean - reach)),
@@ -130,7 +130,7 @@ def _p(logs: NDArray[np.float64]) -> float:
     """Two-sided, of "their mean is 0", by the t test."""
     mean, error = float(logs.mean()), float(logs.std(ddof=1)) / np.sqrt(len(logs))
     t = abs(mean) / error if error else np.inf if mean else 0.0
-    return float(2 * stats.t.sf(t, len(logs) - 1))
+    return t_two_sided(t, len(logs) - 1)
 
 
 def _p_unfavourable(cells: Sequence[Cell], logs: NDArray[np.float64]) -> float | None:

@@ -17,13 +17,11 @@ its baseline: no curve or median may be made of such runs, and :func:`given_up` 
 
 from __future__ import annotations
 
-import warnings
 from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from scipy import stats
 
 Cost = Literal["steps", "seconds", "flops"]
 COSTS: tuple[Cost, ...] = get_args(Cost)
@@ -44,6 +42,8 @@ COLUMNS: dict[Cost, CostColumns] = {
     "flops": CostColumns("flops_to_target", "flops_below_until", "flops"),
 }
 
+_Z = 1.959963984540054  # of which 95 % of a standard normal variable lie on either side
+
 _TOLERANCE = 1e-9  # S is a product of fractions: 1/2 is rarely hit to the last bit
 
 
@@ -52,9 +52,6 @@ class Times(NamedTuple):
 
     time: NDArray[np.float64]
     reached: NDArray[np.bool_]
-
-    def censored_data(self) -> stats.CensoredData:
-        return stats.CensoredData(uncensored=self.time[self.reached], right=self.time[~self.reached])
 
 
 class Median(NamedTuple):
@@ -113,8 +110,19 @@ def fraction_reached(times: Times) -> tuple[NDArray[np.float64], NDArray[np.floa
     """The distinct times, and the Kaplan–Meier fraction 1 − S that has reached the target by each."""
     if times.time.size == 0:
         return np.empty(0), np.empty(0)
-    survival = stats.ecdf(times.censored_data()).sf
-    return survival.quantiles, 1.0 - survival.probabilities
+    at, survival, _ = _kaplan_meier(times)
+    return at, 1.0 - survival
+
+
+def _kaplan_meier(times: Times) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """The distinct times; S behind each, the product of 1 − d/n over those until then, of whose n runs not yet ended d
+    arrived; and the sum of d/(n·(n − d)), of which Greenwood's variance of log S is made."""
+    at, places = np.unique(times.time, return_inverse=True)
+    ended, events = np.bincount(places), np.bincount(places, weights=times.reached)
+    at_risk = ended[::-1].cumsum()[::-1]
+    with np.errstate(divide="ignore"):
+        greenwood = np.cumsum(events / (at_risk * (at_risk - events)))
+    return at, np.asarray(np.cumprod(1 - events / at_risk), np.float64), greenwood
 
 
 def median_time(times: Times) -> Median:
@@ -126,17 +134,14 @@ def median_time(times: Times) -> Median:
     """
     if not times.reached.any():
         return Median(None, None, None)
-    survival = stats.ecdf(times.censored_data()).sf
-    # The log-log transform is undefined at S = 1 and S = 0: NaN there, which no crossing counts.
-    with np.errstate(divide="ignore", invalid="ignore"), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "The confidence interval is undefined", RuntimeWarning)
-        band = survival.confidence_interval(confidence_level=0.95, method="log-log")
-    at = survival.quantiles
-    return Median(
-        _middle(at, survival.probabilities),
-        _crossing(at, band.low.probabilities),
-        _crossing(at, band.high.probabilities),
-    )
+    at, survival, greenwood = _kaplan_meier(times)
+    # The interval is symmetric in log(−log S), which is undefined at S = 1 and S = 0: NaN there, which no crossing
+    # counts.
+    with np.errstate(divide="ignore", invalid="ignore"):
+        reach = _Z * np.sqrt(greenwood) / np.abs(np.log(survival))
+        low, high = (survival ** np.exp(sign * reach) for sign in (1, -1))
+        low, high = (np.where((survival > 0) & (survival < 1), side, np.nan) for side in (low, high))
+    return Median(_middle(at, survival), _crossing(at, low), _crossing(at, high))
 
 
 def _middle(at: NDArray[np.float64], level: NDArray[np.float64]) -> float | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -13,24 +12,26 @@ from rich.console import Console
 from grokkit.errors import InputError, about
 from grokkit.lab.live import Live
 from grokkit.lab.loggers.card import LoggerCard, find_logger
+from grokkit.lab.report import report
 from grokkit.lab.stopping import undisturbed, what_is_kept
 from grokkit.lab.study import Study, chosen
 from grokkit.models.outline import free, gib
 from grokkit.progress import Progress
 from grokkit.study.execute import execute
+from grokkit.study.execution import Execution
 from grokkit.study.extend import extended
 from grokkit.study.give_up import limits_of
 from grokkit.study.machines import Executor, Processes, check_machines, machines
-from grokkit.study.pace import study_pace
+from grokkit.study.measure_pace import study_pace
 from grokkit.study.plan import Plan, ids_of
 from grokkit.study.pool import Event, Failure
-from grokkit.study.question import Execution, Question
+from grokkit.study.question import Question
 from grokkit.study.store import Store
 from grokkit.study.tuned import has_suite, has_tuning
-from grokkit.terminal import one_line, terminal
+from grokkit.terminal import terminal
 from grokkit.train.config import RunConfig
 from grokkit.train.groups import choose_device, plan_groups
-from grokkit.train.history import Limit
+from grokkit.train.limit import Limit
 from grokkit.train.room import check_room
 from grokkit.train.setup import build_task
 
@@ -207,30 +208,6 @@ def _of_other_arms(plan: Plan, store: Store) -> list[RunConfig]:
     asked = {run.method.label for run in plan.runs.arms}
     others = {label: run_id for run_id, label in store.labels().items() if run_id in plan.study["run_ids"]}
     return [store.config(run_id) for label, run_id in others.items() if label not in asked]
-
-
-def report(store: Store, console: Console, only: Sequence[str] | None = None) -> Study:
-    """Write the report of the finished runs in ``store``, and show it; the caller holds its lock."""
-    store.compact()
-    study = Study(store.folder, only)
-    if study.unfinished:
-        total = len(study.info["run_ids"])
-        console.print(f"only {total - study.unfinished} of {total} runs are finished; the report is of those")
-    if study.runs.is_empty():
-        return study
-    study.look()
-    with console.status("drawing the report"):
-        page, failures = study.write()
-    console.print()
-    console.print(study)
-    console.print()
-    told = {json.loads(text).get("resuming") for text in study.runs["provenance"]} - {None}
-    for note in sorted(told):
-        console.print(f"a run that is resumed goes on {note}", soft_wrap=True)
-    for name, failure in failures.items():
-        console.print(f"the figure {name} could not be drawn: {failure}", soft_wrap=True)
-    console.print(f"report: {one_line(page)}", soft_wrap=True)
-    return study
 
 
 def refuse_failures(failures: Mapping[str, Failure], folder: Path) -> None:

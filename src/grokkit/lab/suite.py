@@ -19,10 +19,11 @@ from grokkit.lab.study import Study
 from grokkit.lab.tune import search
 from grokkit.methods import MethodCard
 from grokkit.report.suite import suite_table, write_suite_page
+from grokkit.study.execution import Execution
 from grokkit.study.looks import looked
 from grokkit.study.machines import check_machines
 from grokkit.study.pool import Failure
-from grokkit.study.question import USUAL_METHODS, Execution, asked
+from grokkit.study.question import USUAL_METHODS, asked
 from grokkit.study.store import Store
 from grokkit.study.suite import SuitePlan, SuiteQuestion, read_suite, write_suite
 from grokkit.study.suites.card import SuiteCard

@@ -15,9 +15,10 @@ from grokkit.lab.named import method_names, name_of
 from grokkit.lab.stopping import undisturbed, what_is_kept
 from grokkit.methods import MethodCard
 from grokkit.report.search import search_table, write_search
+from grokkit.study.execution import Execution
 from grokkit.study.machines import check_machines, machines
 from grokkit.study.pool import Failure
-from grokkit.study.question import USUAL_METHODS, Execution, Question, asked
+from grokkit.study.question import USUAL_METHODS, Question, asked
 from grokkit.study.tune import SearchOptions, Tuning
 from grokkit.tasks.problem import Problem
 from grokkit.terminal import one_line, readable, terminal

@@ -32,7 +32,7 @@ def page_figures(figures: Sequence[Figure], view: View, failures: dict[str, str]
         for block in blocks:
             for panel in block.panels if isinstance(block, Row) else ():
                 size = (panel.sizes or figure.sizes).page
-                for name, spec in panel.specifications(size).items():
+                for name, spec in panel.specifications(size, check=not figure.is_ours).items():
                     if name in charts or name in specs:
                         raise ValueError(f"two charts are named {name!r}")
                     if size[0] is None:

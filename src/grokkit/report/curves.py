@@ -15,7 +15,18 @@ import polars as pl
 
 from grokkit.analyse.format import number, percent
 from grokkit.analyse.target import Measure
-from grokkit.report.parts import drawn_of, layered, log_ticks, log_x, method_color, method_dash, span, spread, tooltips
+from grokkit.report.parts import (
+    Layers,
+    drawn_of,
+    layered,
+    log_ticks,
+    log_x,
+    method_color,
+    method_dash,
+    span,
+    spread,
+    tooltips,
+)
 
 
 class _Axis(NamedTuple):
@@ -105,7 +116,7 @@ def curve_chart(
     title: str | None = None,
     include: Sequence[float] = (),
     dots: pl.DataFrame | None = None,
-) -> alt.LayerChart:
+) -> Layers:
     """``measure`` against ``x``: thin lines from :func:`seed_curves_data`, bold ones from :func:`median_curve_data`.
 
     Behind them stands a pale dot for each row of ``dots``. The scale of the y axis is chosen for the values drawn and

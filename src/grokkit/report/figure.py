@@ -19,12 +19,12 @@ import polars as pl
 from grokkit.analyse.target import Target, target_of
 from grokkit.errors import InputError
 from grokkit.report.curves import IMAGE_POINTS, seed_curves_data, target_columns
-from grokkit.report.parts import specification
+from grokkit.report.parts import Layers, specification
 
 RUN_KEYS = {"run_id": pl.String(), "method": pl.String(), "seed": pl.Int64()}
 """The columns that every table has in front: they tell which run a row is of."""
 
-Chart = alt.Chart | alt.LayerChart
+Chart = alt.Chart | Layers
 Medium = Literal["page", "image"]
 Result = TypeVar("Result")
 
@@ -181,6 +181,11 @@ class Figure:
             raise InputError(
                 f"a figure cannot be named {self.name!r}: its file is named so; use small letters, digits and '-'"
             )
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether it comes with the report, and its charts are known to be Vega-Lite: tests see to that."""
+        return self.data.__module__.startswith("grokkit.")
 
     def blocks(self, view: View) -> list[Block]:
         """The figure of a study, piece by piece; empty where there is nothing to show."""

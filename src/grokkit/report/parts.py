@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
 import altair as alt
 import numpy as np
@@ -24,7 +24,30 @@ _MANTISSAS = (
 )
 
 
-def specification(chart: alt.TopLevelMixin, *, check: bool = True) -> dict[str, Any]:
+class Layers:
+    """Charts on top of each other.
+
+    Altair's own are copied whole whenever anything is done with them, which takes as long as all else of a page.
+    """
+
+    def __init__(self, charts: Sequence[alt.Chart | Layers], **properties: Any) -> None:
+        self._charts, self._properties = charts, properties
+
+    def properties(self, **more: Any) -> Layers:
+        return Layers(self._charts, **{**self._properties, **more})
+
+    def to_dict(self, *, validate: bool = True) -> dict[str, Any]:
+        """As Vega-Lite; the data of all layers stand together."""
+        whole: dict[str, Any] = {"datasets": {}, "layer": []}
+        for chart in self._charts:
+            own = chart.to_dict(validate=validate)
+            whole["datasets"] |= own.pop("datasets", {})
+            whole |= {key: own.pop(key) for key in ("$schema", "config") if key in own}
+            whole["layer"].append(own)
+        return {**whole, **self._properties}
+
+
+def specification(chart: alt.TopLevelMixin | Layers, *, check: bool = True) -> dict[str, Any]:
     """``chart`` as Vega-Lite, its data inside: the picture needs no file, and no limit on rows applies.
 
     ``check``: whether altair shall look for mistakes, which takes as long as making it.
@@ -126,9 +149,9 @@ def spread(at: NDArray[np.float64], points: int) -> NDArray[np.intp]:
     return np.unique(found)
 
 
-def layered(*charts: alt.Chart | alt.LayerChart) -> alt.LayerChart:
-    """The charts on top of each other. Altair's own function may return a chart with facets; none of these has any."""
-    return cast(alt.LayerChart, alt.layer(*charts))
+def layered(*charts: alt.Chart | Layers) -> Layers:
+    """The charts on top of each other."""
+    return Layers(charts)
 
 
 def drawn_of(methods: Sequence[str], data: pl.DataFrame) -> list[str]:

@@ -41,7 +41,8 @@ def write_report(
     paths = {"leaderboard.json": folder / "leaderboard.json", "report.html": folder / "report.html"}
     atomic_write(paths["leaderboard.json"], numbers.encode())
     atomic_write(paths["report.html"], page.encode(errors="backslashreplace"))  # a path in it may be no UTF-8
-    for name, png in images(figures, View(study, runs, curves, tables, "image"), failures).items():
+    pictures = images(figures, View(study, runs, curves, tables, "image"), failures, folder / "figures")
+    for name, png in pictures.items():
         paths[f"figures/{name}"] = folder / "figures" / name
         atomic_write(paths[f"figures/{name}"], png)
     return paths, failures

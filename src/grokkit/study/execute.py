@@ -15,7 +15,7 @@ from grokkit.study.store import Store
 from grokkit.study.work import Job, train_and_keep, train_group_and_keep
 from grokkit.train.config import RunConfig
 from grokkit.train.groups import group_name, plan_groups
-from grokkit.train.history import Limit
+from grokkit.train.limit import Limit
 
 
 def execute(

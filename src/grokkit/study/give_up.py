@@ -10,7 +10,7 @@ from typing import Literal
 
 from grokkit.study.plan import Plan
 from grokkit.study.store import Store
-from grokkit.train.history import Limit
+from grokkit.train.limit import Limit
 
 
 def limits_of(plan: Plan, store: Store, times: float) -> dict[str, Limit]:

@@ -11,34 +11,18 @@ optimizer, outer steps in their due proportion. Evaluations are left out, and so
 
 from __future__ import annotations
 
-import os
-import statistics
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from grokkit.errors import InputError
-from grokkit.files import atomic_write
-from grokkit.models.matmul import precision
-from grokkit.study.pool import Event, Failure, run_pool
-from grokkit.study.sealed import Damaged, read_sealed, sealed
-from grokkit.train.allocator import keep_freed_memory
-from grokkit.train.config import EvaluationConfig, RunConfig
-from grokkit.train.doors import doors_of
-from grokkit.train.loop import begin_alone
-from grokkit.train.record import provenance
+from grokkit.study.sealed import Damaged, read_sealed
 
 FORMAT = 2
 """Of pace.json. Format 1 has no digest."""
-
-ROUNDS = 9
-BLOCK = 20  # steps of an arm a round: much longer than the clock's resolution, shorter than the load takes to change
-WARM_UP = 100  # steps that are not counted, after which the window of Grokfast's moving average is full
-
-_MACHINE = ("processor", "platform", "matmul", "torch", "grokkit")  # A pace is valid as long as these are the same.
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,66 +61,8 @@ class Pace:
     machine: Mapping[str, Any]
 
 
-def study_pace(folder: Path, runs: Sequence[RunConfig], *, on_round: Callable[[int, int], None] | None = None) -> Pace:
-    """The pace of a study: that of the ``pace.json`` in its folder if it is still valid, else measured and kept there.
-
-    It is valid on the same processor, with the same versions, for the same arms with the same steps. Arguments and
-    errors: as :func:`measure_pace`.
-    """
-    known, arms = read_pace(folder), _arms(runs)
-    if known is not None and _is_valid(known, arms):
-        return known
-    pace = measure_pace(runs, on_round=on_round)
-    atomic_write(folder / "pace.json", sealed({"format": FORMAT, **asdict(pace)}))
-    return pace
-
-
-def measure_pace(
-    runs: Sequence[RunConfig],
-    *,
-    rounds: int = ROUNDS,
-    block: int = BLOCK,
-    warm_up: int = WARM_UP,
-    on_round: Callable[[int, int], None] | None = None,
-) -> Pace:
-    """Measure every arm of ``runs``, on its first one, in a worker process with one thread.
-
-    Args:
-        runs: of a study; the label of a run's method tells the arms apart.
-        rounds: blocks of each arm. Default 9.
-        block: steps a block. Default 20; of a method with outer steps the next multiple of their period.
-        warm_up: steps of each arm before that. Default 100; give as many as a method's window or start has, if more.
-        on_round: called with how many rounds are done, and how many there are.
-
-    Raises:
-        InputError: for counts below 1 (``warm_up`` below 0), or if the worker failed: the message says why.
-    """
-    for name, value, least in (("rounds", rounds, 1), ("block", block, 1), ("warm_up", warm_up, 0)):
-        if value < least:
-            raise InputError(f"{name}={value} is not possible: at least {least}")
-    found: list[dict[str, Any]] = []
-
-    def watch(event: Event) -> None:
-        if event.kind == "failed":
-            assert isinstance(event.payload, Failure)
-            raise InputError(
-                f"the seconds of a step cannot be measured ({event.payload.error}); "
-                "claim FLOPs or steps, which need no measuring"
-            )
-        if event.kind == "progress":
-            number, result = event.payload
-            if on_round is not None and number:
-                on_round(number, rounds)
-            if result is not None:
-                found.append(result)
-
-    arms = {label: config.model_dump() for label, config in _arms(runs).items()}
-    run_pool([("pace", (arms, rounds, block, warm_up))], _measure_arms, workers=1, on_event=watch)
-    return _pace(found[0])
-
-
 def read_pace(folder: Path) -> Pace | None:
-    """What :func:`study_pace` has kept in ``folder``; None if there is nothing.
+    """What :func:`grokkit.study.measure_pace.study_pace` has kept in ``folder``; None if there is nothing.
 
     Raises:
         InputError: it is damaged.
@@ -144,7 +70,7 @@ def read_pace(folder: Path) -> Pace | None:
     path = folder / "pace.json"
     try:
         found = read_sealed(path, newest=FORMAT)
-        return None if found is None else _pace(found)
+        return None if found is None else pace_of(found)
     except (Damaged, TypeError, KeyError, AttributeError) as error:
         why = str(error) if isinstance(error, Damaged) else "does not say what a step takes"
         raise InputError(f"{path} is damaged: it {why}; delete it, and grokkit compare measures it again") from None
@@ -201,91 +127,7 @@ def at_pace(runs: pl.DataFrame, pace: Pace) -> pl.DataFrame:
     )
 
 
-def _arms(runs: Sequence[RunConfig]) -> dict[str, RunConfig]:
-    """The first run of each arm, by its label."""
-    arms: dict[str, RunConfig] = {}
-    for run in runs:
-        arms.setdefault(run.method.label, run)
-    return arms
-
-
-def _step_of(config: RunConfig) -> str:
-    """A hash of the configuration without what no step depends on: the seed, and when to stop and to evaluate."""
-    fields = RunConfig.model_fields
-    usual = {name: fields[name].default for name in ("target", "target_loss", "sustain", "after")}
-    return config.model_copy(update={**usual, "seed": 0, "budget": 1, "evaluation": EvaluationConfig()}).hash()
-
-
-def _is_valid(pace: Pace, arms: Mapping[str, RunConfig]) -> bool:
-    here = provenance()
-    same_machine = all(pace.machine.get(name) == here[name] for name in _MACHINE)
-    known = {label: arm.step for label, arm in pace.arms.items()}
-    return same_machine and known == {label: _step_of(config) for label, config in arms.items()}
-
-
-def _pace(found: Mapping[str, Any]) -> Pace:
+def pace_of(found: Mapping[str, Any]) -> Pace:
     arms = {label: ArmPace(**arm) for label, arm in found["arms"].items()}
     others = {name: value for name, value in found.items() if name not in ("format", "arms")}
     return Pace(arms=arms, **others)
-
-
-def _measure_arms(job: tuple[dict[str, Any], int, int, int], report: Callable[[Any], None]) -> None:
-    """What the worker does. It reports (rounds done, None) after each round, and (0, what was found) in the end."""
-    keep_freed_memory()
-    configs, rounds, block, warm_up = job
-    load, machine = os.getloadavg()[0] if hasattr(os, "getloadavg") else None, provenance()
-    trained = {label: _ArmInTraining(RunConfig(**config), block, warm_up) for label, config in configs.items()}
-    taken = take_turns(trained, rounds, lambda done: report((done, None)))
-    arms = {label: asdict(_summary(arm, taken[label])) for label, arm in trained.items()}
-    report((0, {"arms": arms, "rounds": rounds, "warm_up": warm_up, "load": load, "machine": machine}))
-
-
-def take_turns(
-    sides: Mapping[str, Callable[[], float | None]], rounds: int, after_round: Callable[[int], None]
-) -> dict[str, list[float | None]]:
-    """What each of ``sides`` gives in each round. The order rotates: three sides go abc, then bca, cab, abc."""
-    labels = list(sides)
-    taken: dict[str, list[float | None]] = {label: [] for label in labels}
-    for number in range(rounds):
-        first = number % len(labels) if labels else 0
-        for label in labels[first:] + labels[:first]:
-            taken[label].append(sides[label]())
-        after_round(number + 1)
-    return taken
-
-
-class _ArmInTraining:
-    """One arm in training. A call takes a block of steps, and gives the seconds a step; None once it has diverged."""
-
-    def __init__(self, config: RunConfig, block: int, warm_up: int) -> None:
-        self.config = config
-        self._engine = begin_alone(config)
-        (member,) = self._engine.members
-        self._progress = member.progress
-        # A block has whole periods of outer steps, so that these are in it as often as in a run. It is rounded up:
-        # a block of 10 with an outer step in every 4 becomes 12, because -(-10 // 4) = 3.
-        every = doors_of(config.method).every or 1
-        self.steps = -(-block // every) * every
-        self._train(warm_up)
-
-    def __call__(self) -> float | None:
-        seconds = self._train(self.steps)
-        return None if self._progress.diverged_at is not None else seconds / self.steps
-
-    def _train(self, steps: int) -> float:
-        before = self._progress.train_seconds
-        with precision(self.config.precision):
-            self._engine.train_to(self._progress.step + steps)
-        return self._progress.train_seconds - before
-
-
-def _summary(arm: _ArmInTraining, taken: Sequence[float | None]) -> ArmPace:
-    found = [seconds for seconds in taken if seconds is not None]
-    complete = len(found) == len(taken)
-    return ArmPace(
-        step=_step_of(arm.config),
-        steps=arm.steps,
-        seconds=statistics.median(found) if complete else None,
-        least=min(found) if complete else None,
-        most=max(found) if complete else None,
-    )

@@ -10,15 +10,14 @@ from typing import Any, NamedTuple, overload
 
 from grokkit.errors import InputError, about
 from grokkit.train.config import (
-    IDENTITY_VERSION,
     MethodConfig,
     OwnOptimizerConfig,
     PartConfig,
     RunConfig,
     checked,
-    identity_of,
 )
 from grokkit.train.doors import doors_of
+from grokkit.train.identity import question_of
 from grokkit.train.optimizers import build_optimizer
 from grokkit.train.problem import build_problem, set_apart, transfer_data
 from grokkit.train.resolve import method_config
@@ -181,18 +180,6 @@ def make_plan(
         primary=named(primary, "--primary"),
         size=max(sizes),
     )
-
-
-def question_of(config: Mapping[str, Any]) -> dict[str, Any]:
-    """What all runs of a study have in common, in the form that their identity has: all but method and seed.
-
-    ``config`` is that of a run as data, such as a record's; no part of it is imported.
-    """
-    method = {**config["method"], "init_scale": None}  # which would be in the model
-    settings = identity_of({**config, "method": method})
-    del settings["method"], settings["seed"]
-    # The model stands first, because a message names the first difference, and a task's layout may follow its model.
-    return {"identity": IDENTITY_VERSION, "model": settings.pop("model"), **settings}
 
 
 def _arm(run: RunConfig) -> Arm:

@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing import resource_tracker
@@ -66,6 +66,15 @@ class Event:
     kind: Literal["started", "progress", "lost", "finished", "failed", "tick"]
     key: str = ""
     payload: Any = None
+
+
+# On Linux one process imports PyTorch, once, and is forked for each worker, which is spared a second and a half. Polars
+# starts threads when it is imported, and these would be missing in a fork: each worker imports it, and what is ours,
+# itself. Elsewhere a fork of a process that has loaded so much is not safe.
+_CONTEXT = (
+    multiprocessing.get_context("forkserver") if sys.platform == "linux" else multiprocessing.get_context("spawn")
+)
+_CONTEXT.set_forkserver_preload(["torch", "pydantic"])
 
 
 def cores() -> int:
@@ -187,11 +196,9 @@ class _Worker:
     """The parent's end of one worker process, and the key of the job it has."""
 
     def __init__(self) -> None:
-        # A fork server with PyTorch loaded would spare each worker two seconds of importing. But it has the environment
-        # and the modules of the moment at which it began, and a notebook's process starts workers again and again.
-        context = multiprocessing.get_context("spawn")
-        self.pipe, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(theirs,), name="grokkit worker")
+        self.pipe, theirs = _CONTEXT.Pipe()
+        # The fork server has the environment of the moment at which it began.
+        self._process = _CONTEXT.Process(target=_serve, args=(theirs, dict(os.environ)), name="grokkit worker")
         self._key = ""
         self.gone = False
         # With our copy of its end closed, the worker's death is an end of file for us.
@@ -282,8 +289,10 @@ def _cause_of_death(code: int | None) -> str:
     return f"its worker process ended with exit code {code}"
 
 
-def _serve(pipe: Connection) -> None:
+def _serve(pipe: Connection, environment: Mapping[str, str]) -> None:
     """A worker's life: do the jobs that come through ``pipe`` until the parent closes it."""
+    os.environ.clear()
+    os.environ.update(environment)
     # Whether Ctrl-C ends this worker is for the parent to say.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})

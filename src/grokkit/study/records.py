@@ -11,9 +11,9 @@ from typing import Any
 import polars as pl
 
 from grokkit.errors import shown
-from grokkit.train.config import IDENTITY_VERSION, hash_of
+from grokkit.train.columns import CURVES as CURVE_NAMES
 from grokkit.train.events import EVENTS_VERSION
-from grokkit.train.record import CURVES as CURVE_NAMES
+from grokkit.train.identity import IDENTITY_VERSION, hash_of
 
 FORMAT = 2
 """Of run.json. Format 1 has no digest, neither of itself nor of the tables beside it."""

@@ -20,7 +20,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -30,11 +30,13 @@ from filelock import FileLock, Timeout
 from grokkit.errors import InputError
 from grokkit.files import atomic_write, npz
 from grokkit.study.packs import KEYS, RUNS_IN_PACK, Loose, Pack, Packed, in_packs, read_pack, with_keys, write_pack
-from grokkit.study.plan import question_of
 from grokkit.study.records import CURVES, FORMAT, RUNS, why_no_study, why_not
 from grokkit.study.sealed import Damaged, digest_of, read_sealed, read_whole, sealed, unreadable
-from grokkit.train.config import RunConfig
-from grokkit.train.history import Limit
+from grokkit.train.identity import question_of
+from grokkit.train.limit import Limit
+
+if TYPE_CHECKING:
+    from grokkit.train.config import RunConfig
 
 STUDY_FORMAT = 3
 """Of study.json. From format 3 on every run of the folder has a digest. Earlier ones can be reported, not extended."""
@@ -121,6 +123,8 @@ class Store:
 
     def config(self, run_id: str) -> RunConfig:
         """What determined a finished run."""
+        from grokkit.train.config import RunConfig  # with which PyTorch comes, which a report has no use for
+
         return RunConfig(**self.record(run_id)["config"])
 
     def question(self, run_id: str) -> dict[str, Any]:

@@ -17,7 +17,8 @@ from grokkit.arguments import Text
 from grokkit.call_syntax import split_list
 from grokkit.errors import InputError, about, unknown
 from grokkit.files import atomic_write
-from grokkit.study.question import USUAL_METHODS, Checked, Count, Option, Question, SeedCount, Texts
+from grokkit.study.execution import Checked, Count, Option, SeedCount, Texts
+from grokkit.study.question import USUAL_METHODS, Question
 from grokkit.study.sealed import sealed
 from grokkit.study.store import STUDY_FORMAT, Store
 from grokkit.study.suites.card import SuiteCard, SuiteTask, find_suite

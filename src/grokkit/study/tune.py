@@ -25,9 +25,10 @@ from typing import Annotated, Any, Literal, NamedTuple
 from grokkit.arguments import Range
 from grokkit.errors import InputError
 from grokkit.files import atomic_write
+from grokkit.study.execution import Checked, Option, SeedCount
 from grokkit.study.extend import other_question
 from grokkit.study.plan import Plan, make_plan
-from grokkit.study.question import Checked, Option, Question, SeedCount
+from grokkit.study.question import Question
 from grokkit.study.sealed import sealed
 from grokkit.study.search import EXCHANGEABLE, SAMPLERS, Search, check_installed, open_storage
 from grokkit.study.search_space import show_space
@@ -35,7 +36,7 @@ from grokkit.study.spaces import Searched, own_spaces, searched
 from grokkit.study.store import STUDY_FORMAT, Store
 from grokkit.study.tuned import FILE, has_suite, has_tuning, read_tuning
 from grokkit.train.config import RunConfig, TaskConfig, checked
-from grokkit.train.history import Limit
+from grokkit.train.limit import Limit
 
 FIRST_SEED = 1_000_000
 """Tuning seeds are this one and those that follow, so that a comparison on seeds 0, 1, … is on fresh ones."""

@@ -17,7 +17,7 @@ from grokkit.study.pool import Failure
 from grokkit.study.store import Store
 from grokkit.train.allocator import keep_freed_memory
 from grokkit.train.config import RunConfig
-from grokkit.train.history import Limit
+from grokkit.train.limit import Limit
 from grokkit.train.loop import train, train_group
 from grokkit.train.record import Run
 

@@ -7,27 +7,21 @@ in it, as a version or a digest; labels and paths are not.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from grokkit.arguments import shortest
 from grokkit.errors import InputError, shown, unknown
-from grokkit.files import content_of
 from grokkit.methods import MethodCard
 from grokkit.models.card import ModelCard, card_of
 from grokkit.optimizers import contract as optimizers
 from grokkit.registry import Part, made, recall
 from grokkit.tasks.card import TaskCard
 from grokkit.tasks.table import usual_of
-from grokkit.train.events import EVENTS_VERSION
-
-IDENTITY_VERSION = 2
-"""Raised when the same configuration gets another identity: folders of an earlier one can be read, and not extended."""
+from grokkit.train.identity import digest, hash_of, identity_of
 
 
 class Config(BaseModel):
@@ -255,46 +249,7 @@ class RunConfig(Config):
         name = re.sub(r"[^A-Za-z0-9._+]+", "-", self.method.name).strip("-.")
         text = json.dumps({**self.identity(), "seed": _SEED}, sort_keys=True)
         before, after = text.split(json.dumps(_SEED))
-        return [f"{name[:80]}--seed{seed}--{_digest(f'{before}{seed}{after}')}" for seed in seeds]
-
-
-def identity_of(config: Mapping[str, Any]) -> dict[str, Any]:
-    """:meth:`RunConfig.identity` of a configuration that is there as data, such as a record's; no part of it is
-    imported."""
-    settings = _in_one_form(config) | {"events": EVENTS_VERSION}
-    method, model, task = settings["method"], settings["model"], settings["task"]
-    if method["init_scale"] is not None:
-        model["settings"]["init_scale"] = method["init_scale"]
-    del method["label"], method["init_scale"]
-    own = [method["optimizer"]] if "name" in method["optimizer"] else []  # of ours there is only what it is called
-    for part in (*method["parts"], model, task, *own):
-        del part["text"]
-        part["settings"] = {key: content_of(value) for key, value in part["settings"].items()}
-    if not task["data"]:  # ours, whose settings say all
-        del task["data"]
-    if task["train_size"] is not None:
-        del task["train_fraction"]
-    if settings.get("judged_on") == "test":  # as every run was before there was a choice
-        del settings["judged_on"]
-    return settings
-
-
-def hash_of(config: Mapping[str, Any]) -> str:
-    """:meth:`RunConfig.hash` of a configuration that is there as data."""
-    return _digest(json.dumps(identity_of(config), sort_keys=True))
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
-
-
-def _in_one_form(value: Any) -> Any:
-    """``value`` with every whole number as an integer, and tuples as lists, as JSON has them."""
-    if isinstance(value, dict):
-        return {key: _in_one_form(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_in_one_form(item) for item in value]
-    return shortest(value)
+        return [f"{name[:80]}--seed{seed}--{digest(f'{before}{seed}{after}')}" for seed in seeds]
 
 
 _SEED = "\0 the seed"  # no text that anybody types has a NUL in it

@@ -7,17 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 import numpy as np
 from torch import Tensor
 
+from grokkit.train.columns import CURVES, QUICK_CHECKS
 from grokkit.train.config import RunConfig
 from grokkit.train.costs import Costs
 from grokkit.train.evaluation_schedule import Due, EvaluationCost, EvaluationSchedule
 from grokkit.train.events import Events, find_events, find_loss_events
+from grokkit.train.limit import Limit
 from grokkit.train.problem import Problem
-from grokkit.train.record import CURVES, QUICK_CHECKS, Run, provenance
+from grokkit.train.record import Run, provenance
 
 _CHECKPOINTED = (  # Kept tensors are not among these: an engine that goes on keeps them again.
     "curves",
@@ -36,14 +38,6 @@ _CHECKPOINTED = (  # Kept tensors are not among these: an engine that goes on ke
 
 Score = tuple[float, float | None]
 """Mean loss and accuracy over some rows. The accuracy is None in a regression, where nothing is right or wrong."""
-
-
-class Limit(NamedTuple):
-    """When to give a run up: once it has taken so many steps or FLOPs without being at the target. It is no part of the
-    run's identity, and changes nothing of what comes before."""
-
-    cost: Literal["steps", "flops"]
-    most: float
 
 
 @dataclass(frozen=True)

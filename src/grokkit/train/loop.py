@@ -33,7 +33,8 @@ from grokkit.train.doors import doors_of
 from grokkit.train.engine import Engine, Member, Snapshot, begin_peak, charge, peak
 from grokkit.train.groups import can_share, group_key
 from grokkit.train.halfway import HalfwayFile, start_files
-from grokkit.train.history import Evaluation, Limit, RunInProgress, Score
+from grokkit.train.history import Evaluation, RunInProgress, Score
+from grokkit.train.limit import Limit
 from grokkit.train.measured import measured
 from grokkit.train.problem import build_batches, build_problem
 from grokkit.train.record import Run

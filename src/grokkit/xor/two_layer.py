@@ -143,7 +143,8 @@ class _Preactivations(torch.autograd.Function):
         gram_BN = gram_PN[numbers_B]
         if not transformed():  # rows that were never trained on have no coefficients: most of a pool
             used = coefficients_NM.any(1).nonzero()[:, 0]
-            gram_BN, coefficients_NM = gram_BN[:, used], coefficients_NM[used]
+            if len(used) < len(coefficients_NM):
+                gram_BN, coefficients_NM = gram_BN[:, used], coefficients_NM[used]
         return start_PM[numbers_B] + linear(gram_BN, coefficients_NM.mT)
 
     @staticmethod

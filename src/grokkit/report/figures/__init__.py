@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from grokkit import registry
+import grokkit.registry as registry
 from grokkit.errors import InputError
 from grokkit.report.figure import Figure, View
 

@@ -9,7 +9,7 @@ import polars as pl
 
 from grokkit.analyse.format import NOT_REACHED, number
 from grokkit.report.figure import Figure, Panel, Row, Sizes, View
-from grokkit.report.parts import layered, tooltips
+from grokkit.report.parts import Layers, layered, tooltips
 from grokkit.report.style import BAR, INK, WEAK
 
 PARTS = {"weak models": WEAK, "training": BAR}
@@ -52,7 +52,7 @@ def cost_data(runs: pl.DataFrame, methods: Sequence[str], cost: str) -> pl.DataF
     )
 
 
-def cost_chart(data: pl.DataFrame, cost: str, *, x_title: str | None = None) -> alt.LayerChart:
+def cost_chart(data: pl.DataFrame, cost: str, *, x_title: str | None = None) -> Layers:
     """A bar for each method and outcome of :func:`cost_data`, its parts one behind the other; paler for the runs that
     did not reach the target."""
     missed = pl.format("{} {}", "runs", pl.lit(NOT_REACHED))

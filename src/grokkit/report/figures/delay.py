@@ -11,7 +11,7 @@ import polars as pl
 from grokkit.analyse import times_to_target
 from grokkit.analyse.format import NOT_REACHED, count, number
 from grokkit.report.figure import Figure, Panel, Row, Sizes, View
-from grokkit.report.parts import layered, log_x, method_color, method_rows, seed_offset, span, tooltips
+from grokkit.report.parts import Layers, layered, log_x, method_color, method_rows, seed_offset, span, tooltips
 from grokkit.report.style import MUTED, NOT_REACHED_SHAPE, PAPER
 
 _EVENTS = ("memorized_at", "generalized_first_at", "generalized_at", "stable_at", "delay_steps")
@@ -31,7 +31,7 @@ def delay_data(runs: pl.DataFrame, methods: Sequence[str]) -> pl.DataFrame:
     return pl.concat(frames).filter(pl.col("memorized_at").is_not_null()).with_columns(outcome=outcome)
 
 
-def delay_chart(data: pl.DataFrame, methods: Sequence[str]) -> alt.LayerChart:
+def delay_chart(data: pl.DataFrame, methods: Sequence[str]) -> Layers:
     """An arrow a row of :func:`delay_data`; its head is open where the run did not get there. An upright stroke is the
     first touch of the target where the run did not stay, a square where it was stable; dips are counted beside it."""
     # A logarithmic axis has no place for step 0.

@@ -9,7 +9,7 @@ import altair as alt
 import polars as pl
 
 from grokkit.report.figure import Figure, Panel, Row, Sizes, View
-from grokkit.report.parts import layered, log_x, of_first_seeds, spread
+from grokkit.report.parts import Layers, layered, log_x, of_first_seeds, spread
 from grokkit.report.style import FAINT, RULE
 
 _COLUMNS = 48
@@ -91,7 +91,7 @@ def circle_data(table: pl.DataFrame) -> pl.DataFrame:
     return _last(table).select("method", "number", pl.col("x", "y").round_sig_figs(4), "frequency", turn)
 
 
-def circle_chart(data: pl.DataFrame, method: str) -> alt.LayerChart:
+def circle_chart(data: pl.DataFrame, method: str) -> Layers:
     """The numbers of :func:`circle_data`, joined by a line in the order in which they should lie."""
     own = data.filter(pl.col("method") == method).drop("method")
     x, y = _square(own, f"cosine of frequency {own['frequency'][0]}", "its sine")

@@ -10,7 +10,7 @@ import polars as pl
 from grokkit.analyse import fraction_reached, given_up, times_to_target
 from grokkit.analyse.format import percent
 from grokkit.report.figure import Figure, Panel, Row, Sizes, View
-from grokkit.report.parts import drawn_of, layered, log_x, method_color, method_dash, span, tooltips
+from grokkit.report.parts import Layers, drawn_of, layered, log_x, method_color, method_dash, span, tooltips
 
 
 def fraction_data(runs: pl.DataFrame, methods: Sequence[str]) -> pl.DataFrame:
@@ -33,7 +33,7 @@ def fraction_data(runs: pl.DataFrame, methods: Sequence[str]) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=schema)
 
 
-def fraction_chart(data: pl.DataFrame, methods: Sequence[str], *, legend: bool = False) -> alt.LayerChart:
+def fraction_chart(data: pl.DataFrame, methods: Sequence[str], *, legend: bool = False) -> Layers:
     """Rising steps from :func:`fraction_data`; an upright stroke marks censored runs."""
     later = data.filter(pl.col("steps") > 0)["steps"]
     low, high = span(later, 0.7, 1.05)

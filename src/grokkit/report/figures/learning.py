@@ -16,7 +16,7 @@ import polars as pl
 from grokkit.analyse.target import Measure, Target
 from grokkit.report.curves import CLOCKS, HOW_TO_READ, curve_chart, drawable, ends_in_words, median_curve_data
 from grokkit.report.figure import Figure, Panel, Row, Sizes, View
-from grokkit.report.parts import layered, spread
+from grokkit.report.parts import Layers, layered, spread
 from grokkit.report.style import RULE
 
 _FOUND = ("train_loss", "train_accuracy", "test_loss", "test_accuracy")
@@ -66,7 +66,7 @@ def learning_chart(
     target: Target,
     checks: pl.DataFrame | None = None,
     title: str | None = None,
-) -> alt.LayerChart:
+) -> Layers:
     """The curves of ``column``, such as ``test_accuracy``, with a fine rule at the target.
 
     ``checks``: what quick checks found, from :func:`quick_checks_data`.

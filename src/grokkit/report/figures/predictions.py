@@ -8,7 +8,7 @@ import altair as alt
 import polars as pl
 
 from grokkit.report.figure import Figure, Panel, Row, Sizes, View
-from grokkit.report.parts import drawn_of, layered, of_first_seeds
+from grokkit.report.parts import Layers, drawn_of, layered, of_first_seeds
 from grokkit.report.style import RULE, styles_of
 
 
@@ -21,7 +21,7 @@ def predictions_data(table: pl.DataFrame) -> pl.DataFrame:
     return own.select("method", pl.col("target", "predicted").round_sig_figs(4), "unit")
 
 
-def predictions_chart(data: pl.DataFrame, method: str, methods: Sequence[str]) -> alt.LayerChart:
+def predictions_chart(data: pl.DataFrame, method: str, methods: Sequence[str]) -> Layers:
     """A dot a row of :func:`predictions_data`, in the method's colour; the line is where they should lie.
 
     Both axes are the same, and those of all methods: what predicts wildly runs over their edge.

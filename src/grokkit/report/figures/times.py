@@ -10,7 +10,7 @@ import polars as pl
 from grokkit.analyse import given_up, median_time, times_to_target
 from grokkit.analyse.format import NOT_REACHED, number
 from grokkit.report.figure import Figure, Panel, Row, Sizes, View
-from grokkit.report.parts import layered, log_x, method_color, method_rows, seed_offset, span, tooltips
+from grokkit.report.parts import Layers, layered, log_x, method_color, method_rows, seed_offset, span, tooltips
 from grokkit.report.style import FAINT, MUTED, NOT_REACHED_SHAPE, PAPER, styles_of
 
 
@@ -39,7 +39,7 @@ def times_data(runs: pl.DataFrame, methods: Sequence[str]) -> pl.DataFrame:
     return pl.concat(frames)
 
 
-def times_chart(data: pl.DataFrame, methods: Sequence[str]) -> alt.LayerChart:
+def times_chart(data: pl.DataFrame, methods: Sequence[str]) -> Layers:
     """Filled marks reached the target, open triangles at their budget did not; a bar is the median."""
     styles = styles_of(methods)
     # A run may be known to be late from step 0 on, or begin at the target; a logarithmic axis has no place for 0.

@@ -10,7 +10,7 @@ import polars as pl
 
 from grokkit.analyse.search_curve import Trial, best_after, best_over_repeats
 from grokkit.report.figure import Figure, Panel, Row, View
-from grokkit.report.parts import drawn_of, layered, log_ticks, method_color, method_dash, span, tooltips
+from grokkit.report.parts import Layers, drawn_of, layered, log_ticks, method_color, method_dash, span, tooltips
 
 _COSTS = {"steps": "optimizer steps", "flops": "FLOPs"}
 
@@ -40,7 +40,7 @@ def _searches(tuned: Mapping[str, Any]) -> list[list[Trial]]:
     return list(found.values()) or [[]]
 
 
-def tuning_chart(data: pl.DataFrame, methods: Sequence[str], cost: str, *, legend: bool) -> alt.LayerChart:
+def tuning_chart(data: pl.DataFrame, methods: Sequence[str], cost: str, *, legend: bool) -> Layers:
     """Falling steps from :func:`tuning_data`, with a band where orders or repeats differ."""
     shown = data.filter(pl.col("best").is_not_null())
     low, high = span(pl.concat([shown["best"], shown["low"].drop_nulls(), shown["high"].drop_nulls()]), 0.9, 1.1)

@@ -13,7 +13,7 @@ from grokkit.analyse.format import number, whole
 from grokkit.analyse.target import best_text
 from grokkit.report.figure import Block, Figure, Html, Panel, Row, Sizes, View
 from grokkit.report.html import flops, in_order, table
-from grokkit.report.parts import drawn_of, layered, log_ticks, method_color, span, tooltips
+from grokkit.report.parts import Layers, drawn_of, layered, log_ticks, method_color, span, tooltips
 from grokkit.report.style import NOT_REACHED_SHAPE, PAPER
 
 _CLOCKS = {
@@ -60,7 +60,7 @@ def quality_data(runs: pl.DataFrame, attempts: pl.DataFrame) -> pl.DataFrame:
     return found if found["validation_accuracy"].n_unique() >= _FEWEST else found.clear()
 
 
-def quality_chart(data: pl.DataFrame, methods: Sequence[str], clock: str, *, legend: bool = False) -> alt.LayerChart:
+def quality_chart(data: pl.DataFrame, methods: Sequence[str], clock: str, *, legend: bool = False) -> Layers:
     """A mark a run of :func:`quality_data`; an open triangle for one that did not reach the target."""
     low, high = span(data[clock], 0.8, 1.25)
     x = alt.X(

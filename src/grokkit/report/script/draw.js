@@ -3,6 +3,7 @@
 const { charts, datasets, config } = JSON.parse(document.getElementById("charts").textContent);
 const slots = [...document.querySelectorAll("[data-chart]")];
 const drawings = new Map(); // place of a chart → what Vega made there
+const says = new Map(slots.map((slot) => [slot, slot.getAttribute("aria-label")]));
 const zoomed = new Map(); // place of a chart → the two ends that a reader chose for its x axis
 
 const chosen = (name, usual) => document.querySelector(`input[name=${name}]:checked`)?.value ?? usual;
@@ -20,8 +21,14 @@ function rowsOf(columns) {
 // Whether one element draws all items of the mark.
 const isLine = (item) => ["line", "area", "trail"].includes(item.mark.marktype);
 
-// The axes of steps, seconds and FLOPs are those that are logarithmic.
-const isLong = (unit) => unit.encoding?.x?.scale?.type === "log" || Boolean(unit.layer?.some(isLong));
+// Where the long axis of a specification ends: those of steps, seconds and FLOPs are the ones that are logarithmic.
+function longEnds(unit) {
+  const { type, domain } = unit.encoding?.x?.scale ?? {};
+  return type === "log" ? domain : unit.layer?.map(longEnds).find(Boolean);
+}
+
+const isLong = (unit) => Boolean(longEnds(unit));
+const wholeAxis = (ends, scale) => (scale === "log" ? ends : [0, ends[1]]);
 
 // A specification with its long axis as the reader wants to see it: even or logarithmic, all of it or a part.
 function seen(unit, scale, ends) {
@@ -30,7 +37,7 @@ function seen(unit, scale, ends) {
   const x = unit.encoding?.x;
   if (x?.scale?.type !== "log" || (scale === "log" && !ends)) return changed;
   const { values, ...axis } = x.axis ?? {};
-  const domain = ends ?? [0, x.scale.domain[1]];
+  const domain = ends ?? wholeAxis(x.scale.domain, scale);
   const ticks = { tickCount: 6, labelExpr: "datum.value ? datum.label : '0'" };
   const own = { scale: { ...x.scale, type: scale, domain, clamp: !ends }, axis: { ...axis, ...ticks } };
   changed.encoding = { ...unit.encoding, x: { ...x, ...own } };
@@ -46,6 +53,10 @@ async function draw(slot) {
     const drawing = await vegaEmbed(slot, shown, { renderer: "svg", actions: false, tooltip: false, config });
     drawings.get(slot)?.finalize();
     drawings.set(slot, drawing);
+    // Vega would have a reader of the screen told no more than that here is a visualization.
+    slot.setAttribute("role", "img");
+    slot.setAttribute("aria-label", says.get(slot));
+    slot.removeAttribute("aria-roledescription");
     slot.dispatchEvent(new Event("pointerleave"));
     showArms(slot);
   } catch (error) {

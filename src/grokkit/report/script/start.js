@@ -1,6 +1,6 @@
 listenToArms();
 listenToPointer();
-listenToDrags();
+listenToZoom();
 listenToTables();
 for (const radio of document.querySelectorAll("input[name=clock]")) {
   radio.addEventListener("change", () => {
