@@ -31,6 +31,7 @@ from grokkit.study.store import Store
 
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 os.environ.update(RAY_worker_niceness="0")  # else whatever else this machine does comes before them
+os.environ.update(RAY_CLIENT_SERVER_CHECK_CHANNEL_TIMEOUT_S="180")  # a busy machine starts a Python in more than 30
 ray = pytest.importorskip("ray")
 cluster_utils = pytest.importorskip("ray.cluster_utils")
 
