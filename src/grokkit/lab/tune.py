@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -90,9 +91,8 @@ def search(
         console.print(search_table(record, console.width))
         console.print(f"\nreport: {one_line(page)}", soft_wrap=True)
         if len(questions) == 1:
-            console.print(
-                f"now compare on fresh seeds: grokkit compare TASK --tuned {one_line(folder)}", soft_wrap=True
-            )
+            again = shlex.join(["grokkit", "compare", questions[0].task, "--tuned", str(folder)])
+            console.print(f"now compare on fresh seeds: {one_line(again)}", soft_wrap=True, markup=False)
     return record, failures
 
 

@@ -35,7 +35,8 @@ def print_list(recipes: Sequence[Recipe], out: Path, console: Console) -> None:
                 table.add_row(Text(recipe.name), *map(Text, cells))
         console.print(Text(f"\n{title}", style="bold"))
         console.print(table)
-    console.print(f"\n{summary(words)}\nOne of them: grokkit reproduce {recipes[0].name}; all, briefly: --all --quick")
+    one = next((recipe for recipe in recipes if not recipe.beyond), recipes[0])
+    console.print(f"\n{summary(words)}\nOne of them: grokkit reproduce {one.name}; all, briefly: --all --quick")
 
 
 def summary(words: Sequence[str]) -> str:
