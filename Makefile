@@ -35,8 +35,10 @@ bench: $(VENV)/installed
 	$(BIN)/grokkit bench $(ARGS)
 	$(BIN)/python benchmarks/import_time.py
 
-# Of the dev extra the site needs nothing; the notebooks are carried out with their outputs left as they are.
+# Of the dev extra the site needs nothing; the notebooks are carried out with their outputs left as they are, and the
+# gallery's pages are made of docs/results.
 docs: $(VENV)/docs-installed
+	$(BIN)/python docs/gallery.py
 	OMP_NUM_THREADS=1 PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python docs/notebooks.py --check
 	NO_MKDOCS_2_WARNING=1 PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m mkdocs build --strict
 
