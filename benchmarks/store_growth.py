@@ -31,9 +31,10 @@ from grokkit.lab.study import Study
 from grokkit.report import write as report_write
 from grokkit.study.question import Question
 from grokkit.study.store import Store
+from grokkit.train.columns import CURVES
 from grokkit.train.config import RunConfig
 from grokkit.train.events import find_events
-from grokkit.train.record import CURVES, Run, provenance
+from grokkit.train.record import Run, provenance
 
 TARGET = Path(__file__).parent.parent / "docs" / "results" / "store.json"
 BUDGET, EVALUATIONS, TENSORS, NUMBERS = 20_000, 44, 29, 97

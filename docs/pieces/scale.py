@@ -52,7 +52,7 @@ def store_missed(found: Mapping[str, Any]) -> str:
     large = [row for row in found["rows"] if row["runs"] >= 10_000]
     aims = [measure for measure in _MEASURES if measure.aim is not None]
     missed = [m.name for m in aims for row in large[:1] if row[m.key] / m.size > (m.aim or 0)]
-    return f"Missed: {', '.join(missed)}" if missed else "All aims are met"
+    return f"these are missed: {', '.join(missed)}" if missed else "all are met"
 
 
 def where(found: Mapping[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import signal
@@ -10,7 +11,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -31,8 +31,12 @@ from grokkit.study.store import Store
 
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 os.environ.update(RAY_worker_niceness="0")  # else whatever else this machine does comes before them
+os.environ.update(RAY_CLIENT_SERVER_CHECK_CHANNEL_TIMEOUT_S="180")  # a busy machine starts a Python in more than 30
 ray = pytest.importorskip("ray")
 cluster_utils = pytest.importorskip("ray.cluster_utils")
+
+# Ray warns of what it will do one day, and leaves files of its logs to the garbage collector.
+pytestmark = pytest.mark.filterwarnings("ignore")
 
 # What two runs of the same configuration need not share.
 MEASURED = pl.selectors.contains("seconds", "memory", "provenance")
@@ -78,16 +82,6 @@ CARD = MethodCard(name="deadly", factory=deadly, base={"optimizer": "sgd", "lr":
 """
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _quiet() -> Iterator[None]:
-    """Ray warns of what it will do one day, and leaves files of its logs to the garbage collector."""
-    import warnings
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
-
-
 @pytest.fixture(autouse=True)
 def nothing_given(monkeypatch):
     """What other tests gave to this process by value is none of a cluster's."""
@@ -106,6 +100,7 @@ def a_cluster(**head):
         with suppress(Exception):
             ray.shutdown()
         started.shutdown()
+        gc.collect()  # here, where such a file is no error, and not in the middle of another module's tests
 
 
 def another_node(cluster):

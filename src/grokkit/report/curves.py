@@ -92,15 +92,15 @@ def median_curve_data(
         # As arrays, and not as frames: of ten thousand runs these would take a minute.
         lengths = own.group_by("run_id", maintain_order=True).len()["len"].cast(pl.Int64)
         ends = np.cumsum(lengths.to_numpy())[:-1]
-        every_x, every_y = own["x"].to_numpy(), own["y"].to_numpy()
+        at, found = own["x"].to_numpy(), own["y"].to_numpy()
         # The median starts where all runs have begun, and is taken wherever one of them was evaluated.
-        start = every_x[np.concatenate([[0], ends])].max()
-        grid = np.unique(every_x)
+        start = at[np.concatenate([[0], ends])].max()
+        grid = np.unique(at)
         grid = grid[grid >= start]
         grid = grid[spread(grid, points)]
-        at, values = np.log(grid), []
-        for own_x, own_y in zip(np.split(np.log(every_x), ends), np.split(every_y, ends), strict=True):
-            values.append(np.interp(at, own_x, own_y))  # Beyond a run's end this repeats its last value.
+        values = []
+        for own_at, own_found in zip(np.split(np.log(at), ends), np.split(found, ends), strict=True):
+            values.append(np.interp(np.log(grid), own_at, own_found))  # Beyond a run's end this repeats its last value.
         median = pl.DataFrame({"x": grid, "value": np.median(values, axis=0)})
         parts.append(median.select(pl.lit(own["method"][0]).alias("method"), "x", "value"))
     return pl.concat(parts).with_columns(pl.col("x", "value").round_sig_figs(5))

@@ -357,6 +357,8 @@ def node_name(about: dict[str, Any]) -> str:
 
 
 def _line(error: BaseException) -> str:
-    """The error's last line that says something, which in Ray's is the cause."""
+    """The error's line that says something; in Ray's the last is the cause, and where the first ends in a colon."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if isinstance(error, exceptions.RayTaskError) and lines else lines[0] if lines else repr(error)
+    if not lines:
+        return repr(error)
+    return lines[-1] if isinstance(error, exceptions.RayTaskError) or lines[0].endswith(":") else lines[0]
