@@ -189,9 +189,10 @@ _PLACE = {"step": int, "number": int, "x": float, "y": float}
 EMBEDDING = Figure(
     name="embedding",
     section="The embedding",
-    note="First seed, of very many methods the first twelve. A frequency's share is that of the squared norm, less the mean, which its cosine and sine carry "
-    "over the numbers in cyclic order: as they count, or for products as powers of a primitive root. A number has the "
-    "same colour in both pictures of the final embedding, its place on the circle of the largest frequency.",
+    note="First seed, of very many methods the first twelve. A frequency's share is that of the squared norm, less the "
+    "mean, which its cosine and sine carry over the numbers in cyclic order: as they count, or for products as powers "
+    "of a primitive root. A number has the same colour in both pictures of the final embedding, its place on the "
+    "circle of the largest frequency.",
     title="the embedding",
     reading="first seed; a number has one colour, its place on the circle",
     columns={
