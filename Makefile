@@ -18,7 +18,7 @@ help:
 
 demo: $(VENV)/installed
 	$(BIN)/grokkit compare mul:47 --model 'decoder(width=64,depth=1)' --train-fraction 0.6 --batch-size 256 \
-		--methods adamw,grokfast-ema,grokfast-ma,grad-norm --seeds 3 --budget 2000 --every 20 --sustain 3 --out $(OUT)
+		--methods adamw,grokfast-ema,grokfast-ma,grad-norm --seeds 3 --budget 2500 --every 20 --sustain 3 --out $(OUT)
 
 # Each process has one thread, or they wait for one another's; a file's tests share one, and what its fixtures trained.
 # The order is that of tests/conftest.py: were it by the number of tests, as loadscope would have it, the longest files,
@@ -35,8 +35,10 @@ bench: $(VENV)/installed
 	$(BIN)/grokkit bench $(ARGS)
 	$(BIN)/python benchmarks/import_time.py
 
-# Of the dev extra the site needs nothing; the notebooks are carried out with their outputs left as they are.
+# Of the dev extra the site needs nothing; the notebooks are carried out with their outputs left as they are, and the
+# gallery's pages are made of docs/results.
 docs: $(VENV)/docs-installed
+	$(BIN)/python docs/gallery.py
 	OMP_NUM_THREADS=1 PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python docs/notebooks.py --check
 	NO_MKDOCS_2_WARNING=1 PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m mkdocs build --strict
 

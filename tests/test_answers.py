@@ -44,7 +44,7 @@ def test_an_answer_is_given_again_without_the_command_and_help_at_first_without_
 
 
 def test_the_version_is_said_without_pytorch(grokkit_in_a_process):
-    assert grokkit_in_a_process("--version") == (f"grokkit {grokkit.__version__}\n", False)
+    assert grokkit_in_a_process("--version") == (f"grokkit {grokkit.__version__}\n", [False, False])
 
 
 def test_an_error_is_no_answer(grokkit_in_a_process):

@@ -55,6 +55,17 @@ def recipe_tasks(plan: Mapping[str, Any], table_text: Table) -> str:
     return table_text(rows)
 
 
+def recipe_look(found: Mapping[str, Any], table_text: Table) -> str:
+    """The held-out loss of each method's one run on a language model of bytes, over the steps."""
+    shown = (50, 100, 250, 500, 750, 1000)
+    rows = [["held-out loss after", *(f"{number(step)} steps" for step in shown), "seconds a step"]]
+    for method, points in found["runs"].items():
+        losses = {point["step"]: point["loss"] for point in points}
+        last = points[-1]
+        rows.append([f"`{method}`", *(f"{losses[step]:.2f}" for step in shown), number(last["seconds"] / last["step"])])
+    return table_text(rows)
+
+
 def probes_table(found: Sequence[Mapping[str, Any]], table_text: Table) -> str:
     """A row for each method and moment: the probes' numbers there, means over the matrices for their spectra."""
     heads = ["scale of the outputs", "saturated rows", "spectral norm", "effective rank", "from the start", "the way"]

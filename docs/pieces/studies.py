@@ -166,6 +166,11 @@ class Results:
         return self._json("recipe/parts.json")
 
     @cached_property
+    def recipe_look(self) -> dict[str, Any]:
+        """What benchmarks/recipe_bytes.py wrote."""
+        return self._json("recipe/bytes.json")
+
+    @cached_property
     def recipe_plan(self) -> dict[str, Any]:
         """What will be claimed of the recipe, and on which tasks, as it was written before any run on them."""
         return tomllib.loads((self.root / "recipe" / "preregistration.toml").read_text(encoding="utf-8"))

@@ -18,7 +18,7 @@ from pieces.inline import COLUMNS, each_text, values_of
 from pieces.markers import PageError
 from pieces.options import options_table
 from pieces.profile import profile_table
-from pieces.recipe import probes_table, recipe_parts, recipe_tasks
+from pieces.recipe import probes_table, recipe_look, recipe_parts, recipe_tasks
 from pieces.reliability import reliability_table
 from pieces.reproduced import reproduced_table
 from pieces.scale import cluster_table, store_table
@@ -130,6 +130,7 @@ class Blocks:
             "reproduced_table": lambda paper: reproduced_table(paper, table_text),
             "reliability_table": lambda: reliability_table(self.results.reliability),
             "recipe_parts": lambda: recipe_parts(self.results.recipe_parts, table_text),
+            "recipe_look": lambda: recipe_look(self.results.recipe_look, table_text),
             "recipe_tasks": lambda: recipe_tasks(self.results.recipe_plan, table_text),
             "probes_table": lambda: probes_table(self.results.recipe_parts["probes"], table_text),
             "methods": methods,

@@ -6,6 +6,7 @@ import codecs
 import io
 import os
 import sys
+import textwrap
 import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -82,6 +83,22 @@ def one_line(text: object) -> str:
     no file\\n\\x1b[31m red
     """
     return "".join(c.encode("unicode_escape").decode() if unicodedata.category(c)[0] == "C" else c for c in str(text))
+
+
+_WIDEST = 100  # columns: longer lines are hard to read
+
+
+def paragraph(text: str, width: int) -> str:
+    """``text`` in lines of at most ``width`` columns, none of which ends between a number and its percent sign.
+
+    >>> print(paragraph("they reached 95 % in time", 15))
+    they reached
+    95 % in time
+    """
+    lines = textwrap.wrap(
+        text.replace(" %", "\u00a0%"), min(width, _WIDEST), break_long_words=False, break_on_hyphens=False
+    )
+    return "\n".join(lines).replace("\u00a0", " ")
 
 
 def _in_ascii(error: UnicodeError) -> tuple[str, int]:

@@ -6,8 +6,12 @@ from pathlib import Path
 import pytest
 from made_studies import write_study, write_tables
 from pieces.allowed import ALLOWED
+from pieces.gallery import MARK, NOT_COMMITTED, PAGE
 from pieces.lint import PATTERNS, unmarked
 from pieces.pages import build, main
+from pieces.studies import Results
+
+from grokkit.report import all_figures
 
 ROOT = Path(__file__).parents[2]
 
@@ -19,6 +23,19 @@ def test_regenerating_the_pages_changes_nothing():
 
 def test_committed_results_stay_small():
     assert sum(path.stat().st_size for path in (ROOT / "docs" / "results").rglob("*") if path.is_file()) < 10e6
+
+
+def test_the_gallery_shows_committed_studies_below_their_commands():
+    """What make docs would stop at, without the drawing."""
+    page, figures = PAGE.read_text(), {figure.name for figure in all_figures()} - NOT_COMMITTED
+    marks = MARK.findall(page)
+    assert len(marks) == page.count("<!-- page:") >= 4
+    for name, shown, words in marks:
+        assert Results(ROOT / "docs" / "results").study(name).curves is not None
+        assert shown in figures
+        assert words
+        command = page.partition(f'<!--= command("{name}") -->')[2].partition(f"<!-- page: {name} ")[0]
+        assert command.startswith("\n```\ngrokkit compare ")
 
 
 @pytest.fixture

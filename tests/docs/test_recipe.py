@@ -4,7 +4,7 @@ import argparse
 import shlex
 from pathlib import Path
 
-from pieces.recipe import recipe_parts
+from pieces.recipe import recipe_look, recipe_parts
 from pieces.studies import Results
 from pieces.tables import table_text
 
@@ -35,6 +35,12 @@ def test_a_row_has_the_ratios_of_its_pairs_and_none_where_a_run_did_not_arrive()
     rows = recipe_parts(found, table_text).splitlines()
     assert rows[3] == "| ours | `muon` | 200 · 200 | 200 · 200 | 0.500× | 0.750× | 1.50× [1.40–1.60] | 0.750× |"
     assert rows[4] == "| slow | `gd` | not reached | not run | – | – | – | – |"
+
+
+def test_the_look_at_bytes_has_the_losses_of_the_steps_shown_and_the_seconds_of_one():
+    points = [{"step": step, "loss": 3 - step / 1000, "seconds": step / 8} for step in range(50, 1001, 50)]
+    rows = recipe_look({"runs": {"ours": points}}, table_text).splitlines()
+    assert rows[2] == "| `ours` | 2.95 | 2.90 | 2.75 | 2.50 | 2.25 | 2.00 | 0.125 |"
 
 
 def test_the_study_to_come_names_tasks_and_arms_that_there_are_and_none_that_was_tried():

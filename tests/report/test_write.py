@@ -16,6 +16,10 @@ from rich.console import Console
 from grokkit.analyse import leaderboard, verdict
 from grokkit.files import atomic_write
 from grokkit.report import leaderboard_table, write_report
+from grokkit.report.search import search_table
+from grokkit.reproduce.recipe import all_recipes
+from grokkit.reproduce.show import print_list
+from grokkit.terminal import terminal
 
 PACKAGE = Path(__file__).parents[2] / "src/grokkit"
 
@@ -72,6 +76,31 @@ def test_the_terminal_table_fits_and_loses_nothing(synthetic, width) -> None:
     assert "claimed" in text
     names = "".join(line.split("  ")[0].strip() for line in text.splitlines())
     assert long in names
+    assert "grokfast-ema(alpha=0.9," in text, "no number is broken"
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_the_table_of_a_search_fits_and_breaks_no_number(width) -> None:
+    best = {"method": "grokfast-ema(lr=0.00481,wd=0.000308,alpha=0.973,lamb=7.52)", "has_arrived": False}
+    cost = {"runs": 10, "flops": 7.43e8, "steps": 1000}
+    own = {"best": best, "cost_of_tuning": cost, "trials": [{"has_arrived": False}] * 5}
+    screen = io.StringIO()
+    tuning = {"cost": "flops", "methods": {"grokfast-ema": own, "a": {**own, "best": None}}}
+    Console(width=width, file=screen).print(search_table(tuning, width))
+    text = screen.getvalue()
+    assert max(len(line) for line in text.splitlines()) <= width
+    assert "…" not in text
+    assert all(setting in text for setting in ("lr=0.00481,", "wd=0.000308,", "alpha=0.973,", "lamb=7.52)"))
+    assert ("7.43e+08" in text) is (width >= 80)
+
+
+@pytest.mark.parametrize("width", [60, 80, 200])
+def test_the_list_of_published_items_breaks_no_word(tmp_path, width) -> None:
+    recipes, screen = list(all_recipes().values()), io.StringIO()
+    print_list(recipes, tmp_path, terminal(width=width, file=screen))
+    words = {word.strip(":") for word in screen.getvalue().split()}
+    assert {word.strip(":") for recipe in recipes for word in recipe.title.split()} <= words
+    assert max(len(line) for line in screen.getvalue().splitlines()) <= width
 
 
 def test_atomic_write_leaves_the_old_file_or_the_new_one(tmp_path, monkeypatch) -> None:

@@ -11,8 +11,10 @@ from grokkit.train.loop import train
 from grokkit.train.resolve import method_config, model_config, task_config
 
 # Steps to a sustained 95 % at most. A run amplifies rounding, so that another processor's run of the same seed is as
-# far from ours as another seed's. LEARN
-BOUNDS = {"adamw": 1200, "grad-norm": 800, "grokfast-ma": 1500, "grokfast-ema": 3000}
+# far from ours as another seed's. Five seeds took 640 to 1326, 560 to 764, 1215 to 1675 and 1113 to 1883 steps, and the
+# standard deviations of their logarithms are 0.29, 0.12, 0.12 and 0.21: each bound is four of them or more above the
+# mean of the logarithms. A run stops where it generalizes, so that high bounds cost nothing.
+BOUNDS = {"adamw": 3000, "grad-norm": 1100, "grokfast-ma": 2500, "grokfast-ema": 3500}
 SEEDS = (0, 1)
 
 
@@ -57,9 +59,9 @@ def test_every_method_memorizes_and_then_generalizes(tmp_path):
 def test_the_papers_baseline_memorizes_and_does_not_generalize_in_that_time(tmp_path):
     """So both filters do what their paper claims against its own baseline: they bring generalization forward.
 
-    Its five seeds memorized within 270 steps and had at most 38 % of the held-out half at 1,500.
+    Five seeds of each filter took 1,883 steps at most; at 2,300 its first seed had at most 57 % of the held-out rows.
     """
-    for (_, seed), run in results(tmp_path, ["adam-paper"], 1500, seeds=1).items():
+    for (_, seed), run in results(tmp_path, ["adam-paper"], 2000, seeds=1).items():
         assert run["memorized_at"] is not None, seed
         assert run["status"] == "censored", seed
         assert run["best_test_accuracy"] < 0.9, seed

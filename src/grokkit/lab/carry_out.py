@@ -9,6 +9,7 @@ from types import MappingProxyType
 import torch
 from rich.console import Console
 
+from grokkit.analyse.format import count
 from grokkit.errors import InputError, about
 from grokkit.lab.live import Live
 from grokkit.lab.loggers.card import LoggerCard, find_logger
@@ -166,7 +167,8 @@ def _announce(plan: Plan, console: Console, done: int, on: Executor, device: str
     kept = f", {done} of them done before" if done else ""
     at_once = _at_once(plan.runs, on, device)
     console.print(
-        f"{plan.study['title']}: {len(methods)} methods × {len(seeds)} seeds = {len(plan.runs)} runs{kept}, "
+        f"{plan.study['title']}: {count(len(methods), 'method')} × {count(len(seeds), 'seed')} = "
+        f"{count(len(plan.runs), 'run')}{kept}, "
         f"up to {plan.study['budget']:,} steps each, {at_once} at once{'' if device == 'cpu' else f' on {device}'}"
     )
     # What is free elsewhere nobody here knows, and a GPU takes as many runs as fit there.

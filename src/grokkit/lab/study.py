@@ -19,7 +19,7 @@ from grokkit.report import all_figures, leaderboard_table, of_every_run, table_n
 from grokkit.study.looks import DEFAULT_CLAIM, looked
 from grokkit.study.pace import at_pace, read_pace
 from grokkit.study.store import Store
-from grokkit.terminal import terminal
+from grokkit.terminal import paragraph, terminal
 
 
 class Study:
@@ -117,7 +117,7 @@ class Study:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         yield leaderboard_table(self.rows, self.info, options.max_width)
-        yield Text(f"\n{self.verdict}", style="bold")
+        yield Text(f"\n{paragraph(self.verdict, options.max_width)}", style="bold")
 
     def __repr__(self) -> str:
         return f"Study({str(self.folder)!r}): {self.verdict}"

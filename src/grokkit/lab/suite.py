@@ -28,7 +28,7 @@ from grokkit.study.store import Store
 from grokkit.study.suite import SuitePlan, SuiteQuestion, read_suite, write_suite
 from grokkit.study.suites.card import SuiteCard
 from grokkit.study.tune import SearchOptions
-from grokkit.terminal import one_line, readable, terminal
+from grokkit.terminal import one_line, paragraph, readable, terminal
 
 
 def carry_out_suite(
@@ -73,7 +73,7 @@ def carry_out_suite(
         page = write_suite_page(folder, record)
         console.print()
         console.print(suite_table(record, console.width))
-        console.print(f"\n{record['verdict']}", style="bold")
+        console.print(f"\n{paragraph(record['verdict'], console.width)}", style="bold")
         console.print(f"\nreport: {one_line(page)}", soft_wrap=True)
     return record, failures
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
+from grokkit.analyse.format import count
 from grokkit.lab.carry_out import Stopped, refuse_failures, slug, too_short, train_runs
 from grokkit.lab.live import Live
 from grokkit.lab.loggers.card import find_logger
@@ -54,8 +56,8 @@ def search(
         tuning.open()
         repeats = f"{options.repeats} repeats × " if options.repeats > 1 else ""
         console.print(
-            f"{tuning.title}: {len(tuning.methods)} methods × {repeats}{options.trials} trials × "
-            f"{options.seeds} seeds, up to {tuning.budget:,} steps a run, judged on validation rows"
+            f"{tuning.title}: {count(len(tuning.methods), 'method')} × {repeats}{count(options.trials, 'trial')} × "
+            f"{count(options.seeds, 'seed')}, up to {tuning.budget:,} steps a run, judged on validation rows"
         )
         samples = [run for plan in tuning.plans for run in plan.runs]
         for warning in dict.fromkeys(filter(None, map(too_short, samples))):
@@ -86,12 +88,11 @@ def search(
         record = tuning.write()
         page = write_search(folder, record)
         console.print()
-        console.print(search_table(record))
+        console.print(search_table(record, console.width))
         console.print(f"\nreport: {one_line(page)}", soft_wrap=True)
         if len(questions) == 1:
-            console.print(
-                f"now compare on fresh seeds: grokkit compare TASK --tuned {one_line(folder)}", soft_wrap=True
-            )
+            again = shlex.join(["grokkit", "compare", questions[0].task, "--tuned", str(folder)])
+            console.print(f"now compare on fresh seeds: {one_line(again)}", soft_wrap=True, markup=False)
     return record, failures
 
 

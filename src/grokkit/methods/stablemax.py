@@ -45,9 +45,10 @@ class _Damped:
     base: Loss
 
     def __call__(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        # Not sign(z)·log(1 + |z|), whose slope at 0 is 0 to autograd: a head that starts at zero would stay there.
-        above, below = outputs.clamp(min=0.0).log1p(), (-outputs).clamp(min=0.0).log1p()
-        return self.base(torch.where(outputs < 0, -below, above), targets)
+        # Not sign(z)·log(1 + |z|), whose slope at 0 is 0 to autograd, nor clamp(z, min=0), whose slope there depends on
+        # PyTorch's version: a head that starts at zero would stay there.
+        size = torch.where(outputs < 0, -outputs, outputs).log1p()
+        return self.base(torch.where(outputs < 0, -size, size), targets)
 
 
 STABLEMAX = MethodCard(

@@ -18,7 +18,7 @@ from grokkit.report.html import flops, section, swatch, table
 from grokkit.report.images import images
 from grokkit.report.page import whole_page
 from grokkit.report.style import styles_of
-from grokkit.report.table import plain_table
+from grokkit.report.table import in_lines, plain_table
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -26,8 +26,12 @@ if TYPE_CHECKING:
 _WORDS = {"steps": "steps", "flops": "FLOPs"}
 
 
-def search_table(tuning: Mapping[str, Any]) -> Table:
-    """A rich table of tune.json, one row a method."""
+_ALL_COSTS_FROM = 76
+"""Columns of the terminal from which on it is said what all trials took in FLOPs."""
+
+
+def search_table(tuning: Mapping[str, Any], width: int = 100) -> Table:
+    """A rich table of tune.json, one row a method, in a terminal of ``width`` columns."""
     from rich.text import Text
 
     found = plain_table(f"On validation rows and tuning seeds. The best of {_trials(tuning)} flatters itself.")
@@ -36,20 +40,19 @@ def search_table(tuning: Mapping[str, Any]) -> Table:
         f"{_WORDS[tuning['cost']]}\nto target",
         "trials that\narrived",
         "tuning:\nruns",
-        "FLOPs\nin all",
-        "in best\nruns",
+        *(("FLOPs\nin all", "in best\nruns") if width >= _ALL_COSTS_FROM else ()),
     )
+    room = width - (50 if width >= _ALL_COSTS_FROM else 34)  # what these leave
     for head in heads:
         found.add_column(head, justify="right", no_wrap=True)
     for name, own in tuning["methods"].items():
         best, cost = own["best"], own["cost_of_tuning"]
         found.add_row(
-            Text(name if best is None else best["method"]),
+            Text(in_lines(name if best is None else best["method"], room)),
             _to_target(tuning, best),
             f"{sum(trial['has_arrived'] for trial in own['trials'])}/{len(own['trials'])}",
             whole(cost["runs"]),
-            flops(cost["flops"]),
-            _in_best_runs(best, cost),
+            *((flops(cost["flops"]), _in_best_runs(best, cost)) if width >= _ALL_COSTS_FROM else ()),
         )
     return found
 

@@ -50,7 +50,7 @@ _SAID: dict[Standing, str] = {
 }
 """What stands under a method's number."""
 
-_BESIDE_TASKS, _OF_A_TASK = 44, 12
+_BESIDE_TASKS, _OF_A_TASK = 44, 11
 """Columns of the terminal that the first three of the table take, and that each task takes where all of them fit."""
 
 
@@ -65,9 +65,11 @@ def suite_table(suite: Mapping[str, Any], width: int = 100) -> Table:
     found.add_column("method", overflow="fold", min_width=12)
     found.add_column("all held-\nout tasks", justify="right", max_width=18)
     found.add_column("runs that\narrived", justify="right", no_wrap=True)
-    tasks = suite["tasks"] if width >= _BESIDE_TASKS + _OF_A_TASK * len(suite["tasks"]) else []
+    words = [word for task in suite["tasks"] for word in task["label"].split()]
+    of_a_task = max(_OF_A_TASK, *map(len, words))  # so that none is broken
+    tasks = suite["tasks"] if width >= _BESIDE_TASKS + (of_a_task + 1) * len(suite["tasks"]) else []
     for task in tasks:
-        found.add_column(Text(task["label"]), justify="right", width=_OF_A_TASK - 1, overflow="fold")
+        found.add_column(Text(task["label"]), justify="right", width=of_a_task, overflow="fold")
     claimed = _claims(suite)
     for row in suite["rows"]:
         value, *notes = _number(row, claimed.get(row["method"]), suite)

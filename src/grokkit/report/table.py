@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +43,21 @@ def plain_table(caption: str) -> Table:
     )
 
 
+def in_lines(label: str, width: int) -> str:
+    """``label`` in lines of at most ``width`` columns, which end behind a comma or a parenthesis if they can.
+
+    >>> print(in_lines("grokfast-ema(lr=0.005,wd=0.3,alpha=0.98)", 24))
+    grokfast-ema(lr=0.005,
+    wd=0.3,alpha=0.98)
+    """
+    lines = [""]
+    for part in re.findall(r"[^,(]*[,(]?", label):
+        if lines[-1] and len(lines[-1]) + len(part) > width:
+            lines.append("")
+        lines[-1] += part
+    return "\n".join(lines)
+
+
 def leaderboard_table(rows: Sequence[Mapping[str, Any]], study: Mapping[str, Any], width: int = 100) -> Table:
     """A rich table of ``rows`` (of leaderboard.json), intervals under the values they belong to.
 
@@ -53,6 +69,7 @@ def leaderboard_table(rows: Sequence[Mapping[str, Any]], study: Mapping[str, Any
     found = {claim.method: claim for claim in claims(rows, study)}
     costs = costs_in_order(claimed_cost(rows, study))[: 3 if width >= _ALL_COSTS_FROM else 1]
     has_events = width >= _EVENTS_FROM
+    room = width - (72 if len(costs) > 1 else 50 if has_events else 34)  # what the other columns leave
     table = plain_table(_legend(found.values()))
     table.add_column("method", overflow="fold", min_width=12)
     events = ["first\ntouch", "dips"] if has_events else []
@@ -73,7 +90,7 @@ def leaderboard_table(rows: Sequence[Mapping[str, Any]], study: Mapping[str, Any
         ]
         table.add_row(
             # Text, not str: a name from the command line may hold [brackets], which rich would read as markup.
-            Text(row["method"], style="bold" if is_baseline else ""),
+            Text(in_lines(row["method"], room), style="bold" if is_baseline else ""),
             _stacked(Text, arrivals(row), _best(row, best)),
             *touch,
             _stacked(

@@ -12,6 +12,9 @@ from rich.text import Text
 from grokkit.reproduce.recipe import PAPERS, Recipe
 from grokkit.reproduce.result import Finding, Result, standing
 
+_BESIDE = 80
+"""Columns of the terminal from which on a title stands beside the item, and not below it."""
+
 
 def print_list(recipes: Sequence[Recipe], out: Path, console: Console) -> None:
     """A line for every item, paper after paper, and how many are reproduced."""
@@ -19,17 +22,21 @@ def print_list(recipes: Sequence[Recipe], out: Path, console: Console) -> None:
     for paper, title in PAPERS.items():
         table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
         table.add_column(no_wrap=True, style="bold")
-        table.add_column(no_wrap=True)
         table.add_column(overflow="fold")
+        if console.width >= _BESIDE:
+            table.add_column(overflow="fold")
         for recipe in recipes:
             if recipe.paper == paper:
                 stands = standing(recipe, out)
                 words.append(stands.word)
                 about = recipe.title if not recipe.beyond else f"{recipe.title}: {recipe.beyond}"
-                table.add_row(Text(recipe.name), Text(f"{stands.word}{_count(stands.result)}"), Text(about))
+                state = f"{stands.word}{_count(stands.result)}"
+                cells = [state, about] if console.width >= _BESIDE else [f"{state}\n{about}"]
+                table.add_row(Text(recipe.name), *map(Text, cells))
         console.print(Text(f"\n{title}", style="bold"))
         console.print(table)
-    console.print(f"\n{summary(words)}\nOne of them: grokkit reproduce {recipes[0].name}; all, briefly: --all --quick")
+    one = next((recipe for recipe in recipes if not recipe.beyond), recipes[0])
+    console.print(f"\n{summary(words)}\nOne of them: grokkit reproduce {one.name}; all, briefly: --all --quick")
 
 
 def summary(words: Sequence[str]) -> str:
