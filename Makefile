@@ -9,7 +9,7 @@ JOBS ?= 2
 .PHONY: demo test check bench docs docs-numbers help
 
 help:
-	@echo "make demo    compare four methods on modular multiplication, in a minute, and write $(OUT)/report.html"
+	@echo "make demo    compare four methods on modular multiplication, in a minute or two, and write $(OUT)/report.html"
 	@echo "make test    run the tests in $(JOBS) processes (JOBS=4 for more; slow ones too: make test ARGS='-m \"\"')"
 	@echo "make check   format, lint and types"
 	@echo "make docs    carry the notebooks out, and build the site into site/"

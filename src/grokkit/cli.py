@@ -8,11 +8,10 @@ import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import MISSING, fields
 from json import dumps
 from pathlib import Path
 from pkgutil import resolve_name
-from typing import TYPE_CHECKING, Annotated, Any, get_args
+from typing import TYPE_CHECKING, Annotated, Any
 
 from grokkit import __version__
 from grokkit.arguments import Place, option
@@ -28,9 +27,9 @@ except InputError as error:
 import typer
 
 from grokkit.files import is_full
-from grokkit.study.execution import Execution, Jobs, SeedCount, options_of
+from grokkit.study.execution import Execution, Jobs, SeedCount
 from grokkit.terminal import one_line, readable, terminal
-from grokkit.typed import Command, Group, Late, run_command
+from grokkit.typed import Command, Group, Json, Late, Quiet, run_command, signature_of
 
 if TYPE_CHECKING:
     from grokkit.study.store import Store
@@ -99,63 +98,22 @@ def _print_no_more() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-Json = Annotated[
-    bool, typer.Option("--json", help="print one JSON object and nothing else; what happens is told on stderr")
-]
-Quiet = Annotated[bool, typer.Option("--quiet", help="tell nothing but what goes wrong")]
-
-
 _QUESTION, _EXECUTION = "grokkit.study.question:Question", "grokkit.study.execution:Execution"
 _SEARCH, _SUITE = "grokkit.study.tune:SearchOptions", "grokkit.study.suite:SuiteQuestion"
 
 
 def _asking(*kinds: str, leave: tuple[str, ...] = ()) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Make a command of a function: its options are those of :func:`_options`, the kinds named as MODULE:CLASS, and
-    made when it is called, because PyTorch is imported with most of them."""
+    """Make a command of a function: its options are those of the ``kinds``, each named as MODULE:CLASS.
+
+    They are made when it is called, because PyTorch is imported with most of them.
+    """
 
     def as_command(function: Any) -> Callable[..., None]:
         function.__signature__ = inspect.Signature()
-        function.signature = lambda: _options(*map(resolve_name, kinds), leave=leave)
+        function.signature = lambda: signature_of(*map(resolve_name, kinds), leave=leave)
         return app.command(cls=Late)(function)
 
     return as_command
-
-
-def _options(*kinds: type, leave: tuple[str, ...] = ()) -> inspect.Signature:
-    """The fields of ``kinds`` as typer wants them: a field without a default is an argument, all others are options;
-    and --json and --quiet.
-
-    What is typed stays a text here: the fields are checked where they come together, for Python as well. Where two
-    kinds have a field of one name, the later one's counts; those of ``leave`` are left out.
-    """
-    parameters: dict[str, inspect.Parameter] = {}
-    for kind in kinds:
-        options = options_of(kind)
-        for field in (field for field in fields(kind) if field.name not in leave):
-            is_argument, its = field.default is MISSING, options[field.name]
-            stated = (
-                typer.Argument(help=its.help) if is_argument else typer.Option(help=its.help, metavar=_kind(its.kind))
-            )
-            parameters[field.name] = inspect.Parameter(
-                field.name,
-                inspect.Parameter.KEYWORD_ONLY,
-                default=inspect.Parameter.empty if is_argument else _as_typed(field.default),
-                annotation=Annotated[str | None if field.default is None else str, stated],
-            )
-    for name, kind in (("json", Json), ("quiet", Quiet)):
-        parameters[name] = inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=False, annotation=kind)
-    return inspect.Signature(list(parameters.values()))
-
-
-def _kind(hint: Any) -> str:
-    """The first kind that ``hint`` allows, for the help."""
-    while not isinstance(hint, type) and get_args(hint):
-        hint = get_args(hint)[0]
-    return f"<{hint.__name__}>" if isinstance(hint, type) else "<str>"
-
-
-def _as_typed(default: Any) -> str | None:
-    return ",".join(default) if isinstance(default, tuple) else None if default is None else str(default)
 
 
 @_asking(_QUESTION, _EXECUTION)

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import inspect
 from collections import Counter
-from inspect import unwrap
-from typing import Any
+from dataclasses import MISSING, fields
+from typing import Annotated, Any, get_args
 
 import typer
 import typer.main
 from typer.core import TyperCommand, TyperGroup
 
 from grokkit.errors import InputError, shown, typed, unknown
+from grokkit.study.execution import options_of
+
+Json = Annotated[
+    bool, typer.Option("--json", help="print one JSON object and nothing else; what happens is told on stderr")
+]
+Quiet = Annotated[bool, typer.Option("--quiet", help="tell nothing but what goes wrong")]
 
 _UsageError: Any = typer.BadParameter.__mro__[1]  # of click, or of the copy of it in later typers
 
@@ -65,7 +72,7 @@ class Late(Command):
     returns, which may import what takes seconds."""
 
     def make_context(self, *args: Any, **options: Any) -> Any:
-        function: Any = unwrap(self.callback)  # pyright: ignore[reportArgumentType]
+        function: Any = inspect.unwrap(self.callback)  # pyright: ignore[reportArgumentType]
         function.__signature__ = function.signature()
         app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
         app.command(self.name, cls=Command)(function)
@@ -98,3 +105,40 @@ class Group(TyperGroup):
         if args and self.get_command(ctx, args[0]) is None:
             raise unknown("command", args[0], self.list_commands(ctx))
         return super().resolve_command(ctx, args)
+
+
+def signature_of(*kinds: type, leave: tuple[str, ...] = ()) -> inspect.Signature:
+    """The fields of ``kinds`` as typer wants them: a field without a default is an argument, all others are options;
+    and --json and --quiet.
+
+    What is typed stays a text here: the fields are checked where they come together, for Python as well. Where two
+    kinds have a field of one name, the later one's counts; those of ``leave`` are left out.
+    """
+    parameters: dict[str, inspect.Parameter] = {}
+    for kind in kinds:
+        options = options_of(kind)
+        for field in (field for field in fields(kind) if field.name not in leave):
+            is_argument, its = field.default is MISSING, options[field.name]
+            stated = (
+                typer.Argument(help=its.help) if is_argument else typer.Option(help=its.help, metavar=_kind(its.kind))
+            )
+            parameters[field.name] = inspect.Parameter(
+                field.name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=inspect.Parameter.empty if is_argument else _as_typed(field.default),
+                annotation=Annotated[str | None if field.default is None else str, stated],
+            )
+    for name, kind in (("json", Json), ("quiet", Quiet)):
+        parameters[name] = inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=False, annotation=kind)
+    return inspect.Signature(list(parameters.values()))
+
+
+def _kind(hint: Any) -> str:
+    """The first kind that ``hint`` allows, for the help."""
+    while not isinstance(hint, type) and get_args(hint):
+        hint = get_args(hint)[0]
+    return f"<{hint.__name__}>" if isinstance(hint, type) else "<str>"
+
+
+def _as_typed(default: Any) -> str | None:
+    return ",".join(default) if isinstance(default, tuple) else None if default is None else str(default)

@@ -10,7 +10,7 @@ import pytest
 
 from grokkit.analyse import leaderboard
 from grokkit.errors import InputError
-from grokkit.study import pace as module
+from grokkit.study import measure_pace as module
 from grokkit.study.measure_pace import measure_pace, study_pace, take_turns
 from grokkit.study.pace import ArmPace, Pace, at_pace, claimed_seconds, read_pace
 from grokkit.train import alone
@@ -39,7 +39,7 @@ def measured_here(runs, rounds, block, warm_up):
     arms = {run.method.label: run.model_dump() for run in runs}
     module._measure_arms((arms, rounds, block, warm_up), told.append)
     *progress, (_, found) = told
-    return [done for done, _ in progress], module._pace(found)
+    return [done for done, _ in progress], module.pace_of(found)
 
 
 @pytest.fixture

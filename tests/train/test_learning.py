@@ -37,6 +37,7 @@ def results(folder, methods, budget, seeds):
         model=model_config("decoder(width=64,depth=1)"),
         budget=budget,
         batch_size=256,
+        sustain=3,
         evaluation=EvaluationConfig(every=20),
     )
     store = Store(folder)
