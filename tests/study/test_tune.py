@@ -251,7 +251,8 @@ def test_the_winners_are_compared_on_fresh_seeds_and_what_tuning_took_stands_bes
     assert "What tuning took" in (tmp_path / "study" / "report.html").read_text()
 
 
-def test_killed_at_any_moment_the_same_command_goes_on_and_nothing_is_run_twice(tmp_path):
+def test_killed_at_any_moment_the_same_command_goes_on_and_nothing_is_run_twice(tmp_path, monkeypatch):
+    monkeypatch.setattr(lab_tune, "write_search", WRITE_SEARCH)  # the command is carried out in this process
     shutil.copy(SPIRALS, tmp_path / "my_problem.py")
     args = ["tune", "my_problem.py:problem(width=16)", "--methods", "adamw", "--trials", "4", "--batch", "2"]
     args += ["--seeds", "1", "--budget", "100", "--every", "5", "--jobs", "1"]
