@@ -273,7 +273,7 @@ def test_killed_at_any_moment_the_same_command_goes_on_and_nothing_is_run_twice(
         assert done.items() <= found.items(), "a finished run was written again"
         done = found
     for out in ("killed", "whole"):
-        said, err = grokkit(*args, "--out", out, "--json", "--quiet", cwd=tmp_path)
+        said, err = grokkit(*args, "--out", out, "--json", "--quiet", cwd=tmp_path, pictures=True)
         assert err == ""
     assert done.items() <= inodes(tmp_path / "killed").items()
     killed, whole = (json.loads((tmp_path / out / "tune.json").read_text()) for out in ("killed", "whole"))
