@@ -6,7 +6,9 @@ import pytest
 
 from grokkit.analyse import leaderboard, verdict
 from grokkit.report import all_figures, figure, of_every_run, tables, with_lines, write, write_report
+from grokkit.report.figures import embedding
 from grokkit.report.figures.delay import DELAY
+from grokkit.report.figures.embedding import EMBEDDING
 from grokkit.report.figures.times import TIME_TO_TARGET
 
 
@@ -30,6 +32,15 @@ def test_charts_have_the_first_seeds_and_medians_and_words_are_of_all(synthetic,
     assert rows
     assert {entry["seed"] for data in rows for entry in data} == {0}
     assert view.seed_curves["seed"].unique().to_list() == [0]
+
+
+def test_embeddings_are_of_the_first_methods(synthetic, monkeypatch) -> None:
+    crossings = synthetic.TRANSFERRED
+    view = synthetic.view(crossings, synthetic.embeddings(crossings), evaluations=20)
+    every = [row.heading for row in EMBEDDING.blocks(view)]
+    assert len(every) > 1
+    monkeypatch.setattr(embedding, "_METHODS", 1)
+    assert [row.heading for row in EMBEDDING.blocks(view)] == every[:1]
 
 
 def test_tables_that_only_pictures_of_single_runs_read_are_read_of_those(synthetic) -> None:

@@ -346,6 +346,14 @@ def test_no_study_and_a_damaged_study_are_told_with_the_remedy(store):
     with pytest.raises(InputError, match="holds no study") as missing:
         store.read_study()
     assert remedy in str(missing.value)
+    store.folder.mkdir()
+    (store.folder / "tune.json").touch()
+    with pytest.raises(InputError, match=r"holds no study .* --tuned "):
+        store.read_study()
+    (store.folder / "held-out" / "one").mkdir(parents=True)
+    (store.folder / "held-out" / "one" / "study.json").touch()
+    with pytest.raises(InputError, match="is a suite's folder; it holds the studies .*held-out/one$"):
+        store.read_study()
     for text in ("", "{}", "[]", '{"title": ', "\xff", "null"):
         store.folder.mkdir(exist_ok=True)
         (store.folder / "study.json").write_bytes(text.encode("latin-1"))

@@ -130,12 +130,12 @@ def test_a_search_is_repeated_beside_what_there_is_and_its_curve_gets_a_band(who
 def test_where_a_round_was_stopped_it_goes_on(whole, here, tmp_path, monkeypatch):
     train, calls = lab_tune.train_runs, []
 
-    def stopped(runs, store, *others):
+    def stopped(runs, *more):
         calls.append(len(runs))
         if len(calls) == 2:
-            train(runs[:3], store, *others)
+            train(runs[:3], *more)
             raise KeyboardInterrupt
-        return train(runs, store, *others)
+        return train(runs, *more)
 
     monkeypatch.setattr(lab_tune, "train_runs", stopped)
     with pytest.raises(KeyboardInterrupt):
@@ -148,12 +148,12 @@ def test_where_a_round_was_stopped_it_goes_on(whole, here, tmp_path, monkeypatch
 def test_a_run_that_fails_is_tried_once_more_and_then_its_trial_has_failed(here, tmp_path, monkeypatch):
     train, failed = lab_tune.train_runs, []
 
-    def failing(runs, store, *others):
+    def failing(runs, *more):
         bad = next((run.run_id() for run in runs if not failed or run.run_id() == failed[0]), None)
         if bad is None:
-            return train(runs, store, *others)
+            return train(runs, *more)
         failed.append(bad)
-        train([run for run in runs if run.run_id() != bad], store, *others)
+        train([run for run in runs if run.run_id() != bad], *more)
         return {bad: Failure("RuntimeError: planted")}
 
     monkeypatch.setattr(lab_tune, "train_runs", failing)
@@ -251,7 +251,8 @@ def test_the_winners_are_compared_on_fresh_seeds_and_what_tuning_took_stands_bes
     assert "What tuning took" in (tmp_path / "study" / "report.html").read_text()
 
 
-def test_killed_at_any_moment_the_same_command_goes_on_and_nothing_is_run_twice(tmp_path):
+def test_killed_at_any_moment_the_same_command_goes_on_and_nothing_is_run_twice(tmp_path, monkeypatch):
+    monkeypatch.setattr(lab_tune, "write_search", WRITE_SEARCH)  # the command is carried out in this process
     shutil.copy(SPIRALS, tmp_path / "my_problem.py")
     args = ["tune", "my_problem.py:problem(width=16)", "--methods", "adamw", "--trials", "4", "--batch", "2"]
     args += ["--seeds", "1", "--budget", "100", "--every", "5", "--jobs", "1"]
@@ -272,7 +273,7 @@ def test_killed_at_any_moment_the_same_command_goes_on_and_nothing_is_run_twice(
         assert done.items() <= found.items(), "a finished run was written again"
         done = found
     for out in ("killed", "whole"):
-        said, err = grokkit(*args, "--out", out, "--json", "--quiet", cwd=tmp_path)
+        said, err = grokkit(*args, "--out", out, "--json", "--quiet", cwd=tmp_path, pictures=True)
         assert err == ""
     assert done.items() <= inodes(tmp_path / "killed").items()
     killed, whole = (json.loads((tmp_path / out / "tune.json").read_text()) for out in ("killed", "whole"))

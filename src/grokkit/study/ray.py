@@ -112,7 +112,10 @@ def _connect(address: str, jobs: int | None, environment: dict[str, Any]) -> Non
     try:
         ray.init(**where, runtime_env=environment, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, RuntimeError, ValueError, exceptions.RayError) as error:
-        raise InputError(f"cannot use the Ray cluster {address or 'of our own'}: {_line(error)}") from error
+        token = (
+            "; if it asks for a token, set RAY_AUTH_MODE=token and bring its ~/.ray/auth_token here" if address else ""
+        )
+        raise InputError(f"cannot use the Ray cluster {address or 'of our own'}: {_line(error)}{token}") from error
 
 
 class RayCluster:

@@ -277,6 +277,10 @@ class Store:
         try:
             study = read_sealed(path, newest=PACKED_FORMAT, digest_from=STUDY_FORMAT)
             if study is None:
+                if below := sorted(str(found.parent) for found in self.folder.glob("held-out/*/study.json")):
+                    raise InputError(f"{self.folder} is a suite's folder; it holds the studies {', '.join(below)}")
+                if (self.folder / "tune.json").exists():
+                    again = f"grokkit compare TASK --tuned {shlex.quote(str(self.folder))}"
                 raise InputError(f"{self.folder} holds no study (no study.json); make one with: {again}")
             if (why := why_no_study(study)) is not None:
                 raise Damaged(why)

@@ -15,6 +15,9 @@ from grokkit.report.style import FAINT, RULE
 _COLUMNS = 48
 """Evaluations in a spectrum: with 56 frequencies some 200 kB in a page."""
 
+_METHODS = 12
+"""Methods that are drawn; of forty the page had twice the size, and the picture took half a minute."""
+
 _SIDE = 260
 """Points of a picture in which x and y have one scale."""
 
@@ -173,7 +176,7 @@ def _draw(data: _Data, view: View) -> list[Row]:
                 sizes = flat if kind == "spectrum" else square
                 chart = draw(numbers, method)
                 panels.append(Panel(f"{kind}:{method}", chart, caption, note, description, sizes=sizes, method=method))
-        if panels:
+        if panels and len(rows) < _METHODS:
             rows.append(Row(panels, columns=3, heading=method, shares_scales=False))
     return rows
 
@@ -186,9 +189,10 @@ _PLACE = {"step": int, "number": int, "x": float, "y": float}
 EMBEDDING = Figure(
     name="embedding",
     section="The embedding",
-    note="First seed. A frequency's share is that of the squared norm, less the mean, which its cosine and sine carry "
-    "over the numbers in cyclic order: as they count, or for products as powers of a primitive root. A number has the "
-    "same colour in both pictures of the final embedding, its place on the circle of the largest frequency.",
+    note="First seed, of very many methods the first twelve. A frequency's share is that of the squared norm, less the "
+    "mean, which its cosine and sine carry over the numbers in cyclic order: as they count, or for products as powers "
+    "of a primitive root. A number has the same colour in both pictures of the final embedding, its place on the "
+    "circle of the largest frequency.",
     title="the embedding",
     reading="first seed; a number has one colour, its place on the circle",
     columns={
