@@ -60,6 +60,7 @@ HOSTILE = {
     "--claim": ["", "hours", "FLOPS", LONG],
     "--out": ["", " ", "\t", "a\0b"],
     "--data-dir": ["", " ", "nowhere", "a\0b"],
+    "--log": ["", " ", "tensorbord", "nowhere:CARD", "json:dumps", "a\0b", LONG],
     "--only": ["", ",", "nobody", "(", DEEP],
     "--baseline": ["", "nobody", "grad-norm", "adamw(lr=", DEEP, LONG],
     "--primary": ["", "nobody", "grad-norm", "adamw)", DEEP, LONG],

@@ -161,6 +161,11 @@ class Results:
         return self._json("step-profile.json")
 
     @cached_property
+    def waits(self) -> dict[str, Any]:
+        """What benchmarks/waits.py wrote."""
+        return self._json("waits.json")
+
+    @cached_property
     def recipe_parts(self) -> dict[str, Any]:
         """What benchmarks/recipe_parts.py wrote."""
         return self._json("recipe/parts.json")

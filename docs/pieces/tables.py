@@ -24,6 +24,7 @@ from pieces.reproduced import reproduced_table
 from pieces.scale import cluster_table, store_table
 from pieces.spelling import respelt
 from pieces.studies import Results, Study
+from pieces.waits import waits_table
 from pieces.words import MISSING, UNITS, giga_text, median_text, ratio_text, reached_text, time_text
 
 WIDTH = 118  # of a command's line
@@ -127,6 +128,7 @@ class Blocks:
             "store_table": lambda: store_table(self.results.store, table_text),
             "cluster_table": lambda: cluster_table(self.results.cluster, table_text),
             "profile_table": lambda: profile_table(self.results.step_profile),
+            "waits_table": lambda: waits_table(self.results.waits),
             "reproduced_table": lambda paper: reproduced_table(paper, table_text),
             "reliability_table": lambda: reliability_table(self.results.reliability),
             "recipe_parts": lambda: recipe_parts(self.results.recipe_parts, table_text),

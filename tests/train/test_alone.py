@@ -11,7 +11,7 @@ from probed import PROBED
 
 from grokkit.registry import parts
 from grokkit.rng import stream
-from grokkit.train import config
+from grokkit.train import identity
 from grokkit.train.batches import Batches
 from grokkit.train.columns import CURVES, QUICK_CHECKS
 from grokkit.train.config import EvaluationConfig
@@ -404,7 +404,7 @@ def test_hash_changes_with_what_changes_the_run_and_not_with_its_name(tiny):
 
 def test_hash_changes_with_what_the_events_mean(tiny, monkeypatch):
     now = tiny().hash()
-    monkeypatch.setattr(config, "EVENTS_VERSION", EVENTS_VERSION + 1)
+    monkeypatch.setattr(identity, "EVENTS_VERSION", EVENTS_VERSION + 1)
     assert tiny().hash() != now
 
 

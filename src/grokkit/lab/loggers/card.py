@@ -7,11 +7,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from grokkit.errors import MissingExtraError, about
 from grokkit.registry import find, made
-from grokkit.train.config import RunConfig
+
+if TYPE_CHECKING:  # a report, which exports too, needs no PyTorch
+    from grokkit.train.config import RunConfig
 
 _NO_SCALARS = {"run_id", "method", "seed", "step", "certain_step"}
 

@@ -1,0 +1,16 @@
+"""What a person waits for besides training: the table of docs/results/waits.json."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from grokkit.analyse.format import number
+
+
+def waits_table(measured: Mapping[str, Any]) -> str:
+    """A row for each command."""
+    lines = ["| what | seconds | of the processor |", "|---|---|---|"]
+    for name, wait in measured["waits"].items():
+        lines.append(f"| {name} | {number(wait['seconds'])} | {number(wait['processor'])} |")
+    return "\n".join(lines)
