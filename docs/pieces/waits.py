@@ -10,7 +10,8 @@ from grokkit.analyse.format import number
 
 def waits_table(measured: Mapping[str, Any]) -> str:
     """A row for each command."""
-    lines = ["| what | seconds | of the processor |", "|---|---|---|"]
+    lines = ["| what | seconds | of the processor | aim, seconds |", "|---|---|---|---|"]
     for name, wait in measured["waits"].items():
-        lines.append(f"| {name} | {number(wait['seconds'])} | {number(wait['processor'])} |")
+        aim = f"≤ {wait['aim']:g}{', missed' if wait['seconds'] > wait['aim'] else ''}"
+        lines.append(f"| {name} | {number(wait['seconds'])} | {number(wait['processor'])} | {aim} |")
     return "\n".join(lines)

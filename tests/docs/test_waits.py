@@ -7,8 +7,8 @@ from waits import demo_command
 
 
 def test_a_row_is_a_command():
-    measured = {"waits": {"`grokkit --help`": {"seconds": 0.25, "processor": 0.21}}}
-    assert waits_table(measured).splitlines()[2:] == ["| `grokkit --help` | 0.250 | 0.210 |"]
+    measured = {"waits": {"`grokkit --help`": {"seconds": 0.5, "processor": 0.21, "aim": 0.4}}}
+    assert waits_table(measured).splitlines()[2:] == ["| `grokkit --help` | 0.500 | 0.210 | ≤ 0.4, missed |"]
 
 
 def test_the_demonstration_is_what_the_makefile_says(tmp_path):
