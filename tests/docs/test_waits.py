@@ -1,9 +1,10 @@
 """What a person waits for: the table is of the committed numbers, and the demonstration's command is the Makefile's."""
 
-from grokkit.cli import app
 from pieces.waits import waits_table
 from typer.main import get_command
 from waits import demo_command
+
+from grokkit.cli import app
 
 
 def test_a_row_is_a_command():
