@@ -13,6 +13,7 @@ import argparse
 import json
 import statistics
 import time
+from functools import partial
 from math import prod
 from pathlib import Path
 
@@ -21,6 +22,7 @@ import torch.nn.functional as F
 from contributions import CASES
 from torch.profiler import ProfilerActivity, profile
 
+from grokkit.bench.steps import evaluate
 from grokkit.files import atomic_write
 from grokkit.models.matmul import linear
 from grokkit.train.allocator import keep_freed_memory
@@ -73,15 +75,7 @@ def training_step(task, rows, model):
 def evaluation(task, rows, model):
     held_out = torch.ones(len(task.targets_N), dtype=torch.bool)
     held_out[rows] = False
-
-    @torch.inference_mode()
-    def step():
-        for chunk in held_out.nonzero().flatten().split(task.rows_at_once):
-            outputs, targets = model(task.inputs_NT[chunk]), task.targets_N[chunk]
-            task.loss(outputs, targets).item()
-            task.correct(outputs, targets).sum().item()
-
-    return step
+    return partial(evaluate, model, task, held_out.nonzero().flatten())
 
 
 def measured(step, rate):

@@ -21,6 +21,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
+from multiprocessing.context import ForkServerContext, SpawnContext
 from types import ModuleType
 from typing import Any, Literal, Self
 
@@ -68,13 +69,21 @@ class Event:
     payload: Any = None
 
 
-# On Linux one process imports PyTorch, once, and is forked for each worker, which is spared a second and a half. Polars
-# starts threads when it is imported, and these would be missing in a fork: each worker imports it, and what is ours,
-# itself. Elsewhere a fork of a process that has loaded so much is not safe.
-_CONTEXT = (
-    multiprocessing.get_context("forkserver") if sys.platform == "linux" else multiprocessing.get_context("spawn")
-)
-_CONTEXT.set_forkserver_preload(["torch", "pydantic"])
+def _context() -> ForkServerContext | SpawnContext:
+    """How workers begin.
+
+    On Linux one process imports PyTorch, once, and is forked for each worker, which is spared a second and a half.
+    Polars starts threads when it is imported, and these would be missing in a fork: each worker imports it, and what is
+    ours, itself. Elsewhere a fork of a process that has loaded so much is not safe.
+    """
+    if sys.platform != "linux":
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["torch", "pydantic"])
+    return context
+
+
+_CONTEXT = _context()
 
 
 def cores() -> int:

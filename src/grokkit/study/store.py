@@ -262,7 +262,8 @@ class Store:
         """Keep what was asked for; the file is left alone if it says just that."""
         least = PACKED_FORMAT if os.path.isdir(self.folder / "packs") else 1
         number = max(study.get("format", STUDY_FORMAT), least)
-        path, data = self.folder / "study.json", sealed({"format": number, **study} | {"format": number})
+        # The format stands first in the file, whether or not ``study`` names one.
+        path, data = self.folder / "study.json", sealed({"format": number} | study | {"format": number})
         if not os.path.exists(path) or path.read_bytes() != data:
             atomic_write(path, data)
 
