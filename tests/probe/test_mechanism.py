@@ -84,7 +84,7 @@ def test_an_embedding_is_restricted_to_its_five_largest_frequencies_and_to_all_o
     seen = View(SimpleNamespace(modulus=29, operators=operators), {}, {}, {}, lambda: embedding, None)
     seen.accuracy_with = lambda other: asked.append(other) or 0.5
     found = RESTRICTED.probe(seen)["restricted"]
-    assert found["restricted"] == found["excluded"] == [0.5]
+    assert found["restricted_accuracy"] == found["excluded_accuracy"] == [0.5]
     kept = torch.zeros_like(in_order)
     for k in (2, 4, 6, 8, 10):
         kept[:, 2 * k - 2 : 2 * k] = in_order[:, 2 * k - 2 : 2 * k]
@@ -109,7 +109,7 @@ def test_a_run_keeps_the_tables_and_so_does_a_member_of_a_program():
         "logits": ["scale", "saturated"],
         "spectra": ["tensor", "spectral_norm", "effective_rank"],
         "path": ["distance", "travelled"],
-        "restricted": ["restricted", "excluded", "key_share"],
+        "restricted": ["restricted_accuracy", "excluded_accuracy", "key_share"],
     }.items():
         assert list(run.tables[table]) == ["step", *columns]
         for column in columns:

@@ -5,9 +5,9 @@ A network that has learned a group's operation by its rotations needs only the f
 largest shares of the embedding's spectrum. The columns of restricted.parquet are accuracies on a few held-out rows,
 always the same:
 
-    restricted   with the mean and the key frequencies alone in the rows of the numbers
-    excluded     with all but the key frequencies
-    key_share    of the key frequencies in the spectrum
+    restricted_accuracy   with the mean and the key frequencies alone in the rows of the numbers
+    excluded_accuracy     with all but the key frequencies
+    key_share             of the key frequencies in the spectrum
 
 It is of the model as it stands, with another embedding; nothing is trained. The measures are those of Nanda et al.,
 "Progress measures for grokking via mechanistic interpretability", ICLR 2023, arXiv 2301.05217, who restrict the outputs
@@ -47,7 +47,9 @@ def _probe(view: View) -> Mapping[str, Mapping[str, list[Any]]]:
     if None in accuracies:
         return {}
     share = sum(found["share"][k - 1] for k in keys)
-    return {"restricted": {"restricted": accuracies[:1], "excluded": accuracies[1:], "key_share": [share]}}
+    with_keys, without = accuracies
+    row = {"restricted_accuracy": [with_keys], "excluded_accuracy": [without], "key_share": [share]}
+    return {"restricted": row}
 
 
 RESTRICTED = Probe("restricted", _probe, "held-out accuracy with an embedding of five frequencies, and without them")

@@ -87,8 +87,8 @@ RESTRICTED = _figure(
     "On a few held-out rows, with another embedding in the place of the model's: of its numbers' spectrum the five "
     "frequencies with the largest shares alone, or all but these.",
     95,
-    _Curve("restricted", "The key frequencies alone", "held-out accuracy", "accuracy by five frequencies"),
-    _Curve("excluded", "All but the key frequencies", "held-out accuracy", "accuracy without them"),
+    _Curve("restricted_accuracy", "The key frequencies alone", "held-out accuracy", "accuracy by five frequencies"),
+    _Curve("excluded_accuracy", "All but the key frequencies", "held-out accuracy", "accuracy without them"),
 )
 
 PATH = _figure(

@@ -75,7 +75,8 @@ function fit(box, more) {
   const isWhole = more.getAttribute("aria-expanded") === "true";
   if (!isWhole) show(table, count);
   more.hidden = count === heads.length;
-  more.textContent = isWhole ? "fewer columns" : `${heads.length - count} more columns`;
+  const left = heads.length - count;
+  more.textContent = isWhole ? "fewer columns" : `${left} more column${left === 1 ? "" : "s"}`;
 }
 
 function buttonThat(text, does) {
