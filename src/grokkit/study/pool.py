@@ -3,7 +3,8 @@
 The caller's process waits on pipes, hands out jobs in the given order and turns all that happens into
 `Event`s. A job that raises, or takes its whole process down with it, is one failed job; no job is handed
 out twice. Workers outlive their jobs, since importing PyTorch costs seconds, but never the process that
-started them, however that ends.
+started them, however that ends. One that has died idle may be known to be dead only when it does not take its next
+job: the job, of which nothing was begun, then goes to another.
 """
 
 from __future__ import annotations
@@ -32,6 +33,9 @@ Work = Callable[[Any, Callable[[Any], None]], None]
 # The libraries read these when they are imported, so they must be there before the worker's interpreter
 # starts. With a process on every core, a second thread in one of them only takes another's time.
 ONE_THREAD = dict.fromkeys(["OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS"], "1")
+
+# What a worker says before it does anything of a job.
+_TAKEN = "taken"
 
 # How long a worker that was told to end may take over it.
 _GRACE_SECONDS = 5.0
@@ -142,6 +146,12 @@ class Pool:
                 ready = wait(pipes, timeout=max(0.0, next_tick - time.monotonic()))
                 for worker in [worker for worker in busy if worker.pipe in ready or worker.has_died()]:
                     event = worker.next_event()
+                    if event is None:
+                        continue
+                    if event.kind == "failed" and worker.died_idle():
+                        busy[busy.index(worker)] = heir = self._free_worker()
+                        heir.take(*worker.job)
+                        continue
                     on_event(event)
                     if event.kind == "progress":
                         continue
@@ -202,13 +212,16 @@ class _Waiting:
 
 
 class _Worker:
-    """The parent's end of one worker process, and the key of the job it has."""
+    """The parent's end of one worker process, and the job it has, by its key."""
+
+    job: tuple[str, tuple[Work, Any]]
 
     def __init__(self) -> None:
         self.pipe, theirs = _CONTEXT.Pipe()
         # The fork server has the environment of the moment at which it began.
         self._process = _CONTEXT.Process(target=_serve, args=(theirs, dict(os.environ)), name="grokkit worker")
-        self._key = ""
+        self._jobs_taken = 0
+        self._has_taken_it = False
         self.gone = False
         # With our copy of its end closed, the worker's death is an end of file for us.
         with theirs:
@@ -219,18 +232,31 @@ class _Worker:
         return not self._process.is_alive()
 
     def take(self, key: str, job: tuple[Work, Any]) -> None:
-        self._key = key
+        self.job = key, job
+        self._has_taken_it = False
         # It may die at this very moment: `next_event` says so.
         with suppress(OSError):
             self.pipe.send(job)
 
-    def next_event(self) -> Event:
-        """The next message or, after the last one that a dead worker sent, its end."""
+    def next_event(self) -> Event | None:
+        """The next message or, after the last one that a dead worker sent, its end; None if it has taken its job."""
+        key, _ = self.job
         with suppress(EOFError, OSError):
             if self.pipe.poll():
                 kind, payload = self.pipe.recv()
-                return Event(kind, self._key, payload)
-        return Event("failed", self._key, Failure(_cause_of_death(self.reap())))
+                if kind == _TAKEN:
+                    self._has_taken_it = True
+                    self._jobs_taken += 1
+                    return None
+                return Event(kind, key, payload)
+        return Event("failed", key, Failure(_cause_of_death(self.reap())))
+
+    def died_idle(self) -> bool:
+        """Whether it ended after a job and before the next one, which it has not begun.
+
+        One that ends before its first job may do so whenever it begins, as may all that follow it.
+        """
+        return self.gone and self._jobs_taken > 0 and not self._has_taken_it
 
     def retire(self) -> None:
         """Let it end by itself: there is nothing more to do."""
@@ -308,7 +334,9 @@ def _serve(pipe: Connection, environment: Mapping[str, str]) -> None:
     threading.Thread(target=_end_with_parent, name="end with parent", daemon=True).start()
     with suppress(EOFError, OSError):  # only the pipe's: `_do` keeps the job's own
         while True:
-            pipe.send(_do(pipe.recv_bytes(), lambda progress: pipe.send(("progress", progress))))
+            job = pipe.recv_bytes()
+            pipe.send((_TAKEN, None))
+            pipe.send(_do(job, lambda progress: pipe.send(("progress", progress))))
 
 
 def _end_with_parent() -> None:
