@@ -7,6 +7,7 @@ from grokkit.methods.cautious_decay import cautious_decay
 from grokkit.methods.clipnorm import clip_norm
 from grokkit.methods.contract import MethodCard
 from grokkit.methods.egd import egd_columns
+from grokkit.methods.ema_nesterov import ema_nesterov
 from grokkit.methods.embedding_rate import embedding_rate
 from grokkit.methods.gradnorm import grad_norm
 from grokkit.methods.grokfast import grokfast_ema, grokfast_ma
@@ -43,6 +44,7 @@ __all__ = [
     "chain",
     "clip_norm",
     "egd_columns",
+    "ema_nesterov",
     "embedding_rate",
     "grad_norm",
     "grokfast_ema",

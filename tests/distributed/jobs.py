@@ -29,6 +29,7 @@ from grokkit import (
     attach,
     chain,
     clip_norm,
+    ema_nesterov,
     grad_norm,
     grokfast_ema,
     grokfast_ma,
@@ -65,6 +66,7 @@ WEIGHTS = {
     "row-clip": lambda: row_clip(0.8),
     "norm-held": lambda: masked(norm_held(0.9), is_matrix),
     "norm-clamp": lambda: norm_clamp(0.9),
+    "ema-nesterov": lambda: ema_nesterov(beta=0.6, gamma=0.8),
     "hyperball": lambda: masked(hyperball(0.1), is_matrix),
     "both": lambda: chain(grokfast_ema(alpha=0.8), row_clip(0.8), average_of_weights()),
 }

@@ -10,6 +10,7 @@ from grokkit.combine import among, masked
 from grokkit.errors import InputError
 from grokkit.methods.cautious_decay import cautious_decay
 from grokkit.methods.clip_to_grok import clip_rows, start_rows
+from grokkit.methods.ema_nesterov import ema_nesterov
 from grokkit.methods.embedding_rate import embedding_rate
 from grokkit.methods.freeze import freeze
 from grokkit.methods.hyperball import hyperball
@@ -77,6 +78,36 @@ def test_a_step_on_the_hyperball_has_its_length_and_stays_at_the_radius():
     for name in new:
         torch.testing.assert_close(placed[name], new[name])
         torch.testing.assert_close(own.weights[name], new[name])
+
+
+def test_a_gradient_is_taken_ahead_where_the_slow_part_of_the_way_leads():
+    """The published recursion, written as it stands: θ, a step of SGD from θ + βm, and m the average of increments."""
+    beta, gamma, rate = 0.6, 0.9, 0.1
+    scale = torch.tensor([0.1, 1.0, 9.0])
+    theta, slow, ahead = torch.ones(3), torch.zeros(3), []
+    for _ in range(30):
+        point = theta + beta * slow
+        ahead.append(point)
+        new = point - rate * scale * point
+        theta, slow = new, gamma * slow + (1 - gamma) * (new - theta)
+    p = torch.nn.Parameter(torch.ones(3))
+    optimizer = torch.optim.SGD([p], lr=rate)
+    attach(optimizer, ema_nesterov(beta, gamma))
+    for expected in ahead:
+        torch.testing.assert_close(p.detach(), expected)
+        optimizer.zero_grad()
+        (0.5 * scale * p.square()).sum().backward()
+        optimizer.step()
+
+
+def test_a_steady_step_becomes_as_much_larger_as_grokfast_would_make_it():
+    lookahead = ema_nesterov(beta=0.6, gamma=0.9)
+    w = {"w": torch.zeros(1, dtype=torch.float64)}
+    state = lookahead.init(w)
+    for _ in range(400):
+        before = state.weights["w"].clone()
+        w, state = lookahead.update({"w": w["w"] + 1.0}, state)
+    torch.testing.assert_close(state.weights["w"] - before, torch.tensor([1.0 / (1.0 - 0.6)], dtype=torch.float64))
 
 
 def test_a_head_that_starts_at_zero_learns_where_norms_are_held():
@@ -178,6 +209,7 @@ ATTACHED = {
     "embedding-rate": (embedding_rate, ["embedding"]),
     "clip-to-grok": (clip_rows, ["hidden", "vector"]),
     "cautious-decay": (cautious_decay, ["embedding", "hidden", "head", "vector"]),
+    "ema-nesterov": (ema_nesterov, ["embedding", "hidden", "head", "vector"]),
 }
 
 
