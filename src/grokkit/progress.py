@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,10 +18,12 @@ from grokkit.analyse.target import Measure
 from grokkit.study.plan import ids_of
 from grokkit.study.pool import Event
 from grokkit.terminal import Watched
-from grokkit.train.config import RunConfig
+from grokkit.train.config import RunConfig, TaskConfig
 
 _MOST_ROWS = 16
-_BAR_FROM, _TRAIN_FROM = 84, 68  # columns of the terminal: a narrower one gets fewer of ours, and none that is cut
+_TASK_WIDTH = 18
+# Columns of the terminal: a narrower one gets fewer of ours, and none that is cut.
+_BAR_FROM, _TRAIN_FROM, _TASK_FROM = 84, 68, 70
 
 
 @dataclass
@@ -31,6 +33,7 @@ class _Row:
     budget: int
     measure: Measure
     part: str
+    task: str = ""
     state: str = "waiting"
     step: int = 0
     first: int = 0  # the step at which it went on from a checkpoint
@@ -40,6 +43,11 @@ class _Row:
     seconds: float = 0.0
     node: str | None = None
 
+    @property
+    def run(self) -> str:
+        """Which run it is, in words."""
+        return f"{self.method}{f' on {self.task}' if self.task else ''}, seed {self.seed}"
+
 
 class Progress(Watched):
     """A view of the runs; give :meth:`on_event` to the pool, inside ``with``."""
@@ -48,7 +56,11 @@ class Progress(Watched):
         super().__init__(console, auto_refresh=False)
         self._console = console
         self._workers = workers
-        rows = [_Row(run.method.label, run.seed, run.budget, _measure(run), run.judged_on) for run in runs]
+        tasks = _told_apart({repr(run.task): run.task for run in runs})
+        rows = [
+            _Row(run.method.label, run.seed, run.budget, _measure(run), run.judged_on, tasks[repr(run.task)])
+            for run in runs
+        ]
         self._rows = dict(zip(ids_of(runs), rows, strict=True))
         for run_id in done:
             self._rows[run_id].state = "kept"
@@ -66,11 +78,11 @@ class Progress(Watched):
             row.state, row.started, row.seconds, row.node = "running", now, 0.0, event.payload
         elif event.kind == "lost":
             row.state = "waiting"
-            line = Text(f"{row.method}, seed {row.seed}: {event.payload}; it goes on from its last checkpoint")
+            line = Text(f"{row.run}: {event.payload}; it goes on from its last checkpoint")
             self._console.print(line, highlight=False, soft_wrap=True)
         elif event.kind == "progress" and "note" in event.payload:
             row.step = row.first = event.payload["step"]
-            line = Text(f"{row.method}, seed {row.seed}: {event.payload['note']}")
+            line = Text(f"{row.run}: {event.payload['note']}")
             self._console.print(line, highlight=False, soft_wrap=True)
         elif event.kind == "progress":
             parts = (f"{part}_{row.measure}" for part in ("train", "test"))
@@ -82,7 +94,7 @@ class Progress(Watched):
     def _say(self, row: _Row, failure: Any) -> None:
         """One line for a run that ended: the whole output where there is no terminal."""
         ended = [r for r in self._rows.values() if r.state in ("done", "failed", "kept")]
-        line = Text(f"[{len(ended)}/{len(self._rows)}] {row.method}, seed {row.seed}: ")
+        line = Text(f"[{len(ended)}/{len(self._rows)}] {row.run}: ")
         if failure is not None:
             line.append(f"failed: {failure.error}", style="red")
         else:
@@ -101,10 +113,14 @@ class Progress(Watched):
         )
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
         width = self._console.width
-        dropped = ["of budget"] * (width < _BAR_FROM) + ["train"] * (width < _TRAIN_FROM)
-        heads = ["run", "seed", "of budget", "step", "train", "test", "time"]
+        several = width >= _TASK_FROM and any(row.task for row in rows)
+        narrow = width - _TASK_WIDTH * several
+        dropped = ["of budget"] * (narrow < _BAR_FROM) + ["train"] * (narrow < _TRAIN_FROM) + ["task"] * (not several)
+        heads = ["run", "task", "seed", "of budget", "step", "train", "test", "time"]
         for name in heads:
-            if name == "run":
+            if name == "task" and several:
+                table.add_column(name, overflow="ellipsis", no_wrap=True, max_width=_TASK_WIDTH - 2)
+            elif name == "run":
                 table.add_column(name, overflow="ellipsis", no_wrap=True, max_width=28)
             elif name not in dropped:
                 table.add_column(name, justify="left" if name == "of budget" else "right", no_wrap=True)
@@ -124,19 +140,17 @@ class Progress(Watched):
         return Group(table, Text(f"\n{foot} · Ctrl-C keeps what is done", style="dim"))
 
     def _cells(self, row: _Row) -> list[Any]:
-        name, seed = Text(row.method), str(row.seed)
-        if row.state == "waiting":
-            return [name, seed, "", "", "", "", "waiting"]
-        if row.state == "kept":
-            return [name, seed, "", "", "", "", "kept"]
+        run = [Text(row.method), Text(row.task), str(row.seed)]
+        if row.state in ("waiting", "kept"):
+            return [*run, "", "", "", "", row.state]
         if row.state == "failed":
-            return [name, seed, "", "", "", "", Text("failed", style="red")]
+            return [*run, "", "", "", "", Text("failed", style="red")]
         done = row.state == "done"
         bar = ProgressBar(total=row.budget, completed=row.step, width=12, complete_style="blue")
         seconds = row.seconds if done else time.monotonic() - row.started
         end = Text(f"{seconds:.0f} s done" if done else f"{seconds:.0f} s")
         shown = [f"{value:.0%}" if row.measure == "accuracy" else number(value) for value in (row.train, row.test)]
-        return [name, seed, bar, f"{row.step:,}", *shown, end]
+        return [*run, bar, f"{row.step:,}", *shown, end]
 
     def _left(self) -> float | None:
         """An upper estimate of the seconds left: every unfinished run to its budget, at the pace seen so far."""
@@ -146,6 +160,20 @@ class Progress(Watched):
             return None
         todo = sum(row.budget - row.step for row in self._rows.values() if row.state in ("running", "waiting"))
         return todo * seconds / steps / self._workers
+
+
+def _told_apart(tasks: Mapping[str, TaskConfig]) -> dict[str, str]:
+    """Each by what no other has: its name or, where others have that, the settings that differ. Nothing if alone."""
+    if len(tasks) < 2:
+        return dict.fromkeys(tasks, "")
+    asked = {key: task.settings | task.model_dump(exclude={"settings"}) for key, task in tasks.items()}
+    named: dict[str, str] = {}
+    for key, own in asked.items():
+        rivals = [other for other in asked.values() if other["name"] == own["name"]]
+        differ = {name: value for name, value in own.items() if any(value != other.get(name) for other in rivals)}
+        texts = [value if isinstance(value, str) else f"{name}={value}" for name, value in differ.items()]
+        named[key] = ", ".join(texts) or own["name"]
+    return named
 
 
 def _measure(run: RunConfig) -> Measure:

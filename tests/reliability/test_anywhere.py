@@ -121,36 +121,35 @@ def test_a_report_is_whole_on_a_terminal_of_any_width(grokkit, study, columns):
     assert "baseline" in plain
 
 
-@pytest.mark.parametrize("columns", [60, 70, 80, 200])
-def test_the_view_of_runs_is_whole_on_a_terminal_of_any_width(columns):
+@pytest.mark.parametrize("tasks", [["add:5"], ["add:5", "a*b + c*d - e mod 3"]])
+@pytest.mark.parametrize("columns", [60, 70, 80, 90, 200])
+def test_the_view_of_runs_is_whole_on_a_terminal_of_any_width(columns, tasks):
     methods = ["adamw", "grokfast-ema(alpha=0.98,lamb=2,wd=0.01)"]
-    plan = make_plan(
-        methods=methods,
-        seeds=2,
-        baseline=None,
-        command="",
-        task=task_config("add:5"),
-        model=model_config("fnn"),
-        budget=100_000,
-        batch_size=None,
-    )
+    runs = []
+    for task in tasks:
+        shared = {"task": task_config(task), "model": model_config("fnn"), "budget": 100_000, "batch_size": None}
+        runs += make_plan(methods=methods, seeds=2, baseline=None, command="", **shared).runs
     console = terminal(file=io.StringIO(), width=columns)
-    progress = Progress(console, plan.runs, set(), 2)
-    first = plan.runs[0].run_id()
+    progress = Progress(console, runs, set(), 2)
+    first = runs[0].run_id()
     progress.on_event(Event("started", first))
     seen = {"step": 99_990, "train_accuracy": 1.0, "test_accuracy": 1.0}
     progress.on_event(Event("progress", first, seen))
     console.print(progress._picture())
     lines = console.file.getvalue().splitlines()
-    heads = ["run", "seed", "step", "test", "time"]
-    heads[2:2] = ["of budget"] * (columns >= 84)
-    heads[-2:-2] = ["train"] * (columns >= 68)
+    several = len(tasks) > 1 and columns >= 70
+    free = columns - 18 * several
+    heads = ["run", *["task"] * several, "seed", "step", "test", "time"]
+    heads[-3:-3] = ["of budget"] * (free >= 84)
+    heads[-2:-2] = ["train"] * (free >= 68)
     assert re.split("  +", lines[0].strip()) == heads
     row = next(line for line in lines if line.startswith("adamw"))
     assert "99,990" in row
     assert "100%" in row
+    assert ("a + b mod 5" in row) is several
     assert max(map(len, lines)) <= columns
-    assert not re.search("…(?! )", "".join(lines).replace("wd=0.01)", "")), "only a method's name may be cut"
+    named = re.sub(r"wd=0.01\)|a\*b.*?…", "", "".join(lines))
+    assert not re.search("…(?! )", named), "only a method's name and a task's may be cut"
 
 
 @pytest.mark.parametrize("term", ["dumb", "", "vt52", "no-such-terminal"])

@@ -105,6 +105,25 @@ def test_where_a_run_goes_on_is_one_line_of_the_progress():
     assert text.getvalue() == "adamw, seed 0: goes on at step 450 of 1,200\n"
 
 
+@pytest.mark.parametrize(
+    ("asked", "named"),
+    [
+        ([{"task": "add:11"}, {"task": "a - b mod 11"}], ["a + b mod 11", "a - b mod 11"]),
+        ([{"task": "add:11"}, {"task": "s5", "batch_size": 64}], ["modular", "s5"]),
+        ([{"train_fraction": 0.25}, {"train_fraction": 0.5}], ["train_fraction=0.25", "train_fraction=0.5"]),
+    ],
+)
+def test_a_run_is_named_by_what_tells_its_task_from_the_others(asked, named):
+    runs = [question(seeds=1, methods="adamw", **changes).plan().runs[0] for changes in asked]
+    text = io.StringIO()
+    with Progress(Console(file=text, width=200), runs, set(), 1) as progress:
+        for run in runs:
+            progress.on_event(Event("started", run.run_id()))
+            note = {"run_id": run.run_id(), "step": 450, "budget": 1200, "note": "goes on"}
+            progress.on_event(Event("progress", run.run_id(), note))
+    assert text.getvalue() == "".join(f"adamw on {name}, seed 0: goes on\n" for name in named)
+
+
 @pytest.mark.long
 def test_after_ctrl_c_the_same_command_goes_on_at_the_step_that_was_said(tmp_path):
     command = [sys.executable, "-m", "grokkit", "compare", "add:11", "--methods", "adam-paper(lr=1e-9)", "--seeds", "1"]
