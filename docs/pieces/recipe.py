@@ -1,4 +1,4 @@
-"""The recipe: what its parts are worth, what probes see of it, and the tasks on which a claim will be made."""
+"""The recipe: what its parts are worth, what probes see of it, the tasks that carry the claim, and what came of it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from statistics import geometric_mean
 from typing import Any
 
-from grokkit.analyse.format import NOT_REACHED, number
+from grokkit.analyse.format import NOT_REACHED, number, ratio_interval
 from pieces.words import MISSING
 
 Table = Callable[[Sequence[Sequence[str]]], str]
@@ -53,6 +53,35 @@ def recipe_tasks(plan: Mapping[str, Any], table_text: Table) -> str:
     rows = [["task", "how it is run"]]
     rows += [[task["name"], f"`grokkit compare {task['command']}`"] for task in plan["tasks"]]
     return table_text(rows)
+
+
+def recipe_claim(found: Mapping[str, Any], table_text: Table) -> str:
+    """A row for each task whose runs are done, and one for all of them, once there are as many as were asked for."""
+    costs = {"seconds": "seconds", "steps": "steps", "flops": "FLOPs"}
+    rows = [["task", "stable, `recommended`", "stable, `adamw`", *costs.values()]]
+    for task in found["tasks"]:
+        arrived = [_stable(task["runs"], method) for method in ("recommended", "adamw")]
+        rows.append([task["task"], *arrived, *(_interval(task[cost]) for cost in costs)])
+    done, asked = len(found["tasks"]), found["asked"]
+    name = "**all, geometric mean**" if done == asked else f"these {done} of {asked}, geometric mean"
+    rows.append([name, "", "", *(_interval(found["over_tasks"][cost]) for cost in costs)])
+    return table_text(rows)
+
+
+def _stable(runs: Sequence[Mapping[str, Any]], method: str) -> str:
+    own = [run["stable"] for run in runs if run["method"] == method]
+    return f"{sum(own)}/{len(own)}"
+
+
+def _interval(ratio: Mapping[str, Any]) -> str:
+    """``0.50× [0.41–0.61]``, or what bound there is."""
+    value = ratio["value"] if ratio["value"] is not None else ratio.get("bound")
+    if value is None:
+        return MISSING
+    if ratio["side"] is not None:
+        return f"{ratio['side']} {number(value)}×"
+    interval = ratio_interval(ratio["low"], ratio["high"])
+    return f"{number(value)}× [{interval}]" if interval else f"{number(value)}×"
 
 
 def recipe_look(found: Mapping[str, Any], table_text: Table) -> str:

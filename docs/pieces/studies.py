@@ -23,6 +23,8 @@ Standing = Literal["less", "more", "more often", "less often", "unclear", "never
 PENDING = {"tuning"}
 """Studies that a page names before their runs are committed: their pieces say so instead of failing."""
 
+NOTHING_YET = "*no runs are committed yet*"
+
 
 class Study:
     """A study of ``docs/results``: study.json, the records of its runs, and their thinned curves if there are any."""
@@ -122,7 +124,7 @@ class Results:
     def study(self, name: str) -> Study:
         if name not in self._studies:
             if name in PENDING and not (self.root / name).exists():
-                raise Pending("*no runs are committed yet*")
+                raise Pending(NOTHING_YET)
             if not (self.root / name / "study.json").exists():
                 raise PageError(f"no study {name!r} in {self.root}; there are {', '.join(self.names())}")
             self._studies[name] = Study(self.root, name)
@@ -174,6 +176,13 @@ class Results:
     def recipe_look(self) -> dict[str, Any]:
         """What benchmarks/recipe_bytes.py wrote."""
         return self._json("recipe/bytes.json")
+
+    @cached_property
+    def recipe_claim(self) -> dict[str, Any]:
+        """What benchmarks/recipe_claim.py wrote."""
+        if not (self.root / "recipe" / "claim.json").exists():
+            raise Pending(NOTHING_YET)
+        return self._json("recipe/claim.json")
 
     @cached_property
     def recipe_plan(self) -> dict[str, Any]:

@@ -18,12 +18,13 @@ from pieces.inline import COLUMNS, each_text, values_of
 from pieces.markers import PageError
 from pieces.options import options_table
 from pieces.profile import profile_table
-from pieces.recipe import probes_table, recipe_look, recipe_parts, recipe_tasks
+from pieces.recipe import probes_table, recipe_claim, recipe_look, recipe_parts, recipe_tasks
 from pieces.reliability import reliability_table
 from pieces.reproduced import reproduced_table
 from pieces.scale import cluster_table, store_table
 from pieces.spelling import respelt
 from pieces.studies import Results, Study
+from pieces.tuned import tuned_table
 from pieces.waits import waits_table
 from pieces.words import MISSING, UNITS, giga_text, median_text, ratio_text, reached_text, time_text
 
@@ -121,6 +122,7 @@ class Blocks:
             "across": self.across,
             "command": self.command,
             "validation": self.validation,
+            "tuned_table": lambda study: tuned_table(self.results.study(study), table_text),
             "published_table": self.published_table,
             "bench_table": lambda name="bench": bench_table(self.results.bench(name)),
             "bench_list": lambda name="bench": bench_list(self.results.bench(name)),
@@ -132,6 +134,7 @@ class Blocks:
             "reproduced_table": lambda paper: reproduced_table(paper, table_text),
             "reliability_table": lambda: reliability_table(self.results.reliability),
             "recipe_parts": lambda: recipe_parts(self.results.recipe_parts, table_text),
+            "recipe_claim": lambda: recipe_claim(self.results.recipe_claim, table_text),
             "recipe_look": lambda: recipe_look(self.results.recipe_look, table_text),
             "recipe_tasks": lambda: recipe_tasks(self.results.recipe_plan, table_text),
             "probes_table": lambda: probes_table(self.results.recipe_parts["probes"], table_text),

@@ -1,16 +1,25 @@
 """The page on the recipe: its table from runs, and the study that is written down before it is run."""
 
 import argparse
+import json
 import shlex
+import statistics
+import subprocess
+import sys
 from pathlib import Path
 
-from pieces.recipe import recipe_look, recipe_parts
+import polars as pl
+import pytest
+from pieces.recipe import recipe_claim, recipe_look, recipe_parts
 from pieces.studies import Results
 from pieces.tables import table_text
+from recipe_claim import last_dip
 
+from grokkit.analyse.target import Target
 from grokkit.train.resolve import method_config, model_config, task_config
 
-RESULTS = Results(Path(__file__).parents[2] / "docs" / "results")
+ROOT = Path(__file__).parents[2]
+RESULTS = Results(ROOT / "docs" / "results")
 
 
 def arm(says, method):
@@ -35,6 +44,75 @@ def test_a_row_has_the_ratios_of_its_pairs_and_none_where_a_run_did_not_arrive()
     rows = recipe_parts(found, table_text).splitlines()
     assert rows[3] == "| ours | `muon` | 200 · 200 | 200 · 200 | 0.500× | 0.750× | 1.50× [1.40–1.60] | 0.750× |"
     assert rows[4] == "| slow | `gd` | not reached | not run | – | – | – | – |"
+
+
+def claimed(task, seconds, side=None):
+    ratio = {"value": seconds, "side": side, "low": None if side else 0.4, "high": None if side else 0.6}
+    runs = [{"method": method, "stable": method == "adamw"} for method in ("adamw", "recommended") for _ in range(3)]
+    return {"task": task, "runs": runs, "seconds": ratio, "steps": ratio, "flops": ratio}
+
+
+def test_the_claim_has_a_row_for_each_task_that_is_done_and_says_of_how_many_its_mean_is():
+    mean = {"value": 0.7, "low": 0.3, "high": 1.6, "bound": None, "side": None}
+    found = {
+        "asked": 3,
+        "tasks": [claimed("s5", 0.5), claimed("bytes", 2.0, "at least")],
+        "over_tasks": dict.fromkeys(["seconds", "steps", "flops"], mean),
+    }
+    rows = recipe_claim(found, table_text).splitlines()
+    assert rows[2] == "| s5 | 0/3 | 3/3 | 0.500× [0.40–0.60] | 0.500× [0.40–0.60] | 0.500× [0.40–0.60] |"
+    assert rows[3] == "| bytes | 0/3 | 3/3 | at least 2.00× | at least 2.00× | at least 2.00× |"
+    assert rows[4].startswith("| these 2 of 3, geometric mean |  |  | 0.700× [0.30–1.60] |")
+    whole = recipe_claim({**found, "asked": 2}, table_text).splitlines()
+    assert whole[4].startswith("| **all, geometric mean** |")
+
+
+def run_with(steps, accuracies):
+    return pl.DataFrame({"step": steps, "test_accuracy": accuracies, "test_loss": [1.0 - a for a in accuracies]})
+
+
+def test_a_run_that_never_was_stable_is_known_to_be_late_by_its_last_dip():
+    curve = run_with([0, 10, 20, 30, 40], [0.1, 0.96, 0.93, 0.947, 0.96])
+    assert last_dip(curve, Target(0.95, "accuracy")) == 20, "a point below is no dip"
+    assert last_dip(curve, Target(0.05, "loss")) == 20, "nor is a tenth of the loss"
+    assert last_dip(run_with([0, 10], [1.0, 1.0]), Target(0.95, "accuracy")) == 0
+
+
+def test_the_claim_is_made_of_the_tasks_that_are_done_and_goes_on_where_it_stopped(tmp_path):
+    plan = tmp_path / "plan.toml"
+    plan.write_text(
+        """
+[primary]
+method = "recommended"
+baseline = "adamw"
+cost = "seconds"
+after = 20
+seeds = [0, 1, 2]
+
+[[tasks]]
+name = "parity:10,2"
+command = "parity:10,2 --train-size 300 --batch-size full --budget 300 --model 'mlp(width=32)'"
+
+[[tasks]]
+name = "not yet"
+command = "add:7 --budget 10"
+"""
+    )
+    command = [sys.executable, ROOT / "benchmarks" / "recipe_claim.py", tmp_path / "runs", "parity:10,2"]
+    command += ["--plan", plan, "--to", tmp_path / "claim.json"]
+    said = []
+    for _ in range(2):
+        ended = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert ended.returncode == 0, ended.stderr
+        said.append((tmp_path / "claim.json").read_text())
+    assert said[0] == said[1]
+    found = json.loads(said[0])
+    assert (found["asked"], [task["task"] for task in found["tasks"]]) == (2, ["parity:10,2"])
+    runs = found["tasks"][0]["runs"]
+    assert [(run["method"], run["seed"]) for run in runs[:2]] == [("adamw", 0), ("recommended", 0)]
+    ratios = [ours["steps"] / base["steps"] for base, ours in zip(runs[::2], runs[1::2], strict=True)]
+    assert all(run["stable"] for run in runs)
+    assert found["tasks"][0]["steps"]["value"] == pytest.approx(statistics.geometric_mean(ratios))
 
 
 def test_the_look_at_bytes_has_the_losses_of_the_steps_shown_and_the_seconds_of_one():
