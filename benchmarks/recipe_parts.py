@@ -37,8 +37,9 @@ def _arm(says: str, method: str, model: str = "decoder", seeds: tuple[int, ...] 
 ARMS = {
     "adamw": _arm("tuned AdamW", "adamw"),
     "recommended": _arm("the recipe", "recommended"),
-    "two steps": _arm("two steps of Polar Express", "recommended(ns_steps=2)"),
-    "jordan": _arm("five of Jordan's steps in place of three of Polar Express", MUON),
+    "three steps": _arm("three steps of Polar Express", "recommended(ns_steps=3)"),
+    "one step": _arm("one step of Polar Express", "recommended(ns_steps=1)"),
+    "jordan": _arm("five of Jordan's steps in place of two of Polar Express", MUON),
     "decay": _arm("the same, a decay in place of the held norms", "muon(lr_warmup=0)"),
     "no muon": _arm("no Muon: AdamW, the norms held", "adamw(lr_warmup=0)+norm-held", seeds=SEEDS[:1]),
     "zero head": _arm("Jordan's, and a head from zero", f"{MUON}+zero-head"),

@@ -172,10 +172,9 @@ class Results:
         """What benchmarks/recipe_parts.py wrote."""
         return self._json("recipe/parts.json")
 
-    @cached_property
-    def recipe_look(self) -> dict[str, Any]:
-        """What benchmarks/recipe_bytes.py wrote."""
-        return self._json("recipe/bytes.json")
+    def recipe_look(self, name: str) -> dict[str, Any]:
+        """What benchmarks/recipe_bytes.py wrote, ``bytes`` or ``python``."""
+        return self._json(f"recipe/{name}.json")
 
     @cached_property
     def recipe_claim(self) -> dict[str, Any]:

@@ -135,7 +135,7 @@ class Blocks:
             "reliability_table": lambda: reliability_table(self.results.reliability),
             "recipe_parts": lambda: recipe_parts(self.results.recipe_parts, table_text),
             "recipe_claim": lambda: recipe_claim(self.results.recipe_claim, table_text),
-            "recipe_look": lambda: recipe_look(self.results.recipe_look, table_text),
+            "recipe_look": lambda name: recipe_look(self.results.recipe_look(name), table_text),
             "recipe_tasks": lambda: recipe_tasks(self.results.recipe_plan, table_text),
             "probes_table": lambda: probes_table(self.results.recipe_parts["probes"], table_text),
             "methods": methods,
