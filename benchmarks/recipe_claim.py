@@ -27,7 +27,7 @@ from grokkit.analyse.paired import PairedRatio, Time, paired_ratio, plain_ratio
 from grokkit.analyse.suite import Cell, over_tasks
 from grokkit.analyse.target import Target, target_of
 from grokkit.study.store import Store
-from grokkit.train.events import DIP_FACTOR, DIP_MARGIN
+from grokkit.train.events import DIP_FACTOR, DIP_MARGIN, is_dip
 
 RESULTS = Path(__file__).resolve().parent.parent / "docs" / "results" / "recipe"
 COSTS = {"seconds": "train_seconds", "steps": "step", "flops": "flops"}
@@ -77,11 +77,9 @@ def judged(name: str, folder: Path, primary: Mapping[str, Any]) -> dict[str, Any
 
 def last_dip(curve: pl.DataFrame, target: Target) -> int:
     """The last evaluation short of the target by more than a dip is: before it no run can have become stable."""
-    if target.measure == "loss":
-        short = pl.col("test_loss").fill_nan(None).fill_null(float("inf")) > DIP_FACTOR * target.value
-    else:
-        short = pl.col("test_accuracy") < target.value - DIP_MARGIN - 1e-9
-    return int(curve.filter(short)["step"].max() or 0)  # pyright: ignore[reportArgumentType]
+    sign, margin = (-1, target.value * (DIP_FACTOR - 1)) if target.measure == "loss" else (1, DIP_MARGIN)
+    points = zip(curve["step"], curve[f"test_{target.measure}"], strict=True)
+    return max((step for step, value in points if is_dip(sign * value, sign * target.value, margin)), default=0)
 
 
 def _processors(runs: pl.DataFrame) -> set[str]:

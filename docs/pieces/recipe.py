@@ -79,9 +79,9 @@ def _interval(ratio: Mapping[str, Any]) -> str:
     if value is None:
         return MISSING
     if ratio["side"] is not None:
-        return f"{ratio['side']} {number(value)}×"
+        return f"{ratio['side']} {_times(value)}"
     interval = ratio_interval(ratio["low"], ratio["high"])
-    return f"{number(value)}× [{interval}]" if interval else f"{number(value)}×"
+    return f"{_times(value)} [{interval}]" if interval else _times(value)
 
 
 def recipe_look(found: Mapping[str, Any], table_text: Table) -> str:

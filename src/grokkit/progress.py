@@ -33,7 +33,7 @@ class _Row:
     budget: int
     measure: Measure
     part: str
-    task: str = ""
+    task: str
     state: str = "waiting"
     step: int = 0
     first: int = 0  # the step at which it went on from a checkpoint
@@ -56,11 +56,15 @@ class Progress(Watched):
         super().__init__(console, auto_refresh=False)
         self._console = console
         self._workers = workers
-        tasks = _told_apart({repr(run.task): run.task for run in runs})
-        rows = [
-            _Row(run.method.label, run.seed, run.budget, _measure(run), run.judged_on, tasks[repr(run.task)])
-            for run in runs
-        ]
+        tasks: dict[str, TaskConfig] = {}
+        rows: list[_Row] = []
+        for run in runs:  # once: a study of many makes each when it is asked for it
+            key = repr(run.task)
+            tasks[key] = run.task
+            rows.append(_Row(run.method.label, run.seed, run.budget, _measure(run), run.judged_on, key))
+        named = _told_apart(tasks)
+        for row in rows:
+            row.task = named[row.task]
         self._rows = dict(zip(ids_of(runs), rows, strict=True))
         for run_id in done:
             self._rows[run_id].state = "kept"

@@ -89,7 +89,7 @@ RECOMMENDED = MethodCard(
     space="lr=3e-3..0.1 log, adamw_lr=3e-4..3e-2 log, adamw_wd=0.03..3 log",
     smallest={"ns_steps": 2},
     off={"ns_steps": 0, "share": 0.0},
-    tuned="its parts were chosen on a*b and a+b mod 97 with half of the table, two seeds; docs/recipe.md",
+    tuned="its parts were chosen on a*b and a+b mod 97, half of the table, two seeds, and on a text; docs/recipe.md",
     departures="Composed of muon and norm-held; a start that is far too large is brought to PyTorch's own.",
     citation=MUON.citation,
 )

@@ -1,8 +1,8 @@
 """Jobs on worker processes: single-threaded each, and none able to harm another.
 
 The caller's process waits on pipes, hands out jobs in the given order and turns all that happens into
-`Event`s. A job that raises, or takes its whole process down with it, is one failed job; no job is handed
-out twice. Workers outlive their jobs, since importing PyTorch costs seconds, but never the process that
+`Event`s. A job that raises, or takes its whole process down with it, is one failed job; no job is begun
+twice. Workers outlive their jobs, since importing PyTorch costs seconds, but never the process that
 started them, however that ends. One that has died idle may be known to be dead only when it does not take its next
 job: the job, of which nothing was begun, then goes to another.
 """
@@ -220,8 +220,7 @@ class _Worker:
         self.pipe, theirs = _CONTEXT.Pipe()
         # The fork server has the environment of the moment at which it began.
         self._process = _CONTEXT.Process(target=_serve, args=(theirs, dict(os.environ)), name="grokkit worker")
-        self._jobs_taken = 0
-        self._has_taken_it = False
+        self._jobs_given = self._jobs_taken = 0
         self.gone = False
         # With our copy of its end closed, the worker's death is an end of file for us.
         with theirs:
@@ -233,7 +232,7 @@ class _Worker:
 
     def take(self, key: str, job: tuple[Work, Any]) -> None:
         self.job = key, job
-        self._has_taken_it = False
+        self._jobs_given += 1
         # It may die at this very moment: `next_event` says so.
         with suppress(OSError):
             self.pipe.send(job)
@@ -245,7 +244,6 @@ class _Worker:
             if self.pipe.poll():
                 kind, payload = self.pipe.recv()
                 if kind == _TAKEN:
-                    self._has_taken_it = True
                     self._jobs_taken += 1
                     return None
                 return Event(kind, key, payload)
@@ -256,7 +254,7 @@ class _Worker:
 
         One that ends before its first job may do so whenever it begins, as may all that follow it.
         """
-        return self.gone and self._jobs_taken > 0 and not self._has_taken_it
+        return self.gone and 0 < self._jobs_taken < self._jobs_given
 
     def retire(self) -> None:
         """Let it end by itself: there is nothing more to do."""

@@ -170,7 +170,7 @@ def _stable_at(steps: Sequence[int], test: Sequence[float], target: float, after
     """The step of the first evaluation at the target without a dip in the ``after`` steps that follow."""
     found, next_dip_at = None, math.inf
     for step, value in zip(reversed(steps), reversed(test), strict=True):
-        if _is_dip(value, target, margin):
+        if is_dip(value, target, margin):
             next_dip_at = step
         # The run must have lasted as long as it is said to be stable, or nobody has seen it.
         if value >= target and step + after <= steps[-1] and step + after < next_dip_at:
@@ -188,15 +188,16 @@ def _dips(test: Sequence[float], target: float, margin: float) -> tuple[int, flo
     """How many stretches of dips there are, and how far below ``target`` the deepest goes."""
     count, deepest, within = 0, 0.0, False
     for value in test:
-        is_dip = _is_dip(value, target, margin)
-        count += is_dip and not within
-        if is_dip:
+        dips = is_dip(value, target, margin)
+        count += dips and not within
+        if dips:
             deepest = max(deepest, math.inf if math.isnan(value) else target - value)
-        within = is_dip
+        within = dips
     return count, deepest
 
 
-def _is_dip(value: float, target: float, margin: float) -> bool:
+def is_dip(value: float, target: float, margin: float) -> bool:
+    """Whether ``value`` is below ``target`` by more than ``margin``; what is not a number is."""
     return not target - value <= margin + _ROUNDING
 
 
