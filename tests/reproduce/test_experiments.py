@@ -8,7 +8,14 @@ import torch
 
 from grokkit.probe.ntk import probe_kernel
 from grokkit.probe.path import BUCKETS
-from grokkit.reproduce.experiments import find_picture, linear_optimizers, weak_embedding, xor_norm_ratio, xor_one_step
+from grokkit.reproduce.experiments import (
+    find_picture,
+    linear_optimizers,
+    weak_embedding,
+    xor_norm_ratio,
+    xor_one_step,
+    xor_scales,
+)
 from grokkit.testing.runs import small_run, values_of
 from grokkit.train.loop import train
 
@@ -68,6 +75,24 @@ def test_the_norm_ratio_of_weak_networks_falls_with_the_rows_and_is_drawn(tmp_pa
     points = find_picture("xor-norm-ratio")(folder=tmp_path, **asked).to_dict()["layer"][1]
     assert len(xor_norm_ratio.json.loads((tmp_path / "ratios.json").read_text())) == 2 * 2 + 2
     assert points["encoding"]["y"]["title"] == "r_W"
+
+
+def test_a_search_for_a_scale_counts_one_where_most_seeds_hold_under_one_reading(tmp_path):
+    """p = 2,000 is where a weak network learns no row by heart, and a start of 0.1 and 0.01 transfers in all of 35
+    seeds; nothing that starts so memorizes first."""
+    settings = {"p": 2000, "n": 400, "epsilon": 0.05, "ratio_n": 400, "ratio_epsilon": 0.05, "networks": 2}
+    grid = {"start_scales": [1.0], "stds": [0.1], "output_stds": [0.01], "decays": [0.1]}
+    found = xor_scales.run(0, folder=tmp_path, **settings, **grid)
+    assert found == {"curves": 0.0, "transfer": 1.0, "ratio": 1.0, "all": 0.0}
+    drawn = find_picture("xor-scales")(folder=tmp_path, **settings, **grid).to_dict()
+    assert [len(chart["transform"]) for chart in drawn["vconcat"]] == [1, 1, 1]
+
+    tried = [xor_scales._Tried(what, 1.0, "1", seed, True) for what in ("curves", "ratio") for seed in range(5)]
+    of_transfer = [xor_scales._Tried("transfer", 0.1, "1", seed, seed < 4) for seed in range(5)]
+    assert xor_scales._found([*tried, *of_transfer], [0.1, 1.0], 5)["all"] == 0.0, "of two readings"
+    under_one = [xor_scales._Tried("transfer", 1.0, "1", seed, seed < 4) for seed in range(5)]
+    assert xor_scales._found([*tried, *under_one], [0.1, 1.0], 5)["all"] == 1.0
+    assert xor_scales._found([*tried, *under_one[:3]], [0.1, 1.0], 5)["transfer"] == 0.0
 
 
 def test_an_experiment_without_a_picture_has_none():

@@ -1,0 +1,162 @@
+"""GrokTransfer's XOR clusters: is there an initial scale that gives the published curves, norm ratio and single step?
+
+The paper states scales and a formula whose decay can be read in two ways (times the learning rate, ``wd=0.1`` here, or
+not, ``wd=1``). Under each reading every scale of a grid is tried, with several seeds:
+
+    curves    from scratch, by its factor on PyTorch's start: memorized by epoch 10, generalized at 60 to 100
+    transfer  from a weak network, by the standard deviations of its two layers: a target is right on 99 % after a step
+    ratio     of such a network where Figure 5 has it (p = 80,000, n = 1,000, ε = 1/80): r_W within a fourth of 2ε/√n
+
+A scale holds where four fifths of its seeds do. The picture has the shares of seeds.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import product
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import altair as alt
+import torch
+from torch import Tensor
+
+from grokkit.files import atomic_write
+from grokkit.rng import stream
+from grokkit.xor import Target, TwoLayer, XorTask, accuracy, build_two_layer, descend, norm_ratio, xor_task
+from grokkit.xor.two_layer import Products, start_products
+
+_TEST_ROWS = 1000
+_MEMORIZED, _GENERALIZED, _EVERY = 0.95, 0.95, 5
+_BY, _FROM, _UNTIL, _LONGEST = 10, 60, 100, 200  # epochs
+_RIGHT = 0.99
+_NEAR = 0.25
+_MOST = 0.8
+
+
+class _Tried(NamedTuple):
+    """One scale under one reading with one seed. ``scale``: of the start, or of a weak network's two layers."""
+
+    what: str
+    wd: float
+    scale: str
+    seed: int
+    holds: bool
+
+
+def run(
+    seed: int,
+    *,
+    folder: Path,
+    p: int,
+    n: int,
+    epsilon: float,
+    ratio_n: int,
+    ratio_epsilon: float,
+    start_scales: Sequence[float],
+    stds: Sequence[float],
+    output_stds: Sequence[float],
+    decays: Sequence[float],
+    networks: int,
+    epochs: int = 1000,
+) -> dict[str, float | None]:
+    """1 or 0: some scale gives the curves, the transfer, the ratio; ``all``: under one reading a scale of the start
+    gives the curves, and one of a weak network both others."""
+    theorem = xor_task(p, rows=n + _TEST_ROWS, epsilon=epsilon)
+    figure = xor_task(p, rows=ratio_n, epsilon=ratio_epsilon)
+    scales = list(product(stds, output_stds))
+    tried: list[_Tried] = []
+    for network in range(seed * networks, (seed + 1) * networks):
+        rows = torch.randperm(n + _TEST_ROWS, generator=stream(network, "xor rows"))
+        for wd, scale in product(decays, start_scales):
+            tried.append(_Tried("curves", wd, f"{scale:g}", network, _curves(theorem, rows, n, scale, wd, network)))
+        for wd, name, weak in _weak_networks(theorem, rows[:n], scales, decays, epochs, network):
+            tried.append(_Tried("transfer", wd, name, network, _transfers(theorem, rows, n, weak, network)))
+        expected = 2 * ratio_epsilon / ratio_n**0.5
+        every_row = torch.randperm(ratio_n, generator=stream(network, "xor rows"))
+        for wd, name, weak in _weak_networks(figure, every_row, scales, decays, epochs, network):
+            holds = abs(norm_ratio(weak) / expected - 1) <= _NEAR
+            tried.append(_Tried("ratio", wd, name, network, holds))
+    atomic_write(folder / "tried.json", json.dumps([found._asdict() for found in tried]).encode())
+    return _found(tried, decays, networks)
+
+
+def picture(*, folder: Path, **_: Any) -> Any:
+    tried = json.loads((folder / "tried.json").read_text(encoding="utf-8"))
+    values = [{**found, "holds": float(found["holds"])} for found in tried]
+    chart = alt.Chart(alt.Data(values=values)).encode(
+        x=alt.X("scale:N", title=None, sort=None, axis=alt.Axis(labelAngle=-60)), y=alt.Y("wd:N", title="decay")
+    )
+    shares = chart.mark_rect().encode(
+        color=alt.Color("mean(holds):Q", scale=alt.Scale(domain=[0, 1], scheme="blues"), title="share of seeds")
+    )
+    return alt.vconcat(
+        *(
+            shares.transform_filter(alt.datum.what == what).properties(title=title, height=60)
+            for what, title in (
+                ("curves", "the published curves from scratch, by the factor on PyTorch's start"),
+                ("transfer", "a target is right after one step, by the deviations of the weak layers"),
+                ("ratio", "r_W is 2ε/√n, by the deviations of the weak layers"),
+            )
+        )
+    )
+
+
+def _curves(task: XorTask, rows: Tensor, n: int, scale: float, wd: float, seed: int) -> bool:
+    model = build_two_layer(
+        task.columns(), len(rows), dim=task.dim, init_scale=scale, generator=stream(seed, "xor scratch")
+    )
+    train, test = rows[:n], rows[n:]
+    memorized = generalized = None
+    for epoch in range(_EVERY, _LONGEST + 1, _EVERY):
+        descend(model, task, train, epochs=_EVERY, wd=wd)
+        if memorized is None and accuracy(model, task, train[:, None], train) >= _MEMORIZED:
+            memorized = epoch
+        if generalized is None and accuracy(model, task, test[:, None], test) >= _GENERALIZED:
+            generalized = epoch
+            break
+        if memorized is None and epoch >= _BY:
+            break
+    return memorized is not None and generalized is not None and _FROM <= generalized <= _UNTIL
+
+
+def _weak_networks(
+    task: XorTask,
+    train: Tensor,
+    scales: Iterable[tuple[float, float]],
+    decays: Sequence[float],
+    epochs: int,
+    seed: int,
+) -> Iterator[tuple[float, str, TwoLayer]]:
+    """Three trained neurons of every scale and decay, from one draw: a start's products grow with its scale."""
+    generator = stream(seed, "weak xor")
+    output_K = torch.randn(3, generator=generator)
+    drawn = start_products(task.columns(), len(task.inputs_NT), neurons=3, std=1.0, generator=generator)
+    for (std, output_std), wd in product(scales, decays):
+        products = Products(drawn.gram_PN, std * drawn.start_PM, std * drawn.norm)
+        weak = TwoLayer(products, dim=task.dim, output_M=output_std * output_K)
+        descend(weak, task, train, epochs=epochs, wd=wd)
+        yield wd, f"{std:g}, {output_std:g}", weak
+
+
+def _transfers(task: XorTask, rows: Tensor, n: int, weak: TwoLayer, seed: int) -> bool:
+    embeddings = weak.preactivations(torch.arange(len(rows))).detach()
+    target = Target(embeddings.shape[1], seed=seed)
+    target.step(task, embeddings[rows[:n]], task.targets_N[rows[:n]])
+    return accuracy(target, task, embeddings[rows[n:]], rows[n:]) >= _RIGHT
+
+
+def _found(tried: Sequence[_Tried], decays: Sequence[float], networks: int) -> dict[str, float | None]:
+    def holding(what: str, wd: float) -> set[str]:
+        held = [found.scale for found in tried if (found.what, found.wd) == (what, wd) and found.holds]
+        return {scale for scale in held if held.count(scale) >= _MOST * networks}
+
+    readings = [tuple(holding(what, wd) for what in ("curves", "transfer", "ratio")) for wd in decays]
+    exist = {
+        "curves": any(curves for curves, _, _ in readings),
+        "transfer": any(transfer for _, transfer, _ in readings),
+        "ratio": any(ratio for _, _, ratio in readings),
+        "all": any(curves and transfer & ratio for curves, transfer, ratio in readings),
+    }
+    return {name: float(some) for name, some in exist.items()}
