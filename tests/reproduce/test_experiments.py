@@ -55,9 +55,10 @@ def test_a_weak_embedding_s_strongest_frequency_is_measured_and_drawn(monkeypatc
     asked = {"task": "add:11(layout=operands)", "weak": "fnn(dim=4,width=16)", "stop": 0.4, "train_fraction": 0.5}
     found = weak_embedding.run(0, **asked)
     assert found == {"largest share": pytest.approx(1.0), "frequency": 3, "accuracy": 0.4}
-    plane, components = weak_embedding.picture(**asked).to_dict()["hconcat"]
-    assert plane["title"] == "the plane of frequency 3"
-    assert len(components["data"]["values"]) == 11
+    plane, components, neighbours = weak_embedding.picture(**asked).to_dict()["hconcat"]
+    assert (plane["title"], neighbours["title"]) == ("the plane of frequency 3", "t-SNE")
+    assert len(components["data"]["values"]) == len(neighbours["data"]["values"]) == 11
+    assert [row["turn"] for row in plane["data"]["values"]] == pytest.approx([3 * k % 11 / 11 for k in range(11)])
 
 
 def test_filtering_gradients_is_filtering_updates_for_a_linear_optimizer_and_not_for_adam():

@@ -1,12 +1,13 @@
 """GrokTransfer's Figure 12: a weak model's embedding of the numbers modulo P, when it is left.
 
 ``largest share``: of the squared norm without the mean, that of the strongest frequency; evenly spread over P // 2
-frequencies it would be 2/(P − 1). The paper draws it by t-SNE; the picture here is the plane of that frequency
-and its two principal components.
+frequencies it would be 2/(P − 1). The paper draws it by t-SNE, and so does the picture here, where scikit-learn is
+installed, beside the plane of that frequency and the two principal components.
 """
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import Any
 
 import altair as alt
@@ -50,14 +51,28 @@ def _order(task: str) -> Any:
 def picture(*, task: str, weak: str, stop: float, train_fraction: float) -> Any:
     numbers_PD, _ = _embedding(0, task, weak, stop, train_fraction)
     ring = circle(numbers_PD, order=_order(task))
-    plane = f"the plane of frequency {ring['frequency'][0]}"
-    return _scatter(ring, plane) | _scatter(pca(numbers_PD), "two principal components")
+    frequency, count = ring["frequency"][0], len(numbers_PD)
+    turns = {number: place * frequency % count / count for place, number in enumerate(ring["number"])}
+    scatters = {f"the plane of frequency {frequency}": ring, "two principal components": pca(numbers_PD)}
+    if find_spec("sklearn") is not None:
+        scatters["t-SNE"] = _neighbours(numbers_PD)
+    return alt.hconcat(*(_scatter(table, turns, title) for title, table in scatters.items()))
 
 
-def _scatter(table: dict[str, list[Any]], title: str) -> Any:
-    rows = [{"number": k, "x": x, "y": y} for k, x, y in zip(table["number"], table["x"], table["y"], strict=True)]
-    color = alt.Color("number:Q", scale=alt.Scale(scheme="viridis"))
+def _neighbours(numbers_PD: Tensor) -> dict[str, list[Any]]:
+    from sklearn.manifold import TSNE
+
+    count = len(numbers_PD)
+    placed = TSNE(perplexity=min(30.0, (count - 1) / 3), random_state=0).fit_transform(numbers_PD.double().numpy())
+    return {"number": list(range(count)), "x": placed[:, 0].tolist(), "y": placed[:, 1].tolist()}
+
+
+def _scatter(table: dict[str, list[Any]], turns: dict[int, float], title: str) -> Any:
+    """Numbers in the colours of their places on the circle of the strongest frequency, so that neighbours are alike."""
+    columns = zip(table["number"], table["x"], table["y"], strict=True)
+    rows = [{"number": k, "x": x, "y": y, "turn": turns[k]} for k, x, y in columns]
+    color = alt.Color("turn:Q", scale=alt.Scale(scheme="rainbow", domain=[0, 1]), legend=None)
+    axis = alt.Axis(labels=False, ticks=False)
     chart = alt.Chart(alt.Data(values=rows)).mark_point(filled=True, size=45)
-    return chart.encode(x=alt.X("x:Q", title=None), y=alt.Y("y:Q", title=None), color=color).properties(
-        width=300, height=300, title=title
-    )
+    x, y = alt.X("x:Q", title=None, axis=axis), alt.Y("y:Q", title=None, axis=axis)
+    return chart.encode(x=x, y=y, color=color).properties(width=300, height=300, title=title)
