@@ -1,0 +1,54 @@
+"""What pieces say of methods that were tuned by a search."""
+
+import pytest
+from made_studies import write_study
+from pieces.markers import PageError
+from pieces.studies import Results
+from pieces.tables import Blocks
+
+BASE = [100, 200, 400, 300, 500]
+
+
+def searched(method, **more):
+    known = {"method": method, "space": "lr=1e-4..1 log, c=1|2", "trials": 3, "runs": 6, "flops": 2.5e15}
+    known |= {"has_arrived": True, "cost_to_target": 4.2e12, "costs": [[4.2e12, True, 0], [9.0, False, 0]]}
+    return known | more
+
+
+@pytest.fixture
+def root(tmp_path):
+    for name, other in (("first", [50, 100, 200, 150, 250]), ("second", [200, None, 800, 600, 999])):
+        tuned = {f"base(lr={len(name)})": searched("base"), f"other(lr={len(name)})": searched("other")}
+        times = dict(zip(tuned, (BASE, other), strict=True))
+        write_study(tmp_path, name, times, baseline=next(iter(tuned)), tuned=tuned)
+    return tmp_path
+
+
+def test_a_fair_table_has_a_row_for_each_method_whatever_its_settings_on_a_task(root):
+    assert Blocks(Results(root)).table()["fair_table"]({"a": "first", "b": "second"}).splitlines() == [
+        "| method | a | b |",
+        "|---|---|---|",
+        "| `base` | 1, 300 [≥ 100] steps | 1, 300 [≥ 100] steps |",
+        "| `other` | 0.50× [0.50–0.50] | 2.49× [1.31–5.22], 4 of 5 pairs complete, 4/5 arrived |",
+    ]
+
+
+def test_a_fair_table_refuses_studies_of_other_methods_and_studies_without_a_search(root):
+    write_study(root, "third", {"base": BASE}, tuned={"base": searched("base")})
+    write_study(root, "untuned", {"base": BASE})
+    fair_table = Blocks(Results(root)).table()["fair_table"]
+    with pytest.raises(PageError, match="the same methods"):
+        fair_table({"a": "first", "b": "third"})
+    with pytest.raises(PageError, match="'untuned' were not tuned by a search"):
+        fair_table({"a": "untuned"})
+
+
+def test_the_account_of_a_search_says_what_finding_each_setting_took(root):
+    about = {"base": searched("base"), "other": searched("other", space="", has_arrived=False)}
+    write_study(root, "told", {"base": BASE, "other": [None] * 5}, tuned=about)
+    assert Blocks(Results(root)).table()["tuned_table"]("told").splitlines() == [
+        "| best setting | searched in | trials that arrived | GFLOP to the target | runs | TFLOP of all |",
+        "|---|---|---|---|---|---|",
+        "| `base` | `lr=1e-4..1 log, c=1 or 2` | 1/3 | 4,200 | 6 | 2,500 |",
+        "| `other` | – | 1/3 | not reached | 6 | 2,500 |",
+    ]
