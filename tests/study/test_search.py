@@ -4,7 +4,7 @@ import pytest
 
 from grokkit.analyse.search_curve import Trial, best_over_repeats
 from grokkit.study.search import SAMPLERS, Search, open_storage
-from grokkit.study.spaces import searched
+from grokkit.study.spaces import own_spaces, searched
 
 METHOD = searched("grokfast-ma", "mul:97", {}, {})
 
@@ -36,6 +36,31 @@ def test_a_search_that_is_taken_up_again_draws_what_it_would_have(tmp_path, samp
         assert type(trial.values["window_size"]) is int
 
 
+def test_tpe_begins_with_the_setting_that_the_method_has_anyway(tmp_path):
+    found = search(tmp_path, "tpe")
+    found.draw(2)
+    first, second = (trial.values for trial in found.trials())
+    assert first == {"lr": 1e-3, "wd": 1e-2, "window_size": 100, "lamb": 5.0}
+    assert second != first
+    own = searched(
+        "grokfast-ma(filter_type=sum)",
+        "mul:97",
+        {},
+        own_spaces("grokfast-ma: lr=1..2 log, wd=0..1e-3", ["grokfast-ma"]),
+    )
+    other = Search(open_storage(tmp_path / "other.db"), own, "tpe", 4)
+    other.draw(1)
+    assert other.trials()[0].values == {"lr": 1.0, "wd": 1e-3}, "the ends of a space that it lies beyond"
+    chosen = searched("grokfast-ma", "mul:97", {}, own_spaces("grokfast-ma: filter_type=sum|mean", ["grokfast-ma"]))
+    third = Search(open_storage(tmp_path / "third.db"), chosen, "tpe", 4)
+    third.draw(1)
+    assert third.trials()[0].values == {"filter_type": "mean"}
+    for sampler in ("random", "quasi-random", "grid"):
+        unlearned = search(tmp_path / sampler, sampler)
+        unlearned.draw(1)
+        assert unlearned.trials()[0].values != first, "these are what they are called"
+
+
 def test_tpe_goes_where_it_was_good_and_a_failed_trial_is_no_end(tmp_path):
     found = search(tmp_path, "tpe", 60)
     for until in range(4, 64, 4):
@@ -58,7 +83,8 @@ def test_repeats_of_a_search_know_nothing_of_each_other_and_make_a_band(tmp_path
             for trial in found.trials()[until - 4 :]:
                 found.tell(trial.number, abs(trial.values["wd"] - 1e-3))
         searches.append([trial.values["wd"] for trial in found.trials()])
-    assert len({wd for drawn in searches for wd in drawn}) == 48, "no draw is another's"
+    assert {drawn[0] for drawn in searches} == {0.01}, "the first is the method as it is"
+    assert len({wd for drawn in searches for wd in drawn[1:]}) == 45, "no draw is another's"
     alone = search(tmp_path / "alone", "tpe", 16)
     alone.draw(4)
     assert [trial.values["wd"] for trial in alone.trials()] == searches[0][:4], (

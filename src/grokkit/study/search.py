@@ -15,14 +15,14 @@ from typing import Any, NamedTuple
 
 from grokkit.errors import MissingExtraError
 from grokkit.study.search_space import Choice
-from grokkit.study.spaces import Axis, Searched, run_values
+from grokkit.study.spaces import Axis, Searched, run_values, unsearched_values
 
 SAMPLERS = ("tpe", "random", "quasi-random", "grid")
 
 EXCHANGEABLE = ("random", "quasi-random")
 """Samplers whose trials could as well have come in any other order."""
 
-_STARTUP = 8  # trials drawn at random before TPE has something to go by; more than optuna's tenth of a long search
+_STARTUP = 8  # trials before TPE has something to go by; more than optuna's tenth of a long search
 
 
 class Drawn(NamedTuple):
@@ -52,6 +52,9 @@ def open_storage(path: Path) -> Any:
 
 class Search:
     """The trials of ``method`` in ``storage``.
+
+    TPE's first is the setting that the method has if nobody searches, e.g. the published one, so that a search finds
+    none that did worse on its seeds; those that follow are drawn at random until there are eight.
 
     Args:
         sampler: one of :data:`SAMPLERS`.
@@ -112,6 +115,9 @@ class Search:
             points = _grid(self.method, self._trials)
             return points[number] if number < len(points) else None
         if self._sampler == "tpe":
+            usual = unsearched_values(self.method) if number == 0 else None
+            if usual is not None:
+                return {name: _param(axis, usual[name]) for name, axis in self.method.axes.items()}
             # A scratch copy, so that the storage gets the trial whole; its seed goes with the number of the trial.
             sampler = optuna.samplers.TPESampler(
                 seed=_seed(self._name, number), n_startup_trials=_STARTUP, multivariate=True
@@ -143,6 +149,11 @@ def _distribution(axis: Axis) -> Any:
     if axis.is_whole:
         return IntDistribution(round(values.low), round(values.high), log=values.log)
     return FloatDistribution(values.low, values.high, log=values.log)
+
+
+def _param(axis: Axis, value: Any) -> Any:
+    """What optuna is told for ``value``."""
+    return axis.values.values.index(value) if isinstance(axis.values, Choice) else value
 
 
 def _grid(method: Searched, trials: int) -> list[dict[str, Any]]:

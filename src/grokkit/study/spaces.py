@@ -32,6 +32,8 @@ class Axis(NamedTuple):
     """Whether it takes whole numbers only."""
     of_optimizer: bool
     """Whether it is a setting of the method's optimizer, and that is not one of ours."""
+    unsearched: Any
+    """What it is if nobody searches: as the card, the optimizer or the task has it."""
 
 
 @dataclass(frozen=True)
@@ -155,7 +157,7 @@ def _axes(place: int, piece: Piece, config: MethodConfig, usual: Mapping[str, An
             continue
         is_whole = type(known[name]) is int and name not in _ALWAYS_NUMBERS
         inner = isinstance(optimizer, OwnOptimizerConfig) and name in of_optimizer and name not in piece.settings
-        axes.append(Axis(place, name, values, is_whole, inner))
+        axes.append(Axis(place, name, values, is_whole, inner, known[name]))
     return axes
 
 
@@ -182,6 +184,23 @@ def _value(axis: Axis, value: Any) -> Any:
 def run_values(method: Searched, drawn: Mapping[str, Any]) -> dict[str, Any]:
     """The values that are run for the ``drawn`` ones."""
     return {name: _value(axis, drawn[name]) for name, axis in method.axes.items()}
+
+
+def unsearched_values(method: Searched) -> dict[str, Any] | None:
+    """The setting that the method has if nobody searches, the ends of the space where it lies beyond them; None where
+    a setting is no number by default and its axis has only such, or none of the axis' choices."""
+    found: dict[str, Any] = {}
+    for name, axis in method.axes.items():
+        values, usual = axis.values, axis.unsearched
+        if isinstance(values, Choice):
+            if usual not in values.values:
+                return None
+            found[name] = usual
+        elif isinstance(usual, int | float) and not isinstance(usual, bool):
+            found[name] = _value(axis, min(max(usual, values.low), values.high))
+        else:
+            return None
+    return found
 
 
 def _some(method: Searched) -> dict[str, Any]:
