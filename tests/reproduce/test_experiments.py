@@ -44,7 +44,7 @@ def test_one_neuron_serves_a_quarter_and_leaves_the_target_a_half():
     assert 0.42 < found["target"] < 0.58
     assert found["solved"] == 0.0
     drawn = find_picture("xor-one-step")(p=200, n=200, epsilon=0.05, epochs=400, neurons=1).to_dict()
-    (neuron,) = drawn["layer"][1]["data"]["values"]
+    (neuron,) = next(rows for rows in drawn["datasets"].values() if "output" in rows[0])
     assert max(abs(neuron["x"]), abs(neuron["y"])) == pytest.approx(0.5**0.5, abs=0.05), "it points at a cluster"
 
 

@@ -23,6 +23,7 @@ def test_an_entry_point_leads_to_its_card(kind, name):
     assert (part.origin, part.code) == ("grokkit", "")
 
 
-def test_all_three_are_there_and_none_is_broken():
-    assert set(POINTS) == {("tasks", "xor"), ("models", "two-layer"), ("methods", "gd")}
+def test_all_are_there_and_none_is_broken():
+    cards = {("tasks", "xor"), ("models", "two-layer"), ("methods", "gd")}
+    assert set(POINTS) == cards | {("probes", "neurons"), ("figures", "neurons")}
     assert not any(broken(kind) for kind, _ in POINTS)

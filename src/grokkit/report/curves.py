@@ -193,8 +193,13 @@ def _y(measure: str, values: pl.Series) -> tuple[alt.Scale, alt.Axis]:
     low, high = span(values.filter(values > 0))
     if values.len() and (values > 0).all() and high > 30 * low:
         scale = alt.Scale(type="log", domain=[low, high], nice=False)
-        return scale, alt.Axis(format="~s" if low >= 1e-3 else "~e", values=log_ticks(low, high))
-    return alt.Scale(zero=False), alt.Axis(format="~s", tickCount=5)
+        ticks = log_ticks(low, high)
+        return scale, alt.Axis(format="~e", values=ticks) if low < 1e-3 else alt.Axis(labelExpr=_SHORT, values=ticks)
+    return alt.Scale(zero=False), alt.Axis(labelExpr=_SHORT, tickCount=5)
+
+
+_SHORT = "abs(datum.value) < 1 ? format(datum.value, '~g') : format(datum.value, '~s')"
+"""Thousands are 5k, but a half is 0.5 and not 500m, which one takes for metres or millions."""
 
 
 def _value(column: str) -> pl.Expr:

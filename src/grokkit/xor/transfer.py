@@ -22,15 +22,13 @@ Shapes: N rows, B rows trained on, K weak neurons, M neurons of the target.
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor, nn
 
 from grokkit.rng import stream
 from grokkit.tasks import Task
 from grokkit.xor.task import XorTask
-from grokkit.xor.two_layer import TwoLayer, start_products
+from grokkit.xor.two_layer import TwoLayer, fixed_outputs, start_products
 
 
 def weak_network(
@@ -85,7 +83,7 @@ class Target(nn.Module):
         super().__init__()
         self.v_MK = nn.Parameter(v_init * torch.randn(width, inputs, generator=stream(seed, "xor target")))
         self.output_M: Tensor
-        self.register_buffer("output_M", (1.0 - 2.0 * (torch.arange(width) % 2)) / math.sqrt(width))
+        self.register_buffer("output_M", fixed_outputs(width))
 
     def forward(self, embeddings_BK: Tensor) -> Tensor:
         return (torch.relu(embeddings_BK @ self.v_MK.T) @ self.output_M)[:, None]

@@ -102,9 +102,8 @@ class TwoLayer(nn.Module):
         self.gram_PN: Tensor
         self.register_buffer("gram_PN", products.gram_PN, persistent=False)
         if output_M is None:
-            signs_M = 1.0 - 2.0 * (torch.arange(neurons) % 2)
             self.output: Tensor
-            self.register_buffer("output", signs_M.to(products.gram_PN.dtype) / math.sqrt(neurons), persistent=False)
+            self.register_buffer("output", fixed_outputs(neurons).to(products.gram_PN.dtype), persistent=False)
         else:
             self.output = nn.Parameter(output_M.clone())
 
@@ -129,6 +128,11 @@ class TwoLayer(nn.Module):
         """
         trained = isinstance(self.output, nn.Parameter)
         return 2 * self.forward_flops(batch, tokens) + (2 * batch * len(self.output) if trained else 0)
+
+
+def fixed_outputs(neurons: int) -> Tensor:
+    """±1/√M in turns, (M)."""
+    return (1.0 - 2.0 * (torch.arange(neurons) % 2)) / math.sqrt(neurons)
 
 
 class _Preactivations(torch.autograd.Function):

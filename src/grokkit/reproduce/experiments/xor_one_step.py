@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import altair as alt
+import polars as pl
 import torch
 from torch import Tensor
 
-from grokkit.report.style import COLORS, MUTED
 from grokkit.rng import stream
 from grokkit.xor import Target, TwoLayer, XorTask, accuracy, descend, weak_network, xor_task
 from grokkit.xor.measures import signal_weights
+from grokkit.xor.neurons_figure import neurons_chart, neurons_data
 
 _TEST_ROWS = 1000
 _RIGHT = 0.99
@@ -53,18 +53,7 @@ def _trained(seed: int, p: int, n: int, epsilon: float, epochs: int, neurons: in
 
 def picture(*, p: int, n: int, epsilon: float, epochs: int = 1000, neurons: int = 3, wd: float = 0.1) -> Any:
     weak = _trained(0, p, n, epsilon, epochs, neurons, wd).weak
-    w_2M = signal_weights(weak)
-    w_2M = w_2M / w_2M.norm(dim=0).max().clamp(min=1e-12)
-    signs = ["positive" if a > 0 else "negative" for a in weak.output.tolist()]
-    points = [{"x": x, "y": y, "output": sign} for (x, y), sign in zip(w_2M.T.tolist(), signs, strict=True)]
-    means = [{"x": x, "y": y, "class": x * y} for x in (-1, 1) for y in (-1, 1)]
-    span = alt.Scale(domain=[-1.3, 1.3])
-    x, y = alt.X("x:Q", scale=span, title="first coordinate"), alt.Y("y:Q", scale=span, title="second coordinate")
-    colors = alt.Scale(domain=["positive", "negative"], range=[COLORS[1], COLORS[2]])
-    clusters = alt.Chart(alt.Data(values=means)).mark_point(size=220, color=MUTED)
-    neurons_of = alt.Chart(alt.Data(values=points)).encode(color=alt.Color("output:N", scale=colors))
-    return alt.layer(
-        clusters.encode(x=x, y=y, shape="class:N"),
-        neurons_of.mark_rule(strokeWidth=2.5).encode(x=x, y=y, x2=alt.datum(0), y2=alt.datum(0)),
-        neurons_of.mark_point(filled=True, size=110).encode(x=x, y=y),
-    ).properties(width=320, height=320, title=f"{neurons} neurons of a weak network, p = {p:,}")
+    x, y = signal_weights(weak).tolist()
+    table = pl.DataFrame({"x": x, "y": y, "output": weak.output.tolist()})
+    drawn = neurons_chart(neurons_data(table.with_columns(method=pl.lit(""), seed=0, step=0)).drop("method"))
+    return drawn.properties(width=320, height=320, title=f"{neurons} neurons of a weak network, p = {p:,}")
