@@ -46,8 +46,10 @@ class Study:
 
     @property
     def arms(self) -> dict[str, Arm]:
-        """By short name."""
-        return ARMS.get(self.name, {})
+        """By short name; where the methods were searched, that is the method as it was searched."""
+        searched: dict[str, dict[str, Any]] = self.about.get("tuned") or {}
+        found = {search["method"]: Arm(label, f"`{search['method']}`") for label, search in searched.items()}
+        return found | ARMS.get(self.name, {})
 
     def short(self, label: str) -> str:
         """The short name of ``label``, or itself."""

@@ -26,7 +26,7 @@ from pieces.spelling import respelt
 from pieces.studies import Results, Study
 from pieces.tuned import fair_table, tuned_table
 from pieces.waits import waits_table
-from pieces.words import MISSING, UNITS, giga_text, median_text, ratio_text, reached_text, time_text
+from pieces.words import MISSING, UNITS, giga_text, median_text, ratio_text, reached_text, shown, time_text
 
 WIDTH = 118  # of a command's line
 
@@ -158,10 +158,9 @@ class Blocks:
         if order == "steps":
             board = found.board()
             labels.sort(key=lambda label: board[label]["median_steps"] or float("inf"))
-        baseline = found.short(found.baseline)
         words = {
             "target": target_of(found.about).short,
-            "baseline": f"`{baseline}`" if baseline in found.methods else baseline,
+            "baseline": shown(found, found.short(found.baseline)),
         }
         kept = []
         for name in columns:

@@ -18,8 +18,9 @@ MORE: dict[Cost, str] = {"steps": "more steps", "seconds": "more training time",
 
 
 def shown(study: Study, arm: str) -> str:
-    """A short name as it is, a label as code."""
-    return f"`{arm}`" if arm in study.methods else arm
+    """A label, or a method's name, as code; any other short name as it is."""
+    code, known = f"`{arm}`", study.arms.get(arm)
+    return code if arm in study.methods or (known is not None and known.shown == code) else arm
 
 
 def ratio_text(study: Study, arm: str, cost: Cost | None = None, vs: str | None = None) -> str:

@@ -2,6 +2,7 @@
 
 import pytest
 from made_studies import write_study
+from pieces.inline import Inline
 from pieces.markers import PageError
 from pieces.studies import Results
 from pieces.tables import Blocks
@@ -31,6 +32,13 @@ def test_a_fair_table_has_a_row_for_each_method_whatever_its_settings_on_a_task(
         "| `base` | 1, 300 [≥ 100] steps | 1, 300 [≥ 100] steps |",
         "| `other` | 0.50× [0.50–0.50] | 2.49× [1.31–5.22], 4 of 5 pairs complete, 4/5 arrived |",
     ]
+
+
+def test_a_page_names_a_method_that_was_searched_without_the_settings_that_were_found(root):
+    inline = Inline(Results(root), root / "page.md")
+    assert inline.ratio("first", "other") == "0.50× [0.50–0.50]"
+    assert "than `base`" in inline.says("first", "other")
+    assert "| `other` | 5/5 |" in Blocks(Results(root)).table()["leaderboard"]("first", ["reached"])
 
 
 def test_a_fair_table_refuses_studies_of_other_methods_and_studies_without_a_search(root):

@@ -27,6 +27,7 @@ from grokkit.report.figures.embedding import (
 from grokkit.report.figures.fraction import fraction_chart, fraction_data
 from grokkit.report.figures.learning import learning_chart
 from grokkit.report.figures.times import times_chart, times_data
+from grokkit.report.figures.tuning import tuning_chart, tuning_data
 from grokkit.report.figures.weak_models import quality_chart, quality_data
 from grokkit.report.images import vega_lite_version
 from grokkit.report.parts import log_ticks, specification, square_ticks
@@ -461,3 +462,14 @@ def test_of_very_many_runs_the_first_seeds_of_each_method_have_a_thin_line() -> 
     assert view.of_lines(runs)["run_id"].to_list() == view.lines["run_id"].to_list()
     few = View({"methods": ["a", "b"]}, runs[:100], runs, {}, "page")
     assert few.lines.height == 100
+
+
+def test_the_picture_of_a_search_says_in_every_layer_which_line_is_whose():
+    """Of layers with one scale, one without a legend takes it from all of them."""
+    found = {"any_order": False, "costs": [[3e12, True, 0], [1e12, True, 0]]}
+    methods = ["adamw", "grad-norm"]
+    data = tuning_data(dict.fromkeys(methods, found), methods)
+    for legend in (True, False):
+        drawn = tuning_chart(data, methods, "flops", legend=legend).to_dict()
+        said = [layer["encoding"]["color"]["legend"] is not None for layer in drawn["layer"]]
+        assert said == [legend] * 3

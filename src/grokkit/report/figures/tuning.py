@@ -55,7 +55,7 @@ def tuning_chart(data: pl.DataFrame, methods: Sequence[str], cost: str, *, legen
     band = (
         alt.Chart(shown.filter(pl.col("low").is_not_null()).with_columns(pl.col("high").fill_null(high)))
         .mark_area(interpolate="step-after", opacity=0.12)
-        .encode(x, y("low"), alt.Y2("high"), method_color(methods))
+        .encode(x, y("low"), alt.Y2("high"), method_color(methods, named))
     )
     line = (
         alt.Chart(shown)
@@ -65,7 +65,9 @@ def tuning_chart(data: pl.DataFrame, methods: Sequence[str], cost: str, *, legen
     marks = (
         alt.Chart(shown)
         .mark_point(size=30, filled=True, opacity=1)
-        .encode(x, y("best"), method_color(methods), tooltip=tooltips(method="", trials="", best=".3s", mean=".3s"))
+        .encode(
+            x, y("best"), method_color(methods, named), tooltip=tooltips(method="", trials="", best=".3s", mean=".3s")
+        )
     )
     return layered(band, line, marks)
 
