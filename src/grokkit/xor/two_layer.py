@@ -103,7 +103,7 @@ class TwoLayer(nn.Module):
         self.register_buffer("gram_PN", products.gram_PN, persistent=False)
         if output_M is None:
             self.output: Tensor
-            self.register_buffer("output", fixed_outputs(neurons).to(products.gram_PN.dtype), persistent=False)
+            self.register_buffer("output", fixed_outputs(neurons, products.gram_PN.dtype), persistent=False)
         else:
             self.output = nn.Parameter(output_M.clone())
 
@@ -130,9 +130,9 @@ class TwoLayer(nn.Module):
         return 2 * self.forward_flops(batch, tokens) + (2 * batch * len(self.output) if trained else 0)
 
 
-def fixed_outputs(neurons: int) -> Tensor:
-    """±1/√M in turns, (M)."""
-    return (1.0 - 2.0 * (torch.arange(neurons) % 2)) / math.sqrt(neurons)
+def fixed_outputs(neurons: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    """±1/√M in turns, (M), rounded once, in the precision they are used in."""
+    return (1.0 - 2.0 * (torch.arange(neurons) % 2)).to(dtype) / math.sqrt(neurons)
 
 
 class _Preactivations(torch.autograd.Function):
