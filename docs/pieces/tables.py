@@ -24,7 +24,7 @@ from pieces.reproduced import reproduced_table
 from pieces.scale import cluster_table, store_table
 from pieces.spelling import respelt
 from pieces.studies import Results, Study
-from pieces.tuned import fair_table, tuned_table
+from pieces.tuned import tuned_table
 from pieces.waits import waits_table
 from pieces.words import MISSING, UNITS, giga_text, median_text, ratio_text, reached_text, shown, time_text
 
@@ -122,9 +122,6 @@ class Blocks:
             "across": self.across,
             "command": self.command,
             "validation": self.validation,
-            "fair_table": lambda studies: fair_table(
-                {head: self.results.study(name) for head, name in studies.items()}, table_text
-            ),
             "tuned_table": lambda study: tuned_table(self.results.study(study), table_text),
             "published_table": self.published_table,
             "bench_table": lambda name="bench": bench_table(self.results.bench(name)),

@@ -25,12 +25,12 @@ def root(tmp_path):
     return tmp_path
 
 
-def test_a_fair_table_has_a_row_for_each_method_whatever_its_settings_on_a_task(root):
-    assert Blocks(Results(root)).table()["fair_table"]({"a": "first", "b": "second"}).splitlines() == [
-        "| method | a | b |",
+def test_a_table_of_several_studies_has_a_row_for_each_method_whatever_its_settings_on_a_task(root):
+    assert Blocks(Results(root)).table()["across"]({"a": "first", "b": "second"}, ["base", "other"]).splitlines() == [
+        "|  | a | b |",
         "|---|---|---|",
-        "| `base` | 1, 300 [≥ 100] steps | 1, 300 [≥ 100] steps |",
-        "| `other` | 0.50× [0.50–0.50] | 2.49× [1.31–5.22], 4 of 5 pairs complete, 4/5 arrived |",
+        "| `base` | 300 | 300 |",
+        "| `other` | 150 | 800 (4/5) |",
     ]
 
 
@@ -41,14 +41,10 @@ def test_a_page_names_a_method_that_was_searched_without_the_settings_that_were_
     assert "| `other` | 5/5 |" in Blocks(Results(root)).table()["leaderboard"]("first", ["reached"])
 
 
-def test_a_fair_table_refuses_studies_of_other_methods_and_studies_without_a_search(root):
-    write_study(root, "third", {"base": BASE}, tuned={"base": searched("base")})
+def test_a_study_without_a_search_has_no_account_of_one(root):
     write_study(root, "untuned", {"base": BASE})
-    fair_table = Blocks(Results(root)).table()["fair_table"]
-    with pytest.raises(PageError, match="the same methods"):
-        fair_table({"a": "first", "b": "third"})
     with pytest.raises(PageError, match="'untuned' were not tuned by a search"):
-        fair_table({"a": "untuned"})
+        Blocks(Results(root)).table()["tuned_table"]("untuned")
 
 
 def test_the_account_of_a_search_says_what_finding_each_setting_took(root):

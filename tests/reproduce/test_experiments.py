@@ -55,10 +55,16 @@ def test_a_weak_embedding_s_strongest_frequency_is_measured_and_drawn(monkeypatc
     asked = {"task": "add:11(layout=operands)", "weak": "fnn(dim=4,width=16)", "stop": 0.4, "train_fraction": 0.5}
     found = weak_embedding.run(0, **asked)
     assert found == {"largest share": pytest.approx(1.0), "frequency": 3, "accuracy": 0.4}
-    plane, components, neighbours = weak_embedding.picture(**asked).to_dict()["hconcat"]
+    drawn = weak_embedding.picture(**asked).to_dict()
+    plane, components, neighbours = drawn["hconcat"]
     assert (plane["title"], neighbours["title"]) == ("the plane of frequency 3", "t-SNE")
-    assert len(components["data"]["values"]) == len(neighbours["data"]["values"]) == 11
-    assert [row["turn"] for row in plane["data"]["values"]] == pytest.approx([3 * k % 11 / 11 for k in range(11)])
+    of_plane, of_components, of_neighbours = (drawn["datasets"][chart["data"]["name"]] for chart in drawn["hconcat"])
+    assert len(of_components) == len(of_neighbours) == 11
+    assert [row["turn"] for row in of_plane] == pytest.approx([3 * k % 11 / 11 for k in range(11)])
+    of_products = weak_embedding.picture(**{**asked, "task": "mul:11(layout=operands)"}).to_dict()
+    _, components, _ = of_products["hconcat"]
+    rows = of_products["datasets"][components["data"]["name"]]
+    assert [row["number"] for row in rows if row["turn"] is None] == [0], "it is on no circle of products"
 
 
 def test_filtering_gradients_is_filtering_updates_for_a_linear_optimizer_and_not_for_adam():
@@ -79,8 +85,8 @@ def test_the_norm_ratio_of_weak_networks_falls_with_the_rows_and_is_drawn(tmp_pa
 
 
 def test_a_search_for_a_scale_counts_one_where_most_seeds_hold_under_one_reading(tmp_path):
-    """p = 2,000 is where a weak network learns no row by heart, and a start of 0.1 and 0.01 transfers in all of 35
-    seeds; nothing that starts so memorizes first."""
+    """At p = 2,000 a row's own noise weighs little, so that weak networks learn no row by heart and transfer, and a
+    network from scratch generalizes as soon as it memorizes."""
     settings = {"p": 2000, "n": 400, "epsilon": 0.05, "ratio_n": 400, "ratio_epsilon": 0.05, "networks": 2}
     grid = {"start_scales": [1.0], "stds": [0.1], "output_stds": [0.01], "decays": [0.1]}
     found = xor_scales.run(0, folder=tmp_path, **settings, **grid)

@@ -90,6 +90,15 @@ class Row(NamedTuple):
     """Whether a colour means the same in all charts of the PNG, so that one legend is enough."""
 
 
+def a_panel_each(name: str, methods: Sequence[str], draw: Callable[[str], Chart], says: str) -> list[Row]:
+    """A row, three beside each other, with the chart of each method; ``says`` is what it shows, for a screen reader."""
+    panels = [
+        Panel(f"{name}:{method}", draw(method), method, description=f"{says}, {method}.", title=method, method=method)
+        for method in methods
+    ]
+    return [Row(panels, columns=3)]
+
+
 class Html(NamedTuple):
     """A piece of the page that is no chart, such as a table. It has no place in the PNG. Text must be escaped."""
 

@@ -164,6 +164,11 @@ def of_first_seeds(table: pl.DataFrame) -> pl.DataFrame:
     return table.filter(pl.col("seed") == pl.col("seed").min().over("method"))
 
 
+def last_of_first_seeds(table: pl.DataFrame) -> pl.DataFrame:
+    """The rows of the last evaluation of each method's first seed."""
+    return of_first_seeds(table).filter(pl.col("step") == pl.col("step").max().over("method"))
+
+
 def log_x(field: str, title: str, low: float, high: float, tick_format: str = "~s") -> alt.X:
     """A logarithmic x encoding over exactly [low, high]."""
     return alt.X(

@@ -6,9 +6,9 @@ What is written with a method is not searched: ``adamw(wd=1)`` is tuned in its l
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from grokkit.call_syntax import parse_call, show_call
 from grokkit.errors import InputError, unknown
@@ -21,8 +21,9 @@ from grokkit.train.resolve import Piece, method_config, pieces
 _ALWAYS_NUMBERS = ("lr", "wd", "beta1", "beta2")  # somebody's default may be a whole number all the same
 
 
-class Axis(NamedTuple):
-    """A setting that is searched."""
+@dataclass(frozen=True)
+class Axis:
+    """A setting that is searched. Two are the same wherever the setting stands if nobody searches."""
 
     piece: int
     """The part that it is written with, by its place."""
@@ -32,7 +33,7 @@ class Axis(NamedTuple):
     """Whether it takes whole numbers only."""
     of_optimizer: bool
     """Whether it is a setting of the method's optimizer, and that is not one of ours."""
-    unsearched: Any
+    unsearched: Any = field(compare=False)
     """What it is if nobody searches: as the card, the optimizer or the task has it."""
 
 

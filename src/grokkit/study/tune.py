@@ -32,7 +32,7 @@ from grokkit.study.question import Question
 from grokkit.study.sealed import sealed
 from grokkit.study.search import EXCHANGEABLE, SAMPLERS, Search, check_installed, open_storage
 from grokkit.study.search_space import show_space
-from grokkit.study.spaces import Axis, Searched, own_spaces, searched
+from grokkit.study.spaces import Searched, own_spaces, searched
 from grokkit.study.store import STUDY_FORMAT, Store
 from grokkit.study.tuned import FILE, has_suite, has_tuning, read_tuning
 from grokkit.train.config import RunConfig, TaskConfig, checked
@@ -336,17 +336,12 @@ def _check_axes(method: Searched, tasks: Sequence[_OnTask]) -> None:
     """Refuse a method of which other settings are searched on another task: a setting must mean the same on all."""
     for task in tasks:
         there = task.methods[method.text]
-        if _searched_in(there) != _searched_in(method):
+        if there.axes != method.axes:
             raise InputError(
                 f"{method.text} is searched in {show_space(method.space)} on {tasks[0].shared['task'].name}, and in "
                 f"{show_space(there.space)} on {task.shared['task'].name}; give both one space, e.g. "
                 "--space 'adamw: lr=1e-4..1e-1 log'"
             )
-
-
-def _searched_in(method: Searched) -> dict[str, Axis]:
-    """Its axes without what they are unsearched, which a task may have otherwise."""
-    return {name: axis._replace(unsearched=None) for name, axis in method.axes.items()}
 
 
 def _cost(record: Mapping[str, Any], cost: str) -> float:

@@ -6,7 +6,7 @@ The cards are registered by entry points in ``pyproject.toml``, as somebody else
 
 from grokkit.xor.measures import norm_ratio
 from grokkit.xor.task import XorTask, xor_task
-from grokkit.xor.transfer import Target, accuracy, descend, weak_network
+from grokkit.xor.transfer import Target, accuracy, after_one_step, descend, weak_network
 from grokkit.xor.two_layer import TwoLayer, build_two_layer
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "TwoLayer",
     "XorTask",
     "accuracy",
+    "after_one_step",
     "build_two_layer",
     "descend",
     "norm_ratio",

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
 import altair as alt
 import polars as pl
 
-from grokkit.report.figure import Figure, Panel, Row, Sizes, View
-from grokkit.report.parts import Layers, layered, of_first_seeds
+from grokkit.report.figure import Figure, Row, Sizes, View, a_panel_each
+from grokkit.report.parts import Layers, drawn_of, last_of_first_seeds, layered
 from grokkit.report.style import COLORS, MUTED
 
 _METHODS = 12
@@ -21,7 +18,7 @@ def neurons_data(table: pl.DataFrame) -> pl.DataFrame:
 
     Columns ``method``, ``x``, ``y`` and ``output``, ``positive`` or ``negative``.
     """
-    last = of_first_seeds(table).filter(pl.col("step") == pl.col("step").max().over("method"))
+    last = last_of_first_seeds(table)
     longest = (pl.col("x").pow(2) + pl.col("y").pow(2)).sqrt().max().over("method").clip(lower_bound=1e-12)
     sign = pl.when(pl.col("output") > 0).then(pl.lit("positive")).otherwise(pl.lit("negative"))
     return last.select("method", (pl.col("x", "y") / longest).round_sig_figs(3), output=sign)
@@ -50,15 +47,11 @@ def _data(view: View) -> pl.DataFrame:
     return neurons_data(view.tables["neurons"])
 
 
-def _draw(data: pl.DataFrame, view: View) -> Sequence[Row]:
-    panels = []
-    for method in [method for method in view.methods if method in data["method"]][:_METHODS]:
-        chart: Any = neurons_chart(data.filter(pl.col("method") == method).drop("method"))
-        caption = f"Neurons of {method}"
-        panels.append(
-            Panel(f"neurons:{method}", chart, caption, description=f"{caption}.", title=method, method=method)
-        )
-    return [Row(panels, columns=3)]
+def _draw(data: pl.DataFrame, view: View) -> list[Row]:
+    def chart(method: str) -> Layers:
+        return neurons_chart(data.filter(pl.col("method") == method).drop("method"))
+
+    return a_panel_each("neurons", drawn_of(view.methods, data)[:_METHODS], chart, "Where the neurons point")
 
 
 NEURONS = Figure(

@@ -95,6 +95,14 @@ class Target(nn.Module):
             self.v_MK -= lr * gradient_MK
 
 
+def after_one_step(weak: TwoLayer, task: XorTask, train_B: Tensor, test_B: Tensor, *, seed: int) -> float:
+    """The accuracy on the rows ``test_B`` of a target on ``weak``'s embeddings, after one step on ``train_B``."""
+    embeddings = weak.preactivations(torch.arange(len(task.inputs_NT))).detach()
+    target = Target(embeddings.shape[1], seed=seed)
+    target.step(task, embeddings[train_B], task.targets_N[train_B])
+    return accuracy(target, task, embeddings[test_B], test_B)
+
+
 @torch.no_grad()
 def accuracy(model: nn.Module, task: Task, inputs: Tensor, rows_B: Tensor) -> float:
     """Of ``model`` on ``inputs``, which stand for the rows ``rows_B`` of the task."""

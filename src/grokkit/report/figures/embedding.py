@@ -9,7 +9,7 @@ import altair as alt
 import polars as pl
 
 from grokkit.report.figure import Figure, Panel, Row, Sizes, View
-from grokkit.report.parts import Layers, layered, log_x, of_first_seeds, spread
+from grokkit.report.parts import Layers, last_of_first_seeds, layered, log_x, of_first_seeds, spread
 from grokkit.report.style import FAINT, RULE
 
 _COLUMNS = 48
@@ -91,7 +91,7 @@ def circle_data(table: pl.DataFrame) -> pl.DataFrame:
     """
     place, count = pl.int_range(pl.len()).over("method"), pl.len().over("method")
     turn = (place * pl.col("frequency") % count / count).alias("turn")
-    return _last(table).select("method", "number", pl.col("x", "y").round_sig_figs(4), "frequency", turn)
+    return last_of_first_seeds(table).select("method", "number", pl.col("x", "y").round_sig_figs(4), "frequency", turn)
 
 
 def circle_chart(data: pl.DataFrame, method: str) -> Layers:
@@ -113,7 +113,7 @@ def pca_data(table: pl.DataFrame, circles: pl.DataFrame) -> pl.DataFrame:
     in ``circles``, those of :func:`circle_data`, or null.
     """
     rounded = pl.col("x", "y").round_sig_figs(4)
-    last = _last(table).select("method", "number", rounded, "explained_x", "explained_y")
+    last = last_of_first_seeds(table).select("method", "number", rounded, "explained_x", "explained_y")
     return last.join(circles.select("method", "number", "turn"), on=("method", "number"), how="left")
 
 
@@ -121,8 +121,13 @@ def pca_chart(data: pl.DataFrame, method: str) -> alt.Chart:
     """The numbers of :func:`pca_data`, in the colours that they have in the circle."""
     own = data.filter(pl.col("method") == method)
     first, second = 100 * own["explained_x"][0], 100 * own["explained_y"][0]
-    x, y = _square(own, f"component 1, {first:.0f} %", f"component 2, {second:.0f} %")
-    return _dots(own.select("number", "x", "y", "turn"), x, y)
+    numbers = own.select("number", "x", "y", "turn")
+    return numbers_chart(numbers, f"component 1, {first:.0f} %", f"component 2, {second:.0f} %")
+
+
+def numbers_chart(numbers: pl.DataFrame, x_title: str = "", y_title: str = "") -> alt.Chart:
+    """Numbers in a plane, with the columns ``number``, ``x``, ``y`` and ``turn``, which colours them, or is null."""
+    return _dots(numbers, *_square(numbers, x_title, y_title))
 
 
 def _dots(data: pl.DataFrame, x: alt.X, y: alt.Y) -> alt.Chart:
@@ -146,11 +151,6 @@ def _square(own: pl.DataFrame, x_title: str, y_title: str) -> tuple[alt.X, alt.Y
         alt.X("x", type="quantitative", title=x_title, scale=scale, axis=axis),
         alt.Y("y", type="quantitative", title=y_title, scale=scale, axis=axis),
     )
-
-
-def _last(table: pl.DataFrame) -> pl.DataFrame:
-    """The last evaluation of each method's first seed."""
-    return of_first_seeds(table).filter(pl.col("step") == pl.col("step").max().over("method"))
 
 
 def _data(view: View) -> _Data | None:

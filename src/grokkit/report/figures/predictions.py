@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import altair as alt
 import polars as pl
 
-from grokkit.report.figure import Figure, Panel, Row, Sizes, View
+from grokkit.report.figure import Figure, Row, Sizes, View, a_panel_each
 from grokkit.report.parts import Layers, drawn_of, layered, of_first_seeds
 from grokkit.report.style import RULE, styles_of
 
@@ -46,14 +46,9 @@ def _limits(data: pl.DataFrame) -> tuple[float, float]:
 
 
 def _draw(data: pl.DataFrame, view: View) -> list[Row]:
-    panels = []
-    for method in drawn_of(view.methods, data):
-        chart = predictions_chart(data, method, view.methods)
-        description = f"Predicted against true values, {method}."
-        panels.append(
-            Panel(f"predictions:{method}", chart, method, description=description, title=method, method=method)
-        )
-    return [Row(panels, columns=3)]
+    methods = drawn_of(view.methods, data)
+    says = "Predicted against true values"
+    return a_panel_each("predictions", methods, lambda method: predictions_chart(data, method, view.methods), says)
 
 
 PREDICTIONS = Figure(

@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from typing import Any
 
 import altair as alt
+import polars as pl
 from torch import Tensor
 
 from grokkit.methods.contract import Examples, TransferData
@@ -18,6 +19,7 @@ from grokkit.methods.groktransfer.search import Rule
 from grokkit.methods.groktransfer.source import find_embedding
 from grokkit.probe.fourier import circle, dominant_frequencies, natural_order, spectrum
 from grokkit.probe.projection import pca
+from grokkit.report.figures.embedding import numbers_chart
 from grokkit.tasks import split
 from grokkit.tasks.table import make_task
 
@@ -51,7 +53,7 @@ def _order(task: str) -> Any:
 def picture(*, task: str, weak: str, stop: float, train_fraction: float) -> Any:
     numbers_PD, _ = _embedding(0, task, weak, stop, train_fraction)
     ring = circle(numbers_PD, order=_order(task))
-    frequency, count = ring["frequency"][0], len(numbers_PD)
+    frequency, count = ring["frequency"][0], len(ring["number"])
     turns = {number: place * frequency % count / count for place, number in enumerate(ring["number"])}
     scatters = {f"the plane of frequency {frequency}": ring, "two principal components": pca(numbers_PD)}
     if find_spec("sklearn") is not None:
@@ -68,11 +70,7 @@ def _neighbours(numbers_PD: Tensor) -> dict[str, list[Any]]:
 
 
 def _scatter(table: dict[str, list[Any]], turns: dict[int, float], title: str) -> Any:
-    """Numbers in the colours of their places on the circle of the strongest frequency, so that neighbours are alike."""
-    columns = zip(table["number"], table["x"], table["y"], strict=True)
-    rows = [{"number": k, "x": x, "y": y, "turn": turns[k]} for k, x, y in columns]
-    color = alt.Color("turn:Q", scale=alt.Scale(scheme="rainbow", domain=[0, 1]), legend=None)
-    axis = alt.Axis(labels=False, ticks=False)
-    chart = alt.Chart(alt.Data(values=rows)).mark_point(filled=True, size=45)
-    x, y = alt.X("x:Q", title=None, axis=axis), alt.Y("y:Q", title=None, axis=axis)
-    return chart.encode(x=x, y=y, color=color).properties(width=300, height=300, title=title)
+    """Numbers in the colours of their places on the circle, which 0 has none of where numbers are multiplied."""
+    turn = [turns.get(number) for number in table["number"]]
+    columns = {**{name: table[name] for name in ("number", "x", "y")}, "turn": turn}
+    return numbers_chart(pl.DataFrame(columns)).properties(width=300, height=300, title=title)

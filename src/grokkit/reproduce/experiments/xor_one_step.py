@@ -13,12 +13,12 @@ import torch
 from torch import Tensor
 
 from grokkit.rng import stream
-from grokkit.xor import Target, TwoLayer, XorTask, accuracy, descend, weak_network, xor_task
+from grokkit.xor import TwoLayer, XorTask, accuracy, after_one_step, descend, weak_network, xor_task
 from grokkit.xor.measures import signal_weights
 from grokkit.xor.neurons_figure import neurons_chart, neurons_data
 
-_TEST_ROWS = 1000
-_RIGHT = 0.99
+TEST_ROWS = 1000
+RIGHT = 0.99
 
 
 def run(
@@ -29,11 +29,8 @@ def run(
     ``wd``: of the weak network; the paper's formula, read with its decay not times the learning rate, is ``wd=1``.
     """
     task, train, test, weak = _trained(seed, p, n, epsilon, epochs, neurons, wd)
-    embeddings = weak.preactivations(torch.arange(n + _TEST_ROWS)).detach()
-    target = Target(embeddings.shape[1], seed=seed)
-    target.step(task, embeddings[train], task.targets_N[train])
-    right = accuracy(target, task, embeddings[test], test)
-    return {"solved": float(right >= _RIGHT), "target": right, "weak": accuracy(weak, task, test[:, None], test)}
+    right = after_one_step(weak, task, train, test, seed=seed)
+    return {"solved": float(right >= RIGHT), "target": right, "weak": accuracy(weak, task, test[:, None], test)}
 
 
 class _Trained(NamedTuple):
@@ -44,8 +41,8 @@ class _Trained(NamedTuple):
 
 
 def _trained(seed: int, p: int, n: int, epsilon: float, epochs: int, neurons: int, wd: float) -> _Trained:
-    task = xor_task(p, rows=n + _TEST_ROWS, epsilon=epsilon)
-    rows = torch.randperm(n + _TEST_ROWS, generator=stream(seed, "xor rows"))
+    task = xor_task(p, rows=n + TEST_ROWS, epsilon=epsilon)
+    rows = torch.randperm(n + TEST_ROWS, generator=stream(seed, "xor rows"))
     weak = weak_network(task, neurons=neurons, seed=seed)
     descend(weak, task, rows[:n], epochs=epochs, wd=wd)
     return _Trained(task, rows[:n], rows[n:], weak)

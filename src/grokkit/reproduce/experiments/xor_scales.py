@@ -23,14 +23,13 @@ import torch
 from torch import Tensor
 
 from grokkit.files import atomic_write
+from grokkit.reproduce.experiments.xor_one_step import RIGHT, TEST_ROWS
 from grokkit.rng import stream
-from grokkit.xor import Target, TwoLayer, XorTask, accuracy, build_two_layer, descend, norm_ratio, xor_task
+from grokkit.xor import TwoLayer, XorTask, accuracy, after_one_step, build_two_layer, descend, norm_ratio, xor_task
 from grokkit.xor.two_layer import Products, start_products
 
-_TEST_ROWS = 1000
 _MEMORIZED, _GENERALIZED, _EVERY = 0.95, 0.95, 5
 _BY, _FROM, _UNTIL, _LONGEST = 10, 60, 100, 200  # epochs
-_RIGHT = 0.99
 _NEAR = 0.25
 _MOST = 0.8
 
@@ -63,16 +62,17 @@ def run(
 ) -> dict[str, float | None]:
     """1 or 0: some scale gives the curves, the transfer, the ratio; ``all``: under one reading a scale of the start
     gives the curves, and one of a weak network both others."""
-    theorem = xor_task(p, rows=n + _TEST_ROWS, epsilon=epsilon)
+    theorem = xor_task(p, rows=n + TEST_ROWS, epsilon=epsilon)
     figure = xor_task(p, rows=ratio_n, epsilon=ratio_epsilon)
     scales = list(product(stds, output_stds))
     tried: list[_Tried] = []
     for network in range(seed * networks, (seed + 1) * networks):
-        rows = torch.randperm(n + _TEST_ROWS, generator=stream(network, "xor rows"))
+        rows = torch.randperm(n + TEST_ROWS, generator=stream(network, "xor rows"))
         for wd, scale in product(decays, start_scales):
             tried.append(_Tried("curves", wd, f"{scale:g}", network, _curves(theorem, rows, n, scale, wd, network)))
         for wd, name, weak in _weak_networks(theorem, rows[:n], scales, decays, epochs, network):
-            tried.append(_Tried("transfer", wd, name, network, _transfers(theorem, rows, n, weak, network)))
+            right = after_one_step(weak, theorem, rows[:n], rows[n:], seed=network)
+            tried.append(_Tried("transfer", wd, name, network, right >= RIGHT))
         expected = 2 * ratio_epsilon / ratio_n**0.5
         every_row = torch.randperm(ratio_n, generator=stream(network, "xor rows"))
         for wd, name, weak in _weak_networks(figure, every_row, scales, decays, epochs, network):
@@ -138,13 +138,6 @@ def _weak_networks(
         weak = TwoLayer(products, dim=task.dim, output_M=output_std * output_K)
         descend(weak, task, train, epochs=epochs, wd=wd)
         yield wd, f"{std:g}, {output_std:g}", weak
-
-
-def _transfers(task: XorTask, rows: Tensor, n: int, weak: TwoLayer, seed: int) -> bool:
-    embeddings = weak.preactivations(torch.arange(len(rows))).detach()
-    target = Target(embeddings.shape[1], seed=seed)
-    target.step(task, embeddings[rows[:n]], task.targets_N[rows[:n]])
-    return accuracy(target, task, embeddings[rows[n:]], rows[n:]) >= _RIGHT
 
 
 def _found(tried: Sequence[_Tried], decays: Sequence[float], networks: int) -> dict[str, float | None]:
