@@ -175,11 +175,13 @@ class Blocks:
         arms: Sequence[str] | None = None,
         *,
         ratio_of: str | None = None,
+        beside: str | None = None,
         cost: Cost | None = None,
         heads: Mapping[str, str] | None = None,
     ) -> str:
-        """A row for each of ``arms`` and a column for each of ``studies`` (heading → study): median steps, with how
-        many runs got there where not all did; or, with ``ratio_of``, that arm's cost over the row's.
+        """A row for each of ``arms`` and a column for each of ``studies`` (heading → study): median steps, or, with
+        ``beside``, the row's cost over that arm's, with how many runs got there where not all did; or, with
+        ``ratio_of``, that arm's cost over the row's.
 
         Without ``arms``: all of the studies. An arm that none of them has is left out.
         """
@@ -197,7 +199,8 @@ class Blocks:
                 else:
                     times = study.row(arm)
                     few = "" if times["successes"] == times["runs"] else f" ({reached_text(times)})"
-                    row.append(median_text(times) + few)
+                    value = median_text(times) if beside is None else ratio_text(study, arm, cost, vs=beside)
+                    row.append(value + few)
             rows.append(row)
         return table_text(rows)
 

@@ -34,6 +34,18 @@ def test_a_table_of_several_studies_has_a_row_for_each_method_whatever_its_setti
     ]
 
 
+def test_a_table_of_several_studies_has_the_costs_of_methods_beside_one_of_them(root):
+    table = Blocks(Results(root)).table()["across"]
+    assert table({"a": "first"}, ["base", "other"], beside="base", cost="steps").splitlines() == [
+        "|  | a |",
+        "|---|---|",
+        "| `base` | 1 |",
+        "| `other` | 0.50× [0.50–0.50] |",
+    ]
+    (row,) = table({"b": "second"}, ["other"], beside="base", cost="steps").splitlines()[2:]
+    assert row.endswith(", 4 of 5 pairs complete (4/5) |")
+
+
 def test_a_page_names_a_method_that_was_searched_without_the_settings_that_were_found(root):
     inline = Inline(Results(root), root / "page.md")
     assert inline.ratio("first", "other") == "0.50× [0.50–0.50]"
