@@ -70,7 +70,7 @@ def told(record):
 
 def test_every_method_has_the_same_trials_on_seeds_of_their_own_and_what_they_took_is_counted(whole):
     folder, record, rounds = whole
-    assert [len(ids) for ids in rounds] == [8, 8], "two rounds of two trials of two methods on two seeds"
+    assert [len(ids) for ids in rounds] == [4, 4, 8], "two methods on two seeds: a trial alone, its round's other, two"
     assert record["seeds"] == [FIRST_SEED, FIRST_SEED + 1]
     store = Store(folder)
     for name, own in record["methods"].items():
@@ -142,7 +142,7 @@ def test_where_a_round_was_stopped_it_goes_on(whole, here, tmp_path, monkeypatch
         lab.tune(TASK, METHODS, out=tmp_path / "parts", **HOW)
     here.clear()
     assert told(lab.tune(TASK, METHODS, out=tmp_path / "parts", **HOW)) == told(whole[1])
-    assert [len(ids) for ids in here] == [5]
+    assert [len(ids) for ids in here] == [1, 8]
 
 
 def test_a_run_that_fails_is_tried_once_more_and_then_its_trial_has_failed(here, tmp_path, monkeypatch):
@@ -181,6 +181,15 @@ def test_hopeless_runs_are_given_up_at_a_multiple_of_the_best_and_charged_for_wh
         arrived = [trial["cost"] for trial in trials[: first + 2] if trial["has_arrived"]]
         best = min(arrived, default=None)
     assert record["methods"]["adamw"]["cost_of_tuning"]["steps"] == sum(trial["spent"]["steps"] for trial in trials)
+
+
+def test_the_method_as_it_is_comes_first_and_alone_so_that_its_round_s_others_can_be_given_up(here, tmp_path):
+    how = {"space": "adamw: lr=1e-7..3e-2 log", "trials": 4, "batch": 4, "budget": 400, "seeds": 1}
+    record = lab.tune(TASK, ["adamw"], out=tmp_path, **(HOW | how))
+    assert [len(ids) for ids in here] == [1, 3]
+    first, *others = record["methods"]["adamw"]["trials"]
+    assert first["has_arrived"]
+    assert any(trial["given_up"] and trial["spent"]["steps"] < 400 for trial in others)
 
 
 @pytest.mark.parametrize(

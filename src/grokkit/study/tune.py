@@ -1,8 +1,8 @@
 """Fair tuning: every method is searched with the same number of trials, judged on validation rows, on seeds of its own.
 
-A trial is a setting of a method, run on every tuning seed. Trials are drawn in rounds of ``batch`` a method; a round is
-run, whole, by the pool that runs studies, and told to the search. Each run is in the store by its identity, as a
-study's, and each trial in optuna's file, so that the same command goes on wherever it was stopped.
+A trial is a setting of a method, run on every tuning seed. Trials are drawn in rounds of ``batch`` a method, TPE's
+first alone; a round is run, whole, by the pool that runs studies, and told to the search. Each run is in the store by
+its identity, as a study's, and each trial in optuna's file, so that the same command goes on wherever it was stopped.
 
 Tuning seeds begin at :data:`FIRST_SEED`, and a comparison refuses those that its settings were tuned on.
 
@@ -195,8 +195,7 @@ class Tuning:
         for method, repeat in every:
             search = self._searches[method.text][repeat]
             told = sum(trial.is_told for trial in search.trials())
-            whole = (told // self.options.batch + 1) * self.options.batch
-            search.draw(min(whole, self.options.trials))
+            search.draw(min(self._round_end(told), self.options.trials))
             on_tasks = self._limits(method, repeat)
             for trial in search.trials():
                 if trial.is_told:
@@ -206,6 +205,13 @@ class Tuning:
                 if on_tasks:
                     limits |= {run.run_id(): on_tasks[place // len(self.seeds)] for place, run in enumerate(runs)}
         return trials, limits
+
+    def _round_end(self, told: int) -> int:
+        """How many trials there are after the round that follows ``told`` of them. TPE's first, the method as it is
+        anyway, is a round of its own: what it costs is then known, and hopeless runs of those after it are given up."""
+        if told == 0 and self.options.sampler == "tpe":
+            return 1
+        return (told // self.options.batch + 1) * self.options.batch
 
     def tell(self, trials: Iterable[TrialKey]) -> None:
         """Tell the search what came of a round whose runs are finished, or failed."""
