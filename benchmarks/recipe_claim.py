@@ -4,8 +4,9 @@
 
 Makes a study of each task in a folder of DIR, or of the tasks named; the same command goes on where it was stopped.
 Then writes what those of which all runs are done say: for each task what `recommended` costs beside `adamw`, to the
-stable target, and over the tasks the geometric mean with Student's interval. Runs are made one after the other, a
-seed's two in turn, so leave the machine alone: seconds are claimed.
+stable target, and over the tasks the geometric mean with Student's interval. A task that is not in DIR keeps what FILE
+says of it, so tasks can be measured on several days, or machines. Runs are made one after the other, a seed's two in
+turn, so leave the machine alone: seconds are claimed.
 """
 
 from __future__ import annotations
@@ -113,8 +114,12 @@ def main() -> int:
             ended = subprocess.run([sys.executable, "-m", "grokkit", *said], check=False).returncode
             if ended:
                 return ended
-    every = [judged(task["name"], folder_of(task, given.folder), plan["primary"]) for task in plan["tasks"]]
-    done = [task for task in every if task is not None]
+    before = json.loads(given.to.read_text(encoding="utf-8"))["tasks"] if given.to.exists() else []
+    found = {task["task"]: task for task in before}
+    for name, folder in ((task["name"], folder_of(task, given.folder)) for task in plan["tasks"]):
+        if (task := judged(name, folder, plan["primary"])) is not None:
+            found[name] = task
+    done = [found[name] for name in names if name in found]
     text = json.dumps({"asked": len(names), "tasks": done, "over_tasks": over_all(done)}, indent=1, ensure_ascii=False)
     given.to.write_text(text + "\n", encoding="utf-8")
     return 0

@@ -113,6 +113,11 @@ command = "add:7 --budget 10"
     ratios = [ours["steps"] / base["steps"] for base, ours in zip(runs[::2], runs[1::2], strict=True)]
     assert all(run["stable"] for run in runs)
     assert found["tasks"][0]["steps"]["value"] == pytest.approx(statistics.geometric_mean(ratios))
+    command[2], command[3] = tmp_path / "elsewhere", "not yet"
+    assert subprocess.run(command, capture_output=True, text=True, check=False).returncode == 0
+    joined = json.loads((tmp_path / "claim.json").read_text())
+    assert [task["task"] for task in joined["tasks"]] == ["parity:10,2", "not yet"]
+    assert joined["tasks"][0] == found["tasks"][0]
 
 
 def test_the_look_at_bytes_has_the_losses_of_the_steps_shown_and_the_seconds_of_one():
