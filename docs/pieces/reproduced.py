@@ -7,7 +7,7 @@ from pathlib import Path
 
 from grokkit.reproduce.recipe import PAPERS, all_recipes
 from grokkit.reproduce.result import standing
-from grokkit.reproduce.show import number, ours, summary
+from grokkit.reproduce.show import ours, published, summary
 
 _NO_FOLDER = Path(__file__).resolve().parent / "no-results-of-a-reader"
 
@@ -30,7 +30,7 @@ def reproduced_table(paper: str, table_text: Callable[[Sequence[Sequence[str]]],
             continue
         for place, finding in enumerate(stands.result.findings):
             own = name if not place else ""
-            published = number(finding.claim.published)
-            rows.append([own, finding.claim.says, published, ours(finding), str(finding.runs), finding.answer])
+            said = finding.claim.says, published(finding.claim), ours(finding)
+            rows.append([own, *said, str(finding.runs), finding.answer])
     assert paper in PAPERS
     return table_text(rows)

@@ -271,6 +271,7 @@ def reproduce(
 ) -> None:
     """Measure a published figure or table again, ours beside theirs; without an item, list them all."""
     from grokkit.lab.carry_out import Stopped
+    from grokkit.reproduce.carry_out import folder_of
     from grokkit.reproduce.carry_out import reproduce as measure
     from grokkit.reproduce.recipe import all_recipes, find_recipe
     from grokkit.reproduce.show import print_item, print_list
@@ -290,7 +291,7 @@ def reproduce(
             found = measure(
                 recipe, folder, console, quick=quick, seeds=numbers, jobs=how.jobs, device=device, data_dir=data_dir
             )
-            print_item(recipe, found, folder / recipe.paper / recipe.item, console)
+            print_item(recipe, found, folder_of(recipe, folder, quick=quick), console)
     except Stopped:
         raise typer.Exit(130) from None
 

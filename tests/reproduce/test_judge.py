@@ -7,8 +7,8 @@ from grokkit.reproduce.measures import Measured
 from grokkit.reproduce.recipe import Claim
 
 
-def claim(holds, published=100.0, tolerance=None):
-    return Claim(says="x", arm="a", published=published, holds=holds, tolerance=tolerance)
+def claim(holds, published=100.0, tolerance=None, **more):
+    return Claim(says="x", arm="a", published=published, holds=holds, tolerance=tolerance, **more)
 
 
 @pytest.mark.parametrize(
@@ -37,6 +37,21 @@ def test_a_rule_says_what_our_number_means(rule, ours, answer):
 @pytest.mark.parametrize(("value", "answer"), [(109, "holds"), (91, "holds"), (111, "does not hold")])
 def test_within_a_share(value, answer):
     assert judged(claim("within", tolerance=0.1), Measured(value, None, None, 1)) == answer
+
+
+@pytest.mark.parametrize(
+    ("measure", "answer"), [("first steps", "undecided"), ("touched", "holds"), ("distance", "holds")]
+)
+def test_an_interval_of_times_that_agrees_with_everything_agrees_with_nothing(measure, answer):
+    assert judged(claim("interval", measure=measure), Measured(100, 20, 400, 2)) == answer
+    assert judged(claim("interval", measure=measure), Measured(100, 60, 400, 5)) == "holds"
+
+
+@pytest.mark.parametrize(("share", "answer"), [((0, 0, 0.5), "undecided"), ((0.8, 0.3, 0.99), "does not hold")])
+def test_what_long_runs_did_not_show_is_not_shown_by_short_ones(share, answer):
+    never = claim("interval", published=0, measure="touched", within_steps=10**6)
+    assert judged(never, Measured(*share, 5), budget=20_000) == answer
+    assert judged(never, Measured(0, 0, 0.5, 5), budget=10**6) == "holds"
 
 
 @pytest.mark.parametrize(

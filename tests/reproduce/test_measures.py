@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 from grokkit.errors import InputError
-from grokkit.reproduce.measures import find_measure, measured, measured_levels
+from grokkit.reproduce.measures import find_measure, measured, measured_levels, measured_share
 
 
 def runs(**arms):
@@ -36,10 +36,10 @@ def test_times_have_a_geometric_mean_with_the_t_interval_of_logarithms():
 def test_censored_runs_leave_a_median_or_a_bound():
     found = measured("first steps", runs(a=[100, 200, None]), CURVES, "a", None)
     assert found.value == 200
-    never = measured("first steps", runs(a=[None, None, 300]), CURVES, "a", None)
-    assert never.value is None
-    assert never.low == 1000
-    assert never.high is None
+    few = measured("first steps", runs(a=[None, None, 300]), CURVES, "a", None)
+    assert few == (None, None, None, 3), "a median lies below all of three times once in eight"
+    never = measured("first steps", runs(a=[None, None, None, 300, 400]), CURVES, "a", None)
+    assert never == (None, 300, None, 5), "and below all of five once in thirty-two"
 
 
 def test_a_ratio_is_paired_by_seed():
@@ -47,21 +47,47 @@ def test_a_ratio_is_paired_by_seed():
     assert (found.value, found.low, found.high) == pytest.approx((0.5, 0.5, 0.5))
 
 
-def test_a_delay_that_was_not_seen_to_end_is_known_from_where_the_run_memorized():
-    rows = runs(a=[None, None, None], b=[300, 300, 300])
-    memorized = [400, 600, None, 300, 200, 350]  # one run of a never memorized; runs of b: at once, after 100, before
-    delay = [None, None, None, 0, 100, -50]
-    rows = rows.with_columns(memorized_at=pl.Series(memorized), delay_steps=pl.Series(delay))
+def test_a_delay_is_between_first_touches_and_one_not_seen_to_end_is_known_from_where_the_run_memorized():
+    rows = runs(a=[None] * 5, b=[300] * 5)
+    memorized = [400, 600, None, 700, 500, 300, 200, 350, 300, 300]  # one of a never; of b at once, before, after
+    first = pl.Series([*[None] * 5, *[300] * 5])
+    stays = pl.Series([*[None] * 5, *[900] * 5])
+    rows = rows.with_columns(
+        memorized_at=pl.Series(memorized), generalized_first_at=first, generalized_at=stays, first_resolution_steps=20
+    )
     never = measured("delay", rows, CURVES, "a", None)
-    assert (never.value, never.low, never.high) == (None, 600, None)  # the median of 600, 400 and all of 1,000
-    assert measured("delay", rows, CURVES, "b", None).value == pytest.approx(100 ** (1 / 3))
+    assert (never.value, never.low, never.high) == (None, 300, None)  # of 300, 400, 500, 600 and all of 1,000
+    found = measured("delay", rows, CURVES, "b", None)
+    assert found.value == pytest.approx((20 * 100 * 50 * 20 * 20) ** (1 / 5)), "no finer than the evaluations"
 
 
 def test_a_share_has_the_exact_binomial_interval():
     found = measured("touched", runs(a=[100, 200, None, None]), CURVES, "a", None)
     expected = stats.binomtest(2, 4).proportion_ci(method="exact")
     assert found == pytest.approx((0.5, expected.low, expected.high, 4))
-    assert measured("fell back", runs(a=[100, 200]), CURVES, "a", None).value == 0.5
+    rows = runs(a=[100, 200]).with_columns(deepest_dip=pl.Series([0.9, 0.02]))
+    assert measured("fell back", rows, CURVES, "a", None).value == 0.5
+    assert measured("fell to chance", rows, CURVES, "a", None).value == 0.5
+
+
+def test_of_a_run_that_never_touched_the_target_nothing_is_known_of_what_came_after():
+    for name in ("fell back", "fell to chance"):
+        assert measured(name, runs(a=[100, None]), CURVES, "a", None) == (None, None, None, 2)
+
+
+def test_seconds_to_a_first_touch_are_those_of_its_evaluation_and_not_of_the_target_that_stays():
+    rows = runs(a=[300]).with_columns(generalized_at=900)
+    curves = pl.DataFrame({"run_id": ["a0"] * 3, "step": [0, 300, 900], "train_seconds": [0.0, 3.5, 9.0]})
+    assert measured("first seconds", rows, curves, "a", None).value == pytest.approx(3.5)
+
+
+def test_the_entropy_of_a_phase_is_a_mean_and_a_run_without_the_phase_has_none():
+    rows = runs(a=[400, None]).with_columns(memorized_at=200)
+    one = {"step": [0, 100, 200, 300, 400, 500], "gradient_entropy": [1.0, 3.0, 8.0, 4.0, 3.0, 1.0]}
+    curves = pl.concat([pl.DataFrame({"run_id": [run_id] * 6, **one}) for run_id in ("a0", "a1")])
+    assert measured("entropy rise", rows[:1], curves, "a", None).value == pytest.approx(6 / 2)
+    assert measured("entropy fall", rows[:1], curves, "a", None).value == pytest.approx(2 / 6)
+    assert measured("entropy rise", rows, curves, "a", None).value is None
 
 
 def test_a_peak_is_that_before_the_target():
@@ -73,6 +99,14 @@ def test_a_seed_without_a_number_leaves_none():
     assert measured_levels([1.0, None]).value is None
     assert measured_levels([]).value is None
     assert measured_levels([2.0]) == (2.0, None, None, 1)
+    assert measured_share([1.0, None]) == (None, None, None, 2)
+
+
+def test_a_share_of_seeds_has_the_exact_interval_and_stays_between_none_and_all():
+    found = measured_share([1.0, 1.0] + [0.0] * 8)
+    expected = stats.binomtest(2, 10).proportion_ci(method="exact")
+    assert found == pytest.approx((0.2, expected.low, expected.high, 10))
+    assert measured_share([1.0] * 10).high == 1
 
 
 def test_an_unknown_measure_is_named():

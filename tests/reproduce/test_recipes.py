@@ -11,9 +11,9 @@ import pytest
 from grokkit.cli import main
 from grokkit.errors import InputError
 from grokkit.reproduce.experiments import find_experiment
-from grokkit.reproduce.measures import MEASURES
+from grokkit.reproduce.measures import MEASURES, Measured
 from grokkit.reproduce.recipe import all_recipes, find_recipe, parse
-from grokkit.reproduce.result import kept
+from grokkit.reproduce.result import found, kept, question_of, standing, write
 from grokkit.study.question import asked
 
 RECIPES = all_recipes()
@@ -45,7 +45,20 @@ def test_a_result_that_is_kept_is_of_the_recipe_s_claims(name):
     result = kept(RECIPES[name])
     assert not result.quick
     assert [finding.claim for finding in result.findings] == RECIPES[name].claims
+    assert result.asked == question_of(RECIPES[name]), "it was measured of other runs, or another number of them"
     assert result.where["device"]
+
+
+def test_a_result_counts_for_the_runs_and_seeds_that_the_recipe_asks_for_and_no_others(tmp_path):
+    recipe, enough = find_recipe("grokfast:table-3"), Measured(168, 167, 169, 2)
+    ours = {0: enough, 1: Measured(4, 3.9, 4.1, 2)}
+    for seeds, state in ((None, "reproduced"), (1, "undecided"), (3, "reproduced")):
+        result = found(recipe, ours, {"device": "cpu"}, seeds=seeds, quick=False)
+        assert result.state == state
+        write(result, tmp_path / "grokfast" / "table-3")
+        assert standing(recipe, tmp_path).word == state
+    more = recipe.experiments["main"].model_copy(update={"seeds": 5})
+    assert standing(recipe.model_copy(update={"experiments": {"main": more}}), tmp_path).word == "not run"
 
 
 PUBLISHED = tomllib.loads((Path(__file__).parent / "published.toml").read_text(encoding="utf-8"))
@@ -123,14 +136,14 @@ def test_the_list_has_every_item_with_its_state(monkeypatch, capsys, tmp_path):
 def test_an_experiment_is_measured_once_and_read_then(monkeypatch, capsys, tmp_path):
     status, out, _ = command(monkeypatch, capsys, "grokfast:table-3", "--out", str(tmp_path))
     assert status == 0
-    assert "grokfast:table-3: reproduced" in out
+    assert "grokfast:table-3: in part" in out
     path = tmp_path / "grokfast" / "table-3" / "main" / "seed0.json"
     changed = json.loads(path.read_text())
     changed["numbers"]["ma"] = 1.0
     path.write_text(json.dumps(changed))
     status, out, _ = command(monkeypatch, capsys, "grokfast:table-3", "--out", str(tmp_path))
     assert "filter-memory" not in out
-    assert "grokfast:table-3: in part" in out
+    assert "grokfast:table-3: not reproduced" in out
     assert (tmp_path / "grokfast" / "table-3" / "beside.png").read_bytes().startswith(b"\x89PNG")
 
 

@@ -18,7 +18,7 @@ from grokkit.lab.carry_out import refuse_failures
 from grokkit.report.images import png_of
 from grokkit.reproduce import result
 from grokkit.reproduce.experiments import find_experiment, find_picture
-from grokkit.reproduce.measures import Measured, measured, measured_levels
+from grokkit.reproduce.measures import Measured, measured, measured_levels, measured_share
 from grokkit.reproduce.picture import write_picture
 from grokkit.reproduce.recipe import Claim, ExperimentRecipe, Recipe, StudyRecipe
 from grokkit.study.question import asked
@@ -44,7 +44,7 @@ def reproduce(
     Args:
         out: what it finds is written to ``out/PAPER/ITEM``: one folder for each study, the result and a picture.
         quick: the smoke test: one seed and a budget too small to arrive, in folders of its own. It says nothing.
-        seeds: in place of the recipe's.
+        seeds: in place of the recipe's; with fewer nothing is decided.
         jobs, device, data_dir: as for ``grokkit compare``.
 
     Raises:
@@ -55,7 +55,7 @@ def reproduce(
         raise InputError(f"{recipe.name} cannot be run: {recipe.beyond}")
     if recipe.needs and data_dir is None:
         raise InputError(f"{recipe.name} needs {recipe.needs}; name it: --data-dir DIR")
-    folder = out / recipe.paper / recipe.item / ("quick" if quick else "")
+    folder = folder_of(recipe, out, quick=quick)
     execution = {"jobs": jobs, "device": device} | ({} if data_dir is None else {"data_dir": data_dir})
     studies = {
         name: _study(study, folder / name, console, execution, quick=quick, seeds=seeds)
@@ -66,10 +66,15 @@ def reproduce(
         for name, experiment in recipe.experiments.items()
     }
     ours = {place: _measured(claim, studies, experiments) for place, claim in enumerate(recipe.claims)}
-    found = result.found(recipe, ours, _where(studies), quick=quick)
+    found = result.found(recipe, ours, _where(studies), seeds=seeds, quick=quick)
     result.write(found, folder)
     write_picture(recipe, found, folder / "beside.png")
     return found
+
+
+def folder_of(recipe: Recipe, out: Path, *, quick: bool) -> Path:
+    """Where an item's runs and result are; a smoke test's are apart."""
+    return out / recipe.paper / recipe.item / ("quick" if quick else "")
 
 
 class _Done(NamedTuple):
@@ -125,8 +130,8 @@ def _measured(claim: Claim, studies: Mapping[str, _Done], experiments: Mapping[s
         study, labels = studies[claim.study]
         beside = None if claim.beside is None else labels[claim.beside]
         return measured(claim.measure, study.runs, study.curves, labels[claim.arm], beside)
-    seeds = experiments[claim.study].values()
-    return measured_levels([numbers[claim.measure] for numbers in seeds])
+    values = [numbers[claim.measure] for numbers in experiments[claim.study].values()]
+    return measured_share(values) if claim.kind == "share" else measured_levels(values)
 
 
 def _where(studies: Mapping[str, _Done]) -> dict[str, str]:

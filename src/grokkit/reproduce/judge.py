@@ -5,22 +5,33 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from grokkit.reproduce.measures import Measured
+from grokkit.reproduce.measures import MEASURES, Measured
 from grokkit.reproduce.recipe import Claim
 
 Answer = Literal["holds", "does not hold", "undecided"]
 State = Literal["reproduced", "in part", "not reproduced", "undecided"]
 
 
-def judged(claim: Claim, ours: Measured) -> Answer:
+WIDEST = 10.0
+"""An interval of times over more than this factor agrees with too much to agree with anything."""
+
+
+def judged(claim: Claim, ours: Measured, *, budget: int | None = None) -> Answer:
     """What our number says of a claim.
 
     ``interval``: the published number lies in our 95 % interval. Where a limit is open because runs were censored, a
-    number beyond everything seen is undecided, since no run was long enough to tell. ``within``: our value lies within
-    the claim's share of the published number. ``below``, ``above``: the whole interval lies on that side. A number
-    without an interval decides nothing but ``within``, one side of which needs one run; an interval that holds the
-    border is undecided.
+    number beyond everything seen is undecided, since no run was long enough to tell; so is one within an interval of
+    times that spans more than a factor of :data:`WIDEST`. ``within``: our value lies within the claim's share of the
+    published number. ``below``, ``above``: the whole interval lies on that side. A number without an interval decides
+    nothing but ``within``, one side of which needs one run; an interval that holds the border is undecided. What was
+    published to be absent from longer runs than ours, of ``budget`` steps, does not hold by being absent from ours.
     """
+    answer = _answer(claim, ours)
+    is_short = claim.within_steps is not None and budget is not None and budget < claim.within_steps
+    return "undecided" if answer == "holds" and is_short else answer
+
+
+def _answer(claim: Claim, ours: Measured) -> Answer:
     low, high, at = ours.low, ours.high, claim.published
     if claim.holds == "within":
         if ours.value is None or claim.tolerance is None:
@@ -31,10 +42,15 @@ def judged(claim: Claim, ours: Measured) -> Answer:
             return "undecided"
         if (low is not None and at < low) or (high is not None and at > high):
             return "does not hold"
-        return "holds" if low is not None and high is not None else "undecided"
+        return "undecided" if low is None or high is None or _is_too_wide(claim, low, high) else "holds"
     if claim.holds == "below":
         return _on_its_side(high is not None and high < at, low is not None and low >= at)
     return _on_its_side(low is not None and low > at, high is not None and high <= at)
+
+
+def _is_too_wide(claim: Claim, low: float, high: float) -> bool:
+    is_time = claim.measure in MEASURES and MEASURES[claim.measure].kind == "time"
+    return is_time and high > WIDEST * low
 
 
 def _on_its_side(surely: bool, surely_not: bool) -> Answer:

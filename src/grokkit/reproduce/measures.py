@@ -1,10 +1,10 @@
 """What a recipe's claim measures: one number of each run, and how the numbers of several seeds become one.
 
 A time (``steps``) is positive and may be censored; its mean is geometric, its 95 % interval the t interval on
-logarithms. Where runs are censored the number is Kaplan and Meier's median, whose upper limit may be unknown. A share
-is a count of runs with Clopper and Pearson's interval. A level is a mean with its t interval. Beside another method,
-times are divided seed by seed (:mod:`grokkit.analyse.paired`), levels too, and shares are subtracted without an
-interval.
+logarithms. Where runs are censored the number is Kaplan and Meier's median, whose upper limit may be unknown; where
+half of them or more are, there is only what the median surely (at 95 %) is at least. A share is a count of runs with
+Clopper and Pearson's interval. A level is a mean with its t interval. Beside another method, times are divided seed by
+seed (:mod:`grokkit.analyse.paired`), levels too, and shares are subtracted without an interval.
 """
 
 from __future__ import annotations
@@ -23,6 +23,9 @@ from grokkit.analyse.survival import Times, column, delays, median_time
 from grokkit.errors import unknown
 
 Kind = Literal["time", "share", "level"]
+
+_FALL = 0.5
+"""How far below the target a dip is a fall to chance, where chance is a percent or a seventh."""
 
 
 class Measured(NamedTuple):
@@ -52,8 +55,11 @@ def _column(name: str) -> Callable[[pl.DataFrame, pl.DataFrame], pl.Series]:
 
 
 def _delay(runs: pl.DataFrame, curves: pl.DataFrame) -> pl.Series:
-    """One step where a run generalizes as soon as it memorizes, or before: a ratio needs a positive time."""
-    return column(runs, "delay_steps").clip(lower_bound=1)
+    """|first evaluation at the target − first evaluation with the training rows memorized|, at least the steps between
+    two evaluations there: a ratio needs a positive time, and nothing shorter was looked for."""
+    finest = column(runs, "first_resolution_steps").fill_null(1.0).clip(lower_bound=1.0)
+    delay = (column(runs, "generalized_first_at") - column(runs, "memorized_at")).abs()
+    return pl.select(pl.max_horizontal(delay, pl.when(delay.is_not_null()).then(finest))).to_series()
 
 
 def _delay_until(runs: pl.DataFrame) -> pl.Series:
@@ -61,12 +67,30 @@ def _delay_until(runs: pl.DataFrame) -> pl.Series:
     return pl.Series("delay", delays(runs).time).clip(lower_bound=1)
 
 
+def _first_seconds(runs: pl.DataFrame, curves: pl.DataFrame) -> pl.Series:
+    """The seconds of training at the first evaluation at the target."""
+    at = curves.select("run_id", pl.col("step").alias("generalized_first_at"), "train_seconds")
+    keys = ["run_id", "generalized_first_at"]
+    firsts = runs.select("run_id", pl.col("generalized_first_at").cast(at.schema["generalized_first_at"]))
+    return firsts.join(at, on=keys, how="left", maintain_order="left")["train_seconds"].cast(pl.Float64)
+
+
 def _reached(name: str) -> Callable[[pl.DataFrame, pl.DataFrame], pl.Series]:
     return lambda runs, curves: column(runs, name).is_not_null().cast(pl.Float64)
 
 
 def _fell_back(runs: pl.DataFrame, curves: pl.DataFrame) -> pl.Series:
-    return (column(runs, "dips").fill_null(0.0) > 0).cast(pl.Float64)
+    return _after_touching(runs, column(runs, "dips").fill_null(0.0) > 0)
+
+
+def _fell_to_chance(runs: pl.DataFrame, curves: pl.DataFrame) -> pl.Series:
+    return _after_touching(runs, column(runs, "deepest_dip").fill_null(0.0) > _FALL)
+
+
+def _after_touching(runs: pl.DataFrame, happened: pl.Series) -> pl.Series:
+    """Of a run that never touched the target nothing is known about what comes after."""
+    touched = column(runs, "generalized_first_at").is_not_null()
+    return pl.select(pl.when(touched).then(happened.cast(pl.Float64))).to_series()
 
 
 def _peak_test_loss(runs: pl.DataFrame, curves: pl.DataFrame) -> pl.Series:
@@ -77,13 +101,37 @@ def _peak_test_loss(runs: pl.DataFrame, curves: pl.DataFrame) -> pl.Series:
 
 
 def _entropy_rise(runs: pl.DataFrame, curves: pl.DataFrame) -> pl.Series:
-    """The largest absolute gradient entropy of a run over its first."""
-    return _of_each(runs, curves, "gradient_entropy", lambda values: max(values) / values[0])
+    """The mean absolute gradient entropy from memorizing to generalizing, over that before memorizing."""
+    return _between(_entropy_phases(runs, curves), "memorized", "start")
 
 
 def _entropy_fall(runs: pl.DataFrame, curves: pl.DataFrame) -> pl.Series:
-    """The last absolute gradient entropy of a run over its largest."""
-    return _of_each(runs, curves, "gradient_entropy", lambda values: values[-1] / max(values))
+    """The mean absolute gradient entropy after generalizing, over that from memorizing to generalizing."""
+    return _between(_entropy_phases(runs, curves), "generalized", "memorized")
+
+
+def _entropy_phases(runs: pl.DataFrame, curves: pl.DataFrame) -> list[dict[str, float | None]]:
+    """For each run the mean absolute gradient entropy before it memorizes, until it generalizes, and after; None for a
+    phase that it does not have."""
+    found = []
+    for run in runs.iter_rows(named=True):
+        memorized, generalized = run["memorized_at"], run["generalized_first_at"]
+        if memorized is None or generalized is None:
+            found.append({})
+            continue
+        own, step = curves.filter(pl.col("run_id") == run["run_id"]), pl.col("step")
+        phases = {
+            "start": step < memorized,
+            "memorized": (step >= memorized) & (step < generalized),
+            "generalized": step >= generalized,
+        }
+        found.append({name: own.filter(phase)["gradient_entropy"].mean() for name, phase in phases.items()})
+    return found
+
+
+def _between(phases: Sequence[Mapping[str, float | None]], later: str, earlier: str) -> pl.Series:
+    pairs = [(own.get(later), own.get(earlier)) for own in phases]
+    return pl.Series([a / b if a is not None and b else None for a, b in pairs], dtype=pl.Float64)
 
 
 def _entropy_after(runs: pl.DataFrame, curves: pl.DataFrame) -> pl.Series:
@@ -110,16 +158,24 @@ MEASURES: Mapping[str, Measure] = {
     "first steps": Measure("time", "steps to the first evaluation at the target", _column("generalized_first_at")),
     "steps": Measure("time", "steps to the target that stays", _column("generalized_at")),
     "memorized": Measure("time", "steps to memorizing the training rows", _column("memorized_at")),
-    "delay": Measure("time", "steps between memorizing and generalizing", _delay, _delay_until),
+    "delay": Measure(
+        "time", "steps between the first evaluations that memorized and that reached the target", _delay, _delay_until
+    ),
+    "first seconds": Measure(
+        "time",
+        "seconds of training to the first evaluation at the target, weak models in it",
+        _first_seconds,
+        partial(column, name="train_seconds_below_until"),
+    ),
     "seconds": Measure(
         "time",
-        "seconds of training to the target, weak models in it",
+        "seconds of training to the target that stays, weak models in it",
         _column("train_seconds_to_target"),
         partial(column, name="train_seconds_below_until"),
     ),
     "flops": Measure(
         "time",
-        "FLOPs of training to the target, weak models in it",
+        "FLOPs of training to the target that stays, weak models in it",
         _column("flops_to_target"),
         partial(column, name="flops_below_until"),
     ),
@@ -130,13 +186,14 @@ MEASURES: Mapping[str, Measure] = {
     "reached": Measure("share", "share of runs that stay at the target", _reached("generalized_at")),
     "touched": Measure("share", "share of runs that touch the target", _reached("generalized_first_at")),
     "fell back": Measure("share", "share of runs that dip after the first touch", _fell_back),
+    "fell to chance": Measure("share", "share of runs that fall by half after the first touch", _fell_to_chance),
     "dips": Measure("level", "dips after the first touch", _column("dips")),
     "deepest dip": Measure("level", "how far below the target the deepest dip went", _column("deepest_dip")),
     "best accuracy": Measure("level", "best held-out accuracy", _column("best_test_accuracy")),
     "final accuracy": Measure("level", "held-out accuracy at the end", _column("final_test_accuracy")),
     "best loss": Measure("level", "least held-out loss", _column("best_test_loss")),
-    "entropy rise": Measure("level", "largest absolute gradient entropy over the first", _entropy_rise),
-    "entropy fall": Measure("level", "last absolute gradient entropy over the largest", _entropy_fall),
+    "entropy rise": Measure("level", "AGE from memorizing to generalizing over AGE before", _entropy_rise),
+    "entropy fall": Measure("level", "AGE after generalizing over AGE from memorizing until then", _entropy_fall),
     "entropy after over before": Measure("level", "AGE of the transformed gradient over AGE", _entropy_after),
     "peak loss": Measure("level", "greatest held-out loss before the target", _peak_test_loss),
 }
@@ -163,12 +220,24 @@ def measured(name: str, runs: pl.DataFrame, curves: pl.DataFrame, arm: str, besi
 
 
 def measured_levels(values: Sequence[float | None]) -> Measured:
-    """The mean of one number a seed, of an experiment, with its t interval; a seed without a number leaves none."""
-    known = [value for value in values if value is not None and math.isfinite(value)]
-    if not values or len(known) < len(values):
+    """The mean of one number a seed with its t interval; a seed without a number leaves none."""
+    known = _whole(values)
+    return Measured(None, None, None, len(values)) if known is None else Measured(*_mean(np.array(known)), len(known))
+
+
+def measured_share(values: Sequence[float | None]) -> Measured:
+    """The share of ones among zeros and ones, with Clopper and Pearson's interval; a seed without one leaves none."""
+    known = _whole(values)
+    if known is None:
         return Measured(None, None, None, len(values))
-    mean, low, high = _mean(np.array(known))
-    return Measured(mean, low, high, len(known))
+    found = stats.binomtest(int(sum(known)), len(known)).proportion_ci(method="exact")
+    return Measured(sum(known) / len(known), found.low, found.high, len(known))
+
+
+def _whole(values: Sequence[float | None]) -> list[float] | None:
+    """The values, if there are any and all are numbers."""
+    known = [value for value in values if value is not None and math.isfinite(value)]
+    return known if values and len(known) == len(values) else None
 
 
 class _Own(NamedTuple):
@@ -191,9 +260,7 @@ def _alone(kind: Kind, own: _Own) -> Measured:
     if not n:
         return Measured(None, None, None, 0)
     if kind == "share":
-        yes = int(sum(value or 0 for value in values))
-        found = stats.binomtest(yes, n).proportion_ci(method="exact")
-        return Measured(yes / n, found.low, found.high, n)
+        return measured_share(values)
     if kind == "level":
         return measured_levels(values)
     known = [value for value in values if value is not None]
@@ -202,9 +269,16 @@ def _alone(kind: Kind, own: _Own) -> Measured:
         return Measured(_exp(mean), _exp(low), _exp(high), n)
     times = [own.bounds[seed] if value is None else value for seed, value in own.values.items()]
     median = median_time(Times(np.array(times, dtype=np.float64), np.array([value is not None for value in values])))
-    if median.value is None:  # half of the runs or more are later than this
-        return Measured(None, float(np.median(times)), None, n)
+    if median.value is None:
+        return Measured(None, _at_least(times), None, n)
     return Measured(median.value, median.low, median.high, n)
+
+
+def _at_least(times: Sequence[float]) -> float | None:
+    """What the median of such times surely (at 95 %) is at least, where some are known to be later than they say: the
+    k-th smallest, below which a median lies with the chance that fewer than k of n coins show heads."""
+    k = int(stats.binom.ppf(0.05, len(times), 0.5))
+    return sorted(times)[k - 1] if k else None
 
 
 def _beside(kind: Kind, own: _Own, other: _Own) -> Measured:

@@ -43,6 +43,9 @@ class Claim(_Part):
             within the share ``tolerance`` of it. ``below``, ``above``: our whole interval lies on that side of it,
             for claims of direction.
         tolerance: the share, for ``within`` only.
+        bound: the number is ours, drawn for what the paper says in words or shows in a picture.
+        within_steps: that something never happened was published of runs so long; shorter ones do not show it.
+        kind: of an experiment's number, ``level`` or, where a seed has it or has it not, ``share``.
     """
 
     says: str
@@ -53,6 +56,9 @@ class Claim(_Part):
     published: float
     holds: Rule = "interval"
     tolerance: float | None = Field(None, gt=0)
+    bound: bool = False
+    within_steps: int | None = Field(None, ge=1)
+    kind: Literal["level", "share"] = "level"
 
     @model_validator(mode="after")
     def _a_tolerance_where_one_is_needed(self) -> Claim:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from importlib.resources import files
@@ -13,8 +14,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from grokkit.errors import InputError
 from grokkit.files import atomic_write
 from grokkit.reproduce.judge import Answer, State, judged, state_of
-from grokkit.reproduce.measures import Measured
-from grokkit.reproduce.recipe import Claim, Recipe
+from grokkit.reproduce.measures import Measured, find_measure
+from grokkit.reproduce.recipe import Claim, Recipe, StudyRecipe
 
 FILE = "result.json"
 
@@ -33,13 +34,15 @@ class Finding(BaseModel):
 
 
 class Result(BaseModel):
-    """``where``: versions and processors on which it was measured. ``quick``: of the smoke test, which says nothing."""
+    """``where``: versions and processors on which it was measured. ``quick``: of the smoke test, which says nothing.
+    ``asked``: :func:`question_of` its recipe."""
 
     model_config = ConfigDict(extra="forbid")
 
     item: str
     findings: list[Finding]
     where: dict[str, str]
+    asked: str = ""
     quick: bool = False
 
     @property
@@ -47,13 +50,30 @@ class Result(BaseModel):
         return state_of([finding.answer for finding in self.findings])
 
 
-def found(recipe: Recipe, ours: Mapping[int, Measured], where: dict[str, str], *, quick: bool) -> Result:
-    """The result of a recipe whose claim number i was measured as ``ours[i]``."""
-    findings = [
-        Finding(claim=claim, **ours[place]._asdict(), answer=judged(claim, ours[place]))
-        for place, claim in enumerate(recipe.claims)
-    ]
-    return Result(item=recipe.name, findings=findings, where=where, quick=quick)
+def question_of(recipe: Recipe) -> str:
+    """A hash of what is run and what is measured: what answered another question is no answer."""
+    run = {**recipe.studies, **recipe.experiments}
+    measures = {claim.measure for claim in recipe.claims if claim.study in recipe.studies}
+    content = {
+        "run": {name: part.model_dump(exclude={"quick"}) for name, part in run.items()},
+        "measures": {name: find_measure(name).about for name in measures},
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def found(
+    recipe: Recipe, ours: Mapping[int, Measured], where: dict[str, str], *, seeds: int | None, quick: bool
+) -> Result:
+    """The result of a recipe whose claim number i was measured as ``ours[i]``, with ``seeds`` in place of its own; with
+    fewer nothing is decided."""
+    findings = []
+    for place, claim in enumerate(recipe.claims):
+        part = recipe.studies.get(claim.study) or recipe.experiments[claim.study]
+        budget = part.budget if isinstance(part, StudyRecipe) else None
+        is_enough = seeds is None or seeds >= part.seeds
+        answer = judged(claim, ours[place], budget=budget) if is_enough else "undecided"
+        findings.append(Finding(claim=claim, **ours[place]._asdict(), answer=answer))
+    return Result(item=recipe.name, findings=findings, where=where, asked=question_of(recipe), quick=quick)
 
 
 def write(result: Result, folder: Path) -> None:
@@ -70,14 +90,18 @@ class Standing(NamedTuple):
 def standing(recipe: Recipe, out: Path) -> Standing:
     """Of the result in ``out``, or else of the one that comes with the package.
 
-    A result that was measured for other claims than the recipe has now counts as none.
+    A result that was measured for other claims than the recipe has now, or of other runs, counts as none.
     """
     if recipe.beyond:
         return Standing("cannot run", None)
     for read in (_in_folder(out / recipe.paper / recipe.item / FILE), kept(recipe)):
-        if read is not None and not read.quick and [finding.claim for finding in read.findings] == recipe.claims:
+        if read is not None and not read.quick and _is_of(read, recipe):
             return Standing(read.state, read)
     return Standing("not run", None)
+
+
+def _is_of(read: Result, recipe: Recipe) -> bool:
+    return [finding.claim for finding in read.findings] == recipe.claims and read.asked == question_of(recipe)
 
 
 def kept(recipe: Recipe) -> Result | None:

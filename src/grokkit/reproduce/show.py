@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from grokkit.reproduce.recipe import PAPERS, Recipe
+from grokkit.reproduce.recipe import PAPERS, Claim, Recipe
 from grokkit.reproduce.result import Finding, Result, standing
 
 _BESIDE = 80
@@ -58,7 +58,7 @@ def print_item(recipe: Recipe, found: Result, folder: Path, console: Console) ->
     for finding in found.findings:
         table.add_row(
             Text(finding.claim.says),
-            Text(number(finding.claim.published)),
+            Text(published(finding.claim)),
             Text(ours(finding)),
             str(finding.runs),
             finding.answer,
@@ -68,6 +68,14 @@ def print_item(recipe: Recipe, found: Result, folder: Path, console: Console) ->
         console.print(Text(f"Why ours may differ: {recipe.note}"))
     word = "smoke test, which says nothing" if found.quick else found.state
     console.print(f"\n{recipe.name}: {word}. Written to {folder}", soft_wrap=True, markup=False)
+
+
+def published(claim: Claim) -> str:
+    """The published number, with the side that a claim of direction is on, or the share within which ours has to lie;
+    and that the number is ours, where the paper has none."""
+    side = {"below": "< ", "above": "> "}.get(claim.holds, "")
+    share = "" if claim.tolerance is None else f" ± {number(100 * claim.tolerance)} %"
+    return f"{side}{number(claim.published)}{share}{', ours' if claim.bound else ''}"
 
 
 def ours(finding: Finding) -> str:

@@ -22,6 +22,8 @@ Shapes: N rows, B rows trained on, K weak neurons, M neurons of the target.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 
@@ -95,12 +97,19 @@ class Target(nn.Module):
             self.v_MK -= lr * gradient_MK
 
 
-def after_one_step(weak: TwoLayer, task: XorTask, train_B: Tensor, test_B: Tensor, *, seed: int) -> float:
-    """The accuracy on the rows ``test_B`` of a target on ``weak``'s embeddings, after one step on ``train_B``."""
+class OneStep(NamedTuple):
+    """Accuracies of a target after one step."""
+
+    train: float
+    test: float
+
+
+def after_one_step(weak: TwoLayer, task: XorTask, train_B: Tensor, test_B: Tensor, *, seed: int) -> OneStep:
+    """How well a target on ``weak``'s embeddings does after one step on ``train_B``, there and on ``test_B``."""
     embeddings = weak.preactivations(torch.arange(len(task.inputs_NT))).detach()
     target = Target(embeddings.shape[1], seed=seed)
     target.step(task, embeddings[train_B], task.targets_N[train_B])
-    return accuracy(target, task, embeddings[test_B], test_B)
+    return OneStep(*(accuracy(target, task, embeddings[rows_B], rows_B) for rows_B in (train_B, test_B)))
 
 
 @torch.no_grad()

@@ -13,17 +13,22 @@ def run(
     seed: int, *, folder: Path, sources: Sequence[str], target: str, budget: int, source_budget: int | None = None
 ) -> dict[str, float | None]:
     """``SOURCE over random``: steps of the target to a first 95 % under the amplifier of SOURCE, over those under one
-    that never learned. None where either never got there. ``source_budget``: steps for a source, if not ``budget``."""
-    steps = {"random": _steps(target, "neuralgrok-random", seed, budget, folder / "random")}
+    that never learned, and ``SOURCE over learning`` over those under one that learns there. None where either never got
+    there. ``source_budget``: steps for a source, if not ``budget``."""
+    beside = {
+        "random": _steps(target, "neuralgrok-random", seed, budget, folder / "random"),
+        "learning": _steps(target, "neuralgrok", seed, budget, folder / "learning"),
+    }
+    steps: dict[str, float | None] = {}
     for place, source in enumerate(sources):
         learned = _study(source, "neuralgrok", seed, source_budget or budget, folder / f"source{place}")
         (amplifier,) = learned.folder.glob("runs/*/method.npz")
         method = f"neuralgrok-random(amplifier={amplifier})"
         steps[source] = _steps(target, method, seed, budget, folder / f"target{place}")
-    random = steps.pop("random")
     return {
-        f"{source} over random": None if value is None or random is None else value / random
+        f"{source} over {other}": None if value is None or below is None else value / below
         for source, value in steps.items()
+        for other, below in beside.items()
     }
 
 
