@@ -48,7 +48,7 @@ _DECODER = {
         "groktransfer(weak=fnn-d4-w16,stop=0.3,lr=0.005,wd=0.1,init_scale=0.6)", "the paper's weak model and settings"
     ),
     "random": Arm(f"lowrank-random({_D})", "`lowrank-random(S)`"),
-    "Grokfast, the paper's": Arm("grokfast-ema(lr=0.01,wd=1)", "`grokfast-ema(lr=0.01,wd=1)`, as the paper has it"),
+    "Grokfast, the paper's": Arm("grokfast-ema(lr=0.01,wd=1)", "`grokfast-ema(lr=0.01,wd=1)`, decay in the gradient"),
 }
 
 _WEAK = "weak=fnn-l3-d4-w16,weak_seeds=12,weak_lr=0.02,weak_wd=0.3,weak_steps=300"
