@@ -10,7 +10,8 @@ import altair as alt
 from grokkit.files import atomic_write
 from grokkit.report.images import png_of
 from grokkit.report.style import INK
-from grokkit.reproduce.recipe import Recipe
+from grokkit.reproduce.measures import MEASURES
+from grokkit.reproduce.recipe import Claim, Recipe
 from grokkit.reproduce.result import Result
 
 _OURS, _PUBLISHED = "#0072B2", "#D55E00"
@@ -20,25 +21,33 @@ _SHAPES = {"published": "diamond", "ours, 95 % interval": "circle", "at least": 
 
 def write_picture(recipe: Recipe, found: Result, path: Path) -> None:
     """Write the PNG. Claims of one study that measure the same stand in one panel, so that they share an axis."""
-    panels: dict[tuple[str, str, bool], list[dict[str, Any]]] = {}
+    panels: dict[tuple[str, str, bool, bool], list[dict[str, Any]]] = {}
     for finding in found.findings:
         claim = finding.claim
-        rows = panels.setdefault((claim.study, claim.measure, claim.beside is not None), [])
+        rows = panels.setdefault((claim.study, claim.measure, claim.beside is not None, _is_share(claim)), [])
         shared = {"claim": _wrapped(claim.says), "low": finding.low, "high": finding.high}
         rows.append({**shared, "which": "published", "value": claim.published, "low": None, "high": None})
         if finding.value is not None:
             rows.append({**shared, "which": "ours, 95 % interval", "value": finding.value})
         elif finding.low is not None:
             rows.append({**shared, "which": "at least", "value": finding.low, "low": None, "high": None})
-    charts = [_panel(measure, rows, is_ratio) for (_, measure, is_ratio), rows in panels.items()]
+    charts = [_panel(measure, rows, *kind) for (_, measure, *kind), rows in panels.items()]
     title = alt.TitleParams(recipe.title, subtitle=recipe.source)
     atomic_write(path, png_of(alt.vconcat(*charts, title=title).to_dict()))
 
 
-def _panel(measure: str, rows: list[dict[str, Any]], is_ratio: bool) -> Any:
+def _is_share(claim: Claim) -> bool:
+    if claim.measure in MEASURES and claim.arm:
+        return MEASURES[claim.measure].kind == "share" and claim.beside is None
+    return claim.kind == "share"
+
+
+def _panel(measure: str, rows: list[dict[str, Any]], is_ratio: bool, is_share: bool) -> Any:
     values = [row[key] for row in rows for key in ("value", "low", "high") if row[key] is not None]
     spread = max(values) / min(values) if min(values) > 0 else 1.0
     scale = alt.Scale(type="log") if min(values) > 0 and spread > 5 else alt.Scale(zero=False, nice=True)
+    if is_share:
+        scale = alt.Scale(domain=[0, 1])
     base = alt.Chart(alt.Data(values=rows)).encode(
         y=alt.Y(
             "claim:N",
@@ -53,10 +62,17 @@ def _panel(measure: str, rows: list[dict[str, Any]], is_ratio: bool) -> Any:
     interval = base.transform_filter("datum.low !== null && datum.high !== null").mark_rule(
         color=_OURS, strokeWidth=2.5
     )
-    points = base.mark_point(filled=True, size=110, opacity=1)
+    by = {
+        "x": at,
+        "color": alt.Color("which:N", scale=colors),
+        "shape": alt.Shape("which:N", scale=shapes),
+    }
+    # Ours is drawn last and smaller, so that a diamond at the same place is seen around it.
+    is_published = alt.datum.which == "published"
+    published = base.transform_filter(is_published).mark_point(filled=True, opacity=1, size=260)
+    ours = base.transform_filter(~is_published).mark_point(filled=True, opacity=1, size=80)
     return alt.layer(
-        interval.encode(x=alt.X("low:Q", scale=scale), x2="high:Q"),
-        points.encode(x=at, color=alt.Color("which:N", scale=colors), shape=alt.Shape("which:N", scale=shapes)),
+        interval.encode(x=alt.X("low:Q", scale=scale), x2="high:Q"), published.encode(**by), ours.encode(**by)
     ).properties(width=520, height=alt.Step(40))
 
 
