@@ -17,6 +17,7 @@ def claim(holds, published=100.0, tolerance=None, **more):
         ("interval", (110, 90, 130), "holds"),
         ("interval", (80, 70, 99), "does not hold"),
         ("interval", (140, 101, 150), "does not hold"),
+        ("interval", (99.99999999999999,) * 3, "holds"),  # a hundred five times, by way of logarithms
         ("interval", (100, None, None), "undecided"),  # one run has no interval
         ("interval", (None, 60, None), "undecided"),  # censored before the published number could be seen
         ("interval", (None, 120, None), "does not hold"),  # already later

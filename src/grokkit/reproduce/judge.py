@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Literal
 
@@ -40,12 +41,17 @@ def _answer(claim: Claim, ours: Measured) -> Answer:
     if claim.holds == "interval":
         if low is None and high is None:
             return "undecided"
-        if (low is not None and at < low) or (high is not None and at > high):
+        if (low is not None and _is_less(at, low)) or (high is not None and _is_less(high, at)):
             return "does not hold"
         return "undecided" if low is None or high is None or _is_too_wide(claim, low, high) else "holds"
     if claim.holds == "below":
         return _on_its_side(high is not None and high < at, low is not None and low >= at)
     return _on_its_side(low is not None and low > at, high is not None and high <= at)
+
+
+def _is_less(one: float, other: float) -> bool:
+    """Whether by more than rounding: a mean of logarithms of equal times is not quite that time."""
+    return one < other and not math.isclose(one, other, rel_tol=1e-9)
 
 
 def _is_too_wide(claim: Claim, low: float, high: float) -> bool:
