@@ -14,6 +14,11 @@ from grokkit.train.loop import train
 ATTRIBUTES = {"methods": "NOTHING", "models": "NUMBER", "tasks": "NUMBER", "probes": "NOTHING", "figures": "NUMBER"}
 
 
+def _forget():
+    registry._registered.cache_clear()
+    registry._names_of_entry_points.cache_clear()
+
+
 @pytest.fixture(autouse=True)
 def broken_distribution(tmp_path, monkeypatch):
     (tmp_path / "crooked.py").write_text("NUMBER = 3\n")
@@ -24,9 +29,9 @@ def broken_distribution(tmp_path, monkeypatch):
     (about / "entry_points.txt").write_text("".join(lines))
     monkeypatch.syspath_prepend(tmp_path)
     importlib.invalidate_caches()
-    registry._registered.cache_clear()
+    _forget()
     yield
-    registry._registered.cache_clear()
+    _forget()
     sys.modules.pop("crooked", None)
 
 
@@ -55,3 +60,14 @@ def test_a_list_shows_ours_and_says_which_are_broken(monkeypatch, capsys, kind):
 def test_runs_and_reports_go_on():
     assert train(small_run(budget=5)).steps == 5
     assert {"odd", "odder"}.isdisjoint(figure.name for figure in all_figures())
+
+
+def test_a_name_that_is_ours_already_is_told_where_it_is_used(tmp_path):
+    lines = "[grokkit.methods]\nadamw = crooked:NUMBER\n"
+    (tmp_path / "crooked-1.0.dist-info" / "entry_points.txt").write_text(lines)
+    importlib.invalidate_caches()
+    _forget()
+    with pytest.warns(
+        UserWarning, match="'adamw' is grokkit's own; method 'adamw' of crooked 1.0 .* grokkit's already"
+    ):
+        assert registry.find("methods", "adamw").origin == "grokkit"

@@ -21,7 +21,16 @@ def tuned_table(study: Study, table: Table) -> str:
     searched: dict[str, dict[str, Any]] = study.about.get("tuned") or {}
     if not searched:
         raise PageError(f"the methods of study {study.name!r} were not tuned by a search")
-    rows = [["best setting", "searched in", "trials that arrived", "GFLOP to the target", "runs", "TFLOP of all"]]
+    rows = [
+        [
+            "best setting",
+            "searched in",
+            "arrived before they were given up",
+            "GFLOP to the target",
+            "runs",
+            "TFLOP of all",
+        ]
+    ]
     for label, search in searched.items():
         arrived = sum(has_arrived for _, has_arrived, *_ in search["costs"])
         rows.append(

@@ -16,6 +16,7 @@ from __future__ import annotations
 import pickle
 import pkgutil
 import re
+import warnings
 from collections.abc import Mapping
 from functools import cache
 from importlib import import_module
@@ -87,6 +88,7 @@ def find(kind: str, name: str) -> Part:
     for registered in (_built_in, parts):  # entry points are loaded only if the name is not ours
         for part in registered(kind).values():
             if name == part.name or name in getattr(part.value, "aliases", ()):
+                _tell_of_another(kind, name)
                 return part
     if name in broken(kind):
         raise InputError(broken(kind)[name])
@@ -210,6 +212,17 @@ def _built_in(kind: str) -> dict[str, Part]:
                 code = f"revision {revision}" if revision else ""
                 found[value.name] = Part(kind, value.name, value, "grokkit", code, value.name)
     return found
+
+
+def _tell_of_another(kind: str, name: str) -> None:
+    """Warn where an entry point has the name of a part of ours: what is found is not what its author means."""
+    if name in _built_in(kind) and name in _names_of_entry_points(kind):
+        warnings.warn(f"the {kind[:-1]} {name!r} is grokkit's own; {broken(kind)[name]}", stacklevel=3)
+
+
+@cache
+def _names_of_entry_points(kind: str) -> frozenset[str]:
+    return frozenset(point.name for point in entry_points(group=f"grokkit.{kind}"))
 
 
 @cache

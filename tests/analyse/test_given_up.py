@@ -46,7 +46,7 @@ def test_where_all_were_given_up_there_is_a_bound_and_it_is_said_so():
     assert (arrivals(late), missing_time(late)) == ("4/4 given up", "given up")
     text = verdict(found, STUDY)
     assert "given up: late (4 of 4 runs given up, at least 3.00× the steps)" in text.lower()
-    assert "never reached" not in text
+    assert "never held" not in text
 
 
 def test_no_curve_is_drawn_of_them_and_their_marks_say_it():

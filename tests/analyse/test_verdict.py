@@ -83,7 +83,7 @@ def test_one_seed_is_an_anecdote() -> None:
     text = verdict([row("adamw", **single), fast, never("lost", runs=1)], STUDY)
     assert text == (
         "On a*b mod 97, in one seed, which is an anecdote and not evidence: fast took 0.50× the FLOPs of adamw; "
-        "lost: 1 of 1 run never reached 95 % within 20,000 steps."
+        "lost: 1 of 1 run never held 95 % within 20,000 steps."
     )
 
 
@@ -99,7 +99,7 @@ def test_a_method_that_never_generalizes_is_named_with_the_budget_and_its_bound(
     text = verdict([row("adamw"), never("adam-paper", **bound), never("other")], STUDY)
     assert "nothing tried was shown to beat adamw" in text
     assert (
-        "Never reached 95 % within 20,000 steps: adam-paper (0 of 6 runs, at least 3.14× the FLOPs) "
+        "Never held 95 % within 20,000 steps: adam-paper (0 of 6 runs, at least 3.14× the FLOPs) "
         "and other (0 of 6 runs)."
     ) in text
 
@@ -157,9 +157,9 @@ def test_a_study_claims_in_its_own_cost() -> None:
 def test_a_baseline_that_never_generalizes_leaves_no_ratio() -> None:
     best = row("best", ratio_flops_vs_baseline=None, pairs=0, p_success=0.3)
     text = verdict([never("adamw"), best, never("lost")], STUDY)
-    assert "the baseline adamw itself never reached 95 % within 20,000 steps (0 of 6 runs)" in text
+    assert "the baseline adamw itself never held 95 % within 20,000 steps (0 of 6 runs)" in text
     assert "best reached 95 % in 6 of 6 runs against 0 of 6 for adamw (p 0.30)" in text
-    assert "never reached 95 % within 20,000 steps: lost (0 of 6 runs)" in text
+    assert "never held 95 % within 20,000 steps: lost (0 of 6 runs)" in text
     assert "beat" not in text
 
 
@@ -190,7 +190,7 @@ def test_looks_and_a_primary_arm_without_its_claim_are_said() -> None:
 
 def test_a_target_that_is_a_loss_is_called_one() -> None:
     text = verdict([row("adamw"), never("slow")], STUDY | {"target_loss": 0.05})
-    assert "Never reached a loss of 0.05 within 20,000 steps: slow (0 of 6 runs)" in text
+    assert "Never held a loss of 0.05 within 20,000 steps: slow (0 of 6 runs)" in text
 
 
 def test_where_the_baseline_never_got_there_the_best_is_told() -> None:

@@ -36,4 +36,4 @@ def test_a_regression_from_the_command_line_to_the_report(tmp_path):
     assert "Held-out accuracy" not in page
     assert "test loss " in out
     assert "best\u00a0" in out
-    assert "never reached a loss of 0.001 within 20 steps" in " ".join(out.split())
+    assert "never held a loss of 0.001 within 20 steps" in " ".join(out.split())

@@ -8,6 +8,7 @@ import torch
 from spirals import Net, Spirals, problem
 from torch import nn
 
+from grokkit.errors import InputError
 from grokkit.lab import Splits
 from grokkit.testing import check_problem
 
@@ -19,7 +20,8 @@ def failed(one):
 def test_a_problem_that_is_right_passes_every_check():
     found = check_problem(problem())
     assert [finding.line for finding in found if not finding.ok] == []
-    assert [finding.name for finding in found] == ["deterministic", "score", "parts", "gradients", "learns", "costs"]
+    names = ["optimizer", "finite", "deterministic", "score", "parts", "gradients", "learns", "costs"]
+    assert [finding.name for finding in found] == names
 
 
 class Unseeded(Net):
@@ -60,7 +62,27 @@ FAULTS = {
     "a score of one number": (
         {"score": lambda outputs, targets: (outputs.argmax(-1) == targets).float().mean()},
         "score",
-        r"score gives torch.float32 of shape \(\) for 40 rows; it must give a bool tensor",
+        r"the score of problem 'spirals.*' gives torch.float32 of shape \(\) for 40 rows; it must give a bool tensor",
+    ),
+    "a score that is a loss": (
+        {"score": lambda outputs, targets: nn.functional.cross_entropy(outputs, targets, reduction="none")},
+        "score",
+        r"gives torch.float32 of shape \(40,\) .*; for a loss leave score out, .* e.g. target=0.05",
+    ),
+    "a row that is no number": (
+        {"data": (torch.cat([DATA.points[:-1], torch.tensor([[0.5, torch.nan]])]), DATA.classes)},
+        "finite",
+        f"row {len(DATA.points) - 1}, of the .* part, holds a number that is not finite",
+    ),
+    "a loss that begins at infinity": (
+        {"loss": lambda outputs, targets: nn.functional.cross_entropy(outputs, targets) / 0},
+        "finite",
+        "the loss of an untrained model is inf",
+    ),
+    "an optimizer's setting that there is not": (
+        {"optimizer": "adamw(lrr=1)"},
+        "optimizer",
+        "unknown setting of adamw 'lrr'; did you mean 'lr'",
     ),
     "rows that stand there twice": (
         {"data": doubled(DATA)},
@@ -110,3 +132,21 @@ def test_a_regression_must_come_down_to_a_tenth():
     assert (
         "loss" in failed(replace(one, model=lambda: Deaf(16), loss=lambda o, t: ((o[:, :1] - t) ** 2).mean()))["learns"]
     )
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"target": 95}, "target=95 is not possible: a share of rows, above 0 and at most 1"),
+        ({"optimizer": torch.optim.AdamW}, "the optimizer is a text, as methods are, e.g. optimizer="),
+    ],
+)
+def test_what_a_problem_cannot_mean_is_refused_where_it_is_made(change, message):
+    with pytest.raises(InputError, match=message):
+        replace(problem(width=16), **change)
+
+
+def test_a_pair_that_is_not_of_tensors_is_called_so():
+    arrays = DATA.points.numpy(), DATA.classes.numpy()
+    line = failed(replace(problem(width=16), data=arrays))["one step"]
+    assert "a pair of ndarray and ndarray, not of tensors" in line

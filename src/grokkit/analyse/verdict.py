@@ -79,9 +79,7 @@ class _Words:
 
     def never(self, row: Row) -> str:
         missed = row["runs"] - row["successes"]
-        return (
-            f"{row['method']}: {missed} of {count(row['runs'], 'run')} never reached {self.target} within {self.budget}"
-        )
+        return f"{row['method']}: {missed} of {count(row['runs'], 'run')} never held {self.target} within {self.budget}"
 
     def bounded_never(self, row: Row) -> str:
         """``adam-paper (0 of 5 runs, at least 5.40× the FLOPs)``."""
@@ -173,7 +171,7 @@ def _comparison(others: Sequence[Row], found: Mapping[str, Claim], words: _Words
         head, more_often = more_often[0], more_often[1:]
     elif not words.baseline["successes"]:
         head = (
-            f"the baseline {words.base} itself never reached {words.target} within {words.budget} "
+            f"the baseline {words.base} itself never held {words.target} within {words.budget} "
             f"(0 of {count(words.baseline['runs'], 'run')}), so no ratio to it exists"
         )
     else:
@@ -196,7 +194,7 @@ def _comparison(others: Sequence[Row], found: Mapping[str, Claim], words: _Words
     parts += rates("apart")
     if never := groups.get("never"):
         shown = listed([words.bounded_never(row) for row in never])
-        parts.append(f"never reached {words.target} within {words.budget}: {shown}")
+        parts.append(f"never held {words.target} within {words.budget}: {shown}")
     if late := groups.get("given up"):
         parts.append("given up: " + listed([words.bounded_never(row) for row in late]))
     parts += [f"{row['method']} has no finished run" for row in groups.get("no runs", [])]
@@ -305,7 +303,7 @@ _OPENINGS = (
     "in steps",
     "reached ",
     "more:",
-    "never reached ",
+    "never held ",
     "no clear ",
     "only ",
     "this ",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from rich.console import Console
 
@@ -18,9 +18,10 @@ def report(store: Store, console: Console, only: Sequence[str] | None = None) ->
     study = Study(store.folder, only)
     if study.unfinished:
         total = len(study.info["run_ids"])
+        if study.runs.is_empty():
+            console.print(f"none of {total} runs is finished, so there is no report")
+            return study
         console.print(f"only {total - study.unfinished} of {total} runs are finished; the report is of those")
-    if study.runs.is_empty():
-        return study
     study.look()
     with console.status("drawing the report"):
         page, failures = study.write()
@@ -30,7 +31,17 @@ def report(store: Store, console: Console, only: Sequence[str] | None = None) ->
     told = {json.loads(text).get("resuming") for text in study.runs["provenance"]} - {None}
     for note in sorted(told):
         console.print(f"a run that is resumed goes on {note}", soft_wrap=True)
+    for line in _diverged(study):
+        console.print(line, soft_wrap=True, markup=False)
     for name, failure in failures.items():
         console.print(f"the figure {name} could not be drawn: {failure}", soft_wrap=True)
     console.print(f"report: {one_line(page)}", soft_wrap=True)
     return study
+
+
+def _diverged(study: Study) -> Iterator[str]:
+    """A line for each method of which runs diverged: they count as later than the whole budget."""
+    for (method,), runs in study.runs.group_by("method", maintain_order=True):
+        at = runs.filter(status="diverged")["diverged_at"]
+        if len(at):
+            yield f"{method}: {len(at)} of {runs.height} runs diverged, the first at step {at.min()}"

@@ -28,7 +28,7 @@ def scaled(recipe: Recipe, factor: float, source: str) -> Recipe:
 
 ADAM_PAPER = MethodCard(
     name="adam-paper",
-    summary="The papers' baseline: Adam without weight decay, which hardly generalizes at all; on real data AdamW.",
+    summary="The papers' baseline: Adam without weight decay, which generalizes very late; on real data AdamW.",
     equations="Adam (Kingma & Ba 2015)",
     cost="one optimizer step",
     space="lr=1e-4..1e-2 log",  # without decay, which is what it is

@@ -74,7 +74,7 @@ class Checked:
 class Execution(Checked):
     """How a question is carried out: nothing here changes a run or its identity."""
 
-    out: Annotated[Path | str | None, Option("folder for runs and report [default: out/TASK]", Place)] = None
+    out: Annotated[Path | str | None, Option("folder for runs and report [default: one in out/]", Place)] = None
     device: Annotated[str, Option("cpu, cuda, or auto: a GPU if there is one", Literal["cpu", "cuda", "auto"])] = "auto"
     on: Annotated[str, Option("machines: local, ray (one started for this), or ray:ADDRESS, a Ray cluster")] = "local"
     jobs: Annotated[int | None, Option("runs at once, one thread each [default: one a core]", Jobs)] = None

@@ -56,14 +56,13 @@ class Question(Checked):
     methods: Annotated[
         str | Sequence[str] | None,
         Option(
-            "separated by commas, settings in parentheses; see `grokkit methods` "
-            f"[default: {','.join(USUAL_METHODS)}; with --tuned all that were]",
+            f"separated by commas, settings in parentheses; see `grokkit methods` [default: {','.join(USUAL_METHODS)}]",
             Texts,
         ),
     ] = None
     tuned: Annotated[
         Path | str | None,
-        Option("folder that `grokkit tune` wrote: methods run with the best settings found there", Place),
+        Option("folder that `grokkit tune` wrote: all methods of it, with the best settings found there", Place),
     ] = None
     seeds: Annotated[int | Sequence[int], Option("runs of each method, on seeds 0, 1, ...", Seeds)] = 5
     budget: Annotated[int, Option("optimizer steps a run may take", Count)] = 3000

@@ -96,6 +96,15 @@ class Problem:
             raise InputError(
                 f"problem {self.name!r} has no score, so its target is a loss; say which, e.g. target=0.05"
             )
+        if self.score is not None and self.target is not None and not 0 < self.target <= 1:
+            raise InputError(
+                f"problem {self.name!r}: target={self.target} is not possible: a share of rows, above 0 and at most 1"
+            )
+        if self.optimizer is not None and not isinstance(self.optimizer, str):
+            raise InputError(
+                f"problem {self.name!r}: the optimizer is a text, as methods are, e.g. "
+                'optimizer="adamw(lr=0.001,wd=0.1)"'
+            )
         if self.batch_size is not None and self.batch_size < 1:
             raise InputError(
                 f"problem {self.name!r}: batch_size={self.batch_size} is not possible: at least 1, or None"
@@ -223,7 +232,16 @@ class OwnTask(Task):
 
     def correct(self, outputs_BC: Any, targets_B: Any) -> Tensor:
         assert self.problem.score is not None
-        return self.problem.score(outputs_BC, targets_B)
+        right = self.problem.score(outputs_BC, targets_B)
+        rows = len(targets_B) if isinstance(targets_B, Tensor) else None
+        if isinstance(right, Tensor) and right.dtype == torch.bool and right.ndim == 1 and rows in (None, len(right)):
+            return right
+        what = f"{right.dtype} of shape {tuple(right.shape)}" if isinstance(right, Tensor) else repr(right)
+        of = "" if rows is None else f" for {rows} rows"
+        raise InputError(
+            f"the score of problem {self.name!r} gives {what}{of}; it must give a bool tensor, one entry a row; "
+            "for a loss leave score out, and say which is the target, e.g. target=0.05"
+        )
 
     def draws_at_random(self) -> bool:
         """Whether the same row is another one the second time, as it is where data are augmented."""
@@ -312,8 +330,11 @@ def _dataset(problem: Problem, data: Any) -> Any:
         return TensorDataset(*data)
     if hasattr(data, "__getitem__") and hasattr(data, "__len__") and not isinstance(data, tuple | list | str | dict):
         return data
+    what = type(data).__name__
+    if isinstance(data, tuple | list) and len(data) == 2:
+        what = f"a pair of {type(data[0]).__name__} and {type(data[1]).__name__}, not of tensors"
     raise InputError(
-        f"the data of problem {problem.name!r} are {type(data).__name__}; they may be a pair of tensors (inputs, "
+        f"the data of problem {problem.name!r} are {what}; they may be a pair of tensors (inputs, "
         "targets), a map-style Dataset with a length, Splits of these, or a function of the seed that returns one"
     )
 

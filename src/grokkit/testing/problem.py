@@ -8,19 +8,23 @@ before a night of training than after it.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from grokkit.call_syntax import parse_call
 from grokkit.errors import InputError
 from grokkit.models.own import build
 from grokkit.rng import stream
 from grokkit.tasks.problem import OwnTask, Problem, feed_digest
 from grokkit.tasks.task import Split, split
+from grokkit.train.resolve import method_config
 
 FEW_ROWS = 64
 STEPS = 500
@@ -48,6 +52,8 @@ def check_problem(problem: Problem, seed: int = 0) -> list[Finding]:
         line = " ".join(f"{type(error).__name__}: {error}".split())
         return [Finding("one step", False, f"a step of training fails ({line}); mend that first")]
     checks: dict[str, Callable[[_Bench], str]] = {
+        "optimizer": _optimizer,
+        "finite": _finite,
         "deterministic": _deterministic,
         "score": _score,
         "parts": _parts,
@@ -94,6 +100,40 @@ class _Bench:
         return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
 
 
+def _optimizer(bench: _Bench) -> str:
+    if bench.problem.optimizer is None:
+        return "methods are compared with the optimizer that their cards name"
+    name, settings = parse_call(bench.problem.optimizer)
+    method_config("adamw", "", {"optimizer": name, **settings})
+    return f"methods are compared with {bench.problem.optimizer}"
+
+
+def _finite(bench: _Bench) -> str:
+    for name in ("train", "validation", "test"):
+        for row in getattr(bench.parts, name)[:_COMPARED_ROWS].tolist():
+            if not _is_finite(bench.task.source.data[row]):
+                where = f"row {row}, of the {name} part,"
+                raise InputError(f"{where} holds a number that is not finite; fill such rows, or leave them out")
+    with torch.no_grad():
+        loss = bench.loss(bench.model(), bench.batch()).item()
+    if not math.isfinite(loss):
+        raise InputError(f"the loss of an untrained model is {loss}; look for a logarithm of 0 or a division by it")
+    return "rows and the loss of an untrained model are finite"
+
+
+def _is_finite(item: Any) -> bool:
+    """Whether every number of a row is, in tensors, arrays, tuples, lists and mappings."""
+    if isinstance(item, Mapping):
+        return all(map(_is_finite, item.values()))
+    if isinstance(item, tuple | list):
+        return all(map(_is_finite, item))
+    if isinstance(item, np.ndarray | np.generic) and item.dtype.kind in "fc":
+        return bool(np.isfinite(item).all())
+    if isinstance(item, Tensor):
+        return bool(torch.isfinite(item).all())
+    return not isinstance(item, float) or math.isfinite(item)
+
+
 def _deterministic(bench: _Bench) -> str:
     first, second = (bench.model().state_dict() for _ in range(2))
     if different := [name for name in first if not torch.equal(first[name], second[name])]:
@@ -123,9 +163,10 @@ def _score(bench: _Bench) -> str:
         inputs, targets = bench.batch()
         rows = len(bench.parts.train[: bench.problem.batch_size or bench.task.rows_at_once])
         correct = bench.task.correct(bench.task.forward(bench.model().eval(), inputs), targets)
-    if not isinstance(correct, Tensor) or correct.dtype != torch.bool or correct.shape != (rows,):
-        what = f"{correct.dtype} of shape {tuple(correct.shape)}" if isinstance(correct, Tensor) else repr(correct)
-        raise InputError(f"score gives {what} for {rows} rows; it must give a bool tensor, one entry a row")
+    if len(correct) != rows:
+        raise InputError(
+            f"score gives {len(correct)} entries for {rows} rows; it must give a bool tensor, one entry a row"
+        )
     return "score says of every row whether it is right"
 
 

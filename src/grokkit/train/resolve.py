@@ -77,6 +77,8 @@ def method_config(text: str, task: str = "", usual: Mapping[str, Any] | None = N
     for part in (part for part in written if part is not base):
         name = part.config.name
         if not part.card.hooks:
+            if name == base_name:
+                raise InputError(f"{name} stands there twice; once is enough")
             raise InputError(f"{name} is an optimizer only, and {base_name} has one already; write {name} first")
         if strange := [key for key in part.given if key not in _OF_ANY]:
             raise InputError(
