@@ -10,6 +10,7 @@ from kept_runs import record, study
 
 from grokkit.cli import main
 from grokkit.lab import Study
+from grokkit.lab.report import diverged
 from grokkit.study.store import Store
 
 # Labels are anybody's: these five a spreadsheet would carry out.
@@ -92,3 +93,18 @@ def test_a_damaged_run_is_refused_by_name_and_nothing_is_written(exported, folde
     assert (status, out, err.count("\n")) == (2, [], 1)
     assert str(path) in err
     assert not (folder / "export").exists()
+
+
+def test_a_file_is_no_folder_for_tables(exported, tmp_path):
+    (tmp_path / "tables").write_text("mine")
+    status, out, err = exported("--out", str(tmp_path / "tables"))
+    assert (status, out) == (2, [])
+    assert "tables is a file, and tables need a folder; choose another --out" in err
+    assert (tmp_path / "tables").read_text() == "mine"
+
+
+def test_runs_that_diverged_are_told_by_method(folder):
+    study = Study(folder)
+    study.runs = pl.DataFrame({"method": ["a", "a", "b"], "status": ["diverged", "censored", "generalized"]})
+    study.runs = study.runs.with_columns(diverged_at=pl.Series([7, None, None]))
+    assert list(diverged(study)) == ["a: 1 of 2 runs diverged, the first at step 7"]

@@ -12,6 +12,7 @@ import polars as pl
 import polars.selectors as cs
 
 from grokkit.analyse.claims import claims
+from grokkit.errors import InputError
 from grokkit.files import atomic_write
 from grokkit.lab.event_files import write_events
 from grokkit.lab.study import Study
@@ -37,7 +38,10 @@ def export(study: Study, out: Path, kind: Format = "csv") -> dict[str, Path]:
 
     Raises:
         MissingExtraError: for event files, without TensorBoard.
+        InputError: if ``out`` is a file.
     """
+    if out.is_file():
+        raise InputError(f"{out} is a file, and tables need a folder; choose another --out")
     if kind == "tensorboard":
         return {"events": write_events(study, out / "events")}
     tables = {name: getattr(study, name) for name in ("runs", "curves", "leaderboard", "claims")}

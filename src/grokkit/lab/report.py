@@ -31,7 +31,7 @@ def report(store: Store, console: Console, only: Sequence[str] | None = None) ->
     told = {json.loads(text).get("resuming") for text in study.runs["provenance"]} - {None}
     for note in sorted(told):
         console.print(f"a run that is resumed goes on {note}", soft_wrap=True)
-    for line in _diverged(study):
+    for line in diverged(study):
         console.print(line, soft_wrap=True, markup=False)
     for name, failure in failures.items():
         console.print(f"the figure {name} could not be drawn: {failure}", soft_wrap=True)
@@ -39,7 +39,7 @@ def report(store: Store, console: Console, only: Sequence[str] | None = None) ->
     return study
 
 
-def _diverged(study: Study) -> Iterator[str]:
+def diverged(study: Study) -> Iterator[str]:
     """A line for each method of which runs diverged: they count as later than the whole budget."""
     for (method,), runs in study.runs.group_by("method", maintain_order=True):
         at = runs.filter(status="diverged")["diverged_at"]
