@@ -244,6 +244,26 @@ def test_a_schedule_of_rates_acts_on_both_groups():
         torch.testing.assert_close(p.detach(), before, rtol=1e-6, atol=1e-7)
 
 
+def test_a_layer_that_was_frozen_is_added_later_and_trained_by_adamw():
+    model = nn.Sequential(nn.Linear(4, 6), nn.Linear(6, 6), nn.Linear(6, 6), nn.Linear(6, 3))
+    model[1].requires_grad_(False)
+    optimizer = grokkit.recipe(model).optimizer
+    start = {name: p.detach().clone() for name, p in model.named_parameters()}
+
+    def step():
+        optimizer.zero_grad()
+        model(torch.ones(2, 4)).square().mean().backward()
+        optimizer.step()
+
+    step()
+    model[1].requires_grad_(True)
+    optimizer.add_param_group({"params": list(model[1].named_parameters(prefix="1")), "lr": 1e-3, "weight_decay": 0.0})
+    step()
+    # The first step of Adam is the learning rate long, wherever a gradient is far above its eps of 1e-8.
+    assert (model[1].weight - start["1.weight"]).abs().max().item() == pytest.approx(1e-3, rel=1e-3)
+    assert model[2].weight.detach().norm().item() == pytest.approx(start["2.weight"].norm().item(), rel=1e-5)
+
+
 def test_a_model_says_itself_what_its_parameters_are():
     model = network()
     model.parameter_classes = lambda: {"hidden.weight": "vector", "head.weight": "hidden"}

@@ -83,7 +83,7 @@ class Recipe:
 
     Attributes:
         optimizer: over all parameters that are trained, with what it needs attached. Its ``state_dict()`` has
-            everything that a checkpoint needs beside the model's.
+            everything that a checkpoint needs beside the model's. A group that you add to it is trained by AdamW.
         classes: the names of these parameters by their class, ``embedding``, ``hidden``, ``head`` and ``vector``.
         started: the names of those whose start has changed.
         frozen: the names of the others, which are left alone.
