@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import warnings
 
 import pytest
 import torch
@@ -289,6 +290,84 @@ def test_what_is_a_matrix_and_which_is_the_head():
     assert found["head"] == ["last.weight"]
     assert found["vector"][:2] == ["experts", "first.bias"]
     assert "grouped.weight" in found["vector"]
+
+
+def weights_normed(linear):
+    """As PyTorch did before its parametrizations, with a warning that it is deprecated."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        return nn.utils.weight_norm(linear)
+
+
+class LowRank(nn.Module):
+    """A parametrization with a matrix in a module of its own: W + BA."""
+
+    def __init__(self):
+        super().__init__()
+        self.b, self.a = nn.Linear(2, 6, bias=False), nn.Linear(6, 2, bias=False)
+
+    def forward(self, w):
+        return w + self.b.weight @ self.a.weight
+
+
+def adapted(linear):
+    nn.utils.parametrize.register_parametrization(linear, "weight", LowRank())
+    return linear
+
+
+@pytest.mark.parametrize(
+    ("make", "matrices", "magnitudes"),
+    [
+        (nn.utils.parametrizations.weight_norm, ["parametrizations.weight.original1"], True),
+        (weights_normed, ["weight_v"], True),
+        (nn.utils.parametrizations.orthogonal, ["parametrizations.weight.original"], False),
+        (adapted, [f"parametrizations.weight.{n}" for n in ("original", "0.b.weight", "0.a.weight")], False),
+    ],
+)
+def test_all_matrices_of_a_parametrized_weight_are_of_its_class_and_magnitudes_are_vectors(make, matrices, magnitudes):
+    layers = [make(nn.Linear(6, 6, bias=False)) for _ in range(3)]
+    classes = {kind: list(own) for kind, own in classes_of(nn.Sequential(*layers)).items()}
+    for place, kind in enumerate(("embedding", "hidden", "head")):
+        assert classes[kind] == [f"{place}.{name}" for name in matrices]
+    assert len(classes["vector"]) == (3 if magnitudes else 0)
+
+
+def test_magnitudes_of_a_table_are_vectors_and_a_convolution_s_directions_a_matrix():
+    norm = nn.utils.parametrizations.weight_norm
+    model = nn.Sequential(norm(nn.Embedding(9, 64)), norm(nn.Conv1d(6, 6, 3)), norm(nn.Linear(6, 1)))
+    classes = {kind: list(own) for kind, own in classes_of(model).items()}
+    first, second = (f"parametrizations.weight.original{k}" for k in (0, 1))
+    assert classes == {
+        "embedding": [f"0.{second}"],
+        "hidden": [f"1.{second}"],
+        "head": [f"2.{second}"],
+        "vector": [f"0.{first}", "1.bias", f"1.{first}", "2.bias", f"2.{first}"],
+    }
+    assert not start_tensors(model)  # the rows of such a table are 8 long, which is its usual start
+
+
+def test_the_norm_of_a_weight_normed_head_is_not_held():
+    """Magnitudes take AdamW's steps, which at a constant gradient are the learning rate long, and decay."""
+    head = nn.utils.parametrizations.weight_norm(nn.Linear(8, 5))
+    model = nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 8), head)
+    optimizer = grokkit.recipe(model).optimizer
+    magnitudes = head.parametrizations.weight.original0
+    expected = magnitudes.detach().clone()
+    for _ in range(5):
+        for p in model.parameters():
+            p.grad = -torch.ones_like(p)
+        optimizer.step()
+        expected = (1 - 0.003 * 1.0) * expected + 0.003
+    torch.testing.assert_close(magnitudes.detach(), expected, rtol=1e-5, atol=0.0)  # Adam's eps, and rounding
+
+
+def test_a_frozen_embedding_may_be_sparse():
+    model = nn.Sequential(nn.Embedding(5, 4, sparse=True), nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 2))
+    model[0].requires_grad_(False)
+    r = grokkit.recipe(model)
+    model(torch.tensor([1, 2])).square().mean().backward()
+    r.optimizer.step()
+    assert r.frozen == ("0.weight",)
 
 
 @pytest.mark.parametrize(

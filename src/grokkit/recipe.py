@@ -151,7 +151,7 @@ def _check(model: nn.Module) -> None:
         raise InputError(
             f"recipe() cannot train {apart}, which is not sharded as others are; fully_shard(model) as well"
         )
-    if any(module.sparse for module in embeddings_in(model)):
+    if any(module.sparse and any(p.requires_grad for p in module.parameters()) for module in embeddings_in(model)):
         raise InputError("recipe() cannot train an embedding whose gradients are sparse; make it with sparse=False")
 
 
