@@ -10,6 +10,7 @@ from by_hand import ByHand, average_of_weights, loss, make, network, run, same, 
 from torch import nn
 
 from grokkit import InputError, WeightTransform, attach, chain, grokfast_ema, masked, row_clip
+from grokkit.methods.norm_clamp import norm_clamp
 from grokkit.methods.norm_held import norm_held
 
 ADAM = (torch.optim.Adam, {"lr": 0.05})
@@ -63,6 +64,24 @@ def test_a_step_without_any_gradient_is_none():
     p = one([1.0])
     stepped([p], [None], WeightTransform(nothing, doubled))
     assert p.item() == 1.0
+
+
+@pytest.mark.parametrize("capturable", [False, True])
+@pytest.mark.parametrize("beside", [(), (row_clip(),)])
+def test_a_step_in_which_nothing_behind_the_mask_has_a_gradient_leaves_it_alone(beside, capturable):
+    """The clamp is of one norm over all that it is given, and of nothing there is none."""
+    matrix, vector = one([[3.0, 4.0]]), one([0.1])
+    optimizer = torch.optim.SGD([matrix, vector], lr=0.01)
+    clamp = masked(norm_clamp(), lambda name, p: p.ndim > 1)
+    attach(optimizer, chain(*beside, clamp), capturable=capturable)
+    matrix.grad, vector.grad = torch.ones(1, 2), torch.ones(1)
+    optimizer.step()
+    matrix.grad, before = None, matrix.detach().clone()
+    optimizer.step()
+    assert torch.equal(matrix, before)
+    matrix.grad = torch.ones(1, 2)
+    optimizer.step()
+    assert matrix.norm().item() == pytest.approx(5.0, rel=1e-6)
 
 
 def test_a_mask_says_which_weights():

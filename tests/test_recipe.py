@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import warnings
 
 import pytest
 import torch
@@ -244,6 +245,26 @@ def test_a_schedule_of_rates_acts_on_both_groups():
         torch.testing.assert_close(p.detach(), before, rtol=1e-6, atol=1e-7)
 
 
+def test_a_layer_that_was_frozen_is_added_later_and_trained_by_adamw():
+    model = nn.Sequential(nn.Linear(4, 6), nn.Linear(6, 6), nn.Linear(6, 6), nn.Linear(6, 3))
+    model[1].requires_grad_(False)
+    optimizer = grokkit.recipe(model).optimizer
+    start = {name: p.detach().clone() for name, p in model.named_parameters()}
+
+    def step():
+        optimizer.zero_grad()
+        model(torch.ones(2, 4)).square().mean().backward()
+        optimizer.step()
+
+    step()
+    model[1].requires_grad_(True)
+    optimizer.add_param_group({"params": list(model[1].named_parameters(prefix="1")), "lr": 1e-3, "weight_decay": 0.0})
+    step()
+    # The first step of Adam is the learning rate long, wherever a gradient is far above its eps of 1e-8.
+    assert (model[1].weight - start["1.weight"]).abs().max().item() == pytest.approx(1e-3, rel=1e-3)
+    assert model[2].weight.detach().norm().item() == pytest.approx(start["2.weight"].norm().item(), rel=1e-5)
+
+
 def test_a_model_says_itself_what_its_parameters_are():
     model = network()
     model.parameter_classes = lambda: {"hidden.weight": "vector", "head.weight": "hidden"}
@@ -269,6 +290,84 @@ def test_what_is_a_matrix_and_which_is_the_head():
     assert found["head"] == ["last.weight"]
     assert found["vector"][:2] == ["experts", "first.bias"]
     assert "grouped.weight" in found["vector"]
+
+
+def weights_normed(linear):
+    """As PyTorch did before its parametrizations, with a warning that it is deprecated."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        return nn.utils.weight_norm(linear)
+
+
+class LowRank(nn.Module):
+    """A parametrization with a matrix in a module of its own: W + BA."""
+
+    def __init__(self):
+        super().__init__()
+        self.b, self.a = nn.Linear(2, 6, bias=False), nn.Linear(6, 2, bias=False)
+
+    def forward(self, w):
+        return w + self.b.weight @ self.a.weight
+
+
+def adapted(linear):
+    nn.utils.parametrize.register_parametrization(linear, "weight", LowRank())
+    return linear
+
+
+@pytest.mark.parametrize(
+    ("make", "matrices", "magnitudes"),
+    [
+        (nn.utils.parametrizations.weight_norm, ["parametrizations.weight.original1"], True),
+        (weights_normed, ["weight_v"], True),
+        (nn.utils.parametrizations.orthogonal, ["parametrizations.weight.original"], False),
+        (adapted, [f"parametrizations.weight.{n}" for n in ("original", "0.b.weight", "0.a.weight")], False),
+    ],
+)
+def test_all_matrices_of_a_parametrized_weight_are_of_its_class_and_magnitudes_are_vectors(make, matrices, magnitudes):
+    layers = [make(nn.Linear(6, 6, bias=False)) for _ in range(3)]
+    classes = {kind: list(own) for kind, own in classes_of(nn.Sequential(*layers)).items()}
+    for place, kind in enumerate(("embedding", "hidden", "head")):
+        assert classes[kind] == [f"{place}.{name}" for name in matrices]
+    assert len(classes["vector"]) == (3 if magnitudes else 0)
+
+
+def test_magnitudes_of_a_table_are_vectors_and_a_convolution_s_directions_a_matrix():
+    norm = nn.utils.parametrizations.weight_norm
+    model = nn.Sequential(norm(nn.Embedding(9, 64)), norm(nn.Conv1d(6, 6, 3)), norm(nn.Linear(6, 1)))
+    classes = {kind: list(own) for kind, own in classes_of(model).items()}
+    first, second = (f"parametrizations.weight.original{k}" for k in (0, 1))
+    assert classes == {
+        "embedding": [f"0.{second}"],
+        "hidden": [f"1.{second}"],
+        "head": [f"2.{second}"],
+        "vector": [f"0.{first}", "1.bias", f"1.{first}", "2.bias", f"2.{first}"],
+    }
+    assert not start_tensors(model)  # the rows of such a table are 8 long, which is its usual start
+
+
+def test_the_norm_of_a_weight_normed_head_is_not_held():
+    """Magnitudes take AdamW's steps, which at a constant gradient are the learning rate long, and decay."""
+    head = nn.utils.parametrizations.weight_norm(nn.Linear(8, 5))
+    model = nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 8), head)
+    optimizer = grokkit.recipe(model).optimizer
+    magnitudes = head.parametrizations.weight.original0
+    expected = magnitudes.detach().clone()
+    for _ in range(5):
+        for p in model.parameters():
+            p.grad = -torch.ones_like(p)
+        optimizer.step()
+        expected = (1 - 0.003 * 1.0) * expected + 0.003
+    torch.testing.assert_close(magnitudes.detach(), expected, rtol=1e-5, atol=0.0)  # Adam's eps, and rounding
+
+
+def test_a_frozen_embedding_may_be_sparse():
+    model = nn.Sequential(nn.Embedding(5, 4, sparse=True), nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 2))
+    model[0].requires_grad_(False)
+    r = grokkit.recipe(model)
+    model(torch.tensor([1, 2])).square().mean().backward()
+    r.optimizer.step()
+    assert r.frozen == ("0.weight",)
 
 
 @pytest.mark.parametrize(

@@ -213,7 +213,10 @@ class _Mask:
 
 class _MaskedWeights(_Mask):
     def update(self, params: Params, state: State) -> tuple[dict[str, Tensor], State]:
-        new, state = self.transform.update(self.pick(params, params), state)
+        picked = self.pick(params, params)
+        if not picked:  # as in update_() below: there is nothing to be of a norm, say
+            return dict(params), state
+        new, state = self.transform.update(picked, state)
         return {**params, **new}, state
 
     def update_(self, params: Params, state: State) -> State:

@@ -38,11 +38,12 @@ from typing import Any, Literal, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from grokkit.errors import InputError, check_dense, shown
+from grokkit.errors import InputError, shown
 from grokkit.methods.grokfast import grokfast_ema, grokfast_ma
 from grokkit.methods.settings import flag, not_negative
 from grokkit.shards import is_distributed, largest, local
 from grokkit.state import counters_to_ints, leaves, map_leaves
+from grokkit.step_detection import gradients
 from grokkit.transform import GradientTransform, in_place
 
 Grads: TypeAlias = dict[str, dict[str, Any]]
@@ -126,9 +127,7 @@ def _filter(m: nn.Module, grads: Grads | None, transform: GradientTransform, cal
         )
         return state
     _match_names(state, everything, params)
-    found = {name: g for name, p in params.items() if (g := p.grad) is not None}
-    for name, g in found.items():
-        check_dense(name, g)
+    found = gradients(params)
     before = _taken_up(state, {name: p.detach() for name, p in params.items()}, transform, caller)
     if not _finite(found):
         return state

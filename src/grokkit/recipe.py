@@ -83,7 +83,7 @@ class Recipe:
 
     Attributes:
         optimizer: over all parameters that are trained, with what it needs attached. Its ``state_dict()`` has
-            everything that a checkpoint needs beside the model's.
+            everything that a checkpoint needs beside the model's. A group that you add to it is trained by AdamW.
         classes: the names of these parameters by their class, ``embedding``, ``hidden``, ``head`` and ``vector``.
         started: the names of those whose start has changed.
         frozen: the names of the others, which are left alone.
@@ -151,7 +151,7 @@ def _check(model: nn.Module) -> None:
         raise InputError(
             f"recipe() cannot train {apart}, which is not sharded as others are; fully_shard(model) as well"
         )
-    if any(module.sparse for module in embeddings_in(model)):
+    if any(module.sparse and any(p.requires_grad for p in module.parameters()) for module in embeddings_in(model)):
         raise InputError("recipe() cannot train an embedding whose gradients are sparse; make it with sparse=False")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -67,12 +68,13 @@ def checkpoint_being_loaded() -> dict[str, Any]:
     return {} if frame is None else frame.f_locals["state_dict"]
 
 
-def gradients(named: dict[str, Tensor]) -> dict[str, Any]:
+def gradients(named: Mapping[str, Tensor]) -> dict[str, Any]:
     """The gradients of those parameters that have one; of which every process holds a summand, as in tensor
     parallelism, their sum.
 
     They are going to be filtered in place. So one whose entries share memory with each other, as ``expand()`` leaves
-    them, with another gradient or with its parameter, is put on memory of its own first.
+    them, with another gradient or with its parameter, is put on memory of its own first; and so is one whose memory
+    holds the conjugate or the negative of what it stands for, as autograd leaves it behind ``conj()``.
 
     Raises:
         InputError: if one is sparse.
@@ -86,6 +88,8 @@ def gradients(named: dict[str, Tensor]) -> dict[str, Any]:
             check_dense(name, grad)
         if type(grad) is not Tensor and is_distributed(grad) and any(place.is_partial() for place in grad.placements):
             p.grad = grad = grad.redistribute(placements=p.placements)  # pyright: ignore[reportAttributeAccessIssue]
+        if grad.is_conj() or grad.is_neg():
+            p.grad = grad = grad.resolve_conj().resolve_neg()
         place = local(grad).data_ptr()
         if place in memory or place == local(p).data_ptr() != 0 or _overlaps_itself(grad):
             p.grad = grad = grad.clone(memory_format=torch.contiguous_format)

@@ -14,7 +14,8 @@ A transform sits between ``backward()`` and ``optimizer.step()``. It is three fu
 absent from ``grads`` and its state stays as it is. A state is built of NamedTuples, tuples and dicts, and
 **a dict in it is keyed by parameter names and nothing else**: that is how :func:`grokkit.attach` knows which
 tensor belongs to which parameter. In the in-place face 0-d integer tensors (step counters) are Python
-integers, so that reading one never waits for a GPU.
+integers, so that reading one never waits for a GPU, and no gradient shares memory with another or is a conjugate or
+negative view, so that it can be written over.
 
 A transform can be copied and pickled, so that it can be sent to another process: its functions are the methods of a
 class, or ``functools.partial``s, of a module (:meth:`GradientTransform.of`).

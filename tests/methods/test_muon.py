@@ -1,5 +1,7 @@
 """Muon against PyTorch's, and its costs against the counter."""
 
+import copy
+
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -67,6 +69,49 @@ def test_everything_else_is_adamw_s_bit_for_bit_also_after_loading():
             optimizer.step()
         ends.append(p.detach().clone())
     assert torch.equal(*ends)
+
+
+@pytest.mark.parametrize("when", ["at once", "copied", "loaded"])
+@pytest.mark.parametrize("beside", [{}, {"head": {"h": (2, 2)}}], ids=["hidden alone", "with a head"])
+def test_a_group_that_is_added_is_adamw_s_bit_for_bit(beside, when):
+    torch.manual_seed(0)
+    start = torch.randn(3, 5)
+    added, alone = torch.nn.Parameter(start.clone()), torch.nn.Parameter(start.clone())
+
+    def make():
+        own = {
+            kind: {n: torch.nn.Parameter(torch.ones(shape)) for n, shape in of.items()} for kind, of in beside.items()
+        }
+        return muon()({**parameters(), **own, "hidden": {"m": torch.nn.Parameter(torch.ones(2, 2))}})
+
+    def add(optimizer, p):
+        optimizer.add_param_group({"params": [("added", p)], "lr": 0.01, "weight_decay": 0.3})
+
+    optimizer = make()
+    if when == "copied":
+        optimizer = copy.deepcopy(optimizer)
+    add(optimizer, added)
+    plain = torch.optim.AdamW([alone], 0.01, betas=(0.9, 0.98), weight_decay=0.3, fused=True)
+    for step in range(4):
+        if step == 2 and when == "loaded":
+            state, optimizer = optimizer.state_dict(), make()
+            add(optimizer, added)
+            optimizer.load_state_dict(state)
+        for p in (p for group in optimizer.param_groups for p in group["params"]):
+            p.grad = torch.full_like(p, 0.1 * step - 0.15)
+        alone.grad = torch.full_like(alone, 0.1 * step - 0.15)
+        optimizer.step()
+        plain.step()
+    assert torch.equal(added, alone)
+
+
+@pytest.mark.parametrize("shape", [(3, 0), (0, 3), (0, 0)])
+def test_a_matrix_without_entries_is_no_trouble(shape):
+    empty, full = torch.nn.Parameter(torch.empty(shape)), torch.nn.Parameter(torch.ones(2, 2))
+    optimizer = muon()({**parameters(), "hidden": {"empty": empty, "full": full}})
+    empty.grad, full.grad = torch.empty(shape), torch.ones(2, 2)
+    optimizer.step()
+    assert not torch.equal(full, torch.ones(2, 2))
 
 
 @pytest.mark.parametrize("steps", [1, 3, 5])

@@ -47,6 +47,12 @@ def test_a_rank_of_two_is_two_and_of_nothing_zero():
     assert all(math.isnan(found) for found in spectrum_of(torch.tensor([[1.0, math.inf]])))
 
 
+@pytest.mark.parametrize("shape", [(0, 3), (3, 0), (0, 0), (0, 2, 2)])
+def test_a_matrix_without_entries_has_no_singular_value(shape):
+    found = SPECTRA.probe(view({"w": torch.eye(2), "none": torch.empty(shape)}, {}))["spectra"]
+    assert found == {"tensor": ["w", "none"], "spectral_norm": [1.0, 0.0], "effective_rank": [2.0, 0.0]}
+
+
 def view(weights, memory):
     return View(None, weights, {}, {}, None, None, memory)
 

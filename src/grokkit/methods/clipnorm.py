@@ -64,13 +64,8 @@ class _ClipNorm:
 
     def update_(self, grads: Grads, state: tuple[()], params: Params) -> tuple[()]:
         if grads:
-            torch._foreach_mul_([_in_memory(local(g)) for g in grads.values()], _scale(grads, self.max_norm))
+            torch._foreach_mul_([local(g) for g in grads.values()], _scale(grads, self.max_norm))
         return state
-
-
-def _in_memory(g: Tensor) -> Tensor:
-    """What can be scaled in its place: autograd leaves conjugate views, which _foreach_ cannot write into."""
-    return g.conj() if g.is_conj() else g
 
 
 def _scale(grads: Grads, max_norm: Setting) -> Tensor:

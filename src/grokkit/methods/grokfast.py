@@ -130,9 +130,6 @@ class _ExponentialAverage:
         if self.slow_only:
             for name in acting:
                 here[name].copy_(slow[name])
-        elif any(g.is_conj() for g in here.values()):  # autograd leaves such views, and _foreach_ cannot write into one
-            for name in acting:
-                here[name].add_(slow[name], alpha=self.lamb)
         elif acting:
             torch._foreach_add_([here[n] for n in acting], [slow[n] for n in acting], alpha=self.lamb)
         return state

@@ -98,7 +98,8 @@ class MuonSettings:
 
 
 class Muon(torch.optim.Optimizer):
-    """The optimizer that :func:`muon` makes: one group of hidden matrices, and one that AdamW trains."""
+    """The optimizer that :func:`muon` makes: one group of hidden matrices, and one that AdamW trains, as it does every
+    group that ``add_param_group()`` adds."""
 
     def __init__(
         self, hidden: Mapping[str, nn.Parameter], others: Mapping[str, nn.Parameter], settings: MuonSettings
@@ -118,12 +119,16 @@ class Muon(torch.optim.Optimizer):
             }
             groups.append({"params": list(hidden.items()), **own})
         if others:
-            adamw = torch.optim.AdamW(
-                list(others.items()), settings.adamw_lr, betas=_BETAS, weight_decay=settings.adamw_wd, fused=True
-            )
-            options = {k: v for k, v in adamw.param_groups[0].items() if k not in ("params", "param_names")}
-            groups.append({"params": list(others.items()), **options, "orthogonal": False})
-        super().__init__(groups, {})
+            groups.append({"params": list(others.items())})
+        adamw = torch.optim.AdamW(
+            [*hidden.values(), *others.values()],
+            settings.adamw_lr,
+            betas=_BETAS,
+            weight_decay=settings.adamw_wd,
+            fused=True,
+        )
+        # What a group says nothing of is AdamW's: so a group that is added later is trained by that.
+        super().__init__(groups, {**adamw.defaults, "orthogonal": False})
         self._adamw = _Inner(self.param_groups)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -146,7 +151,10 @@ class Muon(torch.optim.Optimizer):
 
     def _step_of_hidden(self, group: Mapping[str, Any]) -> None:
         mu = group["momentum"]
-        named = [(n, p) for n, p in zip(group["param_names"], group["params"], strict=True) if p.grad is not None]
+        pairs = zip(group["param_names"], group["params"], strict=True)
+        named = [
+            (name, p) for name, p in pairs if p.grad is not None and p.numel()
+        ]  # what is empty has no shape factor
         if not named:
             return
         for _, p in named:
@@ -174,12 +182,11 @@ class _Inner:
     """AdamW as a part of another optimizer: whoever looks for what steps in that, as ``attach`` does, finds none."""
 
     def __init__(self, groups: Sequence[Mapping[str, Any]]) -> None:
-        own = [p for group in groups if not group["orthogonal"] for p in group["params"]]
-        self._adamw = torch.optim.AdamW(own, fused=True) if own else None
+        # It is given its parameters and their settings at each step; these here only let it be made.
+        self._adamw = torch.optim.AdamW([p for group in groups for p in group["params"]], fused=True)
 
     def take_step(self, group: dict[str, Any], state: Any) -> None:
         """On the other's own group, with the settings there, and state, which loading has perhaps exchanged."""
-        assert self._adamw is not None
         self._adamw.param_groups, self._adamw.state = [group], state
         self._adamw.step()
 

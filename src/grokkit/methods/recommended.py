@@ -26,7 +26,7 @@ from grokkit.methods.baselines import ADAMW
 from grokkit.methods.contract import Classes, MethodCard, Start, StartResult, TransferData
 from grokkit.methods.muon import MUON, muon
 from grokkit.methods.norm_held import norm_held
-from grokkit.models.classes import classes_of, embeddings_in
+from grokkit.models.classes import classes_of, embeddings_in, tables_of
 from grokkit.shards import whole
 
 _TOO_LARGE = 8.0  # q/r; He's start has 6 in the mean, and a little more or less where it is drawn
@@ -43,7 +43,7 @@ def _start(model: nn.Module, data: TransferData, seed: int) -> StartResult:
 
 def start_tensors(model: nn.Module) -> dict[str, Tensor]:
     """The tensors with which ``model`` starts in the place of its own, by their names; none that is frozen."""
-    tables = {id(p) for module in embeddings_in(model) for p in module.parameters()}
+    tables = {id(p) for module in embeddings_in(model) for p in tables_of(module)}
     classes = classes_of(model)
     tensors = {}
     for name, p in (classes["embedding"] | classes["hidden"] | classes["head"]).items():

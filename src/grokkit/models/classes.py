@@ -6,8 +6,10 @@
     vector      everything else: biases, norms' scales, scalars, stacks of matrices
 
 A matrix is a parameter of two dimensions, or the weight of a convolution in one group. "First" and "last" go by the
-order in which modules are registered. A model for which this is wrong says it itself: a method ``parameter_classes()``
-that returns the class of a parameter by its name, for as many as it wants to.
+order in which modules are registered. Where a weight is made of several parameters, by weight norm or another
+parametrization, all of its matrices are of one class, that of the weight, and magnitudes, one entry a row or a column,
+are vectors. A model for which this is wrong says it itself: a method ``parameter_classes()`` that returns the class of
+a parameter by its name, for as many as it wants to.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from typing import Literal, get_args
 
 from torch import nn
 from torch.nn.modules.conv import _ConvNd
+from torch.nn.utils.parametrize import ParametrizationList, is_parametrized
 
 from grokkit.errors import unknown
 
@@ -34,24 +37,25 @@ def classes_of(model: nn.Module) -> dict[str, dict[str, nn.Parameter]]:
     """
     parameters = dict(model.named_parameters())
     names = {id(p): name for name, p in parameters.items()}
-    embeddings = embeddings_in(model)
-    tables = {names[id(p)] for module in embeddings for p in module.parameters()}
-    within = {part for module in embeddings for part in module.modules()}  # of a parametrized one also what makes it
+    tables = {names[id(p)] for module in embeddings_in(model) for p in tables_of(module)}
+    # What makes a parametrized tensor comes with the module that has the tensor.
+    made = [module for module in model.modules() if isinstance(module, ParametrizationList)]
+    within = {part for module in [*embeddings_in(model), *made] for part in module.modules()}
     # A tied head is here a second time, where it stands: then the last of these is a table.
     places = [
-        names[id(p)]
+        [names[id(p)] for p in matrices]
         for module in model.modules()
         if module not in within
-        for p in module.parameters(recurse=False)
-        if _is_matrix(module, p)
+        for own in _weights_of(module)
+        if (matrices := [p for p in _without_magnitudes(own) if _is_matrix(module, p)])
     ]
-    matrices = [name for name in dict.fromkeys(places) if name not in tables]
+    matrices = [name for place in places for name in place if name not in tables]
     chosen: dict[str, Class] = {name: "hidden" if name in matrices else "vector" for name in parameters}
     chosen |= dict.fromkeys(tables, "embedding")
-    if places and places[-1] not in tables:
-        chosen[places[-1]] = "head"
-    if not tables and len(matrices) > 1:
-        chosen[matrices[0]] = "embedding"
+    if places and not tables.intersection(places[-1]):
+        chosen |= dict.fromkeys(places[-1], "head")
+    if not tables and any(place != places[0] for place in places):
+        chosen |= dict.fromkeys(places[0], "embedding")
     for name, own in getattr(model, "parameter_classes", dict)().items():
         if name not in parameters:
             raise unknown("parameter", name, parameters)
@@ -64,6 +68,30 @@ def classes_of(model: nn.Module) -> dict[str, dict[str, nn.Parameter]]:
 def embeddings_in(model: nn.Module) -> list[nn.Module]:
     """The modules that look rows up in a table."""
     return [module for module in model.modules() if isinstance(module, nn.Embedding | nn.EmbeddingBag)]
+
+
+def tables_of(embedding: nn.Module) -> list[nn.Parameter]:
+    """The table of a module that looks rows up, or the matrices that it is made of."""
+    return [p for own in _weights_of(embedding) for p in _without_magnitudes(own)]
+
+
+def _weights_of(module: nn.Module) -> list[list[nn.Parameter]]:
+    """The parameters that each of the module's own tensors is made of: one, where it is not parametrized."""
+    own = dict(module.named_parameters(recurse=False))
+    # The older torch.nn.utils.weight_norm leaves magnitudes and directions on the module, as weight_g and weight_v.
+    pairs = [(name, name[:-2] + "_v") for name in own if name.endswith("_g") and name[:-2] + "_v" in own]
+    found = [[own.pop(one), own.pop(other)] for one, other in pairs]
+    found += [[p] for p in own.values()]
+    made = module.get_submodule("parametrizations").children() if is_parametrized(module) else ()
+    return found + [list(each.parameters()) for each in made]
+
+
+def _without_magnitudes(parts: list[nn.Parameter]) -> list[nn.Parameter]:
+    """A magnitude has one entry a row, or a column, of a larger tensor beside it."""
+    if len(parts) == 1:
+        return parts
+    largest = max(p.numel() for p in parts)
+    return [p for p in parts if p.numel() == largest or p.numel() > max(p.shape, default=1)]
 
 
 def _is_matrix(module: nn.Module, p: nn.Parameter) -> bool:

@@ -21,13 +21,16 @@ _LARGEST = 1024  # of the smaller side: beyond it the eigenvalues take longer th
 
 
 def spectrum_of(matrix_MK: Tensor) -> tuple[float, float]:
-    """Spectral norm and effective rank; both 0 for a matrix of zeros, and NaN where an entry is not finite.
+    """Spectral norm and effective rank; both 0 for a matrix of zeros or without entries, and NaN where an entry is not
+    finite.
 
     >>> spectrum_of(torch.diag(torch.tensor([2.0, 2.0, 0.0])))
     (2.0, 2.0)
     """
     wide = matrix_MK if matrix_MK.shape[0] <= matrix_MK.shape[1] else matrix_MK.mT
     wide = wide.detach().cpu().double()
+    if not wide.numel():
+        return 0.0, 0.0
     if not wide.isfinite().all():
         return float("nan"), float("nan")
     sigma = torch.linalg.eigvalsh(wide @ wide.mT).clamp(min=0.0).sqrt()
@@ -42,7 +45,7 @@ def spectrum_of(matrix_MK: Tensor) -> tuple[float, float]:
 def _probe(view: View) -> Mapping[str, Mapping[str, list[Any]]]:
     found: dict[str, list[Any]] = {"tensor": [], "spectral_norm": [], "effective_rank": []}
     for name, weight in view.weights.items():
-        if weight.ndim > 1 and min(len(weight), weight[0].numel()) <= _LARGEST:
+        if weight.ndim > 1 and min(len(weight), weight.shape[1:].numel()) <= _LARGEST:
             norm, rank = spectrum_of(weight.flatten(1))
             found["tensor"].append(name)
             found["spectral_norm"].append(norm)

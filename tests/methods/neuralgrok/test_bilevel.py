@@ -749,3 +749,75 @@ def test_given_a_scheduler_it_takes_the_rates_of_its_optimizer():
 def test_what_was_put_together_by_hand_and_is_no_amplifier_is_refused(weights, biases):
     with pytest.raises(InputError, match="the amplifier given is not one: its weights and its biases are real tensors"):
         neuralgrok(amplifier=Amplifier(weights, biases))
+
+
+class Sum(nn.Module):
+    """A linear layer whose weight is a sum of two parameters: autograd gives both the same tensor as their gradient,
+    unless each ``apart`` has a product of its own."""
+
+    def __init__(self, *, apart):
+        super().__init__()
+        self.base, self.delta, self.apart = nn.Parameter(data(2, 3)), nn.Parameter(data(2, 3, seed=1)), apart
+
+    def forward(self, x):
+        weight = self.base * 1 + self.delta * 1 if self.apart else self.base + self.delta
+        return nn.functional.linear(x, weight)
+
+
+def learned_from(net, step, **options):
+    """What the amplifier learns from one outer step, and the loss there."""
+    ng = NeuralGrok(net, torch.optim.SGD(net.parameters(), 0.3, **options), amplifier=amplifier(5, 4, steep=2.0))
+    step().backward()
+    loss = ng.outer_step(outer_loss=step)
+    return gradient_of(ng), loss
+
+
+def test_parameters_whose_gradients_are_one_tensor_learn_as_with_gradients_of_their_own():
+    found = []
+    for apart in (False, True):
+        net = Sum(apart=apart)
+        found.append(learned_from(net, lambda net=net: (net(X) - Y).square().mean())[0])
+    assert largest(found[1]) > 1e-4
+    assert_close(*found, 1e-12)
+
+
+def test_an_outer_gradient_that_is_an_expanded_view_is_as_good_as_one_that_is_not():
+    """Autograd gives the gradient of a sum as one number, expanded."""
+    found = []
+    for factor in (None, torch.ones(10, 3, dtype=torch.float64)):
+        net = nn.Module()
+        net.register_parameter("theta", nn.Parameter(data(10, 3)))
+        ng = NeuralGrok(net, torch.optim.SGD(net.parameters(), 0.3), amplifier=amplifier(5, 4, steep=2.0), every=1)
+        net.theta.grad = data(10, 3, seed=1)
+        aside = X + net.theta
+        ng.outer_step(outer_loss=lambda a=aside, f=factor: (a if f is None else a * f).sum())
+        found.append(gradient_of(ng))
+    assert largest(found[1]) > 1e-4
+    assert_close(*found, 1e-12)
+
+
+def test_where_the_optimizer_maximizes_the_amplifier_does_so_too():
+    """At each of the same points the objective is minus the loss. The transform is not odd in the gradient, so the
+    amplifier is one whose f is even, f(g) = |g|: with it G(−g) = −G(g), and both move the model alike."""
+    even = Amplifier((torch.tensor([[1.0], [-1.0]]), torch.ones(1, 2)), (torch.zeros(2), torch.zeros(1)))
+    even = map_amplifier(torch.Tensor.double, even)
+    found = []
+    for sign in (1.0, -1.0):
+        net = Net()
+        ng = NeuralGrok(net, torch.optim.SGD(net.parameters(), 0.3, maximize=sign < 0), amplifier=even, every=1)
+        (sign * inner(net)).backward()
+        loss = ng.outer_step(outer_loss=lambda net=net, sign=sign: sign * outer(net))
+        assert loss.item() * sign < outer(net).item()
+        found.append((loss.item() * sign, sum(g.abs().sum().item() for g in gradient_of(ng).weights)))
+    assert found[1] == pytest.approx(found[0], rel=1e-12)
+
+
+@pytest.mark.parametrize("with_inner_loss", [False, True])
+def test_a_sparse_gradient_is_refused_and_the_model_left_as_it_was(with_inner_loss):
+    net = nn.Embedding(5, 3, sparse=True)
+    ng = NeuralGrok(net, torch.optim.SGD(net.parameters(), 0.1), hidden=(4,), every=1)
+    before, loss = net.weight.detach().clone(), lambda: net(torch.tensor([1, 2])).square().mean()
+    loss().backward()
+    with pytest.raises(InputError, match=r"the gradient of .* is torch.sparse_coo; make it dense"):
+        ng.outer_step(outer_loss=loss, inner_loss=loss if with_inner_loss else None)
+    assert torch.equal(net.weight, before)

@@ -4,7 +4,8 @@ At weights θ, with g the gradient of the inner loss and η the learning rate of
 
     θ' = θ − η·G(φ, g),    φ ← Adam(φ, ∇_φ L_outer(θ')),
 
-where G is not clipped, as in the published code.
+where G is not clipped, as in the published code. In a group with ``maximize=True`` the step goes up, θ' = θ + η·G, and
+φ learns to make L_outer higher through it.
 
 By the chain rule ∇_φ L_outer(θ') = −Σ η·∇_θ' L_outer ∘ ∂G/∂φ: one ordinary backward pass at θ', and one pull-back
 through G, which is a curve (:mod:`grokkit.methods.neuralgrok.curve`). No second-order graph, no copy of the model: θ'
@@ -24,7 +25,7 @@ import torch
 from torch import Tensor, nn
 
 from grokkit.attach import attach
-from grokkit.errors import InputError, NonFiniteError, shown
+from grokkit.errors import InputError, NonFiniteError, check_dense, shown
 from grokkit.methods.neuralgrok.amplifier import Amplifier, map_amplifier
 from grokkit.methods.neuralgrok.transform import NeuralGrokState, amplified, hypergradient, neuralgrok
 from grokkit.methods.settings import Setting, not_negative, positive, whole
@@ -115,8 +116,8 @@ class NeuralGrok:
             the outer loss at θ', detached; None if no outer step was due.
 
         Raises:
-            InputError: if a gradient is not finite, if there is none, or the outer loss does not depend on the
-                parameters, is not one real number, or calls ``backward()``.
+            InputError: if a gradient is sparse or not finite, if there is none, or the outer loss does not depend on
+                the parameters, is not one real number, or calls ``backward()``.
         """
         params = self._trained()
         rates = self._rates()
@@ -134,9 +135,12 @@ class NeuralGrok:
                 _move(params, amplified(state.amplifier, grads, self._c, None), rates)
             loss, outer = _gradients(outer_loss, params, "outer")
             with torch.no_grad():
-                for name, v in outer.items():
-                    v.mul_(-rates[id(params[name])])
-                cotangents = {name: outer[name] if name in outer else torch.zeros_like(g) for name, g in grads.items()}
+                # Not in place: of w0 + w1 autograd gives both parameters one gradient, and of a sum an expanded view.
+                # The sign is the same where a group is maximized: its step and its aim have both turned.
+                cotangents = {
+                    name: outer[name] * -abs(rates[id(params[name])]) if name in outer else torch.zeros_like(g)
+                    for name, g in grads.items()
+                }
                 gradient = hypergradient(state.amplifier, grads, cotangents, self._c)
                 gradient = map_amplifier(mean_over_processes, gradient)  # each has outer data of its own
         if not all(g.isfinite().all() for kind in gradient for g in kind):
@@ -148,7 +152,7 @@ class NeuralGrok:
         return loss
 
     def _rates(self) -> dict[int, float]:
-        """The learning rate of each parameter, by its id."""
+        """The learning rate of each parameter, by its id; negative where the optimizer maximizes."""
         rates = {}
         for place, group in enumerate(self._optimizer.param_groups):
             lr = group.get("lr")
@@ -158,7 +162,8 @@ class NeuralGrok:
                     "step moves the model; give the optimizer one, or attach(optimizer, neuralgrok(...)) without "
                     "outer steps"
                 )
-            rates |= dict.fromkeys(map(id, group["params"]), float(lr))
+            rate = -float(lr) if group.get("maximize", False) else float(lr)
+            rates |= dict.fromkeys(map(id, group["params"]), rate)
         return rates
 
     def _trained(self) -> dict[str, Tensor]:
@@ -183,7 +188,7 @@ class NeuralGrok:
 
 
 def _move(params: dict[str, Tensor], directions: dict[str, Tensor], rates: dict[int, float]) -> None:
-    """θ ← θ − η·G."""
+    """θ ← θ − η·G; θ + η·G where a rate is negative, that is where the optimizer maximizes."""
     for name, direction in directions.items():
         local(params[name]).sub_(direction, alpha=rates[id(params[name])])
 
@@ -218,7 +223,13 @@ def learned(state: NeuralGrokState, gradient: Amplifier, lr: Setting, weight_dec
 
 
 def _present(params: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name: p.grad for name, p in params.items() if p.grad is not None}
+    return _dense({name: p.grad for name, p in params.items() if p.grad is not None})
+
+
+def _dense(grads: dict[str, Tensor]) -> dict[str, Tensor]:
+    for name, g in grads.items():
+        check_dense(name, g)
+    return grads
 
 
 def _gradients(compute: Loss, params: dict[str, Tensor], which: str) -> tuple[Tensor, dict[str, Tensor]]:
@@ -261,7 +272,7 @@ def _differentiated(compute: Loss, params: dict[str, Tensor], which: str) -> tup
         raise InputError(
             f"{which}_loss() does not depend on the parameters that the optimizer trains; compute it with the model"
         )
-    return loss.detach(), found
+    return loss.detach(), _dense(found)
 
 
 def _backward(loss: Tensor, params: dict[str, Tensor]) -> dict[str, Tensor]:
