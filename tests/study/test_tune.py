@@ -16,7 +16,9 @@ from train_here import train_here
 
 from grokkit import lab
 from grokkit.errors import InputError
+from grokkit.lab.carry_out import uncounted
 from grokkit.study.pool import Failure
+from grokkit.study.question import Question
 from grokkit.study.store import Store
 from grokkit.study.tune import FIRST_SEED
 
@@ -227,6 +229,38 @@ def test_what_cannot_be_searched_is_refused_before_anything_is_written(here, tmp
 def test_a_folder_holds_one_search(whole, changes, message):
     with pytest.raises(InputError, match=message):
         lab.tune(**({"problem": TASK, "methods": METHODS[:1], "out": whole[0]} | HOW | changes))
+
+
+ENTRYWISE = """
+import torch
+from dataclasses import replace
+from spirals import problem as spirals
+
+class Net(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.ones(2, 2))
+
+    def forward(self, points):
+        return (points[:, None, :] * self.weight).sum(-1)
+
+def problem():
+    return replace(spirals(), model=Net)
+"""
+
+
+def test_a_network_without_a_product_is_searched_in_steps_and_a_claim_in_flops_of_it_is_warned_of(here, tmp_path):
+    shutil.copy(SPIRALS, tmp_path)
+    (tmp_path / "entrywise.py").write_text(ENTRYWISE)
+    task, how = f"{tmp_path}/entrywise.py:problem", HOW | {"trials": 1, "seeds": 1, "budget": 10}
+    with pytest.raises(InputError, match="no matrix product in a step of .*; give --claim steps"):
+        lab.tune(task, ["adamw"], out=tmp_path / "out", **how)
+    assert not (tmp_path / "out").exists()
+    lab.tune(task, ["adamw"], out=tmp_path / "out", claim="steps", **how)
+    asked = {"methods": ["adamw"], "budget": 10}
+    in_flops, in_steps = (Question(task=task, claim=claim, **asked).plan() for claim in ("flops", "steps"))
+    assert "nothing can be claimed in FLOPs; give --claim steps" in uncounted(in_flops)
+    assert uncounted(in_steps) == uncounted(Question(task=TASK, claim="flops", **asked).plan()) == ""
 
 
 def test_a_search_s_folder_is_no_study_s_and_the_other_way_round(whole, tmp_path):

@@ -148,6 +148,11 @@ class Tuning:
             shared: dict[str, Any] = question.of_all_runs() | {"judged_on": "validation"}
             self.plans.append(make_plan(methods=texts, seeds=self.seeds, command=command, **shared))
             task: TaskConfig = shared["task"]
+            if self.cost == "flops" and not self.plans[-1].has_flops:
+                raise InputError(
+                    f"PyTorch's counter sees no matrix product in a step of {task.name}'s network, so settings "
+                    "cannot be told apart by FLOPs; give --claim steps"
+                )
             name, usual = task.name, task.card.optimizer
             self._tasks.append(_OnTask(shared, {text: searched(text, name, usual, own) for text in texts}))
         self.methods = list(self._tasks[0].methods.values())
