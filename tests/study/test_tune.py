@@ -20,7 +20,7 @@ from grokkit.lab.carry_out import uncounted
 from grokkit.study.pool import Failure
 from grokkit.study.question import Question
 from grokkit.study.store import Store
-from grokkit.study.tune import FIRST_SEED
+from grokkit.study.tune import FIRST_SEED, Result
 
 SPIRALS = Path(__file__).parents[1] / "spirals.py"
 TASK = f"{SPIRALS}:problem(width=16)"
@@ -165,6 +165,17 @@ def test_a_run_that_fails_is_tried_once_more_and_then_its_trial_has_failed(here,
     record = json.loads((tmp_path / "tune.json").read_text())["methods"]["adamw"]
     assert [trial["failed"] for trial in record["trials"]] == [1, 0, 0, 0]
     assert record["best"]["number"] != 0
+
+
+def test_a_trial_ranks_by_how_many_runs_did_not_arrive_and_only_then_by_how_far_they_got():
+    def value(*far):
+        arrived, given = sum(share == 1 for share in far), {"number": 0, "method": "", "settings": {}, "repeat": 0}
+        given |= {"costs": [10.0] * len(far), "given_up": 0, "failed": 0, "spent": {}}
+        return Result(arrived=arrived, progress=sum(far) / len(far), **given).value
+
+    ranked = [(1, 1, 1), (1, 1, 0.0), (1, 0.9, 0.9), (1, 0.01, 0.0), (0.99, 0.99, 0.99), (0.0, 0.0, 0.0)]
+    values = [value(*far) for far in ranked]
+    assert values == sorted(set(values))
 
 
 def test_hopeless_runs_are_given_up_at_a_multiple_of_the_best_and_charged_for_what_ran(here, tmp_path):

@@ -98,7 +98,8 @@ class Result(NamedTuple):
             return None
         if self.has_arrived:
             return math.log10(self.cost)
-        return 1000.0 + (1.0 - self.arrived / len(self.costs)) + (1.0 - self.progress)
+        # Whole numbers for the runs that did not, less than one for how far they got, so that the first come first.
+        return 1000.0 + (len(self.costs) - self.arrived) + (1.0 - self.progress)
 
 
 class TrialKey(NamedTuple):
