@@ -5,6 +5,7 @@ What is written with a method is not searched: ``adamw(wd=1)`` is tuned in its l
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -108,7 +109,7 @@ def own_spaces(text: str | None, methods: Sequence[str]) -> dict[str, Space]:
     path of a file with such lines."""
     if text is None:
         return {}
-    if ":" not in text or Path(text).is_file():
+    if ":" not in text or os.path.isfile(text):  # which Path.is_file would refuse to say of a text longer than a name
         try:
             text = Path(text).read_text(encoding="utf-8")
         except (OSError, ValueError) as error:
