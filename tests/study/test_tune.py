@@ -274,6 +274,13 @@ def test_a_network_without_a_product_is_searched_in_steps_and_a_claim_in_flops_o
     assert uncounted(in_steps) == uncounted(Question(task=TASK, claim="flops", **asked).plan()) == ""
 
 
+def test_a_search_of_which_the_best_runs_cost_nothing_is_shown(here, tmp_path):
+    how = HOW | {"trials": 1, "seeds": 1, "sustain": 0, "target": 0.01}
+    record = lab.tune(TASK, ["adamw"], out=tmp_path, **how)
+    assert record["methods"]["adamw"]["best"]["spent"]["flops"] == 0
+    assert WRITE_SEARCH(tmp_path, record).is_file()
+
+
 def test_a_search_s_folder_is_no_study_s_and_the_other_way_round(whole, tmp_path):
     with pytest.raises(InputError, match="holds a search"):
         lab.compare(TASK, ["adamw"], seeds=1, out=whole[0], quiet=True)
