@@ -190,6 +190,9 @@ class Tuning:
                 Search(storage, method, self.options.sampler, self.options.trials, repeat)
                 for repeat in range(self.options.repeats)
             ]
+        for searches in self._searches.values():
+            for search in searches:
+                search.check()
         self.write()
 
     def next_round(self) -> tuple[dict[TrialKey, list[RunConfig]], dict[str, Limit]]:
