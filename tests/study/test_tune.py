@@ -19,8 +19,10 @@ from grokkit.errors import InputError
 from grokkit.lab.carry_out import uncounted
 from grokkit.study.pool import Failure
 from grokkit.study.question import Question
+from grokkit.study.sealed import sealed
 from grokkit.study.store import Store
-from grokkit.study.tune import FIRST_SEED, Result
+from grokkit.study.tune import FIRST_SEED, Result, SearchOptions, Tuning, _Trials
+from grokkit.train.limit import Limit
 
 SPIRALS = Path(__file__).parents[1] / "spirals.py"
 TASK = f"{SPIRALS}:problem(width=16)"
@@ -165,6 +167,40 @@ def test_a_run_that_fails_is_tried_once_more_and_then_its_trial_has_failed(here,
     record = json.loads((tmp_path / "tune.json").read_text())["methods"]["adamw"]
     assert [trial["failed"] for trial in record["trials"]] == [1, 0, 0, 0]
     assert record["best"]["number"] != 0
+    with pytest.raises(InputError, match="1 runs failed.*planted"):
+        lab.tune(TASK, METHODS[:1], out=tmp_path, **HOW)
+    assert len(failed) == 4, "the same command tries again, and does not call a failed run done"
+    monkeypatch.setattr(lab_tune, "train_runs", train)
+    here.clear()
+    healed = lab.tune(TASK, METHODS[:1], out=tmp_path, **HOW)["methods"]["adamw"]
+    assert here == [[failed[0]]]
+    assert [trial["failed"] for trial in healed["trials"]] == [0, 0, 0, 0]
+    assert healed["trials"][0]["value"] is not None
+
+
+def test_a_method_without_a_finished_trial_is_in_nobody_else_s_way(whole, tmp_path):
+    record = whole[1]
+    broken = {**record["methods"]["grokfast-ema"], "best": None}
+    methods = {**record["methods"], "grokfast-ema": broken}
+    (tmp_path / "tune.json").write_bytes(sealed({**record, "methods": methods}))
+    asked = {"task": TASK, "tuned": tmp_path, "budget": 80, "every": 5}
+    plan = Question(methods=["adamw"], baseline="adamw", **asked).plan()
+    assert [found["method"] for found in plan.study["tuned"].values()] == ["adamw"]
+    for more in ({}, {"methods": ["adamw"], "primary": "grokfast-ema"}):
+        with pytest.raises(InputError, match="no finished trial of grokfast-ema; run the same `grokkit tune` again"):
+            Question(**asked, **more).plan()
+
+
+def test_a_run_of_several_repeats_is_given_up_where_each_of_them_would(tmp_path, monkeypatch):
+    tuning = Tuning([Question(task=TASK, methods=["adamw"], budget=80, every=5)], SearchOptions(repeats=3), tmp_path)
+    method, limits = tuning.methods[0], {}
+    monkeypatch.setattr(tuning, "_limits", lambda method, repeat: limits[repeat])
+    runs = tuning._runs(method, {"lr": 0.01, "wd": 0.01})
+    found = [_Trials(method, repeat, {repeat: runs}) for repeat in range(3)]
+    for amounts, expected in (((5, 9, 7), 9), ((5, None, 7), None), ((None, 9, 7), None), ((9, 7, 5), 9)):
+        limits |= {repeat: [] if most is None else [Limit("flops", most)] for repeat, most in enumerate(amounts)}
+        given_up = tuning._round(found).limits
+        assert [given_up.get(run.run_id()) for run in runs] == [expected and Limit("flops", expected)] * 2
 
 
 def test_a_trial_ranks_by_how_many_runs_did_not_arrive_and_only_then_by_how_far_they_got():

@@ -61,6 +61,11 @@ def carry_out_suite(
         console.print(f"suite {plan.card.name}, settings from its tuning tasks:")
         tuning, failures = search(plan.tuning_questions(), options, tuning_there, command=command, console=console)
         finalists, held_out, studies = plan.chosen(tuning), plan.card.held_out_tasks, []
+        if nothing := [name for name in plan.methods if tuning["methods"][name]["best"] is None]:
+            console.print(
+                f"no trial of {', '.join(nothing)} is finished: not compared on the held-out tasks; the same command "
+                "tries again"
+            )
         for place, task in enumerate(held_out):
             console.print(f"\nheld-out task {place + 1} of {len(held_out)}: {task.label}")
             there = replace(execution, out=plan.final_folder(place))

@@ -146,23 +146,25 @@ class Question(Checked):
         if self.tuned is None:
             return plan
         check_seeds(self._tuning, plan.study["seeds"], Path(self.tuned))
-        names = {text: name for name, text in self._winners(None).items()}
+        names = {text: name for name, text in self._winners(self._asked()).items()}
         labels = zip(texts, plan.study["methods"], strict=True)
         costs = {label: cost_of_tuning(self._tuning, names[text]) for text, label in labels}
         return replace(plan, study={**plan.study, "tuned": costs})
 
     def method_texts(self) -> list[str]:
         """The methods, each with its best settings where they were tuned."""
-        asked = split_list(self.methods) if isinstance(self.methods, str) else self.methods
         if self.tuned is None:
-            return list(asked or USUAL_METHODS)
-        return list(self._winners(asked).values())
+            return list(self._asked() or USUAL_METHODS)
+        return list(self._winners(self._asked()).values())
+
+    def _asked(self) -> Sequence[str] | None:
+        return split_list(self.methods) if isinstance(self.methods, str) else self.methods
 
     def _as_tuned(self, method: str | None) -> str | None:
         """A method that is named as it was searched, with its best settings."""
-        if method is None or self.tuned is None:
+        if method is None or self.tuned is None or method not in self._tuning["methods"]:
             return method
-        return self._winners(None).get(method, method)
+        return self._winners([method])[method]
 
     def _winners(self, asked: Sequence[str] | None) -> dict[str, str]:
         return winners(self._tuning, asked, Path(str(self.tuned)))

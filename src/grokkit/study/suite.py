@@ -150,14 +150,22 @@ class SuitePlan:
 
     def chosen(self, tuning: Mapping[str, Any]) -> list[str]:
         """The methods that go on to the held-out tasks: the baseline, the primary one, those to keep, and of the others
-        the best on the tuning tasks."""
-        if self.asked.finalists is None:
-            return self.methods
+        the best on the tuning tasks, be they asked for now or before. One without a finished trial does not.
+
+        Raises:
+            InputError: if the baseline or the primary method is without one.
+        """
+        found = {name: own["best"] for name, own in tuning["methods"].items() if own["best"] is not None}
+        for name in (self.baseline, self.asked.primary):
+            if name is not None and name not in found:
+                raise InputError(
+                    f"{self.tuning_folder} has no finished trial of {name}, the baseline or the primary method; give the "
+                    "same command again, which tries those that failed once more"
+                )
         surely = {self.baseline, self.asked.primary, *self.keep}
-        found = {name: tuning["methods"][name]["best"] for name in self.methods if name not in surely}
-        ranked = sorted((best["value"], name) for name, best in found.items() if best is not None)
-        best = [name for _, name in ranked[: self.asked.finalists]]
-        return [name for name in self.methods if name in surely or name in best]
+        ranked = sorted((best["value"], name) for name, best in found.items() if name not in surely)
+        best = [name for _, name in ranked[: self.asked.finalists]]  # all, if nobody says how many
+        return [name for name in self.methods if name in found and (name in surely or name in best)]
 
     def _question(self, task: SuiteTask, **own: Any) -> Question:
         usual = {"budget": self.card.budget, "claim": self.asked.claim}

@@ -110,6 +110,23 @@ class TrialKey(NamedTuple):
     repeat: int
 
 
+class Round(NamedTuple):
+    """Trials to run together."""
+
+    trials: Mapping[TrialKey, list[RunConfig]]
+    """The runs of each."""
+    limits: Mapping[str, Limit]
+    """By the id of a run, when it is given up."""
+
+
+class _Trials(NamedTuple):
+    """Trials of one search, by their numbers."""
+
+    method: Searched
+    repeat: int
+    runs: Mapping[int, list[RunConfig]]
+
+
 class _OnTask(NamedTuple):
     """A task of a search: what its runs share, and each method as it is there, by its text."""
 
@@ -195,25 +212,51 @@ class Tuning:
                 search.check()
         self.write()
 
-    def next_round(self) -> tuple[dict[TrialKey, list[RunConfig]], dict[str, Limit]]:
-        """The runs of each trial of the next round, and the limits at which to give them up; nothing once all is done.
-        A round that was stopped comes again, and its runs are then done in part."""
-        trials: dict[TrialKey, list[RunConfig]] = {}
-        limits: dict[str, Limit] = {}
-        every = [(method, repeat) for method in self.methods for repeat in range(self.options.repeats)]
-        for method, repeat in every:
+    def failed(self) -> Round:
+        """The trials that failed in an earlier command: a worker may have been killed for want of memory. The search
+        has been told that they failed, and keeps that; what comes of them now counts for the best setting, and for what
+        all trials took."""
+        found: list[_Trials] = []
+        for method, repeat in self._every():
+            told = [trial for trial in self._searches[method.text][repeat].trials() if trial.is_told]
+            runs = {trial.number: self._runs(method, trial.values) for trial in told}
+            done = self.store.finished(run.run_id() for own in runs.values() for run in own)
+            lacking = {n: own for n, own in runs.items() if not done.issuperset(run.run_id() for run in own)}
+            found.append(_Trials(method, repeat, lacking))
+        return self._round(found)
+
+    def next_round(self) -> Round:
+        """The trials of the next round; none once all is done. A round that was stopped comes again, and its runs are
+        then done in part."""
+        found: list[_Trials] = []
+        for method, repeat in self._every():
             search = self._searches[method.text][repeat]
             told = sum(trial.is_told for trial in search.trials())
             search.draw(min(self._round_end(told), self.options.trials))
+            drawn = [trial for trial in search.trials() if not trial.is_told]
+            runs = {trial.number: self._runs(method, trial.values) for trial in drawn}
+            found.append(_Trials(method, repeat, runs))
+        return self._round(found)
+
+    def _every(self) -> list[tuple[Searched, int]]:
+        """Each search: a method, and which repeat it is."""
+        return [(method, repeat) for method in self.methods for repeat in range(self.options.repeats)]
+
+    def _round(self, found: Sequence[_Trials]) -> Round:
+        trials: dict[TrialKey, list[RunConfig]] = {}
+        limits: dict[str, list[Limit | None]] = {}
+        for method, repeat, runs_of in found:
             on_tasks = self._limits(method, repeat)
-            for trial in search.trials():
-                if trial.is_told:
-                    continue
-                runs = self._runs(method, trial.values)
-                trials[TrialKey(method.text, trial.number, repeat)] = runs
-                if on_tasks:
-                    limits |= {run.run_id(): on_tasks[place // len(self.seeds)] for place, run in enumerate(runs)}
-        return trials, limits
+            for number, runs in runs_of.items():
+                trials[TrialKey(method.text, number, repeat)] = runs
+                for place, run in enumerate(runs):
+                    own = on_tasks[place // len(self.seeds)] if on_tasks else None
+                    limits.setdefault(run.run_id(), []).append(own)
+        # Repeats know nothing of each other, so a run of several is given up only where each of them would.
+        given_up = {
+            run_id: [one for one in own if one is not None] for run_id, own in limits.items() if None not in own
+        }
+        return Round(trials, {run_id: max(own, key=lambda one: one.most) for run_id, own in given_up.items()})
 
     def _round_end(self, told: int) -> int:
         """How many trials there are after the round that follows ``told`` of them. TPE's first, the method as it is

@@ -74,7 +74,10 @@ def winners(tuning: Mapping[str, Any], asked: Sequence[str] | None, folder: Path
             raise unknown(f"method that was tuned in {folder}", name, tuning["methods"])
         best = tuning["methods"][name]["best"]
         if best is None:
-            raise InputError(f"{folder} has no finished trial of {name}; run the same `grokkit tune` again")
+            raise InputError(
+                f"{folder} has no finished trial of {name}; run the same `grokkit tune` again, which tries those that "
+                "failed once more, or leave it out of --methods"
+            )
         found[name] = best["method"]
     return found
 
