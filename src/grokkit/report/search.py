@@ -125,6 +125,7 @@ def _view(tuning: Mapping[str, Any], medium: Any) -> View:
         name: {
             "cost": tuning["cost"],
             "any_order": tuning["any_order"],
+            "trials": len(own["trials"]),
             "costs": [
                 [trial["cost"], trial["has_arrived"], trial.get("repeat", 0)]
                 for trial in own["trials"]
