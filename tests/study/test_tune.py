@@ -15,8 +15,10 @@ from in_process import grokkit
 from train_here import train_here
 
 from grokkit import lab
+from grokkit.analyse.verdict import unequal_search
 from grokkit.errors import InputError
 from grokkit.lab.carry_out import uncounted
+from grokkit.lab.study import chosen
 from grokkit.study.pool import Failure
 from grokkit.study.question import Question
 from grokkit.study.sealed import sealed
@@ -315,6 +317,82 @@ def test_a_search_of_which_the_best_runs_cost_nothing_is_shown(here, tmp_path):
     record = lab.tune(TASK, ["adamw"], out=tmp_path, **how)
     assert record["methods"]["adamw"]["best"]["spent"]["flops"] == 0
     assert WRITE_SEARCH(tmp_path, record).is_file()
+
+
+def test_a_search_that_never_ran_is_in_nobody_s_way(here, tmp_path, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(InputError, match="--device cuda is not possible"):
+        lab.tune(TASK, METHODS[:1], out=tmp_path / "out", device="cuda", **HOW)
+    assert not (tmp_path / "out").exists()
+
+    def stopped(*args):
+        raise KeyboardInterrupt
+
+    train = lab_tune.train_runs
+    monkeypatch.setattr(lab_tune, "train_runs", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        lab.tune(TASK, METHODS, out=tmp_path / "out", **HOW)
+    monkeypatch.setattr(lab_tune, "train_runs", train)
+    other = {"budget": 10, "trials": 1, "seeds": 1, "space": "adamw: lr=1e-3..1e-1 log"}
+    record = lab.tune(TASK, METHODS[:1], out=tmp_path / "out", **(HOW | other))
+    assert record["methods"].keys() == {"adamw"}
+    assert record["methods"]["adamw"]["trials"][0]["settings"].keys() == {"lr"}
+
+
+def test_what_another_command_has_written_meanwhile_is_kept(whole, here, tmp_path):
+    tuning = Tuning([Question(task=TASK, methods=METHODS[1:], budget=80, every=5)], SearchOptions(batch=2), tmp_path)
+    for name in ("tune.json", "optuna.db"):
+        shutil.copy(whole[0] / name, tmp_path / name)
+    tuning.open()
+    assert tuning.write()["methods"].keys() == {*METHODS}
+    late = Tuning([Question(task=TASK, methods=METHODS[1:], budget=90, every=5)], SearchOptions(), tmp_path / "late")
+    (tmp_path / "late").mkdir()
+    shutil.copy(whole[0] / "tune.json", tmp_path / "late" / "tune.json")
+    with pytest.raises(InputError, match="holds a search with budget=80, not with budget=90"):
+        late.open()
+
+
+def test_a_damaged_storage_is_named_with_its_remedy_which_loses_no_run(whole, here, tmp_path):
+    shutil.copytree(whole[0], tmp_path / "out")
+    (tmp_path / "out" / "optuna.db").write_bytes(b"no database at all" * 100)
+    with pytest.raises(InputError, match=r"optuna.db is damaged \(.*\); delete it and run the same search again"):
+        lab.tune(TASK, METHODS, out=tmp_path / "out", **HOW)
+    (tmp_path / "out" / "optuna.db").unlink()
+    assert told(lab.tune(TASK, METHODS, out=tmp_path / "out", **HOW)) == told(whole[1])
+    assert all(not ids for ids in here), "nothing is run twice"
+
+
+@pytest.mark.parametrize("option", [{"give_up": 4}, {"baseline": "x"}, {"only": "x"}, {"primary": "x"}, {"tuned": "x"}])
+def test_what_the_command_has_no_option_for_python_refuses_too(tmp_path, option):
+    with pytest.raises(InputError, match=f"unknown option '{next(iter(option))}'"):
+        lab.tune(TASK, METHODS, out=tmp_path, **HOW, **option)
+    with pytest.raises(InputError, match="unknown option 'only'"):
+        lab.suite("quick", METHODS, out=tmp_path, only="adamw")
+
+
+def test_methods_that_were_searched_with_more_trials_than_others_are_named(whole, here, tmp_path):
+    folder, record, _ = whole
+    trials = record["methods"]["adamw"]["trials"][:1]
+    adamw = {**record["methods"]["adamw"], "trials": trials}
+    adamw["cost_of_tuning"] = {**adamw["cost_of_tuning"], "trials": 1}
+    found = {**record, "methods": {**record["methods"], "adamw": adamw}}
+    (tmp_path / "tune.json").write_bytes(sealed(found))
+    equal, unequal = (Question(task=TASK, tuned=place, budget=80, every=5).plan().study for place in (folder, tmp_path))
+    assert unequal_search(equal["tuned"], equal["methods"]) == ""
+    said = unequal_search(unequal["tuned"], unequal["methods"])
+    assert said.startswith("settings were not searched alike, adamw(")
+    assert "with 1 trial and grokfast-ema(" in said
+    assert said.endswith("with 4 trials: give all methods as many --trials")
+    WRITE_SEARCH(tmp_path, found)
+    assert "But settings were not searched alike, adamw with 1 trial" in (tmp_path / "tune.html").read_text()
+
+
+def test_a_method_is_shown_by_the_name_that_it_was_searched_by(whole):
+    study = Question(task=TASK, tuned=whole[0], budget=80, every=5).plan().study
+    assert chosen(["grokfast-ema"], {**study, "baseline": None}) == [study["methods"][1]]
+    assert chosen([study["methods"][1]], {**study, "baseline": None}) == [study["methods"][1]]
+    with pytest.raises(InputError, match="unknown method of this study 'lion'"):
+        chosen(["lion"], study)
 
 
 def test_a_search_s_folder_is_no_study_s_and_the_other_way_round(whole, tmp_path):

@@ -145,9 +145,13 @@ class Study:
 def chosen(only: Sequence[str], study: Mapping[str, Any]) -> list[str]:
     """The labels to show of the study's methods: those of ``only``, the baseline's and the primary arm's.
 
+    A method whose settings were searched may be named as it was searched.
+
     Raises:
         InputError: for a label that the study does not have.
     """
+    searched = {found["method"]: label for label, found in (study.get("tuned") or {}).items()}
+    only = [name if name in study["methods"] else searched.get(name, name) for name in only]
     for label in only:
         if label not in study["methods"]:
             raise unknown("method of this study", label, study["methods"])

@@ -17,7 +17,7 @@ from grokkit.lab.named import method_names, name_of
 from grokkit.lab.stopping import undisturbed, what_is_kept
 from grokkit.methods import MethodCard
 from grokkit.report.search import search_table, write_search
-from grokkit.study.execution import Execution
+from grokkit.study.execution import NOT_OF_A_SEARCH, Execution
 from grokkit.study.machines import check_machines, machines
 from grokkit.study.pool import Failure
 from grokkit.study.question import USUAL_METHODS, Question, asked
@@ -25,6 +25,7 @@ from grokkit.study.tune import Round, SearchOptions, Tuning
 from grokkit.tasks.problem import Problem
 from grokkit.terminal import one_line, readable, terminal
 from grokkit.train.config import RunConfig
+from grokkit.train.groups import choose_device
 from grokkit.train.limit import Limit
 
 
@@ -50,6 +51,8 @@ def search(
     console = console or terminal()
     check_machines(execution.on)
     logger = None if execution.log is None else find_logger(execution.log)
+    if execution.on == "local":
+        choose_device(execution.device)  # refused before anything is written; a cluster's is known once connected
     folder = folder_of(questions[0], execution)
     tuning = Tuning(questions, options, folder, command)
     failures: dict[str, Failure] = {}
@@ -157,7 +160,11 @@ def tune(
     """
     given = {"task": name_of("tasks", problem), "methods": method_names(methods), "trials": trials, "seeds": seeds}
     question, how, execution = asked(
-        given | {"budget": budget, "out": out, **options}, Question, SearchOptions, Execution
+        given | {"budget": budget, "out": out, **options},
+        Question,
+        SearchOptions,
+        Execution,
+        leave=NOT_OF_A_SEARCH,
     )
     try:
         with readable():

@@ -216,14 +216,17 @@ class Question(Checked):
         }
 
 
-def asked(options: Mapping[str, Any], *kinds: Any) -> tuple[Any, ...]:
+def asked(options: Mapping[str, Any], *kinds: Any, leave: Sequence[str] = ()) -> tuple[Any, ...]:
     """One of each of ``kinds``, by default :class:`Question` and :class:`Execution`, from options that have the names
-    of their fields.
+    of their fields, but for those of ``leave``.
 
     Raises:
         InputError: for a name that none has.
     """
-    names = {kind: [field.name for field in fields(kind)] for kind in kinds or (Question, Execution)}
+    names = {
+        kind: [field.name for field in fields(kind) if field.name not in leave]
+        for kind in kinds or (Question, Execution)
+    }
     for name in options:
         if not any(name in of_kind for of_kind in names.values()):
             raise unknown("option", name, list(dict.fromkeys(name for own in names.values() for name in own)))

@@ -51,6 +51,25 @@ def open_storage(path: Path) -> Any:
         return optuna.storages.RDBStorage(f"sqlite:///{path.absolute()}")
 
 
+@contextmanager
+def readable_storage(path: Path) -> Iterator[None]:
+    """Within it the storage at ``path`` is opened and read.
+
+    Raises:
+        InputError: if it is damaged, or cannot be opened.
+    """
+    from sqlalchemy.exc import DatabaseError, OperationalError
+
+    try:
+        yield
+    except OperationalError as error:  # the disk is full, the folder is read-only, somebody else has it locked
+        raise InputError(f"{path} cannot be used ({error.orig}); choose another --out") from None
+    except DatabaseError as error:
+        raise InputError(
+            f"{path} is damaged ({error.orig}); delete it and run the same search again: finished runs are kept"
+        ) from None
+
+
 class Search:
     """The trials of ``method`` in ``storage``.
 
@@ -100,10 +119,10 @@ class Search:
         Raises:
             InputError: if trials are to be drawn, and those that there are were drawn for another number of them.
         """
+        drawn = [trial.params for trial in self._study.get_trials(deepcopy=False)]
         if self._sampler != "grid":
             return
         points = _grid(self.method, self._trials)
-        drawn = [trial.params for trial in self._study.get_trials(deepcopy=False)]
         if len(drawn) < len(points) and not all(map(_is_same, drawn, points)):
             raise InputError(
                 f"--trials {self._trials} is another grid than that of which there are {len(drawn)} trials of "

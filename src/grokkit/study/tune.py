@@ -30,11 +30,11 @@ from grokkit.study.extend import other_question
 from grokkit.study.plan import Plan, make_plan
 from grokkit.study.question import Question
 from grokkit.study.sealed import sealed
-from grokkit.study.search import EXCHANGEABLE, SAMPLERS, Search, check_installed, open_storage
+from grokkit.study.search import EXCHANGEABLE, SAMPLERS, Search, check_installed, open_storage, readable_storage
 from grokkit.study.search_space import show_space
 from grokkit.study.spaces import Searched, own_spaces, searched
 from grokkit.study.store import STUDY_FORMAT, Store
-from grokkit.study.tuned import FILE, has_suite, has_tuning, read_tuning
+from grokkit.study.tuned import FILE, has_suite, has_trials, has_tuning, read_tuning
 from grokkit.train.config import RunConfig, TaskConfig, checked
 from grokkit.train.limit import Limit
 
@@ -181,8 +181,8 @@ class Tuning:
             text: study["methods_detail"][label]["identity"]
             for text, label in zip(texts, study["methods"], strict=True)
         }
-        self._before = read_tuning(folder) if has_tuning(folder) else None
-        self._check_folder(folder)
+        self._before: dict[str, Any] | None = None
+        self._read()
         self._searches: dict[str, list[Search]] = {}
 
     @property
@@ -201,16 +201,39 @@ class Tuning:
 
     def open(self) -> None:
         """Begin, or go on; the caller holds the store's lock."""
-        storage = open_storage(self.folder / "optuna.db")
-        for method in self.methods:
-            self._searches[method.text] = [
-                Search(storage, method, self.options.sampler, self.options.trials, repeat)
-                for repeat in range(self.options.repeats)
-            ]
-        for searches in self._searches.values():
-            for search in searches:
-                search.check()
+        self._read()  # once more, since another command may have written until now
+        path = self.folder / "optuna.db"
+        if self._before is None and has_tuning(self.folder):  # what another search has drawn, and never run
+            path.unlink(missing_ok=True)
+        with readable_storage(path):
+            storage = open_storage(path)
+            for method in self.methods:
+                self._searches[method.text] = [
+                    Search(storage, method, self.options.sampler, self.options.trials, repeat)
+                    for repeat in range(self.options.repeats)
+                ]
+            for method, repeat in self._every():
+                self._searches[method.text][repeat].check()
         self.write()
+
+    def _read(self) -> None:
+        """What the folder says, if it is a search that this one goes on with. One of which no trial is told, since it
+        was refused or stopped at once, is in nobody's way.
+
+        Raises:
+            InputError: if it holds something else.
+        """
+        if Store(self.folder).has_study():
+            raise InputError(f"{self.folder} holds a study; choose another --out for a search")
+        if has_suite(self.folder):
+            raise InputError(f"{self.folder} holds a suite; choose another --out for a search")
+        self._before = read_tuning(self.folder) if has_tuning(self.folder) else None
+        try:
+            self._check_folder(self.folder)
+        except InputError:
+            if has_trials(self.folder):
+                raise
+            self._before = None
 
     def failed(self) -> Round:
         """The trials that failed in an earlier command: a worker may have been killed for want of memory. The search
@@ -308,11 +331,7 @@ class Tuning:
         return record
 
     def _check_folder(self, folder: Path) -> None:
-        """Refuse a folder that holds a study, or a search of another kind."""
-        if Store(folder).has_study():
-            raise InputError(f"{folder} holds a study; choose another --out for a search")
-        if has_suite(folder):
-            raise InputError(f"{folder} holds a suite; choose another --out for a search")
+        """Refuse a folder that holds a search of another kind."""
         if self._before is None:
             return
         before = self._before.get("tasks") or [self._before]

@@ -19,6 +19,11 @@ def has_tuning(folder: Path) -> bool:
     return (folder / FILE).is_file()
 
 
+def has_trials(folder: Path) -> bool:
+    """Whether the search in the folder has been told of any trial."""
+    return has_tuning(folder) and any(own["trials"] for own in read_tuning(folder)["methods"].values())
+
+
 def has_suite(folder: Path) -> bool:
     """Whether the folder is that of a suite, which has its search and its studies in folders below."""
     return (folder / SUITE_FILE).is_file()
