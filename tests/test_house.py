@@ -19,6 +19,7 @@ LAYERS = [
     {
         "errors",
         "extras",
+        "flop_counter",
         "randomness",
         "rng",
         "files",

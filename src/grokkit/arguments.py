@@ -168,6 +168,26 @@ def takes(build: Build, name: str, value: Any) -> bool:
     return True
 
 
+def is_whole(build: Build, name: str) -> bool | None:
+    """Whether the setting ``name`` takes whole numbers and no others; None where its annotation does not say.
+
+    >>> def build(width: Size = 32, scale: float = 1, others=2): ...
+    >>> is_whole(build, "width"), is_whole(build, "scale"), is_whole(build, "others")
+    (True, False, None)
+    """
+    kinds = _kinds(_hints(build).get(name))
+    return False if float in kinds else True if int in kinds else None
+
+
+def _kinds(hint: Any) -> set[Any]:
+    """Of what kinds a value may be: the classes that ``hint`` joins."""
+    if get_origin(hint) is Annotated:
+        return _kinds(get_args(hint)[0])
+    if get_origin(hint) in (Union, UnionType):
+        return set().union(*map(_kinds, get_args(hint)))
+    return {hint}
+
+
 def _hints(build: Build) -> dict[str, Any]:
     function = build.__init__ if inspect.isclass(build) else build
     try:

@@ -27,7 +27,7 @@ except InputError as error:
 import typer
 
 from grokkit.files import is_full
-from grokkit.study.execution import Execution, Jobs, SeedCount
+from grokkit.study.execution import NOT_OF_A_SEARCH, NOT_OF_A_SUITE, Execution, Jobs, SeedCount
 from grokkit.terminal import one_line, readable, terminal
 from grokkit.typed import Command, Group, Json, Late, Quiet, run_command, signature_of
 
@@ -161,11 +161,7 @@ def _end(found: Mapping[str, Any] | None, failures: Mapping[str, Any], quiet: bo
         raise typer.Exit(1)
 
 
-# What a search has not: a baseline and what is shown of a study, or settings that were found before.
-_NOT_OF_A_SEARCH = ("baseline", "primary", "only", "tuned", "give_up")
-
-
-@_asking(_QUESTION, _SEARCH, _EXECUTION, leave=_NOT_OF_A_SEARCH)
+@_asking(_QUESTION, _SEARCH, _EXECUTION, leave=NOT_OF_A_SEARCH)
 def tune(json: bool, quiet: bool, **options: Any) -> None:
     """Search the settings of every method, with the same number of trials for all, and say what it took.
 
@@ -186,7 +182,7 @@ def tune(json: bool, quiet: bool, **options: Any) -> None:
 
 
 # The suite's own fields stand first, and count where a search has one of the same name.
-@_asking(_SUITE, _SEARCH, _SUITE, _EXECUTION, leave=("only",))
+@_asking(_SUITE, _SEARCH, _SUITE, _EXECUTION, leave=NOT_OF_A_SUITE)
 def suite(json: bool, quiet: bool, **options: Any) -> None:
     """Tune every method on a suite's tuning tasks, and compare them on its held-out ones: one number a method.
 

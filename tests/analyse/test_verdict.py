@@ -217,3 +217,13 @@ def test_the_unit_is_said_once_for_all_arms() -> None:
     assert text.count("seconds of training") == 1
     single = verdict([row("adamw", runs=1, successes=1), *(row(name, runs=1, successes=1) for name in "ab")], STUDY)
     assert single.count("FLOPs of adamw") == 1
+
+
+def test_methods_that_were_searched_longer_than_others_are_named() -> None:
+    rows = [row("adamw"), other("a", 0.8, 0.7, 0.9)]
+
+    def said(adamw: int, a: int) -> str:
+        return verdict(rows, STUDY | {"tuned": {"adamw": {"costs": [[1, True, 0]] * adamw}, "a": {"costs": [[]] * a}}})
+
+    assert "settings were not searched alike, adamw with 1 trial and a with 3 trials" in said(1, 3).lower()
+    assert "alike" not in said(3, 3)

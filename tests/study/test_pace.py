@@ -7,9 +7,11 @@ from types import SimpleNamespace
 
 import polars as pl
 import pytest
+from damaged import make_store
 
 from grokkit.analyse import leaderboard
 from grokkit.errors import InputError
+from grokkit.lab import Study
 from grokkit.study import measure_pace as module
 from grokkit.study.measure_pace import measure_pace, study_pace, take_turns
 from grokkit.study.pace import ArmPace, Pace, at_pace, claimed_seconds, read_pace
@@ -314,3 +316,30 @@ def test_at_pace_the_leaderboard_counts_steps_and_not_what_a_busy_machine_made_o
     assert leaderboard(counted.filter(pl.col("seed") < 2), ["slow", "fast"], "slow", "seconds")[1][
         "ratio_seconds_vs_baseline"
     ] == pytest.approx(0.5)
+
+
+def test_without_a_pace_nothing_is_claimed_in_seconds_and_the_study_says_why(tmp_path, monkeypatch):
+    make_store(tmp_path)
+    late = records(
+        method=["slow"] * 4 + ["fast"] * 4,
+        seed=[0, 1, 2, 3] * 2,
+        generalized_at=[50] * 8,
+        train_seconds=[90.0, 91.0, 92.0, 93.0, 9.0, 9.1, 9.2, 9.3],
+        train_seconds_to_target=[90.0, 91.0, 92.0, 93.0, 9.0, 9.1, 9.2, 9.3],
+    )
+    monkeypatch.setattr(Study, "runs", late)
+
+    def study():
+        found = Study(tmp_path)
+        found.info = {**found.info, "methods": ["slow", "fast"], "baseline": "slow", "family": ["slow", "fast"]}
+        return found
+
+    (tmp_path / "pace.json").unlink()
+    unmeasured = study()
+    assert unmeasured.claims["claimed"].to_list() == [False], "clocked, it would be a tenth of the seconds"
+    assert "Nothing is claimed in seconds, because the seconds of a step were not measured" in unmeasured.verdict
+    pace = pace_of(slow=1.0, fast=0.1)
+    monkeypatch.setattr("grokkit.lab.study.read_pace", lambda folder: pace)
+    measured = study()
+    assert measured.claims["claimed"].to_list() == [True]
+    assert "Nothing is claimed" not in measured.verdict

@@ -1,8 +1,11 @@
 """Trials are drawn whole, from the space, the same whoever draws them."""
 
+import sqlite3
+
 import pytest
 
 from grokkit.analyse.search_curve import Trial, best_over_repeats
+from grokkit.errors import InputError
 from grokkit.study.search import SAMPLERS, Search, open_storage
 from grokkit.study.spaces import own_spaces, searched
 
@@ -102,6 +105,46 @@ def test_methods_of_one_storage_do_not_see_each_other(tmp_path):
     one.draw(3)
     other.draw(2)
     assert (len(one.trials()), len(other.trials())) == (3, 2)
+
+
+def test_what_is_run_is_kept_with_a_trial_and_of_before_it_has_three_digits(tmp_path):
+    method = searched("adamw", "mul:97", {}, own_spaces("adamw: beta2=0.999..0.99999", ["adamw"]))
+    found = Search(open_storage(tmp_path / "optuna.db"), method, "random", 3)
+    found.draw(3)
+    now = [trial.values["beta2"] for trial in found.trials()]
+    assert len(set(now)) == 3
+    with sqlite3.connect(tmp_path / "optuna.db") as database:
+        assert database.execute("select count(*) from trial_user_attributes").fetchone() == (3,)
+        database.execute("delete from trial_user_attributes")
+    before = [
+        trial.values["beta2"] for trial in Search(open_storage(tmp_path / "optuna.db"), method, "random", 3).trials()
+    ]
+    assert before == [min(max(float(f"{value:.3g}"), 0.999), 0.99999) for value in now]
+
+
+def test_two_grids_are_not_mixed(tmp_path):
+    method, storage = searched("adamw", "mul:97", {}, {}), open_storage(tmp_path / "optuna.db")
+    grid = Search(storage, method, "grid", 4)
+    grid.draw(2)
+    Search(storage, method, "grid", 4).check()
+    with pytest.raises(InputError, match="--trials 9 is another grid than that of which there are 2 trials of adamw"):
+        Search(storage, method, "grid", 9).check()
+    grid.draw(4)
+    Search(storage, method, "grid", 2).check(), "nothing is drawn"
+    Search(open_storage(tmp_path / "other.db"), method, "grid", 9).check()
+
+
+@pytest.mark.parametrize(
+    ("space", "trials", "expected"),
+    [("window_size=1..2, lamb=1..9", 16, (2, 8)), ("window_size=1..8 log, lamb=1..9", 64, (8, 8))],
+)
+def test_a_grid_takes_no_whole_number_twice(space, trials, expected, tmp_path):
+    method = searched("grokfast-ma", "mul:97", {}, own_spaces(f"grokfast-ma: {space}", ["grokfast-ma"]))
+    grid = Search(open_storage(tmp_path / "optuna.db"), method, "grid", trials)
+    grid.draw(trials)
+    found = [trial.values for trial in grid.trials()]
+    assert tuple(len({values[name] for values in found}) for name in ("window_size", "lamb")) == expected
+    assert len({tuple(values.values()) for values in found}) == trials
 
 
 def test_a_grid_is_the_finest_that_has_no_more_trials_and_ends_there(tmp_path):

@@ -99,6 +99,9 @@ def test_a_space_of_one_s_own_stands_in_the_place_of_the_card_s(tmp_path):
         assert axes("adamw", own) == {"lr": "0.0001..0.1 log", "wd": "0..3"}
         assert axes("grokfast-ema", own) == {"alpha": "0.5..0.9"}
     assert own_spaces(None, ["adamw"]) == {}
+    long = "; ".join(f"{name}: lr=1e-4..1e-1 log" for name in ("adamw", *["grokfast-ema"] * 12))
+    assert len(long) > 255, "longer than a file may be called"
+    assert own_spaces(long, ["adamw", "grokfast-ema"]).keys() == {"adamw", "grokfast-ema"}
 
 
 @pytest.mark.parametrize(
@@ -110,12 +113,68 @@ def test_a_space_of_one_s_own_stands_in_the_place_of_the_card_s(tmp_path):
         ("adamw: gamma=1..2", "unknown setting of adamw 'gamma'"),
         ("adamw: lr=-1..1", "lr=-1"),
         ("adamw: beta1=0..2", "beta1=2"),
+        ("freeze: wait=0.3..100 log", "wait=0.3..100 log is not possible: wait of freeze takes whole numbers, and a"),
+        ("muon: beta1=0.5..0.9, lr=1e-3..1e-1 log", "unknown setting of muon 'beta1'"),
+        ("row-clip: gamma=1..2", r"unknown setting of grokfast-ema\+row-clip 'gamma'"),
     ],
 )
 def test_a_space_that_cannot_be_is_refused_before_anything_runs(text, message):
+    methods = ["adamw", "freeze", "muon", "grokfast-ema+row-clip"]
     with pytest.raises(InputError, match=message) as error:
-        searched("adamw", "mul:97", {}, own_spaces(text, ["adamw"]))
+        [searched(method, "mul:97", {}, own_spaces(text, methods)) for method in methods]
     assert "\n" not in str(error.value)
+
+
+def test_a_setting_that_another_part_of_the_method_has_is_no_mistake():
+    own = own_spaces("row-clip: c=1..2, lr=1e-3..1e-1 log", ["row-clip", "grokfast-ema+row-clip"])
+    assert axes("row-clip", own).keys() == {"c", "lr"}
+    assert axes("grokfast-ema+row-clip", own)["c"] == "1..2"
+
+
+def test_a_range_that_is_narrow_beside_its_numbers_keeps_a_thousandth_of_it_apart():
+    method = searched("adamw", "mul:97", {}, own_spaces("adamw: beta2=0.999..0.99999, lr=1e-4..1e-1 log", ["adamw"]))
+    assert run_values(method, {"beta2": 0.99912345, "lr": 0.000123456}) == {"beta2": 0.999123, "lr": 0.000123}
+    assert run_values(method, {"beta2": 0.99999, "lr": 0.1}) == {"beta2": 0.99999, "lr": 0.1}
+    assert method.config({"beta2": 0.999123, "lr": 0.1}).optimizer.beta2 == 0.999123
+
+
+SCALED = """
+from grokkit import GradientTransform, MethodCard
+
+def scaled(strength: float = 1, times: int = 1, unsaid=1):
+    def update(grads, state, params):
+        return {name: gradient * strength for name, gradient in grads.items()}, ()
+
+    return GradientTransform(lambda params: (), update)
+
+CARD = MethodCard(name="scaled", factory=scaled, space="strength=0.1..10 log, times=1..9 log, unsaid=1..9")
+
+def loss(share: float = 0.1):
+    return lambda base: lambda outputs, targets: base(outputs, targets)
+
+def ours(wait: float = 3):
+    return MethodCard(
+        name="ours", loss=loss, base={"optimizer": "torch.optim:Adagrad(lr=0.1)"}, space="share=0..1, wait=0.5..3"
+    )
+"""
+
+
+def test_a_setting_takes_whole_numbers_if_its_annotation_says_so_or_else_its_default(tmp_path):
+    (tmp_path / "scaled.py").write_text(SCALED)
+    method = searched(f"{tmp_path}/scaled.py:CARD", "mul:97", {}, {})
+    whole = {name: axis.is_whole for name, axis in method.axes.items() if axis.name in ("strength", "times", "unsaid")}
+    assert whole == {"strength": False, "times": True, "unsaid": True}
+    assert not searched(f"{tmp_path}/scaled.py:ours", "mul:97", {}, {}).axes["wait"].is_whole, "of the card's function"
+    assert searched("freeze", "mul:97", {}, {}).axes["wait"].is_whole
+
+
+def test_a_card_that_states_somebody_s_own_optimizer_is_searched_inside_its_call(tmp_path):
+    (tmp_path / "scaled.py").write_text(SCALED)
+    name = f"{tmp_path}/scaled.py:ours"
+    method = searched(name, "mul:97", {}, own_spaces(f"{name}: lr=0.01..1 log, share=0..1", [name]))
+    config = method.config({"lr": 0.5, "share": 0.2})
+    assert config.optimizer.settings["lr"] == 0.5
+    assert config.parts[0].settings["share"] == 0.2
 
 
 def test_what_is_run_has_three_digits_and_stays_within_the_range():

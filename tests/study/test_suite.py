@@ -13,6 +13,7 @@ from grokkit import lab
 from grokkit.cli import main
 from grokkit.errors import InputError
 from grokkit.registry import parts
+from grokkit.study.pool import Failure
 from grokkit.study.sealed import read_sealed
 from grokkit.study.store import STUDY_FORMAT, Store
 from grokkit.study.suite import SuitePlan, SuiteQuestion, read_suite
@@ -77,7 +78,7 @@ def told(record):
 
 def test_settings_come_from_all_tuning_tasks_together_and_are_judged_on_the_others(whole):
     folder, record, rounds = whole
-    assert [len(ids) for ids in rounds] == [8, 4, 4, 4], "2 methods × 2 trials × 2 tasks, then 2 methods × 2 seeds"
+    assert [len(ids) for ids in rounds] == [4, 4, 4, 4, 4], "2 methods × 2 tasks a trial, then 2 methods × 2 seeds"
     tuning = json.loads((folder / "tuning" / "tune.json").read_text())
     store = Store(folder / "tuning")
     records = [store.record(run_id) for run_id in rounds[0]]
@@ -257,6 +258,41 @@ def test_the_baseline_the_primary_method_those_kept_and_the_best_go_on(tmp_path)
     values = {"adamw": 9.0, "grokfast-ema": 7.0, "grokfast-ma": 6.0, "grad-norm": 8.0, "lion": 6.5}
     tuning = {"methods": {name: {"best": {"value": value}} for name, value in values.items()}}
     assert plan.chosen(tuning) == ["adamw", "grokfast-ma", "grad-norm"]
+
+
+def test_a_method_that_is_added_goes_on_only_if_it_is_among_the_best_of_all(tmp_path):
+    plan = SuitePlan(SuiteQuestion(suite=TINY, methods=["adamw", "lion"], finalists=1), SearchOptions(), tmp_path)
+    values = {"adamw": 9.0, "grokfast-ema": 7.0, "lion": 8.0}
+    tuning = {"methods": {name: {"best": {"value": value}} for name, value in values.items()}}
+    assert plan.chosen(tuning) == ["adamw"]
+    values["lion"] = 6.0
+    tuning = {"methods": {name: {"best": {"value": value}} for name, value in values.items()}}
+    assert plan.chosen(tuning) == ["adamw", "lion"]
+
+
+def test_a_method_of_which_no_trial_is_finished_does_not_go_on(here, tmp_path, monkeypatch, capsys):
+    train = lab_tune.train_runs
+
+    def failing(runs, *more):
+        bad = [run for run in runs if run.method.label.startswith(broken)]
+        train([run for run in runs if run not in bad], *more)
+        return {run.run_id(): Failure("RuntimeError: planted") for run in bad}
+
+    broken = "grokfast-ema"
+    monkeypatch.setattr(lab_tune, "train_runs", failing)
+    how = {**HOW, "trials": 1, "seeds": 1, "quiet": False}
+    with pytest.raises(InputError, match="2 runs failed.*planted"):
+        lab.suite(TINY, METHODS, out=tmp_path / "out", **how)
+    assert "no trial of grokfast-ema is finished: not compared on the held-out tasks" in capsys.readouterr().out
+    record = read_suite(tmp_path / "out")
+    assert [row["method"] for task in record["tasks"] for row in task["rows"]] == ["adamw"] * 3
+    assert WRITE_PAGE(tmp_path / "out", record).is_file()
+    broken = "adamw"
+    with pytest.raises(InputError, match=r"has no finished trial of adamw, .*give the same command again"):
+        lab.suite(TINY, METHODS, out=tmp_path / "other", **how)
+    monkeypatch.setattr(lab_tune, "train_runs", train)
+    again = lab.suite(TINY, METHODS, out=tmp_path / "out", **how)
+    assert {row["method"] for task in again["tasks"] for row in task["rows"]} == {*METHODS}
 
 
 def test_ours_are_listed_and_every_task_of_theirs_is_one():

@@ -15,10 +15,16 @@ from in_process import grokkit
 from train_here import train_here
 
 from grokkit import lab
+from grokkit.analyse.verdict import unequal_search
 from grokkit.errors import InputError
+from grokkit.lab.carry_out import uncounted
+from grokkit.lab.study import chosen
 from grokkit.study.pool import Failure
+from grokkit.study.question import Question
+from grokkit.study.sealed import sealed
 from grokkit.study.store import Store
-from grokkit.study.tune import FIRST_SEED
+from grokkit.study.tune import FIRST_SEED, Result, SearchOptions, Tuning, _Trials
+from grokkit.train.limit import Limit
 
 SPIRALS = Path(__file__).parents[1] / "spirals.py"
 TASK = f"{SPIRALS}:problem(width=16)"
@@ -163,6 +169,51 @@ def test_a_run_that_fails_is_tried_once_more_and_then_its_trial_has_failed(here,
     record = json.loads((tmp_path / "tune.json").read_text())["methods"]["adamw"]
     assert [trial["failed"] for trial in record["trials"]] == [1, 0, 0, 0]
     assert record["best"]["number"] != 0
+    with pytest.raises(InputError, match="1 runs failed.*planted"):
+        lab.tune(TASK, METHODS[:1], out=tmp_path, **HOW)
+    assert len(failed) == 4, "the same command tries again, and does not call a failed run done"
+    monkeypatch.setattr(lab_tune, "train_runs", train)
+    here.clear()
+    healed = lab.tune(TASK, METHODS[:1], out=tmp_path, **HOW)["methods"]["adamw"]
+    assert here == [[failed[0]]]
+    assert [trial["failed"] for trial in healed["trials"]] == [0, 0, 0, 0]
+    assert healed["trials"][0]["value"] is not None
+
+
+def test_a_method_without_a_finished_trial_is_in_nobody_else_s_way(whole, tmp_path):
+    record = whole[1]
+    broken = {**record["methods"]["grokfast-ema"], "best": None}
+    methods = {**record["methods"], "grokfast-ema": broken}
+    (tmp_path / "tune.json").write_bytes(sealed({**record, "methods": methods}))
+    asked = {"task": TASK, "tuned": tmp_path, "budget": 80, "every": 5}
+    plan = Question(methods=["adamw"], baseline="adamw", **asked).plan()
+    assert [found["method"] for found in plan.study["tuned"].values()] == ["adamw"]
+    for more in ({}, {"methods": ["adamw"], "primary": "grokfast-ema"}):
+        with pytest.raises(InputError, match="no finished trial of grokfast-ema; run the same `grokkit tune` again"):
+            Question(**asked, **more).plan()
+
+
+def test_a_run_of_several_repeats_is_given_up_where_each_of_them_would(tmp_path, monkeypatch):
+    tuning = Tuning([Question(task=TASK, methods=["adamw"], budget=80, every=5)], SearchOptions(repeats=3), tmp_path)
+    method, limits = tuning.methods[0], {}
+    monkeypatch.setattr(tuning, "_limits", lambda method, repeat: limits[repeat])
+    runs = tuning._runs(method, {"lr": 0.01, "wd": 0.01})
+    found = [_Trials(method, repeat, {repeat: runs}) for repeat in range(3)]
+    for amounts, expected in (((5, 9, 7), 9), ((5, None, 7), None), ((None, 9, 7), None), ((9, 7, 5), 9)):
+        limits |= {repeat: [] if most is None else [Limit("flops", most)] for repeat, most in enumerate(amounts)}
+        given_up = tuning._round(found).limits
+        assert [given_up.get(run.run_id()) for run in runs] == [expected and Limit("flops", expected)] * 2
+
+
+def test_a_trial_ranks_by_how_many_runs_did_not_arrive_and_only_then_by_how_far_they_got():
+    def value(*far):
+        arrived, given = sum(share == 1 for share in far), {"number": 0, "method": "", "settings": {}, "repeat": 0}
+        given |= {"costs": [10.0] * len(far), "given_up": 0, "failed": 0, "spent": {}}
+        return Result(arrived=arrived, progress=sum(far) / len(far), **given).value
+
+    ranked = [(1, 1, 1), (1, 1, 0.0), (1, 0.9, 0.9), (1, 0.01, 0.0), (0.99, 0.99, 0.99), (0.0, 0.0, 0.0)]
+    values = [value(*far) for far in ranked]
+    assert values == sorted(set(values))
 
 
 def test_hopeless_runs_are_given_up_at_a_multiple_of_the_best_and_charged_for_what_ran(here, tmp_path):
@@ -227,6 +278,121 @@ def test_what_cannot_be_searched_is_refused_before_anything_is_written(here, tmp
 def test_a_folder_holds_one_search(whole, changes, message):
     with pytest.raises(InputError, match=message):
         lab.tune(**({"problem": TASK, "methods": METHODS[:1], "out": whole[0]} | HOW | changes))
+
+
+ENTRYWISE = """
+import torch
+from dataclasses import replace
+from spirals import problem as spirals
+
+class Net(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.ones(2, 2))
+
+    def forward(self, points):
+        return (points[:, None, :] * self.weight).sum(-1)
+
+def problem():
+    return replace(spirals(), model=Net)
+"""
+
+
+def test_a_network_without_a_product_is_searched_in_steps_and_a_claim_in_flops_of_it_is_warned_of(here, tmp_path):
+    shutil.copy(SPIRALS, tmp_path)
+    (tmp_path / "entrywise.py").write_text(ENTRYWISE)
+    task, how = f"{tmp_path}/entrywise.py:problem", HOW | {"trials": 1, "seeds": 1, "budget": 10}
+    with pytest.raises(InputError, match="no matrix product in a step of .*; give --claim steps"):
+        lab.tune(task, ["adamw"], out=tmp_path / "out", **how)
+    assert not (tmp_path / "out").exists()
+    lab.tune(task, ["adamw"], out=tmp_path / "out", claim="steps", **how)
+    asked = {"methods": ["adamw"], "budget": 10}
+    in_flops, in_steps = (Question(task=task, claim=claim, **asked).plan() for claim in ("flops", "steps"))
+    assert "nothing can be claimed in FLOPs; give --claim steps" in uncounted(in_flops)
+    assert uncounted(in_steps) == uncounted(Question(task=TASK, claim="flops", **asked).plan()) == ""
+
+
+def test_a_search_of_which_the_best_runs_cost_nothing_is_shown(here, tmp_path):
+    how = HOW | {"trials": 1, "seeds": 1, "sustain": 0, "target": 0.01}
+    record = lab.tune(TASK, ["adamw"], out=tmp_path, **how)
+    assert record["methods"]["adamw"]["best"]["spent"]["flops"] == 0
+    assert WRITE_SEARCH(tmp_path, record).is_file()
+
+
+def test_a_search_that_never_ran_is_in_nobody_s_way(here, tmp_path, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(InputError, match="--device cuda is not possible"):
+        lab.tune(TASK, METHODS[:1], out=tmp_path / "out", device="cuda", **HOW)
+    assert not (tmp_path / "out").exists()
+
+    def stopped(*args):
+        raise KeyboardInterrupt
+
+    train = lab_tune.train_runs
+    monkeypatch.setattr(lab_tune, "train_runs", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        lab.tune(TASK, METHODS, out=tmp_path / "out", **HOW)
+    monkeypatch.setattr(lab_tune, "train_runs", train)
+    other = {"budget": 10, "trials": 1, "seeds": 1, "space": "adamw: lr=1e-3..1e-1 log"}
+    record = lab.tune(TASK, METHODS[:1], out=tmp_path / "out", **(HOW | other))
+    assert record["methods"].keys() == {"adamw"}
+    assert record["methods"]["adamw"]["trials"][0]["settings"].keys() == {"lr"}
+
+
+def test_what_another_command_has_written_meanwhile_is_kept(whole, here, tmp_path):
+    tuning = Tuning([Question(task=TASK, methods=METHODS[1:], budget=80, every=5)], SearchOptions(batch=2), tmp_path)
+    for name in ("tune.json", "optuna.db"):
+        shutil.copy(whole[0] / name, tmp_path / name)
+    tuning.open()
+    assert tuning.write()["methods"].keys() == {*METHODS}
+    late = Tuning([Question(task=TASK, methods=METHODS[1:], budget=90, every=5)], SearchOptions(), tmp_path / "late")
+    (tmp_path / "late").mkdir()
+    shutil.copy(whole[0] / "tune.json", tmp_path / "late" / "tune.json")
+    with pytest.raises(InputError, match="holds a search with budget=80, not with budget=90"):
+        late.open()
+
+
+def test_a_damaged_storage_is_named_with_its_remedy_which_loses_no_run(whole, here, tmp_path):
+    shutil.copytree(whole[0], tmp_path / "out")
+    (tmp_path / "out" / "optuna.db").write_bytes(b"no database at all" * 100)
+    with pytest.raises(InputError, match=r"optuna.db is damaged \(.*\); delete it and run the same search again"):
+        lab.tune(TASK, METHODS, out=tmp_path / "out", **HOW)
+    (tmp_path / "out" / "optuna.db").unlink()
+    assert told(lab.tune(TASK, METHODS, out=tmp_path / "out", **HOW)) == told(whole[1])
+    assert all(not ids for ids in here), "nothing is run twice"
+
+
+@pytest.mark.parametrize("option", [{"give_up": 4}, {"baseline": "x"}, {"only": "x"}, {"primary": "x"}, {"tuned": "x"}])
+def test_what_the_command_has_no_option_for_python_refuses_too(tmp_path, option):
+    with pytest.raises(InputError, match=f"unknown option '{next(iter(option))}'"):
+        lab.tune(TASK, METHODS, out=tmp_path, **HOW, **option)
+    with pytest.raises(InputError, match="unknown option 'only'"):
+        lab.suite("quick", METHODS, out=tmp_path, only="adamw")
+
+
+def test_methods_that_were_searched_with_more_trials_than_others_are_named(whole, here, tmp_path):
+    folder, record, _ = whole
+    trials = record["methods"]["adamw"]["trials"][:1]
+    adamw = {**record["methods"]["adamw"], "trials": trials}
+    adamw["cost_of_tuning"] = {**adamw["cost_of_tuning"], "trials": 1}
+    found = {**record, "methods": {**record["methods"], "adamw": adamw}}
+    (tmp_path / "tune.json").write_bytes(sealed(found))
+    equal, unequal = (Question(task=TASK, tuned=place, budget=80, every=5).plan().study for place in (folder, tmp_path))
+    assert unequal_search(equal["tuned"], equal["methods"]) == ""
+    said = unequal_search(unequal["tuned"], unequal["methods"])
+    assert said.startswith("settings were not searched alike, adamw(")
+    assert "with 1 trial and grokfast-ema(" in said
+    assert said.endswith("with 4 trials: give all methods as many --trials")
+    WRITE_SEARCH(tmp_path, found)
+    assert "But settings were not searched alike, adamw with 1 trial" in (tmp_path / "tune.html").read_text()
+
+
+def test_a_method_is_shown_by_the_name_that_it_was_searched_by(whole):
+    study = Question(task=TASK, tuned=whole[0], budget=80, every=5).plan().study
+    assert chosen(["grokfast-ema"], {**study, "baseline": None}) == [study["methods"][1]]
+    assert chosen([study["methods"][1]], {**study, "baseline": None}) == [study["methods"][1]]
+    with pytest.raises(InputError, match="unknown method of this study 'lion'"):
+        chosen(["lion"], study)
 
 
 def test_a_search_s_folder_is_no_study_s_and_the_other_way_round(whole, tmp_path):

@@ -250,6 +250,8 @@ def _cautions(rows: Sequence[Row], found: Mapping[str, Claim], words: _Words, st
     looks = len(study.get("looks") or ())
     if looks > 1:
         parts.append(f"after {looks} looks at this study, claims are tested at {level_of(study):.2g}")
+    if caution := unequal_search(study.get("tuned") or {}, [row["method"] for row in rows]):
+        parts.append(caution)
     if caution := unclaimed_primary(found, study):
         parts.append(caution)
     return [*_sentence(parts), *_sentence(_missed(rows, found, words, study))]
@@ -302,6 +304,7 @@ _OPENINGS = (
     "in seconds ",
     "in steps",
     "reached ",
+    "settings ",
     "more:",
     "never held ",
     "no clear ",
@@ -318,6 +321,17 @@ def _sentence(parts: list[str]) -> list[str]:
     text = "; ".join(parts)
     plain = text.startswith(_OPENINGS)
     return [f"{text[0].upper() if plain else text[0]}{text[1:]}."]
+
+
+def unequal_search(tuned: Mapping[str, Any], methods: Sequence[str]) -> str:
+    """That ``methods`` were not searched with the same number of trials, where that is so; else empty. ``tuned``: as in
+    study.json."""
+    own = {method: tuned[method] for method in methods if method in tuned}
+    trials = {method: found.get("trials", len(found["costs"])) for method, found in own.items()}
+    if len({*trials.values()}) < 2:
+        return ""
+    each = listed([f"{method} with {count(number, 'trial')}" for method, number in trials.items()])
+    return f"settings were not searched alike, {each}: give all methods as many --trials"
 
 
 def _seeds(rows: Sequence[Row]) -> int:

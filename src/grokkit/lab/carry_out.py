@@ -10,6 +10,7 @@ import torch
 from rich.console import Console
 
 from grokkit.analyse.format import count
+from grokkit.analyse.verdict import unequal_search
 from grokkit.errors import InputError, about
 from grokkit.lab.live import Live
 from grokkit.lab.loggers.card import LoggerCard, find_logger
@@ -173,7 +174,8 @@ def _announce(plan: Plan, console: Console, done: int, on: Executor, device: str
     )
     # What is free elsewhere nobody here knows, and a GPU takes as many runs as fit there.
     is_here = isinstance(on, Processes) and device == "cpu"
-    for warning in (too_short(plan.runs[0]), too_large(plan, at_once) if is_here else ""):
+    unequal = unequal_search(plan.study.get("tuned") or {}, plan.study["methods"])
+    for warning in (too_short(plan.runs[0]), too_large(plan, at_once) if is_here else "", uncounted(plan), unequal):
         if warning:
             console.print(warning)
 
@@ -202,6 +204,16 @@ def too_large(plan: Plan, at_once: int) -> str:
     return (
         f"{runs} at once need at least {gib(runs * plan.size)} of memory, and {gib(free())} are free; "
         "take fewer --jobs, or a smaller --model or --batch-size"
+    )
+
+
+def uncounted(plan: Plan) -> str:
+    """A line on a claim in FLOPs of a network that costs none, as they are counted; empty for every other."""
+    if plan.has_flops or plan.study["claim"] != "flops":
+        return ""
+    return (
+        "PyTorch's counter sees no matrix product in a step of this network, so nothing can be claimed in FLOPs; "
+        "give --claim steps in another --out"
     )
 
 

@@ -17,7 +17,7 @@ from grokkit.analyse.claims import Claim, claims
 from grokkit.errors import unknown
 from grokkit.report import all_figures, leaderboard_table, of_every_run, table_names, with_lines, write_report
 from grokkit.study.looks import DEFAULT_CLAIM, looked
-from grokkit.study.pace import at_pace, read_pace
+from grokkit.study.pace import Pace, at_pace, read_pace, without_seconds
 from grokkit.study.store import Store
 from grokkit.terminal import paragraph, terminal
 
@@ -70,9 +70,16 @@ class Study:
     def rows(self) -> list[dict[str, Any]]:
         """leaderboard.json: one row a method, the baseline first."""
         claim = self.info.get("claim") or DEFAULT_CLAIM
-        pace = read_pace(self.folder) if claim == "seconds" else None
-        counted = self.runs if pace is None else at_pace(self.runs, pace)
+        counted = self.runs
+        if claim == "seconds":
+            # Clocked seconds are not comparable: they hold whatever else the machine did beside each run.
+            counted = without_seconds(self.runs) if self._pace is None else at_pace(self.runs, self._pace)
         return leaderboard(counted, self.info["methods"], self.info["baseline"], claim)
+
+    @cached_property
+    def _pace(self) -> Pace | None:
+        """The seconds of a step, if they were measured."""
+        return read_pace(self.folder)
 
     @property
     def leaderboard(self) -> pl.DataFrame:
@@ -88,7 +95,13 @@ class Study:
     @cached_property
     def verdict(self) -> str:
         """Which methods help, by how much and how surely, in sentences."""
-        return verdict(self.rows, self.info)
+        said = verdict(self.rows, self.info)
+        if self.info.get("claim") == "seconds" and self._pace is None and not self.runs.is_empty():
+            said += (
+                " Nothing is claimed in seconds, because the seconds of a step were not measured in turns (no "
+                "pace.json); give the same compare command again."
+            )
+        return said
 
     def look(self) -> None:
         """Remember in study.json that these results have been looked at; the caller holds the store's lock."""
@@ -132,9 +145,13 @@ class Study:
 def chosen(only: Sequence[str], study: Mapping[str, Any]) -> list[str]:
     """The labels to show of the study's methods: those of ``only``, the baseline's and the primary arm's.
 
+    A method whose settings were searched may be named as it was searched.
+
     Raises:
         InputError: for a label that the study does not have.
     """
+    searched = {found["method"]: label for label, found in (study.get("tuned") or {}).items()}
+    only = [name if name in study["methods"] else searched.get(name, name) for name in only]
     for label in only:
         if label not in study["methods"]:
             raise unknown("method of this study", label, study["methods"])

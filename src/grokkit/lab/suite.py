@@ -19,7 +19,7 @@ from grokkit.lab.study import Study
 from grokkit.lab.tune import search
 from grokkit.methods import MethodCard
 from grokkit.report.suite import suite_table, write_suite_page
-from grokkit.study.execution import Execution
+from grokkit.study.execution import NOT_OF_A_SUITE, Execution
 from grokkit.study.looks import looked
 from grokkit.study.machines import check_machines
 from grokkit.study.pool import Failure
@@ -29,6 +29,7 @@ from grokkit.study.suite import SuitePlan, SuiteQuestion, read_suite, write_suit
 from grokkit.study.suites.card import SuiteCard
 from grokkit.study.tune import SearchOptions
 from grokkit.terminal import one_line, paragraph, readable, terminal
+from grokkit.train.groups import choose_device
 
 
 def carry_out_suite(
@@ -50,17 +51,25 @@ def carry_out_suite(
     """
     console = console or terminal()
     check_machines(execution.on)
+    if execution.on == "local":
+        choose_device(execution.device)  # refused before anything is written
     options = replace(options, seeds=question.tuning_seeds)
     folder = folder_of(question, execution)
     plan = SuitePlan(question, options, folder)
     tuning_there = replace(execution, out=plan.tuning_folder, give_up=None)
     with Store(folder).lock():
+        plan.read()  # once more, since another command may have written until now
         about = {"question": plan.question(options), "methods": plan.known, "command": command}
         if not plan.looks:
             write_suite(folder, {**about, "looks": []})
         console.print(f"suite {plan.card.name}, settings from its tuning tasks:")
         tuning, failures = search(plan.tuning_questions(), options, tuning_there, command=command, console=console)
         finalists, held_out, studies = plan.chosen(tuning), plan.card.held_out_tasks, []
+        if nothing := [name for name in plan.methods if tuning["methods"][name]["best"] is None]:
+            console.print(
+                f"no trial of {', '.join(nothing)} is finished: not compared on the held-out tasks; the same command "
+                "tries again"
+            )
         for place, task in enumerate(held_out):
             console.print(f"\nheld-out task {place + 1} of {len(held_out)}: {task.label}")
             there = replace(execution, out=plan.final_folder(place))
@@ -190,7 +199,11 @@ def suite(
     """
     given = {"suite": name, "methods": method_names(methods), "trials": trials, "tuning_seeds": tuning_seeds}
     question, how, execution = asked(
-        given | {"seeds": seeds, "budget": budget, "out": out, **options}, SuiteQuestion, SearchOptions, Execution
+        given | {"seeds": seeds, "budget": budget, "out": out, **options},
+        SuiteQuestion,
+        SearchOptions,
+        Execution,
+        leave=NOT_OF_A_SUITE,
     )
     try:
         with readable():

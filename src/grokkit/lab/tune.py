@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +17,16 @@ from grokkit.lab.named import method_names, name_of
 from grokkit.lab.stopping import undisturbed, what_is_kept
 from grokkit.methods import MethodCard
 from grokkit.report.search import search_table, write_search
-from grokkit.study.execution import Execution
+from grokkit.study.execution import NOT_OF_A_SEARCH, Execution
 from grokkit.study.machines import check_machines, machines
 from grokkit.study.pool import Failure
 from grokkit.study.question import USUAL_METHODS, Question, asked
-from grokkit.study.tune import SearchOptions, Tuning
+from grokkit.study.tune import Round, SearchOptions, Tuning
 from grokkit.tasks.problem import Problem
 from grokkit.terminal import one_line, readable, terminal
 from grokkit.train.config import RunConfig
+from grokkit.train.groups import choose_device
+from grokkit.train.limit import Limit
 
 
 def search(
@@ -49,6 +51,8 @@ def search(
     console = console or terminal()
     check_machines(execution.on)
     logger = None if execution.log is None else find_logger(execution.log)
+    if execution.on == "local":
+        choose_device(execution.device)  # refused before anything is written; a cluster's is known once connected
     folder = folder_of(questions[0], execution)
     tuning = Tuning(questions, options, folder, command)
     failures: dict[str, Failure] = {}
@@ -64,23 +68,31 @@ def search(
             console.print(warning)
         runs: list[RunConfig] = []
         try:
-            trials, limits = tuning.next_round()
+            before, now = tuning.failed(), tuning.next_round()
+            is_left = bool(before.trials or now.trials)
             with (
-                machines(execution.on if trials else "local", execution.jobs, samples, folder) as on,
+                machines(execution.on if is_left else "local", execution.jobs, samples, folder) as on,
                 Live(logger, folder, console) as live,
             ):
                 device = on.device(execution.device)
-                while trials:
-                    console.print(_round(trials))
-                    # A setting may be drawn twice; its runs are the same.
-                    runs = list({run.run_id(): run for runs in trials.values() for run in runs}.values())
+
+                def train(runs: Sequence[RunConfig], limits: Mapping[str, Limit]) -> dict[str, Failure]:
                     failed = train_runs(runs, tuning.store, console, on, device, live, limits)
                     if failed:  # A worker that was killed is no fault of the setting, so it is tried once more.
                         again = [run for run in runs if run.run_id() in failed]
                         failed = train_runs(again, tuning.store, console, on, device, live, limits)
-                    failures |= failed
-                    tuning.tell(trials)
-                    trials, limits = tuning.next_round()
+                    return failed
+
+                if before.trials:
+                    console.print(f"failed before, and tried again: {_said(before)}")
+                    runs = _runs(before)
+                    failures |= train(runs, before.limits)
+                while now.trials:
+                    console.print(_said(now))
+                    runs = _runs(now)
+                    failures |= train(runs, now.limits)
+                    tuning.tell(now.trials)
+                    now = tuning.next_round()
         except KeyboardInterrupt:
             with undisturbed():
                 console.print(f"stopped; {what_is_kept(runs, tuning.store)}", soft_wrap=True, markup=False)
@@ -101,9 +113,14 @@ def folder_of(question: Question, execution: Execution) -> Path:
     return Path(execution.out or Path("out") / f"{slug(question.task)}-tune")
 
 
-def _round(trials: Any) -> str:
+def _runs(found: Round) -> list[RunConfig]:
+    """The runs of a round. A setting may be drawn twice; its runs are the same."""
+    return list({run.run_id(): run for runs in found.trials.values() for run in runs}.values())
+
+
+def _said(found: Round) -> str:
     numbers: dict[str, list[int]] = {}
-    for key in trials:
+    for key in found.trials:
         numbers.setdefault(key.text, []).append(key.number + 1)
     said = {f"{min(own)} to {max(own)}" if len(own) > 1 else f"{own[0]}" for own in numbers.values()}
     return f"trials {', '.join(sorted(said))} of {', '.join(numbers)}"
@@ -143,7 +160,11 @@ def tune(
     """
     given = {"task": name_of("tasks", problem), "methods": method_names(methods), "trials": trials, "seeds": seeds}
     question, how, execution = asked(
-        given | {"budget": budget, "out": out, **options}, Question, SearchOptions, Execution
+        given | {"budget": budget, "out": out, **options},
+        Question,
+        SearchOptions,
+        Execution,
+        leave=NOT_OF_A_SEARCH,
     )
     try:
         with readable():

@@ -19,9 +19,9 @@ from typing import Any, get_args
 
 import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from grokkit.errors import InputError, unknown
+from grokkit.flop_counter import counted_flops
 from grokkit.methods.contract import Examples, MethodCard, Start, StartResult, TransferData
 from grokkit.methods.settings import not_negative, number, positive, whole
 from grokkit.models.classes import Class, classes_of
@@ -132,7 +132,7 @@ def _flops_of_a_step(donor: nn.Module, lesson: TransferData) -> int:
     own: Any = getattr(donor, "step_flops", None)
     if own is not None:
         return own(len(inputs), inputs.shape[1])
-    with FlopCounterMode(display=False) as counter:
+    with counted_flops() as counter:
         lesson.loss(donor(inputs), targets).backward()
     donor.zero_grad()
     return counter.get_total_flops()

@@ -125,6 +125,7 @@ def _view(tuning: Mapping[str, Any], medium: Any) -> View:
         name: {
             "cost": tuning["cost"],
             "any_order": tuning["any_order"],
+            "trials": len(own["trials"]),
             "costs": [
                 [trial["cost"], trial["has_arrived"], trial.get("repeat", 0)]
                 for trial in own["trials"]
@@ -148,8 +149,8 @@ def _to_target(tuning: Mapping[str, Any], trial: Mapping[str, Any] | None) -> st
 
 
 def _in_best_runs(best: Mapping[str, Any] | None, cost: Mapping[str, Any]) -> str:
-    """How many runs of the best setting the search could have paid for."""
-    if best is None or not best["has_arrived"]:
+    """How many runs of the best setting the search could have paid for; of runs that cost nothing no number."""
+    if best is None or not best["has_arrived"] or not best["spent"]["flops"]:
         return "–"
     runs = max(len(best["costs"]), 1)
     return number(cost["flops"] / (best["spent"]["flops"] / runs))

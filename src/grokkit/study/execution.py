@@ -47,6 +47,11 @@ class Option(NamedTuple):
     remedy: str = ""
 
 
+# What a search has not: a baseline and what is shown of a study, or settings that were found before.
+NOT_OF_A_SEARCH = ("baseline", "primary", "only", "tuned", "give_up")
+NOT_OF_A_SUITE = ("only",)
+
+
 def options_of(kind: type) -> dict[str, Option]:
     """The options that the fields of ``kind`` are, by the names of the fields."""
     hints = get_type_hints(kind, include_extras=True)

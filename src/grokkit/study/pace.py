@@ -127,6 +127,12 @@ def at_pace(runs: pl.DataFrame, pace: Pace) -> pl.DataFrame:
     )
 
 
+def without_seconds(runs: pl.DataFrame) -> pl.DataFrame:
+    """``runs`` as if no seconds had been clocked, for a claim in seconds of a study whose pace was not measured."""
+    names = ("train_seconds_to_target", "train_seconds_below_until", "train_seconds")
+    return runs.with_columns(pl.lit(None, dtype=pl.Float64).alias(name) for name in names)
+
+
 def pace_of(found: Mapping[str, Any]) -> Pace:
     arms = {label: ArmPace(**arm) for label, arm in found["arms"].items()}
     others = {name: value for name, value in found.items() if name not in ("format", "arms")}

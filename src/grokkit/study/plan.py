@@ -18,6 +18,7 @@ from grokkit.train.config import (
 )
 from grokkit.train.doors import doors_of
 from grokkit.train.identity import question_of
+from grokkit.train.measured import has_flops
 from grokkit.train.optimizers import build_optimizer
 from grokkit.train.problem import build_problem, set_apart, transfer_data
 from grokkit.train.resolve import method_config
@@ -91,6 +92,7 @@ class Plan:
         study: study.json, as far as this command alone says it.
         baseline, primary: the arms that it names for these; None where it names none.
         size: bytes of memory that a run of the largest arm needs at the least.
+        has_flops: whether a step of the network costs any FLOPs, as they are counted.
     """
 
     runs: Runs
@@ -99,6 +101,7 @@ class Plan:
     baseline: Arm | None = None
     primary: Arm | None = None
     size: int = 0
+    has_flops: bool = True
 
 
 def make_plan(
@@ -179,6 +182,7 @@ def make_plan(
         baseline=named(baseline, "--baseline"),
         primary=named(primary, "--primary"),
         size=max(sizes),
+        has_flops=has_flops(model, problem.task, problem.inner),
     )
 
 

@@ -145,23 +145,25 @@ class Question(Checked):
         if self.tuned is None:
             return plan
         check_seeds(self._tuning, plan.study["seeds"], Path(self.tuned))
-        names = {text: name for name, text in self._winners(None).items()}
+        names = {text: name for name, text in self._winners(self._asked()).items()}
         labels = zip(texts, plan.study["methods"], strict=True)
         costs = {label: cost_of_tuning(self._tuning, names[text]) for text, label in labels}
         return replace(plan, study={**plan.study, "tuned": costs})
 
     def method_texts(self) -> list[str]:
         """The methods, each with its best settings where they were tuned."""
-        asked = split_list(self.methods) if isinstance(self.methods, str) else self.methods
         if self.tuned is None:
-            return list(asked or USUAL_METHODS)
-        return list(self._winners(asked).values())
+            return list(self._asked() or USUAL_METHODS)
+        return list(self._winners(self._asked()).values())
+
+    def _asked(self) -> Sequence[str] | None:
+        return split_list(self.methods) if isinstance(self.methods, str) else self.methods
 
     def _as_tuned(self, method: str | None) -> str | None:
         """A method that is named as it was searched, with its best settings."""
-        if method is None or self.tuned is None:
+        if method is None or self.tuned is None or method not in self._tuning["methods"]:
             return method
-        return self._winners(None).get(method, method)
+        return self._winners([method])[method]
 
     def _winners(self, asked: Sequence[str] | None) -> dict[str, str]:
         return winners(self._tuning, asked, Path(str(self.tuned)))
@@ -213,14 +215,17 @@ class Question(Checked):
         }
 
 
-def asked(options: Mapping[str, Any], *kinds: Any) -> tuple[Any, ...]:
+def asked(options: Mapping[str, Any], *kinds: Any, leave: Sequence[str] = ()) -> tuple[Any, ...]:
     """One of each of ``kinds``, by default :class:`Question` and :class:`Execution`, from options that have the names
-    of their fields.
+    of their fields, but for those of ``leave``.
 
     Raises:
         InputError: for a name that none has.
     """
-    names = {kind: [field.name for field in fields(kind)] for kind in kinds or (Question, Execution)}
+    names = {
+        kind: [field.name for field in fields(kind) if field.name not in leave]
+        for kind in kinds or (Question, Execution)
+    }
     for name in options:
         if not any(name in of_kind for of_kind in names.values()):
             raise unknown("option", name, list(dict.fromkeys(name for own in names.values() for name in own)))

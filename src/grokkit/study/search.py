@@ -7,15 +7,16 @@ search that was killed goes on as if it had not been, whatever the number of wor
 from __future__ import annotations
 
 import hashlib
+import math
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from grokkit.errors import MissingExtraError
+from grokkit.errors import InputError, MissingExtraError
 from grokkit.study.search_space import Choice
-from grokkit.study.spaces import Axis, Searched, run_values, unsearched_values
+from grokkit.study.spaces import Axis, Searched, run_values, run_values_of_before, unsearched_values
 
 SAMPLERS = ("tpe", "random", "quasi-random", "grid")
 
@@ -50,11 +51,31 @@ def open_storage(path: Path) -> Any:
         return optuna.storages.RDBStorage(f"sqlite:///{path.absolute()}")
 
 
+@contextmanager
+def readable_storage(path: Path) -> Iterator[None]:
+    """Within it the storage at ``path`` is opened and read.
+
+    Raises:
+        InputError: if it is damaged, or cannot be opened.
+    """
+    from sqlalchemy.exc import DatabaseError, OperationalError
+
+    try:
+        yield
+    except OperationalError as error:  # the disk is full, the folder is read-only, somebody else has it locked
+        raise InputError(f"{path} cannot be used ({error.orig}); choose another --out") from None
+    except DatabaseError as error:
+        raise InputError(
+            f"{path} is damaged ({error.orig}); delete it and run the same search again: finished runs are kept"
+        ) from None
+
+
 class Search:
     """The trials of ``method`` in ``storage``.
 
     TPE's first is the setting that the method has if nobody searches, e.g. the published one, so that a search finds
-    none that did worse on its seeds; those that follow are drawn at random until there are eight.
+    none that did worse on its seeds (where it lies outside the space, the end of it next to there); those
+    that follow are drawn at random until there are eight.
 
     Args:
         sampler: one of :data:`SAMPLERS`.
@@ -78,12 +99,35 @@ class Search:
         """All trials, in the order in which they were drawn."""
         found = []
         for trial in self._study.get_trials(deepcopy=False):
-            values = {
-                name: axis.values.values[trial.params[name]] if isinstance(axis.values, Choice) else trial.params[name]
-                for name, axis in self.method.axes.items()
-            }
-            found.append(Drawn(trial.number, run_values(self.method, values), trial.state.is_finished()))
+            # What is run is kept with the trial, because its runs are found by it; the first version did not do so.
+            run = trial.user_attrs.get("numbers")
+            values = self._values(trial.params, run_values_of_before if run is None else run_values) | (run or {})
+            found.append(Drawn(trial.number, values, trial.state.is_finished()))
         return found
+
+    def _values(self, params: Mapping[str, Any], run: Callable[..., dict[str, Any]] = run_values) -> dict[str, Any]:
+        """What is run for what optuna drew."""
+        drawn = {
+            name: axis.values.values[params[name]] if isinstance(axis.values, Choice) else params[name]
+            for name, axis in self.method.axes.items()
+        }
+        return run(self.method, drawn)
+
+    def check(self) -> None:
+        """Refuse to mix two grids.
+
+        Raises:
+            InputError: if trials are to be drawn, and those that there are were drawn for another number of them.
+        """
+        drawn = [trial.params for trial in self._study.get_trials(deepcopy=False)]
+        if self._sampler != "grid":
+            return
+        points = _grid(self.method, self._trials)
+        if len(drawn) < len(points) and not all(map(_is_same, drawn, points)):
+            raise InputError(
+                f"--trials {self._trials} is another grid than that of which there are {len(drawn)} trials of "
+                f"{self.method.text}; give the same --trials, or choose another --out"
+            )
 
     def draw(self, until: int) -> None:
         """Draw trials until there are so many, or all of the grid's."""
@@ -96,8 +140,12 @@ class Search:
                 if params is None:
                     return
                 running = optuna.trial.TrialState.RUNNING
+                values, axes = self._values(params), self.method.axes
+                numbers = {name: values[name] for name in axes if not isinstance(axes[name].values, Choice)}
                 self._study.add_trial(
-                    optuna.trial.create_trial(state=running, params=params, distributions=distributions)
+                    optuna.trial.create_trial(
+                        state=running, params=params, distributions=distributions, user_attrs={"numbers": numbers}
+                    )
                 )
 
     def tell(self, number: int, value: float | None) -> None:
@@ -164,12 +212,9 @@ def _grid(method: Searched, trials: int) -> list[dict[str, Any]]:
     while grows:
         grows = False
         for name, axis in method.axes.items():
-            most = len(axis.values.values) if isinstance(axis.values, Choice) else trials
-            total = 1
-            for other, size in sizes.items():
-                total *= size + (other == name)
-            if sizes[name] < most and total <= trials:
-                sizes[name], grows = sizes[name] + 1, True
+            finer = {**sizes, name: sizes[name] + 1}
+            if finer[name] <= _most(axis, trials) and math.prod(finer.values()) <= trials:
+                sizes, grows = finer, True
     points: list[dict[str, Any]] = [{}]
     for name, axis in method.axes.items():
         points = [
@@ -178,10 +223,24 @@ def _grid(method: Searched, trials: int) -> list[dict[str, Any]]:
     return points
 
 
+def _most(axis: Axis, trials: int) -> int:
+    """How many points there can be on an axis of a grid of so many trials."""
+    if isinstance(axis.values, Choice):
+        return len(axis.values.values)
+    return round(axis.values.high) - round(axis.values.low) + 1 if axis.is_whole else trials
+
+
+def _is_same(drawn: Mapping[str, Any], point: Mapping[str, Any]) -> bool:
+    """Whether a trial is that point, whatever the machine made of a logarithm's last digit."""
+    return all(math.isclose(drawn[name], point[name], rel_tol=1e-9) for name in point)
+
+
 def _on_axis(axis: Axis, place: int, size: int) -> Any:
     values = axis.values
     if isinstance(values, Choice):
         return place
+    if axis.is_whole and size == _most(axis, size):  # all of them, also where a logarithm would take some twice
+        return round(values.low) + place
     share = (place + 0.5) / size
     if values.log:
         at = values.low * (values.high / values.low) ** share

@@ -2,8 +2,9 @@
 
     alpha=0.8..0.99, lamb=0.1..10 log, filter_type=mean|sum
 
-A range ``low..high`` is drawn from evenly, and evenly in the logarithm with ``log``; a setting whose default is a whole
-number gets whole numbers. ``a|b`` is a choice. Cards state their spaces so, and people write their own the same way.
+A range ``low..high`` is drawn from evenly, and evenly in the logarithm with ``log``; a setting whose annotation is
+``int``, or that has none and is a whole number by default, gets whole numbers. ``a|b`` is a choice.
+Cards state their spaces so, and people write their own the same way.
 """
 
 from __future__ import annotations

@@ -5,11 +5,14 @@ What is written with a method is not searched: ``adamw(wd=1)`` is tuned in its l
 
 from __future__ import annotations
 
+import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from grokkit.arguments import is_whole
 from grokkit.call_syntax import parse_call, show_call
 from grokkit.errors import InputError, unknown
 from grokkit.optimizers.contract import card_of
@@ -63,7 +66,7 @@ class Searched:
             own = {self.axes[name].name: value for name, value in values.items() if self.axes[name].piece == place}
             inner = [axis.name for axis in self.axes.values() if axis.piece == place and axis.of_optimizer]
             if inner:
-                name, inside = parse_call(_optimizer_text(piece, self.usual))
+                name, inside = parse_call(piece.optimizer)
                 inside |= {key: own.pop(key) for key in inner}
                 own["optimizer"] = show_call(name, inside)
             texts.append(piece.written(own))
@@ -86,8 +89,12 @@ def searched(text: str, task: str, usual: Mapping[str, Any], own: Mapping[str, S
     """
     config, found = method_config(text, task, usual), pieces(text, task, usual)
     axes: dict[str, Axis] = {}
+    taken = {name for piece in found for name in (*piece.settings, *_of_optimizer(piece, config))}
     for place, piece in enumerate(found):
-        for axis in _axes(place, piece, config, usual, own.get(piece.card.name)):
+        for name in own.get(piece.card.name, ()):
+            if name not in taken:
+                raise unknown(f"setting of {text}", name, sorted(taken))
+        for axis in _axes(place, piece, config, own.get(piece.card.name)):
             label = f"{piece.card.name} {axis.name}" if axis.name in axes else axis.name
             axes[label] = axis
     if not axes:
@@ -108,7 +115,7 @@ def own_spaces(text: str | None, methods: Sequence[str]) -> dict[str, Space]:
     path of a file with such lines."""
     if text is None:
         return {}
-    if ":" not in text or Path(text).is_file():
+    if ":" not in text or os.path.isfile(text):  # which Path.is_file would refuse to say of a text longer than a name
         try:
             text = Path(text).read_text(encoding="utf-8")
         except (OSError, ValueError) as error:
@@ -131,16 +138,19 @@ def own_spaces(text: str | None, methods: Sequence[str]) -> dict[str, Space]:
     return spaces
 
 
-def _axes(place: int, piece: Piece, config: MethodConfig, usual: Mapping[str, Any], own: Space | None) -> list[Axis]:
-    """The axes of one part."""
+def _of_optimizer(piece: Piece, config: MethodConfig) -> dict[str, Any]:
+    """The settings of the method's optimizer, if they are written with this part."""
+    if not piece.has_optimizer or piece.card.optimizer is not None:
+        return {}
     optimizer = config.optimizer
-    of_optimizer: dict[str, Any] = {}
-    if piece.has_optimizer and piece.card.optimizer is None:
-        of_optimizer = optimizer.settings if isinstance(optimizer, OwnOptimizerConfig) else optimizer.model_dump()
+    return optimizer.settings if isinstance(optimizer, OwnOptimizerConfig) else optimizer.model_dump()
+
+
+def _axes(place: int, piece: Piece, config: MethodConfig, own: Space | None) -> list[Axis]:
+    """The axes of one part. What ``own`` names and another part has is not one of them."""
+    optimizer, of_optimizer = config.optimizer, _of_optimizer(piece, config)
     known = {**of_optimizer, **piece.settings}
     if own is not None:
-        if strange := [name for name in own if name not in {**config.optimizer.model_dump(), **known}]:
-            raise unknown(f"setting of {piece.card.name}", strange[0], known)
         space = own
     else:
         space = parse_space(piece.card.space)
@@ -156,10 +166,27 @@ def _axes(place: int, piece: Piece, config: MethodConfig, usual: Mapping[str, An
     for name, values in space.items():
         if name in fixed or name not in known:
             continue
-        is_whole = type(known[name]) is int and name not in _ALWAYS_NUMBERS
+        whole = name not in _ALWAYS_NUMBERS and _is_whole(piece, config, name, known[name])
+        if whole and isinstance(values, Range) and values.log and round(values.low) < 1:
+            raise InputError(
+                f"{name}={values} is not possible: {name} of {piece.card.name} takes whole numbers, and a logarithmic "
+                "range of these begins at 1 or above"
+            )
         inner = isinstance(optimizer, OwnOptimizerConfig) and name in of_optimizer and name not in piece.settings
-        axes.append(Axis(place, name, values, is_whole, inner, known[name]))
+        axes.append(Axis(place, name, values, whole, inner, known[name]))
     return axes
+
+
+def _is_whole(piece: Piece, config: MethodConfig, name: str, usual: Any) -> bool:
+    """Whether the setting takes whole numbers only: as its annotation says, or else if it is one by default."""
+    card, optimizer = piece.card, config.optimizer
+    builds: list[Any] = [card.factory, card.bilevel, card.start, card.loss, card.optimizer, card.weights]
+    if callable(piece.made_by):
+        builds.append(piece.made_by)
+    if isinstance(optimizer, OwnOptimizerConfig):
+        builds.append(optimizer.card.make)
+    said = [is_whole(build, name) for build in builds if build is not None]
+    return next((whole for whole in said if whole is not None), type(usual) is int)
 
 
 def _name_of(optimizer: Any) -> str:
@@ -167,24 +194,36 @@ def _name_of(optimizer: Any) -> str:
     return (optimizer.text or optimizer.name) if isinstance(optimizer, OwnOptimizerConfig) else optimizer.optimizer
 
 
-def _optimizer_text(piece: Piece, usual: Mapping[str, Any]) -> str:
-    """The call of an optimizer that is not one of ours: written with the part, or else the task's usual one."""
-    return str(piece.given.get("optimizer", usual.get("optimizer")))
-
-
 def _value(axis: Axis, value: Any) -> Any:
-    """``value`` as it is run: a whole number where the setting takes such, else one of three digits within the range,
-    so that a result's name can be read and typed."""
+    """``value`` as it is run: a whole number where the setting takes such, else one of few digits within the range, so
+    that a result's name can be read and typed. Three digits, or more where the range is narrow beside the numbers in
+    it: from 0.999 to 0.99999 a thousandth of that range is kept apart, 0.999 123 from 0.999 124."""
     if not isinstance(axis.values, Range):
         return value
     if axis.is_whole:
         return round(value)
-    return min(max(float(f"{value:.3g}"), axis.values.low), axis.values.high)
+    low, high = axis.values.low, axis.values.high
+    places = max(_places(value), _places(high - low))
+    return min(max(round(value, places), low), high)
+
+
+def _places(value: float) -> int:
+    """After the point, of three digits of ``value``: 0.0123 has 4, and 123 has 0."""
+    return 2 - math.floor(math.log10(abs(value))) if value else 0
 
 
 def run_values(method: Searched, drawn: Mapping[str, Any]) -> dict[str, Any]:
     """The values that are run for the ``drawn`` ones."""
     return {name: _value(axis, drawn[name]) for name, axis in method.axes.items()}
+
+
+def run_values_of_before(method: Searched, drawn: Mapping[str, Any]) -> dict[str, Any]:
+    """The same for trials that do not say what was run: numbers had three digits, whatever the range."""
+    found = run_values(method, drawn)
+    for name, axis in method.axes.items():
+        if isinstance(axis.values, Range) and not axis.is_whole:
+            found[name] = min(max(float(f"{drawn[name]:.3g}"), axis.values.low), axis.values.high)
+    return found
 
 
 def unsearched_values(method: Searched) -> dict[str, Any] | None:

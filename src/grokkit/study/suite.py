@@ -23,7 +23,7 @@ from grokkit.study.sealed import sealed
 from grokkit.study.store import STUDY_FORMAT, Store
 from grokkit.study.suites.card import SuiteCard, SuiteTask, find_suite
 from grokkit.study.tune import SearchOptions, Tuning
-from grokkit.study.tuned import SUITE_FILE, has_suite, has_tuning, read_account
+from grokkit.study.tuned import SUITE_FILE, has_suite, has_trials, has_tuning, read_account
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,9 +86,24 @@ class SuitePlan:
         self.asked, self.folder = asked, folder
         self.methods = _split(asked.methods, "--methods") or list(USUAL_METHODS)
         self.keep = _split(asked.keep, "--keep")
+        self._options = options
+        self.read()
+        for task in self.card.held_out_tasks:
+            with about(task.label):
+                self._question(task, methods=self.methods, seeds=asked.seeds).plan()
+        Tuning(self.tuning_questions(), replace(options, seeds=asked.tuning_seeds), self.tuning_folder)
+
+    def read(self) -> None:
+        """What the folder says, if it is a suite that this one goes on with. One of which no trial is told, since it
+        was refused or stopped at once, is in nobody's way.
+
+        Raises:
+            InputError: if it holds something else, or for a method that is none of the suite's.
+        """
+        asked, folder = self.asked, self.folder
         if Store(folder).has_study() or has_tuning(folder):
             raise InputError(f"{folder} holds a study or a search; choose another --out for a suite")
-        before = read_suite(folder) if has_suite(folder) else None
+        before = read_suite(folder) if has_suite(folder) and has_trials(self.tuning_folder) else None
         self.known = list(dict.fromkeys([*(before["methods"] if before else ()), *self.methods]))
         self.looks = before["looks"] if before else []
         named = asked.baseline or ("adamw" if "adamw" in self.methods else self.methods[0])
@@ -100,11 +115,7 @@ class SuitePlan:
         if asked.primary == self.baseline:
             raise InputError(f"--primary {asked.primary} is the baseline; name the method that is compared with it")
         if before is not None:
-            _same_question(before["question"], self.question(options), folder)
-        for task in self.card.held_out_tasks:
-            with about(task.label):
-                self._question(task, methods=self.methods, seeds=asked.seeds).plan()
-        Tuning(self.tuning_questions(), replace(options, seeds=asked.tuning_seeds), self.tuning_folder)
+            _same_question(before["question"], self.question(self._options), folder)
 
     def question(self, options: SearchOptions) -> dict[str, Any]:
         """What a folder's suite has in common, whatever methods and seeds it has."""
@@ -150,14 +161,22 @@ class SuitePlan:
 
     def chosen(self, tuning: Mapping[str, Any]) -> list[str]:
         """The methods that go on to the held-out tasks: the baseline, the primary one, those to keep, and of the others
-        the best on the tuning tasks."""
-        if self.asked.finalists is None:
-            return self.methods
+        the best on the tuning tasks, be they asked for now or before. One without a finished trial does not.
+
+        Raises:
+            InputError: if the baseline or the primary method is without one.
+        """
+        found = {name: own["best"] for name, own in tuning["methods"].items() if own["best"] is not None}
+        for name in (self.baseline, self.asked.primary):
+            if name is not None and name not in found:
+                raise InputError(
+                    f"{self.tuning_folder} has no finished trial of {name}, the baseline or the primary method; give "
+                    "the same command again, which tries those that failed once more"
+                )
         surely = {self.baseline, self.asked.primary, *self.keep}
-        found = {name: tuning["methods"][name]["best"] for name in self.methods if name not in surely}
-        ranked = sorted((best["value"], name) for name, best in found.items() if best is not None)
-        best = [name for _, name in ranked[: self.asked.finalists]]
-        return [name for name in self.methods if name in surely or name in best]
+        ranked = sorted((best["value"], name) for name, best in found.items() if name not in surely)
+        best = [name for _, name in ranked[: self.asked.finalists]]  # all, if nobody says how many
+        return [name for name in self.methods if name in found and (name in surely or name in best)]
 
     def _question(self, task: SuiteTask, **own: Any) -> Question:
         usual = {"budget": self.card.budget, "claim": self.asked.claim}

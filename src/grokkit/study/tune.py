@@ -30,11 +30,11 @@ from grokkit.study.extend import other_question
 from grokkit.study.plan import Plan, make_plan
 from grokkit.study.question import Question
 from grokkit.study.sealed import sealed
-from grokkit.study.search import EXCHANGEABLE, SAMPLERS, Search, check_installed, open_storage
+from grokkit.study.search import EXCHANGEABLE, SAMPLERS, Search, check_installed, open_storage, readable_storage
 from grokkit.study.search_space import show_space
 from grokkit.study.spaces import Searched, own_spaces, searched
 from grokkit.study.store import STUDY_FORMAT, Store
-from grokkit.study.tuned import FILE, has_suite, has_tuning, read_tuning
+from grokkit.study.tuned import FILE, has_suite, has_trials, has_tuning, read_tuning
 from grokkit.train.config import RunConfig, TaskConfig, checked
 from grokkit.train.limit import Limit
 
@@ -98,7 +98,8 @@ class Result(NamedTuple):
             return None
         if self.has_arrived:
             return math.log10(self.cost)
-        return 1000.0 + (1.0 - self.arrived / len(self.costs)) + (1.0 - self.progress)
+        # Whole numbers for the runs that did not, less than one for how far they got, so that the first come first.
+        return 1000.0 + (len(self.costs) - self.arrived) + (1.0 - self.progress)
 
 
 class TrialKey(NamedTuple):
@@ -107,6 +108,23 @@ class TrialKey(NamedTuple):
     text: str
     number: int
     repeat: int
+
+
+class Round(NamedTuple):
+    """Trials to run together."""
+
+    trials: Mapping[TrialKey, list[RunConfig]]
+    """The runs of each."""
+    limits: Mapping[str, Limit]
+    """By the id of a run, when it is given up."""
+
+
+class _Trials(NamedTuple):
+    """Trials of one search, by their numbers."""
+
+    method: Searched
+    repeat: int
+    runs: Mapping[int, list[RunConfig]]
 
 
 class _OnTask(NamedTuple):
@@ -148,6 +166,11 @@ class Tuning:
             shared: dict[str, Any] = question.of_all_runs() | {"judged_on": "validation"}
             self.plans.append(make_plan(methods=texts, seeds=self.seeds, command=command, **shared))
             task: TaskConfig = shared["task"]
+            if self.cost == "flops" and not self.plans[-1].has_flops:
+                raise InputError(
+                    f"PyTorch's counter sees no matrix product in a step of {task.name}'s network, so settings "
+                    "cannot be told apart by FLOPs; give --claim steps"
+                )
             name, usual = task.name, task.card.optimizer
             self._tasks.append(_OnTask(shared, {text: searched(text, name, usual, own) for text in texts}))
         self.methods = list(self._tasks[0].methods.values())
@@ -158,8 +181,8 @@ class Tuning:
             text: study["methods_detail"][label]["identity"]
             for text, label in zip(texts, study["methods"], strict=True)
         }
-        self._before = read_tuning(folder) if has_tuning(folder) else None
-        self._check_folder(folder)
+        self._before: dict[str, Any] | None = None
+        self._read()
         self._searches: dict[str, list[Search]] = {}
 
     @property
@@ -178,33 +201,85 @@ class Tuning:
 
     def open(self) -> None:
         """Begin, or go on; the caller holds the store's lock."""
-        storage = open_storage(self.folder / "optuna.db")
-        for method in self.methods:
-            self._searches[method.text] = [
-                Search(storage, method, self.options.sampler, self.options.trials, repeat)
-                for repeat in range(self.options.repeats)
-            ]
+        self._read()  # once more, since another command may have written until now
+        path = self.folder / "optuna.db"
+        if self._before is None and has_tuning(self.folder):  # what another search has drawn, and never run
+            path.unlink(missing_ok=True)
+        with readable_storage(path):
+            storage = open_storage(path)
+            for method in self.methods:
+                self._searches[method.text] = [
+                    Search(storage, method, self.options.sampler, self.options.trials, repeat)
+                    for repeat in range(self.options.repeats)
+                ]
+            for method, repeat in self._every():
+                self._searches[method.text][repeat].check()
         self.write()
 
-    def next_round(self) -> tuple[dict[TrialKey, list[RunConfig]], dict[str, Limit]]:
-        """The runs of each trial of the next round, and the limits at which to give them up; nothing once all is done.
-        A round that was stopped comes again, and its runs are then done in part."""
-        trials: dict[TrialKey, list[RunConfig]] = {}
-        limits: dict[str, Limit] = {}
-        every = [(method, repeat) for method in self.methods for repeat in range(self.options.repeats)]
-        for method, repeat in every:
+    def _read(self) -> None:
+        """What the folder says, if it is a search that this one goes on with. One of which no trial is told, since it
+        was refused or stopped at once, is in nobody's way.
+
+        Raises:
+            InputError: if it holds something else.
+        """
+        if Store(self.folder).has_study():
+            raise InputError(f"{self.folder} holds a study; choose another --out for a search")
+        if has_suite(self.folder):
+            raise InputError(f"{self.folder} holds a suite; choose another --out for a search")
+        self._before = read_tuning(self.folder) if has_tuning(self.folder) else None
+        try:
+            self._check_folder(self.folder)
+        except InputError:
+            if has_trials(self.folder):
+                raise
+            self._before = None
+
+    def failed(self) -> Round:
+        """The trials that failed in an earlier command: a worker may have been killed for want of memory. The search
+        has been told that they failed, and keeps that; what comes of them now counts for the best setting, and for what
+        all trials took."""
+        found: list[_Trials] = []
+        for method, repeat in self._every():
+            told = [trial for trial in self._searches[method.text][repeat].trials() if trial.is_told]
+            runs = {trial.number: self._runs(method, trial.values) for trial in told}
+            done = self.store.finished(run.run_id() for own in runs.values() for run in own)
+            lacking = {n: own for n, own in runs.items() if not done.issuperset(run.run_id() for run in own)}
+            found.append(_Trials(method, repeat, lacking))
+        return self._round(found)
+
+    def next_round(self) -> Round:
+        """The trials of the next round; none once all is done. A round that was stopped comes again, and its runs are
+        then done in part."""
+        found: list[_Trials] = []
+        for method, repeat in self._every():
             search = self._searches[method.text][repeat]
             told = sum(trial.is_told for trial in search.trials())
             search.draw(min(self._round_end(told), self.options.trials))
+            drawn = [trial for trial in search.trials() if not trial.is_told]
+            runs = {trial.number: self._runs(method, trial.values) for trial in drawn}
+            found.append(_Trials(method, repeat, runs))
+        return self._round(found)
+
+    def _every(self) -> list[tuple[Searched, int]]:
+        """Each search: a method, and which repeat it is."""
+        return [(method, repeat) for method in self.methods for repeat in range(self.options.repeats)]
+
+    def _round(self, found: Sequence[_Trials]) -> Round:
+        trials: dict[TrialKey, list[RunConfig]] = {}
+        limits: dict[str, list[Limit | None]] = {}
+        for method, repeat, runs_of in found:
             on_tasks = self._limits(method, repeat)
-            for trial in search.trials():
-                if trial.is_told:
-                    continue
-                runs = self._runs(method, trial.values)
-                trials[TrialKey(method.text, trial.number, repeat)] = runs
-                if on_tasks:
-                    limits |= {run.run_id(): on_tasks[place // len(self.seeds)] for place, run in enumerate(runs)}
-        return trials, limits
+            for number, runs in runs_of.items():
+                trials[TrialKey(method.text, number, repeat)] = runs
+                for place, run in enumerate(runs):
+                    own = on_tasks[place // len(self.seeds)] if on_tasks else None
+                    limits.setdefault(run.run_id(), []).append(own)
+        # Repeats know nothing of each other, so a run of several is given up only where each of them would.
+        given_up = {
+            run_id: [one for one in own if one is not None] for run_id, own in limits.items() if None not in own
+        }
+        return Round(trials, {run_id: max(own, key=lambda one: one.most) for run_id, own in given_up.items()})
 
     def _round_end(self, told: int) -> int:
         """How many trials there are after the round that follows ``told`` of them. TPE's first, the method as it is
@@ -256,11 +331,7 @@ class Tuning:
         return record
 
     def _check_folder(self, folder: Path) -> None:
-        """Refuse a folder that holds a study, or a search of another kind."""
-        if Store(folder).has_study():
-            raise InputError(f"{folder} holds a study; choose another --out for a search")
-        if has_suite(folder):
-            raise InputError(f"{folder} holds a suite; choose another --out for a search")
+        """Refuse a folder that holds a search of another kind."""
         if self._before is None:
             return
         before = self._before.get("tasks") or [self._before]

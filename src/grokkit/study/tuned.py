@@ -19,6 +19,11 @@ def has_tuning(folder: Path) -> bool:
     return (folder / FILE).is_file()
 
 
+def has_trials(folder: Path) -> bool:
+    """Whether the search in the folder has been told of any trial."""
+    return has_tuning(folder) and any(own["trials"] for own in read_tuning(folder)["methods"].values())
+
+
 def has_suite(folder: Path) -> bool:
     """Whether the folder is that of a suite, which has its search and its studies in folders below."""
     return (folder / SUITE_FILE).is_file()
@@ -74,7 +79,10 @@ def winners(tuning: Mapping[str, Any], asked: Sequence[str] | None, folder: Path
             raise unknown(f"method that was tuned in {folder}", name, tuning["methods"])
         best = tuning["methods"][name]["best"]
         if best is None:
-            raise InputError(f"{folder} has no finished trial of {name}; run the same `grokkit tune` again")
+            raise InputError(
+                f"{folder} has no finished trial of {name}; run the same `grokkit tune` again, which tries those that "
+                "failed once more, or leave it out of --methods"
+            )
         found[name] = best["method"]
     return found
 

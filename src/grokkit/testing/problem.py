@@ -16,10 +16,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from grokkit.call_syntax import parse_call
 from grokkit.errors import InputError
+from grokkit.flop_counter import counted_flops
 from grokkit.models.own import build
 from grokkit.rng import stream
 from grokkit.tasks.problem import OwnTask, Problem, feed_digest
@@ -232,8 +232,7 @@ def _fitted(bench: _Bench, model: nn.Module, batch: tuple[Any, Any], best: float
 
 def _costs(bench: _Bench) -> str:
     model = deepcopy(bench.model()).train()
-    counter = FlopCounterMode(display=False)
-    with counter:
+    with counted_flops() as counter:
         bench.loss(model, bench.batch()).backward()
     if not (flops := counter.get_total_flops()):
         raise InputError(

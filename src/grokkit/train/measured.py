@@ -2,6 +2,9 @@
 
 The forward and the backward pass of one training batch are counted, and costs grow in proportion to the rows. For our
 own networks formulas say the same (:mod:`grokkit.train.costs`).
+
+What the counter knows is a product of matrices, a convolution, or attention. A matrix times a single vector and
+``nn.Bilinear`` count as nothing, and so does a kernel of somebody's own without a formula.
 """
 
 from __future__ import annotations
@@ -11,8 +14,8 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
+from grokkit.flop_counter import counted_flops
 from grokkit.randomness import seeded_aside
 from grokkit.tasks.task import Task
 
@@ -38,11 +41,20 @@ class Measured:
 def measured(model: nn.Module, task: Task, rows: Tensor) -> Measured:
     """Count a step on the first of ``rows``, on a copy of ``model``; global generators are left as they were."""
     few, copy = rows[:_ROWS], deepcopy(model).train()
-    forward, step = FlopCounterMode(display=False), FlopCounterMode(display=False)
     with seeded_aside(0, "cost"), torch.enable_grad():
         inputs, targets = task.batch(few)
-        with step:
-            with forward:
+        with counted_flops() as step:
+            with counted_flops() as forward:
                 outputs = task.forward(copy, inputs)
             task.loss(outputs, targets).backward()
     return Measured(forward.get_total_flops() / len(few), step.get_total_flops() / len(few))
+
+
+def has_flops(model: nn.Module, task: Task, rows: Tensor) -> bool:
+    """Whether a step costs any FLOPs: without a product that is counted, nothing can be compared in them."""
+    if hasattr(model, "step_flops"):
+        return True
+    try:
+        return measured(model, task, rows).step_a_row > 0
+    except Exception:  # somebody's code fails: its runs will say where, so nothing is said here
+        return True

@@ -117,6 +117,10 @@ class Piece(NamedTuple):
     """All that is written with it."""
     has_optimizer: bool
     """Whether the method's optimizer, and its settings, are this part's."""
+    optimizer: str
+    """The optimizer as it is written: with the part, or else where the task or the part's card states it."""
+    made_by: Any
+    """What the registry has under its name: the card, or the function that makes it."""
 
     def written(self, settings: Mapping[str, Any]) -> str:
         """The text with ``settings`` in place of what it says of them."""
@@ -133,7 +137,10 @@ def pieces(text: str, task: str = "", usual: Mapping[str, Any] | None = None) ->
     found = []
     for piece, part in zip(texts, written, strict=True):
         given = {} if piece in part.card.aliases else parse_call(piece)[1]
-        found.append(Piece(piece, part.card, part.config.settings, given, part is base))
+        optimizer = str(given.get("optimizer", part.usual.get("optimizer")))
+        found.append(
+            Piece(piece, part.card, part.config.settings, given, part is base, optimizer, part.config.part().value)
+        )
     return found
 
 

@@ -9,6 +9,7 @@ import altair as alt
 import polars as pl
 
 from grokkit.analyse.search_curve import Trial, best_after, best_over_repeats
+from grokkit.analyse.verdict import unequal_search
 from grokkit.report.figure import Figure, Panel, Row, View
 from grokkit.report.parts import Layers, drawn_of, layered, log_ticks, method_color, method_dash, span, tooltips
 
@@ -86,6 +87,8 @@ def _draw(data: pl.DataFrame, view: View) -> list[Row]:
         over = f"the median over {repeats} repeats of the search, and the middle 80 % of them"
     chart = tuning_chart(data, view.methods, tuned[0]["cost"], legend=view.is_image)
     note = f"Of the best setting so far, on validation rows and tuning seeds: {over}. A line begins where one arrives."
+    if unequal := unequal_search(view.study["tuned"], view.methods):
+        note += f" But {unequal}."
     last = data.filter(pl.col("best").is_not_null()).unique("method", keep="last", maintain_order=True)
     best = ", ".join(f"{method} {cost:.3g}" for method, cost in last.select("method", "best").iter_rows())
     description = f"{_COSTS[tuned[0]['cost']]} to the target of the best setting after all trials: {best}."
@@ -97,8 +100,8 @@ TUNING = Figure(
     name="tuning",
     section="What tuning took",
     title="cost to the target after so many trials",
-    note="Every method had the same number of trials, each a setting run on the same tuning seeds, which are none of a "
-    "comparison's. A method that is good early is good; one that is good late was searched for long.",
+    note="A trial is a setting that is run on the tuning seeds, which are none of a comparison's. A method that is "
+    "good early is good; one that is good late was searched for long.",
     reading="of the best setting so far, on validation rows",
     data=_data,
     draw=_draw,
