@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gc
 import os
 import shutil
@@ -28,6 +29,9 @@ from grokkit.study.extend import extended
 from grokkit.study.machines import check_machines, machines
 from grokkit.study.question import Question
 from grokkit.study.store import Store
+from grokkit.study.work import _keep
+from grokkit.train.limit import Limit
+from grokkit.train.loop import train
 
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 os.environ.update(RAY_worker_niceness="0")  # else whatever else this machine does comes before them
@@ -217,6 +221,25 @@ def test_a_study_that_is_done_needs_no_cluster(tmp_path):
 
 # ---------------------------------------------------------------------------------------------------------------------
 # A cluster of two nodes
+
+
+def test_a_run_that_had_been_given_up_and_has_gone_on_elsewhere_leaves_no_old_table(tmp_path):
+    asked = Question(task="add:11", methods=["adamw"], seeds=1, budget=20, every=5, model="fnn(dim=4,width=8)")
+    run = asked.plan().runs[0]
+    given_up, whole = train(run, limit=Limit("steps", 5)), train(run)
+    given_up = dataclasses.replace(given_up, tables={**given_up.tables, "digits": {"row": [1]}})
+    _keep(Store(tmp_path / "driver"), given_up)
+    _keep(Store(tmp_path / "node"), whole)
+    from grokkit.study.ray_node import Piece, Pieces, cut
+
+    arriving, node = Pieces(tmp_path / "driver"), tmp_path / "node"
+    files = sorted(path.relative_to(node).as_posix() for path in node.rglob("*") if path.is_file())
+    (record,) = (name for name in files if name.endswith("run.json"))
+    arriving.take(Piece(record, 0, b"", None))
+    for name in [*(name for name in files if name != record), record]:
+        for piece in cut(name, (node / name).read_bytes()):
+            arriving.take(piece)
+    assert Store(tmp_path / "driver").record(run.run_id())["status"] != "given up"
 
 
 @pytest.mark.long

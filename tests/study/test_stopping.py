@@ -23,6 +23,7 @@ from grokkit.study.pool import Event
 from grokkit.study.question import Question
 from grokkit.study.store import Store
 from grokkit.study.work import _keep
+from grokkit.train.limit import Limit
 from grokkit.train.loop import train, train_group
 
 
@@ -50,6 +51,18 @@ def test_what_is_kept_is_said_with_its_steps(tmp_path):
         f"1 of 6 runs are done and kept in {tmp_path}, and grad-norm, seed 0 at step 10 of 1,200; "
         "adamw, seed 1 at step 20 of 1,200; the same command goes on from there"
     )
+
+
+def test_a_run_that_had_been_given_up_and_is_being_continued_is_not_done(tmp_path):
+    plan, store = question(seeds=1).plan(), Store(tmp_path)
+    run = plan.runs[0]
+    _keep(store, train(run, limit=Limit("steps", 5)))
+    assert "0 of 2 runs are done" in what_is_kept(plan.runs, store)
+    same, later = ({run.run_id(): Limit("steps", most)} for most in (5, 50))
+    assert "1 of 2 runs are done" in what_is_kept(plan.runs, store, same)
+    begun(store, run, 10)
+    assert "0 of 2 runs are done" in what_is_kept(plan.runs, store, later)
+    assert "adamw, seed 0 at step 10 of 1,200" in what_is_kept(plan.runs, store, later)
 
 
 def test_of_many_runs_a_few_are_named(tmp_path):

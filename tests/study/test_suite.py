@@ -16,7 +16,7 @@ from grokkit.registry import parts
 from grokkit.study.pool import Failure
 from grokkit.study.sealed import read_sealed
 from grokkit.study.store import STUDY_FORMAT, Store
-from grokkit.study.suite import SuitePlan, SuiteQuestion, read_suite
+from grokkit.study.suite import SuitePlan, SuiteQuestion, _same_question, read_suite, write_suite
 from grokkit.study.suites.card import SuiteCard, find_suite
 from grokkit.study.tune import FIRST_SEED, SearchOptions, Tuning
 
@@ -163,6 +163,44 @@ def test_stopped_within_a_held_out_task_it_goes_on_and_extended_it_trains_what_i
     assert [len(ids) for ids in here] == [2, 2, 2]
     assert len(more["looks"]) == 2, "more seeds are another look"
     assert more["tuning"] == again["tuning"], "and settings stay"
+
+
+def test_a_method_is_added_with_a_space_that_names_the_others_and_none_may_change(whole, here, tmp_path):
+    out = tmp_path / "out"
+    shutil.copytree(whole[0], out)
+    how = HOW | {"space": f"{SPACE}; grad-norm: lr=0.01..0.03 log"}
+    record = lab.suite(TINY, ["grad-norm"], out=out, **how)
+    assert {row["method"] for row in record["rows"]} == {*METHODS, "grad-norm"}
+    assert record["tuning"]["methods"]["adamw"]["space"] == whole[1]["tuning"]["methods"]["adamw"]["space"]
+    with pytest.raises(InputError, match="holds a search of adamw in lr=0.01..0.03 log, not in lr=0.01..0.02 log"):
+        lab.suite(TINY, METHODS, out=out, **(HOW | {"space": "adamw: lr=0.01..0.02 log"}))
+
+
+def test_a_task_is_there_twice_however_it_is_spelt(tmp_path):
+    for again in ("a*b mod 97", {"task": "mul:97", "budget": 4000, "label": "longer"}):
+        card = SuiteCard(name="twice", tuning=["mul:97"], held_out=["add:97", again])
+        with pytest.raises(InputError, match="suite twice: .* is the same as mul:97; what settings are chosen on"):
+            SuitePlan(SuiteQuestion(suite=card, methods=["adamw"]), SearchOptions(), tmp_path)
+
+
+def test_a_budget_that_is_given_is_another_than_that_of_the_card_although_it_is_as_many_steps(whole):
+    with pytest.raises(InputError, match="holds a suite with --budget what the suite says, not 80"):
+        lab.suite(TINY, METHODS, out=whole[0], budget=80, **HOW)
+    question = {**whole[1]["question"]}
+    del question["budget_given"]
+    _same_question(question, {**question, "budget_given": None}, whole[0])
+
+
+def test_a_suite_that_never_ran_is_in_nobody_s_way(here, tmp_path, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(InputError, match="--device cuda is not possible"):
+        lab.suite(TINY, METHODS, out=tmp_path / "out", device="cuda", **HOW)
+    assert not (tmp_path / "out").exists()
+    options = SearchOptions(seeds=1)
+    plan = SuitePlan(SuiteQuestion(suite=TINY, methods=["lion"]), options, tmp_path)
+    write_suite(tmp_path, {"question": plan.question(options), "methods": plan.known, "looks": []})
+    other = SuitePlan(SuiteQuestion(suite=TINY, methods=METHODS, claim="steps"), options, tmp_path)
+    assert other.known == METHODS
 
 
 @pytest.mark.parametrize(

@@ -93,7 +93,7 @@ def carry_out(
                 return report(store, console, execution.shown()), failures
             except KeyboardInterrupt:
                 with undisturbed():
-                    so_far = what_is_kept(plan.runs, store)
+                    so_far = what_is_kept(plan.runs, store, _limits(plan, store, execution))
                 raise
     except KeyboardInterrupt:
         with undisturbed():
@@ -112,6 +112,7 @@ def _train(
 ) -> dict[str, Failure]:
     done = store.finished(plan.runs.ids)
     left = len(done) < len(plan.runs) or store.to_continue(done, {})
+    done -= store.to_continue(done, _limits(plan, store, execution))
     # For nothing left to do no cluster is needed.
     with (
         machines(execution.on if left else "local", execution.jobs, plan.runs, store.folder) as on,
@@ -125,9 +126,14 @@ def _train(
             return train_runs(plan.runs, store, console, on, device, live)
         first = [run for run in plan.runs if run.method.label == plan.study["baseline"]]
         failures = train_runs(first, store, console, on, device, live) if first else {}
-        limits = limits_of(plan, store, execution.give_up)
+        limits = _limits(plan, store, execution)
         others = [run for run in plan.runs if run.method.label != plan.study["baseline"]]
         return failures | (train_runs(others, store, console, on, device, live, limits) if others else {})
+
+
+def _limits(plan: Plan, store: Store, execution: Execution) -> dict[str, Limit]:
+    """When runs are given up, as far as it is known now: once the baselines of their seeds are done."""
+    return {} if execution.give_up is None else limits_of(plan, store, execution.give_up)
 
 
 def train_runs(

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from types import MappingProxyType
 
 from grokkit.study.plan import ids_of
 from grokkit.study.store import Store
 from grokkit.terminal import one_line
 from grokkit.train.checkpoint import steps_saved
 from grokkit.train.config import RunConfig
+from grokkit.train.limit import Limit
 
 _MOST_NAMED = 4
 
@@ -29,14 +31,17 @@ def undisturbed() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def what_is_kept(runs: Sequence[RunConfig], store: Store) -> str:
+def what_is_kept(runs: Sequence[RunConfig], store: Store, limits: Mapping[str, Limit] = MappingProxyType({})) -> str:
     """Of ``runs``: how many are done, at which step others are kept, and how to go on.
+
+    One that was given up is done only if it is given up under its limit in ``limits`` too; else it is being continued.
 
     E.g. "2 of 4 runs are done and kept in out/x, and adamw, seed 0 at step 450 of 3,000; the same command goes on from
     there".
     """
     ids = ids_of(runs)
     done = store.finished(ids)
+    done -= store.to_continue(done, limits)
     left = [run for run_id, run in zip(ids, runs, strict=True) if run_id not in done]
     steps: dict[str, int] = {}
     for path in store.group_checkpoint_path("").parent.glob("*.safetensors"):

@@ -67,6 +67,7 @@ def search(
         for warning in dict.fromkeys(filter(None, map(too_short, samples))):
             console.print(warning)
         runs: list[RunConfig] = []
+        limits: Mapping[str, Limit] = {}
         try:
             before, now = tuning.failed(), tuning.next_round()
             is_left = bool(before.trials or now.trials)
@@ -85,17 +86,17 @@ def search(
 
                 if before.trials:
                     console.print(f"failed before, and tried again: {_said(before)}")
-                    runs = _runs(before)
-                    failures |= train(runs, before.limits)
+                    runs, limits = _runs(before), before.limits
+                    failures |= train(runs, limits)
                 while now.trials:
                     console.print(_said(now))
-                    runs = _runs(now)
-                    failures |= train(runs, now.limits)
+                    runs, limits = _runs(now), now.limits
+                    failures |= train(runs, limits)
                     tuning.tell(now.trials)
                     now = tuning.next_round()
         except KeyboardInterrupt:
             with undisturbed():
-                console.print(f"stopped; {what_is_kept(runs, tuning.store)}", soft_wrap=True, markup=False)
+                console.print(f"stopped; {what_is_kept(runs, tuning.store, limits)}", soft_wrap=True, markup=False)
             raise Stopped from None
         record = tuning.write()
         page = write_search(folder, record)

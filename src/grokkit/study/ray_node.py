@@ -27,6 +27,7 @@ from grokkit.outside import digest_of_package, line_of
 from grokkit.registry import carry
 from grokkit.study.machines import DoJob
 from grokkit.study.pool import Failure, carry_out
+from grokkit.study.store import is_table
 from grokkit.study.travel import Luggage
 from grokkit.study.work import Job
 from grokkit.train.config import RunConfig
@@ -99,7 +100,11 @@ class Pieces:
 
     def take(self, piece: Piece) -> None:
         if piece.size is None:
-            (self._folder / piece.path).unlink(missing_ok=True)
+            gone = self._folder / piece.path
+            gone.unlink(missing_ok=True)
+            if gone.name == "run.json":  # of a run that had been given up and has gone on: its tables are others now
+                for table in filter(is_table, gone.parent.glob("*")):
+                    table.unlink()
             return
         content = bytearray() if piece.start == 0 else self._parts.pop(piece.path, bytearray())
         if len(content) != piece.start:  # one before it was lost

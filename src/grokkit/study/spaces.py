@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -110,9 +110,9 @@ def searched(text: str, task: str, usual: Mapping[str, Any], own: Mapping[str, S
     return method
 
 
-def own_spaces(text: str | None, methods: Sequence[str]) -> dict[str, Space]:
+def own_spaces(text: str | None, methods: Sequence[str], others: Iterable[str] = ()) -> dict[str, Space]:
     """What ``--space`` says, by the name of a part: ``'adamw: lr=1e-4..1e-1 log, wd=0..3; grokfast-ema: …'``, or the
-    path of a file with such lines."""
+    path of a file with such lines. It may name parts of ``methods``, and of ``others`` that are not searched now."""
     if text is None:
         return {}
     if ":" not in text or os.path.isfile(text):  # which Path.is_file would refuse to say of a text longer than a name
@@ -126,8 +126,15 @@ def own_spaces(text: str | None, methods: Sequence[str]) -> dict[str, Space]:
     lines = [line.partition("#")[0].strip() for line in text.replace(";", "\n").splitlines()]
     spaces: dict[str, Space] = {}
     known: dict[str, str] = {}
-    for piece in (piece for method in methods for piece in pieces(method)):
-        known |= {piece.card.name: piece.card.name, piece.text.partition("(")[0].strip(): piece.card.name}
+    for method in (*others, *methods):
+        try:
+            found = pieces(method)
+        except InputError:
+            if method in methods:
+                raise
+            continue  # its file is gone, and it is not searched now
+        for piece in found:
+            known |= {piece.card.name: piece.card.name, piece.text.partition("(")[0].strip(): piece.card.name}
     for line in filter(None, lines):
         name, colon, space = (part.strip() for part in line.partition(": "))
         if not colon:

@@ -150,7 +150,7 @@ class Store:
             if before.gave_up is None:
                 return
             (folder / "run.json").unlink()  # It has gone on; until all that is new is there it is not finished.
-        for left_by_a_kill in [*folder.glob(".*.tmp"), *filter(_is_table, folder.glob("*"))]:
+        for left_by_a_kill in [*folder.glob(".*.tmp"), *filter(is_table, folder.glob("*"))]:
             left_by_a_kill.unlink()
         typed = [pl.col(name).cast(dtype) for name, dtype in CURVES.items() if name in curves.columns]
         files = {
@@ -323,10 +323,10 @@ class Store:
         known = self._known.get(run_id)
         if known is None or known.stamp != stamp:
             record = self._record(run_id)
-            files = record.get("files") or dict.fromkeys(filter(_is_table, stamp))
+            files = record.get("files") or dict.fromkeys(filter(is_table, stamp))
             gave_up = Limit(*record["given_up_beyond"]) if record["status"] == "given up" else None
             known = _Kept(stamp, run_id, record["method"], record["seed"], files, gave_up)
-            for name in sorted({*files, *filter(_is_table, stamp)}):
+            for name in sorted({*files, *filter(is_table, stamp)}):
                 if name not in files:
                     raise _damaged(folder / name, "is not of this run")
                 known.read(folder / name)
@@ -438,11 +438,11 @@ def _stamp(folder: Path) -> _Stamp:
 def _refuse_folders(folder: Path, stamp: _Stamp) -> None:
     """Of a run still to be done: where it will write a file there may be no folder, or all its training is lost."""
     for name, (mode, *_) in stamp.items():
-        if stat.S_ISDIR(mode) and (_is_table(name) or name == "checkpoint.safetensors"):
+        if stat.S_ISDIR(mode) and (is_table(name) or name == "checkpoint.safetensors"):
             raise _damaged(folder / name, "is a folder")
 
 
-def _is_table(path: Path | str) -> bool:
+def is_table(path: Path | str) -> bool:
     return str(path).endswith((".parquet", ".npz"))
 
 

@@ -88,6 +88,7 @@ class SuitePlan:
         self.keep = _split(asked.keep, "--keep")
         self._options = options
         self.read()
+        self._check_tasks()
         for task in self.card.held_out_tasks:
             with about(task.label):
                 self._question(task, methods=self.methods, seeds=asked.seeds).plan()
@@ -117,6 +118,19 @@ class SuitePlan:
         if before is not None:
             _same_question(before["question"], self.question(self._options), folder)
 
+    def _check_tasks(self) -> None:
+        """Refuse a task that is there twice, however it is spelt."""
+        seen: list[tuple[str, Any]] = []
+        for task in (*self.card.tuning_tasks, *self.card.held_out_tasks):
+            shared = self._question(task).of_all_runs()
+            learnt = {name: shared[name] for name in ("task", "model", "batch_size")}
+            if same := [label for label, other in seen if other == learnt]:
+                raise InputError(
+                    f"suite {self.card.name}: {task.label} is the same as {same[0]}; what settings are chosen on "
+                    "proves nothing, and of two held-out tasks that are one the second is none"
+                )
+            seen.append((task.label, learnt))
+
     def question(self, options: SearchOptions) -> dict[str, Any]:
         """What a folder's suite has in common, whatever methods and seeds it has."""
         card, asked = self.card, self.asked
@@ -125,6 +139,7 @@ class SuitePlan:
             "tuning": [[task.label, dict(task.options)] for task in card.tuning_tasks],
             "held_out": [[task.label, dict(task.options)] for task in card.held_out_tasks],
             "budget": asked.budget or card.budget,
+            "budget_given": asked.budget,  # which is for every task, also for one with a budget of its own
             "trials": options.trials,
             "tuning_seeds": asked.tuning_seeds,
             "sampler": options.sampler,
@@ -205,10 +220,13 @@ def write_suite(folder: Path, record: Mapping[str, Any]) -> None:
 
 
 def _same_question(before: Mapping[str, Any], now: Mapping[str, Any], folder: Path) -> None:
-    before = {"repeats": 1, **before}  # suites of before do not say so
+    before = {"repeats": 1, "budget_given": now["budget_given"], **before}  # suites of before do not say so
     for name, value in now.items():
-        if before.get(name) == value:
+        if before.get(name) == value or name == "space":  # which is compared method by method, with the search's
             continue
+        if name == "budget_given":
+            was, is_now = ("what the suite says" if budget is None else budget for budget in (before[name], value))
+            raise InputError(f"{folder} holds a suite with --budget {was}, not {is_now}; choose another --out")
         if name in ("tuning", "held_out"):
             raise InputError(f"{folder} holds a suite {before['suite']} of other tasks; choose another --out")
         option = name if name == "suite" else f"--{name.replace('_', '-')}"

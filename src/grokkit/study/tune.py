@@ -159,7 +159,9 @@ class Tuning:
         self.cost: Literal["steps", "flops"] = "steps" if first.claim == "steps" else "flops"
         self.seeds = [FIRST_SEED + place for place in range(options.seeds)]
         texts = first.method_texts()
-        own = own_spaces(options.space, texts)
+        # Spaces may be of methods that were searched before, so that one line does for all that are added.
+        searched_before = read_tuning(folder)["methods"] if has_tuning(folder) else ()
+        own = own_spaces(options.space, texts, searched_before)
         self.plans: list[Plan] = []
         self._tasks: list[_OnTask] = []
         for question in questions:
