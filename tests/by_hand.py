@@ -11,6 +11,8 @@ from torch import nn
 
 from grokkit import GradientTransform, WeightTransform, chain, grad_norm, grokfast_ema, grokfast_ma, row_clip
 from grokkit.combine import parts_of
+from grokkit.methods.cautious_decay import cautious_decay
+from grokkit.methods.ema_nesterov import ema_nesterov
 from grokkit.rng import stream
 
 
@@ -51,6 +53,7 @@ TRANSFORMS = {
     "ma": lambda: grokfast_ma(window_size=4, lamb=3.0),
     "chain": lambda: chain(grad_norm(0.5), grokfast_ma(window_size=3), grokfast_ema(alpha=0.9)),
     "weights": average_of_weights,
+    "before": lambda: chain(ema_nesterov(beta=0.5, gamma=0.8), cautious_decay(rate=0.1), row_clip(c=1.0)),
     "both": lambda: chain(row_clip(c=1.0), grokfast_ema(alpha=0.8), average_of_weights()),
 }
 
@@ -137,6 +140,8 @@ class ByHand:
             grads, of_gradient = self.gradient.update(grads, of_gradient, detached)
             for name, g in grads.items():
                 params[name].grad.copy_(g)
+        if self.weights and self.weights.before:
+            of_weights = self.weights.before({name: p.detach() for name, p in params.items()}, of_weights)
         self.optimizer.step()
         if self.weights:
             new, of_weights = self.weights.update({name: p.detach() for name, p in params.items()}, of_weights)

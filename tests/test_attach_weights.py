@@ -4,12 +4,18 @@ That they equal a loop by hand, are saved, copied, scaled, captured and sharded 
 other tests of ``attach``, whose ``TRANSFORMS`` hold some.
 """
 
+from itertools import pairwise
+
 import pytest
 import torch
 from by_hand import ByHand, average_of_weights, loss, make, network, run, same, values
 from torch import nn
 
 from grokkit import InputError, WeightTransform, attach, chain, grokfast_ema, masked, row_clip
+from grokkit.methods.cautious_decay import cautious_decay
+from grokkit.methods.ema_nesterov import ema_nesterov
+from grokkit.methods.embedding_rate import embedding_rate
+from grokkit.methods.hyperball import hyperball
 from grokkit.methods.norm_clamp import norm_clamp
 from grokkit.methods.norm_held import norm_held
 
@@ -221,3 +227,120 @@ def test_a_transform_for_some_classes_of_parameters_needs_a_mask_that_says_which
     stepped([p, q], [[[1.5, 2.0]], [[1.5, 2.0]]], chain(grokfast_ema(lamb=0.0), hidden))
     torch.testing.assert_close(p.detach(), torch.tensor([[3.0, 4.0]]), rtol=1e-6, atol=0.0)
     assert q.tolist() == [[1.5, 2.0]]
+
+
+def everything(name, p):
+    return True
+
+
+STEP_BASED = {
+    "embedding-rate": lambda: masked(embedding_rate(c=10.0), everything),
+    "cautious-decay": lambda: cautious_decay(rate=0.1),
+    "ema-nesterov": lambda: ema_nesterov(beta=0.5, gamma=0.5),
+    "hyperball": lambda: masked(hyperball(rate=0.1), everything),
+}
+
+
+def track(transform, change=None, steps=4, capturable=False, wrapper=None):
+    """The first entry after each step of 0.01 upward; ``change(p, step)`` is what a user does to it between steps."""
+    p = one([[3.0, 0.5]])
+    optimizer = torch.optim.SGD([p], lr=0.01)
+    outer = optimizer if wrapper is None else wrapper(optimizer)
+    attach(outer, transform, capturable=capturable)
+    found = []
+    for step in range(steps):
+        p.grad = torch.tensor([[-1.0, 0.0]])
+        outer.step()
+        found.append(p[0, 0].item())
+        if change is not None:
+            with torch.no_grad():
+                change(p, step)
+    return found
+
+
+@pytest.mark.parametrize("capturable", [False, True])
+@pytest.mark.parametrize("name", ["embedding-rate", "cautious-decay"])
+def test_what_a_later_transform_of_the_chain_changes_is_no_step_of_the_optimizer(name, capturable):
+    """Each step leads up and out of the ball of radius 2, and the row is clipped to it; it slowly turns to (2, 0)."""
+    clipped = track(chain(STEP_BASED[name](), row_clip(c=2.0)), capturable=capturable)
+    assert all(1.97 < value <= 2.0 for value in clipped)  # 3/|(3, 0.5)| of 2 is 1.973
+
+
+def test_what_is_clipped_off_ahead_is_clipped_off_the_weights_and_the_average_is_of_true_increments():
+    """θ then stands βm within the ball, so u = 0.01 + βm and m ← γm + (1−γ)u, here ¾m + 0.005: m = 0.02·(1 − 0.75ⁿ)."""
+    p = one([[2.0, 0.0]])
+    optimizer = torch.optim.SGD([p], lr=0.01)
+    handle = attach(optimizer, chain(ema_nesterov(beta=0.5, gamma=0.5), row_clip(c=2.0)))
+    for _ in range(8):
+        p.grad = torch.tensor([[-1.0, 0.0]])
+        optimizer.step()
+        assert p[0, 0].item() == pytest.approx(2.0, rel=1e-6)
+    slow = handle.state[0].slow["group 0 parameter 0"]
+    assert slow[0, 0].item() == pytest.approx(0.02 * (1 - 0.75**8), rel=1e-4)  # differences of numbers at 2, in float32
+
+
+@pytest.mark.parametrize("name", STEP_BASED)
+def test_what_the_user_changes_between_two_steps_is_no_step_of_the_optimizer(name):
+    """Put back to where it was after the first step, the row goes on from there as it did before."""
+    kept = []
+
+    def put_back(p, step):
+        if step == 0:
+            kept.append(p.detach().clone())
+        if step == 2:
+            p.copy_(kept[0])
+
+    found = track(STEP_BASED[name](), put_back)
+    if name == "ema-nesterov":  # it remembers its way, a step of at most 0.01/(1 − β) and as much ahead
+        assert abs(found[3] - found[0]) < 0.04
+    else:
+        assert found[3] == pytest.approx(found[1], rel=1e-6)
+
+
+@pytest.mark.parametrize("name", ["embedding-rate", "cautious-decay", "hyperball"])
+def test_a_wrapper_that_moves_the_weights_is_no_step_of_the_optimizer(name):
+    """Every second step it goes half of the way back to where it last did so, as Lookahead does."""
+    slow = []
+
+    def look_ahead(p, step):
+        slow.append(p.detach().clone())
+        if step % 2:
+            p.lerp_(slow[0], 0.5)
+            slow[:] = [p.detach().clone()]
+
+    alone = track(STEP_BASED[name](), steps=8)
+    most = max(abs(b - a) for a, b in pairwise([3.0, *alone]))
+    wrapped = track(STEP_BASED[name](), look_ahead, steps=8)
+    # A step on its own is at most as long as it is without the wrapper, and the way back is no longer than two.
+    assert all(abs(b - a) < 3.01 * most + 1e-6 for a, b in pairwise([3.0, *wrapped]))
+
+
+def test_before_is_called_directly_before_the_step_with_what_it_moves_also_after_a_closure():
+    seen = []
+
+    def before(params, state):
+        seen.append({name: p.tolist() for name, p in params.items()})
+        return state
+
+    transform = WeightTransform(nothing, doubled, before=before)
+    for wrap in (lambda t: t, lambda t: chain(t, row_clip(c=100.0)), lambda t: masked(t, everything)):
+        seen.clear()
+        moved, frozen = one([1.0]), one([5.0])
+        optimizer = torch.optim.SGD([("moved", moved), ("frozen", frozen)], lr=1.0)
+        attach(optimizer, wrap(transform))
+
+        def closure(moved=moved):
+            with torch.no_grad():
+                moved.fill_(4.0)
+            moved.grad = torch.ones(1)
+
+        optimizer.step(closure)
+        assert seen == [{"moved": [4.0]}]
+        assert moved.tolist() == [2 * (4.0 - 1.0)]
+
+
+def test_a_transform_that_does_not_look_before_is_made_none_that_does():
+    plain = WeightTransform(nothing, doubled)
+    assert chain(plain, row_clip()).before is None
+    assert masked(plain, everything).before is None
+    assert chain(plain, ema_nesterov()).before is not None

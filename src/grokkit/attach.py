@@ -33,7 +33,7 @@ from grokkit.state import Overwriting, leaves
 from grokkit.step_detection import gradients, only_creates_state, skipped_by_scaler, within_own_step
 from grokkit.transform import in_place
 from grokkit.unapplied import Unapplied
-from grokkit.weight_transform import change_attached
+from grokkit.weight_transform import before_step, change_in_place, with_counters
 from grokkit.wrapped import check_optimizer, check_saving, has_hooks, unwrapped
 
 
@@ -69,7 +69,8 @@ def attach(optimizer: torch.optim.Optimizer, transform: Transform, *, capturable
     if (weights := parts_of(transform)[1]) is not None and weights.see is not None:
         raise InputError(
             "this transform looks at which rows the outputs were right for, and an optimizer does not know them; in a "
-            "loop of your own call its see() and change_in_place() of grokkit.weight_transform after each step"
+            "loop of your own call before_step() of grokkit.weight_transform before each step, and its see() and "
+            "change_in_place() after it"
         )
     if weights is not None and any(group.get("differentiable", False) for group in inner.param_groups):
         raise InputError(
@@ -233,16 +234,36 @@ class Handle:
         self._covered = params
 
     def _graded(self, grads: dict[str, Tensor], state: Any, params: dict[str, Tensor]) -> Any:
-        """The whole state after the gradients are filtered."""
-        if self._gradient is None or self._in_place is None or not self._is_step:
+        """The whole state after the gradients are filtered, and the weights are noted that the step begins with."""
+        if not self._is_step:
             return state
-        own, weights = state if self._weights is not None else (state, None)
-        if self._capturable:
-            with Overwriting(own):
-                _write_over(grads, own, self._gradient.update(grads, own, params))
-        else:
-            own = self._in_place(grads, own, params)
-        return own if self._weights is None else (own, weights)
+        if self._weights is None:
+            return self._filtered(grads, state, params)
+        if self._gradient is None:
+            return self._noted(params, state)
+        gradient, weights = state
+        return self._filtered(grads, gradient, params), self._noted(params, weights)
+
+    def _filtered(self, grads: dict[str, Tensor], own: Any, params: dict[str, Tensor]) -> Any:
+        """The state of the gradients' transform after they are filtered."""
+        assert self._gradient is not None
+        assert self._in_place is not None
+        if not self._capturable:
+            return self._in_place(grads, own, params)
+        with Overwriting(own):
+            _write_over(grads, own, self._gradient.update(grads, own, params))
+        return own
+
+    def _noted(self, params: dict[str, Tensor], own: Any) -> Any:
+        """The state of the weights' transform after it has seen the weights that the step begins with."""
+        assert self._weights is not None
+        if self._weights.before is None:
+            return own
+        if not self._capturable:
+            return with_counters(before_step, self._weights, params, own)
+        with Overwriting(own):
+            _write_over({}, own, ({}, self._weights.before(params, own)))
+        return own
 
     @torch.no_grad()
     def _weighed(self, params: dict[str, Tensor], state: Any) -> Any:
@@ -253,7 +274,7 @@ class Handle:
             with Overwriting(own):
                 _write_over(params, own, self._weights.update(params, own))
         else:
-            own = change_attached(self._weights, params, own)
+            own = with_counters(change_in_place, self._weights, params, own)
         return own if self._gradient is None else (gradient, own)
 
     def _check_capture(self, optimizer: Any, named: dict[str, Tensor], params: dict[str, Tensor]) -> None:

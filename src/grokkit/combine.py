@@ -18,7 +18,7 @@ from torch import Tensor
 
 from grokkit.errors import InputError, shown
 from grokkit.transform import GradientTransform, Grads, Params, State, in_place
-from grokkit.weight_transform import WeightTransform, change_in_place
+from grokkit.weight_transform import WeightTransform, before_step, change_in_place
 
 
 class Both(NamedTuple):
@@ -72,7 +72,8 @@ def chain(*transforms: Transform) -> Transform:
         return GradientTransform.of(_Chain(tuple(gradients)))
     if not gradients:
         both = _WeightsChain(tuple(weights))
-        return WeightTransform.of(both, see=both.see if any(weight.see for weight in weights) else None)
+        of_both = WeightTransform.of(both, see=both.see if any(weight.see for weight in weights) else None)
+        return of_both if any(weight.before for weight in weights) else of_both._replace(before=None)
     # One alone needs no chain, so that its state is found where a reader of handle.state looks for it.
     return Both(
         gradients[0] if len(gradients) == 1 else chain(*gradients), weights[0] if len(weights) == 1 else chain(*weights)
@@ -99,6 +100,10 @@ class _WeightsChain:
             new, own = transform.update(new, own)
             states.append(own)
         return new, tuple(states)
+
+    def before(self, params: Params, state: State) -> State:
+        pairs = zip(self.transforms, state, strict=True)
+        return tuple(before_step(transform, params, own) for transform, own in pairs)
 
     def see(self, state: State, share: Tensor) -> State:
         pairs = zip(self.transforms, state, strict=True)
@@ -170,7 +175,8 @@ def masked(transform: Transform, where: Callable[[str, Tensor], bool]) -> Transf
     if isinstance(transform, Both):
         return Both(masked(transform.gradient, where), masked(transform.weights, where))
     if isinstance(transform, WeightTransform):
-        return WeightTransform.of(_MaskedWeights(transform, where), see=transform.see)
+        within = WeightTransform.of(_MaskedWeights(transform, where), see=transform.see)
+        return within if transform.before else within._replace(before=None)
     return GradientTransform.of(_Masked(transform, where))
 
 
@@ -222,6 +228,10 @@ class _MaskedWeights(_Mask):
     def update_(self, params: Params, state: State) -> State:
         picked = self.pick(params, params)
         return change_in_place(self.transform, picked, state) if picked else state
+
+    def before(self, params: Params, state: State) -> State:
+        picked = self.pick(params, params)
+        return before_step(self.transform, picked, state) if picked else state
 
 
 class _Masked(_Mask):

@@ -17,7 +17,12 @@ from grokkit import (
     grokfast_ma,
     masked,
     neuralgrok,
+    orthograd,
+    row_clip,
 )
+from grokkit.methods.cautious_decay import cautious_decay
+from grokkit.methods.ema_nesterov import ema_nesterov
+from grokkit.methods.norm_clamp import norm_clamp
 from grokkit.rng import stream
 from grokkit.state import counters_to_ints, leaves
 from grokkit.transform import in_place
@@ -186,3 +191,31 @@ def test_so_do_its_outer_steps():
     loss().backward()
     with pytest.raises(InputError, match="NeuralGrok's amplifier is a function of one real number"):
         ng.outer_step(outer_loss=loss)
+
+
+def as_real(tensors):
+    return {name: torch.view_as_real(tensor) for name, tensor in tensors.items()}
+
+
+def test_orthograd_and_cautious_decay_are_those_of_real_and_imaginary_parts_side_by_side():
+    w, g, moved = ({"w": torch.randn(3, 2, dtype=torch.complex128, generator=stream(k, "complex"))} for k in range(3))
+    t = orthograd()
+    turned, expected = t.update(g, t.init(w), w)[0], t.update(as_real(g), t.init(as_real(w)), as_real(w))[0]
+    torch.testing.assert_close(as_real(turned), expected, rtol=1e-12, atol=1e-12)
+    decay = cautious_decay(rate=0.1)
+    decayed = decay.update(moved, decay.init(w))[0]
+    expected = decay.update(as_real(moved), decay.init(as_real(w)))[0]
+    assert not torch.equal(expected["w"], torch.view_as_real(moved["w"]))
+    assert torch.equal(torch.view_as_real(decayed["w"]), expected["w"])
+
+
+@pytest.mark.parametrize("make", [cautious_decay, ema_nesterov, norm_clamp, row_clip])
+def test_weight_transforms_take_complex_weights(make):
+    z = nn.Parameter(torch.ones(3, 2, dtype=torch.complex64))
+    optimizer = torch.optim.SGD([z], lr=0.1)
+    attach(optimizer, make())
+    for _ in range(2):
+        z.grad = torch.full_like(z, 1 + 2j)
+        optimizer.step()
+    assert z.isfinite().all()
+    assert not torch.equal(z.real, z.imag)

@@ -17,7 +17,7 @@ from grokkit.methods.hyperball import hyperball
 from grokkit.methods.norm_clamp import norm_clamp
 from grokkit.methods.norm_held import norm_held
 from grokkit.models.classes import classes_of
-from grokkit.testing.runs import small_run
+from grokkit.testing.runs import check_stacking, small_run
 from grokkit.train.loop import begin_alone, train
 from grokkit.weight_transform import change_in_place
 
@@ -233,6 +233,18 @@ def test_attached_to_anybody_s_optimizer_it_is_the_lab_s(name):
 def _adamw_of(engine):
     (group,) = engine.optimizer.param_groups
     return {"lr": group["lr"], "betas": group["betas"], "weight_decay": group["weight_decay"]}
+
+
+def test_composed_in_the_lab_no_part_takes_another_s_change_for_a_step():
+    """Norms are halved at the first step, the optimizer's own steps are nothing, and so nothing moves from then on."""
+    configs = [small_run("embedding-rate(lr=1e-12)+norm-clamp(ratio=0.5)", seed=seed) for seed in (0, 1)]
+    engine = begin_alone(configs[0])
+    start = [p.detach().clone() for p in engine.model.parameters()]
+    for _ in range(3):
+        engine.take_step(engine.members[0].batches.next())
+    for p, before in zip(engine.model.parameters(), start, strict=True):
+        torch.testing.assert_close(p.detach(), 0.5 * before, rtol=1e-5, atol=1e-9)
+    check_stacking(configs, "embedding-rate+norm-clamp")
 
 
 def test_what_looks_at_the_rows_cannot_be_attached():

@@ -2,7 +2,7 @@
 
 w ← w − r·1[u·w > 0]·w entry by entry after the step, u = w_before − w the step that was taken. A decay that works
 against the step is left out, so that it never fights the loss. r is the product of a learning rate and a decay; a decay
-of the optimizer's own is best 0, and is by default. r may be a 0-d tensor. Cost a step: three passes over the weights,
+of the optimizer's own is best 0, and is by default. r may be a 0-d tensor. Cost a step: four passes over the weights,
 and a copy of them.
 
 Reference: "Cautious Weight Decay", 2025, arXiv 2510.12402.
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from grokkit.methods.baselines import ADAMW
@@ -47,16 +48,24 @@ class _Cautious:
     def init(self, params: Params) -> dict[str, Tensor]:
         return {name: p.clone() for name, p in params.items()}
 
+    def before(self, params: Params, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        return {**state, **{name: p.clone() for name, p in params.items()}}
+
     def update(self, params: Params, state: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        new = {name: p - like(p, self.rate) * (((state[name] - p) * p) > 0) * p for name, p in params.items()}
+        new = {name: self._decayed(p, state[name]) for name, p in params.items()}
         return new, {**state, **{name: p.clone() for name, p in new.items()}}
+
+    def _decayed(self, p: Tensor, before: Tensor) -> Tensor:
+        if p.is_complex():  # the entries are real and imaginary parts
+            return torch.view_as_complex(self._decayed(torch.view_as_real(p), torch.view_as_real(before)))
+        return p - like(p, self.rate) * (((before - p) * p) > 0) * p
 
 
 CAUTIOUS_DECAY = MethodCard(
     name="cautious-decay",
     summary="Lets a weight decay only where the step already brings it nearer to zero.",
     equations="w ← w − r·1[u·w > 0]·w, u the step taken off w, after the step",
-    cost="three passes over the weights a step; one copy of them",
+    cost="four passes over the weights a step; one copy of them",
     base={**ADAMW.base, "wd": 0.0},
     base_source="the adamw arm's without its decay, whose place this takes",
     weights=cautious_decay,

@@ -6,7 +6,7 @@ With A one step of any optimizer, its gradient taken at the point that it starts
 
 A steady step u of the optimizer so becomes u/(1−β), over 1/((1−γ)(1−β)) steps: what Grokfast does to slow gradients
 before the optimizer, this does to slow updates behind it, whatever that does with a gradient's scale. Between steps the
-model is at θ_t + β·m_t. β and γ may be 0-d tensors. Cost a step: three passes over the weights, and two copies of them.
+model is at θ_t + β·m_t. β and γ may be 0-d tensors. Cost a step: four passes over the weights, and two copies of them.
 
 Reference: Yau et al., "EMA-Nesterov", 2026, arXiv 2605.25395; γ and β from the records of modded-nanogpt's track 3
 (results 39 and 40), which let β follow the learning rate, after some hundred steps without it.
@@ -51,7 +51,7 @@ def ema_nesterov(beta: float = 0.3, gamma: float = 0.99) -> WeightTransform:
 
 class _Way(NamedTuple):
     weights: dict[str, Tensor]
-    """θ, after the last step and before looking ahead."""
+    """θ, without looking ahead."""
     slow: dict[str, Tensor]
     """m, the average of the increments of θ."""
 
@@ -67,11 +67,19 @@ class _EmaNesterov:
             slow={name: torch.zeros_like(p, dtype=accumulator(p.dtype)) for name, p in params.items()},
         )
 
+    def before(self, params: Params, state: _Way) -> _Way:
+        # What others have added to the weights since the last step they have added to θ. Nothing is exactly nothing
+        # here, because the point ahead is computed as it was then.
+        weights = dict(state.weights)
+        for name, p in params.items():
+            weights[name] = state.weights[name] + (p - self._ahead(state.weights[name], state.slow[name]))
+        return _Way(weights, state.slow)
+
     def update(self, params: Params, state: _Way) -> tuple[dict[str, Tensor], _Way]:
         ahead, weights, slow = {}, dict(state.weights), dict(state.slow)
         for name, p in params.items():
             slow[name] = self._slow(p, state.weights[name], state.slow[name])
-            ahead[name] = (p + like(slow[name], self.beta) * slow[name]).to(p.dtype)
+            ahead[name] = self._ahead(p, slow[name])
             weights[name] = p.clone()
         return ahead, _Way(weights, slow)
 
@@ -80,8 +88,11 @@ class _EmaNesterov:
             here, before, slow = local(p), local(state.weights[name]), local(state.slow[name])
             slow.copy_(self._slow(here, before, slow))
             before.copy_(here)
-            here.copy_(here + like(slow, self.beta) * slow)
+            here.copy_(self._ahead(here, slow))
         return state
+
+    def _ahead(self, p: Tensor, slow: Tensor) -> Tensor:
+        return (p + like(slow, self.beta) * slow).to(p.dtype)
 
     def _slow(self, p: Tensor, before: Tensor, slow: Tensor) -> Tensor:
         return torch.lerp(slow, (p - before).to(slow.dtype), like(slow, 1.0 - self.gamma))
@@ -91,7 +102,7 @@ EMA_NESTEROV = MethodCard(
     name="ema-nesterov",
     summary="Takes each gradient ahead of the weights, along the average of their last increments.",
     equations="θ_{t+1} = A(θ_t + β·m_t),  m_{t+1} = γ·m_t + (1−γ)·(θ_{t+1} − θ_t), A the optimizer's step",
-    cost="three passes over the weights a step; two copies of them",
+    cost="four passes over the weights a step; two copies of them",
     base_source="the adamw arm's, unless another part states one",
     weights=ema_nesterov,
     space="beta=0.1..0.9, gamma=0.9..0.99",  # about both published βs; a memory of ten steps to that of theirs

@@ -2,7 +2,7 @@
 
 E ← E + (c − 1)·(E − E_before) after the step, which is a learning rate of c·η for the embedding, its decay included,
 whatever the optimizer: an embedding's rows have a gradient only for the tokens of the batch, and its product with the
-next layer makes both slow. c may be a 0-d tensor. Cost a step: two passes over the embedding, and a copy of it.
+next layer makes both slow. c may be a 0-d tensor. Cost a step: three passes over the embedding, and a copy of it.
 
 Reference: "Mechanistic Insights into Grokking from the Embedding Layer", 2025, arXiv 2505.15624.
 """
@@ -44,6 +44,9 @@ class _EmbeddingRate:
     def init(self, params: Params) -> dict[str, Tensor]:
         return {name: p.clone() for name, p in params.items()}
 
+    def before(self, params: Params, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        return {**state, **{name: p.clone() for name, p in params.items()}}
+
     def update(self, params: Params, state: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         new = {name: p + (like(p, self.c) - 1.0) * (p - state[name]) for name, p in params.items()}
         return new, {**state, **{name: p.clone() for name, p in new.items()}}
@@ -53,7 +56,7 @@ EMBEDDING_RATE = MethodCard(
     name="embedding-rate",
     summary="Multiplies the embedding's learning rate.",
     equations="E ← E + (c − 1)·(E − E_before), after the step",
-    cost="two passes over the embedding a step; one copy of it",
+    cost="three passes over the embedding a step; one copy of it",
     base_source="the adamw arm's, unless another part states one",
     weights=embedding_rate,
     space="c=1..30 log",  # 1 is off; the paper finds more than 10 unstable

@@ -3,8 +3,8 @@
 From the step ``wait`` after the first in which at least the share a of the batch's rows was right, every embedding and
 head is put back after each step. What is fitted there has been read off by the layers between, and a drift of one of
 them against these costs accuracy late in a run. Training rows alone decide: they are fitted before others are, so the
-wait must outlast the delay between both. A run is trained alone. Cost a step: two passes over these tensors, and a copy
-of them.
+wait must outlast the delay between both. A run is trained alone. Cost a step: three passes over these tensors, and a
+copy of them.
 
 Reference: arXiv 2608.07436, which freezes where the circuit has formed.
 """
@@ -56,6 +56,9 @@ class _Freeze:
         has_begun = (state.steps > 0) | (share >= self.at).to(state.steps.device)
         return state._replace(steps=state.steps + has_begun)
 
+    def before(self, params: Params, state: _Seen) -> _Seen:
+        return state._replace(weights={**state.weights, **{name: p.clone() for name, p in params.items()}})
+
     def update(self, params: Params, state: _Seen) -> tuple[dict[str, Tensor], _Seen]:
         is_frozen = {name: (state.steps > self.wait).to(p.device) for name, p in params.items()}
         new = {name: torch.where(is_frozen[name], state.weights[name], p) for name, p in params.items()}
@@ -66,7 +69,7 @@ FREEZE = MethodCard(
     name="freeze",
     summary="Lets embedding and head stay as they are some steps after the rows are fitted.",
     equations="E, W_head ← their values before the step, from `wait` steps after the batch's accuracy was a",
-    cost="two passes over embedding and head a step; one copy of them",
+    cost="three passes over embedding and head a step; one copy of them",
     base_source="the adamw arm's, unless another part states one",
     weights=freeze,
     space="wait=0..2000",  # from at once to beyond most delays of a tuned AdamW

@@ -4,7 +4,7 @@
 
 for every hidden matrix W, where u is the step that the optimizer takes off it: of Muon (MuonH) or of Adam (AdamH). Only
 the direction of u counts, so the optimizer's learning rate acts on the other parameters alone. A matrix that starts at
-zero has no sphere, and takes the optimizer's own steps. η may be a 0-d tensor. Cost a step: four passes over the hidden
+zero has no sphere, and takes the optimizer's own steps. η may be a 0-d tensor. Cost a step: five passes over the hidden
 matrices, and one copy of them.
 
 Reference: Hyperball optimization, arXiv 2606.16899.
@@ -57,6 +57,9 @@ class _Hyperball:
         radii = dict(zip(params, norms(list(params.values())), strict=True))
         return _OnSphere(radii, {name: p.clone() for name, p in params.items()})
 
+    def before(self, params: Params, state: _OnSphere) -> _OnSphere:
+        return state._replace(weights={**state.weights, **{name: p.clone() for name, p in params.items()}})
+
     def update(self, params: Params, state: _OnSphere) -> tuple[dict[str, Tensor], _OnSphere]:
         new = self._moved(params, state.weights, state.radii, params)
         return new, state._replace(weights={**state.weights, **{name: p.clone() for name, p in new.items()}})
@@ -89,7 +92,7 @@ HYPERBALL = MethodCard(
     summary="Keeps every hidden matrix at its first norm, and makes each step a given share of that.",
     equations="V = W − η·R·u/‖u‖_F,  W ← R·V/‖V‖_F,  R = ‖W‖_F at the start, u the optimizer's step, for every hidden "
     "matrix",
-    cost="four passes over the hidden matrices a step; one copy of them",
+    cost="five passes over the hidden matrices a step; one copy of them",
     base_source="the adamw arm's, unless another part states one",
     weights=hyperball,
     space="rate=3e-3..0.3 log",  # a decade to both sides of ours

@@ -37,7 +37,7 @@ from grokkit.train.nested import put_together, taken_apart
 from grokkit.train.optimizers import as_evaluated, build_optimizer, switch, warmup
 from grokkit.train.problem import transfer_data
 from grokkit.transform import in_place
-from grokkit.weight_transform import change_in_place
+from grokkit.weight_transform import before_step, change_in_place
 
 
 class Alone:
@@ -148,6 +148,8 @@ class Alone:
             self._clip({name: p.grad for name, p in self._parameters().items() if p.grad is not None}, (), {})
         try:
             self._take_outer_step()
+            if self._weights is not None:
+                self._weights_state = before_step(self._weights, self._parameters(), self._weights_state)
             self._take_inner_step()
         except NonFiniteError:
             progress.diverged_at = progress.step

@@ -27,7 +27,7 @@ from grokkit.models.classes import Class, classes_of
 from grokkit.outside import theirs
 from grokkit.train.config import MethodConfig, OwnOptimizerConfig
 from grokkit.transform import GradientTransform
-from grokkit.weight_transform import WeightTransform
+from grokkit.weight_transform import WeightTransform, before_step
 
 
 class OwnPart(NamedTuple):
@@ -256,7 +256,7 @@ def is_stackable(method: MethodConfig) -> bool:
         if transform is not None:
             grads, _ = transform.update(grads, transform.init(grads), grads)
         if weights is not None:
-            grads, _ = weights.update(grads, weights.init(grads))
+            grads, _ = weights.update(grads, before_step(weights, grads, weights.init(grads)))
         return loss, grads
 
     try:

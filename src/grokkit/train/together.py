@@ -41,6 +41,7 @@ from grokkit.train.history import Score
 from grokkit.train.optimizers import OPTIMIZER_SCALARS, at_step, warmup
 from grokkit.train.problem import transfer_data
 from grokkit.train.stacking import Table, drop_others, numbers, one_of, select, stack
+from grokkit.weight_transform import before_step
 
 _ANSWERS_AT_ONCE = 2**16  # of all members together, in an evaluation: bounds its memory, costs no speed
 
@@ -211,10 +212,12 @@ class Together:
                 kept = _outer_step(doors, state, clipped, settings, slope_at)
             with Overwriting(kept):
                 filtered, kept = transform.update(clipped, kept, state.params)
-        params, optimizer = self._optimizer.update(state.params, filtered, state.optimizer, settings)
         kept_of_weights = state.weights
         if (weights := doors.weights(self._classes)) is not None:
-            params, kept_of_weights = weights.update(params, state.weights)
+            kept_of_weights = before_step(weights, state.params, kept_of_weights)
+        params, optimizer = self._optimizer.update(state.params, filtered, state.optimizer, settings)
+        if weights is not None:
+            params, kept_of_weights = weights.update(params, kept_of_weights)
         is_first = ~loss.isfinite() & (state.diverged_at < 0)
         diverged_at = torch.where(is_first, state.step, state.diverged_at)
         new = State(params, optimizer, kept, kept_of_weights, state.step + 1, diverged_at)

@@ -255,6 +255,65 @@ def test_in_one_call_on_a_model_of_ones_own():
         groktransfer(given, (own.train.targets, own.train.targets), tuple(own.validation))
 
 
+def found_on(inputs, targets, weak, **settings):
+    """What a weak model of two heads' width finds on 20 rows of 30."""
+    torch.manual_seed(0)
+    first = torch.nn.Linear(inputs.shape[1], 8) if inputs.is_floating_point() else torch.nn.Embedding(7, 8)
+    target = torch.nn.Sequential(first, torch.nn.Flatten(), torch.nn.LazyLinear(7))
+    rule = Rule(steps=20, seeds=1)
+    return groktransfer(target, (inputs[:20], targets[:20]), (inputs[20:], targets[20:]), weak, rule=rule, **settings)
+
+
+TOKENS = torch.cartesian_prod(torch.arange(5), torch.arange(2, 7), torch.arange(2))[:30, :2]
+NUMBERS = torch.linspace(-2.0, 2.0, 90).view(30, 3).sin()
+
+
+@pytest.mark.parametrize("weak", ["fnn(dim=4,width=8)", "lda(dim=3)", "pca(dim=3)", "bag(dim=4)"])
+@pytest.mark.parametrize("dtype", [torch.int32, torch.int16, torch.uint8])
+def test_tokens_and_targets_of_any_integer_type_are_what_they_are_in_int64(weak, dtype):
+    targets = TOKENS.sum(1) % 7
+    found, expected = (found_on(TOKENS.to(d), targets.to(d), weak) for d in (dtype, torch.int64))
+    assert torch.equal(found.embedding, expected.embedding)
+
+
+@pytest.mark.parametrize("weak", ["mlp(width=8,depth=3)", "pca(dim=2)"])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float16])
+def test_numbers_of_any_precision_are_read_in_the_weak_model_s(weak, dtype):
+    inputs, targets = NUMBERS.to(dtype), (NUMBERS[:, 0] > 0).long()
+    found, expected = (found_on(each, targets, weak) for each in (inputs, inputs.float()))
+    assert torch.equal(found.embedding, expected.embedding)
+
+
+def smoothed(outputs, targets):
+    return torch.nn.functional.cross_entropy(outputs, targets, label_smoothing=0.1)
+
+
+@pytest.mark.parametrize("classes", [2, 7])
+@pytest.mark.parametrize("loss", [torch.nn.CrossEntropyLoss(), smoothed])
+def test_a_loss_of_classes_has_classes_whatever_it_is_made_of(loss, classes):
+    targets = TOKENS.sum(1) % classes
+    (attempt,) = found_on(TOKENS, targets, "fnn(dim=4,width=8)", loss=loss).attempts
+    if loss is not smoothed:
+        (plain,) = found_on(TOKENS, targets, "fnn(dim=4,width=8)").attempts
+        assert attempt.validation_accuracy == plain.validation_accuracy
+
+
+def test_a_loss_of_one_output_tells_two_classes_apart_by_its_sign():
+    def logistic(outputs, targets):
+        return torch.nn.functional.softplus(-outputs * targets).mean()
+
+    signs = 1 - 2 * (TOKENS[:, 0] > 1).long()
+    for targets, loss in (
+        (signs, logistic),
+        (signs.double(), logistic),
+        ((signs > 0).double(), torch.nn.BCEWithLogitsLoss()),
+    ):
+        (attempt,) = found_on(TOKENS, targets, "fnn(dim=4,width=8)", loss=loss).attempts
+        assert attempt.train_accuracy > 0.8  # a line through two numbers; chance is 0.6
+    with pytest.raises(InputError, match="targets are torch.float64, and cross-entropy is of classes"):
+        found_on(TOKENS, signs.double(), "fnn(dim=4,width=8)")
+
+
 def test_a_merge_at_k_may_be_written_with_an_at():
     assert method_config("groktransfer-merge@30").parts[0].settings["merge"] == 30
     assert method_config("groktransfer-merge").parts[0].settings["merge"] == 100

@@ -35,22 +35,25 @@ def groktransfer(
 
     Args:
         target: a model that reads tokens through an embedding, or numbers through a linear layer; changed in place.
-        train: inputs, (N, T) int64 tokens or (N, F) floats, and targets, on which weak models train, on full batches.
+        train: inputs, (N, T) tokens of any integer type or (N, F) floats of any, and targets, on which weak models
+            train, on full batches, in PyTorch's default precision.
         validation: the same, apart from the training rows and from those that you will report on: weak models are
             stopped by their accuracy there.
         weak: ``"auto"`` for the ladder of :mod:`grokkit.methods.groktransfer.search`; a weak model, e.g.
             ``"fnn(dim=8,width=32)"``; or a trained model or embedding of your own, which costs nothing here.
         module, trainable: as for :func:`grokkit.transfer_embedding`.
         rule: when to stop a weak model; the default is ``Rule()``.
-        loss: of outputs and targets. Default cross-entropy; with another one, targets above and below 0 are two classes
-            that the sign of one output tells apart.
+        loss: of outputs and targets. Default cross-entropy. With one that takes a single output a row, targets above
+            and below 0 are two classes that its sign tells apart; with one that does not, such as a
+            ``CrossEntropyLoss`` of yours, integer targets are classes as by default.
         seed: of the weak models and of B.
 
     Returns:
         the embedding, whether its model reached ``rule.stop``, and every attempt with its accuracy and cost.
 
     Raises:
-        InputError: as :func:`grokkit.transfer_embedding`; unknown ``weak``; no validation rows.
+        InputError: as :func:`grokkit.transfer_embedding`; unknown ``weak``; no validation rows; targets that are no
+            whole numbers, with cross-entropy.
     """
     check_kind("target", target, nn.Module, "the model that is to start from the embedding, a torch.nn.Module")
     check_kind("weak", weak, str | Tensor | nn.Module, "'auto', a weak model such as 'bag(dim=8)', a model, a matrix")
@@ -89,11 +92,18 @@ def _lesson(train: Examples, validation: Examples, rows: int, loss: Callable[[Te
                 "models read one row of tokens, or of numbers, a target"
             )
     device = torch.device("cpu")  # where models this small are fastest
-    here = [Examples(part.inputs.detach().to(device), part.targets.detach().to(device)) for part in (train, validation)]
+    here = [
+        Examples(_as_read(part.inputs).to(device), _as_read(part.targets).to(device)) for part in (train, validation)
+    ]
     vocabulary = None if train.inputs.is_floating_point() else rows
-    if loss is F.cross_entropy:
+    is_entropy = loss is F.cross_entropy or isinstance(loss, nn.CrossEntropyLoss)
+    if is_entropy and train.targets.is_floating_point():
+        raise InputError(
+            f"targets are {train.targets.dtype}, and cross-entropy is of classes; give whole numbers, or another loss"
+        )
+    if is_entropy or not _takes_one_output(loss, here[0].targets):
         outputs = int(max(part.targets.max() for part in here if len(part.targets))) + 1
-        return TransferData(train=here[0], validation=here[1], vocabulary=vocabulary, outputs=outputs)
+        return TransferData(train=here[0], validation=here[1], vocabulary=vocabulary, outputs=outputs, loss=loss)
     return TransferData(
         train=here[0],
         validation=here[1],
@@ -102,3 +112,20 @@ def _lesson(train: Examples, validation: Examples, rows: int, loss: Callable[[Te
         loss=lambda out, y: loss(out.flatten(), y),
         correct=lambda out, y: (out.flatten() > 0) == (y > 0),
     )
+
+
+def _as_read(tensor: Tensor) -> Tensor:
+    """Numbers as weak models compute, and everything else as indices: uint8 would be taken for a mask."""
+    return tensor.detach().to(torch.get_default_dtype() if tensor.is_floating_point() else torch.int64)
+
+
+@torch.no_grad()
+def _takes_one_output(loss: Callable[[Tensor, Tensor], Tensor], targets: Tensor) -> bool:
+    """Whether it is a loss of one output a row. A loss of classes refuses these, whatever it is made of."""
+    if targets.is_floating_point():
+        return True
+    try:
+        loss(torch.zeros(len(targets)), targets)
+    except Exception:  # it shows in training if that was for another reason
+        return False
+    return True
