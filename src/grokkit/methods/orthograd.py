@@ -56,9 +56,7 @@ class _Orthogonal:
 
     def _turned(self, g: Tensor, w: Tensor) -> Tensor:
         wide_g, wide_w = g.to(accumulator(g.dtype)), w.to(accumulator(w.dtype))
-        # Of complex numbers the real part, by which the products are those of real and imaginary parts side by side:
-        # what only turns the phases of all weights does not scale them, and is left.
-        along = (wide_w.conj() * wide_g).sum().real / ((wide_w.conj() * wide_w).sum().real + _EPS)
+        along = (wide_w.conj() * wide_g).sum() / ((wide_w.conj() * wide_w).sum() + _EPS)
         left = wide_g - like(wide_g, self.share) * along * wide_w
         whole, kept = torch.linalg.vector_norm(wide_g), torch.linalg.vector_norm(left)
         # Of a gradient that is along w, as each number's is, only rounding is left; that must not be scaled up.
