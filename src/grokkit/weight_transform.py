@@ -66,6 +66,14 @@ def before_step(transform: WeightTransform, params: Params, state: State) -> Any
     return state if transform.before is None else transform.before(params, state)
 
 
+def noted(weights: Params, params: Params) -> dict[str, Tensor]:
+    """``weights`` with copies of ``params`` in the place of those of their names.
+
+    Of a parameter that is absent, because the step does not move it, what was noted before stays.
+    """
+    return {**weights, **{name: p.clone() for name, p in params.items()}}
+
+
 @torch.no_grad()
 def change_in_place(transform: WeightTransform, params: Params, state: State) -> Any:
     """Overwrite ``params`` by what ``transform`` makes of them; returns its state."""

@@ -111,11 +111,12 @@ def _train(
     plan: Plan, store: Store, console: Console, execution: Execution, claim: str | None, logger: LoggerCard | None
 ) -> dict[str, Failure]:
     done = store.finished(plan.runs.ids)
-    left = len(done) < len(plan.runs) or store.to_continue(done, {})
     done -= store.to_continue(done, _limits(plan, store, execution))
     # For nothing left to do no cluster is needed.
     with (
-        machines(execution.on if left else "local", execution.jobs, plan.runs, store.folder) as on,
+        machines(
+            execution.on if len(done) < len(plan.runs) else "local", execution.jobs, plan.runs, store.folder
+        ) as on,
         Live(logger, store.folder, console) as live,
     ):
         device = on.device(execution.device)

@@ -19,7 +19,7 @@ from grokkit.methods.baselines import ADAMW
 from grokkit.methods.contract import MethodCard
 from grokkit.methods.settings import Setting, like, number
 from grokkit.transform import Params
-from grokkit.weight_transform import WeightTransform
+from grokkit.weight_transform import WeightTransform, noted
 
 
 def cautious_decay(rate: float = 3e-3) -> WeightTransform:
@@ -46,14 +46,14 @@ class _Cautious:
     rate: Setting
 
     def init(self, params: Params) -> dict[str, Tensor]:
-        return {name: p.clone() for name, p in params.items()}
+        return noted({}, params)
 
     def before(self, params: Params, state: dict[str, Tensor]) -> dict[str, Tensor]:
-        return {**state, **{name: p.clone() for name, p in params.items()}}
+        return noted(state, params)
 
     def update(self, params: Params, state: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         new = {name: self._decayed(p, state[name]) for name, p in params.items()}
-        return new, {**state, **{name: p.clone() for name, p in new.items()}}
+        return new, noted(state, new)
 
     def _decayed(self, p: Tensor, before: Tensor) -> Tensor:
         if p.is_complex():  # the entries are real and imaginary parts

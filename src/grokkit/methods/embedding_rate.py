@@ -16,7 +16,7 @@ from torch import Tensor
 from grokkit.methods.contract import MethodCard
 from grokkit.methods.settings import Setting, like, positive
 from grokkit.transform import Params
-from grokkit.weight_transform import WeightTransform
+from grokkit.weight_transform import WeightTransform, noted
 
 
 def embedding_rate(c: float = 10.0) -> WeightTransform:
@@ -42,14 +42,14 @@ class _EmbeddingRate:
     c: Setting
 
     def init(self, params: Params) -> dict[str, Tensor]:
-        return {name: p.clone() for name, p in params.items()}
+        return noted({}, params)
 
     def before(self, params: Params, state: dict[str, Tensor]) -> dict[str, Tensor]:
-        return {**state, **{name: p.clone() for name, p in params.items()}}
+        return noted(state, params)
 
     def update(self, params: Params, state: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         new = {name: p + (like(p, self.c) - 1.0) * (p - state[name]) for name, p in params.items()}
-        return new, {**state, **{name: p.clone() for name, p in new.items()}}
+        return new, noted(state, new)
 
 
 EMBEDDING_RATE = MethodCard(

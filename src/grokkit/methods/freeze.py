@@ -20,7 +20,7 @@ from torch import Tensor
 from grokkit.methods.contract import MethodCard
 from grokkit.methods.settings import Setting, not_negative, whole
 from grokkit.transform import Params
-from grokkit.weight_transform import WeightTransform
+from grokkit.weight_transform import WeightTransform, noted
 
 
 def freeze(at: float = 0.99, wait: int = 500) -> WeightTransform:
@@ -50,19 +50,19 @@ class _Freeze:
     wait: int
 
     def init(self, params: Params) -> _Seen:
-        return _Seen(torch.zeros((), dtype=torch.int64), {name: p.clone() for name, p in params.items()})
+        return _Seen(torch.zeros((), dtype=torch.int64), noted({}, params))
 
     def see(self, state: _Seen, share: Tensor) -> _Seen:
         has_begun = (state.steps > 0) | (share >= self.at).to(state.steps.device)
         return state._replace(steps=state.steps + has_begun)
 
     def before(self, params: Params, state: _Seen) -> _Seen:
-        return state._replace(weights={**state.weights, **{name: p.clone() for name, p in params.items()}})
+        return state._replace(weights=noted(state.weights, params))
 
     def update(self, params: Params, state: _Seen) -> tuple[dict[str, Tensor], _Seen]:
         is_frozen = {name: (state.steps > self.wait).to(p.device) for name, p in params.items()}
         new = {name: torch.where(is_frozen[name], state.weights[name], p) for name, p in params.items()}
-        return new, state._replace(weights={**state.weights, **{name: p.clone() for name, p in new.items()}})
+        return new, state._replace(weights=noted(state.weights, new))
 
 
 FREEZE = MethodCard(

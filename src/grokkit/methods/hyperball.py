@@ -23,7 +23,7 @@ from grokkit.methods.contract import MethodCard
 from grokkit.methods.settings import Setting, like, positive
 from grokkit.shards import local, norms
 from grokkit.transform import Params
-from grokkit.weight_transform import WeightTransform
+from grokkit.weight_transform import WeightTransform, noted
 
 
 def hyperball(rate: float = 0.03) -> WeightTransform:
@@ -55,14 +55,14 @@ class _Hyperball:
 
     def init(self, params: Params) -> _OnSphere:
         radii = dict(zip(params, norms(list(params.values())), strict=True))
-        return _OnSphere(radii, {name: p.clone() for name, p in params.items()})
+        return _OnSphere(radii, noted({}, params))
 
     def before(self, params: Params, state: _OnSphere) -> _OnSphere:
-        return state._replace(weights={**state.weights, **{name: p.clone() for name, p in params.items()}})
+        return state._replace(weights=noted(state.weights, params))
 
     def update(self, params: Params, state: _OnSphere) -> tuple[dict[str, Tensor], _OnSphere]:
         new = self._moved(params, state.weights, state.radii, params)
-        return new, state._replace(weights={**state.weights, **{name: p.clone() for name, p in new.items()}})
+        return new, state._replace(weights=noted(state.weights, new))
 
     def update_(self, params: Params, state: _OnSphere) -> _OnSphere:
         here = {name: local(p) for name, p in params.items()}

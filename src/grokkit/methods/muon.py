@@ -152,9 +152,8 @@ class Muon(torch.optim.Optimizer):
     def _step_of_hidden(self, group: Mapping[str, Any]) -> None:
         mu = group["momentum"]
         pairs = zip(group["param_names"], group["params"], strict=True)
-        named = [
-            (name, p) for name, p in pairs if p.grad is not None and p.numel()
-        ]  # what is empty has no shape factor
+        # An empty matrix has nothing to move, and no shape factor.
+        named = [(name, p) for name, p in pairs if p.grad is not None and p.numel()]
         if not named:
             return
         for _, p in named:

@@ -18,6 +18,7 @@ from grokkit.lab.carry_out import refuse_failures
 from grokkit.report.images import png_of
 from grokkit.reproduce import result
 from grokkit.reproduce.experiments import find_experiment, find_picture
+from grokkit.reproduce.judge import kind_of
 from grokkit.reproduce.measures import Measured, measured, measured_levels, measured_share
 from grokkit.reproduce.picture import write_picture
 from grokkit.reproduce.recipe import Claim, ExperimentRecipe, Recipe, StudyRecipe
@@ -131,7 +132,7 @@ def _measured(claim: Claim, studies: Mapping[str, _Done], experiments: Mapping[s
         beside = None if claim.beside is None else labels[claim.beside]
         return measured(claim.measure, study.runs, study.curves, labels[claim.arm], beside)
     values = [numbers[claim.measure] for numbers in experiments[claim.study].values()]
-    return measured_share(values) if claim.kind == "share" else measured_levels(values)
+    return measured_share(values) if kind_of(claim) == "share" else measured_levels(values)
 
 
 def _where(studies: Mapping[str, _Done]) -> dict[str, str]:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Literal
 
-from grokkit.reproduce.measures import MEASURES, Measured
+from grokkit.reproduce.measures import MEASURES, Kind, Measured
 from grokkit.reproduce.recipe import Claim
 
 Answer = Literal["holds", "does not hold", "undecided"]
@@ -54,9 +54,13 @@ def _is_less(one: float, other: float) -> bool:
     return one < other and not math.isclose(one, other, rel_tol=1e-9)
 
 
+def kind_of(claim: Claim) -> Kind:
+    """Of which kind its number is: as the measure of a study's runs is, or as the claim says of an experiment's."""
+    return MEASURES[claim.measure].kind if claim.arm and claim.measure in MEASURES else claim.kind
+
+
 def _is_too_wide(claim: Claim, low: float, high: float) -> bool:
-    is_time = claim.measure in MEASURES and MEASURES[claim.measure].kind == "time"
-    return is_time and high > WIDEST * low
+    return kind_of(claim) == "time" and high > WIDEST * low
 
 
 def _on_its_side(surely: bool, surely_not: bool) -> Answer:

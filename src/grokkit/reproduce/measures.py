@@ -41,7 +41,10 @@ class Measured(NamedTuple):
 
 
 class Measure(NamedTuple):
-    """``of(runs, curves)`` gives one value a run, null where the event did not happen; see ``kind``."""
+    """``of(runs, curves)`` gives one value a run, null where the event did not happen; see ``kind``.
+
+    ``about`` says what is measured. A kept result is of this text, so a measure that means another thing gets another.
+    """
 
     kind: Kind
     about: str

@@ -10,8 +10,8 @@ import altair as alt
 from grokkit.files import atomic_write
 from grokkit.report.images import png_of
 from grokkit.report.style import INK
-from grokkit.reproduce.measures import MEASURES
-from grokkit.reproduce.recipe import Claim, Recipe
+from grokkit.reproduce.judge import kind_of
+from grokkit.reproduce.recipe import Recipe
 from grokkit.reproduce.result import Result
 
 _OURS, _PUBLISHED = "#0072B2", "#D55E00"
@@ -24,7 +24,9 @@ def write_picture(recipe: Recipe, found: Result, path: Path) -> None:
     panels: dict[tuple[str, str, bool, bool], list[dict[str, Any]]] = {}
     for finding in found.findings:
         claim = finding.claim
-        rows = panels.setdefault((claim.study, claim.measure, claim.beside is not None, _is_share(claim)), [])
+        # Beside another arm a share is a difference, which may be below 0.
+        is_share = kind_of(claim) == "share" and claim.beside is None
+        rows = panels.setdefault((claim.study, claim.measure, claim.beside is not None, is_share), [])
         shared = {"claim": _wrapped(claim.says), "low": finding.low, "high": finding.high}
         rows.append({**shared, "which": "published", "value": claim.published, "low": None, "high": None})
         if finding.value is not None:
@@ -34,12 +36,6 @@ def write_picture(recipe: Recipe, found: Result, path: Path) -> None:
     charts = [_panel(measure, rows, *kind) for (_, measure, *kind), rows in panels.items()]
     title = alt.TitleParams(recipe.title, subtitle=recipe.source)
     atomic_write(path, png_of(alt.vconcat(*charts, title=title).to_dict()))
-
-
-def _is_share(claim: Claim) -> bool:
-    if claim.measure in MEASURES and claim.arm:
-        return MEASURES[claim.measure].kind == "share" and claim.beside is None
-    return claim.kind == "share"
 
 
 def _panel(measure: str, rows: list[dict[str, Any]], is_ratio: bool, is_share: bool) -> Any:

@@ -119,9 +119,9 @@ class Search:
         Raises:
             InputError: if trials are to be drawn, and those that there are were drawn for another number of them.
         """
-        drawn = [trial.params for trial in self._study.get_trials(deepcopy=False)]
         if self._sampler != "grid":
             return
+        drawn = [trial.params for trial in self._study.get_trials(deepcopy=False)]
         points = _grid(self.method, self._trials)
         if len(drawn) < len(points) and not all(map(_is_same, drawn, points)):
             raise InputError(
