@@ -4,7 +4,9 @@ import pytest
 import torch
 from torch import nn
 
+from grokkit.errors import InputError
 from grokkit.methods.starts import spectral_start
+from grokkit.methods.zero_head import zero_head
 from grokkit.testing.runs import small_run
 from grokkit.train.loop import begin_alone
 
@@ -39,3 +41,16 @@ def test_queries_keys_and_values_start_apart():
     found = spectral_start()(model, None, 0).tensors["attention.in_proj_weight"]
     for part in found.chunk(3):
         assert torch.linalg.svdvals(part)[0].item() == pytest.approx(1.0, rel=1e-5)
+
+
+@pytest.mark.parametrize("weight_norm", [nn.utils.weight_norm, nn.utils.parametrizations.weight_norm])
+@pytest.mark.parametrize(("start", "place"), [(zero_head(), 2), (spectral_start(), 1)])
+@pytest.mark.filterwarnings("ignore:.*weight_norm.* is deprecated:FutureWarning")
+def test_a_weight_that_others_make_is_refused_and_not_halved_without_effect(weight_norm, start, place):
+    model = nn.Sequential(nn.Linear(3, 8), nn.Linear(8, 2), nn.Linear(2, 5))
+    start(model, None, 0)
+    weight_norm(model[0])
+    start(model, None, 0)
+    weight_norm(model[place])
+    with pytest.raises(InputError, match=f"sets a weight, and {place}.* only makes one with others"):
+        start(model, None, 0)

@@ -15,7 +15,7 @@ from in_process import grokkit
 from train_here import train_here
 
 from grokkit import lab
-from grokkit.analyse.verdict import unequal_search
+from grokkit.analyse.verdict import searched_elsewhere, unequal_search
 from grokkit.errors import InputError
 from grokkit.lab.carry_out import uncounted
 from grokkit.lab.study import chosen
@@ -385,6 +385,20 @@ def test_methods_that_were_searched_with_more_trials_than_others_are_named(whole
     assert said.endswith("with 4 trials: give all methods as many --trials")
     WRITE_SEARCH(tmp_path, found)
     assert "But settings were not searched alike, adamw with 1 trial" in (tmp_path / "tune.html").read_text()
+
+
+def test_settings_that_were_searched_on_another_task_are_said_to_be_carried_over(whole):
+    folder, _, _ = whole
+
+    def said(task: str, **other) -> str:
+        study = Question(task=task, tuned=folder, budget=80, every=5).plan().study
+        return searched_elsewhere({**study, **other}, study["methods"])
+
+    title = Question(task=TASK).plan().study["title"]
+    assert said(TASK) == ""
+    assert said("add:11") == f"settings were searched on {title}, not on a + b mod 11: they are carried over"
+    for other in ({"task": {}}, {"model": {}}, {"batch_size": 7}):
+        assert said(TASK, **other).startswith(f"settings were searched on {title} with another training share, model")
 
 
 def test_a_method_is_shown_by_the_name_that_it_was_searched_by(whole):

@@ -250,8 +250,10 @@ def _cautions(rows: Sequence[Row], found: Mapping[str, Claim], words: _Words, st
     looks = len(study.get("looks") or ())
     if looks > 1:
         parts.append(f"after {looks} looks at this study, claims are tested at {level_of(study):.2g}")
-    if caution := unequal_search(study.get("tuned") or {}, [row["method"] for row in rows]):
-        parts.append(caution)
+    methods = [row["method"] for row in rows]
+    for caution in (unequal_search(study.get("tuned") or {}, methods), searched_elsewhere(study, methods)):
+        if caution:
+            parts.append(caution)
     if caution := unclaimed_primary(found, study):
         parts.append(caution)
     return [*_sentence(parts), *_sentence(_missed(rows, found, words, study))]
@@ -332,6 +334,25 @@ def unequal_search(tuned: Mapping[str, Any], methods: Sequence[str]) -> str:
         return ""
     each = listed([f"{method} with {count(number, 'trial')}" for method, number in trials.items()])
     return f"settings were not searched alike, {each}: give all methods as many --trials"
+
+
+def searched_elsewhere(study: Mapping[str, Any], methods: Sequence[str]) -> str:
+    """That the settings of ``methods`` were searched on another task than this study's, on another share of its rows,
+    or with another model or batch, where that is so; else empty."""
+    tuned = study.get("tuned") or {}
+    searches = [tuned[method]["tasks"] for method in methods if "tasks" in tuned.get(method, {})]
+    tasks = [task for search in searches if not _asks(search, study) for task in search]
+    if not tasks:
+        return ""
+    where = listed(list(dict.fromkeys(task["title"] for task in tasks)))
+    if study["title"] in {task["title"] for task in tasks}:
+        return f"settings were searched on {where} with another training share, model or batch: they are carried over"
+    return f"settings were searched on {where}, not on {study['title']}: they are carried over"
+
+
+def _asks(search: Sequence[Mapping[str, Any]], study: Mapping[str, Any]) -> bool:
+    """Whether one of the tasks of ``search`` is what ``study`` asks, in everything that settings depend on."""
+    return any(all(task[name] == study[name] for name in task) for task in search)
 
 
 def _seeds(rows: Sequence[Row]) -> int:

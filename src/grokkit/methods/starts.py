@@ -22,7 +22,7 @@ from grokkit.methods.contract import MethodCard, Start, StartResult, TransferDat
 from grokkit.methods.muon import matrices_in
 from grokkit.methods.norm_held import NORM_HELD
 from grokkit.methods.settings import positive
-from grokkit.models.classes import classes_of
+from grokkit.models.classes import check_whole, classes_of
 
 
 def small_start(alpha: float = 0.5) -> Start:
@@ -53,7 +53,8 @@ def spectral_start(scale: float = 1.0) -> Start:
         scale: s, > 0. Default 1.0 (arXiv 2310.17813).
 
     Raises:
-        InputError: if scale is not a finite number above 0.
+        InputError: if scale is not a finite number above 0; when it is called, if a hidden matrix is made by a
+            parametrization.
     """
     return _SpectralStart(positive("scale", scale, "1.0"))
 
@@ -64,7 +65,9 @@ class _SpectralStart:
 
     def __call__(self, model: nn.Module, data: TransferData, seed: int) -> StartResult:
         tensors = {}
-        for name, p in classes_of(model)["hidden"].items():
+        hidden = classes_of(model)["hidden"]
+        check_whole("spectral-start", model, hidden)
+        for name, p in hidden.items():
             tensors[name] = torch.cat([self._scaled(matrix) for matrix in matrices_in(name, p.detach())])
         return StartResult(tensors)
 

@@ -17,7 +17,7 @@ from torch import nn
 from grokkit.errors import InputError
 from grokkit.methods.contract import MethodCard, Start, StartResult, TransferData
 from grokkit.methods.settings import not_negative
-from grokkit.models.classes import classes_of
+from grokkit.models.classes import check_whole, classes_of
 
 
 def zero_head(scale: float = 0.0) -> Start:
@@ -27,7 +27,8 @@ def zero_head(scale: float = 0.0) -> Start:
         scale: s, >= 0. Default 0.0 (Fixup).
 
     Raises:
-        InputError: if scale is not a finite number of at least 0; when it is called, if the model has no matrix.
+        InputError: if scale is not a finite number of at least 0; when it is called, if the model has no matrix, or
+            makes the head's by a parametrization.
     """
     return _ZeroHead(not_negative("scale", scale, "0.0"))
 
@@ -40,6 +41,7 @@ class _ZeroHead:
         head = classes_of(model)["head"]
         if not head:
             raise InputError("zero-head needs a matrix that makes the outputs, and this model has none; leave it out")
+        check_whole("zero-head", model, head)
         return StartResult({name: self.scale * weight.detach() for name, weight in head.items()})
 
 

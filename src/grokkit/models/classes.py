@@ -14,13 +14,14 @@ a parameter by its name, for as many as it wants to.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Literal, get_args
 
 from torch import nn
 from torch.nn.modules.conv import _ConvNd
 from torch.nn.utils.parametrize import ParametrizationList, is_parametrized
 
-from grokkit.errors import unknown
+from grokkit.errors import InputError, unknown
 
 Class = Literal["embedding", "hidden", "head", "vector"]
 
@@ -63,6 +64,24 @@ def classes_of(model: nn.Module) -> dict[str, dict[str, nn.Parameter]]:
             raise unknown(f"class of {name}", own, get_args(Class))
         chosen[name] = own
     return {kind: {name: parameters[name] for name in parameters if chosen[name] == kind} for kind in get_args(Class)}
+
+
+def check_whole(method: str, model: nn.Module, names: Iterable[str]) -> None:
+    """Refuse matrices that are a part of a weight, since what is set is the weight: by weight norm 0 times a direction
+    is no direction, and twice a direction is the same weight.
+
+    Raises:
+        InputError: if one of ``names`` is not a weight by itself.
+    """
+    own = {id(p): name for name, p in model.named_parameters()}
+    for module in model.modules():
+        for parts in _weights_of(module):
+            for p in parts if len(parts) > 1 or isinstance(module, ParametrizationList) else ():
+                if (name := own[id(p)]) in names:
+                    raise InputError(
+                        f"{method} sets a weight, and {name} only makes one with others, by weight norm or another "
+                        f"parametrization; leave {method} out, or the parametrization"
+                    )
 
 
 def embeddings_in(model: nn.Module) -> list[nn.Module]:

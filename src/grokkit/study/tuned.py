@@ -12,6 +12,8 @@ from grokkit.study.store import STUDY_FORMAT
 
 FILE = "tune.json"
 SUITE_FILE = "suite.json"
+_DEPENDED_ON = ("title", "task", "model", "batch_size")
+"""What settings depend on, of what a search and a study say of their tasks."""
 
 
 def has_tuning(folder: Path) -> bool:
@@ -104,6 +106,7 @@ def cost_of_tuning(tuning: Mapping[str, Any], name: str) -> dict[str, Any]:
         "method": name,
         "space": searched["space"],
         **told,
+        "tasks": [{key: task[key] for key in _DEPENDED_ON} for task in tuning.get("tasks") or [tuning]],
         **searched["cost_of_tuning"],
         "has_arrived": best["has_arrived"],
         "cost": tuning["cost"],
