@@ -223,6 +223,9 @@ def test_a_delay_reaches_from_where_a_run_memorized_to_where_it_generalized_or_w
     assert data.height == runs.height - 1, "a run that never memorized has no delay"
     own = data.filter(pl.col("method") == "grad-norm").select("memorized_at", "until", "reached", "dips").rows()
     assert own == [(200, 9000, True, 0), (200, 20000, False, None), (200, 11000, True, 2)]
+    assert set(data.filter(~pl.col("reached"))["outcome"]) == {"not reached"}
+    late = runs.with_columns(status=pl.when(pl.col("generalized_at").is_null()).then(pl.lit("given up")))
+    assert set(delay_data(late, list(synthetic.CROSSINGS))["outcome"]) == {"generalized", "given up"}
     said = delay_in_words(data, ["grad-norm", "adam-paper"])
     assert said == (
         "grad-norm: 2 of 3 runs generalized, median delay of these 9,800 steps; adam-paper: 0 of 3 runs generalized"

@@ -73,3 +73,8 @@ def test_the_depth_of_a_loss_has_no_points(depth, text):
 def test_runs_of_before_there_were_dips_say_nothing_of_them():
     (run,) = shown({"generalized_at": 7})
     assert (run["reachesthe target"], run["staysfrom step"], run["dips"], run["deepestdip"]) == ("–", "7", "–", "–")
+
+
+def test_a_run_that_was_given_up_is_said_to_be_that_and_not_to_generalize():
+    given_up, censored = shown({"status": "given up", "seed": 0}, {"status": "censored", "seed": 1})
+    assert (given_up["outcome"], censored["outcome"]) == ("given up", "not reached")

@@ -117,8 +117,8 @@ def settings(value: Any) -> str:
 def _outcome(run: Mapping[str, Any]) -> str:
     if run["status"] == "diverged":
         return f"diverged at {whole(run['diverged_at'])}"
-    if run["status"] == "censored":
-        return NOT_REACHED
+    if run["status"] != "generalized":
+        return NOT_REACHED if run["status"] == "censored" else run["status"]
     return "generalized" if run["collapsed_at"] is None else f"collapsed at {whole(run['collapsed_at'])}"
 
 

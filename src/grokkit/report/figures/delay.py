@@ -20,15 +20,17 @@ _EVENTS = ("memorized_at", "generalized_first_at", "generalized_at", "stable_at"
 def delay_data(runs: pl.DataFrame, methods: Sequence[str]) -> pl.DataFrame:
     """One row per run that memorized, by method and seed: ``run_id``, ``method``, ``seed``, the steps of its events
     (null where it had none), ``until`` (where it generalized, or its last evaluation below the target), ``reached``,
-    ``outcome``, and ``dips`` (how often it fell below the target again)."""
+    ``outcome`` in words, and ``dips`` (how often it fell below the target again)."""
     frames = []
     for method in methods:
         own = runs.filter(pl.col("method") == method).sort("seed")
         times = times_to_target(own)
-        events = own.select("run_id", "method", "seed", pl.col(*_EVENTS).cast(pl.Int64), pl.col("dips").cast(pl.Int64))
+        events = own.select("run_id", "method", "seed", "status", pl.col(*_EVENTS, "dips").cast(pl.Int64))
         frames.append(events.with_columns(until=pl.Series(times.time), reached=pl.Series(times.reached)))
-    outcome = pl.when("reached").then(pl.lit("generalized")).otherwise(pl.lit(NOT_REACHED))
-    return pl.concat(frames).filter(pl.col("memorized_at").is_not_null()).with_columns(outcome=outcome)
+    missed = pl.when(pl.col("status") == "given up").then(pl.lit("given up")).otherwise(pl.lit(NOT_REACHED))
+    outcome = pl.when("reached").then(pl.lit("generalized")).otherwise(missed)
+    memorized = pl.concat(frames).filter(pl.col("memorized_at").is_not_null())
+    return memorized.with_columns(outcome=outcome).drop("status")
 
 
 def delay_chart(data: pl.DataFrame, methods: Sequence[str]) -> Layers:
