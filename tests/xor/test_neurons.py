@@ -1,5 +1,6 @@
 """Where neurons point: of the same network, what the matrix W has on the two coordinates, and its picture."""
 
+import math
 from types import SimpleNamespace
 
 import polars as pl
@@ -56,3 +57,10 @@ def test_the_last_evaluation_of_the_first_seed_is_drawn_with_the_longest_of_leng
     assert data.rows() == [("a", 0.6, 0.8, "positive"), ("a", 0.0, -0.2, "negative")]
     drawn = neurons_chart(data.drop("method")).to_dict()
     assert [layer["mark"]["type"] for layer in drawn["layer"]] == ["point", "rule", "point"]
+
+
+def test_neurons_of_a_run_that_diverged_are_left_out():
+    shared = {"method": "gd", "seed": 0, "step": 10, "output": 1.0}
+    lengths = [(3.0, 4.0), (math.nan, 1.0), (0.0, math.inf)]
+    data = neurons_data(pl.DataFrame([{**shared, "x": x, "y": y} for x, y in lengths]))
+    assert data.rows() == [("gd", 0.6, 0.8, "positive")]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from html import escape
 from itertools import groupby
+from math import isfinite
 from typing import Any
 
 from grokkit.report import html
@@ -65,7 +66,10 @@ def page_figures(figures: Sequence[Figure], view: View, failures: dict[str, str]
 
 
 def _columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Column → its values, without the names that each row repeats; words by their place among those that differ."""
+    """Column → its values, without the names that each row repeats; words by their place among those that differ.
+
+    A number that is not finite has no place in JSON, and none in a chart: it is null, which Vega leaves out.
+    """
     columns: dict[str, Any] = {}
     for name in dict.fromkeys(name for row in rows for name in row):
         values = [row.get(name) for row in rows]
@@ -73,7 +77,7 @@ def _columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
             places = {word: place for place, word in enumerate(dict.fromkeys(values))}
             columns[name] = {"words": list(places), "at": [places[word] for word in values]}
         else:
-            columns[name] = values
+            columns[name] = [None if isinstance(value, float) and not isfinite(value) else value for value in values]
     return columns
 
 

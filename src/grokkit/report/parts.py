@@ -51,12 +51,16 @@ def specification(chart: alt.TopLevelMixin | Layers, *, check: bool = True) -> d
     """``chart`` as Vega-Lite, its data inside: the picture needs no file, and no limit on rows applies.
 
     ``check``: whether altair shall look for mistakes, which takes as long as making it.
+
+    Raises:
+        ValueError: for a number outside the data, such as an end of a scale, that is not finite.
     """
     with alt.data_transformers.enable("default", max_rows=None):
         found = chart.to_dict(validate=check)
     # Labels stand in Vega's expressions, which end where a line does; JSON writes these two ends of lines as they are.
     drawn = {key: value for key, value in found.items() if key != "datasets"}
-    has_separators = any(separator in json.dumps(drawn, ensure_ascii=False) for separator in _SEPARATORS)
+    text = json.dumps(drawn, ensure_ascii=False, allow_nan=False)
+    has_separators = any(separator in text for separator in _SEPARATORS)
     return _without_separators(found) if has_separators else found
 
 

@@ -14,11 +14,12 @@ _SIDE = 260
 
 
 def neurons_data(table: pl.DataFrame) -> pl.DataFrame:
-    """The last evaluation of each method's first seed, its longest neuron having length 1.
+    """The last evaluation of each method's first seed, its longest neuron having length 1. Neurons that are not finite,
+    of a run that diverged, are left out.
 
     Columns ``method``, ``x``, ``y`` and ``output``, ``positive`` or ``negative``.
     """
-    last = last_of_first_seeds(table)
+    last = last_of_first_seeds(table).filter(pl.all_horizontal(pl.col("x", "y").is_finite()))
     longest = (pl.col("x").pow(2) + pl.col("y").pow(2)).sqrt().max().over("method").clip(lower_bound=1e-12)
     sign = pl.when(pl.col("output") > 0).then(pl.lit("positive")).otherwise(pl.lit("negative"))
     return last.select("method", (pl.col("x", "y") / longest).round_sig_figs(3), output=sign)
