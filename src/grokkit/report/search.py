@@ -61,7 +61,7 @@ def write_search(folder: Path, tuning: Mapping[str, Any]) -> Path:
     """Write tune.html and figures/tuning.png into ``folder``; returns the page's path."""
     for name, data in images([TUNING], _view(tuning, "image"), {}).items():
         atomic_write(folder / "figures" / name, data)
-    atomic_write(folder / "tune.html", _page(tuning).encode())
+    atomic_write(folder / "tune.html", _page(tuning).encode(errors="backslashreplace"))
     return folder / "tune.html"
 
 
