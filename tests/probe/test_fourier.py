@@ -1,4 +1,5 @@
 import math
+import time
 from itertools import pairwise
 
 import pytest
@@ -152,3 +153,10 @@ def test_orders_that_are_not_possible():
         spectrum(normal(97, 4), order="multiplied")
     with pytest.raises(InputError, match="embedding of 2 numbers has no spectrum"):
         circle(normal(2, 4))
+
+
+def test_that_a_number_is_no_prime_is_seen_at_once():
+    """Without a look at its divisors this one would take P² = 36 million products."""
+    start = time.process_time()
+    assert natural_order(["*"], 6_000) == "additive"
+    assert time.process_time() - start < 0.5

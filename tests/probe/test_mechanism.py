@@ -53,6 +53,13 @@ def test_a_matrix_without_entries_has_no_singular_value(shape):
     assert found == {"tensor": ["w", "none"], "spectral_norm": [1.0, 0.0], "effective_rank": [2.0, 0.0]}
 
 
+def test_of_complex_weights_both_parts_count():
+    weight = torch.tensor([[2.0j, 0.0], [0.0, 1.2 - 1.6j]])
+    assert spectrum_of(weight) == (pytest.approx(2.0), pytest.approx(2.0))
+    assert spectrum_of(weight[:1]) == spectrum_of(weight[:1].mT) == (pytest.approx(2.0), pytest.approx(1.0))
+    assert float(sketch({"w": weight[:1, :1]}).norm()) == pytest.approx(2.0, rel=1e-6)
+
+
 def view(weights, memory):
     return View(None, weights, {}, {}, None, None, memory)
 
@@ -122,3 +129,45 @@ def test_a_run_keeps_the_tables_and_so_does_a_member_of_a_program():
             if column != "tensor":
                 assert member.tables[table][column] == pytest.approx(run.tables[table][column], rel=1e-4, abs=1e-6)
     assert SPECTRA.summary
+
+
+NETWORKS = """
+import torch
+from torch import nn
+
+class OwnTable(nn.Module):  # no nn.Embedding, no nn.Linear
+    def __init__(self, task):
+        super().__init__()
+        self.table = nn.Parameter(torch.randn(task.vocabulary, 4))
+        self.head = nn.Parameter(torch.randn(4 * task.tokens, task.classes))
+        self.spare = nn.Parameter(torch.randn(3))
+
+    def forward(self, tokens):
+        return self.table[tokens].flatten(1) @ self.head
+
+class Numbers(nn.Module):  # its first layer has a row a place, and none for each number
+    def __init__(self, task):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(task.tokens, 8), nn.ReLU(), nn.Linear(8, task.classes))
+
+    def forward(self, tokens):
+        return self.layers(tokens.float())
+
+class Clipped(nn.Module):
+    def __init__(self, task):
+        super().__init__()
+        self.table = nn.Embedding(task.vocabulary, 4, max_norm=1.0)
+        self.head = nn.Linear(4 * task.tokens, task.classes)
+
+    def forward(self, tokens):
+        return self.head(self.table(tokens).flatten(1))
+"""
+
+
+@pytest.mark.parametrize("network", ["OwnTable", "Numbers", "Clipped"])
+def test_anybodys_network_is_trained_and_probed_for_what_it_has(tmp_path, network):
+    (tmp_path / "nets.py").write_text(NETWORKS)
+    run = train(small_run(task="mul:13", model=f"{tmp_path / 'nets.py'}:{network}", budget=1))
+    assert run.steps == 1
+    assert {"ntk", "path", "logits", "tensors"} <= run.tables.keys()
+    assert not {"fourier", "circle", "pca", "restricted"} & run.tables.keys()

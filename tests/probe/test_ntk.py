@@ -121,3 +121,34 @@ def test_no_distance_from_nothing():
     for other in (0 * kernel, math.inf * kernel, math.nan * kernel):
         assert kernel_distance(kernel, other) is None
         assert kernel_distance(other, kernel) is None
+
+
+class Partly(nn.Module):
+    """A layer that is used, and one that is not."""
+
+    def __init__(self):
+        super().__init__()
+        self.used, self.spare = nn.Linear(3, 2, bias=False), nn.Linear(3, 3)
+
+    def forward(self, inputs):
+        return self.used(inputs)
+
+
+def test_what_no_output_depends_on_has_a_gradient_of_zero():
+    model, inputs = Partly(), torch.randn(5, 3, generator=stream(0, "inputs"))
+    torch.testing.assert_close(pseudo_ntk(model, inputs), (2 * inputs @ inputs.T).double())
+
+
+def test_a_complex_weight_is_its_real_and_its_imaginary_part():
+    """f(x) = |w|²·x: the gradient with respect to (a, b), w = a + ib, is 2x·(a, b), so that K_rs = 4·|w|²·x_r·x_s."""
+
+    class Square(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.w = nn.Parameter(torch.tensor([0.6 + 0.8j], dtype=torch.complex128))
+
+        def forward(self, inputs):
+            return (self.w.real**2 + self.w.imag**2) * inputs
+
+    inputs = torch.tensor([[1.0], [3.0]], dtype=torch.float64)
+    torch.testing.assert_close(pseudo_ntk(Square(), inputs), 4.0 * inputs @ inputs.T)

@@ -108,3 +108,13 @@ def test_sums_are_taken_in_float64():
     assert one(ones)["weight_norm"] == (2**24 + 1) ** 0.5
     turned = torch.tensor([2.0**13, 1.0, -(2.0**13)])
     assert one(gradient=large, filtered=turned)["gradient_cosine"] == pytest.approx(1 / (2**27 + 1), rel=1e-9)
+
+
+def test_of_complex_entries_both_parts_count():
+    x = torch.tensor([3.0 + 4.0j, 0.0])
+    found = one(x, x, 2 * x)
+    assert (found["weight_norm"], found["gradient_norm"], found["filtered_gradient_norm"]) == (5.0, 5.0, 10.0)
+    assert found["weight_entropy"] == pytest.approx(-5 * math.log(5), rel=1e-6)
+    assert found["gradient_cosine"] == pytest.approx(1.0)
+    assert one(gradient=x, filtered=1j * x)["gradient_cosine"] == pytest.approx(0.0)
+    assert one(gradient=x, filtered=x.conj())["gradient_cosine"] == pytest.approx((9 - 16) / 25)

@@ -28,7 +28,8 @@ class View:
         weights: its tensors by name.
         gradients: of the last step, raw; empty before the first.
         filtered: the same as the method left them.
-        find_embedding: gives the embedding, a row a token, of a model that has one.
+        find_embedding: gives the embedding, a row a token, of a model that has one; of another the weight of its first
+            linear layer, a row an input. Raises InputError for a model that has neither.
         find_kernel: gives the pseudo-NTK on :data:`grokkit.probe.ntk.KERNEL_ROWS` training rows, always the same; None
             where the gradients of the model's tensors are not those of the loss.
         memory: what the probe wants to find again at the next evaluation; it must be JSON.

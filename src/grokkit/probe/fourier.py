@@ -15,6 +15,7 @@ Shapes: P numbers, n of them in the order, D embedding, K frequencies. All in fl
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection
 from functools import cache
 from typing import Any, Literal
@@ -127,6 +128,8 @@ def _in_order(embedding_PD: Tensor, order: Order) -> tuple[Tensor, list[int]]:
 @cache
 def _powers(modulus: int) -> tuple[int, ...]:
     """1, g, g², … modulo P, all of 1…P−1, for the smallest primitive root g; empty if P is no prime."""
+    if any(modulus % divisor == 0 for divisor in range(2, math.isqrt(modulus) + 1)):
+        return ()  # Looking for its root would take P² products: no power of a number with a divisor of P is 1.
     for root in range(1, modulus):
         powers = [1]
         while len(powers) < modulus and (power := powers[-1] * root % modulus) != 1:

@@ -4,8 +4,9 @@ The pseudo-NTK (arXiv 2206.12543) of rows r, s is that of the sum of the outputs
 
     K_rs = ∇_θ Σ_c f_c(x_r) · ∇_θ Σ_c f_c(x_s),
 
-over all parameters θ that are trained. A network whose kernel stands still is a linear model in features that do not
-change; one that learns features moves it. The kernel distance of Fort et al. (2020, arXiv 2010.15110),
+over all parameters θ that are trained; of one that an output does not depend on the gradient is 0. A network whose
+kernel stands still is a linear model in features that do not change; one that learns features moves it. The kernel
+distance of Fort et al. (2020, arXiv 2010.15110),
 
     S(K, K') = 1 − ⟨K, K'⟩ / (‖K‖·‖K'‖)        (Frobenius)
 
@@ -25,6 +26,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad
 
 from grokkit.probe.contract import Probe, View
+from grokkit.probe.tensors import as_real
 
 KERNEL_ROWS = 8  # on which the kernel of a run is taken: a fifth of an evaluation's time
 _MEMBERS_AT_ONCE = 16  # of a program: each has as many gradients of its model as there are rows
@@ -39,10 +41,11 @@ def pseudo_ntk(model: nn.Module, inputs_RT: Tensor) -> Tensor:
     with torch.inference_mode(False), torch.enable_grad():
         parameters = [p for p in model.parameters() if p.requires_grad]
         rows = inputs_RT.clone().split(1)  # a clone: rows gathered in inference mode cannot be saved
-        gradients = [torch.autograd.grad(model(row_1T).sum(), parameters) for row_1T in rows]
+        # Materialized: of a tensor that a row's output makes no use of the gradient is 0, and no error.
+        gradients = [torch.autograd.grad(model(row_1T).sum(), parameters, materialize_grads=True) for row_1T in rows]
         kernel_RR = torch.zeros(len(rows), len(rows), dtype=torch.float64, device=inputs_RT.device)
         for of_rows in zip(*gradients, strict=True):
-            gradients_RN = torch.stack(of_rows).flatten(1)
+            gradients_RN = as_real(torch.stack(of_rows).flatten(1))
             kernel_RR += gradients_RN @ gradients_RN.mT
     return kernel_RR
 

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from grokkit.probe.contract import Probe, View
+from grokkit.probe.tensors import as_real
 from grokkit.rng import stream
 
 BUCKETS = 1024
@@ -25,8 +26,9 @@ def sketch(weights: Mapping[str, Tensor]) -> Tensor:
     """Of all weights, ``BUCKETS`` float64 numbers."""
     total = torch.zeros(BUCKETS, dtype=torch.float64)
     for name, weight in weights.items():
-        buckets, signs = _drawn(name, weight.numel())
-        total.index_add_(0, buckets, weight.detach().cpu().double().flatten() * signs)
+        entries = as_real(weight.detach().cpu().flatten()).double()
+        buckets, signs = _drawn(name, len(entries))
+        total.index_add_(0, buckets, entries * signs)
     return total
 
 

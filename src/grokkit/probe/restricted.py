@@ -24,6 +24,7 @@ from typing import Any
 import torch
 
 from grokkit.probe.contract import Probe, View
+from grokkit.probe.embedding import embedding_of_numbers
 from grokkit.probe.fourier import dominant_frequencies, natural_order, restricted, spectrum
 
 KEYS = 5
@@ -31,11 +32,11 @@ _FEWEST = 2 * KEYS + 3  # numbers among whose frequencies five are a choice
 
 
 def _probe(view: View) -> Mapping[str, Mapping[str, list[Any]]]:
-    task = view.task
-    if task.modulus is None or task.modulus < _FEWEST:
+    task, embedding_VD = view.task, embedding_of_numbers(view, _FEWEST)
+    if embedding_VD is None:
         return {}
-    embedding_VD = view.find_embedding().detach().cpu().double()
-    numbers_PD, order = embedding_VD[: task.modulus], natural_order(task.operators, task.modulus)
+    numbers_PD = embedding_VD[: task.modulus]
+    order = natural_order(task.operators, len(numbers_PD))
     found = spectrum(numbers_PD, order=order)
     if not (keys := dominant_frequencies(found, KEYS)):
         return {}

@@ -27,13 +27,13 @@ def spectrum_of(matrix_MK: Tensor) -> tuple[float, float]:
     >>> spectrum_of(torch.diag(torch.tensor([2.0, 2.0, 0.0])))
     (2.0, 2.0)
     """
-    wide = matrix_MK if matrix_MK.shape[0] <= matrix_MK.shape[1] else matrix_MK.mT
-    wide = wide.detach().cpu().double()
+    wide = matrix_MK if matrix_MK.shape[0] <= matrix_MK.shape[1] else matrix_MK.mH
+    wide = wide.detach().cpu().to(torch.promote_types(wide.dtype, torch.float64))
     if not wide.numel():
         return 0.0, 0.0
     if not wide.isfinite().all():
         return float("nan"), float("nan")
-    sigma = torch.linalg.eigvalsh(wide @ wide.mT).clamp(min=0.0).sqrt()
+    sigma = torch.linalg.eigvalsh(wide @ wide.mH).clamp(min=0.0).sqrt()
     # Below rounding of the largest eigenvalue a singular value is none.
     sigma = torch.where(sigma > 1e-7 * sigma[-1], sigma, 0.0)
     if not sigma[-1] > 0:

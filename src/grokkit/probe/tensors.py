@@ -3,7 +3,8 @@
 Absolute entropy is H(x) = −Σ_i |x_i|·ln|x_i| over all entries, with 0·ln 0 = 0. Over weights it is AWE, over
 gradients AGE (NeuralGrok, arXiv 2504.17243). |x_i| are not probabilities: H depends on the scale of x, and is
 negative where entries above 1 dominate. The angle between the raw gradient g and the filtered one f, both as
-vectors, is given by its cosine, g·f / (‖g‖·‖f‖).
+vectors, is given by its cosine, g·f / (‖g‖·‖f‖). In norms and products a complex entry is a pair of real numbers; its
+absolute entropy is of its modulus.
 
 Norms, entropies and products add over tensors, so each tensor is summed once, in float64, and the model's are the
 sums of its tensors'.
@@ -52,6 +53,16 @@ def probe_tensors(
     return [_probe(list(weights_S), member_NQ) for member_NQ in sums_NQS.permute(2, 0, 1).tolist()]
 
 
+def as_real(x: Tensor) -> Tensor:
+    """The tensor itself, or a complex one, of which a conversion to float64 would drop the imaginary part, with the
+    real and the imaginary part of each entry beside each other in the last axis, which is twice as long.
+
+    >>> as_real(torch.tensor([3.0 + 4.0j])).tolist()
+    [3.0, 4.0]
+    """
+    return torch.view_as_real(x.resolve_conj()).flatten(-2) if x.is_complex() else x
+
+
 class _Sums(NamedTuple):
     """Over the entries of one tensor, or of all."""
 
@@ -76,7 +87,7 @@ def _sums(weight_S: Tensor, *gradients_S: Tensor) -> Tensor:
     doubles = []
     for tensor_S in (weight_S, *gradients_S):
         tensor_SX = tensor_S.reshape(len(tensor_S), -1)
-        size_SX, double_SX = tensor_SX.abs(), tensor_SX.double()
+        size_SX, double_SX = tensor_SX.abs(), as_real(tensor_SX).double()
         # As torch.special.xlogy, in half the time: 0 times a finite logarithm is 0.
         log_SX = size_SX.clamp(min=torch.finfo(size_SX.dtype).tiny).log_()
         entropy_S = -log_SX.mul_(size_SX).sum(1, dtype=torch.float64)
