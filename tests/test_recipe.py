@@ -332,6 +332,14 @@ def test_all_matrices_of_a_parametrized_weight_are_of_its_class_and_magnitudes_a
     assert len(classes["vector"]) == (3 if magnitudes else 0)
 
 
+def test_a_tensor_that_is_made_of_buffers_has_no_class():
+    model = nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 2))
+    model[0].register_buffer("scale", torch.ones(3))
+    nn.utils.parametrize.register_parametrization(model[0], "scale", nn.ReLU())
+    classes = {kind: list(own) for kind, own in classes_of(model).items()}
+    assert classes == {"embedding": ["0.weight"], "hidden": [], "head": ["1.weight"], "vector": ["0.bias", "1.bias"]}
+
+
 def test_magnitudes_of_a_table_are_vectors_and_a_convolution_s_directions_a_matrix():
     norm = nn.utils.parametrizations.weight_norm
     model = nn.Sequential(norm(nn.Embedding(9, 64)), norm(nn.Conv1d(6, 6, 3)), norm(nn.Linear(6, 1)))

@@ -97,3 +97,15 @@ def test_flops_of_features_count_the_embedding():
 def test_tokens_or_features(inputs):
     with pytest.raises(InputError, match=r"^an fnn reads tokens or features: give vocabulary and tokens, or features"):
         FNN(classes=7, **inputs)
+
+
+def test_under_autocast_there_is_no_table_and_gradients_come_back_in_float32():
+    model, tokens = FNN(vocabulary=7, tokens=2, classes=7, depth=2, dim=4, width=8), torch.randint(0, 7, (40, 2))
+    found = []
+    for model.use_tables in (True, False):
+        with torch.autocast("cpu", torch.bfloat16):
+            loss = model(tokens).square().sum()
+        found.append(torch.autograd.grad(loss, list(model.parameters())))
+    for with_tables, without in zip(*found, strict=True):
+        assert with_tables.dtype == torch.float32
+        assert torch.equal(with_tables, without)

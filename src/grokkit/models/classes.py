@@ -102,7 +102,8 @@ def _weights_of(module: nn.Module) -> list[list[nn.Parameter]]:
     found = [[own.pop(one), own.pop(other)] for one, other in pairs]
     found += [[p] for p in own.values()]
     made = module.get_submodule("parametrizations").children() if is_parametrized(module) else ()
-    return found + [list(each.parameters()) for each in made]
+    # A tensor may be made of buffers alone, which nobody trains.
+    return found + [parts for each in made if (parts := list(each.parameters()))]
 
 
 def _without_magnitudes(parts: list[nn.Parameter]) -> list[nn.Parameter]:

@@ -81,7 +81,8 @@ class FNN(nn.Module):
         """Logits of tokens (B, T) or features (B, F)."""
         if self.reads_tokens:
             few = len(inputs) <= self.token_embeddings.num_embeddings
-            if self.use_tables and not few and inputs.device.type == "cpu" and is_float32() and not transformed():
+            in_float32 = is_float32() and not torch.is_autocast_enabled("cpu")
+            if self.use_tables and not few and inputs.device.type == "cpu" and in_float32 and not transformed():
                 layers = [tensor for layer in self.layers for tensor in (layer.weight, layer.bias)]
                 return _Network.apply(inputs, self.token_embeddings.weight, *layers)
             x = self.token_embeddings(inputs).flatten(1)
