@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from multiprocessing import get_all_start_methods
+from pickle import PicklingError
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -36,7 +37,8 @@ ROWS_AT_ONCE = 256  # in an evaluation with full batches: rows of somebody's own
 
 
 class Splits(NamedTuple):
-    """Data that are split already, each part a pair of tensors or a map-style ``Dataset``; no validation: None."""
+    """Data that are split already, each part a pair of tensors or a map-style ``Dataset``; no validation: None. Rows of
+    one part may be longer than those of another."""
 
     train: Any
     validation: Any
@@ -61,9 +63,10 @@ class Problem:
         optimizer: what methods are compared with unless told, a text such as ``adamw(lr=0.001,wd=0.1)``. Default: what
             each method's card says.
         forward: (model, batch) → outputs, for batches that are no pair; ``loss`` and ``score`` get the batch then.
-        collate: makes a batch of a list of a Dataset's items. Default PyTorch's.
+        collate: makes a batch of a list of items, which of a pair of tensors are pairs. Default PyTorch's.
         workers: processes that load a Dataset's items for training. Default 0: the run's own process.
-        data_id: what stands for a Dataset in a run's identity. Default: a digest of its length and 64 fixed items.
+        data_id: what stands for the data in a run's identity. Default: a digest of tensors, or of a Dataset's length
+            and 64 fixed items, and of the lengths of ``Splits``.
         version: what stands for the code in it, where the source text of functions cannot be read.
         inputs, classes: kind of the inputs and width of the outputs, for a model of ours (``--model mlp``). Default:
             ``numbers`` where the first row is floating point, else ``expressions``; one more than the largest target of
@@ -146,14 +149,22 @@ class Problem:
         )
 
     def digest(self, seed: int = 0) -> str:
-        """Of the data: of the tensors, or of a Dataset's ``data_id``, or of its length and 64 fixed items."""
+        """Of the data: of the tensors, or of a Dataset's ``data_id``, or of its length and 64 fixed items; and of the
+        lengths of :class:`Splits`.
+
+        Raises:
+            InputError: as :meth:`task` and :func:`feed_digest` do.
+        """
         if self.data_id is not None:
             return self.data_id
-        source = self.task(seed).source
+        task = self.task(seed)
+        source, parts = task.source, task.parts
         found = hashlib.sha256(str(len(source)).encode())
-        if isinstance(source.data, TensorDataset):
-            for tensor in source.data.tensors:
-                feed_digest(found, tensor)
+        if parts is not None:  # the same rows in the same order, but others of them to train on, are another question
+            feed_digest(found, [len(rows) for rows in (parts.train, parts.validation, parts.test)])
+        if (tables := source.tables) is not None:
+            for table in tables:
+                feed_digest(found, table.tensors)
         else:
             rows = sorted({i * (len(source) - 1) // (FIXED_ITEMS - 1) for i in range(FIXED_ITEMS)})
             with seeded_aside(0, "digest"):
@@ -171,8 +182,14 @@ class Source(NamedTuple):
     def __len__(self) -> int:
         return len(self.data)
 
+    @property
+    def tables(self) -> list[TensorDataset] | None:
+        """What the rows are of, if that is tensors: one table, or one for each part where these have unlike rows."""
+        sets = self.data.datasets if isinstance(self.data, ConcatDataset) else [self.data]
+        return sets if all(map(_is_table, sets)) else None
+
     def batch(self, rows: Sequence[int]) -> Any:
-        if isinstance(self.data, TensorDataset):
+        if _is_table(self.data) and self.collate is default_collate:  # in one piece, which is faster
             return tuple(tensor[torch.as_tensor(rows)] for tensor in self.data.tensors)
         return self.collate([self.data[row] for row in rows])
 
@@ -244,10 +261,14 @@ class OwnTask(Task):
         )
 
     def draws_at_random(self) -> bool:
-        """Whether the same row is another one the second time, as it is where data are augmented."""
+        """Whether the same row is another one the second time, as it is where data are augmented, or may be, where no
+        digest can be made of it."""
         with seeded_aside(0, "is it random"):
-            digests = [_digest(self.source.batch([0])) for _ in range(3)]
-        return len(set(digests)) > 1
+            batches = [self.source.batch([0]) for _ in range(3)]
+        try:
+            return len({_digest(batch) for batch in batches}) > 1
+        except InputError:
+            return True
 
     def _on_device(self, batch: Any) -> tuple[Any, Any]:
         batch = batch if self.device is None else moved(batch, self.device)
@@ -308,7 +329,9 @@ def _source(problem: Problem, data: Any) -> tuple[Source, Split | None]:
         return Source(_dataset(problem, data), collate), None
     given = [part for part in (data.train, data.validation, data.test) if part is not None]
     sets = [_dataset(problem, part) for part in given]
-    if all(isinstance(part, TensorDataset) for part in sets):
+    # Rows of tensors that are alike are looked up in one table. Those of another part may be longer, or of another
+    # type, and then stay as they are: a batch is of one part.
+    if all(map(_is_table, sets)) and len({_form_of(part) for part in sets}) == 1:
         columns = zip(*(part.tensors for part in sets), strict=True)
         whole: Any = TensorDataset(*(torch.cat(column) for column in columns))
     else:
@@ -321,6 +344,16 @@ def _source(problem: Problem, data: Any) -> tuple[Source, Split | None]:
             f"problem {problem.name!r} has {len(train)} training rows and {len(test)} test rows; it needs both"
         )
     return Source(whole, collate), Split(train, validation, test)
+
+
+def _is_table(data: Any) -> bool:
+    """Whether its items are the rows of tensors; those of a subclass may be something else, such as augmented ones."""
+    return type(data) is TensorDataset
+
+
+def _form_of(table: TensorDataset) -> tuple[tuple[torch.Size, torch.dtype], ...]:
+    """What all rows of a table have in common."""
+    return tuple((tensor.shape[1:], tensor.dtype) for tensor in table.tensors)
 
 
 def _dataset(problem: Problem, data: Any) -> Any:
@@ -347,7 +380,7 @@ def _looks_like(problem: Problem, source: Source) -> tuple[str, tuple[int, ...],
     is_float = inputs is None or inputs.is_floating_point()
     classes = problem.classes
     if classes is None:
-        targets = source.data.tensors[1] if isinstance(source.data, TensorDataset) else None
+        targets = source.data.tensors[1] if _is_table(source.data) and pair[1] is not None else None
         is_class = targets is not None and not targets.is_floating_point() and targets.numel() > 0
         is_number = isinstance(pair[1], float) or (isinstance(pair[1], Tensor) and pair[1].is_floating_point())
         # A Dataset would have to be read whole to know its classes; a network of ours asks for them, others do not.
@@ -363,18 +396,38 @@ def _digest(value: Any) -> str:
 
 
 def feed_digest(found: Any, value: Any) -> None:
-    """Add ``value`` to a digest: tensors by their bytes, collections by their entries, others by what they show."""
+    """Add ``value`` to a digest: tensors by their bytes, collections by their entries, numbers and texts by what they
+    show, other objects by what pickle would keep of them.
+
+    Raises:
+        InputError: for an object of which pickle keeps nothing, or that holds itself.
+    """
+    try:
+        _feed(found, value)
+    except (TypeError, PicklingError, RecursionError) as error:
+        raise InputError(
+            f"no digest can be made of {type(value).__name__}, an item of the data ({error}); give the problem a "
+            'data_id, e.g. data_id="1", and raise it with every change of the data'
+        ) from None
+
+
+def _feed(found: Any, value: Any) -> None:
     if isinstance(value, Tensor):
         found.update(f"{value.dtype}{tuple(value.shape)}".encode())
         found.update(value.detach().cpu().reshape(-1).contiguous().view(torch.uint8).numpy().tobytes())
     elif isinstance(value, Mapping):
         for key in value:
             found.update(str(key).encode())
-            feed_digest(found, value[key])
+            _feed(found, value[key])
     elif isinstance(value, tuple | list):
         for entry in value:
-            feed_digest(found, entry)
+            _feed(found, entry)
     elif hasattr(value, "tobytes"):
         found.update(value.tobytes())
-    else:
+    elif hasattr(value, "__qualname__"):  # a class or a function, whose code has a digest of its own
+        found.update(value.__qualname__.encode())
+    elif type(value).__module__ == "builtins":
         found.update(repr(value).encode())
+    else:  # An object shows its address, or no more than its shape: neither says whether it is the same.
+        _, *kept = value.__reduce_ex__(2)
+        _feed(found, [list(part) if isinstance(part, Iterator) else part for part in kept])
