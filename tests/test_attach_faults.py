@@ -313,3 +313,33 @@ def test_planted_fault_is_caught(fault, monkeypatch):
     monkeypatch.setattr(place, name, planted, raising=False)
     with pytest.raises((AssertionError, pytest.fail.Exception, IndexError, UserWarning)):
         check()
+
+
+def test_a_group_with_more_or_fewer_parameters_than_names_is_said_so():
+    model = nn.Linear(2, 1)
+    optimizer = torch.optim.SGD(model.named_parameters(), lr=0.1)
+    handle = attach(optimizer, grokfast_ema())
+    group, new = optimizer.param_groups[0], nn.Parameter(torch.zeros(3))
+    group["params"].append(new)
+    for p in group["params"]:
+        p.grad = torch.ones_like(p)
+    with pytest.raises(InputError, match=r"group 0 of the optimizer has 3 parameters and 2 names of them; change"):
+        optimizer.step()
+    group["param_names"].append("new")
+    optimizer.step()
+    assert list(handle.state.step) == ["weight", "bias", "new"]
+
+
+def test_what_a_step_takes_in_the_place_of_a_closure_stays_what_it_is():
+    class Scaled(torch.optim.SGD):
+        @torch.no_grad()
+        def step(self, scale=1.0):
+            for p in self.param_groups[0]["params"]:
+                p.sub_(p.grad, alpha=scale)
+
+    p = nn.Parameter(torch.zeros(1))
+    optimizer = Scaled([p], lr=1.0)
+    attach(optimizer, grokfast_ema(lamb=2.0))
+    p.grad = torch.ones(1)
+    optimizer.step(0.5)
+    assert p.item() == -1.5

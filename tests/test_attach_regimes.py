@@ -1,5 +1,7 @@
 """The attached face where the step is compiled, capturable, wrapped, or only there to create state."""
 
+from typing import NamedTuple
+
 import pytest
 import torch
 from by_hand import TRANSFORMS, ByHand, counted, loss, make, network, run, same, values
@@ -10,7 +12,19 @@ from torch.distributed.checkpoint.state_dict import (
 )
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from grokkit import InputError, NeuralGrok, attach, grad_norm, grokfast_ema, neuralgrok
+from grokkit import (
+    GradientTransform,
+    InputError,
+    NeuralGrok,
+    attach,
+    chain,
+    clip_norm,
+    ema_nesterov,
+    grad_norm,
+    grokfast_ema,
+    neuralgrok,
+    row_clip,
+)
 from grokkit.attach import attached
 from grokkit.rng import stream
 
@@ -101,6 +115,72 @@ def test_a_capturable_filter_reads_nothing_back_and_keeps_its_tensors(name):
     assert handle.state is not None
     again = {k: v.data_ptr() for p in model.parameters() for k, v in optimizer.state[p].items() if v.numel()}
     assert again == tensors
+
+
+class Delay(NamedTuple):
+    last: dict[str, torch.Tensor]
+    before: dict[str, torch.Tensor]
+
+
+class Delayed:
+    """Steps on the gradient of two steps ago; its dicts are in the reverse of the order in which it gets them."""
+
+    def init(self, params):
+        return Delay(*({name: torch.zeros_like(p) for name, p in params.items()} for _ in range(2)))
+
+    def update(self, grads, state, params):
+        last = {name: grads[name].clone() for name in reversed(grads)}
+        return dict(state.before), Delay(last, dict(state.last))
+
+
+def test_a_capturable_state_goes_by_name_and_is_handed_on_before_it_is_overwritten():
+    params = [torch.nn.Parameter(torch.zeros(2)) for _ in range(2)]
+    optimizer = torch.optim.SGD(params, lr=1.0)
+    attach(optimizer, GradientTransform.of(Delayed()), capturable=True)
+    found = []
+    for step in range(1, 5):
+        for scale, p in zip((1.0, 10.0), params, strict=True):
+            p.grad = torch.full((2,), scale * step)
+        optimizer.step()
+        found.append([p.grad[0].item() for p in params])
+    assert found == [[0, 0], [0, 0], [1, 10], [2, 20]]
+
+
+@pytest.fixture(scope="module")
+def mesh():
+    """Of this process alone."""
+    from torch.distributed.device_mesh import init_device_mesh
+
+    if not torch.distributed.is_gloo_available():
+        pytest.skip("needs gloo")
+    torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
+    yield init_device_mesh("cpu", (1,))
+    torch.distributed.destroy_process_group()
+
+
+SHARDED = {
+    "ema": lambda: grokfast_ema(alpha=0.8),
+    "clip-norm": lambda: clip_norm(0.1),
+    "ema-nesterov": ema_nesterov,
+    "both": lambda: chain(grokfast_ema(alpha=0.8), row_clip(0.3)),
+}
+
+
+@pytest.mark.parametrize("name", SHARDED)
+def test_a_capturable_transform_of_sharded_parameters_acts(mesh, name):
+    from torch.distributed.tensor import Shard, distribute_tensor
+
+    ends = []
+    for spread in (lambda t: t, lambda t: distribute_tensor(t, mesh, [Shard(0)])):
+        generator = stream(0, "numbers")
+        p = torch.nn.Parameter(spread(torch.randn(3, 2, generator=generator)))
+        optimizer = torch.optim.SGD([p], lr=0.1)
+        attach(optimizer, SHARDED[name](), capturable=True)
+        for _ in range(3):
+            p.grad = spread(torch.randn(3, 2, generator=generator))
+            optimizer.step()
+        ends.append(p.detach())
+    torch.testing.assert_close(ends[1].full_tensor(), ends[0])
 
 
 @pytest.mark.parametrize("first", [False, True])

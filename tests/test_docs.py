@@ -51,6 +51,20 @@ def test_the_page_on_your_own_problem_runs(tmp_path):
     assert (tmp_path / "out" / "mine" / "report.html").exists()
 
 
+def test_what_the_documents_call_is_there():
+    calls = [
+        call
+        for path in (ROOT / "docs").glob("*.md")
+        for call in re.findall(r"\bgrokkit(?:\.\w+)+(?=\()", path.read_text())
+    ]
+    assert "grokkit.attach" in calls
+    for call in set(calls):
+        found = grokkit
+        for name in call.split(".")[1:]:
+            found = getattr(found, name, None) or import_module(f"{found.__name__}.{name}")
+        assert callable(found), call
+
+
 def test_there_is_python_in_the_documents():
     assert len(BLOCKS) >= 4
 

@@ -337,3 +337,17 @@ def test_other_code_than_planned_is_refused(tmp_path):
         recall("methods", part.text, part.code)
     with pytest.raises(InputError, match="adamw is not what it was"):
         recall("methods", "adamw", "revision 1")
+
+
+def test_a_function_that_does_not_name_its_settings_is_refused(tmp_path):
+    (tmp_path / "ideas.py").write_text("def make(**own): ...\n")
+    with pytest.raises(InputError, match=r"ideas.py:make takes \*\*own, which does not say what its settings are"):
+        made(find("methods", f"{tmp_path}/ideas.py:make"), {})
+
+
+def test_a_module_without_a_file_is_one_line(monkeypatch):
+    without = type(sys)("in_memory")
+    without.CARD = MethodCard(name="mine")
+    monkeypatch.setitem(sys.modules, "in_memory", without)
+    with pytest.raises(InputError, match="the module in_memory has no file, .* write file.py:NAME"):
+        find("methods", "in_memory:CARD")

@@ -169,10 +169,17 @@ def test_counters_become_integers_and_back():
     assert type(state[0].count) is int
     assert isinstance(state[2][0], Tensor)  # a 0-d float is a value, not a counter
     assert state[2][1] == {"w": 0, "b": 0}
-    back = ints_to_counters(state, torch.device("cpu"))
+    params = {"w": torch.zeros(1), "b": torch.zeros(1, device="meta")}
+    back = ints_to_counters(state, params)
     assert back[0].count.dtype is torch.int64
     assert back[2][1]["b"].ndim == 0
-    assert ints_to_counters((True, 2.0, None), torch.device("cpu")) == (True, 2.0, None)
+    # Each on its parameter's device, as in the pure face: of several devices, tensors do not go together.
+    assert (back[2][1]["w"].device.type, back[2][1]["b"].device.type, back[0].count.device.type) == (
+        "cpu",
+        "meta",
+        "cpu",
+    )
+    assert ints_to_counters((True, 2.0, None), params) == (True, 2.0, None)
 
 
 def stepped(transform, named=False):

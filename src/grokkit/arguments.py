@@ -12,6 +12,7 @@ import inspect
 import math
 import os
 from collections.abc import Callable, Mapping
+from functools import partial
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
 
@@ -189,7 +190,13 @@ def _kinds(hint: Any) -> set[Any]:
 
 
 def _hints(build: Build) -> dict[str, Any]:
-    function = build.__init__ if inspect.isclass(build) else build
+    function: Any = build
+    while isinstance(function, partial):
+        function = function.func
+    if inspect.isclass(function):
+        function = function.__init__
+    elif not inspect.isroutine(function):  # an object that is called: its own annotations are those of its attributes
+        function = type(function).__call__
     try:
         return get_type_hints(function, include_extras=True)
     except (NameError, TypeError):  # names that only a type checker sees, or no function of Python's: nothing to check

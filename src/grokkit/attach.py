@@ -29,6 +29,7 @@ from grokkit.errors import InputError
 from grokkit.hooks import forget_copied, handle_of, hook, unhook
 from grokkit.kept import Kept, Loading, hand_over, unpack
 from grokkit.names import Names
+from grokkit.shards import local, spread_as
 from grokkit.state import Overwriting, leaves
 from grokkit.step_detection import gradients, only_creates_state, skipped_by_scaler, within_own_step
 from grokkit.transform import in_place
@@ -50,9 +51,9 @@ def attach(optimizer: torch.optim.Optimizer, transform: Transform, *, capturable
     Raises:
         InputError: if something is attached already; if the optimizer has no parameters, calls its closure several
             times a step (LBFGS), takes sparse gradients (SparseAdam), has a ``state_dict()`` that would lose the
-            transform's state, or steps with several others, to each of which one attaches; if the transform changes
-            weights and is for some classes of parameters, or the optimizer is ``differentiable``; or if ``transform``
-            is not a transform. Later, from ``step()``: for a sparse gradient, a loaded state that another transform
+            transform's state, is ``differentiable``, or steps with several others, to each of which one attaches; if
+            the transform changes weights and is for some classes of parameters; or if ``transform`` is not a
+            transform. Later, from ``step()``: for a sparse gradient, a loaded state that another transform
             made or that PyTorch has rounded, or a capture without ``capturable``.
 
     >>> import torch, grokkit
@@ -72,10 +73,10 @@ def attach(optimizer: torch.optim.Optimizer, transform: Transform, *, capturable
             "loop of your own call before_step() of grokkit.weight_transform before each step, and its see() and "
             "change_in_place() after it"
         )
-    if weights is not None and any(group.get("differentiable", False) for group in inner.param_groups):
+    if any(group.get("differentiable", False) for group in inner.param_groups):
         raise InputError(
-            "a weight transform overwrites what the step gave, which differentiable=True would differentiate; leave "
-            "differentiable out, or transform the weights in your own loop"
+            "what is attached overwrites gradients and weights, which differentiable=True would differentiate as if it "
+            "had not; leave differentiable out, or call the transform's update() in your own loop"
         )
     if attached(inner) is not None:
         raise InputError("this optimizer has a transform attached; detach() it, or attach chain(first, second) at once")
@@ -171,7 +172,7 @@ class Handle:
         if within_own_step(optimizer):
             return None
         closure = kwargs.get("closure", args[1] if len(args) > 1 else None)
-        if closure is None:
+        if not callable(closure):  # some optimizers' step() takes something else in its place
             self._filter(optimizer)
             return None
         filtered = self._after_closure(optimizer, closure)
@@ -287,13 +288,25 @@ class Handle:
 
 
 def _write_over(tensors: dict[str, Tensor], state: Any, result: tuple[dict[str, Tensor], Any]) -> None:
-    """What a pure face gave, written over the tensors that there are: a graph's replay goes on from those."""
+    """What a pure face gave, written over the tensors that there are: a graph's replay goes on from those.
+
+    By name, since a face may give its dicts in any order. What it gives may lie in what is written over: where it hands
+    the last gradient on from one place of its state to the next, say. So that is copied before anything is written.
+    """
     new, after = result
+    given = {(path, name): leaf for path, name, leaf in leaves(after)}
     pairs = [(tensors[name], tensor) for name, tensor in new.items()]
-    pairs += [(a, b) for (_, _, a), (_, _, b) in zip(leaves(state), leaves(after), strict=True)]
-    for old, value in pairs:
-        if value.data_ptr() != old.data_ptr():
-            old.copy_(value)
+    pairs += [(leaf, given.get((path, name), leaf)) for path, name, leaf in leaves(state)]
+    pairs = [(old, value) for old, value in pairs if value is not old]
+    written = {_memory(old) for old, _ in pairs}
+    values = [value.clone() if _memory(value) in written else value for _, value in pairs]
+    for (old, _), value in zip(pairs, values, strict=True):
+        old.copy_(spread_as(value, old))
+
+
+def _memory(tensor: Tensor) -> int:
+    """Where the entries lie, those of a view with all of its base; a ``DTensor`` has none itself, but its shard has."""
+    return local(tensor).untyped_storage()._cdata
 
 
 def _recipe(optimizer: Any) -> Recipe:

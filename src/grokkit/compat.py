@@ -41,7 +41,7 @@ from torch import Tensor, nn
 from grokkit.errors import InputError, shown
 from grokkit.methods.grokfast import grokfast_ema, grokfast_ma
 from grokkit.methods.settings import flag, not_negative
-from grokkit.shards import is_distributed, largest, local
+from grokkit.shards import are_finite, is_distributed
 from grokkit.state import counters_to_ints, leaves, map_leaves
 from grokkit.step_detection import gradients
 from grokkit.transform import GradientTransform, in_place
@@ -129,7 +129,7 @@ def _filter(m: nn.Module, grads: Grads | None, transform: GradientTransform, cal
     _match_names(state, everything, params)
     found = gradients(params)
     before = _taken_up(state, {name: p.detach() for name, p in params.items()}, transform, caller)
-    if not _finite(found):
+    if not are_finite(list(found.values())):  # were it not the same for all processes, their filters would part
         return state
     for path, name, leaf in leaves(in_place(transform)(found, before, params)):
         state.setdefault(str(name), {})[path] = leaf
@@ -190,10 +190,3 @@ def _checked(entry: Any, path: str, name: str, expected: Tensor, param: Tensor, 
             f"grads is not what {caller}() returned with these settings on this model; give it that, or None to start"
         )
     return kept if is_distributed(kept) else kept.to(param.device, expected.dtype)
-
-
-def _finite(grads: dict[str, Tensor]) -> bool:
-    """The same for all processes that hold a shard: were it not, their filters would part."""
-    owners = list(grads.values())
-    bad = torch.stack([(~local(g).isfinite()).any().to(owners[0].device) for g in owners]).any().float()
-    return not largest(bad, owners)

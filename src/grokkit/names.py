@@ -6,6 +6,8 @@ from typing import Any
 
 from torch import Tensor
 
+from grokkit.errors import InputError
+
 
 class Names:
     """Looked up at every step, so that groups and parameters can come, go and be replaced; made anew only then."""
@@ -15,7 +17,11 @@ class Names:
         self._names: list[str | None] = []
 
     def of(self, optimizer: Any) -> dict[str, Tensor]:
-        """Every parameter once, under its own name if the optimizer was given names."""
+        """Every parameter once, under its own name if the optimizer was given names.
+
+        Raises:
+            InputError: if a group has not as many names as parameters.
+        """
         groups = [group["params"] for group in optimizer.param_groups]
         listed = [p for group in groups for p in group]
         given = [tuple(group["param_names"]) for group in optimizer.param_groups if "param_names" in group]
@@ -36,6 +42,11 @@ def _names(groups: list[dict[str, Any]]) -> list[str | None]:
     for g, group in enumerate(groups):
         places = [f"group {g} parameter {i}" for i in range(len(group["params"]))]
         names = group.get("param_names") or places
+        if len(names) != len(places):  # which is whose cannot be known: one may be gone from the middle
+            raise InputError(
+                f"group {g} of the optimizer has {len(places)} parameters and {len(names)} names of them; change "
+                "group['param_names'] along with group['params']"
+            )
         for name, place, p in zip(names, places, group["params"], strict=True):
             if id(p) in seen:
                 found.append(None)

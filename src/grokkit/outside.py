@@ -178,9 +178,19 @@ def digest(contents: Mapping[str, bytes]) -> str:
 
 
 def _place(top: str) -> Path:
-    """The folder of an imported package, or the file of a module."""
+    """The folder of an imported package, or the file of a module.
+
+    Raises:
+        InputError: if it has neither, as a notebook's ``__main__`` and the modules that are built into Python.
+    """
     module = sys.modules[top]
-    return Path(next(iter(module.__path__)) if hasattr(module, "__path__") else str(module.__file__))
+    place = next(iter(module.__path__)) if hasattr(module, "__path__") else getattr(module, "__file__", None)
+    if place is None:
+        raise InputError(
+            f"the module {top} has no file, by which another process would find what is in it; put that into a file "
+            "and write file.py:NAME"
+        )
+    return Path(place)
 
 
 def _is_editable(found: Distribution) -> bool:

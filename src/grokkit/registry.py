@@ -162,13 +162,18 @@ def made(part: Part, settings: Mapping[str, Any]) -> Any:
     """The part's card: its value, or what that returns if it is a function, called with the settings that it takes.
 
     Raises:
-        InputError: if the function needs a setting that is not there, or returns no card.
+        InputError: if the function needs a setting that is not there, does not name its settings, or returns no card.
     """
     wanted = card_class(part.kind)
     if isinstance(part.value, wanted):
         return part.value
     arguments = signature(part.value).parameters
     for name, argument in arguments.items():
+        if argument.kind in (argument.VAR_POSITIONAL, argument.VAR_KEYWORD):
+            raise InputError(
+                f"{part.name} takes {argument}, which does not say what its settings are; write each as an argument of "
+                "its own, with its default, e.g. strength=1.0"
+            )
         if argument.default is argument.empty and name not in settings:
             raise InputError(f"{part.name} needs {name}; write {part.name}({name}=...)")
     with theirs(part.name):

@@ -92,6 +92,14 @@ def largest(values: Tensor, owners: Sequence[Tensor]) -> Tensor:
     return values
 
 
+def are_finite(tensors: Sequence[Tensor]) -> bool:
+    """Whether no entry is NaN or infinite: the same answer in all processes that hold a shard."""
+    if not tensors:
+        return True
+    bad = torch.stack([(~local(t).isfinite()).any().to(tensors[0].device) for t in tensors]).any().float()
+    return not largest(bad, tensors)
+
+
 def mean_over_processes(values: Tensor) -> Tensor:
     """The mean over all processes of the program; itself where there is one."""
     if not (torch.distributed.is_available() and torch.distributed.is_initialized()):

@@ -61,11 +61,15 @@ def counters_to_ints(state: Any) -> Any:
     return map_leaves(convert, state)
 
 
-def ints_to_counters(state: Any, device: torch.device) -> Any:
-    """Replace Python integers by 0-d integer tensors on ``device``."""
+def ints_to_counters(state: Any, params: Mapping[str, Tensor]) -> Any:
+    """Replace Python integers by 0-d integer tensors, each on the device of its parameter.
 
-    def convert(_path: str, _name: str | None, leaf: Any) -> Any:
-        return torch.tensor(leaf, device=device) if type(leaf) is int else leaf
+    What all parameters share, and what is of none of ``params``, is on that of the first.
+    """
+    first = next(iter(params.values()))
+
+    def convert(_path: str, name: str | None, leaf: Any) -> Any:
+        return torch.tensor(leaf, device=params.get(str(name), first).device) if type(leaf) is int else leaf
 
     return map_leaves(convert, state)
 

@@ -78,8 +78,7 @@ def _update_and_copy(
 ) -> State:
     if not grads:  # e.g. masked() lets none of this step's through
         return state
-    device = next(iter(grads.values())).device
-    result = update(grads, ints_to_counters(state, device), params)
+    result = update(grads, ints_to_counters(state, grads), params)
     return counters_to_ints(overwrite(grads, result, "gradient"))
 
 

@@ -86,5 +86,4 @@ def with_counters(
     function: Callable[[WeightTransform, Params, State], Any], transform: WeightTransform, params: Params, state: State
 ) -> Any:
     """``function``, one of the above, with a state that lies in an optimizer: its counters are Python's integers."""
-    device = next(iter(params.values())).device
-    return counters_to_ints(function(transform, params, ints_to_counters(state, device)))
+    return counters_to_ints(function(transform, params, ints_to_counters(state, params)))

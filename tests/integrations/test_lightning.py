@@ -153,6 +153,45 @@ def test_one_of_two_optimizers(tmp_path):
     close(values(module), by_hand(grokfast_ema()))
 
 
+def test_outer_batches_are_used_in_turn_whatever_other_optimizers_step(tmp_path):
+    used = []
+
+    def loss(module, place):
+        used.append(place)
+        return error(module, BATCHES[0])
+
+    callback = NeuralGrokCallback([0, 1], loss, hidden=(8,), every=1)
+    fit(tmp_path, Module(manual=True, optimizers=2), callback)
+    assert used == [0, 1, 0, 1, 0, 1]
+
+
+def in_float16(path, fused):
+    """Train with a GradScaler whose first scale is too large for float16; also gives the losses of the outer steps."""
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**36, backoff_factor=2.0**-12)
+    module, outer = Module(), []
+
+    def loss(module, batch):
+        outer.append(error(module, batch))
+        return outer[-1]
+
+    module.configure_optimizers = lambda: torch.optim.SGD(module.parameters(), lr=0.01, fused=fused)
+    precision = lightning.pytorch.plugins.MixedPrecision("16-mixed", "cpu", scaler=scaler)
+    callback = NeuralGrokCallback(OUTER, loss, hidden=(8,), every=1)
+    fit(path, module, callback, plugins=[precision])
+    return scaler, callback.neuralgrok.handle.state, outer
+
+
+def test_a_step_that_float16_leaves_out_has_no_outer_step(tmp_path):
+    scaler, state, outer = in_float16(tmp_path, fused=False)
+    assert scaler.get_scale() < 2.0**36
+    assert 0 < state.step == state.updates == len(outer) < EPOCHS * len(BATCHES) // ACCUMULATED
+
+
+def test_a_fused_optimizer_in_float16_is_refused_by_the_amplifier(tmp_path):
+    with pytest.raises(InputError, match="with 16-mixed a fused optimizer's gradient is scaled"):
+        in_float16(tmp_path, fused=True)
+
+
 def test_fitting_again_goes_on_with_the_same_optimizer_s_filter(tmp_path):
     module, callback = Module(), GrokkitCallback(grokfast_ema())
     optimizer = torch.optim.AdamW(module.parameters(), lr=0.05)

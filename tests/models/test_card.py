@@ -1,8 +1,12 @@
 """A model's card: settings checked at the edge, the same initial weights for a seed, and a stranger's beside ours."""
 
+from dataclasses import dataclass
+from functools import partial
+
 import pytest
 import torch
 
+from grokkit.arguments import Size, complete
 from grokkit.errors import InputError
 from grokkit.registry import Part, parts
 from grokkit.tasks import make_task
@@ -151,3 +155,20 @@ def test_a_method_s_scale_needs_a_model_that_has_one(stranger):
     }
     with pytest.raises(InputError, match="strangers.py:NET has no init_scale, and .* sets it; leave it out"):
         checked(RunConfig, "compare", method=method_config("adamw(init_scale=2)"), **settings)
+
+
+def layers(*, width: Size, scale: float, kind: str = "relu"): ...
+
+
+@dataclass
+class Maker:
+    width: str = "an attribute"
+
+    def __call__(self, *, width: Size, scale: float): ...
+
+
+@pytest.mark.parametrize("build", [layers, partial(layers, kind="tanh"), partial(partial(layers), kind="x"), Maker()])
+def test_settings_are_checked_by_the_annotations_of_what_is_called_in_the_end(build):
+    assert str(complete("mine", build, {"width": 2.0, "scale": 2})).startswith("{'width': 2, 'scale': 2.0")
+    with pytest.raises(InputError, match="mine: width=0 is not possible: a whole number from 1"):
+        complete("mine", build, {"width": 0, "scale": 2})

@@ -101,3 +101,13 @@ def test_nothing_is_changed_in_place(kind):
 
 def stacked(members):
     return {name: torch.stack([member[name] for member in members]) for name in SHAPES}
+
+
+@pytest.mark.parametrize("kind", ["sgd", "adam", "adamw"])
+def test_complex_parameters_are_stepped_on_though_there_is_no_kernel_for_them(kind):
+    p = nn.Parameter(torch.ones(2, dtype=torch.complex64))
+    card = parts("optimizers")[kind].value
+    optimizer = card.build([("w", p)], {"lr": 0.1, "wd": 0.0, "beta1": 0.0, "beta2": 0.9})
+    p.grad = torch.full_like(p, 1j)
+    optimizer.step()
+    torch.testing.assert_close(p.detach(), torch.full_like(p, 1 - 0.1j), rtol=1e-5, atol=1e-6)

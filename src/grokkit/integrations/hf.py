@@ -75,8 +75,7 @@ class NeuralGrokCallback(TrainerCallback):
 
     def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **now: Any) -> None:
         assert self.neuralgrok is not None
-        batch = self._batches.at(state.global_step, self.neuralgrok.every)
-        batch = send_to_device(batch, args.device)
+        batch = send_to_device(self._batches.following(self.neuralgrok), args.device)
         self.neuralgrok.outer_step(outer_loss=lambda: self._loss(now["model"], batch))
 
 

@@ -18,6 +18,7 @@ from grokkit.attach import attached
 from grokkit.combine import Transform
 from grokkit.errors import MissingExtraError, shown
 from grokkit.integrations.outer import OuterData, check_loss
+from grokkit.shards import are_finite
 
 try:
     from lightning.pytorch.callbacks import Callback
@@ -56,7 +57,8 @@ class NeuralGrokCallback(Callback):
         settings: those of :class:`grokkit.NeuralGrok`.
 
     Raises:
-        InputError: there are no outer data, or no such optimizer.
+        InputError: there are no outer data, or no such optimizer, or one that is fused, with "16-mixed": there its
+            gradient is scaled where the outer step needs it.
     """
 
     def __init__(
@@ -68,16 +70,31 @@ class NeuralGrokCallback(Callback):
 
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
         optimizer = _optimizer(trainer, self._place)
+        if _scaler(trainer) is not None and getattr(optimizer, "_step_supports_amp_scaling", False):
+            raise InputError(
+                "with 16-mixed a fused optimizer's gradient is scaled where the outer step needs it; make it with "
+                "fused=False, or train with bf16-mixed"
+            )
         if self.neuralgrok is None or attached(optimizer) is not self.neuralgrok.handle:
             self.neuralgrok = NeuralGrok(pl_module, optimizer, **self._settings)
 
     def on_before_optimizer_step(self, trainer: Any, pl_module: Any, optimizer: Any) -> None:
         if self.neuralgrok is None or attached(optimizer) is not self.neuralgrok.handle:
             return
-        batch = self._batches.at(trainer.global_step, self.neuralgrok.every)
-        batch = trainer.strategy.batch_to_device(batch)
+        if _scaler(trainer) is not None and not self._is_finite():
+            return  # a GradScaler finds its scale by such steps, and leaves them out
+        batch = trainer.strategy.batch_to_device(self._batches.following(self.neuralgrok))
         with trainer.precision_plugin.forward_context():
             self.neuralgrok.outer_step(outer_loss=lambda: self._loss(pl_module, batch))
+
+    def _is_finite(self) -> bool:
+        assert self.neuralgrok is not None
+        return are_finite([p.grad for p in self.neuralgrok.handle.parameters.values() if p.grad is not None])
+
+
+def _scaler(trainer: Any) -> Any:
+    """The ``GradScaler`` of a training in float16, else None."""
+    return getattr(trainer.precision_plugin, "scaler", None)
 
 
 def _places(optimizers: Any) -> list[int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from grokkit import InputError
+from grokkit import InputError, NeuralGrok
 from grokkit.errors import shown
 
 
@@ -23,9 +23,15 @@ class OuterData:
         if not self._batches:
             raise InputError("there are no outer data; set some of the training data apart, 1 in 50 in the paper")
 
-    def at(self, step: int, every: int) -> Any:
-        """The batch of the outer step at ``step``, if there is one every ``every`` steps."""
-        return self._batches[step // every % len(self._batches)]
+    def following(self, neuralgrok: NeuralGrok) -> Any:
+        """The batch of the outer step that is next.
+
+        Outer steps are counted in the optimizer's state, which a checkpoint brings back. A trainer's steps are others:
+        Lightning counts those of all of a model's optimizers.
+        """
+        handle = neuralgrok.handle
+        handle.revise(lambda state: state, {name: p for name, p in handle.parameters.items() if p.requires_grad})
+        return self._batches[int(handle.state.updates) % len(self._batches)]
 
 
 def check_loss(loss: Any) -> None:

@@ -96,7 +96,8 @@ def _make_sgd(
     parameters: Iterable[tuple[str, nn.Parameter]], lr: float, wd: float, beta1: float, beta2: float
 ) -> torch.optim.Optimizer:
     """PyTorch's optimizer with its fused kernel, the fastest on a CPU as well; ``beta2`` means nothing."""
-    return torch.optim.SGD(parameters, lr, momentum=beta1, weight_decay=wd, fused=True)
+    parameters = list(parameters)
+    return torch.optim.SGD(parameters, lr, momentum=beta1, weight_decay=wd, fused=_have_kernel(parameters))
 
 
 def _make_adam(
@@ -107,7 +108,13 @@ def _make_adam(
     beta1: float,
     beta2: float,
 ) -> torch.optim.Optimizer:
-    return kind(parameters, lr, betas=(beta1, beta2), weight_decay=wd, fused=True)
+    parameters = list(parameters)
+    return kind(parameters, lr, betas=(beta1, beta2), weight_decay=wd, fused=_have_kernel(parameters))
+
+
+def _have_kernel(parameters: Iterable[tuple[str, nn.Parameter]]) -> bool:
+    """The fused kernels are for real numbers, and refuse an optimizer that has a complex parameter too."""
+    return all(p.is_floating_point() for _, p in parameters)
 
 
 SGD = OptimizerCard(
