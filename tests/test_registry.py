@@ -201,6 +201,29 @@ def test_two_folders_have_modules_of_the_same_name(tmp_path, registered_anew):
     assert str(tmp_path / "1") not in sys.path
 
 
+@pytest.mark.parametrize("imports", ["from late_helper import y", "from late_lib.deep import y"])
+def test_a_function_s_own_import_finds_what_is_beside_its_file(tmp_path, imports, registered_anew):
+    (tmp_path / "late_lib").mkdir()
+    for name in ("late_helper.py", "late_lib/deep.py"):
+        (tmp_path / name).write_text("y = 1\n")
+    (tmp_path / "ideas.py").write_text(f"def later():\n    {imports}\n    return y\n")
+    module, _ = import_file(tmp_path / "ideas.py")
+    assert module.later() == 1
+    assert str(tmp_path) not in sys.path
+
+
+def test_a_function_s_own_import_of_a_name_in_two_folders_is_not_guessed(tmp_path, registered_anew):
+    found = []
+    for number in (1, 2):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        (folder / "late_twin.py").write_text(f"y = {number}\n")
+        (folder / "ideas.py").write_text("def later():\n    from late_twin import y\n    return y\n")
+        found.append(import_file(folder / "ideas.py")[0])
+    with pytest.raises(ImportError, match="late_twin is in .*1 and in .*2; import it at the top of the file"):
+        found[0].later()
+
+
 def test_a_file_in_a_package_counts_what_it_imports_of_the_package(tmp_path):
     package = tmp_path / "mypkg" / "sub"
     package.mkdir(parents=True)

@@ -16,11 +16,13 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
+from importlib.machinery import ModuleSpec, PathFinder
 from importlib.metadata import Distribution, distribution, packages_distributions
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from traceback import extract_tb
 from types import ModuleType
+from typing import Any
 
 from grokkit.errors import InputError
 from grokkit.files import read_regular
@@ -41,6 +43,7 @@ def import_file(path: Path) -> tuple[ModuleType, str]:
     assert spec is not None
     module = module_from_spec(spec)
     sys.modules[name] = module  # before it runs, as `import` does it: dataclasses and pickle look their module up
+    _found_later.add(path.parent, own)
     try:
         with _own_modules_first(path.parent, own):
             exec(compile(contents[""], str(path), "exec", dont_inherit=True), module.__dict__)
@@ -218,6 +221,33 @@ def _own_modules_first(folder: Path, own: Mapping[str, Path]) -> Iterator[None]:
         for name, module in others.items():
             if getattr(module, "__file__", None) != str(own[name]):
                 sys.modules[name] = module
+
+
+class _FoundLater:
+    """Finds for a function's own ``import``, which runs when the function is called, what is beside its file.
+
+    It is asked last, for what is nowhere on the path. Of a name in several folders it cannot know which is meant.
+    """
+
+    def __init__(self) -> None:
+        self._folders: dict[str, list[str]] = {}
+
+    def add(self, folder: Path, own: Mapping[str, Path]) -> None:
+        for name in {dotted.partition(".")[0] for dotted in own if dotted}:
+            known = self._folders.setdefault(name, [])
+            if str(folder) not in known:
+                known.append(str(folder))
+
+    def find_spec(self, name: str, path: Any = None, target: ModuleType | None = None) -> ModuleSpec | None:
+        if path is not None or not (folders := self._folders.get(name)):
+            return None
+        if len(folders) > 1:
+            raise ImportError(f"{name} is in {' and in '.join(folders)}; import it at the top of the file that needs it")
+        return PathFinder.find_spec(name, folders, target)
+
+
+_found_later = _FoundLater()
+sys.meta_path.append(_found_later)
 
 
 def _imports(file: Path, package: str, *, is_first: bool) -> Iterator[str]:
