@@ -98,3 +98,20 @@ def test_pairs_without_spread_and_a_censored_one_have_finite_limits(tied) -> Non
     found = estimate(Pairs(x, y, np.full(4, True), np.array([True, True, True, False])))
     assert np.isfinite([found.value, found.low, found.high, found.p]).all()
     assert found.low < found.value < found.high
+
+
+@pytest.mark.parametrize("noise", [0.0, 1e-9], ids=["equal", "nearly equal"])
+@pytest.mark.parametrize(("ratio", "bound"), [(1, 50), (1, 100), (2, 50), (2, 200)], ids=str)
+def test_where_each_arm_has_one_time_and_no_bound_is_beyond_it_the_interval_has_no_width(ratio, bound, noise) -> None:
+    """The likelihood grows without end there."""
+    x = np.log(100.0) * (1 + noise * np.array([0, 1, -1, 0]))
+    y = np.log([100.0 * ratio] * 3 + [bound])
+    found = estimate(Pairs(x, y, np.full(4, True), np.array([True, True, True, False])))
+    assert found[:3] == pytest.approx([np.log(ratio)] * 3, abs=1e-7)
+    assert found.p == pytest.approx(0.0 if ratio == 2 else 1.0) or noise
+
+
+def test_a_bound_beyond_the_one_time_of_its_arm_gives_the_interval_a_width() -> None:
+    x, y = np.log([100.0] * 4), np.log([200.0, 200, 200, 300])
+    found = estimate(Pairs(x, y, np.full(4, True), np.array([True, True, True, False])))
+    assert found.low < np.log(2) < found.value < found.high

@@ -79,6 +79,13 @@ def test_three_pairs_have_the_paired_t_test_in_every_cost_that_is_known() -> Non
     assert leaderboard(counted, ["base", "fast"], "base", "steps")[1]["p"] == fast["p_steps"]
 
 
+def test_of_a_claim_in_seconds_that_are_not_known_p_is_not_that_of_steps() -> None:
+    runs = table({"base": [400, 300, 500], "fast": [200, 180, 300]}).drop("train_seconds", "train_seconds_to_target")
+    fast = leaderboard(runs, ["base", "fast"], "base", "seconds")[1]
+    assert fast["p_steps"] < 0.05
+    assert (fast["p"], fast["pairs"], fast["complete_pairs"]) == (None, 0, 0)
+
+
 def test_seconds_of_two_processors_make_no_ratio() -> None:
     runs = table({"base": [400, 300, 500, 450], "fast": [200, 180, 300, 250]})
     ran_on = ["a"] * 4 + ["a", "a", "b", "a"]
@@ -88,6 +95,23 @@ def test_seconds_of_two_processors_make_no_ratio() -> None:
     assert fast["ratio_seconds_vs_baseline"] == pytest.approx(np.exp(logs.mean()))
     assert fast["p_seconds"] == pytest.approx(stats.ttest_1samp(logs, 0).pvalue)
     assert fast["pairs"] == 4  # in steps all count
+
+
+def test_what_a_start_cost_was_not_paid_between_two_evaluations() -> None:
+    """Events are known to a fifth of their steps, but the steps are less than a tenth of what a run costs."""
+    steps = pl.col("generalized_at").cast(pl.Float64)
+    runs = table({"base": [1000, 1100, 900], "fast": [300, 340, 260]}).with_columns(
+        resolution_steps=0.2 * steps,
+        start_flops=pl.lit(1e10),
+        flops=1e10 + steps * 1e6,
+        flops_to_target=1e10 + steps * 1e6,
+    )
+    fast = leaderboard(runs, ["base", "fast"], "base")[1]
+    assert fast["p_steps_unfavourable"] is not None
+    assert fast["p_flops"] < 0.05
+    assert fast["p_flops_unfavourable"] is None
+    early = leaderboard(runs.with_columns(start_flops=None), ["base", "fast"], "base")[1]
+    assert early["p_flops_unfavourable"] == 1.0
 
 
 def test_events_beside_each_other() -> None:

@@ -103,6 +103,11 @@ def test_a_claim_an_interval_that_claims_nothing_and_too_few_tasks_are_told_apar
     assert "Fewer than 3 tasks make no interval, and so no claim: own 0.50×" in suite_verdict(*suite_of(*half[:2]))
 
 
+def test_a_baseline_without_a_run_is_said_and_not_that_no_run_has_finished():
+    rows, said = suite_of(runs(own=[50, 51, 49]))
+    assert suite_verdict(rows, said) == "On the held-out tasks of mine, no run of base has finished to compare with."
+
+
 def test_a_primary_method_without_a_claim_keeps_the_others_from_one():
     tasks = [runs(base=[100] * 3, own=[own] * 3, first=[first] * 3) for own, first in ((50, 50), (51, 200), (49, 90))]
     verdict = suite_verdict(*suite_of(*tasks, methods=("base", "own", "first"), primary="first"))

@@ -172,6 +172,16 @@ def test_no_runs_and_no_rivals() -> None:
     )
 
 
+@pytest.mark.parametrize("runs", [1, 6])
+def test_of_a_baseline_without_a_finished_run_it_is_not_said_that_it_never_got_there(runs: int) -> None:
+    arms = [row("ema", runs=runs, successes=runs, pairs=0, ratio_flops_vs_baseline=None), never("late", runs=runs)]
+    text = verdict([never("adamw", runs=0), *arms, never("none", runs=0)], STUDY)
+    reached = f"ema reached 95 % in {runs} of {runs} run{'s' if runs > 1 else ''}, at a median of 5,000 steps"
+    assert text.startswith(f"On a*b mod 97, the baseline adamw has no finished run to compare with; {reached}; late: ")
+    assert text.endswith("; none has no finished run.")
+    assert "0 of 0" not in text
+
+
 def test_the_cheapest_comes_first() -> None:
     rows = [row("adamw"), other("good", 0.8, 0.7, 0.9), other("best", 0.5, 0.4, 0.6)]
     text = verdict(rows, STUDY)

@@ -142,6 +142,16 @@ def test_batches_pass_over_all_rows_and_can_be_restored():
     assert torch.equal(Batches(rows, 50, stream(0, "batches")).next(), rows)
 
 
+def test_a_batch_does_not_take_longer_the_more_there_are():
+    class Ends(list):
+        def __iter__(self):
+            raise AssertionError("one after the other")
+
+    batches = Batches(torch.arange(1000), 1, stream(0, "batches"))
+    batches._ends = Ends(batches._ends)
+    assert torch.equal(torch.cat([batches.next() for _ in range(1000)]).sort().values, torch.arange(1000))
+
+
 def test_spread_batches_differ_by_one_row_at_most():
     for rows, size in ((23, 10), (5645, 512), (24, 8), (9, 1)):
         batches = Batches(torch.arange(rows), size, stream(0, "batches"))

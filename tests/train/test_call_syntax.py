@@ -136,3 +136,11 @@ def test_models():
         model_config("decoder(hieght=3)")
     with pytest.raises(InputError, match=r"decoder: depth=1\.5 is not possible"):
         model_config("decoder(depth=1.5)")
+
+
+def test_an_at_sign_in_the_path_of_a_file_is_no_step(tmp_path):
+    file = tmp_path / "me@home" / "ideas.py"
+    file.parent.mkdir()
+    file.write_text("from grokkit.methods import MethodCard\nCARD = MethodCard(name='idea')\n")
+    assert method_config(f"{file}:CARD(lr=0.25)").ours.lr == 0.25
+    assert method_config("groktransfer@7").parts[0].settings["merge"] == 7

@@ -31,7 +31,7 @@ def rewritten(change):
     def damage(path):
         tensors = load_file(path)
         change(tensors)
-        save_file(tensors, path, metadata={"grokkit": "9", "digest": "0" * 64})
+        save_file(tensors, path, metadata={"grokkit": "10", "digest": "0" * 64})
 
     return damage
 
@@ -234,6 +234,8 @@ def test_a_search_whose_file_is_damaged_begins_anew(tiny, tmp_path, monkeypatch,
 def test_what_a_file_holds_comes_back(tmp_path):
     tensors = {"a": torch.arange(6.0).reshape(2, 3).T, "empty": torch.zeros(0), "one": torch.tensor(True)}
     tensors["bf16"] = torch.ones(3, dtype=torch.bfloat16)
+    tensors["one of six"] = torch.arange(12.0)[3::9]
+    tensors["a column of one"] = torch.arange(6.0).reshape(2, 3)[1:, 1]
     save_tensors(tmp_path / "file", tensors, {"x": [1, None]})
     found, about = load_tensors(tmp_path / "file")
     assert about == {"x": [1, None]}

@@ -92,6 +92,16 @@ def test_dips_of_losses_are_above_1_1_times_the_target():
     assert (found.generalized_first_at, found.stable_at, found.below_until) == (10, 10, 60)
 
 
+def test_dips_of_small_losses_are_above_1_1_times_the_target_too():
+    found = find_loss_events(STEPS[:4], [0.0] * 4, [1, 1e-9, 1.2e-9, 1e-9], target=1e-9, sustain=0)
+    assert (found.dips, found.deepest_dip) == (1, pytest.approx(0.2e-9))
+
+
+def test_a_collapse_is_told_as_a_dip_is_from_rounding_and_from_what_is_no_number():
+    assert find_events([0, 1, 2], [1] * 3, [0, 0.8, 0.7], target=0.8, sustain=0).collapsed_at is None
+    assert find_loss_events([0, 1, 2], [1] * 3, [1, 0.1, math.nan], target=0.2, sustain=0).collapsed_at == 2
+
+
 def test_collapse_needs_a_fall_well_below_the_target():
     assert events([1] * 7, [0.96, 0.96, 0.96, 0.9, 0.96, 0.96, 0.96], sustain=1).collapsed_at is None
     assert events([1] * 7, [0.96, 0.96, 0.96, 0.9, 0.3, 0.96, 0.96], sustain=1).collapsed_at == 40
@@ -139,7 +149,7 @@ def plainly(steps, train, test, certain, target, sustain, after):
         and steps[i] + after <= steps[-1]
         and not any(dips[j] for j in places if steps[i] < steps[j] <= steps[i] + after)
     ]
-    collapses = [i for i in places if stays and i > stays[0] + sustain and test[i] < target - 0.10]
+    collapses = [i for i in places if stays and i > stays[0] + sustain and not test[i] >= target - 0.10 - 1e-9]
     dipping = [i for i in places if reached and i > reached[0] and dips[i]]
     depths = [math.inf if math.isnan(test[i]) else target - test[i] for i in dipping]
 

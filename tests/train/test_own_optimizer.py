@@ -67,6 +67,32 @@ def breaks(parameters):
     return Breaks(parameters, {"lr": 0.1})
 """
 
+KEEPER = """
+import torch
+
+class Keeper(torch.optim.Optimizer):
+    @torch.no_grad()
+    def step(self, closure=None):
+        self.state.setdefault("k", torch.zeros((), dtype=torch.int64))
+        self.state["k"] += 1
+        for group in self.param_groups:
+            group["sum"] = group.get("sum", torch.zeros(1)) + 1
+            for p in group["params"]:
+                state = self.state[p]
+                if not state:
+                    state["seen"] = torch.zeros_like(p, dtype=torch.bool)
+                    state["exact"] = torch.zeros_like(p, dtype=torch.float64)
+                    state["means"] = {0: torch.zeros_like(p), 1: torch.zeros_like(p)}
+                state["seen"] |= p.grad > 0
+                state["exact"] += p.grad.double() / 3
+                state["means"][int(self.state["k"]) % 2] += p.grad
+                sums = state["seen"] * state["means"][0] + state["means"][1] + state["exact"].float()
+                p -= group["lr"] * sums / (group["sum"] + self.state["k"])
+
+def keeper(parameters, lr: float = 0.1):
+    return Keeper(parameters, {"lr": lr})
+"""
+
 ADAGRAD = """import torch
 def adagrad(parameters, lr: float = 0.05):
     return torch.optim.Adagrad(parameters, lr)
@@ -139,6 +165,20 @@ def test_interrupted_and_resumed_is_bit_for_bit_the_same(mine, tiny, tmp_path, m
     resumed = train(config, report=reports.append, checkpoint=checkpoint, checkpoint_seconds=1e9)
     assert curves(resumed) == curves(whole)
     assert len(reports) == 9 - 2 - 3, "it went on, and did not start again"
+
+
+@pytest.mark.parametrize("method", ["adamw", "grokfast-ema"])
+def test_what_an_optimizer_keeps_goes_on_whatever_it_is_of_and_where_it_lies(mine, tiny, tmp_path, method):
+    """Masks and sums of another type than the weights, by numbers, beside a group's settings (as Prodigy's), and of no
+    parameter (as MADGRAD's)."""
+    mine.with_name("keeper.py").write_text(KEEPER)
+    config = tiny(f"{method}(optimizer=keeper.py:keeper)", model="fnn(dim=4,width=8)", budget=20)
+    checkpoint, whole = tmp_path / "checkpoint.safetensors", train(config)
+    with pytest.raises(Interrupted):
+        train(config, report=interrupt_after(2), checkpoint=checkpoint, checkpoint_seconds=0)
+    notes = []
+    assert curves(train(config, checkpoint=checkpoint, notice=notes.append)) == curves(whole)
+    assert [note["note"] for note in notes] == ["goes on at step 5 of 20"]
 
 
 def test_a_class_of_torch_optim_trains_as_ours_with_warm_up_and_clip(tiny):

@@ -7,6 +7,7 @@ is sharp over whole runs, and it shows a wrong batch, setting or step just as we
 
 import time
 
+import numpy as np
 import pytest
 import torch
 from groups import METHODS, MODELS, assert_same_run, group_of
@@ -196,6 +197,22 @@ def test_resumed_after_one_has_diverged_and_was_dropped(tmp_path, monkeypatch):
     resumed = train_group(configs, device="cpu", checkpoint=checkpoint)
     assert [found(run) for run in resumed] == [found(run) for run in whole]
     assert resumed[1].diverged_at is not None
+
+
+def test_a_finished_member_that_is_asked_for_again_is_kept_with_what_its_method_learned(tmp_path):
+    """Its record may have been deleted, or never been written because the disk was full."""
+    configs, checkpoint = group_of("neuralgrok", "fnn", budget=20)[:2], tmp_path / "group.safetensors"
+    soon = method_config("neuralgrok(hidden=(6,5),lr=1e30,wd=0.1,lr_warmup=0,every=3)")  # it diverges at once
+    configs[1] = configs[1].model_copy(update={"method": soon})
+    whole, again = [], []
+    train_group(configs, device="cpu", keep=whole.append)
+    interrupted(configs, checkpoint, at=15)
+    train_group(configs, device="cpu", keep=again.append, checkpoint=checkpoint)
+    assert [run.status for run in again] == ["diverged", "censored"]
+    assert [found(run) for run in again] == [found(run) for run in whole]
+    for run, expected in zip(again, whole, strict=True):
+        assert run.kept.keys() == expected.kept.keys() != set()
+        assert all(np.array_equal(run.kept[name], kept, equal_nan=True) for name, kept in expected.kept.items())
 
 
 def test_whether_a_group_can_be_stacked_is_tried_once(monkeypatch):

@@ -10,7 +10,10 @@ m = (x + y)/2, which are independent, with variances τ² = 2σ²(1−ρ) and ω
 pairs falls apart into one of d and one of m. So the expectation–maximization algorithm (Dempster, Laird & Rubin 1977)
 has closed steps: it fills in the moments of each censored time given its partner's, then takes means and variances.
 
-Why ρ is bounded: with few complete pairs the likelihood grows without end towards a correlation of one.
+Why ρ is bounded: with few complete pairs the likelihood grows without end towards a correlation of one. It grows
+without end towards σ = 0 where all events of each arm lie at one time and no bound is beyond it, as may be where
+evaluations are far apart. Then δ is that of these times, every other is infinitely less likely, and the interval has no
+width, as that of complete pairs with one ratio has none.
 
 The limits of δ are those of its profile likelihood. With n pairs and t the quantile of Student's t with n − 1 degrees
 of freedom they lie where the deviance, twice the loss in log likelihood, reaches
@@ -35,6 +38,7 @@ MAX_CORRELATION = 0.9
 _LOG_2PI = float(np.log(2 * np.pi))
 _STILL = 1e-6  # an expectation–maximization step that moves every parameter less, beside the variance, ends the search
 _STEPS = 5_000
+_ONE_TIME = 1e-8  # logarithms that differ by no more are of one time, but for rounding
 _CLOSE = 1e-7  # how near the square root of the deviance at a limit comes to that of the level
 
 
@@ -85,8 +89,8 @@ def estimate(pairs: Pairs, level: float = 0.95) -> Estimate:
 
     Without censoring this is the t interval on the differences y − x, with the p value of the paired t test.
     """
-    if pairs.complete.all():
-        return _by_t(pairs.y - pairs.x, level)
+    if pairs.complete.all() or (_at_one_time(pairs.x, pairs.x_known) and _at_one_time(pairs.y, pairs.y_known)):
+        return _by_t((pairs.y - pairs.x)[pairs.complete], level)
     n = len(pairs.x)
     quantile = t_quantile((1 + level) / 2, n - 1)
     free = _maximize(pairs, _start(pairs))
@@ -97,6 +101,11 @@ def estimate(pairs: Pairs, level: float = 0.95) -> Estimate:
     # The inverse of the level's deviance: the t at which the interval would just reach a ratio of one.
     t = np.sqrt((n - 1) * np.expm1(null / n))
     return Estimate(free.parameters.delta, low, high, t_two_sided(t, n - 1))
+
+
+def _at_one_time(times: NDArray[np.float64], known: NDArray[np.bool_]) -> bool:
+    """Whether all events of an arm lie at one time, and no bound beyond it."""
+    return bool(np.ptp(times[known]) <= _ONE_TIME and times.max() <= times[known].max() + _ONE_TIME)
 
 
 def _by_t(differences: NDArray[np.float64], level: float) -> Estimate:

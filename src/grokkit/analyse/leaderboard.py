@@ -30,9 +30,9 @@ def leaderboard(runs: pl.DataFrame, methods: list[str], baseline: str, claim: Co
     """The rows of leaderboard.json, baseline first, then ``methods`` in their order.
 
     ``runs`` has one row per run with the keys of run.json; a column that it lacks counts as null. ``claim`` is the cost
-    that ``p`` is about, as in study.json; steps in its place where no run says what it cost. Every value is a plain
-    Python one, None where a number does not exist (a median not reached, a ratio without a pair), so that the rows are
-    valid JSON.
+    that ``p`` is about, as in study.json; steps in place of FLOPs that no run has, as in records of before. Every value
+    is a plain Python one, None where a number does not exist (a median not reached, a ratio without a pair), so that
+    the rows are valid JSON.
 
     Raises:
         InputError: if ``baseline`` is not one of ``methods``.
@@ -41,7 +41,7 @@ def leaderboard(runs: pl.DataFrame, methods: list[str], baseline: str, claim: Co
         raise unknown("baseline", baseline, methods)
     order = [baseline, *(method for method in methods if method != baseline)]
     base = runs.filter(pl.col("method") == baseline)
-    if column(runs, COLUMNS[claim].spent).is_null().all():
+    if claim == "flops" and column(runs, COLUMNS[claim].spent).is_null().all():
         claim = "steps"
     return [_row(runs.filter(pl.col("method") == method), method, base, baseline, claim) for method in order]
 
@@ -153,17 +153,19 @@ def times_by_seed(runs: pl.DataFrame, others: pl.DataFrame, cost: Cost) -> dict[
 
     Seconds of two processors make no ratio, so they leave out seeds in which ``others`` ran on another one.
     """
-    times = times_to_target(runs, cost)
+    times, columns = times_to_target(runs, cost), COLUMNS[cost]
     share = column(runs, "resolution_steps") / column(runs, "generalized_at")
+    starts = [0.0] * runs.height if columns.start is None else column(runs, columns.start).fill_null(0.0).to_list()
     elsewhere = _processors(others) if cost == "seconds" else {}
     here = _processors(runs) if cost == "seconds" else {}
     known: dict[int, Time] = {}
-    for seed, value, reached, coarse in zip(
-        runs["seed"].to_list(), times.time.tolist(), times.reached.tolist(), share.to_list(), strict=True
+    for seed, value, reached, coarse, start in zip(
+        runs["seed"].to_list(), times.time.tolist(), times.reached.tolist(), share.to_list(), starts, strict=True
     ):
         if not np.isfinite(value) or here.get(seed) != elsewhere.get(seed, here.get(seed)):
             continue
-        early = value * (1 - coarse) if reached and coarse is not None else None
+        # It may have happened some steps earlier; the start was paid whole before the first of them.
+        early = value - (value - start) * coarse if reached and coarse is not None else None
         known[seed] = Time(value, reached, early)
     return known
 

@@ -43,7 +43,7 @@ def suite_verdict(rows: Sequence[Row], suite: Mapping[str, Any]) -> str:
     unit, keys = COST_WORDS[suite["claim"]], ratio_keys(suite["claim"])
     over = f"Over the {count(base['tasks'], 'held-out task')} of {suite['suite']}"
     if not base["runs"]:
-        return f"{over}, no run has finished yet."
+        return f"On the held-out tasks of {suite['suite']}, no run of {base['method']} has finished to compare with."
     if not others:
         return f"{over}, nothing was compared with {base['method']}."
     groups: dict[Standing, list[Row]] = {}

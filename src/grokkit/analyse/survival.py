@@ -29,17 +29,18 @@ COSTS: tuple[Cost, ...] = get_args(Cost)
 
 class CostColumns(NamedTuple):
     """Columns of a run: the cost at which it generalized, that of its last evaluation below the target if it did not,
-    and what it spent in all."""
+    what it spent in all, and of that before the first step; None where a start costs nothing."""
 
     to_target: str
     below_until: str
     spent: str
+    start: str | None
 
 
 COLUMNS: dict[Cost, CostColumns] = {
-    "steps": CostColumns("generalized_at", "below_until", "steps"),
-    "seconds": CostColumns("train_seconds_to_target", "train_seconds_below_until", "train_seconds"),
-    "flops": CostColumns("flops_to_target", "flops_below_until", "flops"),
+    "steps": CostColumns("generalized_at", "below_until", "steps", None),
+    "seconds": CostColumns("train_seconds_to_target", "train_seconds_below_until", "train_seconds", "start_seconds"),
+    "flops": CostColumns("flops_to_target", "flops_below_until", "flops", "start_flops"),
 }
 
 _Z = 1.959963984540054  # of which 95 % of a standard normal variable lie on either side

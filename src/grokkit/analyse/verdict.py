@@ -41,6 +41,9 @@ def verdict(rows: Sequence[Row], study: Mapping[str, Any]) -> str:
         return f"On {study['title']}, no run has finished yet."
     if not others:
         return f"On {study['title']}, {words.reached(rows[0])}; nothing was compared with it."
+    if not rows[0]["runs"]:
+        arms = "; ".join(words.reached(row) if row["runs"] else words.absent(row) for row in others)
+        return f"On {words.title}, the baseline {words.base} has no finished run to compare with; {arms}."
     if _seeds(rows) == 1:
         return f"On {study['title']}, in one seed, which is an anecdote and not evidence: {_anecdotes(rows, words)}."
     found = dict(zip([row["method"] for row in others], claims(rows, study), strict=True))
@@ -76,6 +79,9 @@ class _Words:
         median = row["median_steps"]
         when = f", at a median of {number(median)} steps" if median is not None else ""
         return f"{row['method']} reached {self.target} in {row['successes']} of {count(row['runs'], 'run')}{when}"
+
+    def absent(self, row: Row) -> str:
+        return f"{row['method']} has no finished run"
 
     def never(self, row: Row) -> str:
         missed = row["runs"] - row["successes"]
@@ -197,7 +203,7 @@ def _comparison(others: Sequence[Row], found: Mapping[str, Claim], words: _Words
         parts.append(f"never held {words.target} within {words.budget}: {shown}")
     if late := groups.get("given up"):
         parts.append("given up: " + listed([words.bounded_never(row) for row in late]))
-    parts += [f"{row['method']} has no finished run" for row in groups.get("no runs", [])]
+    parts += [words.absent(row) for row in groups.get("no runs", [])]
     return [f"On {words.title}, {head}.", *_sentence(parts)]
 
 
@@ -210,7 +216,7 @@ def _anecdotes(rows: Sequence[Row], words: _Words) -> str:
     for row in rows[1:]:
         value = words.part(row, "value")
         if not row["runs"]:
-            parts.append(f"{row['method']} has no finished run")
+            parts.append(words.absent(row))
         elif value is None:
             parts.append(words.reached(row))
         elif not taken:

@@ -18,6 +18,7 @@ from torch.func import functional_call
 
 from grokkit.attach import Handle
 from grokkit.errors import InputError, NonFiniteError
+from grokkit.kept.layout import bare
 from grokkit.methods import AttachedBilevel
 from grokkit.methods.clipnorm import clip_norm
 from grokkit.methods.groktransfer.factorized import embedding_name, embedding_of
@@ -268,17 +269,15 @@ class Alone:
         tensors |= self._weights_leaves()
         generators = global_state()
         tensors |= {f"generators/{name}": tensor for name, tensor in generators.tensors.items()}
-        others: dict[str, dict[str, Any]] = {"generators": generators.others}
-        for index, entry in self.optimizer.state_dict()["state"].items():
-            for key, value in entry.items():
-                if isinstance(value, Tensor) and value.is_contiguous():
-                    tensors[f"optimizer/{index}/{key}"] = value
-                else:
-                    others.setdefault(str(index), {})[key] = taken_apart(value, f"nested/{index}/{key}", tensors)
-        # What an optimizer counts for a group, such as schedule-free's steps, is beside the settings there.
-        others["groups"] = {
-            str(place): {key: value for key, value in group.items() if isinstance(value, bool | int | float | str)}
-            for place, group in enumerate(self.optimizer.param_groups)
+        # What an optimizer keeps for a group, such as schedule-free's steps and Prodigy's sum, is beside the settings.
+        groups = [
+            {key: value for key, value in group.items() if isinstance(value, bool | int | float | str | Tensor)}
+            for group in self.optimizer.param_groups
+        ]
+        others = {
+            "generators": generators.others,
+            "optimizer": taken_apart(self.optimizer.state_dict()["state"], "optimizer", tensors),
+            "groups": taken_apart(groups, "groups", tensors),
         }
         return Snapshot(tensors, others)
 
@@ -291,19 +290,13 @@ class Alone:
         self.model.load_state_dict(part(snapshot.tensors, "model/"))
         for name, leaf in self._weights_leaves().items():
             leaf.copy_(snapshot.tensors[name])
-        others = dict(snapshot.others)
-        set_global_state(GlobalState(part(snapshot.tensors, "generators/"), others.pop("generators")))
-        kept = others.pop("groups")
-        state = {
-            _index(key): {name: put_together(value, snapshot.tensors) for name, value in entry.items()}
-            for key, entry in others.items()
-        }
-        for name, tensor in part(snapshot.tensors, "optimizer/").items():
-            index, key = name.split("/", 1)
-            state.setdefault(_index(index), {})[key] = tensor
+        generators, state, kept = (snapshot.others[name] for name in ("generators", "optimizer", "groups"))
+        set_global_state(GlobalState(part(snapshot.tensors, "generators/"), generators))
+        state, kept = put_together(state, snapshot.tensors), put_together(kept, snapshot.tensors)
         groups = self.optimizer.state_dict()["param_groups"]
-        groups = [{**group, **kept[str(place)]} for place, group in enumerate(groups)]
+        groups = [{**group, **_on(self._device, own)} for group, own in zip(groups, kept, strict=True)]
         self.optimizer.load_state_dict({"state": state, "param_groups": groups})
+        _restore_types(self.optimizer, state)
 
     def _weights_leaves(self) -> dict[str, Tensor]:
         """What the transform of the weights keeps, by names."""
@@ -334,6 +327,30 @@ def _as_one_member(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: tensor[None] for name, tensor in tensors.items()}
 
 
-def _index(key: str) -> int | str:
-    """A parameter's in the optimizer's state; what a method shares between parameters has a name instead."""
-    return int(key) if key.isdecimal() else key
+def _on(device: torch.device, group: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value.to(device) if isinstance(value, Tensor) else value for key, value in group.items()}
+
+
+def _restore_types(optimizer: torch.optim.Optimizer, state: Mapping[Any, Any]) -> None:
+    """Give what ``optimizer`` has loaded the types that it has in ``state``: PyTorch casts all but steps to that of the
+    parameter, and a mask, a count or a sum in float64 would be another.
+
+    What loads in a way of its own has done as it likes, as has a handle with what is a method's.
+    """
+    if type(optimizer).load_state_dict is not torch.optim.Optimizer.load_state_dict:
+        return
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    for place, p in enumerate(parameters):
+        for key, value in bare(state.get(place, {})).items():
+            optimizer.state[p][key] = _of_type(optimizer.state[p][key], value)
+
+
+def _of_type(loaded: Any, saved: Any) -> Any:
+    """``loaded``, with each tensor of another type than in ``saved`` as it is there."""
+    if isinstance(saved, Tensor):
+        return loaded if loaded.dtype == saved.dtype else saved.to(loaded.device)
+    if isinstance(saved, list):
+        return [_of_type(*pair) for pair in zip(loaded, saved, strict=True)]
+    if isinstance(saved, dict):
+        return {key: _of_type(loaded[key], value) for key, value in saved.items()}
+    return loaded

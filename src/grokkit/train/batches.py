@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from typing import Literal
 
 import torch
@@ -47,7 +48,7 @@ class Batches:
         if self._position >= len(self._order):
             self._order = self._rows[torch.randperm(len(self._rows), generator=self._generator)]
             self._position = 0
-        end = next(end for end in self._ends if end > self._position)
+        end = self._ends[bisect_right(self._ends, self._position)]
         batch = self._order[self._position : end]
         self._position = end
         return batch

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from grokkit.files import atomic_write
 
-_FORMAT = "9"
+_FORMAT = "10"
 _ABOUT = "about"  # JSON, as a tensor of bytes: the file's own metadata may not exceed 100 MB, a group's curves may
 
 
@@ -72,7 +72,9 @@ def _digest(tensors: dict[str, Tensor]) -> str:
     found = hashlib.sha256()
     for name, tensor in sorted(tensors.items()):
         found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        found.update(tensor.flatten().view(torch.uint8).numpy().data)
+        # One stretch of memory, whatever the strides say of a dimension of one entry.
+        stretch = tensor.as_strided((tensor.numel(),), (1,))
+        found.update(stretch.view(torch.uint8).numpy().data)
     return found.hexdigest()
 
 
@@ -106,7 +108,8 @@ def save_checkpoint(
 
     Args:
         path: where to.
-        tensors: the engine's under ``engine/``, and each member's batches under ``batches/<its place>/``.
+        tensors: the engine's under ``engine/``, each member's batches under ``batches/<its place>/``, and what a
+            finished one has kept under ``kept/<its hash>/``.
         others: what else the engine needs; JSON.
         members: hashes of the configurations of those that are still trained, in their places.
         progress: of all members, by these hashes; JSON.

@@ -35,7 +35,7 @@ DIP_MARGIN = 0.01
 DIP_FACTOR = 1.1
 """How many times the target a test loss must exceed, after reaching it, to count as a dip."""
 
-_ROUNDING = 1e-9  # An accuracy of 0.94 is exactly one point below 0.95, and differences of floats do not know it.
+_ROUNDING = 1e-9  # Of a margin: 0.94 is exactly one point below 0.95, and differences of floats do not know it.
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ def find_events(
     collapsed = None
     if at is not None:
         later = range(at + sustain + 1, len(test))
-        collapsed = next((steps[i] for i in later if test[i] < target - collapse_margin), None)
+        collapsed = next((steps[i] for i in later if is_dip(test[i], target, collapse_margin)), None)
     dips, deepest = (None, None) if first is None else _dips(test[first:], target, dip_margin)
     return Events(
         memorized_at=None if memorized is None else steps[memorized],
@@ -198,7 +198,7 @@ def _dips(test: Sequence[float], target: float, margin: float) -> tuple[int, flo
 
 def is_dip(value: float, target: float, margin: float) -> bool:
     """Whether ``value`` is below ``target`` by more than ``margin``; what is not a number is."""
-    return not target - value <= margin + _ROUNDING
+    return not target - value <= margin * (1 + _ROUNDING)
 
 
 def evaluation_steps(budget: int, every: int, growth: float) -> list[int]:

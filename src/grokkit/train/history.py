@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from grokkit.train.columns import CURVES, QUICK_CHECKS
@@ -21,7 +22,7 @@ from grokkit.train.limit import Limit
 from grokkit.train.problem import Problem
 from grokkit.train.record import Run, provenance
 
-_CHECKPOINTED = (  # Kept tensors are not among these: an engine that goes on keeps them again.
+_CHECKPOINTED = (  # Kept tensors are not among these: an engine that goes on keeps them again. See kept_tensors().
     "curves",
     "tables",
     "step",
@@ -122,6 +123,10 @@ class RunInProgress:
     def keep(self, tensors: Mapping[str, Tensor]) -> None:
         """Keep tensors that the method has found, before the first step or in the end."""
         self._kept |= {name: tensor.detach().cpu().numpy() for name, tensor in tensors.items()}
+
+    def kept_tensors(self) -> dict[str, Tensor]:
+        """What :meth:`keep` was given."""
+        return {name: torch.from_numpy(array) for name, array in self._kept.items()}
 
     def next_stop(self) -> int:
         """The number of steps after which to ask :meth:`due` next."""

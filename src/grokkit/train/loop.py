@@ -97,7 +97,7 @@ def train_group(
         device, report, notice, checkpoint, checkpoint_seconds: as for :func:`train`; the checkpoint may be of more
             members.
             ``report`` is called for every unfinished member.
-        keep: called with each run as soon as it is finished.
+        keep: called with each run as soon as it is finished; of those that the checkpoint has as finished, at once.
         limits: of each of ``configs``, at which to give it up. A member that is asked for again begins anew.
 
     Returns:
@@ -156,6 +156,10 @@ class _Loop:
         with precision(self._precision), _current(self._device):
             engine = self._begin(checkpoint, checkpoint_seconds, notice or _ignore)
             try:
+                if keep is not None:  # whoever asks again for what is finished has not got it, or not any more
+                    for member in self._members:
+                        if member.progress.done():
+                            keep(self._run(member))
                 if engine is not None:
                     self._train(engine, report, keep, checkpoint, checkpoint_seconds)
             finally:
@@ -195,6 +199,7 @@ class _Loop:
         try:
             for member in self._members:
                 member.progress.restore(found.progress[member.config.hash()])
+                member.progress.keep(part(found.tensors, f"kept/{member.config.hash()}/"))
             # A member that is missing here was given up, and is asked for again: nobody has kept where it was.
             if any(not m.progress.done() and m.config.hash() not in found.members for m in self._members):
                 raise Unusable("is of a time when a member that is asked for again had been given up")
@@ -317,6 +322,10 @@ class _Loop:
         tensors = {f"engine/{name}": tensor for name, tensor in tensors.items()}
         for place, member in enumerate(engine.members):
             tensors |= {f"batches/{place}/{name}": tensor for name, tensor in member.batches.state().items()}
+        for member in self._members:
+            if member.progress.done():  # what others keep is made again when they go on
+                kept = member.progress.kept_tensors()
+                tensors |= {f"kept/{member.config.hash()}/{name}": tensor for name, tensor in kept.items()}
         save_checkpoint(
             path,
             tensors=tensors,

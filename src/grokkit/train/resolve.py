@@ -156,11 +156,11 @@ def _written(text: str, task: str, of_task: Mapping[str, Any]) -> _Written:
     # An alias is no call, though it may look like one: adam-lr×(1+λ).
     if not any(text in getattr(part.value, "aliases", ()) for part in parts("methods").values()):
         name, given = parse_call(text)
-    name, at, step = name.partition("@")
-    if at and "merge" in given:
-        raise InputError(f"{text!r} gives merge twice; write @{step}, or merge={given['merge']}")
-    if at:
-        given["merge"] = int(step) if step.isdecimal() else step
+    before, at, step = name.rpartition("@")
+    if at and ":" not in step:  # an @ with a colon behind it is in the path of a file
+        if "merge" in given:
+            raise InputError(f"{text!r} gives merge twice; write @{step}, or merge={given['merge']}")
+        name, given["merge"] = before, int(step) if step.isdecimal() else step
     part = find("methods", name)
     card = made(part, given)
     arguments = inspect.signature(part.value).parameters if not isinstance(part.value, MethodCard) else {}
