@@ -242,7 +242,9 @@ class _FoundLater:
         if path is not None or not (folders := self._folders.get(name)):
             return None
         if len(folders) > 1:
-            raise ImportError(f"{name} is in {' and in '.join(folders)}; import it at the top of the file that needs it")
+            raise ImportError(
+                f"{name} is in {' and in '.join(folders)}; import it at the top of the file that needs it"
+            )
         return PathFinder.find_spec(name, folders, target)
 
 
