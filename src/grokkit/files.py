@@ -212,6 +212,12 @@ def pinned(path: str) -> str:
     return path if _PINNED.fullmatch(path) else f"{path}@{_digest(read_regular(path))}"
 
 
+def unpinned(name: str) -> str:
+    """The path alone, of the name of a file that may be pinned."""
+    match = _PINNED.fullmatch(name)
+    return match[1] if match else name
+
+
 def content_of(name: Any) -> Any:
     """The digest in the name of a pinned file, wherever it lies; anything else as it is."""
     match = _PINNED.fullmatch(name) if isinstance(name, str) else None

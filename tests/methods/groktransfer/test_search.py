@@ -57,6 +57,8 @@ def test_a_weak_model_s_name_gives_the_model_back(name):
         ("random-d8", r"is written random\(dim=8\) now$"),
         ("fullrank-w32", r"is written fullrank\(width=32\) now$"),
         ("nowhere.npz", "no file nowhere.npz"),
+        ("you@host/nowhere.npz", "no file you@host/nowhere.npz"),
+        ("you@host/nowhere.npz@0123456789ab", "no file you@host/nowhere.npz"),
     ],
 )
 def test_another_name_is_refused(name, message):

@@ -21,7 +21,7 @@ from torch import Tensor
 from grokkit.arguments import Size, complete
 from grokkit.call_syntax import parse_call
 from grokkit.errors import InputError
-from grokkit.files import arrays_in, read_pinned
+from grokkit.files import arrays_in, read_pinned, unpinned
 from grokkit.methods.contract import TransferData
 from grokkit.methods.groktransfer.linear import check_directions, linear_embedding
 from grokkit.methods.groktransfer.search import LADDER, Rule, WeakStage, check_climb, climb, full_rank, rungs
@@ -164,7 +164,7 @@ def random_embedding(rows: int, width: int, seed: int) -> Tensor:
 
 
 def _is_file(weak: str) -> bool:
-    return weak.partition("@")[0].endswith(".npz")
+    return unpinned(weak).endswith(".npz")
 
 
 def _read(name: str) -> Tensor:
