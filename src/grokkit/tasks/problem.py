@@ -185,7 +185,7 @@ class Source(NamedTuple):
     @property
     def tables(self) -> list[TensorDataset] | None:
         """What the rows are of, if that is tensors: one table, or one for each part where these have unlike rows."""
-        sets = self.data.datasets if isinstance(self.data, ConcatDataset) else [self.data]
+        sets: list[Any] = self.data.datasets if isinstance(self.data, ConcatDataset) else [self.data]
         return sets if all(map(_is_table, sets)) else None
 
     def batch(self, rows: Sequence[int]) -> Any:
