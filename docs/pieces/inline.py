@@ -113,8 +113,9 @@ class Inline:
                 "less often": "there less often",
             }
             places.setdefault(words[study.standing(arm, vs)], []).append(study.about["title"])
+        every = "both" if len(studies) == 2 else f"all {len(studies)}"
         parts = [
-            f"{words} on all {len(studies)} tasks"
+            f"{words} on {every} tasks"
             if len(found) == len(studies)
             else f"{words} on {len(found)} of {len(studies)} tasks ({listed(found)})"
             for words, found in places.items()
