@@ -390,15 +390,15 @@ def test_methods_that_were_searched_with_more_trials_than_others_are_named(whole
 def test_settings_that_were_searched_on_another_task_are_said_to_be_carried_over(whole):
     folder, _, _ = whole
 
-    def said(task: str, **other) -> str:
+    def said(task: str, other: dict | None = None) -> str:
         study = Question(task=task, tuned=folder, budget=80, every=5).plan().study
-        return searched_elsewhere({**study, **other}, study["methods"])
+        return searched_elsewhere({**study, **(other or {})}, study["methods"])
 
     title = Question(task=TASK).plan().study["title"]
     assert said(TASK) == ""
     assert said("add:11") == f"settings were searched on {title}, not on a + b mod 11: they are carried over"
     for other in ({"task": {}}, {"model": {}}, {"batch_size": 7}):
-        assert said(TASK, **other).startswith(f"settings were searched on {title} with another training share, model")
+        assert said(TASK, other).startswith(f"settings were searched on {title} with another training share, model")
 
 
 def test_a_method_is_shown_by_the_name_that_it_was_searched_by(whole):
