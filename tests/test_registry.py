@@ -3,6 +3,7 @@
 import importlib.metadata
 import json
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -33,14 +34,17 @@ CARD = MethodCard(
 
 
 @pytest.fixture
-def registered_anew():
-    """What a test adds to the path is found, and forgotten again."""
+def registered_anew(tmp_path):
+    """What a test adds to the path is found, and forgotten again; what others import meanwhile, such as parts of
+    PyTorch that cannot be imported twice, stays."""
     registry._registered.cache_clear()
-    before = set(sys.modules)
     yield
     registry._registered.cache_clear()
-    for name in set(sys.modules) - before:
-        del sys.modules[name]
+    for name, module in list(sys.modules.items()):
+        own = vars(module)
+        places = [own.get("__file__") or "", *(own.get("__path__") or ())]
+        if any(tmp_path in Path(place).parents for place in places):
+            del sys.modules[name]
 
 
 @pytest.fixture
@@ -189,15 +193,21 @@ def test_an_edited_module_beside_it_is_read_anew(tmp_path, registered_anew):
     assert (first.y, second.y) == (1, 2)
 
 
-def test_two_folders_have_modules_of_the_same_name(tmp_path, registered_anew):
+def in_two_folders(path, helper, source):
+    """The modules in ``1/ideas.py`` and ``2/ideas.py``, both of ``source``, each with a ``helper`` beside it."""
     found = []
     for number in (1, 2):
-        folder = tmp_path / str(number)
+        folder = path / str(number)
         folder.mkdir()
-        (folder / "helper.py").write_text(f"y = {number}\n")
-        (folder / "ideas.py").write_text("from helper import y\n")
-        found.append(import_file(folder / "ideas.py")[0].y)
-    assert found == [1, 2]
+        (folder / f"{helper}.py").write_text(f"y = {number}\n")
+        (folder / "ideas.py").write_text(source)
+        found.append(import_file(folder / "ideas.py")[0])
+    return found
+
+
+def test_two_folders_have_modules_of_the_same_name(tmp_path, registered_anew):
+    found = in_two_folders(tmp_path, "helper", "from helper import y\n")
+    assert [module.y for module in found] == [1, 2]
     assert str(tmp_path / "1") not in sys.path
 
 
@@ -213,13 +223,7 @@ def test_a_function_s_own_import_finds_what_is_beside_its_file(tmp_path, imports
 
 
 def test_a_function_s_own_import_of_a_name_in_two_folders_is_not_guessed(tmp_path, registered_anew):
-    found = []
-    for number in (1, 2):
-        folder = tmp_path / str(number)
-        folder.mkdir()
-        (folder / "late_twin.py").write_text(f"y = {number}\n")
-        (folder / "ideas.py").write_text("def later():\n    from late_twin import y\n    return y\n")
-        found.append(import_file(folder / "ideas.py")[0])
+    found = in_two_folders(tmp_path, "late_twin", "def later():\n    from late_twin import y\n    return y\n")
     with pytest.raises(ImportError, match="late_twin is in .*1 and in .*2; import it at the top of the file"):
         found[0].later()
 

@@ -14,7 +14,7 @@ a parameter by its name, for as many as it wants to.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from typing import Literal, get_args
 
 from torch import nn
@@ -66,7 +66,7 @@ def classes_of(model: nn.Module) -> dict[str, dict[str, nn.Parameter]]:
     return {kind: {name: parameters[name] for name in parameters if chosen[name] == kind} for kind in get_args(Class)}
 
 
-def check_whole(method: str, model: nn.Module, names: Iterable[str]) -> None:
+def check_whole(method: str, model: nn.Module, names: Collection[str]) -> None:
     """Refuse matrices that are a part of a weight, since what is set is the weight: by weight norm 0 times a direction
     is no direction, and twice a direction is the same weight.
 
