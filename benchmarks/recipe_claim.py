@@ -24,21 +24,20 @@ from typing import Any
 
 import polars as pl
 
-from grokkit.analyse.paired import PairedRatio, Time, paired_ratio, plain_ratio
+from grokkit.analyse.paired import PairedRatio, paired_ratio, plain_ratio
 from grokkit.analyse.suite import Cell, over_tasks
-from grokkit.analyse.target import Target, target_of
+from grokkit.analyse.survival import COSTS, times_by_seed
 from grokkit.study.store import Store
-from grokkit.train.events import DIP_FACTOR, DIP_MARGIN, is_dip
 
 RESULTS = Path(__file__).resolve().parent.parent / "docs" / "results" / "recipe"
-COSTS = {"seconds": "train_seconds", "steps": "step", "flops": "flops"}
 
 
 def command(task: Mapping[str, Any], primary: Mapping[str, Any], folder: Path) -> list[str]:
     """What `grokkit` is called with for one task."""
     arms = [primary["baseline"], primary["method"]]
     said = ["compare", *shlex.split(task["command"]), "--methods", ",".join(arms), "--baseline", arms[0]]
-    said += ["--primary", arms[1], "--claim", primary["cost"], "--after", str(primary["after"])]
+    said += ["--primary", arms[1], "--claim", primary["cost"], "--event", primary["event"]]
+    said += ["--after", str(primary["after"])]
     return [*said, "--seeds", str(len(primary["seeds"])), "--jobs", "1", "--out", str(folder)]
 
 
@@ -55,32 +54,21 @@ def judged(name: str, folder: Path, primary: Mapping[str, Any]) -> dict[str, Any
     ids = study["run_ids"]
     if len(store.finished(ids)) < len(ids):
         return None
-    runs, curves = store.load(ids)
+    runs, _ = store.load(ids)
     found: dict[str, Any] = {"task": name, "processors": sorted(_processors(runs)), "runs": []}
-    times: dict[str, dict[str, dict[int, Time]]] = {cost: {} for cost in COSTS}
+    arms = [runs.filter(pl.col("method") == primary[arm]) for arm in ("method", "baseline")]
+    # A seed's two runs took turns on one processor, so these are its seconds, and not those of a pace.
+    times = {cost: [times_by_seed(own, other, cost) for own, other in (arms, arms[::-1])] for cost in COSTS}
     for run in runs.iter_rows(named=True):
-        curve = curves.filter(pl.col("run_id") == run["run_id"])
-        stable = run["stable_at"] is not None
-        step = run["stable_at"] if stable else last_dip(curve, target_of(study))
-        (point,) = curve.filter(pl.col("step") == step).iter_rows(named=True)
-        own = {"method": run["method"], "seed": run["seed"], "stable": stable}
-        for cost, column in COSTS.items():
-            own[cost] = point[column]
-            times[cost].setdefault(run["method"], {})[run["seed"]] = Time(float(point[column]), stable)
-        found["runs"].append(own)
-    for cost, by_method in times.items():
-        pair = by_method[primary["method"]], by_method[primary["baseline"]]
+        place = (primary["method"], primary["baseline"]).index(run["method"])
+        own = {cost: times[cost][place][run["seed"]] for cost in COSTS}
+        told = {"method": run["method"], "seed": run["seed"], "stable": own["steps"].reached}
+        found["runs"].append(told | {cost: time.value for cost, time in own.items()})
+    for cost, pair in times.items():
         ratio = paired_ratio(*pair)
         value, side = (ratio.value, None) if ratio.value is not None else plain_ratio(*pair)
         found[cost] = {"value": value, "side": side, "low": ratio.low, "high": ratio.high}
     return found
-
-
-def last_dip(curve: pl.DataFrame, target: Target) -> int:
-    """The last evaluation short of the target by more than a dip is: before it no run can have become stable."""
-    sign, margin = (-1, target.value * (DIP_FACTOR - 1)) if target.measure == "loss" else (1, DIP_MARGIN)
-    points = zip(curve["step"], curve[f"test_{target.measure}"], strict=True)
-    return max((step for step, value in points if is_dip(sign * value, sign * target.value, margin)), default=0)
 
 
 def _processors(runs: pl.DataFrame) -> set[str]:

@@ -148,7 +148,10 @@ class Inline:
         """What was asked: ``5 paired seeds, at most 3,000 steps, 95 % that stays``."""
         about = self.results.study(study).about
         seeds = count(len(about["seeds"]), "paired seed")
-        return f"{seeds}, at most {whole(about['budget'])} steps, {target_of(about).phrase} that stays"
+        target = target_of(about)
+        stable = f"{target.phrase} ({count(target.stable_for, 'step')})"
+        lasting = stable if target.stable_for else f"{target.phrase} that stays"
+        return f"{seeds}, at most {whole(about['budget'])} steps, {lasting}"
 
     def every_run(self, name: str, text: str = "every run") -> str:
         """A link to the runs of a study, or of all studies in a folder."""

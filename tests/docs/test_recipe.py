@@ -8,14 +8,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-import polars as pl
 import pytest
 from pieces.recipe import recipe_claim, recipe_look, recipe_parts
 from pieces.studies import Results
 from pieces.tables import table_text
-from recipe_claim import last_dip
 
-from grokkit.analyse.target import Target
 from grokkit.train.resolve import method_config, model_config, task_config
 
 ROOT = Path(__file__).parents[2]
@@ -67,17 +64,6 @@ def test_the_claim_has_a_row_for_each_task_that_is_done_and_says_of_how_many_its
     assert whole[4].startswith("| **all, geometric mean** |")
 
 
-def run_with(steps, accuracies):
-    return pl.DataFrame({"step": steps, "test_accuracy": accuracies, "test_loss": [1.0 - a for a in accuracies]})
-
-
-def test_a_run_that_never_was_stable_is_known_to_be_late_by_its_last_dip():
-    curve = run_with([0, 10, 20, 30, 40], [0.1, 0.96, 0.93, 0.947, 0.96])
-    assert last_dip(curve, Target(0.95, "accuracy")) == 20, "a point below is no dip"
-    assert last_dip(curve, Target(0.05, "loss")) == 20, "nor is a tenth of the loss"
-    assert last_dip(run_with([0, 10], [1.0, 1.0]), Target(0.95, "accuracy")) == 0
-
-
 def test_the_claim_is_made_of_the_tasks_that_are_done_and_goes_on_where_it_stopped(tmp_path):
     plan = tmp_path / "plan.toml"
     plan.write_text(
@@ -86,6 +72,7 @@ def test_the_claim_is_made_of_the_tasks_that_are_done_and_goes_on_where_it_stopp
 method = "recommended"
 baseline = "adamw"
 cost = "seconds"
+event = "stable"
 after = 20
 seeds = [0, 1, 2]
 

@@ -58,6 +58,13 @@ def test_the_ways_to_generalize_stand_side_by_side():
     assert [run[name] for name in EVENTS] == ["1,100−10", "1,200−20", "1,300", "2", "12.3 points"]
 
 
+def test_where_stable_is_what_counts_there_is_no_word_of_staying():
+    config = {"after": 1000, "event": "stable"}
+    (run,) = shown({"config": config, "generalized_first_at": 50, "generalized_at": 90, "stable_at": 90, "dips": 1})
+    assert run["is stablefrom step"] == "90"
+    assert not {"staysfrom step", "stablefrom step"} & run.keys()
+
+
 def test_nobody_is_told_of_stable_runs_who_did_not_ask():
     (run,) = shown({"config": {"after": 0}, "generalized_first_at": 50, "dips": 0, "deepest_dip": 0.0})
     assert "stablefrom step" not in run

@@ -35,6 +35,7 @@ def typed(monkeypatch, *args):
         (["mul:7"], {"task": "mul:7"}),
         (["mul:7", "--model", "fnn(width=8)"], {"task": "mul:7", "model": "fnn(width=8)"}),
         (["parity:10,2"], {"task": "parity:10,2"}),
+        (["add:7", "--event", "stable", "--after", "50"], {"task": "add:7", "event": "stable", "after": 50}),
         (
             ["add:7", "--batch-size", "16", "--target-loss", "0.2", "--seeds", "3", "--methods", "adamw"],
             {"task": "add:7", "batch_size": 16, "target_loss": 0.2, "seeds": [0, 1, 2], "methods": ["adamw"]},

@@ -151,6 +151,22 @@ def test_where_a_round_was_stopped_it_goes_on(whole, here, tmp_path, monkeypatch
     assert [len(ids) for ids in here] == [1, 8]
 
 
+def test_a_search_for_what_is_stable_is_judged_by_that(here, tmp_path):
+    """And not by the first arrival, which a run that falls back has too early."""
+    found = lab.tune(TASK, ["adamw"], out=tmp_path, event="stable", after=20, **{**HOW, "trials": 2})
+    records = [Store(tmp_path).record(run_id) for ids in here for run_id in ids]
+    arrived = [run for run in records if run["stable_at"] is not None]
+    assert arrived, "a search that finds nothing tests nothing"
+    assert all(run["generalized_at"] == run["stable_at"] for run in records)
+    assert all(run["steps"] >= run["stable_at"] + 20 for run in arrived)
+    costs = {run["flops_to_target"] for run in arrived}
+    own = found["methods"]["adamw"]
+    assert {trial["has_arrived"] for trial in own["trials"]} >= {True}
+    assert min(costs) <= own["best"]["cost"] <= max(costs)
+    with pytest.raises(InputError, match="holds a search with event='stable'"):
+        lab.tune(TASK, ["adamw"], out=tmp_path, after=20, **{**HOW, "trials": 2})
+
+
 def test_a_run_that_fails_is_tried_once_more_and_then_its_trial_has_failed(here, tmp_path, monkeypatch):
     train, failed = lab_tune.train_runs, []
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from grokkit.train.events import evaluation_steps, find_events, find_loss_events
+from grokkit.train.events import EVENTS, evaluation_steps, find_events, find_loss_events
 
 STEPS = [0, 10, 20, 30, 40, 50, 60]
 
@@ -79,6 +79,39 @@ def test_a_run_may_be_stable_before_it_stays_or_without():
     assert (found.generalized_at, found.stable_at, found.below_until) == (None, 10, 60)
 
 
+@pytest.mark.parametrize(
+    ("test", "counts", "below", "since"),
+    [
+        ([0, 0.95, 0.94, 0.95, 0.93, 0.95, 0.96], 10, None, 50),  # a dip after the window changes nothing
+        ([0, 0.95, 0.93, 0.94, 0.95, 0.95, 0.96], 40, None, 40),
+        ([0, 0.95, 0.95, 0.93, 0.94, 0.95, 0.95], None, 40, 50),  # it may be stable from 50 on, and nobody saw it
+        ([0, 0.95, 0.95, 0.93, 0.94, 0.94, 0.94], None, 60, None),
+        ([0, 0.95, 0.93, 0.95, 0.93, 0.95, math.nan], None, 60, None),
+    ],
+)
+def test_where_stable_is_what_counts_all_of_it_is_of_that_event(test, counts, below, since):
+    found = find_events(STEPS, [1] * 7, test, target=0.95, sustain=0, after=20, event="stable")
+    assert (found.generalized_at, found.stable_at, found.below_until, found.holds_since) == (
+        counts,
+        counts,
+        below,
+        since,
+    )
+    assert found.generalized_first_at == 10
+    assert found.delay_steps == counts
+
+
+def test_a_collapse_of_what_is_stable_comes_after_its_window():
+    values = [0, 0.96, 0.96, 0.96, 0.5, 0.96, 0.96]
+    found = find_events(STEPS, [1] * 7, values, target=0.95, sustain=0, after=20, event="stable")
+    assert (found.generalized_at, found.collapsed_at) == (10, 40)
+    losses = [-value for value in values]
+    stable = find_loss_events(
+        STEPS, losses, [3, 0.1, 0.1, 0.1, 0.5, 0.1, 0.1], target=0.2, sustain=0, after=20, event="stable"
+    )
+    assert (stable.generalized_at, stable.collapsed_at) == (10, 40)
+
+
 def test_dips_are_stretches_of_evaluations():
     found = events([1] * 7, [0.2, 0.96, 0.8, 0.7, 0.945, 0.9, 0.96])
     assert (found.dips, found.deepest_dip) == (2, pytest.approx(0.25))
@@ -135,7 +168,7 @@ def evaluated_runs(draw):
     return steps, draw(values), draw(values), certain
 
 
-def plainly(steps, train, test, certain, target, sustain, after):
+def plainly(steps, train, test, certain, target, sustain, after, event):
     """The definitions as they are said, each evaluation asked about every other."""
     places = range(len(steps))
     reached = [i for i in places if test[i] >= target]
@@ -149,7 +182,14 @@ def plainly(steps, train, test, certain, target, sustain, after):
         and steps[i] + after <= steps[-1]
         and not any(dips[j] for j in places if steps[i] < steps[j] <= steps[i] + after)
     ]
-    collapses = [i for i in places if stays and i > stays[0] + sustain and not test[i] >= target - 0.10 - 1e-9]
+    counts = stable if event == "stable" else stays
+    since = [i for i in reached if not any(dips[i:])]
+    collapses = []
+    if counts:
+        begin = counts[0]
+        past = [i for i in places if (steps[i] > steps[begin] + after if event == "stable" else i > begin + sustain)]
+        collapses = [i for i in past if not test[i] >= target - 0.10 - 1e-9]
+    before = [i for i in places if i not in reached and not (event == "stable" and since and i > since[0])]
     dipping = [i for i in places if reached and i > reached[0] and dips[i]]
     depths = [math.inf if math.isnan(test[i]) else target - test[i] for i in dipping]
 
@@ -160,36 +200,44 @@ def plainly(steps, train, test, certain, target, sustain, after):
     return {
         "memorized_at": first(memorized),
         "generalized_first_at": first(reached),
-        "generalized_at": first(stays),
+        "generalized_at": first(counts),
         "stable_at": first(stable),
         "collapsed_at": first(collapses),
-        "below_until": None if stays else max([0, *(steps[i] for i in places if i not in reached)]),
+        "below_until": None if counts else max([0, *(steps[i] for i in before)]),
+        "holds_since": first(since),
         "dips": len([i for i in dipping if not dips[i - 1]]) if reached else None,
         "deepest_dip": max([0.0, *depths]) if reached else None,
         "memorized_resolution_steps": first(memorized, gaps),
         "first_resolution_steps": first(reached, gaps),
-        "resolution_steps": first(stays, gaps),
+        "resolution_steps": first(counts, gaps),
     }
 
 
-@given(run=evaluated_runs(), sustain=st.integers(0, 6), after=st.integers(0, 120))
-def test_events_are_what_the_definitions_say(run, sustain, after):
+@given(run=evaluated_runs(), sustain=st.integers(0, 6), after=st.integers(0, 120), event=st.sampled_from(EVENTS))
+def test_events_are_what_the_definitions_say(run, sustain, after, event):
     steps, train, test, certain = run
-    found = find_events(steps, train, test, target=0.95, sustain=sustain, after=after, certain=certain)
-    assert vars(found) == plainly(steps, train, test, certain, 0.95, sustain, after)
+    found = find_events(steps, train, test, target=0.95, sustain=sustain, after=after, event=event, certain=certain)
+    assert vars(found) == plainly(steps, train, test, certain, 0.95, sustain, after, event)
 
 
-@given(run=evaluated_runs(), sustain=st.integers(0, 6), after=st.integers(1, 120), longer=evaluated_runs())
-def test_what_has_happened_in_a_run_does_not_change_when_it_goes_on(run, sustain, after, longer):
+@given(
+    run=evaluated_runs(),
+    sustain=st.integers(0, 6),
+    after=st.integers(1, 120),
+    longer=evaluated_runs(),
+    counts=st.sampled_from(EVENTS),
+)
+def test_what_has_happened_in_a_run_does_not_change_when_it_goes_on(run, sustain, after, longer, counts):
     """So the trainer may stop as soon as all has happened, and a run resumed is the run it was."""
     steps, train, test, _ = run
     further = [steps[-1] + 1 + step for step in longer[0]], longer[1], longer[2]
-    short = find_events(steps, train, test, target=0.95, sustain=sustain, after=after)
+    short = find_events(steps, train, test, target=0.95, sustain=sustain, after=after, event=counts)
     whole = find_events(
         *(mine + more for mine, more in zip((steps, train, test), further, strict=True)),
         target=0.95,
         sustain=sustain,
         after=after,
+        event=counts,
     )
     for event in ("memorized_at", "generalized_first_at", "generalized_at", "stable_at", "collapsed_at"):
         if getattr(short, event) is not None:

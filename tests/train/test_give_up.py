@@ -44,6 +44,17 @@ def test_a_run_that_arrives_is_not_given_up_while_it_shows_that_it_stays(tiny):
     assert train(config, limit=Limit("steps", 1)).record()["status"] == "generalized"
 
 
+def test_a_run_that_may_be_stable_goes_on_and_one_that_fell_back_is_given_up(tiny):
+    settings = {"event": "stable", "after": 90, "budget": 100}
+    assert train(tiny(target_loss=1e9, **settings), limit=Limit("steps", 1)).record()["status"] == "generalized"
+    whole = train(tiny(target_loss=1e-9, **settings))
+    losses = whole.curves["test_loss"]
+    fell = next(step for step, loss in zip(whole.curves["step"], losses, strict=True) if loss > 1.2 * losses[0])
+    given_up = train(tiny(target_loss=losses[0], **settings), limit=Limit("steps", 1)).record()
+    assert (given_up["status"], given_up["generalized_first_at"], given_up["generalized_at"]) == ("given up", 0, None)
+    assert given_up["steps"] <= fell
+
+
 def test_the_members_of_a_group_have_limits_of_their_own(tiny, tmp_path):
     configs = [tiny("adamw", model="fnn(dim=8,width=16)", seed=seed) for seed in range(3)]
     kept = []

@@ -48,6 +48,13 @@ def test_identity_knows_it_and_that_of_other_runs_is_what_it_was(tiny):
     assert tiny(judged_on="validation").hash() != tiny().hash()
 
 
+def test_what_counts_is_known_to_the_identity_where_it_is_not_the_usual(tiny):
+    assert "event" not in tiny(after=50).identity()
+    assert tiny(after=50, event="stable").identity()["event"] == "stable"
+    with pytest.raises(ValueError, match="stable for how many steps"):
+        tiny(event="stable")
+
+
 def test_without_validation_rows_it_is_refused(tiny):
     with pytest.raises(InputError, match="has no validation rows.*--validation-fraction 0.1"):
         build_problem(tiny(judged_on="validation", task=task_config("add:11", validation_fraction=0.0)))

@@ -12,20 +12,29 @@ MEASURES: tuple[Measure, ...] = get_args(Measure)
 
 
 class Target(NamedTuple):
-    """A study's target: ``value`` of ``measure``."""
+    """A study's target: ``value`` of ``measure``, and for how many steps it must be stable; 0 where it must stay."""
 
     value: float
     measure: Measure
+    stable_for: int = 0
 
     @property
     def short(self) -> str:
-        """For the head of a column: ``95 %``, ``loss 0.05``."""
-        return self.value_text if self.measure == "accuracy" else f"loss {self.value_text}"
+        """For the head of a column: ``95 %``, ``loss 0.05``, ``stable 95 %``."""
+        value = self.value_text if self.measure == "accuracy" else f"loss {self.value_text}"
+        return f"stable {value}" if self.stable_for else value
 
     @property
     def phrase(self) -> str:
-        """To reach or to miss: ``95 %``, ``a loss of 0.05``."""
+        """To reach or to miss: ``95 %``, ``a loss of 0.05``, ``a stable 95 %``."""
+        if self.stable_for:
+            return f"a {self.short}"
         return self.value_text if self.measure == "accuracy" else f"a loss of {self.value_text}"
+
+    @property
+    def lasts(self) -> str:
+        """What a run does that counts: ``stays``, ``is stable``."""
+        return "is stable" if self.stable_for else "stays"
 
     @property
     def at_least(self) -> str:
@@ -43,9 +52,11 @@ def target_of(study: Mapping[str, Any]) -> Target:
 
     >>> target_of({"target": 0.95}).at_least, target_of({"target": 0.95, "target_loss": 0.05}).at_least
     ('accuracy of at least 95 %', 'loss of at most 0.05')
+    >>> target_of({"target": 0.95, "event": "stable", "after": 500}).phrase
+    'a stable 95 %'
     """
-    loss = study.get("target_loss")
-    return Target(study["target"], "accuracy") if loss is None else Target(loss, "loss")
+    loss, stable_for = study.get("target_loss"), study["after"] if study.get("event") == "stable" else 0
+    return Target(study["target"], "accuracy", stable_for) if loss is None else Target(loss, "loss", stable_for)
 
 
 def best_shown(rows: Sequence[Mapping[str, Any]], study: Mapping[str, Any]) -> list[Measure]:

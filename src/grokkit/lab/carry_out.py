@@ -200,7 +200,13 @@ def _check_claim(claim: str | None, device: str) -> None:
 
 
 def too_short(run: RunConfig) -> str:
-    """A line on a budget in which no run can be seen to stay at the target; empty for one that is long enough."""
+    """A line on a budget in which no run can be seen to stay at the target, or to be stable; empty for one that is long
+    enough."""
+    if run.event == "stable" and run.budget < run.after:
+        return (
+            f"{run.budget} steps are too few for a run to arrive: it has to be stable for {run.after} steps; take a "
+            "larger --budget, or a smaller --after"
+        )
     needed = (run.sustain + 1) * run.evaluation.every
     if run.budget >= needed:
         return ""

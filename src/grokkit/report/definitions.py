@@ -23,23 +23,30 @@ _SECONDS_CLAIMED = (
 
 def definitions(study: Mapping[str, Any], cost: Cost) -> str:
     """``cost``: the one that the study claims in."""
-    target, base = target_of(study).at_least, escape(study["baseline"])
+    aim, base = target_of(study), escape(study["baseline"])
+    target, stays, stable = aim.at_least, "stays", "stable"
+    stay, below = "stay", "below the target"
+    if aim.stable_for:
+        stay, below = "become stable", "before the first at the target that no dip had followed"
+        stable += ", generalized"
+    else:
+        stays += ", generalized"
     budget = whole(study["budget"])
     terms = {
         "memorized": f"The first evaluation with train {target}.",
         "reaches": f"The first evaluation with held-out {target}. "
         "The small number says how much earlier it may have been: no evaluation or look at a few rows was nearer.",
-        "stays, generalized": "The first such evaluation of which the following ones, five unless said, are at the "
+        stays: "The first such evaluation of which the following ones, five unless said, are at the "
         "target too, all of them within the run. A window that the end of the run cuts short does not count.",
-        "stable": "The first such evaluation after which the run is never more than one point below the target, or "
+        stable: "The first such evaluation after which the run is never more than one point below the target, or "
         "above 1.1 times a target that is a loss, for as many steps as <code>--after</code> says, all within the run.",
         "dips": "How often the run falls more than one point below the target, or above 1.1 times a target that is a "
         "loss, after first reaching it, and how far below the target the deepest goes: in points of accuracy, or in "
         "the loss's unit. In the leaderboard the most and the deepest of a method's runs. "
         "First touch, stays, stable and dips stand side by side because they may rank methods differently.",
         "delay": "Steps from memorized to generalized.",
-        "not reached": "A run that did not stay at the target within its budget of "
-        f"{budget} steps counts as longer than its last evaluation below the target. It is never dropped. A diverged "
+        "not reached": f"A run that did not {stay} at the target within its budget of {budget} steps counts as longer "
+        f"than its last evaluation {below}. It is never dropped. A diverged "
         "run cannot come back, and counts as longer than the budget.",
         "given up": "A run that had taken so many times what its seed's baseline took, as <code>--give-up</code> says, "
         "and was ended there. It enters the paired ratio as longer than that. How often such a method arrives, and "

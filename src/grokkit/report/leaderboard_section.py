@@ -21,25 +21,25 @@ _COST_HEADS: dict[Cost, str] = {"steps": "steps", "seconds": "seconds", "flops":
 
 
 def leaderboard_table(rows: Sequence[Mapping[str, Any]], study: Mapping[str, Any]) -> str:
-    target, base = target_of(study).short, escape(study["baseline"])
+    aim, base = target_of(study), escape(study["baseline"])
     styles, found = styles_of(study["methods"]), {claim.method: claim for claim in claims(rows, study)}
     claimed, *others = costs_in_order(claimed_cost(rows, study))
     columns: dict[str, _Cell] = {
         "method": lambda row: swatch(styles[row["method"]]) + escape(row["method"]),
-        f"runs that<br>reached {target}": arrivals,
-        "steps until<br>it stays": lambda row: _with_interval(row, "median_steps"),
+        f"runs that<br>reached {aim.short}": arrivals,
+        f"steps until<br>it {aim.lasts}": lambda row: _with_interval(row, "median_steps"),
         f"{_COST_HEADS[claimed]}<br>vs {base}": lambda row: _claimed_ratio(row, claimed, found, len(study["seeds"])),
     }
     for cost in others:
         columns[f"{_COST_HEADS[cost]}<br>vs {base}"] = _other_ratio(cost, found)
     columns |= {
         "p,<br>adjusted": lambda row: _p_adjusted(found.get(row["method"])),
-        f"first touch<br>of {target}": lambda row: number(row["median_first_steps"], missing_time(row)),
+        f"first touch<br>of {aim.value_text}": lambda row: number(row["median_first_steps"], missing_time(row)),
     }
-    if any(row["stable"] is not None for row in rows):
+    if not aim.stable_for and any(row["stable"] is not None for row in rows):
         columns["stable<br>from step"] = _stable
     columns |= {
-        "dips,<br>deepest": lambda row: (whole(row["dips"]), _depth(row, target_of(study).measure)),
+        "dips,<br>deepest": lambda row: (whole(row["dips"]), _depth(row, aim.measure)),
         "delay<br>in steps": lambda row: number(row["median_delay_steps"], missing_time(row)),
         "seconds of<br>training": lambda row: _with_interval(row, "median_train_seconds"),
         "log-rank<br>p": lambda row: (p_value(row["logrank_p"]), _rank_note(row)),

@@ -102,7 +102,7 @@ def verdict_block(text: str) -> str:
 
 
 def _facts(study: Mapping[str, Any], runs: pl.DataFrame) -> str:
-    asked = len(study["run_ids"])
+    asked, aim = len(study["run_ids"]), target_of(study)
     runs_done = _counted(runs.height, "run")
     if runs.height < asked:
         runs_done = f"<b>{whole(runs.height)}</b> of {whole(asked)} runs finished"
@@ -111,8 +111,10 @@ def _facts(study: Mapping[str, Any], runs: pl.DataFrame) -> str:
         _counted(len(study["seeds"]), "seed"),
         runs_done,
         f"budget <b>{whole(study['budget'])}</b> steps",
-        f"target <b>{target_of(study).value_text}</b> held-out {target_of(study).measure}",
+        f"target <b>{aim.value_text}</b> held-out {aim.measure}",
     ]
+    if aim.stable_for:
+        facts.append(f"stable for <b>{whole(aim.stable_for)}</b> steps")
     return f'<ul class="facts">{"".join(f"<li>{fact}</li>" for fact in facts)}</ul>'
 
 

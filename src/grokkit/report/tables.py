@@ -33,15 +33,18 @@ def runs_table(runs: pl.DataFrame, methods: Sequence[str]) -> str:
     shown = runs.filter(pl.col("seed").rank("dense").over("method") <= seeds)
     said = "Every run" if shown.height == runs.height else f"The first {count(seeds, 'seed')} of each method"
     ordered = in_order(shown, methods, "seed")
+    is_stable = any(_setting(run, "event") == "stable" for run in ordered)
     columns: dict[str, Callable[[dict[str, Any]], str | tuple[str, ...]]] = {
         "method": lambda run: escape(run["method"]),
         "seed": lambda run: str(run["seed"]),
         "outcome": _outcome,
         "memorized<br>at step": lambda run: _event(run, "memorized_at", "memorized_resolution_steps"),
         "reaches<br>the target": lambda run: _event(run, "generalized_first_at", "first_resolution_steps"),
-        "stays<br>from step": lambda run: _event(run, "generalized_at", "resolution_steps"),
+        f"{'is stable' if is_stable else 'stays'}<br>from step": lambda run: _event(
+            run, "generalized_at", "resolution_steps"
+        ),
     }
-    if any(_setting(run, "after") for run in ordered):
+    if not is_stable and any(_setting(run, "after") for run in ordered):
         columns["stable<br>from step"] = lambda run: whole(run["stable_at"])
     columns |= {
         "dips": lambda run: whole(run["dips"]),
@@ -90,7 +93,7 @@ def provenance(study: Mapping[str, Any], runs: pl.DataFrame) -> str:
         ),
         "seeds": ", ".join(str(seed) for seed in study["seeds"]),
         "budget": f"{whole(study['budget'])} steps a run",
-        "target": f"held-out {target_of(study).at_least}",
+        "target": f"held-out {target_of(study).at_least}{_for_how_long(study)}",
         "versions": "; ".join(f"{name} {seen(name)}" for name in ("grokkit", "torch", "numpy", "python") if seen(name)),
         "machine": "; ".join(part for part in (seen("platform"), seen("processor")) if part),
         "threads a run": seen("threads"),
@@ -101,6 +104,11 @@ def provenance(study: Mapping[str, Any], runs: pl.DataFrame) -> str:
     listed = terms_list({term: escape(text) for term, text in facts.items() if text})
     command = study.get("command")
     return (f"<pre><code>{escape(command)}</code></pre>" if command else "") + listed
+
+
+def _for_how_long(study: Mapping[str, Any]) -> str:
+    steps = target_of(study).stable_for
+    return f", stable for {whole(steps)} steps" if steps else ""
 
 
 def settings(value: Any) -> str:

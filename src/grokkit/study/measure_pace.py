@@ -97,7 +97,7 @@ def _arms(runs: Sequence[RunConfig]) -> dict[str, RunConfig]:
 def _step_of(config: RunConfig) -> str:
     """A hash of the configuration without what no step depends on: the seed, and when to stop and to evaluate."""
     fields = RunConfig.model_fields
-    usual = {name: fields[name].default for name in ("target", "target_loss", "sustain", "after")}
+    usual = {name: fields[name].default for name in ("target", "target_loss", "sustain", "after", "event")}
     return config.model_copy(update={**usual, "seed": 0, "budget": 1, "evaluation": EvaluationConfig()}).hash()
 
 

@@ -31,6 +31,7 @@ from grokkit.study.plan import Plan, make_plan
 from grokkit.study.tuned import check_seeds, cost_of_tuning, read_tuning, winners
 from grokkit.tasks.table import read_task, usual_of
 from grokkit.train.config import EvaluationConfig, RunConfig, TaskConfig, checked
+from grokkit.train.events import EVENTS
 from grokkit.train.resolve import check_usual, model_config, task_config
 
 USUAL_METHODS = ("adamw", "grokfast-ema", "grokfast-ma", "grad-norm")
@@ -117,6 +118,10 @@ class Question(Checked):
     after: Annotated[int, Option("steps it may not dip below the target to be called stable", CountOrNone)] = _of_a_run(
         "after"
     )
+    event: Annotated[
+        str,
+        Option("what counts as generalized: it stays at the target, or is stable as --after says", Literal[*EVENTS]),
+    ] = _of_a_run("event")
     every: Annotated[int, Option("steps between evaluations, early in a run", Count)] = EvaluationConfig.model_fields[
         "every"
     ].default
@@ -210,6 +215,7 @@ class Question(Checked):
             "target_loss": _or_else(self.target_loss, usual.target_loss),
             "sustain": self.sustain,
             "after": self.after,
+            "event": self.event,
             "precision": self.precision,
             "evaluation": checked(EvaluationConfig, "evaluation", every=self.every),
         }

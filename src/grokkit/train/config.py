@@ -21,6 +21,7 @@ from grokkit.optimizers import contract as optimizers
 from grokkit.registry import Part, made, recall
 from grokkit.tasks.card import TaskCard
 from grokkit.tasks.table import usual_of
+from grokkit.train.events import Event
 from grokkit.train.identity import digest, hash_of, identity_of
 
 
@@ -190,6 +191,8 @@ class RunConfig(Config):
         sustain: following evaluations that must stay at the target for the generalization to count.
         after: steps in which it may never fall more than a point below the target to be called stable; a run then goes
             on until that is settled. 0 to stop as soon as the generalization counts.
+        event: what counts as generalized: that it ``stays`` at the target, or is ``stable`` for ``after`` steps. Costs
+            to the target are of this event; see :mod:`grokkit.train.events`.
         judged_on: the rows that say whether it generalizes. With ``validation`` these stand in the place of the test
             part wherever that is looked at, and no test row is ever read: a search's runs are such.
         precision: of the matrix products, see :mod:`grokkit.models.matmul`.
@@ -206,9 +209,16 @@ class RunConfig(Config):
     target_loss: Annotated[float, Field(gt=0)] | None = None
     sustain: Annotated[int, Field(ge=0)] = 5
     after: Annotated[int, Field(ge=0)] = 0
+    event: Event = "stays"
     judged_on: Literal["test", "validation"] = "test"
     precision: Literal["float32", "bf16"] = "float32"
     evaluation: EvaluationConfig = EvaluationConfig()
+
+    @model_validator(mode="after")
+    def _stable_for_how_long(self) -> Self:
+        if self.event == "stable" and not self.after:
+            raise InputError("stable for how many steps? Give --after, e.g. --event stable --after 1000")
+        return self
 
     @model_validator(mode="after")
     def _model_and_method_fit(self) -> Self:

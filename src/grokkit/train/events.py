@@ -9,14 +9,22 @@ differently. With y(s) the held-out accuracy after s steps and T the target:
 - it is *stable* from the first evaluation with y ≥ T after which y ≥ T − 0.01 for ``after`` steps, all within the run;
 - its *dips* are the maximal stretches of evaluations with y < T − 0.01 after the first with y ≥ T.
 
+The last of these that a study asks for is what its runs count as generalized by: that they stay, or that they are
+stable. Costs to the target, ratios and claims are then all of that event.
+
 Where the target is a loss, "at the target" means at or below it, and a dip is a loss above 1.1 times the target.
 """
 
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal, get_args
+
+Event = Literal["stays", "stable"]
+EVENTS: tuple[Event, ...] = get_args(Event)
 
 EVENTS_VERSION = 3
 """Part of a run's identity. It changes with what the events mean and when runs are evaluated, so that no run is found
@@ -48,7 +56,11 @@ class Events:
     stable_at: int | None
     collapsed_at: int | None
     below_until: int | None
-    """The last evaluation below the target of a run that did not stay there, 0 without one; None if it stayed."""
+    """The last evaluation of which it is known that the run generalized later, if at all: of one that did not stay, the
+    last below the target, 0 without one; of one that was not stable, the last before ``holds_since``. None if it
+    generalized."""
+    holds_since: int | None
+    """The first evaluation at the target that no dip has followed, if there is one."""
     dips: int | None
     deepest_dip: float | None
     """Number of dips, and how far below the target the deepest went; None for what never reached the target."""
@@ -73,6 +85,7 @@ def find_events(
     target: float,
     sustain: int,
     after: int = 0,
+    event: Event = "stays",
     certain: Sequence[int] | None = None,
     collapse_margin: float = COLLAPSE_MARGIN,
     dip_margin: float = DIP_MARGIN,
@@ -86,15 +99,19 @@ def find_events(
         target: at or above which an event has happened.
         sustain: how many following evaluations must be at the target as well.
         after: steps without a dip that make an evaluation stable; 0 if nobody asks, then none is.
+        event: what counts as generalized: that it stays, or that it is stable.
         certain: for each evaluation, the last step before it for which the accuracies are known to lie on the side of
             the evaluation before; without it, the step of the evaluation before.
-        collapse_margin: how far below ``target`` is a collapse, from the end of the sustained window on.
+        collapse_margin: how far below ``target`` is a collapse, from the end of the window on that the event asks for.
         dip_margin: how far below ``target`` is a dip, from the first touch on.
 
     >>> find_events([0, 10, 20, 30], [0, 1, 1, 1], [0, 0, 1, 1], target=0.95, sustain=1).generalized_at
     20
     >>> find_events([0, 10, 20, 30], [0, 1, 1, 1], [0, 0, 0, 1], target=0.95, sustain=1).below_until
     20
+    >>> find_events([0, 10, 20, 30], [1, 1, 1, 1], [1, 0, 1, 1], target=0.95, sustain=0, after=10, event="stable")
+    ... # doctest: +ELLIPSIS
+    Events(memorized_at=0, generalized_first_at=0, generalized_at=20, ...
     """
     before = [0, *steps] if certain is None else certain
 
@@ -102,19 +119,23 @@ def find_events(
         return None if at is None else steps[at] - before[at]
 
     memorized, first = _first(train, target), _first(test, target)
-    at = _first_sustained(test, target, sustain)
+    stable = _stable(steps, test, target, after, dip_margin) if after > 0 else None
+    since = _first_since_dip(test, target, dip_margin)
+    at = stable if event == "stable" else _first_sustained(test, target, sustain)
     collapsed = None
     if at is not None:
-        later = range(at + sustain + 1, len(test))
+        window_end = bisect_right(steps, steps[at] + after) if event == "stable" else at + sustain + 1
+        later = range(window_end, len(test))
         collapsed = next((steps[i] for i in later if is_dip(test[i], target, collapse_margin)), None)
     dips, deepest = (None, None) if first is None else _dips(test[first:], target, dip_margin)
     return Events(
         memorized_at=None if memorized is None else steps[memorized],
         generalized_first_at=None if first is None else steps[first],
         generalized_at=None if at is None else steps[at],
-        stable_at=_stable_at(steps, test, target, after, dip_margin) if after > 0 else None,
+        stable_at=None if stable is None else steps[stable],
         collapsed_at=collapsed,
-        below_until=_below_until(steps, test, target) if at is None else None,
+        below_until=None if at is not None else _below_until(steps, test, target, since if event == "stable" else None),
+        holds_since=None if since is None else steps[since],
         dips=dips,
         deepest_dip=deepest,
         memorized_resolution_steps=resolution(memorized),
@@ -131,6 +152,7 @@ def find_loss_events(
     target: float,
     sustain: int,
     after: int = 0,
+    event: Event = "stays",
     certain: Sequence[int] | None = None,
 ) -> Events:
     """The same from losses: an event is the first at or below ``target``, a collapse more than twice the target, and
@@ -146,6 +168,7 @@ def find_loss_events(
         target=-target,
         sustain=sustain,
         after=after,
+        event=event,
         certain=certain,
         collapse_margin=target * (COLLAPSE_FACTOR - 1),
         dip_margin=target * (DIP_FACTOR - 1),
@@ -166,22 +189,34 @@ def _first_sustained(test: Sequence[float], target: float, sustain: int) -> int 
     return found
 
 
-def _stable_at(steps: Sequence[int], test: Sequence[float], target: float, after: int, margin: float) -> int | None:
-    """The step of the first evaluation at the target without a dip in the ``after`` steps that follow."""
+def _stable(steps: Sequence[int], test: Sequence[float], target: float, after: int, margin: float) -> int | None:
+    """The first evaluation at the target without a dip in the ``after`` steps that follow."""
     found, next_dip_at = None, math.inf
-    for step, value in zip(reversed(steps), reversed(test), strict=True):
-        if is_dip(value, target, margin):
-            next_dip_at = step
+    for i in reversed(range(len(test))):
+        if is_dip(test[i], target, margin):
+            next_dip_at = steps[i]
         # The run must have lasted as long as it is said to be stable, or nobody has seen it.
-        if value >= target and step + after <= steps[-1] and step + after < next_dip_at:
-            found = step
+        if test[i] >= target and steps[i] + after <= steps[-1] and steps[i] + after < next_dip_at:
+            found = i
     return found
 
 
-def _below_until(steps: Sequence[int], test: Sequence[float], target: float) -> int:
-    """The last evaluation below the target. What stays at the target stays from a later one, because a window that
-    holds this one is broken."""
-    return max((step for step, value in zip(steps, test, strict=True) if not value >= target), default=0)
+def _first_since_dip(test: Sequence[float], target: float, margin: float) -> int | None:
+    """The first evaluation at the target that no dip follows."""
+    found = None
+    for i in reversed(range(len(test))):
+        if is_dip(test[i], target, margin):
+            break
+        found = i if test[i] >= target else found
+    return found
+
+
+def _below_until(steps: Sequence[int], test: Sequence[float], target: float, holds_since: int | None) -> int:
+    """The last evaluation below the target, before the evaluation ``holds_since`` if that is given. What stays at the
+    target stays from a later one, because a window that holds this one is broken. What is stable may be so from
+    ``holds_since``, and from nothing before it: a dip came, and sooner than the window's end."""
+    below = (step for step, value in zip(steps[:holds_since], test, strict=False) if not value >= target)
+    return max(below, default=0)
 
 
 def _dips(test: Sequence[float], target: float, margin: float) -> tuple[int, float]:

@@ -201,6 +201,7 @@ class RunInProgress:
                 target=self.config.target if target_loss is None else target_loss,
                 sustain=self.config.sustain,
                 after=self.config.after,
+                event=self.config.event,
                 certain=curves["certain_step"],
             )
         return self._events
@@ -218,8 +219,10 @@ class RunInProgress:
         return events.generalized_at is not None and (self.config.after == 0 or events.stable_at is not None)
 
     def is_beyond_limit(self) -> bool:
-        """Whether it is time to give the run up. One that is at the target may stay there, and goes on."""
-        if self._limit is None or self.done() or self._is_at_target() or self.events().generalized_at is not None:
+        """Whether it is time to give the run up. What is at the target may stay there, or be stable."""
+        if self._limit is None or self.done() or self.events().generalized_at is not None:
+            return False
+        if self._is_at_target() if self.config.event == "stays" else self.events().holds_since is not None:
             return False
         return (self.step if self._limit.cost == "steps" else self.flops) >= self._limit.most
 

@@ -45,6 +45,8 @@ def identity_of(config: Mapping[str, Any]) -> dict[str, Any]:
         del task["train_fraction"]
     if settings.get("judged_on") == "test":  # as every run was before there was a choice
         del settings["judged_on"]
+    if settings.get("event") == "stays":  # likewise
+        del settings["event"]
     return settings
 
 

@@ -95,14 +95,14 @@ def delay_in_words(data: pl.DataFrame, methods: Sequence[str]) -> str:
 
 def _draw(data: pl.DataFrame, view: View) -> list[Row]:
     shown = view.of_lines(data).drop("run_id")
-    seeds = shown["seed"].n_unique()
+    seeds, staying = shown["seed"].n_unique(), "being stable" if view.target.stable_for else "staying"
     height = len(view.methods) * min(28 + 13 * seeds, 180)
     panel = Panel(
         "delay",
         delay_chart(shown, view.methods),
         "The delay: from memorized to generalized",
-        f"One arrow a run, from the training rows to staying at {view.target.short} held out, of very many runs the "
-        "first seeds. Open: not reached. An upright stroke: first touch. A square: stable from there.",
+        f"One arrow a run, from the training rows to {staying} at {view.target.value_text} held out, of very many runs "
+        "the first seeds. Open: not reached. An upright stroke: first touch. A square: stable from there.",
         f"Delay of every run. {delay_in_words(data, view.methods)}.",
         sizes=Sizes(page=(None, height), image=(620, height)),
     )
