@@ -18,6 +18,7 @@ from grokkit.reproduce.experiments import (
 )
 from grokkit.testing.runs import small_run, values_of
 from grokkit.train.loop import train
+from grokkit.xor import xor_task
 
 
 def test_a_method_that_keeps_displacements_changes_nothing_and_agrees_with_the_path():
@@ -82,6 +83,20 @@ def test_the_norm_ratio_of_weak_networks_falls_with_the_rows_and_is_drawn(tmp_pa
     points = find_picture("xor-norm-ratio")(folder=tmp_path, **asked).to_dict()["layer"][1]
     assert len(xor_norm_ratio.json.loads((tmp_path / "ratios.json").read_text())) == 2 * 2 + 2
     assert points["encoding"]["y"]["title"] == "r_W"
+
+
+def test_every_seed_of_a_norm_ratio_has_data_of_its_own(monkeypatch, tmp_path):
+    pools = []
+    for experiment in (xor_norm_ratio, xor_scales):
+        monkeypatch.setattr(
+            experiment, "xor_task", lambda *args, **more: pools.append(xor_task(*args, **more)) or pools[-1]
+        )
+    for seed in range(2):
+        xor_norm_ratio.run(seed, folder=tmp_path, ps=[50], epsilons=[0.05], ns=[20], epochs=1)
+    settings = {"p": 50, "n": 10, "epsilon": 0.05, "ratio_n": 20, "ratio_epsilon": 0.05, "networks": 2, "epochs": 1}
+    xor_scales.run(0, folder=tmp_path, start_scales=[], stds=[0.1], output_stds=[0.01], decays=[0.1], **settings)
+    for first, second in (pools[:3:2], pools[-2:]):
+        assert not torch.equal(first.signs_Np, second.signs_Np)
 
 
 def test_a_search_for_a_scale_counts_one_where_most_seeds_hold_under_one_reading(tmp_path):

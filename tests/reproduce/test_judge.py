@@ -48,6 +48,12 @@ def test_an_interval_of_times_that_agrees_with_everything_agrees_with_nothing(me
     assert judged(claim("interval", measure=measure), Measured(100, 60, 400, 5)) == "holds"
 
 
+def test_so_does_one_of_an_experiment_s_ratios():
+    wide, narrow = Measured(1, 0.25, 4, 3), Measured(1, 0.5, 2, 3)
+    ratio = Claim(says="x", measure="a over b", published=1.5, kind="ratio")
+    assert (judged(ratio, wide), judged(ratio, narrow)) == ("undecided", "holds")
+
+
 @pytest.mark.parametrize(("share", "answer"), [((0, 0, 0.5), "undecided"), ((0.8, 0.3, 0.99), "does not hold")])
 def test_what_long_runs_did_not_show_is_not_shown_by_short_ones(share, answer):
     never = claim("interval", published=0, measure="touched", within_steps=10**6)

@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 from grokkit.errors import InputError
-from grokkit.reproduce.measures import find_measure, measured, measured_levels, measured_share
+from grokkit.reproduce.measures import find_measure, measured, measured_levels, measured_ratios, measured_share
 
 
 def runs(**arms):
@@ -100,6 +100,22 @@ def test_a_seed_without_a_number_leaves_none():
     assert measured_levels([]).value is None
     assert measured_levels([2.0]) == (2.0, None, None, 1)
     assert measured_share([1.0, None]) == (None, None, None, 2)
+
+
+def test_ratios_of_an_experiment_are_those_of_a_study():
+    expected = measured("first steps", runs(a=[100, 300, 900], b=[200, 200, 200]), CURVES, "a", "b")
+    assert measured_ratios([0.5, 1.5, 4.5]) == pytest.approx((expected.value, expected.low, expected.high, 3))
+    assert expected.value == pytest.approx(1.5)
+    for unknown in (None, 0.0, math.nan, math.inf):
+        assert measured_ratios([0.5, 1.5, unknown]) == (None, None, None, 3)
+
+
+@pytest.mark.parametrize("spoilt", [math.inf, math.nan])
+def test_what_is_not_finite_is_no_level_to_compare_with(spoilt):
+    rows = runs(a=[100, 200, 300], b=[100, 200, 300])
+    for losses in ([spoilt, 2.0, 3.0, 1.0, 1.0, 1.0], [1.0, 2.0, 3.0, 1.0, spoilt, 1.0]):
+        found = measured("best loss", rows.with_columns(best_test_loss=pl.Series(losses)), CURVES, "a", "b")
+        assert found == (None, None, None, 3)
 
 
 def test_a_share_of_seeds_has_the_exact_interval_and_stays_between_none_and_all():

@@ -5,9 +5,11 @@ import tomllib
 from dataclasses import replace
 from inspect import signature
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from grokkit import lab
 from grokkit.cli import main
 from grokkit.errors import InputError
 from grokkit.reproduce.experiments import find_experiment
@@ -26,7 +28,10 @@ def test_a_recipe_can_be_carried_out(name):
         assert claim.study in recipe.experiments or claim.measure in MEASURES
     for experiment in recipe.experiments.values():
         run = signature(find_experiment(experiment.run))
-        place = {"folder": Path()} if "folder" in run.parameters else {}
+        place = {name: None for name in ("folder", "how") if name in run.parameters}
+        assert len(place) != 1 or experiment.run.startswith("xor-"), (
+            "an experiment with studies is told how to run them"
+        )
         for settings in (experiment.settings, {**experiment.settings, **experiment.quick}):
             run.bind(0, **settings, **place)
     for study in recipe.studies.values():
@@ -38,6 +43,19 @@ def test_a_recipe_can_be_carried_out(name):
             question = replace(question, task="mnist")
         if question.task != "qm9":  # whose data are a package of 104 MB
             assert len(question.plan().study["methods"]) == len(study.methods)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_what_is_claimed_can_be_seen_in_what_is_run(name):
+    recipe = RECIPES[name]
+    for claim in recipe.claims:
+        if claim.study in recipe.experiments:
+            assert (claim.kind == "ratio") == (" over " in claim.measure), "a ratio's mean is geometric"
+        elif claim.measure in ("best accuracy", "final accuracy", "best loss", "all seconds"):
+            study = recipe.studies[claim.study]
+            below_the_target = claim.holds == "below" and claim.published < study.options.get("target", 0.95)
+            lasts = study.options.get("after", 0) >= study.budget
+            assert lasts or below_the_target, "a run that ends at its target has not shown its best"
 
 
 @pytest.mark.parametrize("name", [name for name in RECIPES if kept(RECIPES[name]) is not None])
@@ -145,6 +163,32 @@ def test_an_experiment_is_measured_once_and_read_then(monkeypatch, capsys, tmp_p
     assert "filter-memory" not in out
     assert "grokfast:table-3: not reproduced" in out
     assert (tmp_path / "grokfast" / "table-3" / "beside.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_result_names_what_its_numbers_were_measured_with_and_not_what_read_them(monkeypatch, capsys, tmp_path):
+    args = "grokfast:table-3", "--out", str(tmp_path)
+    assert command(monkeypatch, capsys, *args)[0] == 0
+    folder = tmp_path / "grokfast" / "table-3"
+    here = json.loads((folder / "result.json").read_text())["where"]
+    for seed, torch in enumerate(("1.13.1", "1.12.0")):
+        path = folder / "main" / f"seed{seed}.json"
+        kept = json.loads(path.read_text())
+        path.write_text(json.dumps(kept | {"where": [origin | {"torch": torch} for origin in kept["where"]]}))
+    assert command(monkeypatch, capsys, *args)[0] == 0
+    assert json.loads((folder / "result.json").read_text())["where"] == here | {"torch": "1.12.0, 1.13.1"}
+
+
+def test_trainings_of_an_experiment_are_carried_out_as_the_user_says(monkeypatch, capsys, tmp_path):
+    asked = []
+
+    def compare(task, methods, **options):
+        asked.append((task, options["device"], options["jobs"]))
+        return SimpleNamespace(runs={"generalized_first_at": [100]})
+
+    monkeypatch.setattr(lab, "compare", compare)
+    args = "groktransfer:swap-augmentation", "--quick", "--device", "cpu", "--jobs", "1", "--out", str(tmp_path)
+    assert command(monkeypatch, capsys, *args)[0] == 0
+    assert asked == [("add:11(split=unordered)", "cpu", 1), ("add:11", "cpu", 1)]
 
 
 @pytest.mark.slow

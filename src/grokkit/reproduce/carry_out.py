@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from inspect import getsourcefile, signature
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,7 +19,7 @@ from grokkit.report.images import png_of
 from grokkit.reproduce import result
 from grokkit.reproduce.experiments import find_experiment, find_picture
 from grokkit.reproduce.judge import kind_of
-from grokkit.reproduce.measures import Measured, measured, measured_levels, measured_share
+from grokkit.reproduce.measures import Measured, measured, measured_levels, measured_ratios, measured_share
 from grokkit.reproduce.picture import write_picture
 from grokkit.reproduce.recipe import Claim, ExperimentRecipe, Recipe, StudyRecipe
 from grokkit.study.question import asked
@@ -27,6 +27,8 @@ from grokkit.train.record import provenance
 from grokkit.train.resolve import method_config
 
 Seeds = Mapping[int, Mapping[str, float | None]]
+
+_ORIGIN = ("grokkit", "torch", "python", "processor", "device")
 
 
 def reproduce(
@@ -58,16 +60,21 @@ def reproduce(
         raise InputError(f"{recipe.name} needs {recipe.needs}; name it: --data-dir DIR")
     folder = folder_of(recipe, out, quick=quick)
     execution = {"jobs": jobs, "device": device} | ({} if data_dir is None else {"data_dir": data_dir})
+    origins: list[Mapping[str, str]] = []
     studies = {
         name: _study(study, folder / name, console, execution, quick=quick, seeds=seeds)
         for name, study in recipe.studies.items()
     }
-    experiments = {
-        name: _experiment(experiment, folder / name, console, quick=quick, seeds=seeds)
-        for name, experiment in recipe.experiments.items()
-    }
+    for done in studies.values():
+        origins += _of_runs(done.study)
+    experiments: dict[str, Seeds] = {}
+    for name, experiment in recipe.experiments.items():
+        experiments[name], found_at = _experiment(
+            experiment, folder / name, console, execution, quick=quick, seeds=seeds
+        )
+        origins += found_at
     ours = {place: _measured(claim, studies, experiments) for place, claim in enumerate(recipe.claims)}
-    found = result.found(recipe, ours, _where(studies), seeds=seeds, quick=quick)
+    found = result.found(recipe, ours, _where(origins), seeds=seeds, quick=quick)
     result.write(found, folder)
     write_picture(recipe, found, folder / "beside.png")
     return found
@@ -96,34 +103,46 @@ def _study(
     return _Done(study, {text: method_config(text, task.name, task.card.optimizer).label for text in recipe.methods})
 
 
-def _experiment(recipe: ExperimentRecipe, folder: Path, console: Console, *, quick: bool, seeds: int | None) -> Seeds:
-    """The experiment's numbers of every seed; a seed that was measured before, by this code with these settings, is
-    read."""
+def _experiment(
+    recipe: ExperimentRecipe,
+    folder: Path,
+    console: Console,
+    execution: Mapping[str, Any],
+    *,
+    quick: bool,
+    seeds: int | None,
+) -> tuple[Seeds, list[Mapping[str, str]]]:
+    """The experiment's numbers of every seed, and where they were measured; a seed that was measured before, by this
+    code with these settings, is read."""
     run = find_experiment(recipe.run)
     settings = {**recipe.settings, **(recipe.quick if quick else {})}
     about = {"run": content_of(pinned(str(getsourcefile(run)))), "settings": settings}
     numbers: dict[int, Mapping[str, float | None]] = {}
+    origins: list[Mapping[str, str]] = []
     drawn = folder / "picture.png"
     for seed in range(seeds or (1 if quick else recipe.seeds)):
         path = folder / f"seed{seed}.json"
         kept = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
         if any(kept.get(name) != value for name, value in about.items()):
             with console.status(f"{recipe.run}, seed {seed}"):
-                found = dict(run(seed, **settings, **_place(run, folder / f"seed{seed}")))
-            kept = {**about, "numbers": found}
+                found = dict(run(seed, **settings, **_given(run, folder / f"seed{seed}", execution)))
+            kept = {**about, "numbers": found, "where": _of_experiment(folder / f"seed{seed}")}
             atomic_write(path, (json.dumps(kept) + "\n").encode())
             drawn.unlink(missing_ok=True)
             console.print(f"{recipe.run}, seed {seed}: " + ", ".join(f"{k} {_short(v)}" for k, v in found.items()))
         numbers[seed] = kept["numbers"]
+        origins += kept["where"] if "where" in kept else _of_experiment(folder / f"seed{seed}")
     if (picture := find_picture(recipe.run)) is not None and not drawn.is_file():
-        chart = picture(**settings, **_place(picture, folder / "seed0"))
+        chart = picture(**settings, **_given(picture, folder / "seed0", execution))
         atomic_write(drawn, png_of(chart.to_dict()))
-    return numbers
+    return numbers, origins
 
 
-def _place(run: Callable[..., Any], folder: Path) -> dict[str, Path]:
-    """The folder of an experiment that keeps studies of its own, so that they go on where they stopped."""
-    return {"folder": folder} if "folder" in signature(run).parameters else {}
+def _given(run: Callable[..., Any], folder: Path, execution: Mapping[str, Any]) -> dict[str, Any]:
+    """For an experiment with studies of its own: the folder to keep them in, so that they go on where they stopped, and
+    how to carry them out."""
+    given = {"folder": folder, "how": execution}
+    return {name: value for name, value in given.items() if name in signature(run).parameters}
 
 
 def _measured(claim: Claim, studies: Mapping[str, _Done], experiments: Mapping[str, Seeds]) -> Measured:
@@ -132,20 +151,29 @@ def _measured(claim: Claim, studies: Mapping[str, _Done], experiments: Mapping[s
         beside = None if claim.beside is None else labels[claim.beside]
         return measured(claim.measure, study.runs, study.curves, labels[claim.arm], beside)
     values = [numbers[claim.measure] for numbers in experiments[claim.study].values()]
-    return measured_share(values) if kind_of(claim) == "share" else measured_levels(values)
+    of_seeds = {"share": measured_share, "ratio": measured_ratios}.get(kind_of(claim), measured_levels)
+    return of_seeds(values)
 
 
-def _where(studies: Mapping[str, _Done]) -> dict[str, str]:
-    """Versions of now, and every processor and device on which runs were made."""
-    now = provenance()
-    processors, devices = {now["processor"]}, set()
-    for done in studies.values():
-        for text in done.study.runs["provenance"]:
-            origin = json.loads(text)
-            processors.add(origin["processor"])
-            devices.add(origin.get("device", "cpu"))
-    kept = {key: str(now[key]) for key in ("grokkit", "torch", "python")}
-    return kept | {"processor": ", ".join(sorted(processors)), "device": ", ".join(sorted(devices or {"cpu"}))}
+def _of_runs(study: Study) -> list[Mapping[str, str]]:
+    """Where the runs of a study were made, each place once."""
+    return [_origin(json.loads(text)) for text in study.runs["provenance"].unique(maintain_order=True)]
+
+
+def _of_experiment(folder: Path) -> list[Mapping[str, str]]:
+    """Where the studies in an experiment's folder were made; of an experiment without any it is this process."""
+    made = [origin for path in sorted(folder.rglob("study.json")) for origin in _of_runs(Study(path.parent))]
+    return [origin for place, origin in enumerate(made) if origin not in made[:place]] or [_origin(provenance())]
+
+
+def _origin(found: Mapping[str, Any]) -> dict[str, str]:
+    """What a result names of a provenance, which has no device if it is this process's."""
+    return {key: str({"device": "cpu", **found}[key]) for key in _ORIGIN}
+
+
+def _where(origins: Sequence[Mapping[str, str]]) -> dict[str, str]:
+    """Every version, processor and device that something was measured with."""
+    return {key: ", ".join(sorted({origin[key] for origin in origins})) for key in _ORIGIN}
 
 
 def _short(value: float | None) -> str:

@@ -14,7 +14,7 @@ State = Literal["reproduced", "in part", "not reproduced", "undecided"]
 
 
 WIDEST = 10.0
-"""An interval of times over more than this factor agrees with too much to agree with anything."""
+"""An interval of times, or of ratios, over more than this factor agrees with too much to agree with anything."""
 
 
 def judged(claim: Claim, ours: Measured, *, budget: int | None = None) -> Answer:
@@ -22,10 +22,11 @@ def judged(claim: Claim, ours: Measured, *, budget: int | None = None) -> Answer
 
     ``interval``: the published number lies in our 95 % interval. Where a limit is open because runs were censored, a
     number beyond everything seen is undecided, since no run was long enough to tell; so is one within an interval of
-    times that spans more than a factor of :data:`WIDEST`. ``within``: our value lies within the claim's share of the
-    published number. ``below``, ``above``: the whole interval lies on that side. A number without an interval decides
-    nothing but ``within``, one side of which needs one run; an interval that holds the border is undecided. What was
-    published to be absent from longer runs than ours, of ``budget`` steps, does not hold by being absent from ours.
+    times or ratios that spans more than a factor of :data:`WIDEST`. ``within``: our value lies within the claim's share
+    of the published number. ``below``, ``above``: the whole interval lies on that side. A number without an interval
+    decides nothing but ``within``, one side of which needs one run; an interval that holds the border is undecided.
+    What was published to be absent from longer runs than ours, of ``budget`` steps, does not hold by being absent from
+    ours.
     """
     answer = _answer(claim, ours)
     is_short = claim.within_steps is not None and budget is not None and budget < claim.within_steps
@@ -60,7 +61,7 @@ def kind_of(claim: Claim) -> Kind:
 
 
 def _is_too_wide(claim: Claim, low: float, high: float) -> bool:
-    return kind_of(claim) == "time" and high > WIDEST * low
+    return kind_of(claim) in ("time", "ratio") and high > WIDEST * low
 
 
 def _on_its_side(surely: bool, surely_not: bool) -> Answer:

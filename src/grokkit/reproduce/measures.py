@@ -3,8 +3,9 @@
 A time (``steps``) is positive and may be censored; its mean is geometric, its 95 % interval the t interval on
 logarithms. Where runs are censored the number is Kaplan and Meier's median, whose upper limit may be unknown; where
 half of them or more are, there is only what the median surely (at 95 %) is at least. A share is a count of runs with
-Clopper and Pearson's interval. A level is a mean with its t interval. Beside another method, times are divided seed by
-seed (:mod:`grokkit.analyse.paired`), levels too, and shares are subtracted without an interval.
+Clopper and Pearson's interval. A level is a mean with its t interval. A ratio, of two numbers that an experiment found
+with one seed, has the mean and the interval of a time, and is never censored. Beside another method, times are divided
+seed by seed (:mod:`grokkit.analyse.paired`), levels too, and shares are subtracted without an interval.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from grokkit.analyse.paired import Time, paired_ratio
 from grokkit.analyse.survival import Times, column, delays, median_time
 from grokkit.errors import unknown
 
-Kind = Literal["time", "share", "level"]
+Kind = Literal["time", "share", "level", "ratio"]
 
 _FALL = 0.5
 """How far below the target a dip is a fall to chance, where chance is a percent or a seventh."""
@@ -237,6 +238,18 @@ def measured_share(values: Sequence[float | None]) -> Measured:
     return Measured(sum(known) / len(known), found.low, found.high, len(known))
 
 
+def measured_ratios(values: Sequence[float | None]) -> Measured:
+    """The geometric mean of one ratio a seed with the t interval on logarithms; a seed without a positive one leaves
+    none."""
+    known = _whole(values)
+    return Measured(None, None, None, len(values)) if known is None or min(known) <= 0 else _geometric(known)
+
+
+def _geometric(values: Sequence[float]) -> Measured:
+    mean, low, high = _mean(np.log(values))
+    return Measured(_exp(mean), _exp(low), _exp(high), len(values))
+
+
 def _whole(values: Sequence[float | None]) -> list[float] | None:
     """The values, if there are any and all are numbers."""
     known = [value for value in values if value is not None and math.isfinite(value)]
@@ -268,8 +281,7 @@ def _alone(kind: Kind, own: _Own) -> Measured:
         return measured_levels(values)
     known = [value for value in values if value is not None]
     if len(known) == n and min(known) > 0:
-        mean, low, high = _mean(np.log(known))
-        return Measured(_exp(mean), _exp(low), _exp(high), n)
+        return _geometric(known)
     times = [own.bounds[seed] if value is None else value for seed, value in own.values.items()]
     median = median_time(Times(np.array(times, dtype=np.float64), np.array([value is not None for value in values])))
     if median.value is None:
@@ -292,17 +304,17 @@ def _beside(kind: Kind, own: _Own, other: _Own) -> Measured:
         low = found.bound if found.side == "at least" else found.low
         high = found.bound if found.side == "at most" else found.high
         return Measured(found.value, low, high, found.pairs)
-    pairs = [(own.values[seed], other.values[seed]) for seed in seeds]
-    known = [(a, b) for a, b in pairs if a is not None and b is not None]
-    if len(known) < n or not n:
+    firsts, seconds = ([arm.values[seed] for seed in seeds] for arm in (own, other))
+    a_whole, b_whole = _whole(firsts), _whole(seconds)
+    if a_whole is None or b_whole is None:
         return Measured(None, None, None, n)
+    known = list(zip(a_whole, b_whole, strict=True))
     if kind == "share":
         return Measured(sum(a - b for a, b in known) / n, None, None, n)
     if any(a <= 0 or b <= 0 for a, b in known):  # without a logarithm the ratio of the means is all there is
         below = sum(b for _, b in known)
         return Measured(sum(a for a, _ in known) / below if below else None, None, None, n)
-    mean, low, high = _mean(np.log([a / b for a, b in known]))
-    return Measured(_exp(mean), _exp(low), _exp(high), n)
+    return _geometric([a / b for a, b in known])
 
 
 def _times(own: _Own) -> dict[int, Time]:

@@ -45,7 +45,8 @@ class Claim(_Part):
         tolerance: the share, for ``within`` only.
         bound: the number is ours, drawn for what the paper says in words or shows in a picture.
         within_steps: that something never happened was published of runs so long; shorter ones do not show it.
-        kind: of an experiment's number, ``level`` or, where a seed has it or has it not, ``share``.
+        kind: of an experiment's number, ``level``, ``ratio`` where it is one number over another, or ``share`` where a
+            seed has it or has it not.
     """
 
     says: str
@@ -58,7 +59,7 @@ class Claim(_Part):
     tolerance: float | None = Field(None, gt=0)
     bound: bool = False
     within_steps: int | None = Field(None, ge=1)
-    kind: Literal["level", "share"] = "level"
+    kind: Literal["level", "ratio", "share"] = "level"
 
     @model_validator(mode="after")
     def _a_tolerance_where_one_is_needed(self) -> Claim:

@@ -198,6 +198,51 @@ def test_what_is_tied_stays_tied():
     assert list(model.parameters()) == [model.embedding.weight] == optimizer.param_groups[0]["params"]
 
 
+class Pair(nn.Module):
+    """Two embeddings, as a translator's."""
+
+    def __init__(self):
+        super().__init__()
+        self.source, self.target = nn.Embedding(7, 12), nn.Embedding(7, 12)
+        self.head = nn.Linear(24, 7, bias=False)
+
+    def forward(self, tokens):
+        return self.head(torch.cat([self.source(tokens[:, 0]), self.target(tokens[:, 1])], 1))
+
+
+def test_two_products_are_merged_each_into_its_own_weight():
+    model = Pair()
+    for seed, module in enumerate(("source", "target")):
+        transfer_embedding(model, normal(7, 3, seed=seed), module)
+    optimizer = torch.optim.AdamW(model.named_parameters(), lr=0.01)
+    step(model, optimizer)
+    before = model(TOKENS)
+    merge_embedding(model, optimizer)
+    torch.testing.assert_close(model(TOKENS), before)
+    assert model.source.weight is not model.target.weight
+    (group,) = optimizer.param_groups
+    assert {*group["params"]} == {*model.parameters()}
+    assert sorted(group["param_names"]) == ["head.weight", "source.weight", "target.weight"]
+
+
+def test_of_two_products_none_is_merged_if_the_optimizer_does_not_train_one():
+    model = Pair()
+    for module in ("source", "target"):
+        transfer_embedding(model, normal(7, 3), module)
+    optimizer = torch.optim.SGD(model.source.parameters(), lr=0.1)
+    with pytest.raises(InputError, match="trains neither factor of the embedding target"):
+        merge_embedding(model, optimizer)
+    assert len(list(model.source.parameters())) == 2, "it is as it was"
+
+
+def test_a_weight_that_is_tied_under_another_name_is_refused():
+    model = nn.Sequential(nn.Embedding(7, 12))
+    model.register_parameter("out", model[0].weight)
+    with pytest.raises(InputError, match="the weight of 0 is its parameter out as well.*weight of an nn.Linear"):
+        transfer_embedding(model, normal(7, 3))
+    assert model.get_parameter("out") is model[0].weight, "it is as it was"
+
+
 def test_a_padding_row_stays_zero_and_merges_as_zero():
     model = nn.Sequential(nn.Embedding(7, 12, padding_idx=2), nn.Flatten(), nn.Linear(24, 7))
     transfer_embedding(model, normal(7, 3))

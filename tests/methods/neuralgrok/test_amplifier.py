@@ -107,6 +107,12 @@ def test_the_names_in_the_file(tmp_path):
         np.testing.assert_array_equal(arrays["weight1"], f.weights[1].numpy())
 
 
+def test_a_large_one_can_be_read_again(tmp_path):
+    f = amplifier(1500, 1500)  # 18 MB
+    f.save(tmp_path / "a.npz")
+    assert same(load_amplifier(tmp_path / "a.npz"), f)
+
+
 def test_float32_weights_are_welcome(tmp_path):
     f = amplifier(4, 3)
     np.savez(tmp_path / "a.npz", **{name: t.float().numpy() for name, t in f.named().items()})

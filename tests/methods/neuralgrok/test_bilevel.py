@@ -229,10 +229,14 @@ class Noisy(nn.Module):
         self.still = nn.Sequential(nn.BatchNorm1d(2), nn.Dropout(0.5)).eval()
         self.register_buffer("calls", torch.zeros((), dtype=torch.int64))
         self.register_buffer("passing", torch.zeros(2), persistent=False)
+        self.register_buffer("mean", torch.zeros(3))
+        self.register_buffer("last", None)
 
     def forward(self, x):
         self.calls += 1
         self.passing += 1.0
+        self.mean = 0.9 * self.mean + 0.1 * x.detach().mean(0)  # another tensor in its place
+        self.last = x.detach()
         return self.still(self.layers(x))
 
 

@@ -49,7 +49,8 @@ def transfer_embedding(
     """Let an embedding of ``target`` start as A·B, with A from another model. Call it before making the optimizer.
 
     B is drawn from a normal distribution and scaled so that E has the root mean square that it replaces. Where the
-    weight is tied (a language model's output layer), it stays tied: both use the same A and B.
+    weight is tied (a language model's output layer), it stays tied: both use the same A and B. A model may have several
+    products, each of a module of its own.
 
     Args:
         target: any model; changed in place.
@@ -62,7 +63,8 @@ def transfer_embedding(
 
     Raises:
         InputError: no module fits, or more than one; sizes that do not agree; an A that is zero or not finite; an
-            embedding with ``max_norm``, ``sparse`` or ``scale_grad_by_freq``, which a product has no equal of.
+            embedding with ``max_norm``, ``sparse`` or ``scale_grad_by_freq``, which a product has no equal of; a weight
+            that the model has under another name than ``weight`` as well, which would be tied no longer.
 
     >>> import torch, grokkit
     >>> model = torch.nn.Sequential(torch.nn.Embedding(10, 64), torch.nn.Linear(64, 10))
@@ -88,6 +90,7 @@ def transfer_embedding(
     weight = place.weight
     if parametrize.is_parametrized(place, "weight"):
         raise InputError(f"{name} has a parametrized weight already; merge_embedding() or remove it first")
+    _refuse_other_names(target, weight, name)
     with torch.no_grad():
         a_Vd = given.detach().to(weight.device, weight.dtype, copy=True)
         rows, width = weight.shape if isinstance(place, nn.Embedding) else weight.shape[::-1]
@@ -114,7 +117,7 @@ def transfer_embedding(
 
 
 def merge_embedding(target: nn.Module, optimizer: torch.optim.Optimizer | None = None) -> None:
-    """Make the product an ordinary weight again, E = A·B; the model's outputs stay the same, to rounding.
+    """Make every product an ordinary weight again, E = A·B; the model's outputs stay the same, to rounding.
 
     Call it between two steps, after ``zero_grad()``. In the optimizer E takes A's place (B's if A is not trained): its
     group and its settings. Moments of a product's factors are no moments of the product, so what the optimizer and an
@@ -125,21 +128,28 @@ def merge_embedding(target: nn.Module, optimizer: torch.optim.Optimizer | None =
         optimizer: the one that trains it. Without it, make a new one afterwards.
 
     Raises:
-        InputError: there is nothing to merge, or the optimizer trains neither A nor B.
+        InputError: there is nothing to merge, or the optimizer trains neither A nor B of a product.
     """
     check_kind("target", target, nn.Module, "the model that transfer_embedding() has changed")
     if optimizer is not None and not hasattr(optimizer, "param_groups"):
         raise InputError(f"optimizer={shown(optimizer)} is not possible: the one that trains the model, or None")
-    products = [(name, module) for name, module in target.named_modules() if _is_product(module)]
-    if not products:
+    users: dict[Tensor, list[tuple[str, Any]]] = {}  # by B: those that are tied share it, and no others do
+    for name, module in target.named_modules():
+        if _is_product(module):
+            users.setdefault(_factors(module).original1, []).append((name, module))
+    if not users:
         raise InputError("nothing to merge in this model: transfer_embedding() has not changed it, or it is merged")
-    first: Any = products[0][1]
-    a, b = _factors(first).original0, _factors(first).original1
-    merged = nn.Parameter(first.weight.detach().clone())
+    products = [(_factors(tied[0][1]).original0, b, tied) for b, tied in users.items()]
     if optimizer is not None:
-        _exchange(optimizer, a, b, merged, f"{products[0][0]}.weight")
-    for _, module in products:
-        _restore(module, merged)
+        for a, b, tied in products:  # all of them are looked for before anything is changed
+            _places(optimizer, a, b, tied[0][0])
+    for a, b, tied in products:
+        name, first = tied[0]
+        merged = nn.Parameter(first.weight.detach().clone())
+        if optimizer is not None:
+            _exchange(optimizer, a, b, merged, name)
+        for _, module in tied:
+            _restore(module, merged)
 
 
 def embedding_of(model: nn.Module) -> Tensor:
@@ -222,6 +232,18 @@ def _users(model: nn.Module, weight: Tensor) -> list[nn.Module]:
     return [module for module in model.modules() if module._parameters.get("weight") is weight]
 
 
+def _refuse_other_names(model: nn.Module, weight: Tensor, name: str) -> None:
+    """Refuse a weight that some module has as a parameter of another name: it would stay there as it is, by itself."""
+    for place, module in model.named_modules():
+        for own, p in module._parameters.items():
+            if p is weight and own != "weight":
+                other = f"{place}.{own}" if place else own
+                raise InputError(
+                    f"the weight of {name or 'the model'} is its parameter {other} as well, where a product could not "
+                    "stand; use the module's weight in the forward pass, or make it the weight of an nn.Linear"
+                )
+
+
 def _is_product(module: nn.Module) -> bool:
     return parametrize.is_parametrized(module, "weight") and isinstance(_factors(module)[0], Product)
 
@@ -246,20 +268,27 @@ def _restore(module: Any, weight: nn.Parameter) -> None:
     module.weight = weight
 
 
-def _exchange(optimizer: torch.optim.Optimizer, a: Tensor, b: Tensor, merged: nn.Parameter, name: str) -> None:
-    """Put ``merged`` where ``a`` is, or ``b`` if the optimizer does not train ``a``, and drop what it kept for both."""
+def _places(optimizer: torch.optim.Optimizer, a: Tensor, b: Tensor, name: str) -> list[tuple[dict[str, Any], Tensor]]:
+    """Where the optimizer has the factors of the product ``name``: groups, and which of the two is there."""
     places = [(group, p) for group in optimizer.param_groups for p in group["params"] if p is a or p is b]
     if not places:
         raise InputError(
-            "the optimizer trains neither factor of the embedding; give merge_embedding() the model's own, or none"
+            f"the optimizer trains neither factor of the embedding {name}; give merge_embedding() the model's own, "
+            "or none"
         )
+    return places
+
+
+def _exchange(optimizer: torch.optim.Optimizer, a: Tensor, b: Tensor, merged: nn.Parameter, module: str) -> None:
+    """Put ``merged`` where ``a`` is, or ``b`` if the optimizer does not train ``a``, and drop what it kept for both."""
+    places = _places(optimizer, a, b, module)
     replaced = next((p for _, p in places if p is a), b)
     for group, p in places:
         index = next(i for i, other in enumerate(group["params"]) if other is p)
         if p is replaced:
             group["params"][index] = merged
             if "param_names" in group:
-                group["param_names"][index] = name
+                group["param_names"][index] = f"{module}.weight"
         else:
             del group["params"][index]
             if "param_names" in group:

@@ -21,7 +21,6 @@ from grokkit.methods.settings import plain
 from grokkit.rng import stream
 
 MOST_WEIGHTS = 100_000_000  # of an amplifier, whose table is made anew at every step
-_LARGEST = 2**24  # bytes of its arrays; the paper's (128, 128) has 133,128
 
 
 class Amplifier(NamedTuple):
@@ -151,7 +150,7 @@ def load_amplifier(path: Path | str) -> Amplifier:
 def _arrays(data: bytes) -> dict[str, Tensor]:
     """What is in the content of a ``.npz`` file; nothing if it is none, or holds other than real numbers."""
     try:
-        arrays = arrays_in(data, most=_LARGEST)
+        arrays = arrays_in(data)
     except ValueError:
         return {}
     if any(array.dtype.kind not in "biuf" for array in arrays.values()):

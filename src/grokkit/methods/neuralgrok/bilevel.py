@@ -177,11 +177,16 @@ class NeuralGrok:
     def _restored(self, params: dict[str, Tensor]) -> Iterator[None]:
         """Afterwards the parameters, the model's buffers and the random generators are as they were before."""
         before = [(tensor, tensor.detach().clone()) for tensor in (*params.values(), *self._model.buffers())]
+        # A forward pass may put another tensor in a buffer's place, self.mean = 0.9 * self.mean + …, in place of
+        # writing into it. So which tensor is where is put back as well.
+        places = [(module, dict(module._buffers)) for module in self._model.modules()]
         devices = {p.device for p in params.values() if p.device.type == "cuda"}
         with torch.random.fork_rng(devices=list(devices)):
             try:
                 yield
             finally:
+                for module, buffers in places:
+                    module._buffers.update(buffers)
                 with torch.no_grad():
                     for tensor, value in before:
                         tensor.copy_(value)

@@ -2,7 +2,9 @@
 
 It returns numbers by name, None for what did not happen, and is found by its module's name: ``run = "xor-weak"`` in a
 recipe is ``experiments/xor_weak.py``. One with an argument ``folder`` gets a folder of its own there, for studies that
-it carries out, and may be resumed. A function ``picture(**settings)``, if there is one, draws seed 0.
+it carries out, and may be resumed; with an argument ``how`` it gets what the user said of carrying them out, such as
+``device``, to hand on to :func:`grokkit.lab.compare`. A function ``picture(**settings)``, if there is one, draws
+seed 0.
 """
 
 from __future__ import annotations

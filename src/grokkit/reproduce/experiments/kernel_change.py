@@ -19,11 +19,18 @@ from grokkit.report.style import COLORS
 
 
 def run(
-    seed: int, *, folder: Path, task: str, methods: Mapping[str, str], budget: int, **options: Any
+    seed: int,
+    *,
+    folder: Path,
+    how: Mapping[str, Any],
+    task: str,
+    methods: Mapping[str, str],
+    budget: int,
+    **options: Any,
 ) -> dict[str, float | None]:
     """``NAME, after memorizing`` for each name of ``methods``, and ``NAME over OTHER`` for each pair."""
     texts = list(methods.values())
-    study = lab.compare(task, texts, seeds=[seed], budget=budget, out=folder, quiet=True, **options)
+    study = lab.compare(task, texts, seeds=[seed], budget=budget, out=folder, quiet=True, **options, **how)
     shares: dict[str, float | None] = {}
     for name, label in zip(methods, study.info["methods"], strict=True):
         row = study.runs.row(by_predicate=pl.col("method") == label, named=True)

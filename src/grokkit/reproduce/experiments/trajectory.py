@@ -52,7 +52,15 @@ DISPLACED = MethodCard(
 
 
 def run(
-    seed: int, *, folder: Path, task: str, baseline: str, filtered: str, runs: int, budget: int
+    seed: int,
+    *,
+    folder: Path,
+    how: Mapping[str, Any],
+    task: str,
+    baseline: str,
+    filtered: str,
+    runs: int,
+    budget: int,
 ) -> dict[str, float | None]:
     """Of two methods over ``runs`` seeds: ratios of the mean distances AB, BC and AC and of the variance of AC, the
     baseline's over the filtered's, and what share of each path's variance lies in its first two principal components.
@@ -61,7 +69,7 @@ def run(
     """
     watched = [f"{method}+{__name__}:DISPLACED" for method in (baseline, filtered)]
     seeds = range(seed * runs, (seed + 1) * runs)
-    study = lab.compare(task, watched, seeds=list(seeds), budget=budget, out=folder, quiet=True, batch_size=512)
+    study = lab.compare(task, watched, seeds=list(seeds), budget=budget, out=folder, quiet=True, batch_size=512, **how)
     first, second = (_of_method(study, label) for label in study.info["methods"])
     if first is None or second is None:
         return dict.fromkeys((*(f"{side}, baseline over filtered" for side in (*_SIDES, "variance")), *_SHARES))

@@ -9,12 +9,14 @@ from typing import Any
 from grokkit import lab
 
 
-def run(seed: int, *, folder: Path, first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, float | None]:
+def run(
+    seed: int, *, folder: Path, how: Mapping[str, Any], first: Mapping[str, Any], second: Mapping[str, Any]
+) -> dict[str, float | None]:
     """``first over second``: steps to a first touch of the target; None where either never got there.
 
     ``first``, ``second``: the arguments of :func:`grokkit.lab.compare`, with one method each.
     """
-    steps = [_steps(seed, folder / name, **asked) for name, asked in (("first", first), ("second", second))]
+    steps = [_steps(seed, folder / name, **asked, **how) for name, asked in (("first", first), ("second", second))]
     a, b = steps
     return {"first over second": None if a is None or b is None else a / b}
 

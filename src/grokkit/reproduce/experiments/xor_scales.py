@@ -64,7 +64,6 @@ def run(
     """1 or 0: some scale gives the curves, the transfer, the ratio; ``all``: under one reading a scale of the start
     gives the curves, and one of a weak network both others."""
     theorem = xor_task(p, rows=n + TEST_ROWS, epsilon=epsilon)
-    figure = xor_task(p, rows=ratio_n, epsilon=ratio_epsilon)
     scales = list(product(stds, output_stds))
     tried: list[_Tried] = []
     for network in range(seed * networks, (seed + 1) * networks):
@@ -75,8 +74,9 @@ def run(
             right = after_one_step(weak, theorem, rows[:n], rows[n:], seed=network)
             tried.append(_Tried("transfer", wd, name, network, min(right) >= RIGHT))
         expected = 2 * ratio_epsilon / ratio_n**0.5
-        every_row = torch.randperm(ratio_n, generator=stream(network, "xor rows"))
-        for wd, name, weak in _weak_networks(figure, every_row, scales, decays, epochs, network):
+        # All of its rows are trained on, so that each seed needs a pool of its own to have other data.
+        figure = xor_task(p, rows=ratio_n, epsilon=ratio_epsilon, seed=network)
+        for wd, name, weak in _weak_networks(figure, torch.arange(ratio_n), scales, decays, epochs, network):
             holds = abs(norm_ratio(weak) / expected - 1) <= _NEAR
             tried.append(_Tried("ratio", wd, name, network, holds))
     atomic_write(folder / "tried.json", json.dumps([found._asdict() for found in tried]).encode())
