@@ -95,6 +95,52 @@ def test_shared_state_is_saved_and_its_saved_copy_left_alone(attach_first):
         assert str(checkpoint["optimizer"]["state"][0][key]) == str(before["optimizer"]["state"][0][key])
 
 
+class PhaseState(NamedTuple):
+    phase: Tensor
+    phases: Tensor
+
+
+def turning(conjugate=False):
+    """A transform with complex numbers that all parameters share, one by itself and some in a row."""
+
+    def update(grads, state, params):
+        phase, phases = state.phase * (0.6 + 0.8j), state.phases + (1 + 2j)
+        return {name: g * phase.imag for name, g in grads.items()}, PhaseState(
+            phase, phases.conj() if conjugate else phases
+        )
+
+    return GradientTransform(
+        lambda params: PhaseState(torch.ones((), dtype=torch.complex64), torch.zeros(2) + 0j), update
+    )
+
+
+@pytest.mark.parametrize("attach_first", [True, False], ids=["attach-load", "load-attach"])
+@pytest.mark.parametrize("conjugate", [False, True])
+def test_complex_numbers_that_all_parameters_share_are_saved_with_both_parts(attach_first, conjugate):
+    def factory():
+        return turning(conjugate)
+
+    model, optimizer = make(*ADAM)
+    handle = attach(optimizer, factory())
+    run(model, optimizer, range(HALF))
+    saved = through_a_file({"model": model.state_dict(), "optimizer": optimizer.state_dict()})
+    assert saved["optimizer"]["state"][0]["grokkit:phases"].shape == (2, 16)
+    assert same(resumed(ADAM, factory, saved, attach_first), whole_run(ADAM, factory))
+    del handle
+
+
+def test_complex_numbers_that_were_saved_without_their_imaginary_part_are_refused():
+    model, optimizer = make(*ADAM)
+    attach(optimizer, turning())
+    run(model, optimizer, range(2))
+    saved = optimizer.state_dict()
+    for name in ("grokkit:phase", "grokkit:phases"):
+        saved["state"][0][name] = saved["state"][0][name][..., :8].clone()
+    optimizer.load_state_dict(saved)
+    with pytest.raises(InputError, match="should be a complex64 tensor of shape .*, but is a float64 tensor"):
+        run(model, optimizer, range(1))
+
+
 @pytest.mark.parametrize("attach_first", [True, False], ids=["attach-load", "load-attach"])
 @pytest.mark.parametrize("transform", TRANSFORMS)
 def test_training_on_leaves_the_loaded_checkpoint_alone(transform, attach_first):

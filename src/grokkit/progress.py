@@ -157,13 +157,18 @@ class Progress(Watched):
         return [*run, bar, f"{row.step:,}", *shown, end]
 
     def _left(self) -> float | None:
-        """An upper estimate of the seconds left: every unfinished run to its budget, at the pace seen so far."""
+        """An upper estimate of the seconds left: every unfinished run to its budget, at the pace seen so far.
+
+        One run has one worker, whatever others are idle. So the longest may begin when the rest is done, and then
+        takes all of its own steps: (the others' steps / workers) + the longest's is the most that it can be.
+        """
         seen = [row for row in self._rows.values() if row.step > row.first]
         steps, seconds = sum(row.step - row.first for row in seen), sum(row.seconds for row in seen)
         if not steps:
             return None
-        todo = sum(row.budget - row.step for row in self._rows.values() if row.state in ("running", "waiting"))
-        return todo * seconds / steps / self._workers
+        todo = [row.budget - row.step for row in self._rows.values() if row.state in ("running", "waiting")]
+        longest = max(todo, default=0)
+        return ((sum(todo) - longest) / self._workers + longest) * seconds / steps
 
 
 def _told_apart(tasks: Mapping[str, TaskConfig]) -> dict[str, str]:

@@ -108,3 +108,19 @@ def test_runs_that_diverged_are_told_by_method(folder):
     study.runs = pl.DataFrame({"method": ["a", "a", "b"], "status": ["diverged", "censored", "generalized"]})
     study.runs = study.runs.with_columns(diverged_at=pl.Series([7, None, None]))
     assert list(diverged(study)) == ["a: 1 of 2 runs diverged, the first at step 7"]
+
+
+def test_in_json_a_number_that_is_not_finite_is_null(exported, folder):
+    """A run that diverges may end with a loss that is infinite."""
+    store = Store(folder)
+    its = record("adamw", 1, status="diverged", diverged_at=10)
+    losses = [2.0, float("inf"), float("-inf"), float("nan")]
+    store.save_run(its["run_id"], its, pl.DataFrame({"step": [0, 5, 10, 15], "test_loss": losses}), {})
+    about = store.read_study()
+    store.write_study(about | {"run_ids": [its["run_id"], *about["run_ids"]], "seeds": [0, 1]})
+    status, _, err = exported("--format", "json")
+    assert (status, err) == (0, "")
+    rows = json.loads((folder / "export" / "curves.json").read_text())
+    assert [row["test_loss"] for row in rows[:4]] == [2.0, None, None, None]
+    assert exported("--format", "parquet")[0] == 0
+    assert pl.read_parquet(folder / "export" / "curves.parquet")["test_loss"][1] == float("inf")

@@ -154,3 +154,14 @@ def test_a_run_too_large_for_the_device_fails(tmp_path, monkeypatch):
     monkeypatch.setattr(work, "train_group", without_memory)
     with pytest.raises(torch.OutOfMemoryError):
         train_group_and_keep(job(tiny_plan(methods=["adamw"]), tmp_path), lambda news: None)
+
+
+def test_what_a_kill_has_left_of_a_group_s_checkpoint_goes_with_the_checkpoint(tmp_path, monkeypatch):
+    run = tiny_plan(methods=["adamw"], seeds=1).runs[0]
+    job = Job(str(tmp_path), "group", "cpu", {run.run_id(): run.model_dump()}, b"")
+    for name in ("group.safetensors", ".group.safetensors.abc.tmp"):
+        job.checkpoint.parent.mkdir(exist_ok=True)
+        (job.checkpoint.parent / name).write_bytes(b"gigabytes")
+    monkeypatch.setattr(work, "train_group", lambda *_, **__: [])
+    train_group_and_keep(job, print)
+    assert not job.checkpoint.parent.exists()

@@ -3,18 +3,24 @@
 import itertools
 import json
 import time
+from dataclasses import asdict
 from types import SimpleNamespace
 
 import polars as pl
 import pytest
 from damaged import make_store
+from kept_runs import record
+from kept_runs import study as made_study
 
 from grokkit.analyse import leaderboard
 from grokkit.errors import InputError
 from grokkit.lab import Study
+from grokkit.lab.report import not_measured
 from grokkit.study import measure_pace as module
 from grokkit.study.measure_pace import measure_pace, study_pace, take_turns
 from grokkit.study.pace import ArmPace, Pace, at_pace, claimed_seconds, read_pace
+from grokkit.study.sealed import sealed
+from grokkit.study.store import Store
 from grokkit.train import alone
 from grokkit.train.config import EvaluationConfig, RunConfig
 from grokkit.train.resolve import method_config, model_config, task_config
@@ -316,6 +322,28 @@ def test_at_pace_the_leaderboard_counts_steps_and_not_what_a_busy_machine_made_o
     assert leaderboard(counted.filter(pl.col("seed") < 2), ["slow", "fast"], "slow", "seconds")[1][
         "ratio_seconds_vs_baseline"
     ] == pytest.approx(0.5)
+
+
+def test_a_method_that_joined_after_the_others_were_measured_has_no_seconds_and_they_keep_theirs(tmp_path):
+    """As the folder is when a command that adds a method is stopped: a report is made of what there is."""
+    arms, store = ["adamw", "b", "late"], Store(tmp_path)
+    its = {"status": "generalized", "generalized_at": 500, "below_until": None}
+    entries = [record(arm, seed, name=arm, **its) for arm in arms for seed in range(3)]
+    for entry in entries:
+        store.save_run(entry["run_id"], entry, pl.DataFrame({"step": [0]}), {})
+    asked = {"task": {}, "model": {}, "budget": 1000, "target": 0.95, "sustain": 5, "claim": "seconds"}
+    about = {"methods": arms, "methods_detail": {arm: {} for arm in arms}, "family": arms, "seeds": [0, 1, 2], **asked}
+    store.write_study(made_study([entry["run_id"] for entry in entries], **about))
+    (tmp_path / "pace.json").write_bytes(sealed({"format": 2, **asdict(pace_of(adamw=1.0, b=0.5))}))
+    found = Study(tmp_path)
+    ratios = [row["ratio_seconds_vs_baseline"] for row in found.rows]
+    assert ratios[1:] == [pytest.approx(0.5), None]
+    assert found.rows[2]["median_train_seconds"] is None
+    assert "late" in found.verdict
+    (line,) = not_measured(found)
+    assert line.startswith("late: nothing is claimed of it in seconds")
+    assert line.endswith("same compare command again")
+    assert list(not_measured(Study(tmp_path, only=["b"]))) == []
 
 
 def test_without_a_pace_nothing_is_claimed_in_seconds_and_the_study_says_why(tmp_path, monkeypatch):

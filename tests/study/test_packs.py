@@ -163,6 +163,89 @@ def test_a_store_that_is_open_finds_what_another_has_packed(made):
     assert_same(before, everything(reader, ids))
 
 
+def test_a_store_that_is_reading_while_another_packs_finds_the_runs_in_the_pack(made, monkeypatch):
+    """Whoever reads holds no lock: the folders may go at any moment, also between two looks."""
+    store, ids = made
+    before = everything(Store(store.folder), ids)
+    real, reads = store_module.read_sealed, []
+
+    def read_while_packed(path, *about, **more):
+        reads.append(path.name)
+        if reads.count("run.json") == 3 and path.name == "run.json":
+            packer.compact()
+        return real(path, *about, **more)
+
+    packer, reader = Store(store.folder), Store(store.folder)
+    monkeypatch.setattr(store_module, "read_sealed", read_while_packed)
+    assert reader.finished(ids) == set(ids)
+    assert len(pack_folders(store)) == 3
+    assert_same(before, everything(reader, ids))
+
+
+@pytest.mark.parametrize("at", ["_record", "_table"])
+def test_what_is_packed_after_it_was_looked_at_is_read_from_the_pack(made, monkeypatch, at):
+    store, ids = made
+    before = store.load(ids)
+    reader = Store(store.folder)
+    real = getattr(Store, at)
+
+    def packed_first(self, *about):
+        if self is reader:
+            Store(store.folder).compact()
+        return real(self, *about)
+
+    reader.finished(ids)
+    monkeypatch.setattr(Store, at, packed_first)
+    for found, frame in zip(reader.load(ids), before, strict=True):
+        assert_frame_equal(found, frame, check_exact=True)
+
+
+def test_what_a_kill_has_left_of_a_pack_is_deleted_whatever_is_packed_next(made, monkeypatch):
+    store, ids = made
+    with monkeypatch.context() as patch, suppress(KeyboardInterrupt):
+        patch.setattr(os, "rename", lambda *_: exec("raise KeyboardInterrupt"))
+        store.compact()
+    (half_made,) = pack_folders(store)
+    assert half_made.name.endswith(".tmp")
+    first = save(store, 9)  # so that other runs are put together
+    store.write_study(study([first, *ids]))
+    Store(store.folder).compact()
+    assert not half_made.exists()
+    assert Store(store.folder).finished() == {first, *ids}
+
+
+def test_where_a_folder_that_is_no_pack_has_its_name_a_pack_has_another(made):
+    """A copy of the folder that broke off may lack the pack.json; the runs are trained again then, and packed."""
+    store, ids = made
+    before = everything(store, ids)
+    store.compact()
+    copied = pack_folders(store)[0]
+    lost = read_sealed(copied / "pack.json", 1)["runs"]
+    (copied / "pack.json").unlink()
+    again = Store(store.folder)
+    for seed in range(7):
+        save(again, seed)
+    assert set(os.listdir(store.folder / "runs")) == set(lost)
+    again.compact()
+    assert os.listdir(store.folder / "runs") == []
+    assert (copied / "runs.parquet").exists(), "what lay there is left to its owner"
+    assert_same(before, everything(Store(store.folder), ids))
+
+
+def test_a_table_may_have_columns_that_are_called_as_what_tells_runs_apart(tmp_path):
+    store, own = Store(tmp_path / "study"), pl.DataFrame({"step": [5], "seed": [7], "method": ["theirs"]})
+    entries = [record(seed=seed) for seed in range(3)]
+    for entry in entries:
+        store.save_run(entry["run_id"], entry, pl.DataFrame({"step": [0]}), {"mine": own})
+    ids = [entry["run_id"] for entry in entries]
+    store.write_study(study(ids))
+    loose = store.load_table("mine", ids)
+    assert loose.columns == ["run_id", "method", "seed", "step", "its_seed", "its_method"]
+    assert loose.select("seed", "its_seed", "its_method").row(2) == (2, 7, "theirs")
+    store.compact()
+    assert_frame_equal(Store(store.folder).load_table("mine", ids), loose, check_exact=True)
+
+
 @pytest.mark.parametrize("file", ["runs.parquet", "tables/curves.parquet", "tables/fourier.parquet", "pack.json"])
 @pytest.mark.parametrize("damage", ["is gone", "is cut off", "has a flipped bit", "is a folder"])
 def test_damage_to_a_pack_is_named_and_nothing_of_it_used(made, file, damage):

@@ -9,9 +9,12 @@ import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
+import polars as pl
 import pytest
 from interrupted import Interrupted, interrupt_at
+from kept_runs import record
 from rich.console import Console
 
 from grokkit.lab import carry_out as module
@@ -135,6 +138,39 @@ def test_a_run_is_named_by_what_tells_its_task_from_the_others(asked, named):
             note = {"run_id": run.run_id(), "step": 450, "budget": 1200, "note": "goes on"}
             progress.on_event(Event("progress", run.run_id(), note))
     assert text.getvalue() == "".join(f"adamw on {name}, seed 0: goes on\n" for name in named)
+
+
+def test_where_all_is_done_nobody_asks_for_the_gpu_that_only_the_cluster_has(tmp_path, monkeypatch):
+    """The command of a study that was trained on a cluster's GPUs, given again on a laptop, makes the page again."""
+    asked, store = question(seeds=1), Store(tmp_path)
+    for run in asked.plan().runs:
+        own = {"run_id": run.run_id(), "method": run.method.label, "budget": run.budget, "config_hash": run.hash()}
+        its = {**record(), **own, "config": run.model_dump(mode="json")}
+        store.save_run(run.run_id(), its, pl.DataFrame({"step": [0]}), {})
+    monkeypatch.setattr(module, "check_machines", lambda on: None)
+    monkeypatch.setattr(module, "report", lambda store, console, only: "the page")
+    text = io.StringIO()
+    there = Execution(out=tmp_path, on="ray:auto", device="cuda")
+    assert carry_out(asked, there, console=Console(file=text, width=200)) == ("the page", {})
+    assert "2 of them done before" in text.getvalue()
+
+
+@pytest.mark.parametrize(("workers", "left"), [(1, "7:30"), (2, "7:30"), (8, "7:30")])
+def test_the_last_run_takes_all_of_its_steps_however_many_workers_are_idle(monkeypatch, workers, left):
+    """90 steps at 5 seconds each are left of the run of 100."""
+    runs = [run.model_copy(update={"budget": 100}) for run in question(seeds=1).plan().runs]
+    now, text = [0.0], io.StringIO()
+    monkeypatch.setattr("grokkit.progress.time", SimpleNamespace(monotonic=lambda: now[0]))
+    with Progress(Console(file=text, width=200), runs, set(), workers) as progress:
+        for run in runs:
+            progress.on_event(Event("started", run.run_id()))
+        now[0] = 50.0
+        for run in runs:
+            progress.on_event(
+                Event("progress", run.run_id(), dict.fromkeys(("train_accuracy", "test_accuracy"), 0.0) | {"step": 10})
+            )
+        progress.on_event(Event("finished", runs[0].run_id()))
+    assert text.getvalue().endswith(f"; at most {left} left\n")
 
 
 @pytest.mark.long

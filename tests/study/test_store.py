@@ -506,3 +506,11 @@ def test_a_save_cut_off_in_the_middle_of_a_file_leaves_a_run_still_to_be_done(st
     assert store.finished() == {run_id}
     assert store.load([run_id])[1].height == 3
     assert sorted(path.name for path in store.run_folder(run_id).iterdir()) == ["curves.parquet", "run.json"]
+
+
+@pytest.mark.parametrize("name", ["layers/0", "", ".hidden", "curves"])
+def test_a_table_that_no_file_can_be_called_after_is_refused_before_anything_is_written(store, name):
+    with pytest.raises(InputError, match="a probe's table cannot be called .*; give it a plain name without '/'"):
+        save(store, {name: pl.DataFrame({"step": [0]})})
+    assert store.finished() == set()
+    save(store)

@@ -56,6 +56,23 @@ def test_a_rayignore_leaves_more_out(theirs, tmp_path):
     assert packed(luggage(runs_of("sub/mine.py:CARD"), travels=True), tmp_path) == {"0/sub/mine.py"}
 
 
+def test_a_rayignore_has_a_pattern_a_line_and_lines_that_say_nothing(theirs, tmp_path):
+    (theirs / "data sub").mkdir()
+    (theirs / "data sub" / "large.bin").write_text("x")
+    (theirs / ".rayignore").write_text("# large data and sub folders\n\ndata sub\n  logs/  \n")
+    bag = luggage(runs_of("sub/mine.py:CARD"), travels=True)
+    assert packed(bag, tmp_path) == {"0/sub/mine.py", "0/data/rows.csv"}
+
+
+def test_a_search_stays_as_a_study_does_and_a_file_of_ones_own_that_is_called_so_travels(theirs, tmp_path):
+    for path in ("out/tuned/tune.json", "out/tuned/runs/r/run.json", "out/large/study.json", "out/large/packs/p/x"):
+        (theirs / path).parent.mkdir(parents=True, exist_ok=True)
+        (theirs / path).write_text("{}")
+    (theirs / "study.json").write_text("{}")
+    found = packed(luggage(runs_of("sub/mine.py:CARD"), travels=True), tmp_path)
+    assert found == {"0/study.json", "0/sub/mine.py", "0/data/rows.csv", "0/logs/big.log"}
+
+
 def test_a_file_elsewhere_travels_with_its_folder(theirs, tmp_path):
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere" / "other.py").write_text(METHOD)

@@ -106,25 +106,31 @@ class MisfitError(InputError):
 
 
 def as_bytes(leaf: Any) -> Any:
-    """A tensor as the bytes of its float64 values, (*shape, 8)."""
-    return leaf.detach().double().unsqueeze(-1).view(torch.uint8) if isinstance(leaf, Tensor) else leaf
+    """A tensor as the bytes of its float64 values, (*shape, 8), or of its complex128 values, (*shape, 16)."""
+    if not isinstance(leaf, Tensor):
+        return leaf
+    wide = torch.complex128 if leaf.is_complex() else torch.float64
+    return leaf.detach().to(wide).resolve_conj().unsqueeze(-1).view(torch.uint8)
 
 
 def _from_bytes(name: str, leaf: Any) -> Any:
-    """What :func:`as_bytes` was given, in float64."""
+    """What :func:`as_bytes` was given, in float64 or complex128."""
     if not isinstance(leaf, Tensor):
         return leaf
     whole = leaf.detach().to(torch.uint8)
-    if not leaf.shape or leaf.shape[-1] != 8 or not torch.equal(whole.to(leaf.dtype), leaf.detach()):
-        raise InputError(f"the saved {name!r} should be bytes of shape (..., 8), but is {_described(leaf)}; {_REMEDY}")
-    return whole.contiguous().view(torch.float64).squeeze(-1)
+    wide = {8: torch.float64, 16: torch.complex128}.get(leaf.shape[-1] if leaf.shape else 0)
+    if wide is None or not torch.equal(whole.to(leaf.dtype), leaf.detach()):
+        raise InputError(
+            f"the saved {name!r} should be bytes of shape (..., 8) or (..., 16), but is {_described(leaf)}; {_REMEDY}"
+        )
+    return whole.contiguous().view(wide).squeeze(-1)
 
 
 def _restored(path: str, value: Any, fresh: Any, param: Tensor | None) -> Any:
     if not isinstance(fresh, Tensor):
         return _integer(path, value) if type(fresh) is int else _like(path, value, fresh)
     if fresh.ndim == 0 and not isinstance(value, Tensor):
-        value = torch.as_tensor(_integer(path, value) if not fresh.is_floating_point() else value)
+        value = torch.as_tensor(_integer(path, value) if _is_whole(fresh) else value)
     if not isinstance(value, Tensor):
         raise _unreadable(path, value, fresh)
     if fresh.ndim == 0:
@@ -134,13 +140,14 @@ def _restored(path: str, value: Any, fresh: Any, param: Tensor | None) -> Any:
             f"the saved {path!r} has shape {tuple(value.shape)}, this transform needs {tuple(fresh.shape)}; "
             "attach it with the settings it was saved with"
         )
-    if value.is_complex() and not fresh.is_complex():
+    # What all parameters share was once saved without its imaginary part; a model may have become complex since.
+    if value.is_complex() != fresh.is_complex() and (value.is_complex() or param is None):
         raise _unreadable(path, value, fresh)
     if fresh.is_floating_point() and value.is_floating_point():
         may_be_rounded = param is None or value.dtype is param.dtype  # of another dtype, it was never cast to it
         if may_be_rounded and _bits(value.dtype) < _bits(fresh.dtype):
             raise _rounded(path, value.dtype, fresh.dtype)
-    elif fresh.ndim == 0 and not fresh.is_floating_point():
+    elif fresh.ndim == 0 and _is_whole(fresh):
         value = torch.as_tensor(_integer(path, value))
     return fresh.copy_(value.detach())
 
@@ -154,6 +161,11 @@ def _integer(path: str, value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int | float) or not float(value).is_integer():
         raise InputError(f"the saved {path!r} should be a whole number, but is {_described(value)}; {_REMEDY}")
     return int(value)
+
+
+def _is_whole(leaf: Tensor) -> bool:
+    """Whether it holds whole numbers, or truth values."""
+    return not (leaf.is_floating_point() or leaf.is_complex())
 
 
 def _like(path: str, value: Any, fresh: Any) -> Any:

@@ -112,14 +112,13 @@ def _train(
 ) -> dict[str, Failure]:
     done = store.finished(plan.runs.ids)
     done -= store.to_continue(done, _limits(plan, store, execution))
-    # For nothing left to do no cluster is needed.
+    # For nothing left to do no cluster is needed, and no GPU that only the cluster may have.
+    where, asked = (execution.on, execution.device) if len(done) < len(plan.runs) else ("local", "cpu")
     with (
-        machines(
-            execution.on if len(done) < len(plan.runs) else "local", execution.jobs, plan.runs, store.folder
-        ) as on,
+        machines(where, execution.jobs, plan.runs, store.folder) as on,
         Live(logger, store.folder, console) as live,
     ):
-        device = on.device(execution.device)
+        device = on.device(asked)
         _check_claim(claim, device)
         _announce(plan, console, len(done), on, device)
         store.write_study(plan.study)

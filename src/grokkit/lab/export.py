@@ -30,7 +30,7 @@ def export(study: Study, out: Path, kind: Format = "csv") -> dict[str, Path]:
     In CSV a text that a spreadsheet would carry out as a formula, because it begins with ``=``, ``+``, ``-``, ``@``, a
     tab or a carriage return, has an apostrophe in front: a label is anybody's text. Numbers are never changed, and
     neither are the texts in JSON and Parquet. In JSON a file is a list of objects, where ``config`` and ``provenance``
-    of a run are objects themselves.
+    of a run are objects themselves, and a number that is not finite is null.
 
     ``tensorboard`` writes no tables, but the curves as event files (:func:`grokkit.lab.event_files.write_events`).
 
@@ -57,7 +57,8 @@ def _csv(table: pl.DataFrame) -> bytes:
 
 
 def _json(table: pl.DataFrame) -> bytes:
-    rows = table.with_columns(cs.float().fill_nan(None)).to_dicts()
+    finite = pl.when(cs.float().is_finite()).then(cs.float())  # which JSON alone can say; else null
+    rows = table.with_columns(finite).to_dicts()
     for row in rows:
         for name in {"config", "provenance"} & row.keys():
             row[name] = json.loads(row[name])

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from rich.console import Console
 
 from grokkit.lab.study import Study
+from grokkit.study.pace import read_pace, unmeasured
 from grokkit.study.store import Store
 from grokkit.terminal import one_line
 
@@ -31,12 +32,22 @@ def report(store: Store, console: Console, only: Sequence[str] | None = None) ->
     told = {json.loads(text).get("resuming") for text in study.runs["provenance"]} - {None}
     for note in sorted(told):
         console.print(f"a run that is resumed goes on {note}", soft_wrap=True)
-    for line in diverged(study):
+    for line in (*diverged(study), *not_measured(study)):
         console.print(line, soft_wrap=True, markup=False)
     for name, failure in failures.items():
         console.print(f"the figure {name} could not be drawn: {failure}", soft_wrap=True)
     console.print(f"report: {one_line(page)}", soft_wrap=True)
     return study
+
+
+def not_measured(study: Study) -> Iterator[str]:
+    """A line for each method of a claim in seconds that the pace of the others was measured without."""
+    pace = read_pace(study.folder) if study.info.get("claim") == "seconds" else None
+    for method in () if pace is None else unmeasured(study.runs, pace):
+        yield (
+            f"{method}: nothing is claimed of it in seconds, because those of its steps have not been measured in "
+            "turns with the others'; give the same compare command again"
+        )
 
 
 def diverged(study: Study) -> Iterator[str]:

@@ -12,7 +12,7 @@ optimizer, outer steps in their due proportion. Evaluations are left out, and so
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +92,7 @@ def claimed_seconds(runs: pl.DataFrame, pace: Pace) -> pl.DataFrame:
     Raises:
         InputError: for a run of an arm that ``pace`` does not know.
     """
-    if missing := sorted(set(runs["method"].to_list()) - pace.arms.keys()):
+    if missing := unmeasured(runs, pace):
         raise InputError(f"the pace of {missing[0]} was not measured with the other arms'; measure all of them again")
     seconds = pl.col("method").replace_strict(
         {label: arm.seconds for label, arm in pace.arms.items()}, return_dtype=pl.Float64
@@ -112,13 +112,22 @@ def claimed_seconds(runs: pl.DataFrame, pace: Pace) -> pl.DataFrame:
     )
 
 
+def unmeasured(runs: pl.DataFrame, pace: Pace) -> list[str]:
+    """The arms of ``runs`` that joined the study after the others were measured, such as those of a command that was
+    stopped before it measured all of them again."""
+    return sorted(set(runs["method"].to_list()) - pace.arms.keys())
+
+
 def at_pace(runs: pl.DataFrame, pace: Pace) -> pl.DataFrame:
     """``runs`` with seconds of a claim in place of those that were clocked, for :func:`grokkit.analyse.leaderboard`.
 
     ``provenance`` is left out, because the leaderboard would not compare seconds of runs on two processors, and these
-    were all measured on one. Arguments and errors: as :func:`claimed_seconds`.
+    were all measured on one. An arm of :func:`unmeasured` has no seconds, as one that diverged while it was measured.
+    Arguments: as :func:`claimed_seconds`.
     """
-    claimed = claimed_seconds(runs, pace)
+    unknown = ArmPace(step="", steps=0, seconds=None, least=None, most=None)
+    arms = {**pace.arms, **dict.fromkeys(unmeasured(runs, pace), unknown)}
+    claimed = claimed_seconds(runs, replace(pace, arms=arms))
     to_target, below_until = claimed["claimed_seconds_to_target"], claimed["claimed_seconds_below_until"]
     return runs.drop("provenance").with_columns(
         train_seconds_to_target=to_target,

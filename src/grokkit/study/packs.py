@@ -12,7 +12,6 @@ import functools
 import io
 import json
 import os
-import shutil
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -159,9 +158,8 @@ def write_pack(packs: Path, runs: Sequence[Loose], rows: Sequence[Mapping[str, A
     if kept:
         schema = {"run_id": pl.String, "name": pl.String, "content": pl.Binary}
         frames["kept.parquet"] = pl.DataFrame(kept, schema=schema, orient="row")
-    name = digest_of("\n".join(run.record["run_id"] for run in runs).encode())[:12]
+    name = _free_name(packs, digest_of("\n".join(run.record["run_id"] for run in runs).encode())[:12])
     being_made, files = packs / f".{name}.tmp", {}
-    shutil.rmtree(being_made, ignore_errors=True)  # what a kill has left
     for file, frame in frames.items():
         written = io.BytesIO()
         frame.write_parquet(written)
@@ -174,6 +172,14 @@ def write_pack(packs: Path, runs: Sequence[Loose], rows: Sequence[Mapping[str, A
         _sync(folder)
     os.rename(being_made, packs / name)
     _sync(packs)  # What is packed is deleted next, so the names must be on the disk as well.
+
+
+def _free_name(packs: Path, name: str) -> str:
+    """``name``, with a number where a folder has it that is no pack, such as one that was copied in part."""
+    free, number = name, 2
+    while os.path.lexists(packs / free):
+        free, number = f"{name}-{number}", number + 1
+    return free
 
 
 def in_packs(sizes: Iterable[tuple[str, int]]) -> list[list[str]]:
@@ -190,8 +196,10 @@ def in_packs(sizes: Iterable[tuple[str, int]]) -> list[list[str]]:
 
 
 def with_keys(table: pl.DataFrame, of: Mapping[str, Any]) -> pl.DataFrame:
-    """``table`` with what tells its run from others in front."""
-    return table.select(*(pl.lit(of[key], dtype).alias(key) for key, dtype in KEYS.items()), pl.all())
+    """``table`` with what tells its run from others in front. A column of its own that has such a name, e.g. ``seed``,
+    is called ``its_seed``."""
+    own = table.rename({key: f"its_{key}" for key in KEYS if key in table.columns})
+    return own.select(*(pl.lit(of[key], dtype).alias(key) for key, dtype in KEYS.items()), pl.all())
 
 
 def _of(rows: pl.DataFrame, run_ids: Collection[str]) -> pl.DataFrame:

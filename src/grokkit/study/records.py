@@ -5,12 +5,12 @@ A run's belongs to its folder and its configuration and has its numbers, a study
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import polars as pl
 
-from grokkit.errors import shown
+from grokkit.errors import InputError, shown
 from grokkit.train.columns import CURVES as CURVE_NAMES
 from grokkit.train.events import EVENTS_VERSION
 from grokkit.train.identity import IDENTITY_VERSION, hash_of
@@ -94,6 +94,20 @@ def why_not(record: Mapping[str, Any], run_id: str) -> str | None:
     if record.get("format", 1) >= FORMAT and not _are_files(record.get("files")):
         return f"has files={shown(record.get('files'))}"
     return _why_not_its_configuration(record)
+
+
+def check_names(tables: Iterable[str]) -> None:
+    """Refuse names of tables that no file beside a run's curves can have.
+
+    Raises:
+        InputError: for an empty name, one that begins with a dot or has a "/" in it, and ``curves`` itself.
+    """
+    for name in tables:
+        if not name or name.startswith(".") or "/" in name or "\0" in name or name == "curves":
+            raise InputError(
+                f"a probe's table cannot be called {name!r}, which is to name a file beside the run's curves; "
+                "give it a plain name without '/', and not 'curves'"
+            )
 
 
 def _are_files(files: Any) -> bool:

@@ -30,7 +30,7 @@ from filelock import FileLock, Timeout
 from grokkit.errors import InputError
 from grokkit.files import atomic_write, npz
 from grokkit.study.packs import KEYS, RUNS_IN_PACK, Loose, Pack, Packed, in_packs, read_pack, with_keys, write_pack
-from grokkit.study.records import CURVES, FORMAT, RUNS, why_no_study, why_not
+from grokkit.study.records import CURVES, FORMAT, RUNS, check_names, why_no_study, why_not
 from grokkit.study.sealed import Damaged, digest_of, read_sealed, read_whole, sealed, unreadable
 from grokkit.train.identity import question_of
 from grokkit.train.limit import Limit
@@ -144,7 +144,11 @@ class Store:
         Numbers that are not finite become null.
 
         ``kept``: what its method has learned, for ``method.npz``.
+
+        Raises:
+            InputError: a table has a name that no file of a run can have.
         """
+        check_names(tables)
         folder = self.run_folder(run_id)
         if (before := self._kept(run_id)) is not None:
             if before.gave_up is None:
@@ -200,6 +204,9 @@ class Store:
     def compact(self) -> None:
         """Put the finished runs that have folders of their own into packs, if they are a thousand or more. The caller
         holds the lock. Runs that were given up stay as they are, for they may go on."""
+        packs = self.folder / "packs"
+        for half_made in packs.glob(".*.tmp"):  # which a kill has left; its runs may become other packs by now
+            shutil.rmtree(half_made, ignore_errors=True)
         names = self._loose_names()
         if len(names) < RUNS_IN_PACK or not self.has_study() or self._is_of_earlier_version:
             return
@@ -211,7 +218,6 @@ class Store:
         done = {kept.run_id: kept for kept in found if isinstance(kept, _Kept) and kept.gave_up is None}
         if len(done) < RUNS_IN_PACK:
             return
-        packs = self.folder / "packs"
         packs.mkdir(exist_ok=True)
         self.write_study(self.read_study())  # of a format that says that there are packs
         for chunk in in_packs((run_id, done[run_id].bytes) for run_id in self._as_planned(done)):
@@ -322,16 +328,32 @@ class Store:
             return self._packed.get(run_id)
         known = self._known.get(run_id)
         if known is None or known.stamp != stamp:
-            record = self._record(run_id)
-            files = record.get("files") or dict.fromkeys(filter(is_table, stamp))
-            gave_up = Limit(*record["given_up_beyond"]) if record["status"] == "given up" else None
-            known = _Kept(stamp, run_id, record["method"], record["seed"], files, gave_up)
-            for name in sorted({*files, *filter(is_table, stamp)}):
-                if name not in files:
-                    raise _damaged(folder / name, "is not of this run")
-                known.read(folder / name)
+            try:
+                known = self._checked(run_id, stamp)
+            except InputError:
+                if (packed := self._packed_meanwhile(run_id)) is not None:
+                    return packed
+                raise
             self._known[run_id] = known
         return known
+
+    def _checked(self, run_id: str, stamp: _Stamp) -> _Kept:
+        """What is in the folder of a finished run, where the files are those of ``stamp``."""
+        folder, record = self.run_folder(run_id), self._record(run_id)
+        files = record.get("files") or dict.fromkeys(filter(is_table, stamp))
+        gave_up = Limit(*record["given_up_beyond"]) if record["status"] == "given up" else None
+        found = _Kept(stamp, run_id, record["method"], record["seed"], files, gave_up)
+        for name in sorted({*files, *filter(is_table, stamp)}):
+            if name not in files:
+                raise _damaged(folder / name, "is not of this run")
+            found.read(folder / name)
+        return found
+
+    def _packed_meanwhile(self, run_id: str) -> Packed | None:
+        """The run in a pack, if a command at work has put it there. Its folder, which somebody who holds no lock was
+        reading, is deleted then: what is missing there is no damage."""
+        self._find_packs()
+        return self._packed.get(run_id)
 
     def _record(self, run_id: str) -> dict[str, Any]:
         """The record of a finished run; those of before have no digests, and no ``files``."""
@@ -341,6 +363,8 @@ class Store:
         try:
             record = read_sealed(path, newest=FORMAT)
             why = "is missing" if record is None else why_not(record, run_id)
+            if record is None and (packed := self._packed_meanwhile(run_id)) is not None:
+                return packed.pack.record(run_id)
             if record is None or why is not None:
                 raise Damaged(why)
             if record.get("format", 1) < FORMAT and not self._is_of_earlier_version:
@@ -358,8 +382,14 @@ class Store:
         """The table ``name`` of a run, with what tells the run from others in front."""
         path = self.run_folder(kept.run_id) / f"{name}.parquet"
         try:
+            data = kept.read(path)
+        except InputError:
+            if (packed := self._packed_meanwhile(kept.run_id)) is not None:
+                return packed.pack.table(name, [kept.run_id])
+            raise
+        try:
             # By its bytes and not its name, in which polars would take "[" and "*" for a pattern.
-            table = pl.read_parquet(io.BytesIO(kept.read(path)))
+            table = pl.read_parquet(io.BytesIO(data))
         except (pl.exceptions.PolarsError, pl.exceptions.PanicException):
             raise _damaged(path, "is no table") from None
         return with_keys(table, kept._asdict())

@@ -75,8 +75,8 @@ def luggage(runs: Sequence[RunConfig], *, travels: bool) -> Luggage:
 
 
 def pack(bag: Luggage, to: Path, leave_out: Path, most_bytes: int = MOST_BYTES) -> None:
-    """Gather what travels in the new folder ``to``. The study's folder, virtual environments, what begins with a dot,
-    and what a ``.rayignore`` in its folder names is left out.
+    """Gather what travels in the new folder ``to``. The study's folder, other studies and searches, virtual
+    environments, what begins with a dot, and what a ``.rayignore`` in its folder names is left out.
 
     Raises:
         InputError: if it is larger than ``most_bytes``.
@@ -119,10 +119,10 @@ def _files(place: Path, leave_out: Path) -> Iterator[Path]:
         yield place
         return
     ignored = place / ".rayignore"
-    patterns = ignored.read_text().split() if ignored.is_file() else []
+    patterns = _patterns(ignored.read_text()) if ignored.is_file() else []
     for folder, folders, names in os.walk(place):
         at = Path(folder)
-        if at == leave_out or "pyvenv.cfg" in names or "study.json" in names:
+        if at == leave_out or "pyvenv.cfg" in names or _holds_runs(names, folders):
             folders.clear()
             continue
         inside = at.relative_to(place)
@@ -130,6 +130,17 @@ def _files(place: Path, leave_out: Path) -> Iterator[Path]:
         for name in names:
             if _travels(inside / name, patterns) and (at / name).is_file():
                 yield at / name
+
+
+def _holds_runs(names: Sequence[str], folders: Sequence[str]) -> bool:
+    """Whether a folder is that of a study or a search. A file of such a name may also be somebody's own."""
+    return not {"study.json", "tune.json"}.isdisjoint(names) and not {"runs", "packs"}.isdisjoint(folders)
+
+
+def _patterns(text: str) -> list[str]:
+    """Those of a ``.rayignore``: one a line, with the blanks within it; a line that begins with # says nothing."""
+    lines = (line.strip() for line in text.splitlines())
+    return [line for line in lines if line and not line.startswith("#")]
 
 
 def _travels(inside: Path, patterns: Sequence[str]) -> bool:

@@ -130,6 +130,8 @@ def train_group_and_keep(job: Job, report: Callable[[Any], None]) -> None:
         middle = len(group) // 2
         waiting += [group[middle:], group[:middle]]
     checkpoint.unlink(missing_ok=True)
+    for left_by_a_kill in checkpoint.parent.glob(f".{checkpoint.name}.*.tmp"):  # of a large group, gigabytes
+        left_by_a_kill.unlink()
     with suppress(OSError):
         checkpoint.parent.rmdir()
 
