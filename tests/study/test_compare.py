@@ -15,6 +15,7 @@ import pytest
 from in_process import grokkit
 from options import given_once
 
+from grokkit import lab
 from grokkit.study.store import Store
 
 SMALL = ["--model", "decoder(width=16)", "--methods", "adamw,grokfast-ema(alpha=0.9)", "--every", "5"]
@@ -93,6 +94,21 @@ def test_whole_study_and_the_same_command_again(tmp_path):
     _, err = grokkit(*compare(tmp_path, "--seeds", "3", "--budget", "20", "--claim", "seconds"), status=2)
     assert err.count("\n") == 1
     assert "--claim seconds comes too late" in err
+
+
+def test_a_report_is_of_what_the_folder_holds_when_it_is_written(tmp_path):
+    """And takes nothing back that another command has added since the study was read."""
+    small = {"model": "fnn(width=8,dim=4)", "budget": 20, "out": tmp_path, "jobs": 1, "quiet": True}
+    read = lab.compare("add:11", ["adamw"], seeds=1, **small)
+    assert read.leaderboard.height == 1
+    lab.compare("add:11", ["gd"], seeds=2, baseline="adamw", **small)
+    whole = json.loads((tmp_path / "study.json").read_text())
+    read.report()
+    after = json.loads((tmp_path / "study.json").read_text())
+    assert after["methods"] == ["adamw", "gd"]
+    for name in ("family", "run_ids", "seeds"):
+        assert after[name] == whole[name], name
+    assert read.leaderboard["method"].to_list() == ["adamw", "gd"]
 
 
 def test_a_claim_in_seconds_is_measured_in_turns_and_kept(tmp_path):

@@ -35,7 +35,7 @@ class Study:
     """
 
     def __init__(self, folder: Path | str, only: Sequence[str] | None = None) -> None:
-        self._store = Store(Path(folder))
+        self._store, self._only = Store(Path(folder)), only
         whole = self._store.read_study()
         done = self._store.finished(whole["run_ids"])
         self._run_ids = [run_id for run_id in whole["run_ids"] if run_id in done]
@@ -107,12 +107,19 @@ class Study:
         """Remember in study.json that these results have been looked at; the caller holds the store's lock."""
         self._whole = looked(self._whole, self._loaded[0])
         self.info = {**self._whole, "methods": self.info["methods"]}
-        self.__dict__.pop("verdict", None)  # claims depend on how often somebody has looked
+        vars(self).pop("verdict", None)  # claims depend on how often somebody has looked
         self._store.write_study(self._whole)
 
     def report(self) -> Path:
-        """Write leaderboard.json, report.html and figures/ into the folder; returns the page's path."""
+        """Write leaderboard.json, report.html and figures/ into the folder; returns the page's path.
+
+        They are of all that the folder holds by now, and so is this study from here on.
+        """
         with self._store.lock():
+            # Another command may have added methods, seeds or a look since this was made. None of it may be lost.
+            now = vars(Study(self.folder, self._only))
+            vars(self).clear()
+            vars(self).update(now)
             self.look()
             return self.write()[0]
 
