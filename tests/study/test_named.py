@@ -126,6 +126,9 @@ class Pair(NamedTuple):
 
 Pair.zero = Pair(0)
 
+only_an_attribute = {number}
+def attribute(outputs): return outputs.only_an_attribute
+
 def net(): return Net(3)
 def two(): return Pair(3)
 """
@@ -141,3 +144,4 @@ def test_whatever_the_code_of_a_notebook_holds_counts(loaded):
         one, same, other = (source_digest(getattr(module, name)) for module in modules)
         assert one == same, f"the digest of {name} is another each time"
         assert one != other, f"{name} has changed, and its digest has not"
+    assert len({source_digest(module.attribute) for module in modules}) == 1, "its name is no global's"

@@ -7,6 +7,7 @@ name in their own module, and what objects there hold; where that cannot be read
 
 from __future__ import annotations
 
+import dis
 import hashlib
 import inspect
 import re
@@ -248,12 +249,16 @@ def _is_here(name: str) -> bool:
     return module is None or not _is_importable(module)
 
 
+_NAMING = ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS")
+
+
 def _named(function: FunctionType) -> list[Any]:
     """The objects that the function's code names in its module."""
     names: list[str] = []
 
     def read(code: CodeType) -> None:
-        names.extend(code.co_names)
+        # Not co_names, where attributes stand as well: `outputs.loss` names no `loss` that the notebook has.
+        names.extend(one.argval for one in dis.get_instructions(code) if one.opname in _NAMING)
         for constant in code.co_consts:
             if isinstance(constant, CodeType):
                 read(constant)
