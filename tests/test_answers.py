@@ -1,5 +1,6 @@
 """What the command says about itself, kept: the same text again, without PyTorch, and only while nothing changed."""
 
+import io
 import os
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import pytest
 
 import grokkit
 from grokkit.answers import main
+from grokkit.terminal import readable
 
 PROGRAM = """
 import sys
@@ -94,6 +96,50 @@ def test_an_answer_is_forgotten_when_a_file_of_the_package_changes(asked, tmp_pa
     assert [asked("old"), asked("new")] == ["old", "old"]
     (copy / "cards.py").write_text("A = 12\n")
     assert asked("new") == "new"
+
+
+def test_an_answer_is_forgotten_when_an_editable_package_changes_that_registers_a_part(asked, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    info, package = tmp_path / "site" / "stranger-1.0.dist-info", tmp_path / "site" / "stranger_answered"
+    info.mkdir(parents=True)
+    package.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: stranger\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[grokkit.methods]\nstrange = stranger_answered.cards:CARD\n")
+    (package / "cards.py").write_text("CARD = 1\n")
+    assert [asked("old"), asked("new")] == ["old", "old"]
+    (package / "cards.py").write_text("CARD = 12\n")
+    assert asked("new") == "new"
+
+
+def test_an_answer_can_be_read_in_any_encoding_at_first_and_again(tmp_path, monkeypatch):
+    monkeypatch.setenv("GROKKIT_CACHE", str(tmp_path))
+    monkeypatch.setattr(sys, "argv", ["grokkit", "tasks"])
+
+    def command():
+        with readable():
+            print("λ × 2")
+        raise SystemExit(0)
+
+    monkeypatch.setattr("grokkit.cli.main", command)
+    for _ in range(2):
+        monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), encoding="ascii"))
+        with suppress(SystemExit):
+            main()
+        sys.stdout.flush()
+        assert sys.stdout.buffer.getvalue() == b"lambda x 2\n"
+        assert sys.stdout.errors == "strict"
+    assert (tmp_path / "answer-tasks.txt").is_file()
+
+
+def test_a_kept_answer_that_nobody_reads_any_more_is_status_1_and_no_traceback(grokkit_in_a_process, tmp_path):
+    grokkit_in_a_process("--help")
+    program = PROGRAM.replace("finally:\n    print", "finally:\n    0 and print")
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-c", program, "--help"]
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (1, "")
 
 
 def test_a_damaged_or_unwritable_cache_is_no_obstacle(asked, tmp_path, monkeypatch):

@@ -146,6 +146,8 @@ OTHERS = [
     ("method", ["card", LONG]),
     ("method", ["cite", DEEP]),
     ("--seeds", ["reproduce", "--seeds", BIG]),
+    ("--quick is for an item", ["reproduce", "--quick"]),
+    ("--device is for an item", ["reproduce", "--device", "cpu"]),
     ("--jobs", ["reproduce", "--jobs", "0"]),
     ("--out", ["reproduce", "--out", ""]),
 ]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import os
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -26,9 +25,8 @@ except InputError as error:
 
 import typer
 
-from grokkit.files import is_full
 from grokkit.study.execution import NOT_OF_A_SEARCH, NOT_OF_A_SUITE, Execution, Jobs, SeedCount
-from grokkit.terminal import one_line, readable, terminal
+from grokkit.terminal import one_line, readable, terminal, unwritable_in_one_line
 from grokkit.typed import Command, Group, Json, Late, Quiet, run_command, signature_of
 
 if TYPE_CHECKING:
@@ -69,7 +67,7 @@ _MOVED = {
 
 def main() -> None:
     """Run the command; a user's mistake is one line on stderr and exit status 2, a full disk one line and status 1."""
-    with readable():
+    with readable(), unwritable_in_one_line():
         try:
             try:
                 for option, now in _MOVED.items():
@@ -81,21 +79,6 @@ def main() -> None:
         except InputError as error:
             print(f"grokkit: {one_line(error)}", file=sys.stderr)
             raise SystemExit(2) from None
-        except BrokenPipeError:  # `grokkit methods | head`
-            _print_no_more()
-            raise SystemExit(1) from None
-        except OSError as error:
-            _print_no_more()
-            where = f" {error.filename}" if error.filename else " what is printed"
-            remedy = "; make room, and give the command again: what is finished is kept" if is_full(error) else ""
-            print(
-                f"grokkit: cannot read or write{one_line(where)} ({error.strerror or error}){remedy}", file=sys.stderr
-            )
-            raise SystemExit(1) from None
-
-
-def _print_no_more() -> None:
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 _QUESTION, _EXECUTION = "grokkit.study.question:Question", "grokkit.study.execution:Execution"
@@ -276,6 +259,16 @@ def reproduce(
     how = Execution(out=out, jobs=jobs, device=device)  # pyright: ignore[reportArgumentType]
     folder, numbers = Path(str(how.out)), option("--seeds", seeds, SeedCount)
     if item is None and not every:
+        own_device = None if device == "auto" else device
+        ignored = {
+            "--quick": quick or None,
+            "--seeds": seeds,
+            "--jobs": jobs,
+            "--device": own_device,
+            "--data-dir": data_dir,
+        }
+        if given := [name for name, value in ignored.items() if value is not None]:
+            raise InputError(f"{given[0]} is for an item, and none is named; name one, or give --all")
         print_list(list(all_recipes().values()), folder, console)
         return
     if item is not None and every:

@@ -280,7 +280,10 @@ def _imported(module: str) -> ModuleType:
     try:
         return import_module(module)
     except (Exception, SystemExit) as error:
-        raise InputError(f"cannot import {module}: {line_of(error)}") from error
+        top = module.partition(".")[0]
+        is_nowhere = isinstance(error, ModuleNotFoundError) and error.name == top
+        remedy = f"; install {top}, put the folder that it lies in on PYTHONPATH, or give path/to/file.py:NAME"
+        raise InputError(f"cannot import {module}: {line_of(error)}{remedy if is_nowhere else ''}") from error
 
 
 def _attribute(kind: str, module: ModuleType, name: str, where: str) -> Any:

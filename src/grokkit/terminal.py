@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import codecs
-import io
 import os
+import re
 import sys
 import textwrap
 import unicodedata
@@ -14,6 +14,8 @@ from typing import Any, Self
 
 from rich.console import Console
 from rich.live import Live
+
+from grokkit.files import is_full
 
 _PAIRS = """
 × x  · *  − -  – -  — -  … ...  ∞ inf  √ sqrt  ± +-  ≥ >=  ≤ <=  ≠ !=  ≈ ~  ∝ ~  → ->  ← <-  ∘ o  ′ '  ° deg  ‖ ||  ⟨ <
@@ -63,7 +65,8 @@ def readable() -> Iterator[None]:
     closed = [name for name in ("stdout", "stderr") if getattr(sys, name) is None]
     for name in closed:
         setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
-    streams = [stream for stream in (sys.stdout, sys.stderr) if isinstance(stream, io.TextIOWrapper)]
+    # Not by their class: one that listens to what is printed hands on what the stream behind it has.
+    streams: list[Any] = [stream for stream in (sys.stdout, sys.stderr) if hasattr(stream, "reconfigure")]
     before = [stream.errors for stream in streams]
     try:
         for stream in streams:
@@ -74,6 +77,27 @@ def readable() -> Iterator[None]:
         for stream, errors in zip(streams, before, strict=True):
             with suppress(OSError, ValueError):  # it was closed, or cannot be written to
                 stream.reconfigure(errors=errors)
+
+
+@contextmanager
+def unwritable_in_one_line() -> Iterator[None]:
+    """Within it a file that cannot be read or written, standard output among them, is one line and status 1; of a pipe
+    that nobody reads any more, as in ``grokkit methods | head``, the status alone."""
+    try:
+        yield
+    except BrokenPipeError:
+        _print_no_more()
+        raise SystemExit(1) from None
+    except OSError as error:
+        _print_no_more()
+        where = f" {error.filename}" if error.filename else " what is printed"
+        remedy = "; make room, and give the command again: what is finished is kept" if is_full(error) else ""
+        print(f"grokkit: cannot read or write{one_line(where)} ({error.strerror or error}){remedy}", file=sys.stderr)
+        raise SystemExit(1) from None
+
+
+def _print_no_more() -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def one_line(text: object) -> str:
@@ -115,12 +139,14 @@ def _sign(sign: str, before: str) -> str:
 
     >>> "".join(_sign(c, "") for c in "×λ√é"), _sign("²", "g") + _sign("₁", "g")
     ('xlambdasqrte', '^2_1')
+    >>> [_sign(c, "") for c in "ϕΣς"]
+    ['phi', 'Sigma', 'sigma']
     """
     if sign in _SIGNS:
         return _SIGNS[sign]
     name = unicodedata.name(sign, "")
-    if name.startswith("GREEK"):
-        word = name.split()[3].lower().replace("lamda", "lambda")
+    if (letter := _GREEK.match(name)) is not None:
+        word = (letter["word"] or letter["other"]).lower().replace("lamda", "lambda")
         return word.capitalize() if "CAPITAL" in name else word
     plain = "".join(_SIGNS.get(c, c) for c in unicodedata.normalize("NFKD", sign)).encode("ascii", "ignore").decode()
     if not plain:
@@ -129,6 +155,8 @@ def _sign(sign: str, before: str) -> str:
     return plain if place and _kind(before) == _kind(sign) else place + plain
 
 
+# Of "GREEK SMALL LETTER FINAL SIGMA" and "GREEK PHI SYMBOL" the letter; the marks of Greek writing are none.
+_GREEK = re.compile(r"GREEK (?:(?:SMALL|CAPITAL) LETTER (?:FINAL )?(?P<word>[A-Z]+)|(?P<other>[A-Z]+) SYMBOL)")
 _PLACES = {"<super>": "^", "<sub>": "_"}
 
 

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import tomllib
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -96,6 +97,13 @@ def test_every_card_can_be_written_in_ascii():
                 str(getattr(part.value, name, "")) for name in ("summary", "equations", "cost", "departures")
             )
             assert "\\" not in text.encode("ascii", "grokkit").decode().replace("\\n", "")
+
+
+def test_every_greek_sign_can_be_written_in_ascii():
+    greek = [sign for sign in map(chr, range(0x370, 0x400)) if unicodedata.name(sign, "")]
+    for sign in greek:
+        sign.encode("ascii", "grokkit")
+    assert "ϑ, ϕ, λόγος".encode("ascii", "grokkit") == b"theta, phi, lambdaomicrongammaomicronsigma"
 
 
 @pytest.mark.parametrize("columns", [60, 80, 200])

@@ -147,6 +147,17 @@ def test_a_grid_takes_no_whole_number_twice(space, trials, expected, tmp_path):
     assert len({tuple(values.values()) for values in found}) == trials
 
 
+@pytest.mark.parametrize(
+    ("space", "trials", "expected"),
+    [("1..4", 3, [2, 3, 4]), ("1..4", 4, [1, 2, 3, 4]), ("1..8 log", 6, [1, 2, 3, 4, 5, 7]), ("1..100", 2, [26, 75])],
+)
+def test_points_of_whole_numbers_on_a_grid_are_all_different(space, trials, expected, tmp_path):
+    own = own_spaces(f"grokfast-ma: window_size={space}", ["grokfast-ma"])
+    grid = Search(open_storage(tmp_path / "optuna.db"), searched("grokfast-ma", "mul:97", {}, own), "grid", trials)
+    grid.draw(trials)
+    assert [trial.values["window_size"] for trial in grid.trials()] == expected
+
+
 def test_a_grid_is_the_finest_that_has_no_more_trials_and_ends_there(tmp_path):
     method = searched("adamw", "mul:97", {}, {})
     grid = Search(open_storage(tmp_path / "optuna.db"), method, "grid", 14)

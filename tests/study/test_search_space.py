@@ -110,6 +110,7 @@ def test_a_space_of_one_s_own_stands_in_the_place_of_the_card_s(tmp_path):
         ("nothing.txt", "neither a space nor a file"),
         ("lion: lr=1..2", "unknown method of --space 'lion'"),
         ("adamw: lr", "is not a setting with its range"),
+        ("adamw: lr=1e-4..1e-1; adamw: wd=0..3", "--space has two lines of adamw; write all of its settings in one"),
         ("adamw: gamma=1..2", "unknown setting of adamw 'gamma'"),
         ("adamw: lr=-1..1", "lr=-1"),
         ("adamw: beta1=0..2", "beta1=2"),

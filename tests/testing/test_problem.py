@@ -1,8 +1,10 @@
 """What ``grokkit check`` finds in problems that are wrong in one way each, and nothing in one that is right."""
 
+import random
 import re
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from spirals import Net, Spirals, problem
@@ -47,8 +49,31 @@ def doubled(data):
     return torch.cat([data.points, data.points]), torch.cat([data.classes, data.classes])
 
 
+class Broken(Spirals):
+    def __getitem__(self, row):
+        raise OSError("no such row")
+
+
 DATA = Spirals()
 FAULTS = {
+    "a score that raises": (
+        {"score": lambda outputs, targets: {}[0]},
+        "score",
+        r"the score, or forward in eval mode, fails \(KeyError: 0\); mend that first",
+    ),
+    "a row that cannot be read": (
+        {"data": Splits(DATA, None, Broken())},
+        "parts",
+        r"reading the rows fails \(OSError: no such row\); mend that first",
+    ),
+    "gradients that are sparse": (
+        {
+            "data": (torch.arange(240) % 10, torch.arange(240) % 2),
+            "model": lambda: nn.Sequential(nn.Embedding(10, 8, sparse=True), nn.Linear(8, 2)),
+        },
+        "gradients",
+        r"the gradient of 0.weight is torch.sparse_coo; make it dense, e.g. Embedding\(sparse=False\)",
+    ),
     "weights that nobody seeds": (
         {"model": lambda: Unseeded(16)},
         "deterministic",
@@ -120,6 +145,33 @@ def test_a_planted_fault_is_found_and_its_remedy_named(fault):
     assert name in found, found
     assert re.search(line, found[name]), found[name]
     assert "\n" not in found[name]
+
+
+class Noisy(Net):
+    """Noise of NumPy's and Python's generators, which a run seeds."""
+
+    def forward(self, points):
+        return super().forward(points) + (0.01 * (np.random.rand() + random.random()) if self.training else 0)
+
+
+def test_noise_of_any_global_generator_is_seeded_as_in_a_run_and_all_are_put_back():
+    before = torch.get_rng_state(), np.random.get_state()[1].tolist(), random.getstate()
+    assert failed(replace(problem(width=16), model=lambda: Noisy(16))) == {}
+    assert torch.equal(before[0], torch.get_rng_state())
+    assert (np.random.get_state()[1].tolist(), random.getstate()) == before[1:]
+
+
+def test_of_more_rows_than_are_compared_it_is_said_how_many_were():
+    rows = torch.arange(5200.0)[:, None].repeat(1, 2) / 5200
+    classes = (rows[:, 0] > 0.3).long()
+    lines = {
+        finding.name: finding.line
+        for finding in check_problem(
+            replace(problem(), data=Splits((rows, classes), None, (rows[:9] - 2, classes[:9])))
+        )
+    }
+    for name in ("finite", "parts"):
+        assert lines[name].endswith(", as far as 5,000 rows of each part show")
 
 
 def test_a_regression_must_come_down_to_a_tenth():

@@ -217,9 +217,8 @@ def _grid(method: Searched, trials: int) -> list[dict[str, Any]]:
                 sizes, grows = finer, True
     points: list[dict[str, Any]] = [{}]
     for name, axis in method.axes.items():
-        points = [
-            {**point, name: _on_axis(axis, place, sizes[name])} for point in points for place in range(sizes[name])
-        ]
+        on_axis = _on_axis(axis, sizes[name])
+        points = [{**point, name: value} for point in points for value in on_axis]
     return points
 
 
@@ -235,18 +234,26 @@ def _is_same(drawn: Mapping[str, Any], point: Mapping[str, Any]) -> bool:
     return all(math.isclose(drawn[name], point[name], rel_tol=1e-9) for name in point)
 
 
-def _on_axis(axis: Axis, place: int, size: int) -> Any:
+def _on_axis(axis: Axis, size: int) -> list[Any]:
+    """The ``size`` points of an axis: middles of equal parts of its range. Of whole numbers those next to the middles
+    that are all different: two middles may round to one number, 1.5 and 2.5 to 2, or lie close together below a
+    logarithm."""
     values = axis.values
     if isinstance(values, Choice):
-        return place
-    if axis.is_whole and size == _most(axis, size):  # all of them, also where a logarithm would take some twice
-        return round(values.low) + place
-    share = (place + 0.5) / size
+        return list(range(size))
+    shares = [(place + 0.5) / size for place in range(size)]
     if values.log:
-        at = values.low * (values.high / values.low) ** share
+        middles = [values.low * (values.high / values.low) ** share for share in shares]
     else:
-        at = values.low + (values.high - values.low) * share
-    return round(at) if axis.is_whole else at
+        middles = [values.low + (values.high - values.low) * share for share in shares]
+    if not axis.is_whole:
+        return middles
+    points: list[int] = []
+    for place, middle in enumerate(middles):
+        least = points[-1] + 1 if points else round(values.low)
+        most = round(values.high) - (size - 1 - place)  # as many numbers are left as there are points to come
+        points.append(min(max(round(middle), least), most))
+    return points
 
 
 def _seed(text: str, number: int) -> int:

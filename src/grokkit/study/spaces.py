@@ -141,6 +141,8 @@ def own_spaces(text: str | None, methods: Sequence[str], others: Iterable[str] =
             raise InputError(f"{line!r} has no method in front; write e.g. 'adamw: lr=1e-4..1e-1 log, wd=0..3'")
         if name not in known:
             raise unknown("method of --space", name, sorted(known))
+        if known[name] in spaces:
+            raise InputError(f"--space has two lines of {name}; write all of its settings in one, with commas between")
         spaces[known[name]] = parse_space(space)
     return spaces
 

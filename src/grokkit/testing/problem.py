@@ -18,9 +18,10 @@ import torch
 from torch import Tensor, nn
 
 from grokkit.call_syntax import parse_call
-from grokkit.errors import InputError
+from grokkit.errors import InputError, check_dense
 from grokkit.flop_counter import counted_flops
 from grokkit.models.own import build
+from grokkit.randomness import seeded_aside
 from grokkit.rng import stream
 from grokkit.tasks.problem import OwnTask, Problem, feed_digest
 from grokkit.tasks.task import Split, split
@@ -44,13 +45,18 @@ class Finding(NamedTuple):
 
 
 def check_problem(problem: Problem, seed: int = 0) -> list[Finding]:
-    """All findings on ``problem``; see the module's docstring."""
+    """All findings on ``problem``; see the module's docstring. The global random generators are seeded for it, as they
+    are for a run, and put back as they were."""
+    with seeded_aside(seed, "check"):
+        return _findings(problem, seed)
+
+
+def _findings(problem: Problem, seed: int) -> list[Finding]:
     try:
         bench = _Bench(problem, seed)
         bench.one_step(bench.model())
     except Exception as error:  # whatever somebody's code raises is the finding
-        line = " ".join(f"{type(error).__name__}: {error}".split())
-        return [Finding("one step", False, f"a step of training fails ({line}); mend that first")]
+        return [Finding("one step", False, f"a step of training fails ({_line(error)}); mend that first")]
     checks: dict[str, Callable[[_Bench], str]] = {
         "optimizer": _optimizer,
         "finite": _finite,
@@ -67,7 +73,26 @@ def check_problem(problem: Problem, seed: int = 0) -> list[Finding]:
             found.append(Finding(name, True, check(bench)))
         except InputError as error:
             found.append(Finding(name, False, str(error)))
+        except Exception as error:  # as above: a score, or the rows of another part, may be the first to fail
+            found.append(Finding(name, False, f"{_DOES[name]} fails ({_line(error)}); mend that first"))
     return found
+
+
+def _line(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())
+
+
+_DOES = {
+    "optimizer": "making the optimizer",
+    "finite": "reading the rows, or the loss of an untrained model,",
+    "deterministic": "making data and model anew, or a step,",
+    "score": "the score, or forward in eval mode,",
+    "parts": "reading the rows",
+    "gradients": "a later step of training",
+    "learns": "training with AdamW, or evaluating,",
+    "costs": "counting a step's floating-point operations",
+}
+"""What each check does with somebody's code, for the case that this fails."""
 
 
 class _Bench:
@@ -91,10 +116,9 @@ class _Bench:
         return self.task.loss(self.task.forward(model, batch[0]), batch[1])
 
     def one_step(self, model: nn.Module) -> dict[str, Tensor]:
-        """A step of SGD under the seed's generator; the weights after it."""
+        """A step of SGD under the seed's generators; the weights after it."""
         optimizer = torch.optim.SGD(model.parameters(), 0.01)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.seed)
+        with seeded_aside(self.seed, "check"):
             self.loss(model.train(), self.batch()).backward()
         optimizer.step()
         return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
@@ -118,7 +142,7 @@ def _finite(bench: _Bench) -> str:
         loss = bench.loss(bench.model(), bench.batch()).item()
     if not math.isfinite(loss):
         raise InputError(f"the loss of an untrained model is {loss}; look for a logarithm of 0 or a division by it")
-    return "rows and the loss of an untrained model are finite"
+    return f"rows and the loss of an untrained model are finite{_only_some(bench)}"
 
 
 def _is_finite(item: Any) -> bool:
@@ -180,7 +204,13 @@ def _parts(bench: _Bench) -> str:
                 f"{shared:,} of the {name} rows are training rows as well; drop the doubles, or give Splits that keep "
                 "them in one part"
             )
-    return "no row of the validation or the test part is a training row"
+    return f"no row of the validation or the test part is a training row{_only_some(bench)}"
+
+
+def _only_some(bench: _Bench) -> str:
+    """What is to be said where a part has more rows than are looked at."""
+    is_more = any(len(getattr(bench.parts, name)) > _COMPARED_ROWS for name in ("train", "validation", "test"))
+    return f", as far as {_COMPARED_ROWS:,} rows of each part show" if is_more else ""
 
 
 def _gradients(bench: _Bench) -> str:
@@ -191,6 +221,9 @@ def _gradients(bench: _Bench) -> str:
         optimizer.zero_grad()
         bench.loss(model, bench.batch()).backward()
         grads = {name: parameter.grad for name, parameter in model.named_parameters()}
+        for name, grad in grads.items():
+            if grad is not None:
+                check_dense(name, grad)
         waiting -= {name for name, grad in grads.items() if grad is not None and bool(grad.ne(0).any())}
         optimizer.step()
     if waiting:
