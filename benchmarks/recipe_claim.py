@@ -24,9 +24,10 @@ from typing import Any
 
 import polars as pl
 
+from grokkit.analyse.leaderboard import times_by_seed
 from grokkit.analyse.paired import PairedRatio, paired_ratio, plain_ratio
 from grokkit.analyse.suite import Cell, over_tasks
-from grokkit.analyse.survival import COSTS, times_by_seed
+from grokkit.analyse.survival import COSTS
 from grokkit.study.store import Store
 
 RESULTS = Path(__file__).resolve().parent.parent / "docs" / "results" / "recipe"

@@ -44,6 +44,7 @@ HOSTILE = {
     "--every": ["0", *COUNTS],
     "--sustain": COUNTS,
     "--after": COUNTS,
+    "--event": ["", "stable", "STAYS", "first", LONG],
     "--train-size": ["0", "49", "48", *COUNTS],
     "--batch-size": ["0", "FULL", "full,", *COUNTS],
     "--jobs": ["0", "1025", *COUNTS],

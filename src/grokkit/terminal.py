@@ -139,8 +139,8 @@ def _sign(sign: str, before: str) -> str:
 
     >>> "".join(_sign(c, "") for c in "×λ√é"), _sign("²", "g") + _sign("₁", "g")
     ('xlambdasqrte', '^2_1')
-    >>> [_sign(c, "") for c in "ϕΣς"]
-    ['phi', 'Sigma', 'sigma']
+    >>> [_sign(c, "") for c in "ϕΩς"]
+    ['phi', 'Omega', 'sigma']
     """
     if sign in _SIGNS:
         return _SIGNS[sign]

@@ -48,6 +48,7 @@ def before(first):
         ({"target": 0.9}, r"with target=0\.95, not with target=0\.9"),
         ({"target_loss": 0.1}, r"with target_loss=none, not with target_loss=0\.1"),
         ({"sustain": 2}, "with sustain=5, not with sustain=2"),
+        ({"event": "stable", "after": 9}, "with event=stays, not with event=stable"),
         ({"every": 5}, "with every=10, not with every=5"),
         ({"batch_size": 16}, "with batch_size=none, not with batch_size=16"),
         ({"precision": "bf16"}, "with precision=float32, not with precision=bf16"),
@@ -58,6 +59,17 @@ def test_another_question_is_refused_naming_both(first, before, changes, message
     with pytest.raises(InputError, match=message) as caught:
         extended(plan(**changes), before, kept(first), OUT)
     assert "\n" not in str(caught.value)
+
+
+def test_what_is_not_said_where_it_is_the_usual_is_a_difference_all_the_same():
+    stable, stays = (plan(after=9, event=event) for event in ("stable", "stays"))
+    for asked, held in ((stable, stays), (stays, stable)):
+        before, (now, was) = on_disk(extended(held, None, {}, OUT).study), (asked.question, held.question)
+        difference = f"event={was.get('event', 'stays')}, not with event={now.get('event', 'stays')}"
+        with pytest.raises(InputError, match=f"holds a study with {difference}"):
+            extended(asked, before, kept(held), OUT)
+        with pytest.raises(InputError, match=f"holds runs with {difference}"):
+            extended(asked, None, kept(held), OUT, held.question)
 
 
 def test_where_no_run_is_finished_another_question_may_be_asked(before):

@@ -14,6 +14,9 @@ from grokkit.train.events import EVENTS_VERSION
 IDENTITY_VERSION = 2
 """Raised when the same configuration gets another identity: folders of an earlier one can be read, and not extended."""
 
+LEFT_OUT = {"judged_on": "test", "event": "stays"}
+"""What no identity and no question says: settings as every run had them before there was a choice."""
+
 
 def question_of(config: Mapping[str, Any]) -> dict[str, Any]:
     """What all runs of a study have in common, in the form that their identity has: all but method and seed.
@@ -43,10 +46,9 @@ def identity_of(config: Mapping[str, Any]) -> dict[str, Any]:
         del task["data"]
     if task["train_size"] is not None:
         del task["train_fraction"]
-    if settings.get("judged_on") == "test":  # as every run was before there was a choice
-        del settings["judged_on"]
-    if settings.get("event") == "stays":  # likewise
-        del settings["event"]
+    for name, usual in LEFT_OUT.items():
+        if settings.get(name) == usual:
+            del settings[name]
     return settings
 
 
