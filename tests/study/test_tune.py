@@ -163,9 +163,7 @@ def test_a_search_for_what_is_stable_is_judged_by_that(here, tmp_path):
     own = found["methods"]["adamw"]
     assert {trial["has_arrived"] for trial in own["trials"]} >= {True}
     assert min(costs) * 0.999 <= own["best"]["cost"] <= max(costs) * 1.001
-    with pytest.raises(
-        InputError, match="holds a search with event=stable, not with event=stays"
-    ):
+    with pytest.raises(InputError, match="holds a search with event=stable, not with event=stays"):
         lab.tune(TASK, ["adamw"], out=tmp_path, after=20, **{**HOW, "trials": 2})
 
 

@@ -43,7 +43,7 @@ def extended(
             raise InputError(f"{folder} {other}; choose another --out")
         before = None  # The folder has no run of the other question, so it is as good as new.
     if before is None and question is not None:
-        for name, asked, found in _differences(LEFT_OUT | plan.question, LEFT_OUT | question):
+        for name, asked, found in _differences({**LEFT_OUT, **plan.question}, {**LEFT_OUT, **question}):
             values = f"{name}={_shown(found)}, not with {name}={_shown(asked)}"
             raise InputError(f"{folder} holds runs with {values}; choose another --out")
     names = _names(plan, before, kept)
@@ -117,8 +117,8 @@ def other_question(plan: Plan, before: Mapping[str, Any]) -> str | None:
         )
     if title != before["title"]:
         return f"holds a study of {before['title']!r}, not of {title!r}"
-    now = LEFT_OUT | plan.question
-    was = LEFT_OUT | {name: before[name] for name in now if name in before}
+    now = {**LEFT_OUT, **plan.question}
+    was = {**LEFT_OUT, **{name: before[name] for name in now if name in before}}
     if any(was.get(name) != now[name] for name in ("identity", "events")):
         return "holds a study of another version of grokkit, in which the same run has another identity"
     for name, asked, found in _differences(now, was):
