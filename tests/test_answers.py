@@ -10,7 +10,7 @@ import pytest
 
 import grokkit
 from grokkit.answers import main
-from grokkit.terminal import readable
+from grokkit.printed import readable
 
 PROGRAM = """
 import sys

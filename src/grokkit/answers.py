@@ -20,6 +20,7 @@ from typing import TextIO
 
 from grokkit import __version__
 from grokkit.files import keep_text, kept_text
+from grokkit.printed import readable, unwritable_in_one_line
 
 _LISTS = {"methods", "tasks", "models", "optimizers", "suites"}
 _HELP = {"-h", "--help"}
@@ -59,8 +60,6 @@ def _run() -> None:
 
 def _print(answer: str) -> None:
     """As the command would: whatever the terminal's encoding lacks, and whoever has stopped to read."""
-    from grokkit.terminal import readable, unwritable_in_one_line  # not above: rich may be missing
-
     with readable(), unwritable_in_one_line():
         sys.stdout.write(answer)
         sys.stdout.flush()

@@ -25,8 +25,9 @@ except InputError as error:
 
 import typer
 
+from grokkit.printed import one_line, readable, unwritable_in_one_line
 from grokkit.study.execution import NOT_OF_A_SEARCH, NOT_OF_A_SUITE, Execution, Jobs, SeedCount
-from grokkit.terminal import one_line, readable, terminal, unwritable_in_one_line
+from grokkit.terminal import terminal
 from grokkit.typed import Command, Group, Json, Late, Quiet, run_command, signature_of
 
 if TYPE_CHECKING:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+import grokkit.printed  # noqa: F401
 from grokkit.extras import LAB
 from grokkit.progress import Progress
 from grokkit.registry import parts
@@ -90,7 +91,7 @@ def test_a_report_in_every_encoding(grokkit, study, encoding):
 
 
 def test_every_card_can_be_written_in_ascii():
-    """No sign of a card ends as a number in a code chart; ``grokkit.terminal`` registers how signs are written."""
+    """No sign of a card ends as a number in a code chart; ``grokkit.printed`` registers how signs are written."""
     for kind in ("methods", "models", "tasks"):
         for part in parts(kind).values():
             text = " ".join(

@@ -10,9 +10,10 @@ from grokkit.lab.carry_out import Stopped, carry_out, refuse_failures
 from grokkit.lab.named import method_names, name_of
 from grokkit.lab.study import Study
 from grokkit.methods import MethodCard
+from grokkit.printed import readable
 from grokkit.study.question import Question, asked
 from grokkit.tasks.problem import Problem
-from grokkit.terminal import readable, terminal
+from grokkit.terminal import terminal
 
 
 def compare(

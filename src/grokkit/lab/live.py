@@ -10,8 +10,9 @@ from typing import Any, Self
 from rich.console import Console
 
 from grokkit.lab.loggers.card import LoggedRun, LoggerCard, Writer, scalars
+from grokkit.printed import one_line
 from grokkit.study.pool import Event
-from grokkit.terminal import one_line, terminal
+from grokkit.terminal import terminal
 from grokkit.train.config import RunConfig
 
 

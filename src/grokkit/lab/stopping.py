@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import MappingProxyType
 
+from grokkit.printed import one_line
 from grokkit.study.plan import ids_of
 from grokkit.study.store import Store
-from grokkit.terminal import one_line
 from grokkit.train.checkpoint import steps_saved
 from grokkit.train.config import RunConfig
 from grokkit.train.limit import Limit

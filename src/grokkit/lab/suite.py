@@ -18,6 +18,7 @@ from grokkit.lab.named import method_names
 from grokkit.lab.study import Study
 from grokkit.lab.tune import search
 from grokkit.methods import MethodCard
+from grokkit.printed import one_line, paragraph, readable
 from grokkit.report.suite import suite_table, write_suite_page
 from grokkit.study.execution import NOT_OF_A_SUITE, Execution
 from grokkit.study.looks import looked
@@ -28,7 +29,7 @@ from grokkit.study.store import Store
 from grokkit.study.suite import SuitePlan, SuiteQuestion, read_suite, write_suite
 from grokkit.study.suites.card import SuiteCard
 from grokkit.study.tune import SearchOptions
-from grokkit.terminal import one_line, paragraph, readable, terminal
+from grokkit.terminal import terminal
 from grokkit.train.groups import choose_device
 
 

@@ -16,6 +16,7 @@ from grokkit.lab.loggers.card import find_logger
 from grokkit.lab.named import method_names, name_of
 from grokkit.lab.stopping import undisturbed, what_is_kept
 from grokkit.methods import MethodCard
+from grokkit.printed import one_line, readable
 from grokkit.report.search import search_table, write_search
 from grokkit.study.execution import NOT_OF_A_SEARCH, Execution
 from grokkit.study.machines import check_machines, machines
@@ -23,7 +24,7 @@ from grokkit.study.pool import Failure
 from grokkit.study.question import USUAL_METHODS, Question, asked
 from grokkit.study.tune import Round, SearchOptions, Tuning
 from grokkit.tasks.problem import Problem
-from grokkit.terminal import one_line, readable, terminal
+from grokkit.terminal import terminal
 from grokkit.train.config import RunConfig
 from grokkit.train.groups import choose_device
 from grokkit.train.limit import Limit
