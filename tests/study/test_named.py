@@ -5,7 +5,7 @@ from importlib.util import module_from_spec, spec_from_file_location
 
 import pytest
 
-from grokkit.lab.named import source_digest
+from grokkit.lab.code_digest import source_digest
 
 MODULE = """
 FACTOR = {factor}

@@ -8,9 +8,8 @@ from collections.abc import Iterator, Sequence
 from rich.console import Console
 
 from grokkit.lab.study import Study
-from grokkit.study.pace import read_pace, unmeasured
+from grokkit.printed import one_line
 from grokkit.study.store import Store
-from grokkit.terminal import one_line
 
 
 def report(store: Store, console: Console, only: Sequence[str] | None = None) -> Study:
@@ -42,8 +41,7 @@ def report(store: Store, console: Console, only: Sequence[str] | None = None) ->
 
 def not_measured(study: Study) -> Iterator[str]:
     """A line for each method of a claim in seconds that the pace of the others was measured without."""
-    pace = read_pace(study.folder) if study.info.get("claim") == "seconds" else None
-    for method in () if pace is None else unmeasured(study.runs, pace):
+    for method in study.unmeasured:
         yield (
             f"{method}: nothing is claimed of it in seconds, because those of its steps have not been measured in "
             "turns with the others'; give the same compare command again"

@@ -15,11 +15,12 @@ from rich.text import Text
 from grokkit.analyse import leaderboard, verdict
 from grokkit.analyse.claims import Claim, claims
 from grokkit.errors import unknown
+from grokkit.printed import paragraph
 from grokkit.report import all_figures, leaderboard_table, of_every_run, table_names, with_lines, write_report
 from grokkit.study.looks import DEFAULT_CLAIM, looked
-from grokkit.study.pace import Pace, at_pace, read_pace, without_seconds
+from grokkit.study.pace import Pace, at_pace, read_pace, unmeasured, without_seconds
 from grokkit.study.store import Store
-from grokkit.terminal import paragraph, terminal
+from grokkit.terminal import terminal
 
 
 class Study:
@@ -80,6 +81,12 @@ class Study:
     def _pace(self) -> Pace | None:
         """The seconds of a step, if they were measured."""
         return read_pace(self.folder)
+
+    @property
+    def unmeasured(self) -> list[str]:
+        """The methods that a claim in seconds leaves out, because the others' pace was measured without them."""
+        is_claimed = self.info.get("claim") == "seconds"
+        return unmeasured(self.runs, self._pace) if is_claimed and self._pace is not None else []
 
     @property
     def leaderboard(self) -> pl.DataFrame:

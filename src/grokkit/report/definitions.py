@@ -24,13 +24,11 @@ _SECONDS_CLAIMED = (
 def definitions(study: Mapping[str, Any], cost: Cost) -> str:
     """``cost``: the one that the study claims in."""
     aim, base = target_of(study), escape(study["baseline"])
-    target, stays, stable = aim.at_least, "stays", "stable"
+    target, stays, stable = aim.at_least, "stays, generalized", "stable"
     stay, below = "stay", "below the target"
     if aim.stable_for:
+        stays, stable = "stays", "stable, generalized"
         stay, below = "become stable", "before the first at the target that no dip had followed"
-        stable += ", generalized"
-    else:
-        stays += ", generalized"
     budget = whole(study["budget"])
     terms = {
         "memorized": f"The first evaluation with train {target}.",

@@ -9,8 +9,8 @@ differently. With y(s) the held-out accuracy after s steps and T the target:
 - it is *stable* from the first evaluation with y ≥ T after which y ≥ T − 0.01 for ``after`` steps, all within the run;
 - its *dips* are the maximal stretches of evaluations with y < T − 0.01 after the first with y ≥ T.
 
-The last of these that a study asks for is what its runs count as generalized by: that they stay, or that they are
-stable. Costs to the target, ratios and claims are then all of that event.
+A run counts as generalized when it stays or, if the study asks for that event, when it is stable. Costs to the target,
+ratios and claims are all of the one event.
 
 Where the target is a loss, "at the target" means at or below it, and a dip is a loss above 1.1 times the target.
 """

@@ -222,7 +222,8 @@ class RunInProgress:
         """Whether it is time to give the run up. What is at the target may stay there, or be stable."""
         if self._limit is None or self.done() or self.events().generalized_at is not None:
             return False
-        if self._is_at_target() if self.config.event == "stays" else self.events().holds_since is not None:
+        stays = self.config.event == "stays"
+        if (stays and self._is_at_target()) or (not stays and self.events().holds_since is not None):
             return False
         return (self.step if self._limit.cost == "steps" else self.flops) >= self._limit.most
 
