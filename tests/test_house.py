@@ -37,6 +37,7 @@ LAYERS = [
     {"study"},
     {
         "progress",
+        "printed",
         "terminal",
         "bench",
         "answers",
