@@ -103,7 +103,8 @@ class Study:
 
     def claim(self, arm: str, baseline: str | None = None) -> Claim:
         """What may be said of ``arm`` beside the baseline, or another arm in its place; the family is all arms."""
-        about = self.about if baseline is None else {**self.about, "primary": None}
+        is_its_own = baseline is None or self.label(baseline) == self.label(self.baseline)
+        about = self.about if is_its_own else {**self.about, "primary": None}
         rows = list(self.board(baseline).values())
         label = self.label(arm)
         return next(claim for claim in claims(rows, about) if claim.method == label)

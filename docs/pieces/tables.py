@@ -180,8 +180,8 @@ class Blocks:
         heads: Mapping[str, str] | None = None,
     ) -> str:
         """A row for each of ``arms`` and a column for each of ``studies`` (heading → study): median steps, or, with
-        ``beside``, the row's cost over that arm's, with how many runs got there where not all did; or, with
-        ``ratio_of``, that arm's cost over the row's.
+        ``beside``, the row's cost over that arm's, in bold where a difference is claimed, with how many runs got
+        there where not all did; or, with ``ratio_of``, that arm's cost over the row's.
 
         Without ``arms``: all of the studies. An arm that none of them has is left out.
         """
@@ -199,8 +199,7 @@ class Blocks:
                 else:
                     times = study.row(arm)
                     few = "" if times["successes"] == times["runs"] else f" ({reached_text(times)})"
-                    value = median_text(times) if beside is None else ratio_text(study, arm, cost, vs=beside)
-                    row.append(value + few)
+                    row.append((median_text(times) if beside is None else _beside(study, arm, beside, cost)) + few)
             rows.append(row)
         return table_text(rows)
 
@@ -229,6 +228,15 @@ class Blocks:
             values = [self.results.published.get(f"{prefix}/{row}/{column}") for column in columns.values()]
             lines.append([head, *(MISSING if value is None else whole(value["value"]) for value in values)])
         return table_text(lines)
+
+
+def _beside(study: Study, arm: str, baseline: str, cost: Cost | None) -> str:
+    """A ratio, in bold where the study claims, in this cost, that the arm needs more or less."""
+    text = ratio_text(study, arm, cost, vs=baseline)
+    if study.label(arm) == study.label(baseline):
+        return text
+    is_claimed = cost in (None, study.cost) and study.standing(arm, baseline) in ("less", "more")
+    return f"**{text}**" if is_claimed else text
 
 
 def _arms_of(studies: Sequence[Study]) -> list[str]:

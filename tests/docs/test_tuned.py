@@ -40,7 +40,7 @@ def test_a_table_of_several_studies_has_the_costs_of_methods_beside_one_of_them(
         "|  | a |",
         "|---|---|",
         "| `base` | 1 |",
-        "| `other` | 0.50× [0.50–0.50] |",
+        "| `other` | **0.50× [0.50–0.50]** |",
     ]
     (row,) = table({"b": "second"}, ["other"], beside="base", cost="steps").splitlines()[2:]
     assert row.endswith(", 4 of 5 pairs complete (4/5) |")

@@ -1,6 +1,8 @@
 """The command line and Python ask the same question, with the same defaults."""
 
+import shlex
 import sys
+from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
@@ -47,6 +49,17 @@ def test_command_and_python_plan_the_same_runs(monkeypatch, args, options):
     question, execution = typed(monkeypatch, *args)
     assert question.plan().runs == asked(options)[0].plan().runs
     assert execution == Execution()
+
+
+def test_a_search_says_the_command_that_asks_its_own_question_on_fresh_seeds(monkeypatch, tmp_path):
+    options = {
+        "task": "a*a - b mod 7", "train_fraction": 0.25, "model": "fnn(width=8)", "batch_size": "full", "budget": 90,
+        "event": "stable", "after": 20, "claim": "steps", "data_dir": tmp_path / "a folder",
+    }  # fmt: skip
+    searched = Question(methods=["adamw", "grokfast-ema"], seeds=2, **options)
+    command = searched.compared(tmp_path / "found")
+    assert typed(monkeypatch, *shlex.split(command)[2:])[0] == Question(tuned=tmp_path / "found", **options)
+    assert Question(task="mul:7", methods="adamw").compared(Path("out/t")) == "grokkit compare mul:7 --tuned out/t"
 
 
 def test_a_network_of_full_batches_has_them_from_both(monkeypatch):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -105,8 +104,8 @@ def search(
         console.print(search_table(record, console.width))
         console.print(f"\nreport: {one_line(page)}", soft_wrap=True)
         if len(questions) == 1:
-            again = shlex.join(["grokkit", "compare", questions[0].task, "--tuned", str(folder)])
-            console.print(f"now compare on fresh seeds: {one_line(again)}", soft_wrap=True, markup=False)
+            again = one_line(questions[0].compared(folder))
+            console.print(f"now compare on fresh seeds: {again}", soft_wrap=True, markup=False)
     return record, failures
 
 

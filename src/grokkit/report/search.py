@@ -75,7 +75,8 @@ def _page(tuning: Mapping[str, Any]) -> str:
 <ul class="facts">{"".join(f"<li>{escape(fact)}</li>" for fact in facts)}</ul>"""
     note = (
         "All numbers are of validation rows and tuning seeds; no test row was read. The best of many trials flatters "
-        "itself: <code>grokkit compare TASK --tuned FOLDER</code> runs the winners on fresh seeds."
+        "itself: <code>grokkit compare TASK --tuned FOLDER</code>, with the options of this search, runs the winners "
+        "on fresh seeds."
     )
     parts = [section("The best setting of each method", note, _best_table(tuning)), *sections]
     parts += [section("Every trial", "", "".join(_trials_table(tuning, name) for name in methods))]

@@ -6,6 +6,7 @@ the same runs. Where a default is None, the task or the model says it.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
@@ -26,6 +27,7 @@ from grokkit.study.execution import (
     Share,
     ShareOrNone,
     Texts,
+    spelt,
 )
 from grokkit.study.plan import Plan, make_plan
 from grokkit.study.tuned import check_seeds, cost_of_tuning, read_tuning, winners
@@ -160,6 +162,15 @@ class Question(Checked):
         if self.tuned is None:
             return list(self._asked() or USUAL_METHODS)
         return list(self._winners(self._asked()).values())
+
+    def compared(self, tuned: Path) -> str:
+        """The command that compares, on fresh seeds, what a search of this question wrote to ``tuned``."""
+        words = ["grokkit", "compare", self.task, "--tuned", str(tuned)]
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.name not in ("task", "methods", "tuned", "seeds") and value != field.default:
+                words += [spelt(field.name), str(value)]
+        return shlex.join(words)
 
     def _asked(self) -> Sequence[str] | None:
         return split_list(self.methods) if isinstance(self.methods, str) else self.methods
