@@ -43,7 +43,7 @@ def test_a_table_of_several_studies_has_the_costs_of_methods_beside_one_of_them(
         "| `other` | **0.50× [0.50–0.50]** |",
     ]
     (row,) = table({"b": "second"}, ["other"], beside="base", cost="steps").splitlines()[2:]
-    assert row.endswith(", 4 of 5 pairs complete (4/5) |")
+    assert row.endswith("], 4 of 5 pairs complete** (4/5) |")
 
 
 def test_a_page_names_a_method_that_was_searched_without_the_settings_that_were_found(root):
