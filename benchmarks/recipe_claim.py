@@ -1,12 +1,15 @@
 """The claim on the recipe: the study of docs/results/recipe/preregistration.toml, carried out and judged.
 
+    python benchmarks/recipe_claim.py DIR --search [TASK ...] [--plan FILE] [--jobs N]
     python benchmarks/recipe_claim.py DIR [TASK ...] [--plan FILE] [--to FILE]
 
-Makes a study of each task in a folder of DIR, or of the tasks named; the same command goes on where it was stopped.
-Then writes what those of which all runs are done say: for each task what `recommended` costs beside `adamw`, to the
-stable target, and over the tasks the geometric mean with Student's interval. A task that is not in DIR keeps what FILE
-says of it, so tasks can be measured on several days, or machines. Runs are made one after the other, a seed's two in
-turn, so leave the machine alone: seconds are claimed.
+The first tunes the baseline on each task itself, or on the tasks named. The second makes a study of each task in a
+folder of DIR, of `recommended`, of `adamw` as it was tuned on other tasks, and as it was tuned there, once that search
+is done. The same command goes on where it was stopped. Then it writes what the tasks of which all runs are done say:
+for each what `recommended` costs beside either, to the stable target, and over the tasks the geometric means with
+Student's interval. A task that is not in DIR keeps what FILE says of it, so tasks can be measured on several days, or
+machines. Runs of a study are made one after the other, a seed's in turn, so leave the machine alone: seconds are
+claimed. A search claims none, and its runs may share the machine.
 """
 
 from __future__ import annotations
@@ -29,14 +32,36 @@ from grokkit.analyse.paired import PairedRatio, paired_ratio, plain_ratio
 from grokkit.analyse.suite import Cell, over_tasks
 from grokkit.analyse.survival import COSTS
 from grokkit.study.store import Store
+from grokkit.study.tuned import has_tuning, read_tuning
 
 RESULTS = Path(__file__).resolve().parent.parent / "docs" / "results" / "recipe"
 
 
-def command(task: Mapping[str, Any], primary: Mapping[str, Any], folder: Path) -> list[str]:
-    """What `grokkit` is called with for one task."""
+def search(task: Mapping[str, Any], plan: Mapping[str, Any], folder: Path, jobs: int) -> list[str]:
+    """What `grokkit` is called with to tune the baseline on one task."""
+    primary = plan["primary"]
+    said = ["tune", *shlex.split(task["command"]), "--methods", primary["baseline"], "--event", primary["event"]]
+    said += ["--after", str(primary["after"]), "--trials", str(plan["tuning"]["trials"])]
+    return [*said, "--jobs", str(jobs), "--out", str(folder)]
+
+
+def tuned_there(folder: Path, plan: Mapping[str, Any]) -> str | None:
+    """The baseline with the settings that the search of a task found; None before the search is done."""
+    if not has_tuning(folder):
+        return None
+    baseline = plan["primary"]["baseline"]
+    own = read_tuning(folder)["methods"][baseline]
+    if len(own["trials"]) < plan["tuning"]["trials"]:
+        return None
+    is_as_it_was = own["best"]["method"] == own["trials"][0]["method"]  # the first trial is of the settings it had
+    return baseline if is_as_it_was else own["best"]["method"]
+
+
+def command(task: Mapping[str, Any], primary: Mapping[str, Any], folder: Path, tuned: str | None) -> list[str]:
+    """What `grokkit` is called with for the study of one task."""
     arms = [primary["baseline"], primary["method"]]
-    said = ["compare", *shlex.split(task["command"]), "--methods", ",".join(arms), "--baseline", arms[0]]
+    methods = dict.fromkeys([*arms, tuned or arms[0]])
+    said = ["compare", *shlex.split(task["command"]), "--methods", ",".join(methods), "--baseline", arms[0]]
     said += ["--primary", arms[1], "--claim", primary["cost"], "--event", primary["event"]]
     said += ["--after", str(primary["after"])]
     return [*said, "--seeds", str(len(primary["seeds"])), "--jobs", "1", "--out", str(folder)]
@@ -46,7 +71,12 @@ def folder_of(task: Mapping[str, Any], root: Path) -> Path:
     return root / re.sub(r"\W+", "-", task["name"]).strip("-")
 
 
-def judged(name: str, folder: Path, primary: Mapping[str, Any]) -> dict[str, Any] | None:
+def searched_in(folder: Path) -> Path:
+    """Where the search of the task lies whose study is in ``folder``."""
+    return folder.with_name(f"{folder.name}-tune")
+
+
+def judged(name: str, folder: Path, primary: Mapping[str, Any], tuned: str | None) -> dict[str, Any] | None:
     """What the study of a task says, run by run and as ratios; None before its last run is done."""
     store = Store(folder)
     if not store.has_study():
@@ -56,16 +86,25 @@ def judged(name: str, folder: Path, primary: Mapping[str, Any]) -> dict[str, Any
     if len(store.finished(ids)) < len(ids):
         return None
     runs, _ = store.load(ids)
+    arms = {arm: runs.filter(pl.col("method") == arm) for arm in study["methods"]}
+    # A seed's runs took turns on one processor, so these are its seconds, and not those of a pace.
+    times = {arm: {cost: times_by_seed(own, own, cost) for cost in COSTS} for arm, own in arms.items()}
     found: dict[str, Any] = {"task": name, "processors": sorted(_processors(runs)), "runs": []}
-    arms = [runs.filter(pl.col("method") == primary[arm]) for arm in ("method", "baseline")]
-    # A seed's two runs took turns on one processor, so these are its seconds, and not those of a pace.
-    times = {cost: [times_by_seed(own, other, cost) for own, other in (arms, arms[::-1])] for cost in COSTS}
     for run in runs.iter_rows(named=True):
-        place = (primary["method"], primary["baseline"]).index(run["method"])
-        own = {cost: times[cost][place][run["seed"]] for cost in COSTS}
+        own = {cost: known[run["seed"]] for cost, known in times[run["method"]].items()}
         told = {"method": run["method"], "seed": run["seed"], "stable": own["steps"].reached}
         found["runs"].append(told | {cost: time.value for cost, time in own.items()})
-    for cost, pair in times.items():
+    found |= _ratios(arms[primary["method"]], arms[primary["baseline"]])
+    if tuned in arms:
+        found["tuned_there"] = {"method": tuned, **_ratios(arms[primary["method"]], arms[tuned])}
+    return found
+
+
+def _ratios(ours: pl.DataFrame, theirs: pl.DataFrame) -> dict[str, Any]:
+    """What ``ours`` cost beside ``theirs``, in each cost."""
+    found = {}
+    for cost in COSTS:
+        pair = times_by_seed(ours, theirs, cost), times_by_seed(theirs, ours, cost)
         ratio = paired_ratio(*pair)
         value, side = (ratio.value, None) if ratio.value is not None else plain_ratio(*pair)
         found[cost] = {"value": value, "side": side, "low": ratio.low, "high": ratio.high}
@@ -90,28 +129,43 @@ def main() -> int:
     words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     words.add_argument("folder", type=Path)
     words.add_argument("tasks", nargs="*", help="names of tasks; all if none is given")
+    words.add_argument("--search", action="store_true", help="tune the baseline on each task, and compare nothing")
+    words.add_argument("--jobs", type=int, default=1, help="runs of a search at once")
     words.add_argument("--plan", type=Path, default=RESULTS / "preregistration.toml")
     words.add_argument("--to", type=Path, default=RESULTS / "claim.json")
     given = words.parse_args()
     plan = tomllib.loads(given.plan.read_text(encoding="utf-8"))
-    names = [task["name"] for task in plan["tasks"]]
-    if unknown := [name for name in given.tasks if name not in names]:
-        words.error(f"no task {unknown[0]!r}; there are: {'; '.join(names)}")
+    folders = {task["name"]: folder_of(task, given.folder) for task in plan["tasks"]}
+    if unknown := [name for name in given.tasks if name not in folders]:
+        words.error(f"no task {unknown[0]!r}; there are: {'; '.join(folders)}")
     for task in plan["tasks"]:
         if not given.tasks or task["name"] in given.tasks:
-            said = command(task, plan["primary"], folder_of(task, given.folder))
+            folder = folders[task["name"]]
+            there = searched_in(folder)
+            said = (
+                search(task, plan, there, given.jobs)
+                if given.search
+                else command(task, plan["primary"], folder, tuned_there(there, plan))
+            )
             ended = subprocess.run([sys.executable, "-m", "grokkit", *said], check=False).returncode
             if ended:
                 return ended
-    before = json.loads(given.to.read_text(encoding="utf-8"))["tasks"] if given.to.exists() else []
-    found = {task["task"]: task for task in before}
-    for name, folder in ((task["name"], folder_of(task, given.folder)) for task in plan["tasks"]):
-        if (task := judged(name, folder, plan["primary"])) is not None:
-            found[name] = task
-    done = [found[name] for name in names if name in found]
-    text = json.dumps({"asked": len(names), "tasks": done, "over_tasks": over_all(done)}, indent=1, ensure_ascii=False)
-    given.to.write_text(text + "\n", encoding="utf-8")
+    if not given.search:
+        write_claim(given.to, folders, plan)
     return 0
+
+
+def write_claim(to: Path, folders: Mapping[str, Path], plan: Mapping[str, Any]) -> None:
+    """What all tasks that are done say, with what ``to`` says of the others."""
+    before = json.loads(to.read_text(encoding="utf-8"))["tasks"] if to.exists() else []
+    found = {task["task"]: task for task in before}
+    for name, folder in folders.items():
+        if (task := judged(name, folder, plan["primary"], tuned_there(searched_in(folder), plan))) is not None:
+            found[name] = task
+    done = [found[name] for name in folders if name in found]
+    there = [task["tuned_there"] for task in done if "tuned_there" in task]
+    said = {"asked": len(folders), "tasks": done, "over_tasks": over_all(done), "over_tuned_there": over_all(there)}
+    to.write_text(json.dumps(said, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -56,16 +56,39 @@ def recipe_tasks(plan: Mapping[str, Any], table_text: Table) -> str:
 
 
 def recipe_claim(found: Mapping[str, Any], table_text: Table) -> str:
-    """A row for each task whose runs are done, and one for all of them, once there are as many as were asked for."""
-    costs = {"seconds": "seconds", "steps": "steps", "flops": "FLOPs"}
-    rows = [["task", "stable, `recommended`", "stable, `adamw`", *costs.values()]]
-    for task in found["tasks"]:
-        arrived = [_stable(task["runs"], method) for method in ("recommended", "adamw")]
-        rows.append([task["task"], *arrived, *(_interval(task[cost]) for cost in costs)])
-    done, asked = len(found["tasks"]), found["asked"]
+    """Beside the baseline as it was tuned on other tasks: a row for each task whose runs are done, and one for all."""
+    rows = [["task", *_claim_heads("`adamw`")]]
+    rows += [[task["task"], *_claim(task["runs"], "adamw", task)] for task in found["tasks"]]
+    return table_text([*rows, _claim_over(found["over_tasks"], len(found["tasks"]), found["asked"])])
+
+
+def recipe_claim_there(found: Mapping[str, Any], table_text: Table) -> str:
+    """Beside the baseline as it was tuned on each task itself, with the settings found there."""
+    done = [task for task in found["tasks"] if "tuned_there" in task]
+    if not done:
+        return "Nothing of it is done."
+    rows = [["task", *_claim_heads("tuned there"), "tuned there"]]
+    for task in done:
+        there = task["tuned_there"]
+        rows.append([task["task"], *_claim(task["runs"], there["method"], there), f"`{there['method']}`"])
+    return table_text([*rows, [*_claim_over(found["over_tuned_there"], len(done), found["asked"]), ""]])
+
+
+COSTS = {"seconds": "seconds", "steps": "steps", "flops": "FLOPs"}
+
+
+def _claim_heads(baseline: str) -> list[str]:
+    return ["stable, `recommended`", f"stable, {baseline}", *COSTS.values()]
+
+
+def _claim(runs: Sequence[Mapping[str, Any]], baseline: str, ratios: Mapping[str, Any]) -> list[str]:
+    arrived = [_stable(runs, method) for method in ("recommended", baseline)]
+    return [*arrived, *(_interval(ratios[cost]) for cost in COSTS)]
+
+
+def _claim_over(ratios: Mapping[str, Any], done: int, asked: int) -> list[str]:
     name = "**all, geometric mean**" if done == asked else f"these {done} of {asked}, geometric mean"
-    rows.append([name, "", "", *(_interval(found["over_tasks"][cost]) for cost in costs)])
-    return table_text(rows)
+    return [name, "", "", *(_interval(ratios[cost]) for cost in COSTS)]
 
 
 def _stable(runs: Sequence[Mapping[str, Any]], method: str) -> str:

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from pieces.recipe import recipe_claim, recipe_look, recipe_parts
+from pieces.recipe import recipe_claim, recipe_claim_there, recipe_look, recipe_parts
 from pieces.studies import Results
 from pieces.tables import table_text
 
@@ -17,6 +17,27 @@ from grokkit.train.resolve import method_config, model_config, task_config
 
 ROOT = Path(__file__).parents[2]
 RESULTS = Results(ROOT / "docs" / "results")
+COSTS = ("seconds", "steps", "flops")
+PLAN = """
+[primary]
+method = "recommended"
+baseline = "adamw"
+cost = "seconds"
+event = "stable"
+after = 20
+seeds = [0, 1, 2]
+
+[tuning]
+trials = 2
+
+[[tasks]]
+name = "parity:10,2"
+command = "parity:10,2 --train-size 300 --batch-size full --budget 300 --model 'mlp(width=32)'"
+
+[[tasks]]
+name = "not yet"
+command = "add:7 --budget 10"
+"""
 
 
 def arm(says, method):
@@ -54,7 +75,8 @@ def test_the_claim_has_a_row_for_each_task_that_is_done_and_says_of_how_many_its
     found = {
         "asked": 3,
         "tasks": [claimed("s5", 0.5), claimed("bytes", 2.0, "at least")],
-        "over_tasks": dict.fromkeys(["seconds", "steps", "flops"], mean),
+        "over_tasks": dict.fromkeys(COSTS, mean),
+        "over_tuned_there": {cost: mean | {"value": 0.8} for cost in COSTS},
     }
     rows = recipe_claim(found, table_text).splitlines()
     assert rows[2] == "| s5 | 0/3 | 3/3 | 0.500× [0.40–0.60] | 0.500× [0.40–0.60] | 0.500× [0.40–0.60] |"
@@ -62,29 +84,19 @@ def test_the_claim_has_a_row_for_each_task_that_is_done_and_says_of_how_many_its
     assert rows[4].startswith("| these 2 of 3, geometric mean |  |  | 0.700× [0.30–1.60] |")
     whole = recipe_claim({**found, "asked": 2}, table_text).splitlines()
     assert whole[4].startswith("| **all, geometric mean** |")
+    assert recipe_claim_there(found, table_text) == "Nothing of it is done."
+    there = {"method": "adamw(lr=0.1)", **{cost: found["tasks"][0][cost] | {"value": 0.55} for cost in COSTS}}
+    found["tasks"][0]["tuned_there"] = there
+    found["tasks"][0]["runs"] += [{"method": "adamw(lr=0.1)", "stable": seed > 0} for seed in range(3)]
+    rows = recipe_claim_there(found, table_text).splitlines()
+    each = "0.550× [0.40–0.60] | 0.550× [0.40–0.60] | 0.550× [0.40–0.60]"
+    assert rows[2] == f"| s5 | 0/3 | 2/3 | {each} | `adamw(lr=0.1)` |"
+    assert rows[3].startswith("| these 1 of 3, geometric mean |  |  | 0.800× [0.30–1.60] |")
 
 
 def test_the_claim_is_made_of_the_tasks_that_are_done_and_goes_on_where_it_stopped(tmp_path):
     plan = tmp_path / "plan.toml"
-    plan.write_text(
-        """
-[primary]
-method = "recommended"
-baseline = "adamw"
-cost = "seconds"
-event = "stable"
-after = 20
-seeds = [0, 1, 2]
-
-[[tasks]]
-name = "parity:10,2"
-command = "parity:10,2 --train-size 300 --batch-size full --budget 300 --model 'mlp(width=32)'"
-
-[[tasks]]
-name = "not yet"
-command = "add:7 --budget 10"
-"""
-    )
+    plan.write_text(PLAN)
     command = [sys.executable, ROOT / "benchmarks" / "recipe_claim.py", tmp_path / "runs", "parity:10,2"]
     command += ["--plan", plan, "--to", tmp_path / "claim.json"]
     said = []
@@ -105,6 +117,25 @@ command = "add:7 --budget 10"
     joined = json.loads((tmp_path / "claim.json").read_text())
     assert [task["task"] for task in joined["tasks"]] == ["parity:10,2", "not yet"]
     assert joined["tasks"][0] == found["tasks"][0]
+
+
+def test_the_baseline_is_tuned_on_each_task_before_it_is_compared_there(tmp_path):
+    (tmp_path / "plan.toml").write_text(PLAN)
+    words = ["parity:10,2", "--plan", tmp_path / "plan.toml", "--to", tmp_path / "claim.json"]
+    command = [sys.executable, ROOT / "benchmarks" / "recipe_claim.py", tmp_path / "runs", *words]
+    assert subprocess.run([*command, "--search"], capture_output=True, check=False).returncode == 0
+    assert not (tmp_path / "claim.json").exists(), "a search claims nothing"
+    (tuning,) = (tmp_path / "runs").glob("*/tune.json")
+    own = json.loads(tuning.read_text())["methods"]["adamw"]
+    assert (len(own["trials"]), own["best"]["has_arrived"]) == (2, True)
+    assert subprocess.run(command, capture_output=True, check=False).returncode == 0
+    (task,) = json.loads((tmp_path / "claim.json").read_text())["tasks"]
+    is_as_it_was = own["best"]["method"] == own["trials"][0]["method"]
+    assert task["tuned_there"]["method"] == ("adamw" if is_as_it_was else own["best"]["method"])
+    runs = {(run["method"], run["seed"]): run for run in task["runs"]}
+    pairs = [(runs["recommended", seed], runs[task["tuned_there"]["method"], seed]) for seed in range(3)]
+    ratios = [ours["steps"] / theirs["steps"] for ours, theirs in pairs]
+    assert task["tuned_there"]["steps"]["value"] == pytest.approx(statistics.geometric_mean(ratios))
 
 
 def test_the_look_at_bytes_has_the_losses_of_the_steps_shown_and_the_seconds_of_one():
