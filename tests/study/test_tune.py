@@ -413,7 +413,7 @@ def test_settings_that_were_searched_on_another_task_are_said_to_be_carried_over
     title = Question(task=TASK).plan().study["title"]
     assert said(TASK) == ""
     assert said("add:11") == f"settings were searched on {title}, not on a + b mod 11: they are carried over"
-    for other in ({"task": {}}, {"model": {}}, {"batch_size": 7}):
+    for other in ({"task": {}}, {"model": {}}, {"batch_size": 7}, {"target": 0.5}, {"event": "stable"}):
         assert said(TASK, other).startswith(f"settings were searched on {title} with another training share, model")
 
 

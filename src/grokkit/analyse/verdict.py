@@ -26,6 +26,7 @@ from grokkit.analyse.leaderboard import ratio_keys
 from grokkit.analyse.paired import ENOUGH
 from grokkit.analyse.survival import COSTS, Cost
 from grokkit.analyse.target import best_shown, best_text, target_of
+from grokkit.train.identity import LEFT_OUT
 
 Row = Mapping[str, Any]
 Standing = Literal[
@@ -344,7 +345,7 @@ def unequal_search(tuned: Mapping[str, Any], methods: Sequence[str]) -> str:
 
 def searched_elsewhere(study: Mapping[str, Any], methods: Sequence[str]) -> str:
     """That the settings of ``methods`` were searched on another task than this study's, on another share of its rows,
-    or with another model or batch, where that is so; else empty."""
+    with another model or batch, or for another target or event, where that is so; else empty."""
     tuned = study.get("tuned") or {}
     searches = [tuned[method]["tasks"] for method in methods if "tasks" in tuned.get(method, {})]
     tasks = [task for search in searches if not _asks(search, study) for task in search]
@@ -352,13 +353,14 @@ def searched_elsewhere(study: Mapping[str, Any], methods: Sequence[str]) -> str:
         return ""
     where = listed(list(dict.fromkeys(task["title"] for task in tasks)))
     if study["title"] in {task["title"] for task in tasks}:
-        return f"settings were searched on {where} with another training share, model or batch: they are carried over"
+        what = "training share, model, batch, target or event"
+        return f"settings were searched on {where} with another {what}: they are carried over"
     return f"settings were searched on {where}, not on {study['title']}: they are carried over"
 
 
 def _asks(search: Sequence[Mapping[str, Any]], study: Mapping[str, Any]) -> bool:
     """Whether one of the tasks of ``search`` is what ``study`` asks, in everything that settings depend on."""
-    return any(all(task[name] == study[name] for name in task) for task in search)
+    return any(all(task[name] == study.get(name, LEFT_OUT.get(name)) for name in task) for task in search)
 
 
 def _seeds(rows: Sequence[Row]) -> int:

@@ -9,10 +9,11 @@ from typing import Any
 from grokkit.errors import InputError, unknown
 from grokkit.study.sealed import Damaged, read_sealed
 from grokkit.study.store import STUDY_FORMAT
+from grokkit.train.identity import LEFT_OUT
 
 FILE = "tune.json"
 SUITE_FILE = "suite.json"
-_DEPENDED_ON = ("title", "task", "model", "batch_size")
+_DEPENDED_ON = ("title", "task", "model", "batch_size", "target", "target_loss", "event")
 """What settings depend on, of what a search and a study say of their tasks."""
 
 
@@ -106,7 +107,9 @@ def cost_of_tuning(tuning: Mapping[str, Any], name: str) -> dict[str, Any]:
         "method": name,
         "space": searched["space"],
         **told,
-        "tasks": [{key: task[key] for key in _DEPENDED_ON} for task in tuning.get("tasks") or [tuning]],
+        "tasks": [
+            {key: task.get(key, LEFT_OUT.get(key)) for key in _DEPENDED_ON} for task in tuning.get("tasks") or [tuning]
+        ],
         **searched["cost_of_tuning"],
         "has_arrived": best["has_arrived"],
         "cost": tuning["cost"],
