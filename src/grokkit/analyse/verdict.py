@@ -26,7 +26,6 @@ from grokkit.analyse.leaderboard import ratio_keys
 from grokkit.analyse.paired import ENOUGH
 from grokkit.analyse.survival import COSTS, Cost
 from grokkit.analyse.target import best_shown, best_text, target_of
-from grokkit.train.identity import LEFT_OUT
 
 Row = Mapping[str, Any]
 Standing = Literal[
@@ -360,7 +359,7 @@ def searched_elsewhere(study: Mapping[str, Any], methods: Sequence[str]) -> str:
 
 def _asks(search: Sequence[Mapping[str, Any]], study: Mapping[str, Any]) -> bool:
     """Whether one of the tasks of ``search`` is what ``study`` asks, in everything that settings depend on."""
-    return any(all(task[name] == study.get(name, LEFT_OUT.get(name)) for name in task) for task in search)
+    return any(all(task[name] == study.get(name) for name in task) for task in search)
 
 
 def _seeds(rows: Sequence[Row]) -> int:

@@ -9,7 +9,6 @@ from typing import Any
 from grokkit.errors import InputError, unknown
 from grokkit.study.sealed import Damaged, read_sealed
 from grokkit.study.store import STUDY_FORMAT
-from grokkit.train.identity import LEFT_OUT
 
 FILE = "tune.json"
 SUITE_FILE = "suite.json"
@@ -107,9 +106,7 @@ def cost_of_tuning(tuning: Mapping[str, Any], name: str) -> dict[str, Any]:
         "method": name,
         "space": searched["space"],
         **told,
-        "tasks": [
-            {key: task.get(key, LEFT_OUT.get(key)) for key in _DEPENDED_ON} for task in tuning.get("tasks") or [tuning]
-        ],
+        "tasks": [{key: task.get(key) for key in _DEPENDED_ON} for task in tuning.get("tasks") or [tuning]],
         **searched["cost_of_tuning"],
         "has_arrived": best["has_arrived"],
         "cost": tuning["cost"],
