@@ -119,6 +119,13 @@ def test_atomic_write_leaves_the_old_file_or_the_new_one(tmp_path, monkeypatch) 
     assert [entry.name for entry in path.parent.iterdir()] == ["file.txt"]
 
 
+@pytest.mark.parametrize("letter", "a長😀")
+def test_the_longest_name_that_a_file_can_have_can_be_written(tmp_path, letter) -> None:
+    path = tmp_path / (letter * (255 // len(letter.encode())))
+    atomic_write(path, b"new")
+    assert path.read_bytes() == b"new"
+
+
 def test_imports_go_one_way_and_never_to_torch() -> None:
     allowed = {"analyse": {"analyse", "errors"}, "report": {"analyse", "report", "errors", "files", "registry"}}
     for package, may in allowed.items():

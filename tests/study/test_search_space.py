@@ -19,6 +19,8 @@ def test_a_line_says_ranges_and_choices():
         "clip": Choice((None, 1)),
     }
     assert parse_space(show_space(space)) == space
+    exact = {"lr": Range(0.1234567, 1234567.5, False)}
+    assert parse_space(show_space(exact)) == exact, "no digit is lost"
     assert parse_space("") == {}
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from rich.console import Console
 
+from grokkit.analyse.format import listed
 from grokkit.lab.study import Study
 from grokkit.printed import one_line
 from grokkit.study.store import Store
@@ -19,7 +20,8 @@ def report(store: Store, console: Console, only: Sequence[str] | None = None) ->
     if study.unfinished:
         total = len(study.info["run_ids"])
         if study.runs.is_empty():
-            console.print(f"none of {total} runs is finished, so there is no report")
+            of = "" if only is None else f" of {listed(only)}"
+            console.print(f"no run{of} is finished, so there is no report", soft_wrap=True, markup=False)
             return study
         console.print(f"only {total - study.unfinished} of {total} runs are finished; the report is of those")
     study.look()
