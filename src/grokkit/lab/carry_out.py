@@ -255,6 +255,11 @@ def refuse_failures(failures: Mapping[str, Failure], folder: Path) -> None:
 
 
 def slug(title: str) -> str:
+    """The title as the name of a folder.
+
+    >>> slug("a*a - b mod 97"), slug("?!")
+    ('a-x-a-minus-b-mod-97', 'task')
+    """
     words = {"*": "x", "+": "plus", "-": "minus", "/": "over", "^": "pow"}
     spelled = "".join(f" {words[c]} " if c in words else c for c in title)
-    return "-".join("".join(c if c.isalnum() else " " for c in spelled).split())
+    return "-".join("".join(c if c.isalnum() else " " for c in spelled).split()) or "task"

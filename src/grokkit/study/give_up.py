@@ -20,8 +20,9 @@ def limits_of(plan: Plan, store: Store, times: float) -> dict[str, Limit]:
     key = {"steps": "generalized_at", "flops": "flops_to_target"}[cost]
     limits: dict[str, Limit] = {}
     found: dict[int, float] = {}
+    asked = set(plan.study["run_ids"])
     for run_id, label in store.labels().items():  # the baseline may have been run by an earlier command
-        if label == plan.study["baseline"] and run_id in plan.study["run_ids"]:
+        if label == plan.study["baseline"] and run_id in asked:
             record = store.record(run_id)
             if record[key] is not None:
                 found[record["seed"]] = float(record[key])
