@@ -87,7 +87,7 @@ def _claim(runs: Sequence[Mapping[str, Any]], baseline: str, ratios: Mapping[str
 
 
 def _claim_over(ratios: Mapping[str, Any], done: int, asked: int) -> list[str]:
-    name = "**all, geometric mean**" if done == asked else f"these {done} of {asked}, geometric mean"
+    name = "**all, geometric mean**" if done == asked else f"{done} of {asked} tasks, geometric mean"
     return [name, "", "", *(_interval(ratios[cost]) for cost in COSTS)]
 
 

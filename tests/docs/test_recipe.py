@@ -81,7 +81,7 @@ def test_the_claim_has_a_row_for_each_task_that_is_done_and_says_of_how_many_its
     rows = recipe_claim(found, table_text).splitlines()
     assert rows[2] == "| s5 | 0/3 | 3/3 | 0.500× [0.40–0.60] | 0.500× [0.40–0.60] | 0.500× [0.40–0.60] |"
     assert rows[3] == "| bytes | 0/3 | 3/3 | at least 2.00× | at least 2.00× | at least 2.00× |"
-    assert rows[4].startswith("| these 2 of 3, geometric mean |  |  | 0.700× [0.30–1.60] |")
+    assert rows[4].startswith("| 2 of 3 tasks, geometric mean |  |  | 0.700× [0.30–1.60] |")
     whole = recipe_claim({**found, "asked": 2}, table_text).splitlines()
     assert whole[4].startswith("| **all, geometric mean** |")
     assert recipe_claim_there(found, table_text) == "Nothing of it is done."
@@ -91,7 +91,7 @@ def test_the_claim_has_a_row_for_each_task_that_is_done_and_says_of_how_many_its
     rows = recipe_claim_there(found, table_text).splitlines()
     each = "0.550× [0.40–0.60] | 0.550× [0.40–0.60] | 0.550× [0.40–0.60]"
     assert rows[2] == f"| s5 | 0/3 | 2/3 | {each} | `adamw(lr=0.1)` |"
-    assert rows[3].startswith("| these 1 of 3, geometric mean |  |  | 0.800× [0.30–1.60] |")
+    assert rows[3].startswith("| 1 of 3 tasks, geometric mean |  |  | 0.800× [0.30–1.60] |")
 
 
 def test_the_claim_is_made_of_the_tasks_that_are_done_and_goes_on_where_it_stopped(tmp_path):
