@@ -1,4 +1,5 @@
-"""One picture an item: every published number as a diamond, ours as a circle with its 95 % interval."""
+"""One picture an item: every published number as a diamond, or as an arrow the way that it bounds, and ours as a circle
+with its 95 % interval, or as the bound that is all we know."""
 
 from __future__ import annotations
 
@@ -16,11 +17,24 @@ from grokkit.reproduce.result import Result
 
 _OURS, _PUBLISHED = "#0072B2", "#D55E00"
 _WORDS = 46
-_SHAPES = {"published": "diamond", "ours, 95 % interval": "circle", "at least": "triangle-right"}
+_PUBLISHED_AS = {"below": "published: below", "above": "published: above"}  # by the rule; any other is the number
+_SHAPES = {
+    "published": "diamond",
+    "published: below": "triangle-left",
+    "published: above": "triangle-right",
+    "ours, 95 % interval": "circle",
+    "ours: at least": "triangle-right",
+    "ours: at most": "triangle-left",
+}
 
 
 def write_picture(recipe: Recipe, found: Result, path: Path) -> None:
-    """Write the PNG. Claims of one study that measure the same stand in one panel, so that they share an axis."""
+    """Write the PNG."""
+    atomic_write(path, png_of(picture_of(recipe, found)))
+
+
+def picture_of(recipe: Recipe, found: Result) -> dict[str, Any]:
+    """The picture in Vega-Lite. Claims of one study that measure the same stand in one panel, and share an axis."""
     panels: dict[tuple[str, str, bool, bool], list[dict[str, Any]]] = {}
     for finding in found.findings:
         claim = finding.claim
@@ -28,17 +42,22 @@ def write_picture(recipe: Recipe, found: Result, path: Path) -> None:
         is_share = kind_of(claim) == "share" and claim.beside is None
         rows = panels.setdefault((claim.study, claim.measure, claim.beside is not None, is_share), [])
         shared = {"claim": _wrapped(claim.says), "low": finding.low, "high": finding.high}
-        rows.append({**shared, "which": "published", "value": claim.published, "low": None, "high": None})
+        bare = {**shared, "low": None, "high": None}
+        rows.append({**bare, "which": _PUBLISHED_AS.get(claim.holds, "published"), "value": claim.published})
         if finding.value is not None:
             rows.append({**shared, "which": "ours, 95 % interval", "value": finding.value})
         elif finding.low is not None:
-            rows.append({**shared, "which": "at least", "value": finding.low, "low": None, "high": None})
-    charts = [_panel(measure, rows, *kind) for (_, measure, *kind), rows in panels.items()]
+            rows.append({**bare, "which": "ours: at least", "value": finding.low})
+        elif finding.high is not None:
+            rows.append({**bare, "which": "ours: at most", "value": finding.high})
+    there = {row["which"] for rows in panels.values() for row in rows}
+    legend = [which for which in _SHAPES if which in there]
+    charts = [_panel(measure, rows, legend, *kind) for (_, measure, *kind), rows in panels.items()]
     title = alt.TitleParams(recipe.title, subtitle=recipe.source)
-    atomic_write(path, png_of(alt.vconcat(*charts, title=title).to_dict()))
+    return alt.vconcat(*charts, title=title).to_dict()
 
 
-def _panel(measure: str, rows: list[dict[str, Any]], is_ratio: bool, is_share: bool) -> Any:
+def _panel(measure: str, rows: list[dict[str, Any]], legend: list[str], is_ratio: bool, is_share: bool) -> Any:
     values = [row[key] for row in rows for key in ("value", "low", "high") if row[key] is not None]
     spread = max(values) / min(values) if min(values) > 0 else 1.0
     scale = alt.Scale(type="log") if min(values) > 0 and spread > 5 else alt.Scale(zero=False, nice=True)
@@ -52,19 +71,20 @@ def _panel(measure: str, rows: list[dict[str, Any]], is_ratio: bool, is_share: b
             axis=alt.Axis(labelLimit=420, labelColor=INK, labelExpr="split(datum.label, '\\n')"),
         )
     )
-    at = alt.X("value:Q", title=f"{measure}, times" if is_ratio else measure, scale=scale)
-    colors = alt.Scale(domain=list(_SHAPES), range=[_PUBLISHED, _OURS, _OURS])
-    shapes = alt.Scale(domain=list(_SHAPES), range=list(_SHAPES.values()))
+    measure = measure.replace("flops", "FLOPs")
+    what = f"{measure}, times" if is_ratio else f"{measure}, share of runs" if is_share else measure
+    at = alt.X("value:Q", title=what, scale=scale)
+    colors = [_PUBLISHED if which.startswith("published") else _OURS for which in legend]
     interval = base.transform_filter("datum.low !== null && datum.high !== null").mark_rule(
         color=_OURS, strokeWidth=2.5
     )
     by = {
         "x": at,
-        "color": alt.Color("which:N", scale=colors),
-        "shape": alt.Shape("which:N", scale=shapes),
+        "color": alt.Color("which:N", scale=alt.Scale(domain=legend, range=colors)),
+        "shape": alt.Shape("which:N", scale=alt.Scale(domain=legend, range=[_SHAPES[which] for which in legend])),
     }
     # Ours is drawn last and smaller, so that a diamond at the same place is seen around it.
-    is_published = alt.datum.which == "published"
+    is_published = alt.expr.indexof(alt.datum.which, "published") == 0
     published = base.transform_filter(is_published).mark_point(filled=True, opacity=1, size=260)
     ours = base.transform_filter(~is_published).mark_point(filled=True, opacity=1, size=80)
     return alt.layer(

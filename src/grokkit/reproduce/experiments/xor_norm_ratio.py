@@ -51,9 +51,15 @@ def picture(*, folder: Path, **_: Any) -> Any:
     found = json.loads((folder / _RATIOS).read_text(encoding="utf-8"))
     rows = [{**row, "expected": 2 * row["epsilon"] / math.sqrt(row["n"])} for row in found]
     base = alt.Chart(alt.Data(values=rows))
-    x = alt.X("expected:Q", scale=alt.Scale(type="log"), title="2ε/√n")
+    ends = [min(row[key] for row in rows for key in ("ratio", "expected"))]
+    ends.append(max(row[key] for row in rows for key in ("ratio", "expected")))
+    scale = alt.Scale(type="log", domain=ends, nice=False, padding=10)
+    x = alt.X("expected:Q", scale=scale, title="2ε/√n", axis=alt.Axis(tickCount=5))
     points = base.mark_point(filled=True, size=70).encode(
-        x=x, y=alt.Y("ratio:Q", scale=alt.Scale(type="log"), title="r_W"), color="p:N", shape="n:N"
+        x=x,
+        y=alt.Y("ratio:Q", scale=scale, title="r_W"),
+        color=alt.Color("p:N", legend=alt.Legend(labelExpr="'p = ' + datum.label")),
+        shape=alt.Shape("n:N", legend=alt.Legend(labelExpr="'n = ' + datum.label", columns=3)),
     )
     line = base.mark_line(color=MUTED).encode(x=x, y="expected:Q")
     return (line + points).properties(width=380, height=320, title="noise over signal in weak networks' weights")
