@@ -11,6 +11,8 @@ from pieces.words import MISSING
 
 Table = Callable[[Sequence[Sequence[str]]], str]
 
+COSTS = {"seconds": "seconds", "steps": "steps", "flops": "FLOPs"}
+
 
 def recipe_parts(found: Mapping[str, Any], table_text: Table) -> str:
     """A row for each arm: its steps, and its steps, FLOPs, seconds a step and seconds beside AdamW's."""
@@ -72,9 +74,6 @@ def recipe_claim_there(found: Mapping[str, Any], table_text: Table) -> str:
         there = task["tuned_there"]
         rows.append([task["task"], *_claim(task["runs"], there["method"], there), f"`{there['method']}`"])
     return table_text([*rows, [*_claim_over(found["over_tuned_there"], len(done), found["asked"]), ""]])
-
-
-COSTS = {"seconds": "seconds", "steps": "steps", "flops": "FLOPs"}
 
 
 def _claim_heads(baseline: str) -> list[str]:

@@ -38,6 +38,7 @@ def atomic_write(path: Path, data: bytes) -> None:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        # A name may have 255 bytes, and a letter up to four; with what mkstemp adds, 60 letters always fit.
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:60]}.", suffix=".tmp")
         try:
             with os.fdopen(handle, "wb") as file:

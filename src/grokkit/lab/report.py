@@ -18,11 +18,11 @@ def report(store: Store, console: Console, only: Sequence[str] | None = None) ->
     store.compact()
     study = Study(store.folder, only)
     if study.unfinished:
-        total = len(study.info["run_ids"])
         if study.runs.is_empty():
             of = "" if only is None else f" of {listed(list(only))}"
             console.print(f"no run{of} is finished, so there is no report", soft_wrap=True, markup=False)
             return study
+        total = len(study.info["run_ids"])
         console.print(f"only {total - study.unfinished} of {total} runs are finished; the report is of those")
     study.look()
     with console.status("drawing the report"):

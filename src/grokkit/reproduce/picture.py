@@ -8,6 +8,7 @@ from typing import Any
 
 import altair as alt
 
+from grokkit.analyse.format import COST_WORDS
 from grokkit.files import atomic_write
 from grokkit.report.images import png_of
 from grokkit.report.style import INK
@@ -71,9 +72,8 @@ def _panel(measure: str, rows: list[dict[str, Any]], legend: list[str], is_ratio
             axis=alt.Axis(labelLimit=420, labelColor=INK, labelExpr="split(datum.label, '\\n')"),
         )
     )
-    measure = measure.replace("flops", "FLOPs")
-    what = f"{measure}, times" if is_ratio else f"{measure}, share of runs" if is_share else measure
-    at = alt.X("value:Q", title=what, scale=scale)
+    unit = ", times" if is_ratio else ", share of runs" if is_share else ""
+    at = alt.X("value:Q", title=COST_WORDS.get(measure, measure) + unit, scale=scale)
     colors = [_PUBLISHED if which.startswith("published") else _OURS for which in legend]
     interval = base.transform_filter("datum.low !== null && datum.high !== null").mark_rule(
         color=_OURS, strokeWidth=2.5

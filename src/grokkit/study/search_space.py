@@ -13,6 +13,7 @@ import math
 import re
 from typing import Any, NamedTuple, TypeAlias
 
+from grokkit.arguments import shortest
 from grokkit.call_syntax import parse_call, split_list
 from grokkit.errors import InputError
 
@@ -27,7 +28,7 @@ class Range(NamedTuple):
     log: bool = False
 
     def __str__(self) -> str:
-        return f"{_exactly(self.low)}..{_exactly(self.high)}{' log' if self.log else ''}"
+        return f"{shortest(self.low)}..{shortest(self.high)}{' log' if self.log else ''}"
 
 
 class Choice(NamedTuple):
@@ -66,12 +67,6 @@ def parse_space(text: str) -> Space:
 def show_space(space: Space) -> str:
     """The text of a space; :func:`parse_space` reads it."""
     return ", ".join(f"{name}={values}" for name, values in space.items())
-
-
-def _exactly(value: float) -> str:
-    """The short form of a number where it is the same number, else all digits."""
-    short = f"{value:g}"
-    return short if float(short) == value else repr(value)
 
 
 def _values(name: str, text: str) -> Range | Choice:

@@ -51,9 +51,8 @@ def picture(*, folder: Path, **_: Any) -> Any:
     found = json.loads((folder / _RATIOS).read_text(encoding="utf-8"))
     rows = [{**row, "expected": 2 * row["epsilon"] / math.sqrt(row["n"])} for row in found]
     base = alt.Chart(alt.Data(values=rows))
-    ends = [min(row[key] for row in rows for key in ("ratio", "expected"))]
-    ends.append(max(row[key] for row in rows for key in ("ratio", "expected")))
-    scale = alt.Scale(type="log", domain=ends, nice=False, padding=10)
+    numbers = [row[key] for row in rows for key in ("ratio", "expected")]
+    scale = alt.Scale(type="log", domain=[min(numbers), max(numbers)], nice=False, padding=10)
     x = alt.X("expected:Q", scale=scale, title="2ε/√n", axis=alt.Axis(tickCount=5))
     points = base.mark_point(filled=True, size=70).encode(
         x=x,
