@@ -5,6 +5,16 @@
     while (document.documentElement.dataset.drawn !== clock) await new Promise((goOn) => setTimeout(goOn, 20));
   };
   const press = (selector) => document.querySelector(selector).click();
+  const choose = async (value, clock) => {
+    delete document.documentElement.dataset.drawn;
+    press(`input[value=${value}]`);
+    await drawn(clock);
+  };
+  // A chart drawn anew tells itself that the pointer has left it. What else waited for the drawing goes on first.
+  const drawnAnew = async (slot) => {
+    await new Promise((goOn) => slot.addEventListener("pointerleave", goOn, { once: true }));
+    await new Promise((goOn) => setTimeout(goOn));
+  };
   const all = (selector) => [...document.querySelectorAll(selector)];
   const isShown = (node) => getComputedStyle(node).display !== "none";
   const key = (name) => document.dispatchEvent(new KeyboardEvent("keydown", { key: name, bubbles: true }));
@@ -34,49 +44,49 @@
   saw.marks.push(charts());
   saw.pressed = all('.key button[data-arm="grad-norm"]').map((one) => one.getAttribute("aria-pressed"));
   saw.pale = all("tr.off").map((row) => row.dataset.arm);
-  press("input[value=linear]");
-  await drawn("step");
-  await new Promise((goOn) => setTimeout(goOn, 500));
+  await choose("linear", "step");
   saw.marks.push(charts());
   saw.linear = titles(slots[0]).filter((text) => text.endsWith("k"));
-  press("input[value=log]");
-  await new Promise((goOn) => setTimeout(goOn, 500));
+  await choose("log", "step");
   key("Escape");
   saw.marks.push(charts());
 
   saw.axes = {};
   for (const clock of ["train_seconds", "flops", "step"]) {
-    press(`input[value=${clock}]`);
-    await drawn(clock);
+    await choose(clock, clock);
     saw.axes[clock] = slots.filter((slot) => "clocked" in slot.dataset).map(axisOf);
   }
 
   const plot = slots[0].querySelector("path.background").getBoundingClientRect();
   slots[0].setPointerCapture = () => {}; // there is no such pointer
+  let isDone = drawnAnew(slots[0]);
   for (const [type, share] of [["pointerdown", 0.5], ["pointermove", 0.7], ["pointerup", 0.75]]) {
     point(type, plot.left + share * plot.width, plot.top + 50, slots[0]);
   }
-  await new Promise((goOn) => setTimeout(goOn, 500));
+  await isDone;
   const ticks = () => titles(slots[0]).filter((text) => /^\d+k?$/.test(text));
   saw.part = ticks();
+  isDone = drawnAnew(slots[0]);
   press(".reset");
-  await new Promise((goOn) => setTimeout(goOn, 500));
+  await isDone;
   saw.whole = ticks();
 
   // The same by the wheel, which moves the page unless Ctrl is held, and by keys on the chart that has the focus.
-  const turn = async (ctrlKey, deltaY, share) => {
-    const clientX = plot.left + share * plot.width;
-    const event = new WheelEvent("wheel", { ctrlKey, deltaY, clientX, clientY: plot.top + 50, cancelable: true });
-    slots[0].dispatchEvent(event);
-    await new Promise((goOn) => setTimeout(goOn, 150));
+  const meet = async (node, event) => {
+    const isDone = drawnAnew(slots[0]);
+    node.dispatchEvent(event);
+    if (event.defaultPrevented) await isDone;
     return [event.defaultPrevented, ticks()];
   };
+  const turn = (ctrlKey, deltaY, share) => {
+    const clientX = plot.left + share * plot.width;
+    const how = { ctrlKey, deltaY, clientX, clientY: plot.top + 50, cancelable: true };
+    return meet(slots[0], new WheelEvent("wheel", how));
+  };
   saw.wheel = [await turn(false, -100, 1), await turn(true, -100, 1), await turn(true, 100, 0)];
-  const strike = async (name, more) => {
-    const event = new KeyboardEvent("keydown", { key: name, bubbles: true, cancelable: true, ...more });
-    document.activeElement.dispatchEvent(event);
-    await new Promise((goOn) => setTimeout(goOn, 150));
-    return [event.defaultPrevented, ticks()];
+  const strike = (name, more) => {
+    const how = { key: name, bubbles: true, cancelable: true, ...more };
+    return meet(document.activeElement, new KeyboardEvent("keydown", how));
   };
   slots[0].focus();
   saw.keys = {};
