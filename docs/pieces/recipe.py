@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from statistics import geometric_mean
 from typing import Any
 
-from grokkit.analyse.format import NOT_REACHED, number, ratio_interval
+from grokkit.analyse.format import NOT_REACHED, count, number, ratio_interval
 from pieces.words import MISSING
 
 Table = Callable[[Sequence[Sequence[str]]], str]
@@ -50,6 +50,16 @@ def _times(ratio: float | None) -> str:
     return MISSING if ratio is None else f"{number(ratio)}×"
 
 
+def recipe_limits(found: Mapping[str, Any], table_text: Table) -> str:
+    """A row for each method: what it is, and the steps of its runs on each task."""
+    rows = [["", "as a method", *(f"{task}, steps" for task in found["tasks"])]]
+    for method, says in found["methods"].items():
+        own = [run for run in found["runs"] if run["method"] == method]
+        each = [" · ".join(_steps(run) for run in own if run["task"] == task) or MISSING for task in found["tasks"]]
+        rows.append([says, f"`{method}`", *each])
+    return table_text(rows)
+
+
 def recipe_tasks(plan: Mapping[str, Any], table_text: Table) -> str:
     """The tasks that carry the claim, and how each is run."""
     rows = [["task", "how it is run"]]
@@ -74,6 +84,34 @@ def recipe_claim_there(found: Mapping[str, Any], table_text: Table) -> str:
         there = task["tuned_there"]
         rows.append([task["task"], *_claim(task["runs"], there["method"], there), f"`{there['method']}`"])
     return table_text([*rows, [*_claim_over(found["over_tuned_there"], len(done), found["asked"]), ""]])
+
+
+def recipe_in_short(found: Mapping[str, Any], plan: Mapping[str, Any], table_text: Table) -> str:
+    """What is claimed, beside both baselines: a row for each task of the plan, and one for all that are done."""
+    cost = plan["primary"]["cost"]
+    done = {task["task"]: task for task in found["tasks"]}
+    rows = [[f"{cost}, beside", "`adamw`, its card's", "`adamw`, tuned there"]]
+    for name in (task["name"] for task in plan["tasks"]):
+        task = done.get(name, {})
+        ours = _not_all(task.get("runs", []), "recommended")
+        cells = [_short(task, own.get("method", "adamw"), own, cost) for own in (task, task.get("tuned_there", {}))]
+        rows.append([f"{name}{ours}", *cells])
+    there = [task for task in found["tasks"] if "tuned_there" in task]
+    means = [
+        f"{_interval(found[over][cost])}, {count(len(tasks), 'task')}" if tasks else MISSING
+        for over, tasks in (("over_tasks", done), ("over_tuned_there", there))
+    ]
+    return table_text([*rows, ["geometric mean", *means]])
+
+
+def _short(task: Mapping[str, Any], baseline: str, ratios: Mapping[str, Any], cost: str) -> str:
+    return f"{_interval(ratios[cost])}{_not_all(task['runs'], baseline)}" if cost in ratios else MISSING
+
+
+def _not_all(runs: Sequence[Mapping[str, Any]], method: str) -> str:
+    """`` (7/8)`` where not all runs of a method arrived, else nothing."""
+    own = [run["stable"] for run in runs if run["method"] == method]
+    return "" if all(own) else f" ({sum(own)}/{len(own)})"
 
 
 def _claim_heads(baseline: str) -> list[str]:

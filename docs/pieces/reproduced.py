@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from grokkit.analyse.format import count
 from grokkit.reproduce.recipe import PAPERS, all_recipes
 from grokkit.reproduce.result import standing
 from grokkit.reproduce.show import ours, published, summary
@@ -26,7 +27,7 @@ def reproduced_table(paper: str, table_text: Callable[[Sequence[Sequence[str]]],
         name = f"`{recipe.name}` {recipe.title}"
         stands = standing(recipe, _NO_FOLDER)
         if stands.result is None:
-            rows.append([name, recipe.beyond or f"{len(recipe.claims)} claims", "", "", "", stands.word])
+            rows.append([name, recipe.beyond or count(len(recipe.claims), "claim"), "", "", "", stands.word])
             continue
         for place, finding in enumerate(stands.result.findings):
             own = name if not place else ""

@@ -175,6 +175,11 @@ class Results:
         """What benchmarks/recipe_parts.py wrote."""
         return self._json("recipe/parts.json")
 
+    @cached_property
+    def recipe_limits(self) -> dict[str, Any]:
+        """What benchmarks/recipe_limits.py wrote."""
+        return self._json("recipe/limits.json")
+
     def recipe_look(self, name: str) -> dict[str, Any]:
         """What benchmarks/recipe_bytes.py wrote, ``bytes`` or ``python``."""
         return self._json(f"recipe/{name}.json")

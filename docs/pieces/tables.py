@@ -18,7 +18,16 @@ from pieces.inline import COLUMNS, each_text, values_of
 from pieces.markers import PageError
 from pieces.options import options_table
 from pieces.profile import profile_table
-from pieces.recipe import probes_table, recipe_claim, recipe_claim_there, recipe_look, recipe_parts, recipe_tasks
+from pieces.recipe import (
+    probes_table,
+    recipe_claim,
+    recipe_claim_there,
+    recipe_in_short,
+    recipe_limits,
+    recipe_look,
+    recipe_parts,
+    recipe_tasks,
+)
 from pieces.reliability import reliability_table
 from pieces.reproduced import reproduced_table
 from pieces.scale import cluster_table, store_table
@@ -134,7 +143,9 @@ class Blocks:
             "reproduced_table": lambda paper: reproduced_table(paper, table_text),
             "reliability_table": lambda: reliability_table(self.results.reliability),
             "recipe_parts": lambda: recipe_parts(self.results.recipe_parts, table_text),
+            "recipe_limits": lambda: recipe_limits(self.results.recipe_limits, table_text),
             "recipe_claim": lambda: recipe_claim(self.results.recipe_claim, table_text),
+            "recipe_in_short": lambda: recipe_in_short(self.results.recipe_claim, self.results.recipe_plan, table_text),
             "recipe_claim_there": lambda: recipe_claim_there(self.results.recipe_claim, table_text),
             "recipe_look": lambda name: recipe_look(self.results.recipe_look(name), table_text),
             "recipe_tasks": lambda: recipe_tasks(self.results.recipe_plan, table_text),

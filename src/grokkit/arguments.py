@@ -315,4 +315,7 @@ def _either(allowed: list[str]) -> str:
 def _as_tuple(value: Any, parts: tuple[Any, ...]) -> tuple[Any, ...]:
     if not isinstance(value, tuple | list):
         raise _NotAllowed("a tuple, e.g. (128,128)")
-    return tuple(_as(entry, parts[0]) for entry in value) if parts[1:] == (...,) else tuple(value)
+    hints = parts[:1] * len(value) if parts[1:] == (...,) else parts
+    if len(value) != len(hints):
+        raise _NotAllowed(f"a tuple of {len(hints)}")
+    return tuple(map(_as, value, hints))

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from pieces.recipe import recipe_claim, recipe_claim_there, recipe_look, recipe_parts
+from pieces.recipe import recipe_claim, recipe_claim_there, recipe_in_short, recipe_limits, recipe_look, recipe_parts
 from pieces.studies import Results
 from pieces.tables import table_text
 
@@ -64,6 +64,19 @@ def test_a_row_has_the_ratios_of_its_pairs_and_none_where_a_run_did_not_arrive()
     assert rows[4] == "| slow | `gd` | not reached | not run | – | – | – | – |"
 
 
+def test_where_the_recipe_loses_a_row_has_the_steps_of_each_seed_and_a_dash_where_nothing_was_run():
+    found = {
+        "tasks": ["a", "b"],
+        "methods": {"adamw": "base", "muon": "ours"},
+        "runs": [
+            *({"method": "adamw", "task": "a", "steps": steps} for steps in (50, None)),
+            *({"method": "muon", "task": task, "steps": 1200} for task in "ab"),
+        ],
+    }
+    rows = recipe_limits(found, table_text).splitlines()
+    assert rows[2:] == ["| base | `adamw` | 50 · not reached | – |", "| ours | `muon` | 1,200 | 1,200 |"]
+
+
 def claimed(task, seconds, side=None):
     ratio = {"value": seconds, "side": side, "low": None if side else 0.4, "high": None if side else 0.6}
     runs = [{"method": method, "stable": method == "adamw"} for method in ("adamw", "recommended") for _ in range(3)]
@@ -92,6 +105,14 @@ def test_the_claim_has_a_row_for_each_task_that_is_done_and_says_of_how_many_its
     each = "0.550× [0.40–0.60] | 0.550× [0.40–0.60] | 0.550× [0.40–0.60]"
     assert rows[2] == f"| s5 | 0/3 | 2/3 | {each} | `adamw(lr=0.1)` |"
     assert rows[3].startswith("| 1 of 3 tasks, geometric mean |  |  | 0.800× [0.30–1.60] |")
+    plan = {"primary": {"cost": "seconds"}, "tasks": [{"name": name} for name in ("s5", "bytes", "mnist")]}
+    rows = recipe_in_short(found, plan, table_text).splitlines()
+    assert rows[2:] == [
+        "| s5 (0/3) | 0.500× [0.40–0.60] | 0.550× [0.40–0.60] (2/3) |",
+        "| bytes (0/3) | at least 2.00× | – |",
+        "| mnist | – | – |",
+        "| geometric mean | 0.700× [0.30–1.60], 2 tasks | 0.800× [0.30–1.60], 1 task |",
+    ]
 
 
 def test_the_claim_is_made_of_the_tasks_that_are_done_and_goes_on_where_it_stopped(tmp_path):

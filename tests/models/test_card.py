@@ -172,3 +172,13 @@ def test_settings_are_checked_by_the_annotations_of_what_is_called_in_the_end(bu
     assert str(complete("mine", build, {"width": 2.0, "scale": 2})).startswith("{'width': 2, 'scale': 2.0")
     with pytest.raises(InputError, match="mine: width=0 is not possible: a whole number from 1"):
         complete("mine", build, {"width": 0, "scale": 2})
+
+
+def pair(*, betas: tuple[float, float] = (0.9, 0.98)): ...
+
+
+def test_a_tuple_has_as_many_values_as_its_annotation_each_of_its_kind():
+    assert str(complete("mine", pair, {"betas": [1, 0.5]})) == "{'betas': (1.0, 0.5)}"
+    for betas in ((0.9,), (0.9, 0.98, 0.99), (0.9, "x")):
+        with pytest.raises(InputError, match=r"mine: betas=.* is not possible: a .*; the default is \(0\.9, 0\.98\)"):
+            complete("mine", pair, {"betas": betas})

@@ -413,8 +413,14 @@ def test_settings_that_were_searched_on_another_task_are_said_to_be_carried_over
     title = Question(task=TASK).plan().study["title"]
     assert said(TASK) == ""
     assert said("add:11") == f"settings were searched on {title}, not on a + b mod 11: they are carried over"
-    for other in ({"task": {}}, {"model": {}}, {"batch_size": 7}, {"target": 0.5}, {"event": "stable"}):
-        assert said(TASK, other).startswith(f"settings were searched on {title} with another training share, model")
+    for other, what in (
+        ({"task": {}}, "training share or data"),
+        ({"model": {}}, "model"),
+        ({"batch_size": 7}, "batch"),
+        ({"target": 0.5}, "target"),
+        ({"model": {}, "batch_size": 7, "event": "stable"}, "model, batch and event"),
+    ):
+        assert said(TASK, other) == f"settings were searched on {title} with another {what}: they are carried over"
 
 
 def test_a_method_is_shown_by_the_name_that_it_was_searched_by(whole):

@@ -342,19 +342,31 @@ def unequal_search(tuned: Mapping[str, Any], methods: Sequence[str]) -> str:
     return f"settings were not searched alike, {each}: give all methods as many --trials"
 
 
+_QUESTION = {
+    "task": "training share or data",
+    "model": "model",
+    "batch_size": "batch",
+    "target": "target",
+    "target_loss": "target",
+    "event": "event",
+}
+"""What settings depend on besides the task, in words."""
+
+
 def searched_elsewhere(study: Mapping[str, Any], methods: Sequence[str]) -> str:
     """That the settings of ``methods`` were searched on another task than this study's, on another share of its rows,
-    with another model or batch, or for another target or event, where that is so; else empty."""
+    with another model or batch, or for another target or event, and what it is; where that is not so, empty."""
     tuned = study.get("tuned") or {}
     searches = [tuned[method]["tasks"] for method in methods if "tasks" in tuned.get(method, {})]
     tasks = [task for search in searches if not _asks(search, study) for task in search]
     if not tasks:
         return ""
     where = listed(list(dict.fromkeys(task["title"] for task in tasks)))
-    if study["title"] in {task["title"] for task in tasks}:
-        what = "training share, model, batch, target or event"
-        return f"settings were searched on {where} with another {what}: they are carried over"
-    return f"settings were searched on {where}, not on {study['title']}: they are carried over"
+    same = [task for task in tasks if task["title"] == study["title"]]
+    if not same:
+        return f"settings were searched on {where}, not on {study['title']}: they are carried over"
+    words = [word for name, word in _QUESTION.items() if any(task.get(name) != study.get(name) for task in same)]
+    return f"settings were searched on {where} with another {listed(list(dict.fromkeys(words)))}: they are carried over"
 
 
 def _asks(search: Sequence[Mapping[str, Any]], study: Mapping[str, Any]) -> bool:
