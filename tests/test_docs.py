@@ -118,7 +118,7 @@ def test_the_reference_has_every_public_name():
 
 
 def test_the_readme_fits_a_screen():
-    shown = re.sub(r"<!--.*?-->|<[^>]*>|\]\(.*?\)", "", (ROOT / "README.md").read_text(), flags=re.DOTALL)
+    shown = re.sub(r"<!--.*?-->|\]\(.*?\)", "", (ROOT / "README.md").read_text(), flags=re.DOTALL)
     assert len([word for word in shown.split() if re.search(r"\w", word)]) <= 600
 
 

@@ -110,8 +110,8 @@ def _short(task: Mapping[str, Any], baseline: str, ratios: Mapping[str, Any], co
 
 def _not_all(runs: Sequence[Mapping[str, Any]], method: str) -> str:
     """`` (7/8)`` where not all runs of a method arrived, else nothing."""
-    own = [run["stable"] for run in runs if run["method"] == method]
-    return "" if all(own) else f" ({sum(own)}/{len(own)})"
+    missed = any(not run["stable"] for run in runs if run["method"] == method)
+    return f" ({_stable(runs, method)})" if missed else ""
 
 
 def _claim_heads(baseline: str) -> list[str]:

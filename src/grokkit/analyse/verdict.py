@@ -342,15 +342,8 @@ def unequal_search(tuned: Mapping[str, Any], methods: Sequence[str]) -> str:
     return f"settings were not searched alike, {each}: give all methods as many --trials"
 
 
-_QUESTION = {
-    "task": "training share or data",
-    "model": "model",
-    "batch_size": "batch",
-    "target": "target",
-    "target_loss": "target",
-    "event": "event",
-}
-"""What settings depend on besides the task, in words."""
+_WORDS = {"task": "training share or data", "batch_size": "batch", "target_loss": "target"}
+"""Of what settings depend on, where its name is no word for it."""
 
 
 def searched_elsewhere(study: Mapping[str, Any], methods: Sequence[str]) -> str:
@@ -365,8 +358,9 @@ def searched_elsewhere(study: Mapping[str, Any], methods: Sequence[str]) -> str:
     same = [task for task in tasks if task["title"] == study["title"]]
     if not same:
         return f"settings were searched on {where}, not on {study['title']}: they are carried over"
-    words = [word for name, word in _QUESTION.items() if any(task.get(name) != study.get(name) for task in same)]
-    return f"settings were searched on {where} with another {listed(list(dict.fromkeys(words)))}: they are carried over"
+    differs = [str(name) for task in same for name in task if task[name] != study.get(name)]
+    what = listed(list(dict.fromkeys(_WORDS.get(name, name) for name in differs)))
+    return f"settings were searched on {where} with another {what}: they are carried over"
 
 
 def _asks(search: Sequence[Mapping[str, Any]], study: Mapping[str, Any]) -> bool:
