@@ -3,6 +3,8 @@
 python examples/fsdp.py      (two processes on this machine; with torchrun, call train() from your own script)
 """
 
+import os
+import sys
 import tempfile
 
 import torch
@@ -52,9 +54,17 @@ def train(rank, folder):
     dist.destroy_process_group()
 
 
+def process(rank, folder):
+    """A process ends here at once: gloo's threads outlive the group, and one of them that frees a tensor while the
+    interpreter closes would abort it."""
+    train(rank, folder)
+    sys.stdout.flush()
+    os._exit(0)
+
+
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as folder:
-        torch.multiprocessing.spawn(train, args=(folder,), nprocs=PROCESSES)
+        torch.multiprocessing.spawn(process, args=(folder,), nprocs=PROCESSES)
         model, optimizer = build(shard=False)
         weights, state = get_state_dict(model, optimizer)
         saved = {"model": weights, "optimizer": state}

@@ -1,5 +1,6 @@
 import os
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -19,6 +20,17 @@ def pytest_collection_modifyitems(items):
     """Files that train to generalization, or start processes, come first: what is last should be short."""
     long = {item.path for item in items if item.get_closest_marker("slow") or item.get_closest_marker("long")}
     items.sort(key=lambda item: item.path not in long)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(call):
+    """What a command that failed had written stands with the test's failure."""
+    report = yield
+    if call.excinfo and isinstance(error := call.excinfo.value, subprocess.CalledProcessError):
+        for name, text in (("stdout", error.stdout), ("stderr", error.stderr)):
+            if text:
+                report.sections.append((f"{name} of the command", text if isinstance(text, str) else text.decode()))
+    return report
 
 
 @pytest.fixture(autouse=True, scope="session")
