@@ -112,12 +112,12 @@ FAULTS = {
     "rows that stand there twice": (
         {"data": doubled(DATA)},
         "parts",
-        "of the validation rows are training rows as well; drop",
+        "of the validation rows; drop",
     ),
     "a test part of training rows": (
         {"data": Splits((DATA.points[:100], DATA.classes[:100]), None, (DATA.points[90:], DATA.classes[90:]))},
         "parts",
-        "10 of the test rows are training rows as well",
+        "training rows as well: 10 of the test rows",
     ),
     "a layer that is not used": (
         {"model": lambda: Unused(16)},

@@ -140,7 +140,7 @@ def _view(tuning: Mapping[str, Any], medium: Any) -> View:
 
 
 def _trials(tuning: Mapping[str, Any]) -> str:
-    return f"{max((len(own['trials']) for own in tuning['methods'].values()), default=0)} trials"
+    return count(max((len(own["trials"]) for own in tuning["methods"].values()), default=0), "trial")
 
 
 def _to_target(tuning: Mapping[str, Any], trial: Mapping[str, Any] | None) -> str:

@@ -125,8 +125,8 @@ class Search:
         points = _grid(self.method, self._trials)
         if len(drawn) < len(points) and not all(map(_is_same, drawn, points)):
             raise InputError(
-                f"--trials {self._trials} is another grid than that of which there are {len(drawn)} trials of "
-                f"{self.method.text}; give the same --trials, or choose another --out"
+                f"--trials {self._trials} is another grid than that of the trials so far of {self.method.text} "
+                f"({len(drawn)}); give the same --trials, or choose another --out"
             )
 
     def draw(self, until: int) -> None:
