@@ -201,8 +201,8 @@ def _parts(bench: _Bench) -> str:
     for name in ("validation", "test"):
         if shared := len(parts["train"] & parts[name]):
             raise InputError(
-                f"training rows as well: {shared:,} of the {name} rows; drop the doubles, or give Splits that keep them in "
-                "one part"
+                f"training rows as well: {shared:,} of the {name} rows; drop the doubles, or give Splits that keep "
+                "them in one part"
             )
     return f"no row of the validation or the test part is a training row{_only_some(bench)}"
 
