@@ -8,7 +8,7 @@ the text is Python's own library in pieces as long as a review, on which parts o
 
 Run by the lab's own engine, and scored every 50 steps, on the test part or, with ``--python``, on the validation part;
 the lab's schedule would evaluate more often, which costs as much as the training. Seconds are the processor's, of
-training alone.
+training alone. A run that is in the file is not repeated.
 """
 
 from __future__ import annotations
@@ -31,7 +31,10 @@ from grokkit.train.resolve import method_config, model_config, task_config
 
 SEED, STEPS = 100, 1000
 REVIEWS = ("adamw", "recommended(ns_steps=3)")  # what the recipe was when that look was taken
-PYTHON = ("adamw", "recommended", "recommended(ns_steps=3)", "recommended(ns_steps=1)")
+PYTHON = (
+    *("adamw", "recommended", "recommended(ns_steps=3)", "recommended(ns_steps=1)"),
+    "benchmarks/recipe_rates.py:BY_INPUTS",
+)
 
 
 def look(method: str, text: Path | None) -> list[dict[str, Any]]:
@@ -84,12 +87,16 @@ def main() -> None:
     words.add_argument("path", type=Path)
     words.add_argument("--python", action="store_true", help="of Python's library in place of the reviews")
     given = words.parse_args()
+    before = json.loads(given.path.read_text(encoding="utf-8")) if given.path.exists() else {}
     found: dict[str, Any] = {"task": "bytes:5000", "seed": SEED}
     with tempfile.TemporaryDirectory() as folder:
         text = pieces_of_python(Path(folder)) if given.python else None
         if given.python:
             found["text"] = f"the library of Python {platform.python_version()}"
-        found["runs"] = {method: look(method, text) for method in (PYTHON if given.python else REVIEWS)}
+        if {name: before.get(name) for name in found} != found:
+            before = {}  # of another text
+        methods = PYTHON if given.python else REVIEWS
+        found["runs"] = {method: before.get("runs", {}).get(method) or look(method, text) for method in methods}
     given.path.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
 

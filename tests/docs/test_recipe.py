@@ -12,7 +12,10 @@ import pytest
 from pieces.recipe import recipe_claim, recipe_claim_there, recipe_in_short, recipe_limits, recipe_look, recipe_parts
 from pieces.studies import Results
 from pieces.tables import table_text
+from recipe_rates import by_inputs
 
+from grokkit.models.classes import classes_of
+from grokkit.models.fnn import FNN
 from grokkit.train.resolve import method_config, model_config, task_config
 
 ROOT = Path(__file__).parents[2]
@@ -75,6 +78,29 @@ def test_where_the_recipe_loses_a_row_has_the_steps_of_each_seed_and_a_dash_wher
     }
     rows = recipe_limits(found, table_text).splitlines()
     assert rows[2:] == ["| base | `adamw` | 50 · not reached | – |", "| ours | `muon` | 1,200 | 1,200 |"]
+
+
+@pytest.mark.parametrize("per_input", [0.4, 1.0])
+def test_rates_by_inputs_fall_with_a_matrix_s_inputs_and_are_the_table_s_at_most(per_input):
+    networks = {
+        "features": FNN(features=40, classes=1, dim=16, width=64),
+        "tokens": FNN(vocabulary=7, tokens=2, classes=7, dim=16, width=64),
+    }
+    found = {}
+    for kind, model in networks.items():
+        optimizer = by_inputs(per_input=per_input)(classes_of(model))
+        for group in optimizer.param_groups:
+            found |= {f"{kind} {name}": (group["lr"], group["weight_decay"]) for name in group["param_names"]}
+    assert found == {
+        "features input_embedding.weight": (min(0.03, per_input / 40), 1.0),
+        "features layers.0.weight": (0.02, 0.0),
+        "features layers.1.weight": (0.02, 0.0),
+        "features layers.2.weight": (per_input / 64, 1.0),
+        "tokens token_embeddings.weight": (0.03, 0.1),
+        "tokens layers.0.weight": (0.02, 0.0),
+        "tokens layers.1.weight": (0.02, 0.0),
+        "tokens layers.2.weight": (per_input / 64, 1.0),
+    }
 
 
 def claimed(task, seconds, side=None):
