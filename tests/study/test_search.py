@@ -127,7 +127,7 @@ def test_two_grids_are_not_mixed(tmp_path):
     grid = Search(storage, method, "grid", 4)
     grid.draw(2)
     Search(storage, method, "grid", 4).check()
-    with pytest.raises(InputError, match="--trials 9 is another grid than that of the trials so far of adamw .2.;"):
+    with pytest.raises(InputError, match=r"--trials 9 is another grid than that of the trials so far of adamw \(2\);"):
         Search(storage, method, "grid", 9).check()
     grid.draw(4)
     Search(storage, method, "grid", 2).check(), "nothing is drawn"

@@ -112,7 +112,7 @@ FAULTS = {
     "rows that stand there twice": (
         {"data": doubled(DATA)},
         "parts",
-        "of the validation rows; drop",
+        r"training rows as well: [\d,]+ of the validation rows; drop",
     ),
     "a test part of training rows": (
         {"data": Splits((DATA.points[:100], DATA.classes[:100]), None, (DATA.points[90:], DATA.classes[90:]))},
