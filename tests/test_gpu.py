@@ -9,7 +9,7 @@ from cards import CARDS
 from groups import METHODS, assert_same_run, group_of
 from interrupted import Interrupted, interrupt_at
 
-from grokkit import InputError, attach, grokfast_ema
+from grokkit import InputError, attach, grokfast_ema, recipe
 from grokkit.methods import grokfast
 from grokkit.study.execute import execute
 from grokkit.study.machines import Processes
@@ -171,13 +171,13 @@ def test_in_float32_members_equal_runs_alone_for_a_while():
         assert_same_run(member, train(config), 1e-3)
 
 
-def test_more_rows_than_an_embedding_s_gradient_takes_without_sorting():
+def test_more_rows_than_an_embedding_s_gradient_takes_without_sorting(float64):
     """Above 3072 indices PyTorch sorts them, which must not wait for the device while a graph is recorded."""
     task = task_config("add:61")
     (config, *_) = group_of("adamw", "decoder", task=task, batch_size=None, budget=20)
     configs = [config.model_copy(update={"seed": seed}) for seed in range(3)]
     for member, seed in zip(train_group(configs, device="cuda:0"), configs, strict=True):
-        assert_same_run(member, train(seed), 1e-3)
+        assert_same_run(member, train(seed), SHARP)
 
 
 def test_the_finished_are_retired_and_the_graph_recorded_again(float64):
@@ -232,14 +232,15 @@ def test_a_study_on_the_gpu(tmp_path, methods):
     assert all('"device": "cuda:0"' in about for about in runs["provenance"])
 
 
+def smallest(card):
+    """What is typed for the method with the settings under which it acts within a few steps."""
+    return f"{card.name}({','.join(f'{name}={value}' for name, value in card.smallest.items())})"
+
+
 ALONE = [
-    "adamw",
-    "grokfast-ma(window_size=5)",
-    "neuralgrok(hidden=(6,5),every=3)",
-    "groktransfer(weak=fnn(dim=4,width=8),weak_steps=20)",
+    *(smallest(card) for card in CARDS.values()),
     "lowrank-random(weak=random(dim=2),merge=7)",
     "zero-head+grokfast-ema+logit-temperature+row-clip(c=0.5)",
-    "muon",
 ]
 
 
@@ -291,3 +292,20 @@ def test_graphs_that_only_the_collector_would_free_harm_no_capture(float64):
     finally:
         gc.set_threshold(*before)
     torch.cuda.synchronize()
+
+
+def test_the_recipe_trains_on_cuda_as_on_the_cpu(float64):
+    ends = []
+    for device in ("cpu", "cuda"):
+        torch.manual_seed(0)
+        layers = torch.nn.Embedding(11, 8), torch.nn.Flatten(), torch.nn.Linear(16, 12), torch.nn.ReLU()
+        model = torch.nn.Sequential(*layers, torch.nn.Linear(12, 11)).to(device)
+        made = recipe(model)
+        loss = made.loss(torch.nn.functional.cross_entropy)
+        rows = torch.cartesian_prod(torch.arange(11), torch.arange(11)).to(device)
+        for _ in range(30):
+            made.optimizer.zero_grad()
+            loss(model(rows), rows.sum(1) % 11).backward()
+            made.optimizer.step()
+        ends.append({name: p.detach().cpu() for name, p in model.named_parameters()})
+    torch.testing.assert_close(ends[1], ends[0], rtol=SHARP, atol=1e-9)
