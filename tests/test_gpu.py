@@ -243,6 +243,11 @@ ALONE = [
     "zero-head+grokfast-ema+logit-temperature+row-clip(c=0.5)",
 ]
 
+# By how much the losses of two runs on the CPU differ after 40 steps, relatively, whose starts differ by 1e-15 of
+# themselves: these methods bring gradients that are rounding alone, or directions among which rounding chooses, to the
+# size of any other. Those of all the other methods differ by at most 1e-15.
+AMPLIFIED = {"egd-columns": 2e-5, "soap": 2e-4, "orthograd": 2e-7}
+
 
 @pytest.mark.parametrize("model", ["fnn", "decoder"])
 @pytest.mark.parametrize("method", ALONE)
@@ -251,7 +256,7 @@ def test_a_run_alone_on_cuda_equals_the_cpu_s(float64, method, model):
     run, expected = train(config, device="cuda:0"), train(config)
     for table in (run.tables, expected.tables):
         table.get("attempts", {}).pop("seconds", None)
-    assert_same_run(run, expected, SHARP)
+    assert_same_run(run, expected, max(SHARP, 100 * AMPLIFIED.get(config.method.parts[0].name, 0.0)))
     assert run.provenance["device"] == "cuda:0"
     assert run.peak_memory_bytes > 0
 

@@ -22,7 +22,11 @@ from grokkit.train.record import provenance
 
 _MODULES = ("steps", "methods", "runs", "gpu")
 
-ON_GPU: dict[str, Any] = {"available": lambda: torch.cuda.is_available(), "needs": "a CUDA GPU"}
+ON_GPU: dict[str, Any] = {
+    "available": lambda: torch.cuda.is_available(),
+    "needs": "a CUDA GPU",
+    "processor": lambda: torch.cuda.get_device_name(),
+}
 """What a row says that a machine without a GPU cannot measure."""
 
 
@@ -40,6 +44,7 @@ class Row:
         threads: of either side, where they are part of what is compared. None: as the user says.
         available: whether this machine can measure it, and
         needs: what it takes.
+        processor: the name of what both sides are measured on.
     """
 
     id: str
@@ -51,6 +56,7 @@ class Row:
     threads: int | None = None
     available: Callable[[], bool] = lambda: True
     needs: str = ""
+    processor: Callable[[], str] = lambda: provenance()["processor"]
 
 
 _DECLARED: dict[str, Row] = {}
@@ -80,7 +86,6 @@ class Result:
 
     def record(self) -> dict[str, Any]:
         """What the JSON file says of it, and of where it was measured."""
-        origin = provenance()
         return {
             "id": self.row.id,
             "about": self.row.about,
@@ -89,7 +94,8 @@ class Result:
             "rounds": self.rounds,
             "threads": self.threads,
             "note": self.note,
-            **{name: origin[name] for name in ("processor", "torch")},
+            "processor": self.row.processor(),
+            "torch": provenance()["torch"],
         }
 
 
