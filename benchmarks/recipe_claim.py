@@ -1,15 +1,18 @@
-"""The claim on the recipe: the study of docs/results/recipe/preregistration.toml, carried out and judged.
+"""The claim on the recipe: the study of docs/results/recipe/preregistration-2.toml, carried out and judged.
 
     python benchmarks/recipe_claim.py DIR --search [TASK ...] [--plan FILE] [--jobs N]
-    python benchmarks/recipe_claim.py DIR [TASK ...] [--plan FILE] [--to FILE]
+    python benchmarks/recipe_claim.py DIR [TASK ...] [--plan FILE] [--to FILE] [--jobs N]
 
 The first tunes the baseline on each task itself, or on the tasks named. The second makes a study of each task in a
 folder of DIR, of `recommended`, of `adamw` as it was tuned on other tasks, and as it was tuned there, once that search
 is done. The same command goes on where it was stopped. Then it writes what the tasks of which all runs are done say:
 for each what `recommended` costs beside either, to the stable target, and over the tasks the geometric means with
 Student's interval. A task that is not in DIR keeps what FILE says of it, so tasks can be measured on several days, or
-machines. Runs of a study are made one after the other, a seed's in turn, so leave the machine alone: seconds are
-claimed. A search claims none, and its runs may share the machine.
+machines.
+
+Seconds are claimed. Where the plan says that they are a pace, steps times the seconds of a step that all arms take in
+turns, leave the machine alone while that is measured, in the end; the runs themselves may share it. Else they are as
+clocked: runs are made one after the other, a seed's in turn, and the machine is left alone all the while.
 """
 
 from __future__ import annotations
@@ -31,6 +34,7 @@ from grokkit.analyse.leaderboard import times_by_seed
 from grokkit.analyse.paired import PairedRatio, paired_ratio, plain_ratio
 from grokkit.analyse.suite import Cell, over_tasks
 from grokkit.analyse.survival import COSTS
+from grokkit.study.pace import at_pace, read_pace
 from grokkit.study.store import Store
 from grokkit.study.tuned import has_tuning, read_tuning
 
@@ -57,14 +61,22 @@ def tuned_there(folder: Path, plan: Mapping[str, Any]) -> str | None:
     return baseline if is_as_it_was else own["best"]["method"]
 
 
-def command(task: Mapping[str, Any], primary: Mapping[str, Any], folder: Path, tuned: str | None) -> list[str]:
-    """What `grokkit` is called with for the study of one task."""
+def command(
+    task: Mapping[str, Any], primary: Mapping[str, Any], folder: Path, tuned: str | None, jobs: int
+) -> list[str]:
+    """What `grokkit` is called with for the study of one task; seconds that are clocked want one run at a time."""
     arms = [primary["baseline"], primary["method"]]
     methods = dict.fromkeys([*arms, tuned or arms[0]])
     said = ["compare", *shlex.split(task["command"]), "--methods", ",".join(methods), "--baseline", arms[0]]
     said += ["--primary", arms[1], "--claim", primary["cost"], "--event", primary["event"]]
     said += ["--after", str(primary["after"])]
-    return [*said, "--seeds", str(len(primary["seeds"])), "--jobs", "1", "--out", str(folder)]
+    at_once = jobs if is_pace(primary) else 1
+    return [*said, "--seeds", str(len(primary["seeds"])), "--jobs", str(at_once), "--out", str(folder)]
+
+
+def is_pace(primary: Mapping[str, Any]) -> bool:
+    """Whether seconds are steps times those of a step, measured in turns, and not those that were clocked."""
+    return primary.get("seconds") == "pace"
 
 
 def folder_of(task: Mapping[str, Any], root: Path) -> Path:
@@ -86,10 +98,14 @@ def judged(name: str, folder: Path, primary: Mapping[str, Any], tuned: str | Non
     if len(store.finished(ids)) < len(ids):
         return None
     runs, _ = store.load(ids)
-    arms = {arm: runs.filter(pl.col("method") == arm) for arm in study["methods"]}
-    # A seed's runs took turns on one processor, so these are its seconds, and not those of a pace.
-    times = {arm: {cost: times_by_seed(own, own, cost) for cost in COSTS} for arm, own in arms.items()}
     found: dict[str, Any] = {"task": name, "processors": sorted(_processors(runs)), "runs": []}
+    if is_pace(primary):
+        pace = read_pace(folder)
+        assert pace is not None, "a study that claims seconds measures it in the end"
+        runs = at_pace(runs, pace)
+        found["pace"] = {arm: own.seconds for arm, own in pace.arms.items()}
+    arms = {arm: runs.filter(pl.col("method") == arm) for arm in study["methods"]}
+    times = {arm: {cost: times_by_seed(own, own, cost) for cost in COSTS} for arm, own in arms.items()}
     for run in runs.iter_rows(named=True):
         own = {cost: known[run["seed"]] for cost, known in times[run["method"]].items()}
         told = {"method": run["method"], "seed": run["seed"], "stable": own["steps"].reached}
@@ -130,9 +146,9 @@ def main() -> int:
     words.add_argument("folder", type=Path)
     words.add_argument("tasks", nargs="*", help="names of tasks; all if none is given")
     words.add_argument("--search", action="store_true", help="tune the baseline on each task, and compare nothing")
-    words.add_argument("--jobs", type=int, default=1, help="runs of a search at once")
-    words.add_argument("--plan", type=Path, default=RESULTS / "preregistration.toml")
-    words.add_argument("--to", type=Path, default=RESULTS / "claim.json")
+    words.add_argument("--jobs", type=int, default=1, help="runs at once, where none of them is clocked")
+    words.add_argument("--plan", type=Path, default=RESULTS / "preregistration-2.toml")
+    words.add_argument("--to", type=Path, default=RESULTS / "claim-2.json")
     given = words.parse_args()
     plan = tomllib.loads(given.plan.read_text(encoding="utf-8"))
     folders = {task["name"]: folder_of(task, given.folder) for task in plan["tasks"]}
@@ -145,7 +161,7 @@ def main() -> int:
             said = (
                 search(task, plan, there, given.jobs)
                 if given.search
-                else command(task, plan["primary"], folder, tuned_there(there, plan))
+                else command(task, plan["primary"], folder, tuned_there(there, plan), given.jobs)
             )
             ended = subprocess.run([sys.executable, "-m", "grokkit", *said], check=False).returncode
             if ended:

@@ -33,8 +33,9 @@ def recipe(model: nn.Module) -> Recipe:
     """Let ``model`` start as the recipe has it, in place, and make its optimizer.
 
     Matrices that are far too large start at PyTorch's own size. Muon trains the hidden matrices (lr 0.02), whose norms
-    are held; AdamW trains the rest (lr 0.003, decay 1.0). Which is which: :mod:`grokkit.models.classes`. Call it where
-    you would make the optimizer, with the model on its device. Parameters that are frozen then are left alone.
+    are held; AdamW trains the rest: tables (lr 0.03, decay 0.1), matrices of n inputs (lr 1/n, at most 0.03, decay 1)
+    and vectors (lr 0.003, decay 1). Which is which: :mod:`grokkit.models.classes`. Call it where you would make the
+    optimizer, with the model on its device. Parameters that are frozen then are left alone.
 
     Args:
         model: to train from the start; also compiled, in ``DistributedDataParallel``, or sharded by ``fully_shard``,
@@ -59,7 +60,7 @@ def recipe(model: nn.Module) -> Recipe:
         raise InputError(f"recipe() needs a torch.nn.Module, got {type(model).__name__}; pass the model")
     inner = _unwrapped(model)
     _check(inner)
-    classes = {kind: {name: p for name, p in own.items() if p.requires_grad} for kind, own in classes_of(inner).items()}
+    classes = classes_of(inner).trained()
     if not any(classes[kind] for kind in ("embedding", "hidden", "head")):
         raise InputError(
             f"{type(inner).__name__} has no matrix that is trained, and the recipe is for matrices; use AdamW"

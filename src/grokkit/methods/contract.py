@@ -24,6 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from grokkit.attach import Handle
+from grokkit.models.classes import Classes as Classes  # what a method's optimizer is made of
 from grokkit.transform import GradientTransform, Grads, State
 from grokkit.weight_transform import WeightTransform
 
@@ -34,9 +35,6 @@ Tables: TypeAlias = Mapping[str, Mapping[str, list[Any]]]
 
 Loss: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 """Of a batch's outputs and targets: the mean, a scalar."""
-
-Classes: TypeAlias = Mapping[str, Mapping[str, nn.Parameter]]
-"""Parameters by name under ``embedding``, ``hidden``, ``head`` and ``vector`` (:mod:`grokkit.models.classes`)."""
 
 
 class Examples(NamedTuple):
@@ -213,9 +211,9 @@ class MethodCard:
             what it returns is added to the loss.
         factory: the door to the gradient. It makes the gradient transform. An argument called ``seed`` is not a
             setting: a run gives it one of its own.
-        optimizer: the door to the optimizer. It makes a function that takes the parameters by their classes,
-            :data:`Classes`, and returns one optimizer over all of them. Settings of the base that are the optimizer's
-            own then mean nothing and are refused; ``lr_warmup`` and ``max_grad_norm`` stay.
+        optimizer: the door to the optimizer. It makes a function that takes the parameters by their classes
+            (:class:`grokkit.models.classes.Classes`), and returns one optimizer over all of them. Settings of the base
+            that are the optimizer's own then mean nothing and are refused; ``lr_warmup`` and ``max_grad_norm`` stay.
         weights: the door to the weights. It makes a :class:`grokkit.weight_transform.WeightTransform`.
         bilevel: how the method learns from outer data; the initializer's arguments with a default are settings, too.
         flops: floating-point operations in the matrix products that the method, or an optimizer of its own, adds to a

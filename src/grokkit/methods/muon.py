@@ -94,15 +94,21 @@ class MuonSettings:
     def __call__(self, classes: Classes) -> torch.optim.Optimizer:
         hidden = dict(classes["hidden"]) if self.ns_steps else {}
         others = {name: p for own in classes.values() for name, p in own.items() if name not in hidden}
-        return Muon(hidden, others, self)
+        return Muon(hidden, [{"params": list(others.items())}] if others else [], self)
 
 
 class Muon(torch.optim.Optimizer):
-    """The optimizer that :func:`muon` makes: one group of hidden matrices, and one that AdamW trains, as it does every
-    group that ``add_param_group()`` adds."""
+    """The optimizer that :func:`muon` makes: one group of hidden matrices, and groups that AdamW trains, as it does
+    every group that ``add_param_group()`` adds.
+
+    Args:
+        hidden: the hidden matrices.
+        others: the groups of everything else, each with what of AdamW's settings differs for it.
+        settings: of the hidden matrices, and AdamW's for the others.
+    """
 
     def __init__(
-        self, hidden: Mapping[str, nn.Parameter], others: Mapping[str, nn.Parameter], settings: MuonSettings
+        self, hidden: Mapping[str, nn.Parameter], others: Sequence[Mapping[str, Any]], settings: MuonSettings
     ) -> None:
         # All settings lie in the groups, because copies of an optimizer have nothing else.
         groups: list[dict[str, Any]] = []
@@ -118,10 +124,9 @@ class Muon(torch.optim.Optimizer):
                 "orthogonal": True,
             }
             groups.append({"params": list(hidden.items()), **own})
-        if others:
-            groups.append({"params": list(others.items())})
+        groups += [dict(group) for group in others]
         adamw = torch.optim.AdamW(
-            [*hidden.values(), *others.values()],
+            [p for group in groups for _, p in group["params"]],
             settings.adamw_lr,
             betas=_BETAS,
             weight_decay=settings.adamw_wd,

@@ -14,7 +14,7 @@ a parameter by its name, for as many as it wants to.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Literal, get_args
 
 from torch import nn
@@ -26,8 +26,25 @@ from grokkit.errors import InputError, unknown
 Class = Literal["embedding", "hidden", "head", "vector"]
 
 
-def classes_of(model: nn.Module) -> dict[str, dict[str, nn.Parameter]]:
+class Classes(dict[str, dict[str, nn.Parameter]]):
     """The parameters by name, under each of the four classes; a class may be empty.
+
+    Attributes:
+        looked_up: the names of the tables of which rows are looked up, and that are no tied head as well.
+    """
+
+    def __init__(self, found: Mapping[str, Mapping[str, nn.Parameter]], looked_up: Collection[str]) -> None:
+        super().__init__({kind: dict(own) for kind, own in found.items()})
+        self.looked_up = frozenset(looked_up)
+
+    def trained(self) -> Classes:
+        """Without the parameters that are frozen."""
+        own = {kind: {name: p for name, p in found.items() if p.requires_grad} for kind, found in self.items()}
+        return Classes(own, self.looked_up)
+
+
+def classes_of(model: nn.Module) -> Classes:
+    """The parameters of ``model`` by their classes.
 
     Raises:
         InputError: if the model's own ``parameter_classes()`` names a parameter or a class that does not exist.
@@ -63,7 +80,8 @@ def classes_of(model: nn.Module) -> dict[str, dict[str, nn.Parameter]]:
         if own not in get_args(Class):
             raise unknown(f"class of {name}", own, get_args(Class))
         chosen[name] = own
-    return {kind: {name: parameters[name] for name in parameters if chosen[name] == kind} for kind in get_args(Class)}
+    found = {kind: {name: p for name, p in parameters.items() if chosen[name] == kind} for kind in get_args(Class)}
+    return Classes(found, tables.difference(matrix for place in places for matrix in place))
 
 
 def check_whole(method: str, model: nn.Module, names: Collection[str]) -> None:
