@@ -23,6 +23,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import recipe_parts
 import torch
 
 from grokkit.train.config import RunConfig
@@ -30,11 +31,9 @@ from grokkit.train.loop import begin_alone
 from grokkit.train.resolve import method_config, model_config, task_config
 
 SEED, STEPS = 100, 1000
-REVIEWS = ("adamw", "recommended(ns_steps=3)")  # what the recipe was when that look was taken
-PYTHON = (
-    *("adamw", "recommended", "recommended(ns_steps=3)", "recommended(ns_steps=1)"),
-    "benchmarks/recipe_rates.py:BY_INPUTS",
-)
+FIRST = [f"recommended({steps}{recipe_parts.ONE_RATE})" for steps in ("", "ns_steps=3,", "ns_steps=1,")]
+REVIEWS = ("adamw", FIRST[1])  # what the recipe was when that look was taken
+PYTHON = ("adamw", "recommended", *FIRST)
 
 
 def look(method: str, text: Path | None) -> list[dict[str, Any]]:

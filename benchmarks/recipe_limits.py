@@ -1,4 +1,4 @@
-"""Which part of the recipe limits it where it loses: its parts on sparse parity, and what would help there elsewhere.
+"""What limited the first recipe where it lost, on sparse parity, and what the second's rates do there and elsewhere.
 
     python benchmarks/recipe_limits.py docs/results/recipe/limits.json [--jobs 2]
 
@@ -23,25 +23,23 @@ from grokkit.train.loop import train
 from grokkit.train.resolve import method_config, model_config, task_config
 
 PARITY, MNIST = "parity:40,3", "mnist"
-BY_INPUTS = "benchmarks/recipe_rates.py:BY_INPUTS"
+ONE_RATE = recipe_parts.ONE_RATE
 METHODS = {
     "adamw(lr=0.03,wd=1)": "AdamW as it was tuned on parity",
     "adamw(lr=0.003,wd=1)": "AdamW as it was tuned on tables",
-    "recommended": "the recipe",
-    "recommended(ns_steps=0)": "no Muon: AdamW, the norms held",
+    f"recommended({ONE_RATE})": "one rate of 0.003 for all that AdamW trains: the first recipe",
+    f"recommended(ns_steps=0,{ONE_RATE})": "the first recipe without Muon: AdamW, the norms held",
     "muon(lr_warmup=0)": "a decay in place of the held norms, five of Jordan's steps",
-    "recommended(adamw_lr=0.01)": "the rest at a rate of 0.01",
-    "recommended(adamw_lr=0.03)": "the rest at a rate of 0.03",
-    "recommended(adamw_wd=3)": "the rest with a decay of 3",
-    BY_INPUTS: "a rate of 1/n for n inputs, at most 0.03; a table's decay 0.1",
-    f"{BY_INPUTS}(per_input=0.4)": "the same, 0.4/n",
-    f"{BY_INPUTS}(per_input=2)": "the same, 2/n",
+    "recommended(per_input=100,table_lr=0.01,table_wd=1,adamw_lr=0.01)": "one rate of 0.01",
+    "recommended(per_input=100,table_lr=0.03,table_wd=1,adamw_lr=0.03)": "one rate of 0.03",
+    "recommended(per_input=100,table_lr=0.003,table_wd=3,adamw_wd=3)": "one rate of 0.003, a decay of 3",
+    "recommended": "the recipe: a rate of 1/n for n inputs, at most 0.03; a table's decay 0.1",
+    "recommended(per_input=0.4)": "the same, 0.4/n",
+    "recommended(per_input=2)": "the same, 2/n",
 }
 """What each is."""
 
-RATES = tuple(
-    method for method in METHODS if method.startswith(("recommended", BY_INPUTS)) and "ns_steps" not in method
-)
+RATES = tuple(method for method in METHODS if method.startswith("recommended") and "ns_steps" not in method)
 """Those that are tried on the other tasks, too."""
 
 

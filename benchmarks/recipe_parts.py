@@ -28,6 +28,7 @@ SEEDS = (100, 101)  # no study has these
 MUON = "muon(wd=0,lr_warmup=0)+norm-held"
 PROBED = ("adamw", "recommended")
 LARGE = "decoder(init_scale=3)"
+ONE_RATE = "per_input=100,table_lr=0.003,table_wd=1"  # the first recipe: 0.003 for all that AdamW trains, and decay 1
 
 
 def _arm(says: str, method: str, model: str = "decoder", seeds: tuple[int, ...] = SEEDS) -> dict[str, Any]:
@@ -37,9 +38,10 @@ def _arm(says: str, method: str, model: str = "decoder", seeds: tuple[int, ...] 
 ARMS = {
     "adamw": _arm("tuned AdamW", "adamw"),
     "recommended": _arm("the recipe", "recommended"),
-    "three steps": _arm("three steps of Polar Express", "recommended(ns_steps=3)"),
-    "one step": _arm("one step of Polar Express", "recommended(ns_steps=1)"),
-    "jordan": _arm("five of Jordan's steps in place of two of Polar Express", MUON),
+    "one rate": _arm("one rate for all that AdamW trains", f"recommended({ONE_RATE})"),
+    "three steps": _arm("one rate, three steps of Polar Express", f"recommended(ns_steps=3,{ONE_RATE})"),
+    "one step": _arm("one rate, one step of Polar Express", f"recommended(ns_steps=1,{ONE_RATE})"),
+    "jordan": _arm("one rate, five of Jordan's steps in place of two of Polar Express", MUON),
     "decay": _arm("the same, a decay in place of the held norms", "muon(lr_warmup=0)"),
     "no muon": _arm("no Muon: AdamW, the norms held", "adamw(lr_warmup=0)+norm-held", seeds=SEEDS[:1]),
     "zero head": _arm("Jordan's, and a head from zero", f"{MUON}+zero-head"),
@@ -53,7 +55,7 @@ ARMS = {
         seeds=SEEDS[:1],
     ),
     "temperature": _arm("Jordan's, and a temperature", f"{MUON}+logit-temperature", seeds=SEEDS[:1]),
-    "large": _arm("the recipe, weights three times PyTorch's", "recommended", LARGE, SEEDS[:1]),
+    "large": _arm("one rate, weights three times PyTorch's", f"recommended({ONE_RATE})", LARGE, SEEDS[:1]),
     "large, held": _arm("Jordan's, weights three times PyTorch's, held there", MUON, LARGE, SEEDS[:1]),
     "large, decay": _arm("Jordan's, weights three times PyTorch's, a decay", "muon(lr_warmup=0)", LARGE, SEEDS[:1]),
 }

@@ -12,7 +12,7 @@ from torch import nn
 import grokkit
 from grokkit.attach import attached
 from grokkit.errors import InputError
-from grokkit.methods.recommended import start_tensors
+from grokkit.methods.recommended import recommended_optimizer, start_tensors
 from grokkit.models.classes import classes_of
 from grokkit.testing.runs import small_run
 from grokkit.train.loop import begin_alone
@@ -97,6 +97,37 @@ def test_it_says_which_parameters_are_treated_how():
         "  frozen, left alone   norm.weight, norm.bias",
         "  loss                 as it is",
     ]
+
+
+def rates(optimizer):
+    return {
+        name: (group["lr"], group["weight_decay"]) for group in optimizer.param_groups for name in group["param_names"]
+    }
+
+
+def test_rates_fall_with_a_matrix_s_inputs_and_a_table_s_row_is_one():
+    hidden, vector = (0.02, 0.0), (0.003, 1.0)
+    vectors = dict.fromkeys(["conv.bias", "hidden.bias", "norm.weight", "norm.bias"], vector)
+    matrices = {"conv.weight": hidden, "hidden.weight": hidden} | vectors
+    untied = {"table.weight": (0.03, 0.1), "head.weight": (0.03, 1.0)}  # 1/6 is more than 0.03
+    assert rates(grokkit.recipe(network()).optimizer) == untied | matrices
+    assert rates(grokkit.recipe(network(tied=True)).optimizer) == {"table.weight": (0.03, 1.0)} | matrices
+    wide = nn.Sequential(nn.Linear(40, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 1))
+    biases = dict.fromkeys(["0.bias", "2.bias", "4.bias"], vector)
+    expected = {"0.weight": (1 / 40, 1.0), "2.weight": hidden, "4.weight": (1 / 64, 1.0)} | biases
+    assert rates(grokkit.recipe(wide).optimizer) == expected
+    slower = recommended_optimizer(per_input=0.4, table_lr=0.009)(classes_of(wide))
+    assert rates(slower) == expected | {"0.weight": (0.009, 1.0), "4.weight": (0.4 / 64, 1.0)}
+
+
+def test_what_is_looked_up_is_no_matrix_unless_it_is_a_tied_head_as_well():
+    assert classes_of(network()).looked_up == {"table.weight"}
+    assert classes_of(network(tied=True)).looked_up == set()
+    model = network()
+    model.table.requires_grad_(False)
+    trained = classes_of(model).trained()
+    assert trained["embedding"] == {}
+    assert trained["head"].keys() == {"head.weight"}
 
 
 def test_norms_of_hidden_matrices_stay_and_no_others():
@@ -232,7 +263,7 @@ def test_weights_in_bfloat16_and_matrices_without_entries_are_no_trouble():
     assert float(model[1].weight.detach().norm()) == pytest.approx(float(before.norm()), rel=0.02)
 
 
-def test_a_schedule_of_rates_acts_on_both_groups():
+def test_a_schedule_of_rates_acts_on_all_groups():
     model = network()
     r = grokkit.recipe(model)
     schedule = torch.optim.lr_scheduler.LambdaLR(r.optimizer, lambda step: 0.0 if step else 1.0)

@@ -184,17 +184,16 @@ class Results:
         """What benchmarks/recipe_bytes.py wrote, ``bytes`` or ``python``."""
         return self._json(f"recipe/{name}.json")
 
-    @cached_property
-    def recipe_claim(self) -> dict[str, Any]:
-        """What benchmarks/recipe_claim.py wrote."""
-        if not (self.root / "recipe" / "claim.json").exists():
+    def recipe_claim(self, name: str) -> dict[str, Any]:
+        """What benchmarks/recipe_claim.py wrote, ``claim`` of the first recipe and ``claim-2`` of the second."""
+        if not (self.root / "recipe" / f"{name}.json").exists():
             raise Pending(NOTHING_YET)
-        return self._json("recipe/claim.json")
+        return self._json(f"recipe/{name}.json")
 
-    @cached_property
-    def recipe_plan(self) -> dict[str, Any]:
-        """What will be claimed of the recipe, and on which tasks, as it was written before any run on them."""
-        return tomllib.loads((self.root / "recipe" / "preregistration.toml").read_text(encoding="utf-8"))
+    def recipe_plan(self, name: str) -> dict[str, Any]:
+        """What will be claimed of a recipe, and on which tasks, as it was written before any run on them:
+        ``preregistration`` of the first, ``preregistration-2`` of the second."""
+        return tomllib.loads((self.root / "recipe" / f"{name}.toml").read_text(encoding="utf-8"))
 
     @cached_property
     def published(self) -> dict[str, dict[str, Any]]:

@@ -144,11 +144,13 @@ class Blocks:
             "reliability_table": lambda: reliability_table(self.results.reliability),
             "recipe_parts": lambda: recipe_parts(self.results.recipe_parts, table_text),
             "recipe_limits": lambda: recipe_limits(self.results.recipe_limits, table_text),
-            "recipe_claim": lambda: recipe_claim(self.results.recipe_claim, table_text),
-            "recipe_in_short": lambda: recipe_in_short(self.results.recipe_claim, self.results.recipe_plan, table_text),
-            "recipe_claim_there": lambda: recipe_claim_there(self.results.recipe_claim, table_text),
+            "recipe_claim": lambda name: recipe_claim(self.results.recipe_claim(name), table_text),
+            "recipe_in_short": lambda name, plan: recipe_in_short(
+                self.results.recipe_claim(name), self.results.recipe_plan(plan), table_text
+            ),
+            "recipe_claim_there": lambda name: recipe_claim_there(self.results.recipe_claim(name), table_text),
             "recipe_look": lambda name: recipe_look(self.results.recipe_look(name), table_text),
-            "recipe_tasks": lambda: recipe_tasks(self.results.recipe_plan, table_text),
+            "recipe_tasks": lambda plan: recipe_tasks(self.results.recipe_plan(plan), table_text),
             "probes_table": lambda: probes_table(self.results.recipe_parts["probes"], table_text),
             "methods": methods,
             "options": options_table,

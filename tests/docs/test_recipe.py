@@ -12,10 +12,7 @@ import pytest
 from pieces.recipe import recipe_claim, recipe_claim_there, recipe_in_short, recipe_limits, recipe_look, recipe_parts
 from pieces.studies import Results
 from pieces.tables import table_text
-from recipe_rates import by_inputs
 
-from grokkit.models.classes import classes_of
-from grokkit.models.fnn import FNN
 from grokkit.train.resolve import method_config, model_config, task_config
 
 ROOT = Path(__file__).parents[2]
@@ -80,29 +77,6 @@ def test_where_the_recipe_loses_a_row_has_the_steps_of_each_seed_and_a_dash_wher
     assert rows[2:] == ["| base | `adamw` | 50 · not reached | – |", "| ours | `muon` | 1,200 | 1,200 |"]
 
 
-@pytest.mark.parametrize("per_input", [0.4, 1.0])
-def test_rates_by_inputs_fall_with_a_matrix_s_inputs_and_are_the_table_s_at_most(per_input):
-    networks = {
-        "features": FNN(features=40, classes=1, dim=16, width=64),
-        "tokens": FNN(vocabulary=7, tokens=2, classes=7, dim=16, width=64),
-    }
-    found = {}
-    for kind, model in networks.items():
-        optimizer = by_inputs(per_input=per_input)(classes_of(model))
-        for group in optimizer.param_groups:
-            found |= {f"{kind} {name}": (group["lr"], group["weight_decay"]) for name in group["param_names"]}
-    assert found == {
-        "features input_embedding.weight": (min(0.03, per_input / 40), 1.0),
-        "features layers.0.weight": (0.02, 0.0),
-        "features layers.1.weight": (0.02, 0.0),
-        "features layers.2.weight": (per_input / 64, 1.0),
-        "tokens token_embeddings.weight": (0.03, 0.1),
-        "tokens layers.0.weight": (0.02, 0.0),
-        "tokens layers.1.weight": (0.02, 0.0),
-        "tokens layers.2.weight": (per_input / 64, 1.0),
-    }
-
-
 def claimed(task, seconds, side=None):
     ratio = {"value": seconds, "side": side, "low": None if side else 0.4, "high": None if side else 0.6}
     runs = [{"method": method, "stable": method == "adamw"} for method in ("adamw", "recommended") for _ in range(3)]
@@ -141,9 +115,10 @@ def test_the_claim_has_a_row_for_each_task_that_is_done_and_says_of_how_many_its
     ]
 
 
-def test_the_claim_is_made_of_the_tasks_that_are_done_and_goes_on_where_it_stopped(tmp_path):
+@pytest.mark.parametrize("seconds", ["clocked", "pace"])
+def test_the_claim_is_made_of_the_tasks_that_are_done_and_goes_on_where_it_stopped(tmp_path, seconds):
     plan = tmp_path / "plan.toml"
-    plan.write_text(PLAN)
+    plan.write_text(PLAN.replace("after = 20", f'after = 20\nseconds = "{seconds}"'))
     command = [sys.executable, ROOT / "benchmarks" / "recipe_claim.py", tmp_path / "runs", "parity:10,2"]
     command += ["--plan", plan, "--to", tmp_path / "claim.json"]
     said = []
@@ -159,6 +134,10 @@ def test_the_claim_is_made_of_the_tasks_that_are_done_and_goes_on_where_it_stopp
     ratios = [ours["steps"] / base["steps"] for base, ours in zip(runs[::2], runs[1::2], strict=True)]
     assert all(run["stable"] for run in runs)
     assert found["tasks"][0]["steps"]["value"] == pytest.approx(statistics.geometric_mean(ratios))
+    pace = found["tasks"][0].get("pace")
+    assert (pace is None) == (seconds == "clocked")
+    for run in runs if pace else ():
+        assert 0 <= run["seconds"] - run["steps"] * pace[run["method"]] < 1  # and its start
     command[2], command[3] = tmp_path / "elsewhere", "not yet"
     assert subprocess.run(command, capture_output=True, text=True, check=False).returncode == 0
     joined = json.loads((tmp_path / "claim.json").read_text())
@@ -191,12 +170,14 @@ def test_the_look_at_bytes_has_the_losses_of_the_steps_shown_and_the_seconds_of_
     assert rows[2] == "| `ours` | 2.95 | 2.90 | 2.75 | 2.50 | 2.25 | 2.00 | 0.125 |"
 
 
-def test_the_study_to_come_names_tasks_and_arms_that_there_are_and_none_that_was_tried():
-    plan = RESULTS.recipe_plan
+@pytest.mark.parametrize("name", ["preregistration", "preregistration-2"])
+def test_the_study_to_come_names_tasks_and_arms_that_there_are_and_none_that_was_tried(name):
+    plan = RESULTS.recipe_plan(name)
     words = argparse.ArgumentParser()
     words.add_argument("task")
     words.add_argument("--model", default="decoder")
-    for option in ("--train-fraction", "--train-size", "--batch-size", "--budget", "--target", "--target-loss"):
+    numbers = ("--train-fraction", "--train-size", "--batch-size", "--budget", "--target", "--target-loss", "--every")
+    for option in numbers:
         words.add_argument(option)
     names = {task_config(name).settings.get("spec", name) for name in plan["tuning"]["tasks"]}
     for task in plan["tasks"]:
