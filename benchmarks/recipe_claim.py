@@ -181,6 +181,9 @@ def write_claim(to: Path, folders: Mapping[str, Path], plan: Mapping[str, Any]) 
     done = [found[name] for name in folders if name in found]
     there = [task["tuned_there"] for task in done if "tuned_there" in task]
     said = {"asked": len(folders), "tasks": done, "over_tasks": over_all(done), "over_tuned_there": over_all(there)}
+    if known := plan["tuning"].get("known_of_the_first"):
+        new = [task for task in done if task["task"] not in known]
+        said["new"] = {"tasks": len(new), "asked": len(folders) - len(known), "over_tasks": over_all(new)}
     to.write_text(json.dumps(said, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 

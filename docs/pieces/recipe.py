@@ -68,10 +68,15 @@ def recipe_tasks(plan: Mapping[str, Any], table_text: Table) -> str:
 
 
 def recipe_claim(found: Mapping[str, Any], table_text: Table) -> str:
-    """Beside the baseline as it was tuned on other tasks: a row for each task whose runs are done, and one for all."""
+    """Beside the baseline as it was tuned on other tasks: a row for each task whose runs are done, one for all, and one
+    for those on which no recipe had run when the plan was written, where the plan tells others."""
     rows = [["task", *_claim_heads("`adamw`")]]
     rows += [[task["task"], *_claim(task["runs"], "adamw", task)] for task in found["tasks"]]
-    return table_text([*rows, _claim_over(found["over_tasks"], len(found["tasks"]), found["asked"])])
+    rows.append(_claim_over(found["over_tasks"], len(found["tasks"]), found["asked"]))
+    if "new" in found:
+        new = found["new"]
+        rows.append(_claim_over(new["over_tasks"], new["tasks"], new["asked"], "new tasks"))
+    return table_text(rows)
 
 
 def recipe_claim_there(found: Mapping[str, Any], table_text: Table) -> str:
@@ -123,8 +128,8 @@ def _claim(runs: Sequence[Mapping[str, Any]], baseline: str, ratios: Mapping[str
     return [*arrived, *(_interval(ratios[cost]) for cost in COSTS)]
 
 
-def _claim_over(ratios: Mapping[str, Any], done: int, asked: int) -> list[str]:
-    name = "**all, geometric mean**" if done == asked else f"{done} of {asked} tasks, geometric mean"
+def _claim_over(ratios: Mapping[str, Any], done: int, asked: int, tasks: str = "tasks") -> list[str]:
+    name = f"**all {tasks}, geometric mean**" if done == asked else f"{done} of {asked} {tasks}, geometric mean"
     return [name, "", "", *(_interval(ratios[cost]) for cost in COSTS)]
 
 

@@ -29,6 +29,7 @@ seeds = [0, 1, 2]
 
 [tuning]
 trials = 2
+known_of_the_first = ["not yet"]
 
 [[tasks]]
 name = "parity:10,2"
@@ -96,7 +97,10 @@ def test_the_claim_has_a_row_for_each_task_that_is_done_and_says_of_how_many_its
     assert rows[3] == "| bytes | 0/3 | 3/3 | at least 2.00× | at least 2.00× | at least 2.00× |"
     assert rows[4].startswith("| 2 of 3 tasks, geometric mean |  |  | 0.700× [0.30–1.60] |")
     whole = recipe_claim({**found, "asked": 2}, table_text).splitlines()
-    assert whole[4].startswith("| **all, geometric mean** |")
+    assert whole[4].startswith("| **all tasks, geometric mean** |")
+    new = {"tasks": 1, "asked": 2, "over_tasks": {cost: mean | {"value": 0.9} for cost in COSTS}}
+    rows = recipe_claim({**found, "new": new}, table_text).splitlines()
+    assert rows[5].startswith("| 1 of 2 new tasks, geometric mean |  |  | 0.900× [0.30–1.60] |")
     assert recipe_claim_there(found, table_text) == "Nothing of it is done."
     there = {"method": "adamw(lr=0.1)", **{cost: found["tasks"][0][cost] | {"value": 0.55} for cost in COSTS}}
     found["tasks"][0]["tuned_there"] = there
@@ -142,6 +146,8 @@ def test_the_claim_is_made_of_the_tasks_that_are_done_and_goes_on_where_it_stopp
     assert subprocess.run(command, capture_output=True, text=True, check=False).returncode == 0
     joined = json.loads((tmp_path / "claim.json").read_text())
     assert [task["task"] for task in joined["tasks"]] == ["parity:10,2", "not yet"]
+    assert (joined["new"]["tasks"], joined["new"]["asked"]) == (1, 1)
+    assert joined["new"]["over_tasks"]["steps"]["value"] == pytest.approx(found["tasks"][0]["steps"]["value"])
     assert joined["tasks"][0] == found["tasks"][0]
 
 
