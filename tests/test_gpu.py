@@ -239,6 +239,7 @@ def smallest(card):
 
 ALONE = [
     *(smallest(card) for card in CARDS.values()),
+    "neuralgrok(hidden=(6,5),every=3)",
     "lowrank-random(weak=random(dim=2),merge=7)",
     "zero-head+grokfast-ema+logit-temperature+row-clip(c=0.5)",
 ]
