@@ -23,12 +23,11 @@ from grokkit.train.loop import train
 from grokkit.train.resolve import method_config, model_config, task_config
 
 PARITY, MNIST = "parity:40,3", "mnist"
-ONE_RATE = recipe_parts.ONE_RATE
 METHODS = {
     "adamw(lr=0.03,wd=1)": "AdamW as it was tuned on parity",
     "adamw(lr=0.003,wd=1)": "AdamW as it was tuned on tables",
-    f"recommended({ONE_RATE})": "one rate of 0.003 for all that AdamW trains: the first recipe",
-    f"recommended(ns_steps=0,{ONE_RATE})": "the first recipe without Muon: AdamW, the norms held",
+    f"recommended({recipe_parts.ONE_RATE})": "one rate of 0.003 for all that AdamW trains: the first recipe",
+    f"recommended(ns_steps=0,{recipe_parts.ONE_RATE})": "the first recipe without Muon: AdamW, the norms held",
     "muon(lr_warmup=0)": "a decay in place of the held norms, five of Jordan's steps",
     "recommended(per_input=100,table_lr=0.01,table_wd=1,adamw_lr=0.01)": "one rate of 0.01",
     "recommended(per_input=100,table_lr=0.03,table_wd=1,adamw_lr=0.03)": "one rate of 0.03",

@@ -87,7 +87,7 @@ def recommended_optimizer(
     Raises:
         InputError: if a value is outside its range.
     """
-    plain = replace(
+    settings = replace(
         muon(lr, wd=0.0, ns_steps=ns_steps, adamw_lr=adamw_lr, adamw_wd=adamw_wd), polynomials="polar-express"
     )
     per_input = positive("per_input", per_input, "1")
@@ -97,19 +97,21 @@ def recommended_optimizer(
         """AdamW's learning rate of a parameter, and its decay."""
         if kind == "embedding" and name in classes.looked_up:
             return of_table
+        # A model that says its classes itself may call a vector a head.
         if kind == "vector" or p.ndim < 2:
-            return plain.adamw_lr, plain.adamw_wd
-        return min(of_table[0], per_input / max(p.shape[1:].numel(), 1)), plain.adamw_wd
+            return settings.adamw_lr, settings.adamw_wd
+        inputs = max(p.shape[1:].numel(), 1)  # a matrix without entries has none
+        return min(of_table[0], per_input / inputs), settings.adamw_wd
 
     def made(classes: Classes) -> torch.optim.Optimizer:
-        hidden = classes["hidden"] if plain.ns_steps else {}
+        hidden = classes["hidden"] if settings.ns_steps else {}
         groups: dict[tuple[float, float], list[tuple[str, nn.Parameter]]] = {}
         for kind, own in classes.items():
             for name, p in own.items():
                 if name not in hidden:
                     groups.setdefault(rates(kind, name, p, classes), []).append((name, p))
         others = [{"params": own, "lr": rate, "weight_decay": decay} for (rate, decay), own in groups.items()]
-        return Muon(hidden, others, plain)
+        return Muon(hidden, others, settings)
 
     return made
 
