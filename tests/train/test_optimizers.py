@@ -3,6 +3,7 @@
 import pytest
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from grokkit.optimizers.contract import Settings
 from grokkit.registry import parts
@@ -97,6 +98,48 @@ def test_nothing_is_changed_in_place(kind):
         assert torch.equal(params[name], p)
         assert torch.equal(grads[name], g)
         assert torch.equal(first[name], second[name])
+
+
+@pytest.mark.parametrize("kind", OPTIMIZERS)
+def test_parameters_of_two_types_are_each_stepped_on_in_their_own(kind):
+    optimizer, types = OPTIMIZERS[kind], dict(zip(SHAPES, (torch.float32, torch.float64, torch.float32), strict=True))
+
+    def as_typed(tensors):
+        return {name: tensor.to(types[name]) for name, tensor in tensors.items()}
+
+    params = as_typed(start(torch.float64))
+    state, settings = optimizer.init(params), Settings(*MEMBERS[1])
+    apart = {name: ({name: p}, optimizer.init({name: p})) for name, p in params.items()}
+    for grads in map(as_typed, gradients(torch.float64)):
+        params, state = optimizer.update(params, grads, state, settings)
+        apart = {name: optimizer.update(p, grads, own, settings) for name, (p, own) in apart.items()}
+    assert {name: p.dtype for name, p in params.items()} == types
+    for name, (alone, _) in apart.items():
+        torch.testing.assert_close(params[name], alone[name], rtol=TOLERANCE[types[name]], atol=TOLERANCE[types[name]])
+
+
+class Counting(TorchDispatchMode):
+    """Counts the operations that are no views."""
+
+    count = 0
+
+    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+        self.count += not operation.is_view
+        return operation(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("kind", OPTIMIZERS)
+def test_a_step_of_many_parameters_is_no_more_operations_than_of_one(kind):
+    optimizer, settings = OPTIMIZERS[kind], Settings(*torch.tensor(MEMBERS[0], dtype=torch.float64))
+
+    def operations(parameters):
+        params = {str(index): torch.ones(3, 2) for index in range(parameters)}
+        state = optimizer.init(params)
+        with Counting() as counting:
+            optimizer.update(params, params, state, settings)
+        return counting.count
+
+    assert operations(30) == operations(1) > 0
 
 
 def stacked(members):
