@@ -55,6 +55,8 @@ def _dips(study: Study, arm: str) -> str:
     row = study.row(arm)
     if not row["dips"]:
         return whole(row["dips"], MISSING)
+    if row["deepest_dip"] is None:
+        return f"{row['dips']}, to no finite loss"
     is_accuracy = target_of(study.about).measure == "accuracy"
     depth = f"{100 * row['deepest_dip']:.0f} points" if is_accuracy else number(row["deepest_dip"])
     return f"{row['dips']}, to {depth} below"

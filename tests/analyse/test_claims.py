@@ -1,5 +1,6 @@
 """What a study may claim: one family, one cost, a primary arm first, and every look counted."""
 
+import math
 from typing import Any
 
 import pytest
@@ -90,11 +91,36 @@ def test_where_no_ratio_has_an_interval_success_rates_are_tested_in_the_same_fam
 
 def test_a_claim_that_the_resolution_may_have_made_is_none() -> None:
     (found,) = claims([row("base"), row("a", 0.01, p_flops_unfavourable=0.3)], STUDY)
-    assert (found.claimed, found.within_resolution, found.p) == (False, True, 0.01)
+    assert (found.claimed, found.held_back, found.p) == (False, "resolution", 0.01)
     (found,) = claims([row("base"), row("a", 0.01, p_flops_unfavourable=0.04)], STUDY)
-    assert (found.claimed, found.within_resolution) == (True, False)
+    assert (found.claimed, found.held_back) == (True, None)
     (found,) = claims([row("base"), row("a", 0.3, p_flops_unfavourable=0.4)], STUDY)
-    assert (found.claimed, found.within_resolution) == (False, False)
+    assert (found.claimed, found.held_back) == (False, None)
+
+
+def test_what_holds_a_claim_back_is_told_apart() -> None:
+    def held_back(study: dict[str, Any], **p: Any) -> list[str | None]:
+        pairs = {method: value if isinstance(value, tuple) else (value, None) for method, value in p.items()}
+        rows = [row(method, fine, p_flops_unfavourable=coarse) for method, (fine, coarse) in pairs.items()]
+        return [claim.held_back for claim in claims([row("base"), *rows], STUDY | study)]
+
+    assert held_back({}, a=0.03, b=0.04) == ["others", "others"]  # 0.03 > 0.05/2
+    assert held_back({}, a=0.001, b=0.03) == [None, None]
+    # One arm's own evaluations are too coarse; the other meets what it had to until that one fell out.
+    assert held_back({}, a=(0.0001, 0.9), b=0.03) == ["resolution", "others"]
+    assert held_back({"primary": "a"}, a=(0.001, 0.3), b=0.0001) == ["resolution", "primary"]
+    assert held_back({"primary": "a"}, a=0.3, b=0.0001, c=0.3) == [None, "primary", None]
+    assert held_back({"looks": [{}, {}]}, a=0.02) == ["looks"]
+    assert held_back({"looks": [{}, {}]}, a=0.001) == [None]
+
+
+def test_how_often_arms_arrive_is_no_test_where_the_steps_of_three_pairs_are_known() -> None:
+    """So it is with seconds that were not measured, or that are of other processors."""
+    unknown = row("a", None, None, p_success=0.01, p_steps=0.2, success_rate=0.4)
+    (found,) = claims([row("base"), unknown], {"claim": "seconds"})
+    assert (found.test, found.p, found.claimed) == (None, None, False)
+    (found,) = claims([row("base"), unknown | {"p_steps": None}], {"claim": "seconds"})
+    assert (found.test, found.claimed) == ("successes", True)
 
 
 def test_direction_is_that_of_the_ratio() -> None:
@@ -114,7 +140,22 @@ def test_what_the_study_could_have_shown_and_what_it_takes() -> None:
         return float(stats.nct.sf(stats.t.ppf(0.975, n - 1), n - 1, 0.182321557 / 0.15 * n**0.5))
 
     assert found_with(power.seeds) >= 0.8 > found_with(power.seeds - 1)
+    assert sensitivity(row("a", 1.0, ratio_flops_spread=0.0), rows, STUDY) is None
     wide = sensitivity(row("a", 0.5, ratio_flops_spread=9.0), rows, STUDY)
     assert wide is not None
     assert wide.seeds is None
     assert sensitivity(row("a", None, None, ratio_flops_spread=None), rows, STUDY) is None
+
+
+@pytest.mark.parametrize(
+    ("p", "of_primary", "of_another"), [(0.5, 0.05, None), (0.001, 0.05, 0.05 / 2)], ids=["unclaimed", "claimed"]
+)
+def test_a_primary_arm_could_show_more_than_the_others_and_they_nothing_without_it(p, of_primary, of_another) -> None:
+    rows, study = [row("base"), row("a", p), row("b", 0.5), row("c", 0.5)], STUDY | {"primary": "a"}
+    for arm, level in ((rows[1], of_primary), (rows[2], of_another)):
+        power = sensitivity(arm, rows, study)
+        if level is None:
+            assert power is None
+        else:
+            assert power is not None
+            assert power.shown == pytest.approx(math.exp(stats.t.ppf(1 - level / 2, 5) * 0.2 / 6**0.5))

@@ -79,6 +79,15 @@ def test_where_runs_of_both_arms_are_censored_nothing_bounds_the_ratio() -> None
     assert (found.value, found.bound, found.side, found.pairs) == (None, None, None, 3)
 
 
+def test_seeds_in_which_neither_arrived_leave_no_bound() -> None:
+    """The rest is then chosen by what is asked: of the arm that arrives later, more of the seeds that tell are lost."""
+    own, base = events(-1000, -1000, -1000, 600), events(100, 120, 90, 110)
+    assert paired_ratio(own, base).side == "at least"
+    silent = {4: Time(1000, False)}
+    found = paired_ratio(own | silent, base | silent)
+    assert (found.bound, found.side, found.pairs, found.complete) == (None, None, 4, 1)
+
+
 def test_a_constant_ratio_has_an_interval_of_no_width() -> None:
     base = {seed: Time(100.0 + 13 * seed, True) for seed in range(6)}
     found = paired_ratio({seed: time._replace(value=0.8 * time.value) for seed, time in base.items()}, base)

@@ -17,7 +17,8 @@ from scipy import stats
 from grokkit.analyse import claims, leaderboard, verdict
 from grokkit.analyse.distributions import fisher_two_sided
 from grokkit.analyse.leaderboard import ratio_keys
-from grokkit.analyse.paired import PairedRatio, Time, paired_ratio
+from grokkit.analyse.paired import PairedRatio, Time, paired_ratio, plain_ratio
+from grokkit.analyse.suite import Cell, over_tasks
 
 pytestmark = pytest.mark.slow
 
@@ -123,6 +124,35 @@ def test_censoring_does_not_make_intervals_much_wider(n: int) -> None:
         return float(np.median([np.log(r.high / r.low) for r in found if r.low is not None and r.high is not None]))
 
     assert width(0.4) <= 1.4 * width(0.0)
+
+
+@pytest.mark.parametrize(("n", "censored"), [(5, 0.6), (10, 0.7), (10, 0.8), (20, 0.9)])
+def test_a_bound_is_seldom_on_the_wrong_side_of_equal_arms(n: int, censored: float) -> None:
+    """Of all studies, those without a bound included: one that has none says nothing false. Its near end is meant to
+    miss in 2.5 %, and without the rule about seeds in which neither arrived missed in up to 4 % of all."""
+    rng = np.random.default_rng(n)
+    found = [Truth(n, censored).pair(rng) for _ in range(2_000)]
+    wrong = [p.bound is not None and (p.bound > 1 if p.side == "at least" else p.bound < 1) for p in found]
+    assert np.mean(wrong) <= 0.025
+
+
+@pytest.mark.parametrize(("tasks", "seeds", "censored"), [(8, 3, 0.05), (8, 3, 0.1), (8, 5, 0.2), (5, 3, 0.05)])
+def test_a_suites_bound_is_seldom_on_the_wrong_side_of_equal_methods(tasks: int, seeds: int, censored: float) -> None:
+    """As it would be in 2.5 %, were nothing chosen; as a plain mean of the ratios it was wrong in seven of ten."""
+    rng = np.random.default_rng(tasks + seeds)
+
+    def cell() -> Cell:
+        logs, end = Truth(seeds, censored).logs(rng)
+        base, own = (
+            {seed: Time(float(np.exp(min(log, end))), bool(log < end)) for seed, log in enumerate(row)} for row in logs
+        )
+        ratio = paired_ratio(own, base)
+        return Cell(*plain_ratio(own, base)) if ratio.low is None else Cell(ratio.value)
+
+    bounds = [found for _ in range(1_000) if (found := over_tasks([cell() for _ in range(tasks)])).bound is not None]
+    assert len(bounds) > 50
+    wrong = [found.bound > 1 if found.side == "at least" else found.bound < 1 for found in bounds]
+    assert np.mean(wrong) <= 0.05
 
 
 def test_both_ends_are_finite_wherever_three_pairs_are_complete() -> None:

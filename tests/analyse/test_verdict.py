@@ -69,7 +69,10 @@ def test_no_clear_difference_says_what_could_have_been_shown() -> None:
 def test_an_interval_that_excludes_one_is_no_claim_where_the_family_does_not_allow_it() -> None:
     rows = [row("adamw"), *(other(name, 0.8, 0.65, 0.99, p_flops=0.04) for name in "abc")]
     text = verdict(rows, STUDY)
-    assert "nothing tried was shown to beat adamw. No clear difference: a 0.80× (0.65–0.99, 6 seeds), b" in text
+    assert (
+        "nothing tried was shown to beat adamw. No clear difference: a 0.80× (0.65–0.99, not claimed, because so many "
+        "arms were tried, 6 seeds), b"
+    ) in text
 
 
 def test_what_evaluations_cannot_tell_apart_is_marked() -> None:
@@ -237,3 +240,5 @@ def test_methods_that_were_searched_longer_than_others_are_named() -> None:
 
     assert "settings were not searched alike, adamw with 1 trial and a with 3 trials" in said(1, 3).lower()
     assert "alike" not in said(3, 3)
+    unsearched = verdict(rows, STUDY | {"tuned": {"a": {"costs": [[1, True, 0]] * 3}}})
+    assert "Settings were not searched alike, adamw not at all and a with 3 trials: give all methods" in unsearched

@@ -2,7 +2,8 @@
 
 A study asks several questions at once, one an arm: does it need less, or more, than the baseline? Each has one p value:
 that of the paired ratio in the one cost that the study claims in (FLOPs unless said), or where fewer than three pairs
-are complete, and so no ratio has an interval, that of Fisher's exact test on how often both arms got there. All of them
+are complete, and so no ratio has an interval, that of Fisher's exact test on how often both arms got there. Where pairs
+are complete and their cost is not known, as seconds are not before they are measured, there is none. All of them
 together are the family, arms that a report leaves out included. Holm's procedure (Holm 1979) keeps the probability that
 any claim of the family is false at α:
 
@@ -34,6 +35,7 @@ POWER = 0.8
 Row = Mapping[str, Any]
 Test = Literal["ratio", "successes"]
 Direction = Literal["less", "more", "more often", "less often"]
+HeldBack = Literal["resolution", "others", "primary", "looks"]
 
 
 class Claim(NamedTuple):
@@ -48,7 +50,9 @@ class Claim(NamedTuple):
         level: α of this look.
         direction: what the test points to, claimed or not: "less" or "more" of the cost, or "more often" or "less
         often". claimed: whether it may be said.
-        within_resolution: whether it may not only because evaluations were too far apart.
+        held_back: why it may not although p is at most 0.05: because this arm's evaluations were too far apart
+        ("resolution"), because of the other arms that were tried ("others"), because the primary arm comes first and
+        has no claim ("primary"), or because the study was looked at before ("looks").
     """
 
     method: str
@@ -58,7 +62,12 @@ class Claim(NamedTuple):
     level: float
     direction: Direction | None
     claimed: bool
-    within_resolution: bool
+    held_back: HeldBack | None = None
+
+    @property
+    def within_resolution(self) -> bool:
+        """Whether it may not be said only because this arm's evaluations were too far apart."""
+        return self.held_back == "resolution"
 
 
 def claims(rows: Sequence[Row], study: Mapping[str, Any]) -> list[Claim]:
@@ -72,13 +81,34 @@ def claims(rows: Sequence[Row], study: Mapping[str, Any]) -> list[Claim]:
     p = {method: test.p for method, test in tests.items() if test.p is not None}
     worst = {method: max(test.p, test.p_unfavourable) for method, test in tests.items() if test.p is not None}
     adjusted, adjusted_worst = (_adjusted(values, rows, study, level) for values in (p, worst))
-    found = []
-    for method, test in tests.items():
-        fine, coarse = adjusted.get(method), adjusted_worst.get(method)
-        claimed = coarse is not None and coarse <= level
-        within = not claimed and fine is not None and fine <= level
-        found.append(Claim(method, test.kind, test.p, fine, level, test.direction, claimed, within))
-    return found
+    claimed = {method for method, value in adjusted_worst.items() if value <= level}
+    primary = study.get("primary")
+    primary_stands = primary is None or primary in claimed
+
+    def held_back(method: str) -> HeldBack | None:
+        if method in claimed or method not in p or p[method] > LEVEL:
+            return None
+        if p[method] > level:
+            return "looks"
+        if not primary_stands and method != primary:
+            return "primary"
+        # By its own evaluations, if with all other arms' known finely it would still be none.
+        alone = _adjusted({**p, method: worst[method]}, rows, study, level)
+        return "resolution" if adjusted[method] <= level < alone[method] else "others"
+
+    return [
+        Claim(
+            method,
+            test.kind,
+            test.p,
+            adjusted.get(method),
+            level,
+            test.direction,
+            method in claimed,
+            held_back(method),
+        )
+        for method, test in tests.items()
+    ]
 
 
 def claimed_cost(rows: Sequence[Row], study: Mapping[str, Any]) -> Cost:
@@ -115,11 +145,17 @@ def _test(row: Row, baseline: Row, cost: Cost) -> _Test:
     p, value = row.get(keys["p"]), row.get(keys["value"])
     if p is not None and value is not None:
         return _Test("ratio", p, row.get(keys["p_unfavourable"]) or 0.0, "less" if value < 1 else "more")
-    p = row.get("p_success")
+    p = success_p(row)
     if p is None:
         return _Test()
     more = (row["success_rate"] or 0.0) > (baseline["success_rate"] or 0.0)
     return _Test("successes", p, 0.0, "more often" if more else "less often")
+
+
+def success_p(row: Row) -> float | None:
+    """p of how often both arms got there, where that is what tells them apart: where the steps of three pairs are known
+    their ratio does, in whatever cost."""
+    return row.get("p_success") if row.get(ratio_keys("steps")["p"]) is None else None
 
 
 def _adjusted(p: Mapping[str, float], rows: Sequence[Row], study: Mapping[str, Any], level: float) -> dict[str, float]:
@@ -157,13 +193,23 @@ class Sensitivity(NamedTuple):
 
 
 def sensitivity(row: Row, rows: Sequence[Row], study: Mapping[str, Any]) -> Sensitivity | None:
-    """What the study could have shown of an arm, and what more seeds would; None without an interval."""
+    """What the study could have shown of an arm, and what more seeds would. None without an interval, or where all
+    pairs have one ratio, whose spread is then below what evaluations tell; and of arms behind a primary one that has no
+    claim, which nothing could have shown."""
     cost = claimed_cost(rows, study)
     spread = row.get(ratio_keys(cost)["spread"])
-    if spread is None:
+    if not spread:
         return None
+    arms = {*(study.get("family") or ()), *(row["method"] for row in rows)} - {rows[0]["method"]}
+    if (primary := study.get("primary")) in arms:
+        if row["method"] == primary:
+            arms = {primary}
+        elif unclaimed_primary({claim.method: claim for claim in claims(rows, study)}, study):
+            return None
+        else:
+            arms -= {primary}
     # Alone at its part of α, as if no other arm could be claimed before it.
-    level = level_of(study) / max(1, len({*(study.get("family") or ()), *(row["method"] for row in rows)}) - 1)
+    level = level_of(study) / max(1, len(arms))
     n = row["pairs"]
     shown = float(np.exp(t_quantile(1 - level / 2, n - 1) * spread / np.sqrt(n)))
     return Sensitivity(shown, _seeds_for(float(np.log(WORTH_SHOWING)), spread, level))

@@ -72,13 +72,13 @@ def _row(own: pl.DataFrame, method: str, base: pl.DataFrame, baseline: str, clai
         "median_stable_steps": _median_event(own, "stable_at"),
         "stable": None if column(own, "stable_at").is_null().all() else int(column(own, "stable_at").count()),
         "dips": _largest(own, "dips", whole=True),
-        "deepest_dip": _largest(own, "deepest_dip"),
+        "deepest_dip": _deepest(own),
         **_ratio("steps", ratios["steps"]),
         **_ratio("seconds", ratios["seconds"]),
         **_ratio("flops", ratios["flops"]),
         "pairs": claimed.pairs,
         "complete_pairs": claimed.complete,
-        "p": claimed.p if claimed.p is not None else p_success,
+        "p": p_success if ratios["steps"].p is None else claimed.p,
         "p_success": p_success,
         "logrank_p": rank.p if rank else None,
         "logrank_direction": rank.direction if rank else None,
@@ -137,6 +137,12 @@ def _median_event(own: pl.DataFrame, name: str) -> float | None:
 def _largest(own: pl.DataFrame, name: str, *, whole: bool = False) -> float | int | None:
     largest: Any = column(own, name).max()
     return None if largest is None else int(largest) if whole else float(largest)
+
+
+def _deepest(own: pl.DataFrame) -> float | None:
+    """None without a dip, and where one was not finite: no number is deeper."""
+    is_finite = (column(own, "dips").fill_null(0) == 0) | column(own, "deepest_dip").is_not_null()
+    return _largest(own, "deepest_dip") if is_finite.all() else None
 
 
 def _best(measure: str, values: pl.Series) -> dict[str, float | None]:

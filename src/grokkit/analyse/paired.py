@@ -8,7 +8,8 @@ which neither run arrived tells nothing, and one with a time of zero (at the tar
   censoring. p is of the test that belongs to the interval: it is below 0.05 if and only if the interval excludes 1.
 - With fewer, no interval and no p. If all pairs are complete, the geometric mean of their ratios still describes them.
   If runs of one arm only are censored, there is a bound, the near end of the t interval with the censored times set to
-  their bounds: "at least" where the method's are, "at most" where the baseline's are.
+  their bounds: "at least" where the method's are, "at most" where the baseline's are. For that the other arm has to
+  have arrived in all seeds: without those in which neither did the rest are chosen by what is asked.
 """
 
 from __future__ import annotations
@@ -74,7 +75,7 @@ def paired_ratio(method: Mapping[int, Time], baseline: Mapping[int, Time]) -> Pa
     n, complete = len(told), int(pairs.complete.sum())
     if complete < ENOUGH:
         value = float(np.exp((pairs.y - pairs.x).mean())) if complete == n else None
-        bound, side = _bound(pairs)
+        bound, side = _bound(pairs) if n == len(method.keys() & baseline.keys()) else (None, None)
         return PairedRatio(value=value, bound=bound, side=side, pairs=n, complete=complete)
     found = estimate(pairs)
     quantile = t_quantile(0.975, n - 1)
@@ -94,10 +95,10 @@ def plain_ratio(method: Mapping[int, Time], baseline: Mapping[int, Time]) -> tup
     """The geometric mean of the ratios with every censored time at its bound, and which way that is wrong: "at least"
     where runs of the method are censored, "at most" where the baseline's are, None where none is.
 
-    Both are None where runs of both are censored in different seeds, or no seed says anything.
+    Both are None where runs of both are censored, or no seed says anything.
     """
     told = _told(method, baseline)
-    if not told:
+    if not told or len(told) < len(method.keys() & baseline.keys()):
         return None, None
     pairs = _pairs(told)
     if not (pairs.x_known.all() or pairs.y_known.all()):

@@ -1,8 +1,9 @@
 """What a search would have found with fewer trials: the cost to the target of the best of the first k.
 
-Trials that could as well have come in any order (random and quasi-random search) are taken in all orders at once: the
-best of k of n trials is at most the i-th best one with probability 1 − C(n−i, k)/C(n, k). What is given are the median
-and the middle 80 % of that, and the mean. Trials that learn from those before are taken as they came.
+Trials that could as well have come in any order (random and quasi-random search that gives no run up) are taken in all
+orders at once: the best of k of n trials is at most the i-th best one with probability 1 − C(n−i, k)/C(n, k). What is
+given are the median and the middle 80 % of that, and the mean. Trials that learn from those before are taken as they
+came.
 
 A trial that did not arrive is worse than all that did. Where a quantile falls on such a trial there is none, and in the
 mean it counts with what it had spent, so that the mean is too small: ``is_bound``.

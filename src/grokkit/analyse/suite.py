@@ -5,10 +5,11 @@ with the ratios R₁ … R_T the method's one number is their geometric mean, an
 log R_T: tasks are the sample, and what the seeds of a task leave open is part of the spread between tasks. So it
 speaks of tasks such as these, and not of these alone; with fewer than three tasks there is none.
 
-Failures are in it. On a task where too few pairs are complete for an estimate, the ratio has every censored run at what
-it had spent: "at least" that where the method's runs did not arrive, "at most" where the baseline's did not. One such
-task makes the number a bound, without interval or test. A task on which only one of both arrived in some seeds and only
-the other in others, or neither in all, tells nothing of their ratio, and is counted as such.
+Failures are in it. On a task where fewer than three pairs are complete, and not all, the ratio has every censored run
+at what it had spent: of these seeds it is "at least" that where the method's runs did not arrive, "at most" where the
+baseline's did not. One such task makes the number a bound, without a test: the near end of its interval, from three
+tasks on. A task on which runs of both did not arrive, with fewer than three complete pairs, tells nothing of their
+ratio, and is counted as such.
 
 Where evaluations were far apart, the test is made again with every run as early as it may have been, as it would least
 have the difference; what does not survive that is not claimed.
@@ -53,9 +54,8 @@ def task_rows(runs: pl.DataFrame, methods: Sequence[str], baseline: str, cost: C
 
 def _cell(row: Mapping[str, Any], own: pl.DataFrame, base: pl.DataFrame, cost: Cost) -> Cell:
     times = times_by_seed(own, base, cost), times_by_seed(base, own, cost)
-    value, side = row[ratio_keys(cost)["value"]], None
-    if value is None:
-        value, side = plain_ratio(*times)
+    is_estimate = row[ratio_keys(cost)["low"]] is not None
+    value, side = (row[ratio_keys(cost)["value"]], None) if is_estimate else plain_ratio(*times)
     return Cell(value, side, *resolution(*times))
 
 
@@ -98,8 +98,9 @@ def over_tasks(cells: Sequence[Cell]) -> PairedRatio:
     >>> found = over_tasks([Cell(0.5), Cell(0.5), Cell(4.0)])
     >>> round(found.value, 3), round(found.low, 4), round(found.high, 1), round(found.p, 2)
     (1.0, 0.0507, 19.7, 1.0)
-    >>> over_tasks([Cell(0.5), Cell(0.5), Cell(4.0, "at least")])[:5]
-    (None, None, None, 1.0, 'at least')
+    >>> found = over_tasks([Cell(0.5), Cell(0.5), Cell(4.0, "at least")])
+    >>> found.value, round(found.bound, 4), found.side
+    (None, 0.0507, 'at least')
     """
     values = [cell.value for cell in cells if cell.value is not None]
     sides: set[Side] = {cell.side for cell in cells if cell.value is not None and cell.side is not None}
@@ -108,12 +109,14 @@ def over_tasks(cells: Sequence[Cell]) -> PairedRatio:
         return PairedRatio(pairs=n, complete=complete)
     logs = np.log(np.array(values))
     mean = float(logs.mean())
-    if sides:
-        return PairedRatio(bound=float(np.exp(mean)), side=sides.pop(), pairs=n, complete=complete)
     if n < ENOUGH:
-        return PairedRatio(value=float(np.exp(mean)), pairs=n, complete=complete)
+        return PairedRatio(value=None if sides else float(np.exp(mean)), pairs=n, complete=complete)
     spread = float(logs.std(ddof=1))
     reach = t_quantile(0.975, n - 1) * spread / np.sqrt(n)
+    if sides:
+        side = sides.pop()
+        near = mean - reach if side == "at least" else mean + reach
+        return PairedRatio(bound=float(np.exp(near)), side=side, pairs=n, complete=complete)
     return PairedRatio(
         value=float(np.exp(mean)),
         low=float(np.exp(mean - reach)),

@@ -5,29 +5,36 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from grokkit.analyse.claims import Claim, claims, level_of, sensitivity, unclaimed_primary
+from grokkit.analyse.claims import Claim, HeldBack, claims, level_of, sensitivity, unclaimed_primary
 from grokkit.analyse.format import COST_WORDS, bound, count, listed, ratio, ratio_interval
 from grokkit.analyse.leaderboard import ratio_keys
 from grokkit.analyse.paired import ENOUGH
 
 Row = Mapping[str, Any]
-Standing = Literal["less", "more", "open", "adjusted", "resolution", "few", "bound", "nothing", "no runs"]
+Standing = Literal["less", "more", "open", HeldBack, "few", "bound", "nothing", "no runs"]
+
+
+_NOT_CLAIMED: dict[HeldBack, str] = {
+    "others": "so many methods were tried",
+    "resolution": "evaluations were too far apart",
+    "primary": "the method that is tested first has no claim",
+    "looks": "the suite was looked at before",
+}
 
 
 def standing(row: Row, claim: Claim, suite: Mapping[str, Any]) -> Standing:
-    """What may be said of a method: that it needs less or more; that its interval leaves it ``open``; that it would not
-    but for the other methods that were tried (``adjusted``), or for evaluations too far apart (``resolution``); that
-    its tasks are too ``few`` for one; that there is a ``bound`` alone, or ``nothing``; or that it was not run on the
-    held-out tasks."""
+    """What may be said of a method: that it needs less or more; that its interval leaves it ``open``; by what it is
+    held back (:class:`grokkit.analyse.claims.Claim`) where its interval does not; that its tasks are too ``few`` for
+    one; that there is a ``bound`` alone, or ``nothing``; or that it was not run on the held-out tasks."""
     keys = ratio_keys(suite["claim"])
     if not row["runs"]:
         return "no runs"
     if claim.claimed:
         return "less" if claim.direction == "less" else "more"
-    if claim.within_resolution:
-        return "resolution"
+    if claim.held_back is not None:
+        return claim.held_back
     if row[keys["low"]] is not None:
-        return "open" if row[keys["low"]] <= 1 <= row[keys["high"]] else "adjusted"
+        return "open"
     if row[keys["value"]] is not None:
         return "few"
     return "bound" if row[keys["bound"]] is not None else "nothing"
@@ -76,10 +83,9 @@ def suite_verdict(rows: Sequence[Row], suite: Mapping[str, Any]) -> str:
             "Nothing is claimed of these, whose intervals leave it open whether they need less or more: "
             f"{listed(list(map(short, still_open)))}.{_shown(still_open, rows, suite)}"
         )
-    if adjusted := groups.get("adjusted"):
-        sentences.append(f"Not claimed, because so many methods were tried: {listed(list(map(short, adjusted)))}.")
-    if coarse := groups.get("resolution"):
-        sentences.append(f"Not claimed, because evaluations were too far apart: {listed(list(map(short, coarse)))}.")
+    for reason, why in _NOT_CLAIMED.items():
+        if held_back := groups.get(reason):
+            sentences.append(f"Not claimed, because {why}: {listed(list(map(short, held_back)))}.")
     if few := groups.get("few"):
         sentences.append(
             f"Fewer than {ENOUGH} tasks make no interval, and so no claim: {listed(list(map(short, few)))}."

@@ -103,6 +103,10 @@ class _Words:
         """``grad-norm 0.80× (0.71–0.93, 6 seeds)``, for all but the first ratio named."""
         return f"{row['method']} {ratio(self.part(row, 'value'))} ({self._evidence(row, self.interval(row), *notes)})"
 
+    def few(self, row: Row) -> str:
+        """``grad-norm 0.80× (1 seed, 1 of 5 runs got there)``."""
+        return f"{row['method']} {ratio(self.part(row, 'value'))} ({self._evidence(row)})"
+
     def _evidence(self, row: Row, *parts: str) -> str:
         return ", ".join(part for part in (*parts, count(row["pairs"], "seed"), self.misses(row)) if part)
 
@@ -185,7 +189,7 @@ def _comparison(others: Sequence[Row], found: Mapping[str, Claim], words: _Words
     parts = ["also less: " + listed([words.short(row, words.trade(row)) for row in less])] if less else []
     parts += more_often
     if unclear := groups.get("unclear"):
-        shown = [words.short(row, *_resolution(found[row["method"]])) for row in unclear]
+        shown = [words.short(row, *_held_back(found[row["method"]])) for row in unclear]
         parts.append("no clear difference: " + listed(shown))
     if more := groups.get("more"):
         parts.append("more: " + listed([words.short(row, words.trade(row)) for row in more]))
@@ -193,7 +197,7 @@ def _comparison(others: Sequence[Row], found: Mapping[str, Claim], words: _Words
         base = f"{words.baseline['successes']} of {count(words.baseline['runs'], 'run')} for {words.base}"
         shown = [words.rate(row, found[row["method"]]) for row in less_often]
         parts.append(f"reached {words.target} less often than the {base}: {listed(shown)}")
-    short = [f"{row['method']} {ratio(words.part(row, 'value'))} ({count(row['pairs'], 'seed')})" for row in few]
+    short = [words.few(row) for row in few]
     short += [words.bounded(row, found[row["method"]]) for row in groups.get("bound", [])]
     if short:
         parts.append("too few complete pairs for an interval, and so no claim: " + "; ".join(short))
@@ -207,8 +211,15 @@ def _comparison(others: Sequence[Row], found: Mapping[str, Claim], words: _Words
     return [f"On {words.title}, {head}.", *_sentence(parts)]
 
 
-def _resolution(claim: Claim) -> tuple[str, ...]:
-    return ("within the resolution of its evaluations",) if claim.within_resolution else ()
+_HELD_BACK = {
+    "resolution": "within the resolution of its evaluations",
+    "others": "not claimed, because so many arms were tried",
+}
+"""What its interval, which leaves 1 out, does not say; looks and a primary arm have sentences of their own."""
+
+
+def _held_back(claim: Claim) -> tuple[str, ...]:
+    return (_HELD_BACK[claim.held_back],) if claim.held_back in _HELD_BACK else ()
 
 
 def _anecdotes(rows: Sequence[Row], words: _Words) -> str:
@@ -296,11 +307,12 @@ def _missed(rows: Sequence[Row], found: Mapping[str, Claim], words: _Words, stud
     low, high = (f"{f([power.shown for power in powers]):.2f}×" for f in (min, max))
     shown = low if low == high else f"{low} to {high}, by arm"
     seeds = [power.seeds for power in powers]
+    known = sorted(number for number in seeds if number is not None)
+    fewest, most = (whole(known[0]), count(known[-1], "seed")) if known else ("", "")
     if None in seeds:
-        needed = "more than 1,000 seeds"
+        needed = f"{fewest} to more than 1,000 seeds" if known else "more than 1,000 seeds"
     else:
-        fewest, most = min(map(int, filter(None, seeds))), max(map(int, filter(None, seeds)))
-        needed = count(most, "seed") if fewest == most else f"{whole(fewest)} to {count(most, 'seed')}"
+        needed = most if known[0] == known[-1] else f"{fewest} to {most}"
     return [f"this study could have shown a ratio of {shown}; to show 1.20× would take {needed}"]
 
 
@@ -332,14 +344,22 @@ def _sentence(parts: list[str]) -> list[str]:
 
 
 def unequal_search(tuned: Mapping[str, Any], methods: Sequence[str]) -> str:
-    """That ``methods`` were not searched with the same number of trials, where that is so; else empty. ``tuned``: as in
-    study.json."""
-    own = {method: tuned[method] for method in methods if method in tuned}
-    trials = {method: found.get("trials", len(found["costs"])) for method, found in own.items()}
+    """That ``methods`` were not searched with the same number of trials, where that is so; else empty. One that is not
+    in ``tuned``, which is as in study.json, was not searched at all."""
+
+    def trials_of(method: str) -> int:
+        found = tuned.get(method)
+        return 0 if found is None else found.get("trials", len(found["costs"]))
+
+    trials = {method: trials_of(method) for method in methods}
     if len({*trials.values()}) < 2:
         return ""
-    each = listed([f"{method} with {count(number, 'trial')}" for method, number in trials.items()])
+    each = listed([f"{method} {_searched(number)}" for method, number in trials.items()])
     return f"settings were not searched alike, {each}: give all methods as many --trials"
+
+
+def _searched(trials: int) -> str:
+    return f"with {count(trials, 'trial')}" if trials else "not at all"
 
 
 _WORDS = {"task": "training share or data", "batch_size": "batch", "target_loss": "target"}

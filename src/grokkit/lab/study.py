@@ -95,9 +95,12 @@ class Study:
 
     @property
     def claims(self) -> pl.DataFrame:
-        """One row a method but the baseline, with the fields of :class:`grokkit.analyse.claims.Claim`."""
-        found = [claim._asdict() for claim in claims(self.rows, self.info)]
-        return pl.DataFrame(found, schema=list(Claim._fields), infer_schema_length=None)
+        """One row a method but the baseline, with the fields of :class:`grokkit.analyse.claims.Claim`, and
+        ``within_resolution``."""
+        found = [
+            claim._asdict() | {"within_resolution": claim.within_resolution} for claim in claims(self.rows, self.info)
+        ]
+        return pl.DataFrame(found, schema=[*Claim._fields, "within_resolution"], infer_schema_length=None)
 
     @cached_property
     def verdict(self) -> str:

@@ -55,15 +55,15 @@ def definitions(study: Mapping[str, Any], cost: Cost) -> str:
         "batches. With all times known, the geometric mean and the t interval on logarithms. A run that did not get "
         "there enters as longer than it was seen to be, in a model of normally distributed logarithms with one "
         "variance for both arms, and the interval is by profile likelihood. Below three pairs with both times there "
-        "is none, only a bound (≥, ≤). Intervals are 95 % each, not adjusted for the number of arms: one that "
-        "excludes 1 may stand without a claim.",
+        "is none, only a bound (≥, ≤), and no bound where in some seed neither run got there. Intervals are 95 % each, "
+        "not adjusted for the number of arms: one that excludes 1 may stand without a claim.",
         "claimed": f"{CLAIMED} marks what this study may claim. The p values of its ratios in {COST_WORDS[cost]}, or "
-        "where a ratio has no interval those of how often runs got there (Fisher's exact test), are adjusted "
-        f"together by Holm's procedure, and claimed at {level_of(study):.3g}. The other costs stand beside and claim "
-        "nothing.",
+        "where fewer than three pairs are complete those of how often runs got there (Fisher's exact test), are "
+        f"adjusted together by Holm's procedure, and claimed at {level_of(study):.3g}. The other costs stand beside "
+        "and claim nothing.",
         "log-rank p": "How often times to target would differ this much if method and baseline were equally fast, not "
-        "paired, runs that did not get there included. Below ten runs each it is counted over all ways to label the "
-        "runs, of which few runs have few: “least” is the smallest p that there could have been.",
+        "paired, runs that did not get there included. Where either has fewer than ten runs it is counted over "
+        "the ways to label the runs, of which few runs have few: “least” is the smallest p that there could have been.",
         "best": "The best that a run's evaluations found, which flatters a little; in the leaderboard the median over "
         "runs, and the least and the greatest. Runs that stop at the target are not to be compared by it.",
         "seconds": _SECONDS_CLAIMED if cost == "seconds" else _SECONDS,

@@ -79,8 +79,10 @@ def _stable(row: Mapping[str, Any]) -> tuple[str, str]:
 
 def _depth(row: Mapping[str, Any], measure: Measure) -> str:
     depth = row["deepest_dip"]
-    if not depth:
+    if not row["dips"]:
         return ""
+    if depth is None:
+        return "not finite"
     return f"{100 * depth:.1f} points" if measure == "accuracy" else f"+{number(depth)}"
 
 

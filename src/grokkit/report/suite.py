@@ -41,8 +41,10 @@ _SAID: dict[Standing, str] = {
     "less": "claimed",
     "more": "claimed",
     "open": "claims nothing",
-    "adjusted": "not claimed: so many methods",
+    "others": "not claimed: so many methods",
     "resolution": "not claimed: within the resolution",
+    "primary": "not claimed: after the one tested first",
+    "looks": "not claimed: looked at before",
     "few": "too few tasks for an interval",
     "bound": "a bound, claims nothing",
     "nothing": "no number",
@@ -175,8 +177,8 @@ def _scale() -> str:
     steps = "".join(f'<li style="{_shade(value)}">{ratio(value)}</li>' for value in (0.25, 0.5, 0.8, 1.25, 2.0, 4.0))
     return (
         f'<ul class="heat" aria-label="Colours">{steps}</ul><p class="note">≥ and ≤ are bounds: where runs did not '
-        "arrive, every such run counts with what it had spent. 3/5: so many of the runs arrived; without a count, all "
-        "did.</p>"
+        "arrive, every such run counts with what it had spent; a task's are of its seeds alone. 3/5: so many of the "
+        "runs arrived; without a count, all did.</p>"
     )
 
 
@@ -259,7 +261,8 @@ def _terms(suite: Mapping[str, Any]) -> dict[str, str]:
         "claimed": "A difference over tasks whose p value stays below the level once all methods of the suite are "
         "taken together (Holm); in a cell, what the report of that task claims.",
         "bound": "Where fewer than three seeds have both times, each run that did not arrive counts with what it had "
-        "spent. The method's number is then a bound as well.",
+        "spent; if runs of both did not arrive, the task tells nothing. The method's number is then a bound as well, "
+        "the lower end of its interval (≥) or the upper one (≤); of fewer than three tasks there is none.",
         "arrived": "Reached the target and stayed there, within the budget of the task.",
     }
 

@@ -322,7 +322,8 @@ class Tuning:
             "command": self.plans[0].study["command"],
             "cost": self.cost,
             "sampler": self.options.sampler,
-            "any_order": self.options.sampler in EXCHANGEABLE,
+            # Which runs are hopeless depends on the trials before them.
+            "any_order": self.options.sampler in EXCHANGEABLE and not self.options.prune,
             "batch": self.options.batch,
             "repeats": self.options.repeats,
             "prune": self.options.prune,

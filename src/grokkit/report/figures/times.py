@@ -40,7 +40,7 @@ def times_data(runs: pl.DataFrame, methods: Sequence[str]) -> pl.DataFrame:
 
 
 def times_chart(data: pl.DataFrame, methods: Sequence[str]) -> Layers:
-    """Filled marks reached the target, open triangles at their budget did not; a bar is the median."""
+    """Filled marks reached the target, open triangles did not until there; a bar is the median."""
     styles = styles_of(methods)
     # A run may be known to be late from step 0 on, or begin at the target; a logarithmic axis has no place for 0.
     data = data.with_columns(pl.col("steps", "median").clip(lower_bound=1))
@@ -115,7 +115,7 @@ def _draw(data: pl.DataFrame, view: View) -> list[Row]:
         times_chart(data.drop("run_id"), view.methods),
         f"Steps to {target}, by seed",
         "One mark a run, of very many the first seeds; a line joins the runs of a seed; a bar is the median of all. An "
-        "open triangle stands at the budget of a run that did not get there.",
+        "open triangle stands where a run that did not get there was last seen below the target.",
         f"Steps to {target} of every run, paired by seed. Median: {_medians(data, view.methods)}.",
         sizes=Sizes(page=(None, height), image=(560, height)),
     )
