@@ -105,6 +105,26 @@ def test_a_group_that_is_added_is_adamw_s_bit_for_bit(beside, when):
     assert torch.equal(added, alone)
 
 
+@pytest.mark.parametrize("compiled", ["the step", "a function that steps"])
+def test_a_compiled_step_is_the_plain_step(compiled):
+    """And state_dict() has the state of all parameters, also of those that AdamW trains."""
+    ends = []
+    for is_compiled in (False, True):
+        torch._dynamo.reset()
+        classes = {**parameters(), "head": {"h": torch.nn.Parameter(torch.ones(3, 6))}}
+        optimizer = muon()(classes)
+        called = optimizer.step if compiled == "the step" else lambda optimizer=optimizer: optimizer.step()
+        step = torch.compile(called, backend="eager") if is_compiled else called
+        for k in range(4):
+            for p in (p for own in classes.values() for p in own.values()):
+                p.grad = torch.linspace(-1.0, 0.1 + k, p.numel()).view(p.shape)
+            step()
+        state = optimizer.state_dict()["state"]
+        assert [sorted(own) for own in state.values()] == [["momentum"], ["exp_avg", "exp_avg_sq", "step"]]
+        ends.append([p.detach().clone() for own in classes.values() for p in own.values()])
+    assert all(torch.equal(ours, theirs) for ours, theirs in zip(*ends, strict=True))
+
+
 @pytest.mark.parametrize("shape", [(3, 0), (0, 3), (0, 0)])
 def test_a_matrix_without_entries_is_no_trouble(shape):
     empty, full = torch.nn.Parameter(torch.empty(shape)), torch.nn.Parameter(torch.ones(2, 2))

@@ -134,11 +134,11 @@ class Muon(torch.optim.Optimizer):
         )
         # What a group says nothing of is AdamW's: so a group that is added later is trained by that.
         super().__init__(groups, {**adamw.defaults, "orthogonal": False})
-        self._adamw = _Inner(self.param_groups)
+        self._complete()
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
-        self._adamw = _Inner(self.param_groups)
+        self._complete()
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
@@ -147,12 +147,14 @@ class Muon(torch.optim.Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        for group in self.param_groups:
-            if group["orthogonal"]:
-                self._step_of_hidden(group)
-            else:
-                self._adamw.take_step(group, self.state)
+        self._move(self)
         return loss
+
+    def _complete(self) -> None:
+        """Make what copies of an optimizer do not have."""
+        self._adamw = _Inner(self.param_groups)
+        # torch.compile would trace the AdamW in here with the groups and the state that it was made with.
+        self._move: Callable[[Muon], None] = torch.compiler.disable(_step_of_groups)
 
     def _step_of_hidden(self, group: Mapping[str, Any]) -> None:
         mu = group["momentum"]
@@ -180,6 +182,14 @@ class Muon(torch.optim.Optimizer):
             scale = max(1.0, rows / columns) ** 0.5 if group["scaled"] else 1.0
             direction = directions[0] if len(own) == 1 else torch.cat(directions)
             weight.add_(share_of(direction.reshape(p.shape), p), alpha=-group["lr"] * scale)
+
+
+def _step_of_groups(optimizer: Muon) -> None:
+    for group in optimizer.param_groups:
+        if group["orthogonal"]:
+            optimizer._step_of_hidden(group)
+        else:
+            optimizer._adamw.take_step(group, optimizer.state)
 
 
 class _Inner:
