@@ -71,9 +71,11 @@ def test_everything_else_is_adamw_s_bit_for_bit_also_after_loading():
     assert torch.equal(*ends)
 
 
+@pytest.mark.parametrize("given", [lambda p: [("added", p)], lambda p: [p], lambda p: p, lambda p: iter([p])])
 @pytest.mark.parametrize("when", ["at once", "copied", "loaded"])
 @pytest.mark.parametrize("beside", [{}, {"head": {"h": (2, 2)}}], ids=["hidden alone", "with a head"])
-def test_a_group_that_is_added_is_adamw_s_bit_for_bit(beside, when):
+def test_a_group_that_is_added_is_adamw_s_bit_for_bit(beside, when, given):
+    """With the parameters' names or without."""
     torch.manual_seed(0)
     start = torch.randn(3, 5)
     added, alone = torch.nn.Parameter(start.clone()), torch.nn.Parameter(start.clone())
@@ -85,7 +87,7 @@ def test_a_group_that_is_added_is_adamw_s_bit_for_bit(beside, when):
         return muon()({**parameters(), **own, "hidden": {"m": torch.nn.Parameter(torch.ones(2, 2))}})
 
     def add(optimizer, p):
-        optimizer.add_param_group({"params": [("added", p)], "lr": 0.01, "weight_decay": 0.3})
+        optimizer.add_param_group({"params": given(p), "lr": 0.01, "weight_decay": 0.3})
 
     optimizer = make()
     if when == "copied":
@@ -103,6 +105,39 @@ def test_a_group_that_is_added_is_adamw_s_bit_for_bit(beside, when):
         optimizer.step()
         plain.step()
     assert torch.equal(added, alone)
+
+
+def test_groups_that_are_added_without_names_are_called_by_their_places():
+    optimizer = muon()(parameters())
+    for _ in range(2):
+        optimizer.add_param_group({"params": [torch.nn.Parameter(torch.ones(2)), torch.nn.Parameter(torch.ones(3))]})
+    names = [group["param_names"] for group in optimizer.param_groups]
+    assert names == [["w"], *([f"group {g} parameter {k}" for k in (0, 1)] for g in (1, 2))]
+    with pytest.raises(ValueError, match="Some param names are missing"):
+        optimizer.add_param_group(
+            {"params": [("a", torch.nn.Parameter(torch.ones(2))), torch.nn.Parameter(torch.ones(2))]}
+        )
+    with pytest.raises(TypeError, match="ordered collections"):
+        optimizer.add_param_group({"params": {torch.nn.Parameter(torch.ones(2))}})
+
+
+@pytest.mark.parametrize("nesterov", [True, False])
+def test_to_maximize_is_to_minimize_the_negative(nesterov):
+    """Set in all groups, as PyTorch's optimizers have it."""
+    ends = []
+    for maximize in (False, True):
+        classes = {**parameters(), "head": {"h": torch.nn.Parameter(torch.ones(3, 6))}}
+        optimizer = muon(nesterov=nesterov)(classes)
+        for group in optimizer.param_groups:
+            group["maximize"] = maximize
+        for k in range(3):
+            for p in (p for own in classes.values() for p in own.values()):
+                p.grad = (-1.0 if maximize else 1.0) * torch.linspace(-1.0, 0.1 + k, p.numel()).view(p.shape)
+                before = p.grad.clone()
+            optimizer.step()
+            assert torch.equal(p.grad, before)
+        ends.append([p.detach().clone() for own in classes.values() for p in own.values()])
+    assert all(torch.equal(ours, theirs) for ours, theirs in zip(*ends, strict=True))
 
 
 @pytest.mark.parametrize("compiled", ["the step", "a function that steps"])

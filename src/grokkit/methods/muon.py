@@ -140,6 +140,17 @@ class Muon(torch.optim.Optimizer):
         super().__setstate__(state)
         self._complete()
 
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add a group that AdamW trains. Parameters that come without names are called by their places: the others here
+        have names, and PyTorch wants names of all or of none."""
+        params = param_group["params"]
+        if not isinstance(params, set):  # which PyTorch refuses
+            params = param_group["params"] = [params] if isinstance(params, Tensor) else list(params)
+            if not any(isinstance(p, tuple) for p in params):
+                places = [f"group {len(self.param_groups)} parameter {k}" for k in range(len(params))]
+                param_group.setdefault("param_names", places)
+        super().add_param_group(param_group)
+
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """One step; returns what ``closure`` does."""
@@ -154,7 +165,7 @@ class Muon(torch.optim.Optimizer):
         """Make what copies of an optimizer do not have."""
         self._adamw = _Inner(self.param_groups)
         # torch.compile would trace the AdamW in here with the groups and the state that it was made with.
-        self._move: Callable[[Muon], None] = torch.compiler.disable(_step_of_groups)
+        self._move: Callable[[Muon], None] = torch.compiler.disable(_step_of_groups)  # pyright: ignore[reportAttributeAccessIssue]
 
     def _step_of_hidden(self, group: Mapping[str, Any]) -> None:
         mu = group["momentum"]
@@ -168,6 +179,8 @@ class Muon(torch.optim.Optimizer):
                 self.state[p]["momentum"] = torch.zeros_like(p)
         weights = [local(p) for _, p in named]
         gradients = [local(p.grad) for _, p in named]
+        if group["maximize"]:
+            gradients = torch._foreach_neg(gradients)
         momenta = [local(self.state[p]["momentum"]) for _, p in named]
         torch._foreach_lerp_(momenta, gradients, 1.0 - mu)
         updates = torch._foreach_lerp(gradients, momenta, mu) if group["nesterov"] else momenta
