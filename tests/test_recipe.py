@@ -323,6 +323,28 @@ def test_what_is_a_matrix_and_which_is_the_head():
     assert "grouped.weight" in found["vector"]
 
 
+@pytest.mark.parametrize(
+    "norm",
+    [
+        *(nn.LayerNorm((4, 6)), nn.RMSNorm((4, 6)), nn.GroupNorm(2, 4)),
+        *(nn.BatchNorm1d(4), nn.InstanceNorm1d(4, affine=True)),
+        nn.utils.parametrizations.weight_norm(nn.LayerNorm((4, 6))),
+    ],
+    ids=lambda norm: type(norm).__name__,
+)
+def test_what_a_norm_scales_by_is_a_vector_over_however_many_dimensions(norm):
+    """First, last or between, it starts as it is."""
+    for place in range(3):
+        layers = [nn.Linear(6, 6), nn.Linear(6, 6)]
+        layers.insert(place, norm)
+        model = nn.Sequential(*layers)
+        start = [p.detach().clone() for p in norm.parameters()]
+        r = grokkit.recipe(model)
+        assert {name for name, _ in model[place].named_parameters(prefix=str(place))} <= set(r.classes["vector"])
+        assert same(norm.parameters(), start)
+        assert len(r.classes["embedding"]) == len(r.classes["head"]) == 1
+
+
 def weights_normed(linear):
     """As PyTorch did before its parametrizations, with a warning that it is deprecated."""
     with warnings.catch_warnings():

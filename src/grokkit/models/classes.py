@@ -5,11 +5,11 @@
     hidden      every other matrix
     vector      everything else: biases, norms' scales, scalars, stacks of matrices
 
-A matrix is a parameter of two dimensions, or the weight of a convolution in one group. "First" and "last" go by the
-order in which modules are registered. Where a weight is made of several parameters, by weight norm or another
-parametrization, all of its matrices are of one class, that of the weight, and magnitudes, one entry a row or a column,
-are vectors. A model for which this is wrong says it itself: a method ``parameter_classes()`` that returns the class of
-a parameter by its name, for as many as it wants to.
+A matrix is a parameter of two dimensions that is no norm's, or the weight of a convolution in one group. "First" and
+"last" go by the order in which modules are registered. Where a weight is made of several parameters, by weight norm or
+another parametrization, all of its matrices are of one class, that of the weight, and magnitudes, one entry a row or a
+column, are vectors. A model for which this is wrong says it itself: a method ``parameter_classes()`` that returns the
+class of a parameter by its name, for as many as it wants to.
 """
 
 from __future__ import annotations
@@ -133,4 +133,7 @@ def _without_magnitudes(parts: list[nn.Parameter]) -> list[nn.Parameter]:
 
 
 def _is_matrix(module: nn.Module, p: nn.Parameter) -> bool:
+    # These have one entry for each that they scale, in as many dimensions as they normalize over.
+    if isinstance(module, nn.LayerNorm | nn.RMSNorm):
+        return False
     return p.ndim == 2 or (isinstance(module, _ConvNd) and module.groups == 1 and p.ndim > 2)
