@@ -385,6 +385,15 @@ def test_all_matrices_of_a_parametrized_weight_are_of_its_class_and_magnitudes_a
     assert len(classes["vector"]) == (3 if magnitudes else 0)
 
 
+@pytest.mark.parametrize("make", [nn.utils.parametrizations.weight_norm, weights_normed])
+def test_the_magnitudes_of_a_layer_with_one_input_are_as_large_as_its_directions(make):
+    model = nn.Sequential(nn.Linear(4, 6), nn.Linear(6, 1), make(nn.Linear(1, 6)), nn.Linear(6, 3))
+    of_layer = {kind: [name for name in own if name[0] == "2"] for kind, own in classes_of(model).items()}
+    magnitudes, directions = (name for name, p in model[2].named_parameters(prefix="2") if p.ndim == 2)
+    assert of_layer == {"embedding": [], "hidden": [directions], "head": [], "vector": ["2.bias", magnitudes]}
+    assert magnitudes.endswith(("_g", "original0"))
+
+
 def test_a_tensor_that_is_made_of_buffers_has_no_class():
     model = nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 2))
     model[0].register_buffer("scale", torch.ones(3))

@@ -15,11 +15,13 @@ class of a parameter by its name, for as many as it wants to.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from torch import nn
 from torch.nn.modules.conv import _ConvNd
+from torch.nn.utils.parametrizations import _WeightNorm
 from torch.nn.utils.parametrize import ParametrizationList, is_parametrized
+from torch.nn.utils.weight_norm import WeightNorm
 
 from grokkit.errors import InputError, unknown
 
@@ -65,7 +67,7 @@ def classes_of(model: nn.Module) -> Classes:
         for module in model.modules()
         if module not in within
         for own in _weights_of(module)
-        if (matrices := [p for p in _without_magnitudes(own) if _is_matrix(module, p)])
+        if (matrices := [p for p in _without_magnitudes(module, own) if _is_matrix(module, p)])
     ]
     matrices = [name for place in places for name in place if name not in tables]
     chosen: dict[str, Class] = {name: "hidden" if name in matrices else "vector" for name in parameters}
@@ -109,7 +111,7 @@ def embeddings_in(model: nn.Module) -> list[nn.Module]:
 
 def tables_of(embedding: nn.Module) -> list[nn.Parameter]:
     """The table of a module that looks rows up, or the matrices that it is made of."""
-    return [p for own in _weights_of(embedding) for p in _without_magnitudes(own)]
+    return [p for own in _weights_of(embedding) for p in _without_magnitudes(embedding, own)]
 
 
 def _weights_of(module: nn.Module) -> list[list[nn.Parameter]]:
@@ -119,17 +121,26 @@ def _weights_of(module: nn.Module) -> list[list[nn.Parameter]]:
     pairs = [(name, name[:-2] + "_v") for name in own if name.endswith("_g") and name[:-2] + "_v" in own]
     found = [[own.pop(one), own.pop(other)] for one, other in pairs]
     found += [[p] for p in own.values()]
-    made = module.get_submodule("parametrizations").children() if is_parametrized(module) else ()
     # A tensor may be made of buffers alone, which nobody trains.
-    return found + [parts for each in made if (parts := list(each.parameters()))]
+    return found + [parts for each in _made_in(module) if (parts := list(each.parameters()))]
 
 
-def _without_magnitudes(parts: list[nn.Parameter]) -> list[nn.Parameter]:
-    """A magnitude has one entry a row, or a column, of a larger tensor beside it."""
+def _made_in(module: nn.Module) -> list[Any]:
+    """What makes each tensor of the module that is parametrized."""
+    return list(module.get_submodule("parametrizations").children()) if is_parametrized(module) else []
+
+
+def _without_magnitudes(module: nn.Module, parts: list[nn.Parameter]) -> list[nn.Parameter]:
+    """Those of weight norm are known by their places. Another parametrization's has one entry a row, or a column, of a
+    larger tensor beside it."""
     if len(parts) == 1:
         return parts
-    largest = max(p.numel() for p in parts)
-    return [p for p in parts if p.numel() == largest or p.numel() > max(p.shape, default=1)]
+    hooks = [hook for hook in module._forward_pre_hooks.values() if isinstance(hook, WeightNorm)]
+    known = [getattr(module, hook.name + "_g") for hook in hooks]
+    known += [each.original0 for each in _made_in(module) if isinstance(each[0], _WeightNorm)]
+    left = [p for p in parts if not any(p is magnitude for magnitude in known)]
+    largest = max(p.numel() for p in left)
+    return [p for p in left if p.numel() == largest or p.numel() > max(p.shape, default=1)]
 
 
 def _is_matrix(module: nn.Module, p: nn.Parameter) -> bool:
