@@ -304,6 +304,71 @@ def test_a_model_says_itself_what_its_parameters_are():
     assert r.started == ()
 
 
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        ({"hidden.weight": "head"}, "parameter_classes is {'hidden.weight': 'head'}; let it be a function"),
+        (lambda: ["hidden.weight"], "parameter_classes returned ['hidden.weight']; let it be a function"),
+        (lambda: {"hidden.bias": "hidden"}, "hidden.bias of shape (6,) cannot be hidden, which is for matrices"),
+        (lambda: {"experts": "hidden"}, "experts of shape (4, 8, 8) cannot be hidden, which is for matrices"),
+        (lambda: {1: "hidden"}, "unknown parameter '1'"),
+        (lambda: {"hidden.weight": 1}, "unknown class of hidden.weight '1'"),
+    ],
+)
+def test_what_a_model_says_wrongly_is_refused_in_one_line(said, message):
+    model = network()
+    model.experts = nn.Parameter(torch.randn(4, 8, 8))
+    model.parameter_classes = said
+    with pytest.raises(InputError) as caught:
+        grokkit.recipe(model)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_stack_that_is_called_a_head_has_a_vector_s_rate_and_starts_as_it_is():
+    """What its inputs are is not known. A gain over two dimensions is hidden where the model says so."""
+    model = network()
+    model.experts, model.norm = nn.Parameter(torch.randn(4, 8, 8)), nn.LayerNorm((3, 6))
+    model.parameter_classes = lambda: {"experts": "head", "norm.weight": "hidden"}
+    r = grokkit.recipe(model)
+    assert r.started == ("norm.weight",)
+    assert "norm.weight" in r.classes["hidden"]
+    assert rates(r.optimizer)["experts"] == (0.003, 1.0)
+
+
+@pytest.mark.parametrize(("size", "stride", "inputs"), [(4, 2, 6 * 4), (3, 1, 6 * 9), (2, 3, 6)])
+def test_a_transposed_convolution_has_the_inputs_that_reach_one_output(size, stride, inputs):
+    """Counted by a gradient in the middle; with a stride above the kernel's size some outputs have none at all."""
+    layer = nn.ConvTranspose2d(6, 2, size, stride)
+    model = nn.Sequential(nn.Conv2d(3, 6, 3), layer)
+    assert classes_of(model).inputs["1.weight"] == inputs
+    assert rates(grokkit.recipe(model).optimizer)["1.weight"] == (min(0.03, 1 / inputs), 1.0)
+    x = torch.ones(1, 6, 7, 7, requires_grad=True)
+    middle = 3 * stride + 1
+    (gradient,) = torch.autograd.grad(layer(x)[0, 0, middle, middle], x)
+    assert int((gradient != 0).sum()) == inputs
+    assert layer.weight.detach().square().mean().item() == pytest.approx(1 / (3 * 2 * size**2), rel=0.5)
+    assert start_tensors(model) == {}
+
+
+@pytest.mark.parametrize("channels", [(5, 9), (9, 5)])
+def test_a_transposed_convolution_is_trained_as_the_convolution_with_its_kernel_turned(channels):
+    plain = nn.Sequential(nn.Linear(3, 3), nn.Conv1d(*channels, 3, bias=False), nn.Linear(3, 2))
+    turned = nn.Sequential(nn.Linear(3, 3), nn.ConvTranspose1d(*channels, 3, bias=False), nn.Linear(3, 2))
+    with torch.no_grad():
+        turned[1].weight.copy_(plain[1].weight.transpose(0, 1))
+    optimizers = [grokkit.recipe(model).optimizer for model in (plain, turned)]
+    for step in range(3):
+        gradient = torch.linspace(-1.0, 1.0 + step, plain[1].weight.numel()).sin().view(plain[1].weight.shape)
+        plain[1].weight.grad, turned[1].weight.grad = gradient, gradient.transpose(0, 1).contiguous()
+        for optimizer in optimizers:
+            optimizer.step()
+    # The same sums in another order.
+    torch.testing.assert_close(turned[1].weight.transpose(0, 1), plain[1].weight, rtol=1e-4, atol=1e-6)
+    shapes = classes_of(turned).shapes()["hidden"]
+    assert shapes == {"1.weight": plain[1].weight.shape}
+
+
 class Stack(nn.Module):
     """Three matrices in one parameter, and a grouped convolution, which are none; and a late table that is no head."""
 

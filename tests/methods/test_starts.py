@@ -27,6 +27,14 @@ def test_spectral_start_gives_each_hidden_matrix_one_largest_singular_value(scal
     torch.testing.assert_close(found["1.weight"] / found["1.weight"].norm(), model[1].weight / model[1].weight.norm())
 
 
+def test_spectral_start_takes_the_outputs_of_a_transposed_convolution_for_rows():
+    model = nn.Sequential(nn.Linear(3, 8), nn.ConvTranspose1d(8, 2, 3), nn.Linear(2, 5))
+    (found,) = spectral_start()(model, None, 0).tensors.values()
+    assert found.shape == (8, 2, 3)
+    matrix = found.transpose(0, 1).flatten(1)
+    assert torch.linalg.svdvals(matrix)[0].item() == pytest.approx((2 / 24) ** 0.5, rel=1e-5)
+
+
 def test_queries_keys_and_values_start_apart():
     class Attention(nn.Module):
         def __init__(self):

@@ -5,7 +5,8 @@ For a hidden matrix W (m × n) with gradient G,
     B ← μ·B + (1−μ)·G,   U = (1−μ)·G + μ·B (Nesterov) or B,   W ← (1 − η·λ)·W − η·√max(1, m/n)·NS(U),
 
 where NS brings the singular values of U near 1 by ``ns_steps`` iterations (:mod:`grokkit.methods.newton_schulz`).
-Queries, keys and values that lie in one matrix (``in_proj_weight``) are three. Products are in the parameters'
+Queries, keys and values that lie in one matrix (``in_proj_weight``) are three. A convolution's kernel has its outputs
+for rows, a transposed one's too. Products are in the parameters'
 precision: ``torch.optim.Muon`` takes bfloat16.
 
 Of a sharded matrix (FSDP2) each process gathers U, orthogonalizes it, and keeps its share.
@@ -19,7 +20,7 @@ arXiv 2504.16041.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +31,7 @@ from grokkit.methods.baselines import ADAMW
 from grokkit.methods.contract import Classes, MethodCard
 from grokkit.methods.newton_schulz import Polynomials, flops, orthogonalized
 from grokkit.methods.settings import flag, not_negative, number, positive, whole
+from grokkit.models.classes import outputs_first
 from grokkit.shards import gathered, local, share_of
 
 _BETAS = (0.9, 0.98)  # of AdamW, the adamw arm's
@@ -94,25 +96,31 @@ class MuonSettings:
     def __call__(self, classes: Classes) -> torch.optim.Optimizer:
         hidden = dict(classes["hidden"]) if self.ns_steps else {}
         others = {name: p for own in classes.values() for name, p in own.items() if name not in hidden}
-        return Muon(hidden, [{"params": list(others.items())}] if others else [], self)
+        transposed = getattr(classes, "transposed", ())  # a plain dict by class will do
+        return Muon(hidden, [{"params": list(others.items())}] if others else [], self, transposed)
 
 
 class Muon(torch.optim.Optimizer):
-    """The optimizer that :func:`muon` makes: one group of hidden matrices, and groups that AdamW trains, as it does
-    every group that ``add_param_group()`` adds.
+    """The optimizer that :func:`muon` makes: groups of hidden matrices, those with their outputs first and those with
+    their inputs first, and groups that AdamW trains, as it does every group that ``add_param_group()`` adds.
 
     Args:
         hidden: the hidden matrices.
         others: the groups of everything else, each with what of AdamW's settings differs for it.
         settings: of the hidden matrices, and AdamW's for the others.
+        transposed: the names of the hidden matrices that have their inputs first.
     """
 
     def __init__(
-        self, hidden: Mapping[str, nn.Parameter], others: Sequence[Mapping[str, Any]], settings: MuonSettings
+        self,
+        hidden: Mapping[str, nn.Parameter],
+        others: Sequence[Mapping[str, Any]],
+        settings: MuonSettings,
+        transposed: Collection[str] = (),
     ) -> None:
         # All settings lie in the groups, because copies of an optimizer have nothing else.
         groups: list[dict[str, Any]] = []
-        if hidden:
+        for is_transposed in (False, True):
             own = {
                 "lr": settings.lr,
                 "weight_decay": settings.wd,
@@ -122,8 +130,10 @@ class Muon(torch.optim.Optimizer):
                 "scaled": settings.scaled,
                 "polynomials": settings.polynomials,
                 "orthogonal": True,
+                "transposed": is_transposed,
             }
-            groups.append({"params": list(hidden.items()), **own})
+            named = [(name, p) for name, p in hidden.items() if (name in transposed) is is_transposed]
+            groups += [{"params": named, **own}] if named else []
         groups += [dict(group) for group in others]
         adamw = torch.optim.AdamW(
             [p for group in groups for _, p in group["params"]],
@@ -133,11 +143,13 @@ class Muon(torch.optim.Optimizer):
             fused=True,
         )
         # What a group says nothing of is AdamW's: so a group that is added later is trained by that.
-        super().__init__(groups, {**adamw.defaults, "orthogonal": False})
+        super().__init__(groups, {**adamw.defaults, "orthogonal": False, "transposed": False})
         self._complete()
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
+        for group in self.param_groups:
+            group.setdefault("transposed", False)  # saved before there was a choice
         self._complete()
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
@@ -186,15 +198,18 @@ class Muon(torch.optim.Optimizer):
         updates = torch._foreach_lerp(gradients, momenta, mu) if group["nesterov"] else momenta
         torch._foreach_mul_(weights, 1.0 - group["lr"] * group["weight_decay"])
         # Only whole matrices can be orthogonalized. Every process does so with all of them, and keeps its share.
-        parts = [matrices_in(name, gathered(update, p)) for (name, p), update in zip(named, updates, strict=True)]
+        turned = group["transposed"]
+        found = [outputs_first(gathered(update, p), turned) for (_, p), update in zip(named, updates, strict=True)]
+        parts = [matrices_in(name, matrix) for (name, _), matrix in zip(named, found, strict=True)]
         flat = [part.flatten(1) for own in parts for part in own]
-        found = iter(orthogonalized(flat, group["ns_steps"], group["polynomials"]))
-        for (_, p), weight, own in zip(named, weights, parts, strict=True):
-            directions = [next(found) for _ in own]
+        orthogonal = iter(orthogonalized(flat, group["ns_steps"], group["polynomials"]))
+        for (_, p), weight, matrix, own in zip(named, weights, found, parts, strict=True):
+            directions = [next(orthogonal) for _ in own]
             rows, columns = directions[0].shape
             scale = max(1.0, rows / columns) ** 0.5 if group["scaled"] else 1.0
             direction = directions[0] if len(own) == 1 else torch.cat(directions)
-            weight.add_(share_of(direction.reshape(p.shape), p), alpha=-group["lr"] * scale)
+            direction = outputs_first(direction.reshape(matrix.shape), turned)
+            weight.add_(share_of(direction, p), alpha=-group["lr"] * scale)
 
 
 def _step_of_groups(optimizer: Muon) -> None:

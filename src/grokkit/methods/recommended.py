@@ -55,6 +55,8 @@ def start_tensors(model: nn.Module) -> dict[str, Tensor]:
     classes = classes_of(model)
     tensors = {}
     for name, p in (classes["embedding"] | classes["hidden"] | classes["head"]).items():
+        if name not in classes.inputs:
+            continue
         usual = 1.0 if id(p) in tables else 1.0 / (3.0 * max(p.shape[1:].numel(), 1))
         square = float(whole(p.detach()).float().square().mean())
         if p.requires_grad and square > _TOO_LARGE * usual:
@@ -93,14 +95,14 @@ def recommended_optimizer(
     per_input = positive("per_input", per_input, "1")
     of_table = positive("table_lr", table_lr, "0.03"), not_negative("table_wd", table_wd, "0.1")
 
-    def rates(kind: str, name: str, p: nn.Parameter, classes: Classes) -> tuple[float, float]:
+    def rates(kind: str, name: str, classes: Classes) -> tuple[float, float]:
         """AdamW's learning rate of a parameter, and its decay."""
         if kind == "embedding" and name in classes.looked_up:
             return of_table
-        # A model that says its classes itself may call a vector a head.
-        if kind == "vector" or p.ndim < 2:
+        # A model that says its classes itself may call a vector a head, or a stack of matrices.
+        if kind == "vector" or name not in classes.inputs:
             return settings.adamw_lr, settings.adamw_wd
-        inputs = max(p.shape[1:].numel(), 1)  # a matrix without entries has none
+        inputs = max(classes.inputs[name], 1)  # a matrix without entries has none
         return min(of_table[0], per_input / inputs), settings.adamw_wd
 
     def made(classes: Classes) -> torch.optim.Optimizer:
@@ -109,9 +111,9 @@ def recommended_optimizer(
         for kind, own in classes.items():
             for name, p in own.items():
                 if name not in hidden:
-                    groups.setdefault(rates(kind, name, p, classes), []).append((name, p))
+                    groups.setdefault(rates(kind, name, classes), []).append((name, p))
         others = [{"params": own, "lr": rate, "weight_decay": decay} for (rate, decay), own in groups.items()]
-        return Muon(hidden, others, settings)
+        return Muon(hidden, others, settings, classes.transposed)
 
     return made
 

@@ -22,7 +22,7 @@ from grokkit.methods.contract import MethodCard, Start, StartResult, TransferDat
 from grokkit.methods.muon import matrices_in
 from grokkit.methods.norm_held import NORM_HELD
 from grokkit.methods.settings import positive
-from grokkit.models.classes import check_whole, classes_of
+from grokkit.models.classes import check_whole, classes_of, outputs_first
 
 
 def small_start(alpha: float = 0.5) -> Start:
@@ -65,10 +65,13 @@ class _SpectralStart:
 
     def __call__(self, model: nn.Module, data: TransferData, seed: int) -> StartResult:
         tensors = {}
-        hidden = classes_of(model)["hidden"]
+        classes = classes_of(model)
+        hidden = classes["hidden"]
         check_whole("spectral-start", model, hidden)
         for name, p in hidden.items():
-            tensors[name] = torch.cat([self._scaled(matrix) for matrix in matrices_in(name, p.detach())])
+            whole = outputs_first(p.detach(), name in classes.transposed)
+            scaled = torch.cat([self._scaled(matrix) for matrix in matrices_in(name, whole)])
+            tensors[name] = outputs_first(scaled, name in classes.transposed)
         return StartResult(tensors)
 
     def _scaled(self, matrix: Tensor) -> Tensor:

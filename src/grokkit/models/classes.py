@@ -9,21 +9,23 @@ A matrix is a parameter of two dimensions that is no norm's, or the weight of a 
 "last" go by the order in which modules are registered. Where a weight is made of several parameters, by weight norm or
 another parametrization, all of its matrices are of one class, that of the weight, and magnitudes, one entry a row or a
 column, are vectors. A model for which this is wrong says it itself: a method ``parameter_classes()`` that returns the
-class of a parameter by its name, for as many as it wants to.
+class of a parameter by its name, for as many as it wants to; hidden are matrices only.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
-from torch import nn
-from torch.nn.modules.conv import _ConvNd
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 from torch.nn.utils.parametrizations import _WeightNorm
 from torch.nn.utils.parametrize import ParametrizationList, is_parametrized
 from torch.nn.utils.weight_norm import WeightNorm
 
-from grokkit.errors import InputError, unknown
+from grokkit.errors import InputError, shown, unknown
 
 Class = Literal["embedding", "hidden", "head", "vector"]
 
@@ -33,23 +35,42 @@ class Classes(dict[str, dict[str, nn.Parameter]]):
 
     Attributes:
         looked_up: the names of the tables of which rows are looked up, and that are no tied head as well.
+        inputs: how many inputs an output of each matrix has, by its name; in a transposed convolution those that reach
+            it by the stride, away from the edges.
+        transposed: the names of the matrices that have their inputs first: transposed convolutions'.
     """
 
-    def __init__(self, found: Mapping[str, Mapping[str, nn.Parameter]], looked_up: Collection[str]) -> None:
+    def __init__(
+        self,
+        found: Mapping[str, Mapping[str, nn.Parameter]],
+        looked_up: Collection[str],
+        inputs: Mapping[str, int],
+        transposed: Collection[str],
+    ) -> None:
         super().__init__({kind: dict(own) for kind, own in found.items()})
         self.looked_up = frozenset(looked_up)
+        self.inputs = dict(inputs)
+        self.transposed = frozenset(transposed)
 
     def trained(self) -> Classes:
         """Without the parameters that are frozen."""
         own = {kind: {name: p for name, p in found.items() if p.requires_grad} for kind, found in self.items()}
-        return Classes(own, self.looked_up)
+        return Classes(own, self.looked_up, self.inputs, self.transposed)
+
+    def shapes(self) -> dict[str, dict[str, torch.Size]]:
+        """The parameters' shapes by class and name, those of matrices with their outputs first."""
+        return {
+            kind: {name: outputs_first(p, name in self.transposed).shape for name, p in own.items()}
+            for kind, own in self.items()
+        }
 
 
 def classes_of(model: nn.Module) -> Classes:
     """The parameters of ``model`` by their classes.
 
     Raises:
-        InputError: if the model's own ``parameter_classes()`` names a parameter or a class that does not exist.
+        InputError: if the model's own ``parameter_classes()`` names a parameter or a class that does not exist, or as
+            hidden what is no matrix; or if it is no function that returns a dict.
 
     >>> model = nn.Sequential(nn.Embedding(5, 4), nn.Flatten(), nn.Linear(8, 6), nn.ReLU(), nn.Linear(6, 5))
     >>> {name: list(found) for name, found in classes_of(model).items()}
@@ -76,14 +97,41 @@ def classes_of(model: nn.Module) -> Classes:
         chosen |= dict.fromkeys(places[-1], "head")
     if not tables and any(place != places[0] for place in places):
         chosen |= dict.fromkeys(places[0], "embedding")
-    for name, own in getattr(model, "parameter_classes", dict)().items():
+    matrices_of = _matrices_in(model, names)
+    inputs = {name: _inputs_of(*found) for name, found in matrices_of.items()}
+    for name, own in _said_by(model).items():
         if name not in parameters:
-            raise unknown("parameter", name, parameters)
+            raise unknown("parameter", str(name), parameters)
         if own not in get_args(Class):
-            raise unknown(f"class of {name}", own, get_args(Class))
+            raise unknown(f"class of {name}", str(own), get_args(Class))
+        if own == "hidden" and name not in inputs:
+            raise InputError(
+                f"{name} of shape {tuple(parameters[name].shape)} cannot be hidden, which is for matrices, of two "
+                "dimensions or a convolution's in one group; call it a vector, or make a stack's matrices parameters"
+            )
         chosen[name] = own
     found = {kind: {name: p for name, p in parameters.items() if chosen[name] == kind} for kind in get_args(Class)}
-    return Classes(found, tables.difference(matrix for place in places for matrix in place))
+    looked_up = tables.difference(matrix for place in places for matrix in place)
+    transposed = [name for name, found in matrices_of.items() if _is_transposed(*found)]
+    return Classes(found, looked_up, inputs, transposed)
+
+
+def _said_by(model: nn.Module) -> Mapping[Any, Any]:
+    """What the model says itself."""
+    said = getattr(model, "parameter_classes", dict)
+    found = said() if callable(said) else None
+    if not isinstance(found, Mapping):
+        has = f"returned {shown(found)}" if callable(said) else f"is {shown(said)}"
+        raise InputError(
+            f"the model's parameter_classes {has}; let it be a function that returns classes by name, e.g. "
+            "model.parameter_classes = lambda: {'mlp.last.weight': 'head'}"
+        )
+    return found
+
+
+def outputs_first(matrix: Tensor, is_transposed: bool) -> Tensor:
+    """A view of a matrix with its outputs first, from one that perhaps has its inputs first; and the way back."""
+    return matrix.transpose(0, 1) if is_transposed else matrix
 
 
 def check_whole(method: str, model: nn.Module, names: Collection[str]) -> None:
@@ -141,6 +189,24 @@ def _without_magnitudes(module: nn.Module, parts: list[nn.Parameter]) -> list[nn
     left = [p for p in parts if not any(p is magnitude for magnitude in known)]
     largest = max(p.numel() for p in left)
     return [p for p in left if p.numel() == largest or p.numel() > max(p.shape, default=1)]
+
+
+def _matrices_in(model: nn.Module, names: Mapping[int, str]) -> dict[str, tuple[nn.Module, nn.Parameter]]:
+    """Each matrix, and the module that has it; also one that only the model itself may call so."""
+    weights = [(module, p) for module in model.modules() for own in _weights_of(module) for p in own]
+    return {names[id(p)]: (module, p) for module, p in weights if p.ndim == 2 or _is_matrix(module, p)}
+
+
+def _inputs_of(module: nn.Module, p: nn.Parameter) -> int:
+    if not _is_transposed(module, p):
+        return p.shape[1:].numel()
+    # An entry of the kernel reaches every stride-th output.
+    reached = [max(1.0, size / step) for size, step in zip(p.shape[2:], cast(Any, module).stride, strict=True)]
+    return round(p.shape[0] * math.prod(reached))
+
+
+def _is_transposed(module: nn.Module, p: nn.Parameter) -> bool:
+    return isinstance(module, _ConvTransposeNd) and p.ndim > 2
 
 
 def _is_matrix(module: nn.Module, p: nn.Parameter) -> bool:

@@ -161,8 +161,7 @@ class Doors:
             if card.flops is not None and card.optimizer is None:
                 total += card.flops(shapes, settings)
             elif card.flops is not None:
-                by_class = {kind: {n: p.shape for n, p in own.items()} for kind, own in classes_of(model).items()}
-                total += card.flops(by_class, settings)
+                total += card.flops(classes_of(model).shapes(), settings)
         return total
 
     def tables(self, state: Any, gradients: Mapping[str, Tensor]) -> Tables:
