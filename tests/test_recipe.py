@@ -8,6 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.distributed.checkpoint.state_dict import get_optimizer_state_dict, set_optimizer_state_dict
 
 import grokkit
 from grokkit.attach import attached
@@ -191,6 +192,88 @@ def test_a_checkpoint_resumes_bit_for_bit(tmp_path):
     again.load_state_dict(kept["model"])
     resumed.optimizer.load_state_dict(kept["optimizer"])
     assert same(train(again, resumed.optimizer, range(3, 6)), whole)
+
+
+def kept_of_large_weights(steps):
+    """A model of which training has made the matrices large, and what was saved of it."""
+    model = network()
+    r = grokkit.recipe(model)
+    train(model, r.optimizer, range(steps))
+    with torch.no_grad():
+        for p in model.parameters():
+            p.mul_(20.0)
+    return model, copy.deepcopy({"model": model.state_dict(), "optimizer": r.optimizer.state_dict()})
+
+
+@pytest.mark.parametrize("between", [lambda both: both, copy.deepcopy, lambda both: pickle.loads(pickle.dumps(both))])
+@pytest.mark.parametrize("load_model_first", [True, False])
+def test_weights_that_are_resumed_are_those_that_were_saved_in_either_order(load_model_first, between):
+    """Also in a copy that is made between the two."""
+    model, kept = kept_of_large_weights(3)
+    again = network()
+    if load_model_first:
+        again.load_state_dict(kept["model"])
+    r = grokkit.recipe(again)
+    assert (len(r.started) > 2) is load_model_first
+    assert not (load_model_first and same(again.parameters(), model.parameters()))
+    again, r = between((again, r))
+    if not load_model_first:
+        again.load_state_dict(kept["model"])
+    r.optimizer.load_state_dict(kept["optimizer"])
+    assert same(again.parameters(), model.parameters())
+
+
+def test_weights_are_put_back_after_pytorch_has_made_the_state_to_load_into():
+    """As distributed checkpoints do, by a step with rates of zero, which is none of training."""
+    model, kept = kept_of_large_weights(3)
+    again = network()
+    again.load_state_dict(kept["model"])
+    r = grokkit.recipe(again)
+    state = get_optimizer_state_dict(again, r.optimizer)
+    whole = network()
+    loaded = grokkit.recipe(whole).optimizer
+    loaded.load_state_dict(kept["optimizer"])
+    set_optimizer_state_dict(again, r.optimizer, {**state, **get_optimizer_state_dict(whole, loaded)})
+    assert same(again.parameters(), model.parameters())
+
+
+@pytest.mark.parametrize("made_by", ["the first step", "PyTorch's checkpoints"])
+def test_what_was_saved_before_the_first_step_stays_as_it_starts(made_by):
+    """The same seed draws it again, so that what is loaded is what the start has made just now."""
+    model, again = network(), network()
+    with torch.no_grad():
+        for p in [*model.parameters(), *again.parameters()]:
+            p.mul_(20.0)
+    r, resumed = grokkit.recipe(model), grokkit.recipe(again)
+    assert r.started
+    if made_by == "PyTorch's checkpoints":
+        get_optimizer_state_dict(model, r.optimizer)
+        assert all(r.optimizer.state[p] for p in model.parameters())
+    again.load_state_dict(model.state_dict())
+    resumed.optimizer.load_state_dict(r.optimizer.state_dict())
+    assert same(again.parameters(), model.parameters())
+
+
+def test_after_a_step_nothing_is_put_back():
+    _, kept = kept_of_large_weights(3)
+    model = network()
+    model.load_state_dict(kept["model"])
+    r = grokkit.recipe(model)
+    for group in r.optimizer.param_groups:
+        group["lr"] = 0.0
+    start = train(model, r.optimizer, range(1))
+    r.optimizer.load_state_dict(kept["optimizer"])
+    assert same(model.parameters(), start)
+
+
+def test_the_start_can_be_left_out():
+    model, kept = kept_of_large_weights(0)
+    again = network()
+    again.load_state_dict(kept["model"])
+    assert grokkit.recipe(again, start=False).started == ()
+    assert same(again.parameters(), model.parameters())
+    with pytest.raises(InputError, match="start"):
+        grokkit.recipe(again, start=None)
 
 
 @pytest.mark.parametrize("copied", [copy.deepcopy, lambda both: pickle.loads(pickle.dumps(both))])

@@ -23,13 +23,14 @@ from grokkit.combine import among
 from grokkit.errors import InputError, shown
 from grokkit.methods.norm_held import norm_held
 from grokkit.methods.recommended import recommended_optimizer, start_tensors
+from grokkit.methods.settings import flag
 from grokkit.models.classes import classes_of, embeddings_in
 from grokkit.shards import is_distributed
 
 BaseLoss = TypeVar("BaseLoss", bound=Callable[..., Any])
 
 
-def recipe(model: nn.Module) -> Recipe:
+def recipe(model: nn.Module, *, start: bool = True) -> Recipe:
     """Let ``model`` start as the recipe has it, in place, and make its optimizer.
 
     Matrices that are far too large start at PyTorch's own size. Muon trains the hidden matrices (lr 0.02), whose norms
@@ -40,6 +41,9 @@ def recipe(model: nn.Module) -> Recipe:
     Args:
         model: to train from the start; also compiled, in ``DistributedDataParallel``, or sharded by ``fully_shard``,
             where every process then orthogonalizes all hidden matrices, which are there whole during a step.
+        start: whether matrices that are far too large are made smaller. Default True. Trained weights may be large: to
+            resume, load the model before this or after it, and then the optimizer, whose ``load_state_dict()`` puts
+            back what was made smaller here. Without an optimizer to load, False.
 
     Raises:
         InputError: if it is no module, or has no trainable matrix; if only some trainable parameters are sharded; or if
@@ -65,12 +69,10 @@ def recipe(model: nn.Module) -> Recipe:
         raise InputError(
             f"{type(inner).__name__} has no matrix that is trained, and the recipe is for matrices; use AdamW"
         )
-    started = start_tensors(inner)
+    started = start_tensors(inner) if flag("start", start, True) else {}
     parameters = dict(inner.named_parameters())
-    with torch.no_grad():
-        for name, tensor in started.items():
-            parameters[name].copy_(tensor)
     optimizer = recommended_optimizer()(classes)
+    optimizer.start_from({parameters[name]: tensor for name, tensor in started.items()})
     if classes["hidden"]:
         attach(optimizer, among(norm_held(), classes))
     kinds = {kind: tuple(own) for kind, own in classes.items()}
@@ -86,7 +88,8 @@ class Recipe:
         optimizer: over all parameters that are trained, with what it needs attached. Its ``state_dict()`` has
             everything that a checkpoint needs beside the model's. A group that you add to it is trained by AdamW.
         classes: the names of these parameters by their class, ``embedding``, ``hidden``, ``head`` and ``vector``.
-        started: the names of those whose start has changed.
+        started: the names of those whose start :func:`recipe` has changed; where training is resumed,
+            ``optimizer.load_state_dict()`` has put them back since.
         frozen: the names of the others, which are left alone.
         model: the name of the model's class.
     """

@@ -15,6 +15,8 @@ from torch.distributed.checkpoint.state_dict import (
     get_model_state_dict,
     get_optimizer_state_dict,
     get_state_dict,
+    set_model_state_dict,
+    set_optimizer_state_dict,
     set_state_dict,
 )
 from torch.distributed.device_mesh import init_device_mesh
@@ -320,6 +322,28 @@ def with_recipe(wrap, half, end):
     return ours, resumed, train(alone, recipe(alone).optimizer, range(end))
 
 
+def resumed_before_the_recipe(wrap, half):
+    """What the recipe would start smaller of a model that has been loaded; its weights after loading; and as saved."""
+    model, again = WRAP[wrap](network()), WRAP[wrap](network())
+    optimizer = recipe(model).optimizer
+    train(model, optimizer, range(half), dist.get_rank(), lambda step: first_rows_only(model))
+    with torch.no_grad():
+        for p in model.parameters():
+            p.mul_(50.0)  # as training may have made them
+    kept = copy.deepcopy(state_of(model, optimizer))
+    set_model_state_dict(again, kept["model"])
+    r = recipe(again)
+    set_optimizer_state_dict(again, r.optimizer, kept["optimizer"])
+    return r.started, values(again), values(model)
+
+
+def first_rows_only(model):
+    """Let the second process's shards have no gradient, as those of a table have whose rows are not seen."""
+    for p in model.parameters():
+        if dist.get_rank() and isinstance(p.grad, DTensor):
+            p.grad.to_local().zero_()
+
+
 def partly_sharded():
     """Whose first layer alone is sharded: what is said of it."""
     model = network()
@@ -336,6 +360,7 @@ def everything(folder, half, end):
     work = {
         "accumulated": accumulated,
         "partly sharded": partly_sharded,
+        **{f"loaded first {wrap}": lambda wrap=wrap: resumed_before_the_recipe(wrap, half) for wrap in WRAP},
         **{f"recipe {wrap}": lambda wrap=wrap: with_recipe(wrap, half, end) for wrap in WRAP},
         "pure faces": lambda: pure_faces(["ema", "grad-norm"]),
         "not finite": not_finite,

@@ -68,6 +68,14 @@ def test_the_recipe_trains_a_model_of_two_processes_as_one_does_and_resumes(done
     assert equal(ends[0][0], ends[1][0])
 
 
+@WRAPS
+def test_weights_that_were_loaded_before_the_recipe_are_as_saved_once_its_optimizer_is_loaded(done, wrap):
+    """Those of a shard too that has no moments, since it never had a gradient."""
+    for started, ours, saved in done(f"loaded first {wrap}"):
+        assert "4.weight" in started[-1]
+        assert equal(ours, saved)
+
+
 def test_the_recipe_refuses_a_model_that_is_sharded_in_part(done):
     for message in done("partly sharded"):
         assert message == (

@@ -6,7 +6,7 @@ import pytest
 import torch
 from by_hand import TRANSFORMS, ByHand, network, same, values
 
-from grokkit import InputError, NeuralGrok, attach, grokfast_ema
+from grokkit import InputError, NeuralGrok, attach, grokfast_ema, recipe
 from grokkit.attach import attached
 from grokkit.rng import stream
 
@@ -253,6 +253,28 @@ def test_a_copied_callback_has_the_handle_of_the_copied_optimizer(tmp_path):
     other, copied = copy.deepcopy((trainer.optimizers[0], callback))
     assert copied.handles == [attached(other)]
     assert copied.handles[0] is not callback.handles[0]
+
+
+def test_the_recipe_resumes_with_the_weights_that_were_saved(tmp_path):
+    """Lightning loads the model before it has the optimizer made, which may find trained weights too large to start."""
+
+    class WithRecipe(Module):
+        def configure_optimizers(self):
+            self.recipe = recipe(self)
+            return self.recipe.optimizer
+
+        def on_train_start(self):
+            self.first = values(self)
+
+    trainer = fit(tmp_path, WithRecipe(), None, epochs=1)
+    with torch.no_grad():
+        for p in trainer.model.parameters():
+            p.mul_(20.0)
+    trainer.save_checkpoint(tmp_path / "large.ckpt")
+    resumed = WithRecipe()
+    fit(tmp_path, resumed, None, epochs=2, checkpoint=tmp_path / "large.ckpt")
+    assert len(resumed.recipe.started) == 2
+    assert same(resumed.first, values(trainer.model))
 
 
 def test_what_the_callbacks_refuse(tmp_path):

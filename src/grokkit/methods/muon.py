@@ -32,7 +32,8 @@ from grokkit.methods.contract import Classes, MethodCard
 from grokkit.methods.newton_schulz import Polynomials, flops, orthogonalized
 from grokkit.methods.settings import flag, not_negative, number, positive, whole
 from grokkit.models.classes import outputs_first
-from grokkit.shards import gathered, local, share_of
+from grokkit.shards import gathered, largest, local, share_of
+from grokkit.step_detection import only_creates_state
 
 _BETAS = (0.9, 0.98)  # of AdamW, the adamw arm's
 
@@ -111,6 +112,9 @@ class Muon(torch.optim.Optimizer):
         transposed: the names of the hidden matrices that have their inputs first.
     """
 
+    _started: tuple[tuple[nn.Parameter, Tensor, Tensor], ...] = ()
+    """Until the first step: what :meth:`start_from` has changed, and from what to what."""
+
     def __init__(
         self,
         hidden: Mapping[str, nn.Parameter],
@@ -146,8 +150,15 @@ class Muon(torch.optim.Optimizer):
         super().__init__(groups, {**adamw.defaults, "orthogonal": False, "transposed": False})
         self._complete()
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "_started": self._started}
+
     def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)
+        # Copies and pickles come here with what __getstate__() gave, and load_state_dict() with the loaded state alone.
+        before = () if "_started" in state else self._started
+        super().__setstate__({"_started": (), **state})
+        with torch.no_grad():
+            self._put_back(before)
         for group in self.param_groups:
             group.setdefault("transposed", False)  # saved before there was a choice
         self._complete()
@@ -172,6 +183,29 @@ class Muon(torch.optim.Optimizer):
                 loss = closure()
         self._move(self)
         return loss
+
+    @torch.no_grad()
+    def start_from(self, tensors: Mapping[nn.Parameter, Tensor]) -> None:
+        """Let parameters of this optimizer start from other values than they have.
+
+        Where training is resumed they were no start, but trained: ``load_state_dict()`` before the first step puts back
+        what they were, unless they have changed since.
+        """
+        self._started = tuple((p, p.detach().clone(), new) for p, new in tensors.items())
+        for p, new in tensors.items():
+            p.copy_(new)
+
+    def _put_back(self, started: Sequence[tuple[nn.Parameter, Tensor, Tensor]]) -> None:
+        for p, old, new in started:
+            # What was saved before its first step, where all moments are zero, was saved as it starts. Loaded into a
+            # model after start_from(), it may be just what that has made of it, and has to stay.
+            moments = [own for name, own in self.state.get(p, {}).items() if name in ("momentum", "exp_avg")]
+            is_trained = any(bool(local(own).any()) for own in moments)
+            is_changed = not torch.equal(local(p), local(new).to(local(p)))
+            # Over all processes that hold some of it: rows of which one has a gradient may lie in one of them.
+            trained, changed = largest(local(p).new_tensor([is_trained, is_changed]), [p])
+            if trained and not changed:
+                local(p).copy_(local(old))
 
     def _complete(self) -> None:
         """Make what copies of an optimizer do not have."""
@@ -218,6 +252,8 @@ def _step_of_groups(optimizer: Muon) -> None:
             optimizer._step_of_hidden(group)
         else:
             optimizer._adamw.take_step(group, optimizer.state)
+    if optimizer._started and not only_creates_state(optimizer):
+        optimizer._started = ()
 
 
 class _Inner:

@@ -26,7 +26,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-import torch
 from torch import Tensor, nn
 
 from grokkit.methods.baselines import ADAMW
@@ -72,7 +71,7 @@ def recommended_optimizer(
     table_wd: float = 0.1,
     adamw_lr: float = 3e-3,
     adamw_wd: float = 1.0,
-) -> Callable[[Classes], torch.optim.Optimizer]:
+) -> Callable[[Classes], Muon]:
     """Muon without decay on the hidden matrices; AdamW on the rest, at rates by a matrix's inputs.
 
     Args:
@@ -105,7 +104,7 @@ def recommended_optimizer(
         inputs = max(classes.inputs[name], 1)  # a matrix without entries has none
         return min(of_table[0], per_input / inputs), settings.adamw_wd
 
-    def made(classes: Classes) -> torch.optim.Optimizer:
+    def made(classes: Classes) -> Muon:
         hidden = classes["hidden"] if settings.ns_steps else {}
         groups: dict[tuple[float, float], list[tuple[str, nn.Parameter]]] = {}
         for kind, own in classes.items():
