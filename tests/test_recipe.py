@@ -151,15 +151,38 @@ def test_a_tied_head_is_an_embedding_and_learns():
     assert not torch.equal(tied.head.weight, before)
 
 
-def test_frozen_layers_stay_and_a_matrix_that_starts_at_zero_learns():
-    """As the second factor of a low-rank adapter does."""
+def test_frozen_layers_stay_and_a_matrix_that_starts_at_zero_learns_up_to_the_norm_of_pytorch_s_start():
+    """As the second factor of a low-rank adapter does. Six rows: √(6/3)."""
     model = network()
     model.conv.requires_grad_(False)
     nn.init.zeros_(model.hidden.weight)
     before = model.conv.weight.clone()
-    train(model, grokkit.recipe(model).optimizer, range(4))
+    r = grokkit.recipe(model)
+    assert str(r).splitlines()[2:4] == [
+        "  Muon, norm held      none",
+        "  Muon, grows from 0   hidden.weight",
+    ]
+    norms = []
+    for steps in (range(4), range(4, 200), range(200, 210)):
+        train(model, r.optimizer, steps)
+        norms.append(float(model.hidden.weight.detach().norm()))
     assert torch.equal(model.conv.weight, before)
-    assert float(model.hidden.weight.detach().norm()) > 0.01
+    assert 0.01 < norms[0] < 1.0
+    assert norms[1:] == pytest.approx([2**0.5] * 2, rel=1e-5)
+
+
+def test_what_starts_at_zero_is_bounded_after_it_is_resumed_too():
+    """The state says what it started with, not the weights that are there."""
+    model = network()
+    nn.init.zeros_(model.hidden.weight)
+    r = grokkit.recipe(model)
+    train(model, r.optimizer, range(3))
+    kept = copy.deepcopy({"model": model.state_dict(), "optimizer": r.optimizer.state_dict()})
+    again = network()
+    again.load_state_dict(kept["model"])
+    resumed = grokkit.recipe(again)
+    resumed.optimizer.load_state_dict(kept["optimizer"])
+    assert same(train(again, resumed.optimizer, range(3, 6)), train(model, r.optimizer, range(3, 6)))
 
 
 @pytest.mark.parametrize("init", [nn.init.xavier_normal_, nn.init.kaiming_uniform_, nn.init.orthogonal_, None])

@@ -25,7 +25,7 @@ from grokkit.methods.norm_held import norm_held
 from grokkit.methods.recommended import recommended_optimizer, start_tensors
 from grokkit.methods.settings import flag
 from grokkit.models.classes import classes_of, embeddings_in
-from grokkit.shards import is_distributed
+from grokkit.shards import is_distributed, norms
 
 BaseLoss = TypeVar("BaseLoss", bound=Callable[..., Any])
 
@@ -34,9 +34,10 @@ def recipe(model: nn.Module, *, start: bool = True) -> Recipe:
     """Let ``model`` start as the recipe has it, in place, and make its optimizer.
 
     Matrices that are far too large start at PyTorch's own size. Muon trains the hidden matrices (lr 0.02), whose norms
-    are held; AdamW trains the rest: tables (lr 0.03, decay 0.1), matrices of n inputs (lr 1/n, at most 0.03, decay 1)
-    and vectors (lr 0.003, decay 1). Which is which: :mod:`grokkit.models.classes`. Call it where you would make the
-    optimizer, with the model on its device. Parameters that are frozen then are left alone.
+    are held; one that is zero grows up to the norm of PyTorch's start first. AdamW trains the rest: tables (lr 0.03,
+    decay 0.1), matrices of n inputs (lr 1/n, at most 0.03, decay 1) and vectors (lr 0.003, decay 1). Which is which:
+    :mod:`grokkit.models.classes`. Call it where you would make the optimizer, with the model on its device. Parameters
+    that are frozen then are left alone.
 
     Args:
         model: to train from the start; also compiled, in ``DistributedDataParallel``, or sharded by ``fully_shard``,
@@ -76,8 +77,10 @@ def recipe(model: nn.Module, *, start: bool = True) -> Recipe:
     if classes["hidden"]:
         attach(optimizer, among(norm_held(), classes))
     kinds = {kind: tuple(own) for kind, own in classes.items()}
+    hidden = zip(kinds["hidden"], norms(list(classes["hidden"].values())), strict=True)
+    from_zero = tuple(name for name, norm in hidden if norm == 0)
     frozen = tuple(name for name, p in parameters.items() if not p.requires_grad)
-    return Recipe(optimizer, kinds, tuple(started), frozen, type(inner).__name__)
+    return Recipe(optimizer, kinds, tuple(started), from_zero, frozen, type(inner).__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,6 +93,8 @@ class Recipe:
         classes: the names of these parameters by their class, ``embedding``, ``hidden``, ``head`` and ``vector``.
         started: the names of those whose start :func:`recipe` has changed; where training is resumed,
             ``optimizer.load_state_dict()`` has put them back since.
+        from_zero: the names of the hidden matrices that are zero when :func:`recipe` is called, as those of residual
+            branches and of low-rank adapters often are: their norms grow, up to those of PyTorch's start.
         frozen: the names of the others, which are left alone.
         model: the name of the model's class.
     """
@@ -97,6 +102,7 @@ class Recipe:
     optimizer: torch.optim.Optimizer
     classes: Mapping[str, tuple[str, ...]]
     started: tuple[str, ...]
+    from_zero: tuple[str, ...]
     frozen: tuple[str, ...]
     model: str
 
@@ -112,9 +118,10 @@ class Recipe:
         return base
 
     def __str__(self) -> str:
-        lines = [
-            ("starts smaller", self.started),
-            ("Muon, norm held", self.classes["hidden"]),
+        held = [name for name in self.classes["hidden"] if name not in self.from_zero]
+        lines = [("starts smaller", self.started), ("Muon, norm held", held)]
+        lines += [("Muon, grows from 0", self.from_zero)] if self.from_zero else []
+        lines += [
             ("AdamW, the embedding", self.classes["embedding"]),
             ("AdamW, the head", self.classes["head"]),
             ("AdamW, vectors", self.classes["vector"]),

@@ -40,6 +40,25 @@ def test_a_held_matrix_gets_its_first_norm_and_keeps_its_direction(ratio, share,
     assert torch.equal(zero["w"], torch.zeros(1, 2))
 
 
+@pytest.mark.parametrize(("ratio", "share", "expected"), [(1.0, 1.0, 2.0), (0.5, 1.0, 1.0), (1.0, 0.25, 4.25)])
+def test_a_matrix_that_starts_at_zero_grows_up_to_the_norm_of_pytorch_s_start(ratio, share, expected):
+    """√(12/3) = 2 for twelve rows of any length; below that it is left alone, bit for bit, and a vector always is."""
+    held = norm_held(ratio, share)
+    direction = torch.randn(12, 5, 3)
+    direction /= direction.norm()
+    state = held.init({"w": torch.zeros(12, 5, 3), "v": torch.zeros(4)})
+    for length, after in ((0.9, 0.9), (5.0, expected)):
+        params = {"w": length * direction, "v": torch.full((4,), 9.0)}
+        new, _ = held.update(params, state)
+        torch.testing.assert_close(new["w"], after * direction)
+        assert torch.equal(new["v"], params["v"])
+        assert torch.equal(new["w"], params["w"]) is (length == after)
+        change_in_place(held, params, state)
+        assert torch.equal(params["w"], new["w"])
+    starts = torch.stack([torch.nn.Linear(500, 300).weight.detach().norm() for _ in range(9)])
+    assert starts.mean().item() == pytest.approx((300 / 3) ** 0.5, rel=0.01)
+
+
 def test_norms_of_hidden_matrices_are_held_in_a_run_and_no_others():
     start, end, classes = trained("norm-held")
     for name in start:

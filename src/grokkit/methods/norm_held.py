@@ -1,9 +1,9 @@
 """Norm held: after each step every hidden matrix is put back to the Frobenius norm that it started with.
 
 W ← W + s·(ρ·R·W/‖W‖_F − W), R = ‖W‖_F before the first step, s = ρ = 1 by default. Directions are left to the
-optimizer, and nothing to a decay. A matrix that starts at zero is not held: it could never leave it. Embeddings, head
-and vectors stay as they are. ρ and s may be 0-d tensors. Cost a step: two passes over the hidden matrices, no memory
-but a number each.
+optimizer, and nothing to a decay. A matrix that starts at zero could never leave it: its norm may grow up to R = √(m/3)
+for m rows, that of PyTorch's start for its shape, and is held there. Embeddings, head and vectors stay as they are. ρ
+and s may be 0-d tensors. Cost a step: two passes over the hidden matrices, no memory but a number each.
 
 Reference: Hyperball, arXiv 2606.16899, for s = ρ = 1; Liu, Michaud & Tegmark, "Omnigrok", ICLR 2023, arXiv 2210.01117,
 for the norm ρ·R, there of all weights together.
@@ -25,6 +25,8 @@ from grokkit.weight_transform import WeightTransform
 
 def norm_held(ratio: float = 1.0, share: float = 1.0) -> WeightTransform:
     """Hold the Frobenius norm of each hidden matrix at ``ratio`` times what it started with.
+
+    That of a matrix that starts at zero grows up to ``ratio`` times that of PyTorch's start for its shape.
 
     Args:
         ratio: ρ, > 0. Default 1.0 (Hyperball).
@@ -53,18 +55,21 @@ class _NormHeld:
 
     def update(self, params: Params, state: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         found = self.init(params)
-        return {name: self._moved(p, found[name], state[name]) for name, p in params.items()}, state
+        return {name: self._moved(p, found[name], state[name], p.shape) for name, p in params.items()}, state
 
     def update_(self, params: Params, state: dict[str, Tensor]) -> dict[str, Tensor]:
         found = self.init(params)
         for name, p in params.items():
             here = local(p)
-            here.copy_(self._moved(here, found[name], state[name]))
+            here.copy_(self._moved(here, found[name], state[name], p.shape))
         return state
 
-    def _moved(self, p: Tensor, norm: Tensor, start: Tensor) -> Tensor:
-        held = like(p, self.ratio) * start / (norm + (norm == 0))  # zero stays zero
-        scale = torch.where(start > 0, held, torch.ones_like(held))
+    def _moved(self, p: Tensor, norm: Tensor, start: Tensor, shape: torch.Size) -> Tensor:
+        """``p`` is of ``shape``, or this process's share of what is."""
+        ratio = like(p, self.ratio)
+        # PyTorch starts a matrix of n inputs with a mean square of 1/(3·n).
+        from_zero = norm.clamp(max=ratio * (shape[0] / 3.0) ** 0.5) if len(shape) > 1 else norm
+        scale = torch.where(start > 0, ratio * start, from_zero) / (norm + (norm == 0))  # zero stays zero
         return p + like(p, self.share) * (scale * p - p)
 
 
@@ -79,7 +84,8 @@ NORM_HELD = MethodCard(
     smallest={"ratio": 0.7},
     off={"share": 0.0},
     departures="Hyperball also takes each step in units of the norm, as hyperball does: here the step is the "
-    "optimizer's own. Omnigrok holds the norm of all weights together, as norm-clamp does.",
+    "optimizer's own. Omnigrok holds the norm of all weights together, as norm-clamp does. A matrix that starts at "
+    "zero is held once it has the norm of PyTorch's start.",
     citation="""@inproceedings{liu2023omnigrok,
   title = {Omnigrok: Grokking Beyond Algorithmic Data},
   author = {Liu, Ziming and Michaud, Eric J. and Tegmark, Max},
