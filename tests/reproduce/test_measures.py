@@ -7,8 +7,17 @@ import polars as pl
 import pytest
 from scipy import stats
 
+from grokkit.analyse.paired import Time
 from grokkit.errors import InputError
-from grokkit.reproduce.measures import find_measure, measured, measured_levels, measured_ratios, measured_share
+from grokkit.reproduce.measures import (
+    find_measure,
+    measured,
+    measured_levels,
+    measured_ratios,
+    measured_share,
+    measured_times,
+    time_of,
+)
 
 
 def runs(**arms):
@@ -81,13 +90,52 @@ def test_seconds_to_a_first_touch_are_those_of_its_evaluation_and_not_of_the_tar
     assert measured("first seconds", rows, curves, "a", None).value == pytest.approx(3.5)
 
 
-def test_the_entropy_of_a_phase_is_a_mean_and_a_run_without_the_phase_has_none():
+def test_the_entropy_rises_to_where_a_run_memorized_and_falls_to_the_target():
     rows = runs(a=[400, None]).with_columns(memorized_at=200)
-    one = {"step": [0, 100, 200, 300, 400, 500], "gradient_entropy": [1.0, 3.0, 8.0, 4.0, 3.0, 1.0]}
+    one = {"step": [0, 100, 200, 300, 400, 500], "gradient_entropy": [None, 2.0, 8.0, 4.0, 3.0, 1.0]}
     curves = pl.concat([pl.DataFrame({"run_id": [run_id] * 6, **one}) for run_id in ("a0", "a1")])
-    assert measured("entropy rise", rows[:1], curves, "a", None).value == pytest.approx(6 / 2)
-    assert measured("entropy fall", rows[:1], curves, "a", None).value == pytest.approx(2 / 6)
-    assert measured("entropy rise", rows, curves, "a", None).value is None
+    assert measured("entropy rise", rows[:1], curves, "a", None).value == pytest.approx(8 / 2)
+    assert measured("entropy fall", rows[:1], curves, "a", None).value == pytest.approx(3 / 8)
+    assert measured("entropy rise", rows, curves, "a", None).value == pytest.approx(8 / 2)
+    assert measured("entropy fall", rows, curves, "a", None).value is None, "one run never got to the target"
+
+
+def test_a_spike_of_the_entropy_is_over_the_run_s_median():
+    curves = pl.DataFrame(
+        {
+            "run_id": ["a0"] * 4,
+            "step": [0, 10, 20, 30],
+            "gradient_entropy": [None, 1.0, 9.0, 3.0],
+            "filtered_gradient_entropy": [None, 2.0, 4.0, 6.0],
+        }
+    )
+    found = measured("entropy spike after over before", runs(a=[30]), curves, "a", None)
+    assert found.value == pytest.approx((6 / 4) / (9 / 3))
+
+
+def test_a_run_that_ends_at_its_target_before_it_memorizes_has_a_delay_of_what_it_went_on_for():
+    rows = runs(a=[300, 300, 300]).with_columns(
+        memorized_at=pl.Series([None] * 3, dtype=pl.Int64), generalized_at=300, steps=350
+    )
+    assert measured("delay", rows, CURVES, "a", None) == (None, None, None, 3)
+    assert time_of("delay", rows[:1], CURVES) == (50.0, False)
+
+
+def test_times_of_experiments_are_divided_as_those_of_a_study_are():
+    own = {0: Time(3000, True), 1: Time(3100, True), 2: Time(2900, True), 3: Time(3200, True), 4: Time(5000, False)}
+    other = {seed: Time(1000.0, True) for seed in own}
+    found = measured_times(own, other)
+    assert found.value is not None
+    assert found.low is not None
+    assert 3 < found.value < 6, "a run that did not arrive is not left out"
+    assert found.low > 1
+    late = measured_times({seed: Time(5000, False) for seed in own}, other)
+    assert late == (None, pytest.approx(5), None, 5)
+
+
+def test_the_time_of_one_run_is_known_or_longer_than_its_budget():
+    assert time_of("first steps", runs(a=[300]), CURVES) == (300.0, True)
+    assert time_of("first steps", runs(a=[None]), CURVES)[1] is False
 
 
 def test_a_peak_is_that_before_the_target():

@@ -20,6 +20,8 @@ def marks_of(item, ours):
     ("ours", "which", "value", "low"),
     [
         (Measured(2.0, 1.5, 2.5, 5), "ours, 95 % interval", 2.0, 1.5),
+        (Measured(2.0, 1.5, None, 5), "ours, its upper limit unknown", 2.0, 1.5),
+        (Measured(2.0, None, 3.0, 5), "ours, its lower limit unknown", 2.0, 2.0),
         (Measured(None, 5.0, None, 5), "ours: at least", 5.0, None),
         (Measured(None, None, 0.5, 5), "ours: at most", 0.5, None),
     ],
@@ -35,6 +37,11 @@ def test_a_bound_is_drawn_as_one_ours_and_theirs(ours, which, value, low):
 
 def test_a_number_is_a_diamond_and_a_share_says_of_what():
     share = Measured(1.0, 0.5, 1.0, 5)
+    _, unsorted = marks_of(
+        "neuralgrok:table-1-add", [Measured(900.0, None, None, 1), *[Measured(800.0, 700, 900, 5)] * 4]
+    )
+    claims = unsorted["vconcat"][0]["layer"][0]["encoding"]["y"]["sort"]
+    assert [claim.split(",")[0] for claim in claims] == ["Standard", "Grokfast-MA", "Grokfast-EMA", "NeuralGrok"]
     panels, drawn = marks_of("groktransfer:fig-2-add", [Measured(0.5, 0.4, 0.6, 5), share, share, share])
     assert panels[0][0] == ("published: below", 1.0, None)
     assert panels[1][0] == ("published", 1.0, None)

@@ -7,6 +7,7 @@ from inspect import signature
 from pathlib import Path
 from types import SimpleNamespace
 
+import polars as pl
 import pytest
 
 from grokkit import lab
@@ -123,6 +124,7 @@ published = 1
         (("published = 1", 'published = 1\nholds = "within"'), "tolerance= belongs to holds='within'"),
         (("title = ", "titel = "), "titel"),
         (('source = "s"', 'source = "s"\nbeyond = "x"'), "a recipe has claims, or says in beyond="),
+        (("[studies.main]", '[experiments.main]\nrun = "filter-memory"\n[studies.other]'), "has no arm, and a time"),
         (("[studies.main]", "[studies.main"), "the recipe p:i is not one"),
     ],
 )
@@ -165,6 +167,28 @@ def test_an_experiment_is_measured_once_and_read_then(monkeypatch, capsys, tmp_p
     assert (tmp_path / "grokfast" / "table-3" / "beside.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_a_seed_s_file_that_is_damaged_is_named(monkeypatch, capsys, tmp_path):
+    args = "grokfast:table-3", "--out", str(tmp_path)
+    assert command(monkeypatch, capsys, *args)[0] == 0
+    path = tmp_path / "grokfast" / "table-3" / "main" / "seed1.json"
+    for content in ('{"a":1', "[1]", '{"numbers": 3}'):
+        path.write_text(content)
+        status, _, err = command(monkeypatch, capsys, *args)
+        assert status == 2
+        assert "seed1.json is damaged; remove it, and the same command measures that seed again" in " ".join(
+            err.split()
+        )
+
+
+def test_the_smoke_test_decides_nothing():
+    recipe = find_recipe("neuralgrok:fig-8")
+    never = Measured(0.0, 0.0, 0.52, 5)
+    ours = dict.fromkeys(range(len(recipe.claims)), never)
+    quick, whole = (found(recipe, ours, {}, seeds=None, quick=quick) for quick in (True, False))
+    assert {finding.answer for finding in quick.findings} == {"undecided"}
+    assert {finding.answer for finding in whole.findings} == {"holds"}
+
+
 def test_a_result_names_what_its_numbers_were_measured_with_and_not_what_read_them(monkeypatch, capsys, tmp_path):
     args = "grokfast:table-3", "--out", str(tmp_path)
     assert command(monkeypatch, capsys, *args)[0] == 0
@@ -183,7 +207,8 @@ def test_trainings_of_an_experiment_are_carried_out_as_the_user_says(monkeypatch
 
     def compare(task, methods, **options):
         asked.append((task, options["device"], options["jobs"]))
-        return SimpleNamespace(runs={"generalized_first_at": [100]})
+        run = {"run_id": "a", "generalized_first_at": 100, "budget": 200}
+        return SimpleNamespace(runs=pl.DataFrame([run]), curves=pl.DataFrame({"run_id": ["a"], "step": [100]}))
 
     monkeypatch.setattr(lab, "compare", compare)
     args = "groktransfer:swap-augmentation", "--quick", "--device", "cpu", "--jobs", "1", "--out", str(tmp_path)

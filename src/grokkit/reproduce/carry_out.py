@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from rich.console import Console
 
+from grokkit.analyse.paired import Time
 from grokkit.errors import InputError
 from grokkit.files import atomic_write, content_of, pinned
 from grokkit.lab import Study
@@ -19,14 +20,21 @@ from grokkit.report.images import png_of
 from grokkit.reproduce import result
 from grokkit.reproduce.experiments import find_experiment, find_picture
 from grokkit.reproduce.judge import kind_of
-from grokkit.reproduce.measures import Measured, measured, measured_levels, measured_ratios, measured_share
+from grokkit.reproduce.measures import (
+    Measured,
+    measured,
+    measured_levels,
+    measured_ratios,
+    measured_share,
+    measured_times,
+)
 from grokkit.reproduce.picture import write_picture
 from grokkit.reproduce.recipe import Claim, ExperimentRecipe, Recipe, StudyRecipe
 from grokkit.study.question import asked
 from grokkit.train.record import provenance
 from grokkit.train.resolve import method_config
 
-Seeds = Mapping[int, Mapping[str, float | None]]
+Seeds = Mapping[int, Mapping[str, Any]]
 
 _ORIGIN = ("grokkit", "torch", "python", "processor", "device")
 
@@ -117,12 +125,12 @@ def _experiment(
     run = find_experiment(recipe.run)
     settings = {**recipe.settings, **(recipe.quick if quick else {})}
     about = {"run": content_of(pinned(str(getsourcefile(run)))), "settings": settings}
-    numbers: dict[int, Mapping[str, float | None]] = {}
+    numbers: dict[int, Mapping[str, Any]] = {}
     origins: list[Mapping[str, str]] = []
     drawn = folder / "picture.png"
     for seed in range(seeds or (1 if quick else recipe.seeds)):
         path = folder / f"seed{seed}.json"
-        kept = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        kept = _kept(path)
         if any(kept.get(name) != value for name, value in about.items()):
             with console.status(f"{recipe.run}, seed {seed}"):
                 found = dict(run(seed, **settings, **_given(run, folder / f"seed{seed}", execution)))
@@ -138,6 +146,23 @@ def _experiment(
     return numbers, origins
 
 
+def _kept(path: Path) -> dict[str, Any]:
+    """What was measured of a seed before; nothing if there is no such file.
+
+    Raises:
+        InputError: if it is damaged.
+    """
+    if not path.is_file():
+        return {}
+    try:
+        kept = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        kept = None
+    if not isinstance(kept, dict) or not isinstance(kept.get("numbers"), dict):
+        raise InputError(f"{path} is damaged; remove it, and the same command measures that seed again")
+    return kept
+
+
 def _given(run: Callable[..., Any], folder: Path, execution: Mapping[str, Any]) -> dict[str, Any]:
     """For an experiment with studies of its own: the folder to keep them in, so that they go on where they stopped, and
     how to carry them out."""
@@ -150,7 +175,14 @@ def _measured(claim: Claim, studies: Mapping[str, _Done], experiments: Mapping[s
         study, labels = studies[claim.study]
         beside = None if claim.beside is None else labels[claim.beside]
         return measured(claim.measure, study.runs, study.curves, labels[claim.arm], beside)
-    values = [numbers[claim.measure] for numbers in experiments[claim.study].values()]
+    of_experiment = experiments[claim.study]
+    if claim.beside is not None:
+        own, other = (
+            {seed: Time(*numbers[name]) for seed, numbers in of_experiment.items()}
+            for name in (claim.measure, claim.beside)
+        )
+        return measured_times(own, other)
+    values = [numbers[claim.measure] for numbers in of_experiment.values()]
     of_seeds = {"share": measured_share, "ratio": measured_ratios}.get(kind_of(claim), measured_levels)
     return of_seeds(values)
 
@@ -176,5 +208,8 @@ def _where(origins: Sequence[Mapping[str, str]]) -> dict[str, str]:
     return {key: ", ".join(sorted({origin[key] for origin in origins})) for key in _ORIGIN}
 
 
-def _short(value: float | None) -> str:
+def _short(value: float | tuple[float, bool] | None) -> str:
+    if isinstance(value, tuple):
+        time, arrived = value
+        return f"{time:.4g}" if arrived else f"more than {time:.4g}"
     return "none" if value is None else f"{value:.4g}"

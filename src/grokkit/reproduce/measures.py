@@ -5,7 +5,8 @@ logarithms. Where runs are censored the number is Kaplan and Meier's median, who
 half of them or more are, there is only what the median surely (at 95 %) is at least. A share is a count of runs with
 Clopper and Pearson's interval. A level is a mean with its t interval. A ratio, of two numbers that an experiment found
 with one seed, has the mean and the interval of a time, and is never censored. Beside another method, times are divided
-seed by seed (:mod:`grokkit.analyse.paired`), levels too, and shares are subtracted without an interval.
+seed by seed (:mod:`grokkit.analyse.paired`), those that an experiment found as well, levels too, and shares are
+subtracted without an interval.
 """
 
 from __future__ import annotations
@@ -67,8 +68,12 @@ def _delay(runs: pl.DataFrame, curves: pl.DataFrame) -> pl.Series:
 
 
 def _delay_until(runs: pl.DataFrame) -> pl.Series:
-    """Of a run that memorized and did not generalize, what was left after it memorized."""
-    return pl.Series("delay", delays(runs).time).clip(lower_bound=1)
+    """Of a run that memorized and did not generalize, what was left after it memorized; of one that ended at the target
+    before it memorized, what came after it got there."""
+    memorized, first = column(runs, "memorized_at"), column(runs, "generalized_first_at")
+    since_first = pl.when(memorized.is_null() & first.is_not_null()).then(column(runs, "steps") - first)
+    left = pl.select(pl.coalesce(since_first, pl.Series(delays(runs).time))).to_series()
+    return left.cast(pl.Float64).clip(lower_bound=1)
 
 
 def _first_seconds(runs: pl.DataFrame, curves: pl.DataFrame) -> pl.Series:
@@ -105,43 +110,32 @@ def _peak_test_loss(runs: pl.DataFrame, curves: pl.DataFrame) -> pl.Series:
 
 
 def _entropy_rise(runs: pl.DataFrame, curves: pl.DataFrame) -> pl.Series:
-    """The mean absolute gradient entropy from memorizing to generalizing, over that before memorizing."""
-    return _between(_entropy_phases(runs, curves), "memorized", "start")
+    """The absolute gradient entropy at the evaluation that memorized, over that at the first that has one."""
+    return _entropy_at(runs, curves, "memorized_at") / _of_each(runs, curves, "gradient_entropy", lambda own: own[0])
 
 
 def _entropy_fall(runs: pl.DataFrame, curves: pl.DataFrame) -> pl.Series:
-    """The mean absolute gradient entropy after generalizing, over that from memorizing to generalizing."""
-    return _between(_entropy_phases(runs, curves), "generalized", "memorized")
+    """The absolute gradient entropy at the first evaluation at the target, over that at the one that memorized."""
+    return _entropy_at(runs, curves, "generalized_first_at") / _entropy_at(runs, curves, "memorized_at")
 
 
-def _entropy_phases(runs: pl.DataFrame, curves: pl.DataFrame) -> list[dict[str, float | None]]:
-    """For each run the mean absolute gradient entropy before it memorizes, until it generalizes, and after; None for a
-    phase that it does not have."""
-    found = []
-    for run in runs.iter_rows(named=True):
-        memorized, generalized = run["memorized_at"], run["generalized_first_at"]
-        if memorized is None or generalized is None:
-            found.append({})
-            continue
-        own, step = curves.filter(pl.col("run_id") == run["run_id"]), pl.col("step")
-        phases = {
-            "start": step < memorized,
-            "memorized": (step >= memorized) & (step < generalized),
-            "generalized": step >= generalized,
-        }
-        found.append({name: own.filter(phase)["gradient_entropy"].mean() for name, phase in phases.items()})
-    return found
+def _entropy_at(runs: pl.DataFrame, curves: pl.DataFrame, event: str) -> pl.Series:
+    ats = runs.select("run_id", at=pl.col(event))
+    there = curves.join(ats, on="run_id").filter(pl.col("step") == pl.col("at"))
+    return _of_each(runs, there, "gradient_entropy", lambda own: own[0])
 
 
-def _between(phases: Sequence[Mapping[str, float | None]], later: str, earlier: str) -> pl.Series:
-    pairs = [(own.get(later), own.get(earlier)) for own in phases]
-    return pl.Series([a / b if a is not None and b else None for a, b in pairs], dtype=pl.Float64)
+def _entropy_spike(runs: pl.DataFrame, curves: pl.DataFrame) -> pl.Series:
+    """How high the spike of the transformed gradient's absolute entropy is over how high the gradient's is; a spike is
+    a run's greatest value over its median one."""
+    after, before = (
+        _of_each(runs, curves, name, _height) for name in ("filtered_gradient_entropy", "gradient_entropy")
+    )
+    return after / before
 
 
-def _entropy_after(runs: pl.DataFrame, curves: pl.DataFrame) -> pl.Series:
-    """The mean over a run of the gradient's absolute entropy after the transformation over that before it."""
-    together = curves.with_columns(quotient=pl.col("filtered_gradient_entropy") / pl.col("gradient_entropy"))
-    return _of_each(runs, together, "quotient", lambda values: sum(values) / len(values))
+def _height(values: Sequence[float]) -> float:
+    return max(values) / float(np.median(values))
 
 
 def _of_each(runs: pl.DataFrame, curves: pl.DataFrame, name: str, number: Callable[[list[float]], float]) -> pl.Series:
@@ -188,6 +182,7 @@ MEASURES: Mapping[str, Measure] = {
     "start seconds": Measure("level", "seconds of the weak models", _column("start_seconds")),
     "memory": Measure("level", "peak memory, bytes", _column("peak_memory_bytes")),
     "reached": Measure("share", "share of runs that stay at the target", _reached("generalized_at")),
+    "memorized at all": Measure("share", "share of runs that memorize the training rows", _reached("memorized_at")),
     "touched": Measure("share", "share of runs that touch the target", _reached("generalized_first_at")),
     "fell back": Measure("share", "share of runs that dip after the first touch", _fell_back),
     "fell to chance": Measure("share", "share of runs that fall by half after the first touch", _fell_to_chance),
@@ -196,9 +191,11 @@ MEASURES: Mapping[str, Measure] = {
     "best accuracy": Measure("level", "best held-out accuracy", _column("best_test_accuracy")),
     "final accuracy": Measure("level", "held-out accuracy at the end", _column("final_test_accuracy")),
     "best loss": Measure("level", "least held-out loss", _column("best_test_loss")),
-    "entropy rise": Measure("level", "AGE from memorizing to generalizing over AGE before", _entropy_rise),
-    "entropy fall": Measure("level", "AGE after generalizing over AGE from memorizing until then", _entropy_fall),
-    "entropy after over before": Measure("level", "AGE of the transformed gradient over AGE", _entropy_after),
+    "entropy rise": Measure("level", "AGE where it memorized over AGE at the first evaluation", _entropy_rise),
+    "entropy fall": Measure("level", "AGE at the first touch of the target over AGE where it memorized", _entropy_fall),
+    "entropy spike after over before": Measure(
+        "level", "greatest over median AGE, of the transformed gradient over that of the gradient", _entropy_spike
+    ),
     "peak loss": Measure("level", "greatest held-out loss before the target", _peak_test_loss),
 }
 
@@ -243,6 +240,21 @@ def measured_ratios(values: Sequence[float | None]) -> Measured:
     none."""
     known = _whole(values)
     return Measured(None, None, None, len(values)) if known is None or min(known) <= 0 else _geometric(known)
+
+
+def measured_times(own: Mapping[int, Time], other: Mapping[int, Time]) -> Measured:
+    """Times over others of the same seeds, known or only known to be longer."""
+    found = paired_ratio(own, other)
+    low = found.bound if found.side == "at least" else found.low
+    high = found.bound if found.side == "at most" else found.high
+    return Measured(found.value, low, high, found.pairs)
+
+
+def time_of(name: str, runs: pl.DataFrame, curves: pl.DataFrame) -> tuple[float, bool]:
+    """The measure ``name``, a time, of the one run of ``runs``, and whether it happened: else it is longer."""
+    measure = find_measure(name)
+    (value,), (bound,) = measure.of(runs, curves).to_list(), measure.until(runs).to_list()
+    return (float(bound), False) if value is None else (float(value), True)
 
 
 def _geometric(values: Sequence[float]) -> Measured:
@@ -300,10 +312,7 @@ def _beside(kind: Kind, own: _Own, other: _Own) -> Measured:
     seeds = sorted(own.values.keys() & other.values.keys())
     n = len(seeds)
     if kind == "time":
-        found = paired_ratio(_times(own), _times(other))
-        low = found.bound if found.side == "at least" else found.low
-        high = found.bound if found.side == "at most" else found.high
-        return Measured(found.value, low, high, found.pairs)
+        return measured_times(_times(own), _times(other))
     firsts, seconds = ([arm.values[seed] for seed in seeds] for arm in (own, other))
     a_whole, b_whole = _whole(firsts), _whole(seconds)
     if a_whole is None or b_whole is None:

@@ -24,6 +24,8 @@ _SHAPES = {
     "published: below": "triangle-left",
     "published: above": "triangle-right",
     "ours, 95 % interval": "circle",
+    "ours, its upper limit unknown": "triangle-right",
+    "ours, its lower limit unknown": "triangle-left",
     "ours: at least": "triangle-right",
     "ours: at most": "triangle-left",
 }
@@ -41,12 +43,18 @@ def picture_of(recipe: Recipe, found: Result) -> dict[str, Any]:
         claim = finding.claim
         # Beside another arm a share is a difference, which may be below 0.
         is_share = kind_of(claim) == "share" and claim.beside is None
-        rows = panels.setdefault((claim.study, claim.measure, claim.beside is not None, is_share), [])
-        shared = {"claim": _wrapped(claim.says), "low": finding.low, "high": finding.high}
+        measure = f"over {claim.beside}" if claim.kind == "time" else claim.measure
+        rows = panels.setdefault((claim.study, measure, claim.beside is not None, is_share), [])
+        # An interval with an open end is drawn up to the number.
+        low, high = (finding.value if limit is None else limit for limit in (finding.low, finding.high))
+        shared = {"claim": _wrapped(claim.says), "low": low, "high": high}
         bare = {**shared, "low": None, "high": None}
         rows.append({**bare, "which": _PUBLISHED_AS.get(claim.holds, "published"), "value": claim.published})
         if finding.value is not None:
-            rows.append({**shared, "which": "ours, 95 % interval", "value": finding.value})
+            is_open = (finding.low is None) != (finding.high is None)
+            side = "upper" if finding.high is None else "lower"
+            which = f"ours, its {side} limit unknown" if is_open else "ours, 95 % interval"
+            rows.append({**shared, "which": which, "value": finding.value})
         elif finding.low is not None:
             rows.append({**bare, "which": "ours: at least", "value": finding.low})
         elif finding.high is not None:
@@ -67,7 +75,7 @@ def _panel(measure: str, rows: list[dict[str, Any]], legend: list[str], is_ratio
     base = alt.Chart(alt.Data(values=rows)).encode(
         y=alt.Y(
             "claim:N",
-            sort=None,
+            sort=list(dict.fromkeys(row["claim"] for row in rows)),
             title=None,
             axis=alt.Axis(labelLimit=420, labelColor=INK, labelExpr="split(datum.label, '\\n')"),
         )

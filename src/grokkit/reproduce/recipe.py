@@ -37,7 +37,8 @@ class Claim(_Part):
         study: the study or the experiment of the recipe that measures it.
         measure: what is measured there, see :mod:`grokkit.reproduce.measures`; of an experiment one of its numbers.
         arm: the method, one of the study's ``methods`` as written there; left out for an experiment.
-        beside: the method that ``arm`` is divided by, seed by seed; None for the arm's own number.
+        beside: the method that ``arm`` is divided by, seed by seed, or the time of an experiment by which another one
+            is; None for the arm's own number.
         published: the paper's number.
         holds: when ours agrees. ``interval``: our 95 % interval holds the published number. ``within``: our value lies
             within the share ``tolerance`` of it. ``below``, ``above``: our whole interval lies on that side of it,
@@ -45,8 +46,8 @@ class Claim(_Part):
         tolerance: the share, for ``within`` only.
         bound: the number is ours, drawn for what the paper says in words or shows in a picture.
         within_steps: that something never happened was published of runs so long; shorter ones do not show it.
-        kind: of an experiment's number, ``level``, ``ratio`` where it is one number over another, or ``share`` where a
-            seed has it or has it not.
+        kind: of an experiment's number, ``level``, ``ratio`` where it is one number over another, ``share`` where a
+            seed has it or has it not, or ``time``, which stands beside another.
     """
 
     says: str
@@ -59,7 +60,7 @@ class Claim(_Part):
     tolerance: float | None = Field(None, gt=0)
     bound: bool = False
     within_steps: int | None = Field(None, ge=1)
-    kind: Literal["level", "ratio", "share"] = "level"
+    kind: Literal["level", "ratio", "share", "time"] = "level"
 
     @model_validator(mode="after")
     def _a_tolerance_where_one_is_needed(self) -> Claim:
@@ -142,8 +143,11 @@ class Recipe(_Part):
         for claim in self.claims:
             if claim.study not in known:
                 raise ValueError(f"a claim is measured in {claim.study!r}, and the recipe has {sorted(known)}")
-            arms = {claim.arm, claim.beside} - {None, ""}
-            methods = self.studies[claim.study].methods if claim.study in self.studies else ()
+            if claim.study in self.experiments:
+                if (claim.kind == "time") != (claim.beside is not None) or claim.arm:
+                    raise ValueError("a claim on an experiment has no arm, and a time, and no other, stands beside one")
+                continue
+            arms, methods = {claim.arm, claim.beside} - {None, ""}, self.studies[claim.study].methods
             if strange := arms - {*methods}:
                 raise ValueError(f"a claim is about {sorted(map(str, strange))}, and {claim.study!r} has {[*methods]}")
         return self

@@ -1,6 +1,7 @@
 """Measurements that are no comparison of trainings: each module has a function ``run(seed, **settings)``.
 
-It returns numbers by name, None for what did not happen, and is found by its module's name: ``run = "xor-weak"`` in a
+It returns numbers by name, None for what did not happen, or times, each with whether it happened (else it is longer),
+and is found by its module's name: ``run = "xor-weak"`` in a
 recipe is ``experiments/xor_weak.py``. One with an argument ``folder`` gets a folder of its own there, for studies that
 it carries out, and may be resumed; with an argument ``how`` it gets what the user said of carrying them out, such as
 ``device``, to hand on to :func:`grokkit.lab.compare`. A function ``picture(**settings)``, if there is one, draws
@@ -17,7 +18,8 @@ from typing import Any
 
 from grokkit.errors import unknown
 
-Experiment = Callable[..., Mapping[str, float | None]]
+Found = Mapping[str, float | None] | Mapping[str, tuple[float, bool]]
+Experiment = Callable[..., Found]
 
 
 def find_experiment(name: str) -> Experiment:

@@ -9,6 +9,7 @@ from typing import Any
 
 from grokkit import lab
 from grokkit.lab.study import Study
+from grokkit.reproduce.measures import time_of
 
 
 def run(
@@ -20,30 +21,22 @@ def run(
     target: str,
     budget: int,
     source_budget: int | None = None,
-) -> dict[str, float | None]:
-    """``SOURCE over random``: steps of the target to a first 95 % under the amplifier of SOURCE, over those under one
-    that never learned, and ``SOURCE over learning`` over those under one that learns there. None where either never got
-    there. ``source_budget``: steps for a source, if not ``budget``."""
+) -> dict[str, tuple[float, bool]]:
+    """By the name of each source the target's delay, its steps between memorizing and a first 95 %, under the amplifier
+    of that source; ``learning``: under one that learns there. ``source_budget``: steps for a source, if not
+    ``budget``."""
     study = partial(_study, seed=seed, how=how)
-    beside = {
-        "random": _steps(study(target, "neuralgrok-random", budget, folder / "random")),
-        "learning": _steps(study(target, "neuralgrok", budget, folder / "learning")),
-    }
-    steps: dict[str, float | None] = {}
+    delays = {"learning": _delay(study(target, "neuralgrok", budget, folder / "learning"))}
     for place, source in enumerate(sources):
         learned = study(source, "neuralgrok", source_budget or budget, folder / f"source{place}")
         (amplifier,) = learned.folder.glob("runs/*/method.npz")
         method = f"neuralgrok-random(amplifier={amplifier})"
-        steps[source] = _steps(study(target, method, budget, folder / f"target{place}"))
-    return {
-        f"{source} over {other}": None if value is None or below is None else value / below
-        for source, value in steps.items()
-        for other, below in beside.items()
-    }
+        delays[source] = _delay(study(target, method, budget, folder / f"target{place}"))
+    return delays
 
 
-def _steps(study: Study) -> float | None:
-    return study.runs["generalized_first_at"][0]
+def _delay(study: Study) -> tuple[float, bool]:
+    return time_of("delay", study.runs, study.curves)
 
 
 def _study(task: str, method: str, budget: int, folder: Path, *, seed: int, how: Mapping[str, Any]) -> Study:

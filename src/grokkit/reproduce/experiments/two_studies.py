@@ -7,20 +7,19 @@ from pathlib import Path
 from typing import Any
 
 from grokkit import lab
+from grokkit.reproduce.measures import time_of
 
 
 def run(
     seed: int, *, folder: Path, how: Mapping[str, Any], first: Mapping[str, Any], second: Mapping[str, Any]
-) -> dict[str, float | None]:
-    """``first over second``: steps to a first touch of the target; None where either never got there.
+) -> dict[str, tuple[float, bool]]:
+    """``first`` and ``second``: the steps of each to a first touch of the target.
 
     ``first``, ``second``: the arguments of :func:`grokkit.lab.compare`, with one method each.
     """
-    steps = [_steps(seed, folder / name, **asked, **how) for name, asked in (("first", first), ("second", second))]
-    a, b = steps
-    return {"first over second": None if a is None or b is None else a / b}
+    return {name: _steps(seed, folder / name, **asked, **how) for name, asked in (("first", first), ("second", second))}
 
 
-def _steps(seed: int, folder: Path, *, task: str, method: str, **options: Any) -> float | None:
+def _steps(seed: int, folder: Path, *, task: str, method: str, **options: Any) -> tuple[float, bool]:
     study = lab.compare(task, [method], seeds=[seed], out=folder, quiet=True, **options)
-    return study.runs["generalized_first_at"][0]
+    return time_of("first steps", study.runs, study.curves)
