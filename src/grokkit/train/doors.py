@@ -295,10 +295,13 @@ def check_settings(card: MethodCard, settings: Mapping[str, Any]) -> None:
         for door in (card.start, card.loss, card.optimizer, card.weights):
             if door is not None:
                 door(**_own(door, part))
-    # A door's own checks come first, since they know more than its annotations do.
+    # A door's own checks come first, since they know more than its annotations do. Its own defaults need none: an
+    # infinite one stands for no limit, though nobody may type it.
     for door in (card.factory, card.start, card.loss, card.optimizer, card.weights):
         if door is not None:
-            complete(card.name, door, _own(door, part), leave=("seed",))
+            usual = settings_of(door)
+            given = {name: value for name, value in _own(door, part).items() if repr(value) != repr(usual[name])}
+            complete(card.name, door, given, leave=("seed",))
 
 
 def _transform(part: OwnPart, seed: int) -> GradientTransform:
