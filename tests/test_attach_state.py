@@ -15,7 +15,7 @@ from torch.distributed.checkpoint.state_dict import (
     set_optimizer_state_dict,
 )
 
-from grokkit import GradientTransform, InputError, attach, chain, grad_norm, grokfast_ema, grokfast_ma
+from grokkit import GradientTransform, InputError, attach, chain, grad_norm, grokfast_ema, grokfast_ma, masked
 
 CASES = {label: (cls, settings) for label, cls, settings in optimizer_cases()}
 HALF, WHOLE = 6, 12
@@ -410,3 +410,49 @@ def test_a_parameter_that_takes_over_another_one_s_name_keeps_its_own_count(name
         found.append(q.grad[0].item())
     assert found == pytest.approx([1 + 91 / 3, 23.0, 5.0], rel=1e-5)
     assert counted(optimizer, q) == 5
+
+
+def with_state(init, update):
+    """A transform that leaves gradients alone, whose state is what these give of the parameters' names."""
+    return GradientTransform(lambda params: init(params), lambda grads, state, params: (grads, update(params)))
+
+
+def zeros(params):
+    return {name: torch.zeros_like(p) for name, p in params.items()}
+
+
+@pytest.mark.parametrize(
+    ("init", "update", "message"),
+    [
+        (
+            lambda p: {"step": 0, "mean": zeros(p)},
+            zeros,
+            r"init\(\) gave a dict in its state with the key 'step', which",
+        ),
+        (lambda p: ({}, {"mean": zeros(p)}), zeros, r"init\(\) gave .* keyed by parameter names: put counts beside it"),
+        (lambda p: {}, lambda p: {"mean": zeros(p)}, r"update\(\) gave a dict in its state with the key 'mean'"),
+        (lambda p: (), zeros, r"update\(\) gave a state of another structure than init\(\); begin with all"),
+        (lambda p: (None, zeros(p)), lambda p: (zeros(p), zeros(p)), "another structure"),
+        (zeros, lambda p: (zeros(p), 1), "another structure"),
+    ],
+)
+@pytest.mark.parametrize("within", [lambda t: t, lambda t: masked(chain(grokfast_ema(), t), lambda name, p: True)])
+def test_a_state_of_which_a_part_would_be_lost_is_refused(init, update, message, within):
+    model = torch.nn.Linear(2, 1)
+    optimizer = torch.optim.SGD(model.named_parameters(), lr=0.1)
+    attach(optimizer, within(with_state(init, update)))
+    model(torch.ones(1, 2)).sum().backward()
+    with pytest.raises(InputError, match=message):
+        optimizer.step()
+
+
+def test_a_state_may_hold_only_some_parameters():
+    """Those under a mask, and those that have had a gradient."""
+    model = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Linear(2, 1))
+    optimizer = torch.optim.SGD(model.named_parameters(), lr=0.1)
+    handle = attach(optimizer, masked(with_state(zeros, zeros), lambda name, p: p.ndim == 2))
+    for used in (model[0], model):
+        optimizer.zero_grad()
+        used(torch.ones(1, 2)).sum().backward()
+        optimizer.step()
+    assert set(handle.state) == {"0.weight", "1.weight"}

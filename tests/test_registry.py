@@ -1,5 +1,6 @@
 """Names become parts: built in, from entry points, from files and from modules; and code is told from changed code."""
 
+import importlib
 import importlib.metadata
 import json
 import sys
@@ -230,6 +231,78 @@ def test_a_function_s_own_import_of_a_name_in_two_folders_is_not_guessed(tmp_pat
     found = in_two_folders(tmp_path, "late_twin", "def later():\n    from late_twin import y\n    return y\n")
     with pytest.raises(ImportError, match="late_twin is in .*1 and in .*2; import it at the top of the file"):
         found[0].later()
+
+
+@pytest.mark.parametrize("order", ["12", "21"])
+def test_a_function_s_own_import_never_gets_another_folder_s_module(tmp_path, order, registered_anew):
+    """One file imports it at the top, so that it is imported already when the other's function asks for it."""
+    helper = f"shared_{order}"
+    imports = f"from {helper} import y\n"
+    sources = {"1": imports, "2": f"def later():\n    {imports}    return y\n"}
+    found = {}
+    for name in order:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / f"{helper}.py").write_text(f"y = {name}\n")
+        (tmp_path / name / "ideas.py").write_text(sources[name])
+        found[name], _ = import_file(tmp_path / name / "ideas.py")
+        if order == "21" and name == "2":
+            assert found["2"].later() == 2, "it is in one folder so far, and this leaves it imported"
+    assert found["1"].y == 1
+    with pytest.raises(ImportError, match=f"{helper} is in .* and in .*; import it at the top of the file"):
+        found["2"].later()
+
+
+def test_what_is_beside_the_file_comes_before_what_is_on_the_path(tmp_path, monkeypatch, registered_anew):
+    for folder in ("mine", "path"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "twice_there.py").write_text(f"y = {folder!r}\n")
+    monkeypatch.syspath_prepend(tmp_path / "path")
+    path = tmp_path / "mine/ideas.py"
+    path.write_text("def later():\n    import twice_there\n    return twice_there.y\n")
+    first, _ = import_file(path)
+    assert importlib.import_module("twice_there").y == "path", "somebody else's import is none of the file's"
+    path.write_text(path.read_text() + "# edited\n")
+    with pytest.raises(ImportError, match="imports twice_there, and another module of that name is imported already"):
+        import_file(path)
+    del sys.modules["twice_there"]
+    assert first.later() == "mine"
+
+
+def test_a_name_that_is_imported_already_stays_the_other_s(tmp_path, monkeypatch, registered_anew):
+    for folder in ("mine", "path"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "there_before.py").write_text(f"y = {folder!r}\n")
+    monkeypatch.syspath_prepend(tmp_path / "path")
+    before = importlib.import_module("there_before")
+    (tmp_path / "mine/ideas.py").write_text("import there_before\n")
+    module, _ = import_file(tmp_path / "mine/ideas.py")
+    assert (module.there_before.y, sys.modules["there_before"]) == ("mine", before)
+
+
+def test_the_same_text_in_two_folders_is_two_modules_of_one_code(tmp_path):
+    found = []
+    for folder in ("1", "2"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "data.csv").write_text(folder)
+        path = tmp_path / folder / "problem.py"
+        path.write_text("from pathlib import Path\nDATA = Path(__file__).with_name('data.csv').read_text()\n")
+        found.append(import_file(path))
+    (first, code), (second, other) = found
+    assert (first.DATA, second.DATA) == ("1", "2")
+    assert code == other
+
+
+@pytest.mark.parametrize("imports", ["from sched import K", "def later():\n    import sched"])
+def test_a_file_named_like_a_module_of_python_s_own_is_refused(tmp_path, imports):
+    (tmp_path / "sched.py").write_text("K = 1\n")
+    (tmp_path / "ideas.py").write_text(imports + "\n")
+    with pytest.raises(
+        InputError,
+        match="cannot import .*ideas.py: .*sched.py has the name of a module of Python's own, sched; rename it",
+    ):
+        find("methods", f"{tmp_path}/ideas.py:CARD")
+    (tmp_path / "ideas.py").write_text("import random\n" + CARD)
+    assert find("methods", f"{tmp_path}/ideas.py:CARD"), "one that is not imported is in nobody's way"
 
 
 def test_a_file_in_a_package_counts_what_it_imports_of_the_package(tmp_path):

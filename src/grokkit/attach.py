@@ -53,8 +53,9 @@ def attach(optimizer: torch.optim.Optimizer, transform: Transform, *, capturable
             times a step (LBFGS), takes sparse gradients (SparseAdam), has a ``state_dict()`` that would lose the
             transform's state, is ``differentiable``, or steps with several others, to each of which one attaches; if
             the transform changes weights and is for some classes of parameters; or if ``transform`` is not a
-            transform. Later, from ``step()``: for a sparse gradient, a loaded state that another transform
-            made or that PyTorch has rounded, or a capture without ``capturable``.
+            transform. Later, from ``step()``: for a sparse gradient, a state with a dict that is not keyed by names of
+            parameters, a loaded state that another transform made or that PyTorch has rounded, or a capture without
+            ``capturable``.
 
     >>> import torch, grokkit
     >>> model = torch.nn.Linear(2, 1)

@@ -196,10 +196,14 @@ def report(
     """Make table, page and pictures again from the finished runs in FOLDER."""
     from grokkit.lab.export import study_object
     from grokkit.lab.report import report as make
+    from grokkit.lab.study import chosen
 
     shown = Execution(only=only).shown()
     store = _store(folder)
-    with store.lock(), about("--only"):
+    with store.lock():
+        if shown is not None:
+            with about("--only"):
+                chosen(shown, store.read_study())
         study = make(store, terminal(stderr=json, quiet=quiet), shown)
     _end(study_object(study, {}) if json else None, {}, quiet)
 

@@ -36,17 +36,18 @@ def import_file(path: Path) -> tuple[ModuleType, str]:
     own = own_modules(path)
     contents = {name: read_regular(file, _LARGEST) for name, file in own.items()}
     code = digest(contents)
-    name = f"grokkit_file_{code}"
+    # Where it lies is in the name, since the same text in another folder reads other data there; it is not in the code.
+    name = f"grokkit_file_{code}_{digest({str(path): b''})}"
     if name in sys.modules:
         return sys.modules[name], code
     spec = spec_from_file_location(name, path)
     assert spec is not None
     module = module_from_spec(spec)
     sys.modules[name] = module  # before it runs, as `import` does it: dataclasses and pickle look their module up
-    _found_later.add(path.parent, own)
     try:
-        with _own_modules_first(path.parent, own):
+        with _found_later.importing(own), _own_modules_first(path.parent):
             exec(compile(contents[""], str(path), "exec", dont_inherit=True), module.__dict__)
+        _found_later.check(own)
     except BaseException:
         del sys.modules[name]
         raise
@@ -89,6 +90,9 @@ def own_modules(path: Path) -> dict[str, Path]:
     The file itself goes by the empty name. If it lies in a package, the tree is that of the whole package. Imports are
     read off the source, those inside functions and ``importlib.import_module("name")`` included. A name of the
     standard library, or ours, is never a module of the tree.
+
+    Raises:
+        InputError: if it imports a name of the standard library, and a file beside it would be imported in its place.
     """
     top = _top(path)
     found = {"": path}
@@ -97,7 +101,10 @@ def own_modules(path: Path) -> dict[str, Path]:
         name, file = waiting.pop()
         package = name if file.name == "__init__.py" else name.rpartition(".")[0]
         for wanted in _imports(file, package, is_first=not name):
-            if wanted.partition(".")[0] in {*sys.stdlib_module_names, "grokkit"}:
+            first = wanted.partition(".")[0]
+            if first in sys.stdlib_module_names:
+                _check_shadow(path.parent, first, in_package=top != path.parent)
+            if first in {*sys.stdlib_module_names, "grokkit"}:
                 continue
             for root in dict.fromkeys((path.parent, top)):
                 for dotted, its_file in _files(root, wanted):
@@ -105,6 +112,17 @@ def own_modules(path: Path) -> dict[str, Path]:
                         found[dotted] = its_file
                         waiting.append((dotted, its_file))
     return found
+
+
+def _check_shadow(folder: Path, name: str, *, in_package: bool) -> None:
+    """Refuse a file in ``folder`` that ``import name`` may run in place of a module of Python's own.
+
+    In a package ``import name`` means Python's, and gets it where that is imported already.
+    """
+    if in_package and name in sys.modules:
+        return
+    for _, file in _files(folder, name):
+        raise InputError(f"{file} has the name of a module of Python's own, {name}; rename it")
 
 
 def own_place(text: str) -> Path | None:
@@ -202,13 +220,11 @@ def _is_editable(found: Distribution) -> bool:
 
 
 @contextmanager
-def _own_modules_first(folder: Path, own: Mapping[str, Path]) -> Iterator[None]:
-    """Import from ``folder`` before anywhere else, and the modules ``own`` anew.
+def _own_modules_first(folder: Path) -> Iterator[None]:
+    """Import from ``folder`` before anywhere else.
 
-    Another folder may have a module of the same name, and ours may have been edited since they were imported. No
-    bytecode is written: Python takes it for current if the source has the same size and the same second.
+    No bytecode is written: Python takes it for current if the source has the same size and the same second.
     """
-    others = {name: sys.modules.pop(name) for name in own if name in sys.modules}
     writes_no_bytecode = sys.dont_write_bytecode
     sys.dont_write_bytecode = True
     sys.path.insert(0, str(folder))
@@ -218,29 +234,65 @@ def _own_modules_first(folder: Path, own: Mapping[str, Path]) -> Iterator[None]:
     finally:
         sys.path.remove(str(folder))
         sys.dont_write_bytecode = writes_no_bytecode
-        for name, module in others.items():
-            if getattr(module, "__file__", None) != str(own[name]):
-                sys.modules[name] = module
 
 
 class _FoundLater:
     """Finds for a function's own ``import``, which runs when the function is called, what is beside its file.
 
-    It is asked last, for what is nowhere on the path. Of a name in several folders it cannot know which is meant.
+    Python asks it only for what is not imported yet, and keeps what it finds. So a name that several folders have is
+    refused, and none of them stays imported: which of them is meant nobody could tell.
     """
 
     def __init__(self) -> None:
         self._folders: dict[str, list[str]] = {}
+        self._files: set[str] = set()
+        self._is_importing = False
 
-    def add(self, folder: Path, own: Mapping[str, Path]) -> None:
-        for name in {dotted.partition(".")[0] for dotted in own if dotted}:
-            known = self._folders.setdefault(name, [])
-            if str(folder) not in known:
-                known.append(str(folder))
+    @contextmanager
+    def importing(self, own: Mapping[str, Path]) -> Iterator[None]:
+        """Inside, a file is imported, and the modules ``own`` with it, anew: each import is one of its own folder.
+
+        Another folder may have a module of the same name, and ours may have been edited since they were imported.
+        """
+        self._files.update(map(str, own.values()))
+        for dotted, file in own.items():
+            folder = str(file.parents[dotted.count(".") + (file.name == "__init__.py")])
+            known = self._folders.setdefault(dotted.partition(".")[0], []) if dotted else [folder]
+            if folder not in known:
+                known.append(folder)
+        names = {dotted.partition(".")[0] for dotted in own if dotted}
+        before = {name: _taken_out(name) for name in names}
+        was_importing, self._is_importing = self._is_importing, True
+        try:
+            yield
+        finally:
+            self._is_importing = was_importing
+            for name, modules in before.items():
+                if modules and not self._are_ours(modules):
+                    _taken_out(name)
+                    sys.modules.update(modules)
+                elif len(self._folders[name]) > 1:
+                    _taken_out(name)
+
+    def check(self, own: Mapping[str, Path]) -> None:
+        """Refuse the ``import`` in a function of a name by which another module, not of any such file, is imported."""
+        for file in own.values():
+            for name in {wanted.partition(".")[0] for wanted in _imports(file, "", only_in_functions=True)}:
+                modules = _tree(name) if name in self._folders else {}
+                if modules and not self._are_ours(modules):
+                    raise ImportError(
+                        f"a function in {file} imports {name}, and another module of that name is imported already; "
+                        "import it at the top of the file"
+                    )
+
+    def _are_ours(self, modules: Mapping[str, ModuleType]) -> bool:
+        return any(getattr(module, "__file__", None) in self._files for module in modules.values())
 
     def find_spec(self, name: str, path: Any = None, target: ModuleType | None = None) -> ModuleSpec | None:
-        if path is not None or not (folders := self._folders.get(name)):
+        if path is not None or self._is_importing or not (folders := self._folders.get(name)):
             return None
+        if _importing_file() not in self._files and PathFinder.find_spec(name) is not None:
+            return None  # somebody else imports what is on the path
         if len(folders) > 1:
             raise ImportError(
                 f"{name} is in {' and in '.join(folders)}; import it at the top of the file that needs it"
@@ -248,11 +300,29 @@ class _FoundLater:
         return PathFinder.find_spec(name, folders, target)
 
 
+def _tree(name: str) -> dict[str, ModuleType]:
+    """The imported module of that name, and all that is imported of it if it is a package."""
+    return {key: module for key, module in list(sys.modules.items()) if key.partition(".")[0] == name}
+
+
+def _taken_out(name: str) -> dict[str, ModuleType]:
+    """The same, which Python forgets with it."""
+    return {key: sys.modules.pop(key) for key in _tree(name)}
+
+
+def _importing_file() -> str:
+    """The file with the ``import`` that is being carried out."""
+    frame = sys._getframe(2)
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(("<frozen importlib", importlib.__file__)):
+        frame = frame.f_back
+    return frame.f_code.co_filename
+
+
 _found_later = _FoundLater()
-sys.meta_path.append(_found_later)
+sys.meta_path.insert(0, _found_later)  # what a file finds beside it is what its digest covers, whatever is on the path
 
 
-def _imports(file: Path, package: str, *, is_first: bool) -> Iterator[str]:
+def _imports(file: Path, package: str, *, is_first: bool = False, only_in_functions: bool = False) -> Iterator[str]:
     """Dotted names of what a file may import; of ``from a import b`` both ``a`` and ``a.b``."""
     try:
         tree = ast.parse(read_regular(file, _LARGEST), filename=str(file))
@@ -260,7 +330,8 @@ def _imports(file: Path, package: str, *, is_first: bool) -> Iterator[str]:
         if is_first:
             raise
         return  # perhaps it is never imported; if it is, Python says what is wrong
-    for node in ast.walk(tree):
+    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    for node in (node for top in (functions if only_in_functions else [tree]) for node in ast.walk(top)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -279,5 +350,5 @@ def _files(root: Path, wanted: str) -> Iterator[tuple[str, Path]]:
         place = root.joinpath(*parts[:count])
         for file in (place / "__init__.py", place.with_name(f"{place.name}.py")):
             if parts[count - 1] and file.is_file():
-                yield ".".join(parts[:count]), file.resolve()
+                yield ".".join(parts[:count]), file
                 break

@@ -259,6 +259,8 @@ def _in_file(kind: str, path: Path, attribute: str) -> Part:
         )
     try:
         module, code = import_file(path)
+    except InputError as error:
+        raise InputError(f"cannot import {path}: {error}") from error
     except (Exception, SystemExit) as error:  # a script ends with sys.exit()
         raise InputError(f"cannot import {path}: {line_of(error)}") from error
     value = _attribute(kind, module, attribute, str(path))

@@ -15,6 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from grokkit.errors import InputError, shown
+
 
 def leaves(state: Any) -> Iterator[tuple[str, str | None, Any]]:
     """Yield ``(path, parameter name or None, leaf)``; the path does not contain the parameter's name."""
@@ -33,6 +35,21 @@ def columns(state: Any, path: str = "") -> Iterator[tuple[str, Any]]:
             yield from columns(child, _join(path, key))
     else:
         yield path, state
+
+
+def check_keys(state: Any, params: Mapping[str, Any], face: str) -> None:
+    """Refuse a dict in ``state`` that has another key than names of ``params``: nobody would know whose leaf that is.
+
+    ``face`` is the function that gave the state, for the error.
+    """
+    for _, column in columns(state):
+        if isinstance(column, dict) and not column.keys() <= params.keys():
+            strange = next(key for key in column if key not in params)
+            raise InputError(
+                f"the transform's {face}() gave a dict in its state with the key {shown(strange)}, which is no "
+                "parameter's name; a dict in a state is keyed by parameter names: put counts beside it in a NamedTuple "
+                "or tuple"
+            )
 
 
 def with_columns(state: Any, found: Mapping[str, Any], path: str = "") -> Any:

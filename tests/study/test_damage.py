@@ -188,3 +188,14 @@ def test_what_may_not_be_read_is_named(store, tmp_path, name):
             read(folder)
     finally:
         path.chmod(0o755)
+
+
+def test_a_damaged_folder_is_not_blamed_on_an_option_that_nobody_gave(store, tmp_path, capsys, monkeypatch):
+    folder = tmp_path / "damaged"
+    shutil.copytree(store.folder, folder)
+    next((folder / "runs").rglob("run.json")).write_bytes(b"{")
+    code, said = said_by(capsys, monkeypatch, "report", folder)
+    assert code == 2
+    assert "--only" not in said
+    _, said = said_by(capsys, monkeypatch, "report", store.folder, "--only", "nobody")
+    assert "--only: unknown method of this study 'nobody'" in said

@@ -121,6 +121,19 @@ def test_where_a_run_goes_on_is_one_line_of_the_progress():
     assert text.getvalue() == "adamw, seed 0: goes on at step 450 of 1,200\n"
 
 
+@pytest.mark.parametrize("loss", [float("nan"), float("inf")])
+@pytest.mark.parametrize("live", [False, True])
+def test_a_loss_that_is_no_number_is_shown_and_ends_nothing(loss, live):
+    (run,) = (run.model_copy(update={"target_loss": 0.05}) for run in question(seeds=1, methods="adamw").plan().runs)
+    text = io.StringIO()
+    with Progress(Console(file=text, width=200, force_terminal=live), [run], set(), 1) as progress:
+        progress.on_event(Event("started", run.run_id()))
+        progress.on_event(Event("progress", run.run_id(), {"step": 10, "train_loss": loss, "test_loss": loss}))
+        progress.on_event(Event("tick"))
+        progress.on_event(Event("finished", run.run_id()))
+    assert str(loss) in text.getvalue()
+
+
 @pytest.mark.parametrize(
     ("asked", "named"),
     [

@@ -125,3 +125,18 @@ def test_parts_may_have_rows_of_another_length_or_type():
         others = test.clone()
         others[1, 1] += 1
         assert mine.digest() != problem(Splits((X, Y), None, (others, Y[:2]))).digest()
+
+
+class Missing(Items):
+    def __getitem__(self, row):
+        raise FileNotFoundError(f"row-{row}.png")
+
+
+def test_a_row_that_cannot_be_read_is_one_line():
+    with pytest.raises(InputError, match=r"row 0 of problem 'mine' fails: FileNotFoundError: row-0.png .line \d+ of"):
+        problem(Missing(X[0])).digest()
+
+
+def test_a_sparse_tensor_is_one_line():
+    with pytest.raises(InputError, match="no digest can be made of .*; give the problem a data_id"):
+        problem((X.to_sparse(), Y)).digest()

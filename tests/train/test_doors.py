@@ -1,15 +1,20 @@
 """The five doors of a method: each is opened where it should be, in both engines, and several compose."""
 
+import json
+
 import pytest
 import torch
 from cards import CARDS
 from groups import assert_same_run, group_of
 from interrupted import Interrupted, curves, interrupt_at
 
+from grokkit import registry
 from grokkit.errors import InputError
 from grokkit.methods.contract import MethodCard, StartResult
 from grokkit.models.classes import classes_of
+from grokkit.registry import Part
 from grokkit.study.plan import make_plan
+from grokkit.train.config import MethodConfig
 from grokkit.train.doors import Doors, OwnPart, doors_of, is_stackable
 from grokkit.train.groups import plan_groups
 from grokkit.train.loop import begin_alone, train, train_group
@@ -222,3 +227,31 @@ def test_an_optimizer_s_settings_that_would_do_nothing_are_refused(setting):
     with pytest.raises(InputError, match="unknown setting of muon"):
         method_config(f"muon({setting})")
     assert method_config("muon(lr_warmup=3)").optimizer.lr_warmup == 3
+
+
+def test_a_state_of_weights_with_a_dict_of_other_keys_is_refused(tiny, monkeypatch):
+    def door():
+        return WeightTransform(lambda params: {"step": 0}, lambda params, state: (dict(params), state))
+
+    card = MethodCard(name="counted", weights=door)
+    part = Part("methods", "counted", card, "this process", "1", "counted")
+    monkeypatch.setitem(registry._GIVEN, ("methods", "counted"), part)
+    assert not is_stackable(method_config("counted"))
+    with pytest.raises(InputError, match=r"init\(\) gave a dict in its state with the key 'step', which is no"):
+        train(tiny("counted"))
+
+
+@pytest.mark.parametrize("limit", [float("inf"), -float("inf")])
+def test_an_infinite_default_is_a_setting_like_another(monkeypatch, limit):
+    def door(limit: float = limit):
+        return lambda base: base
+
+    card = MethodCard(name="limited", loss=door)
+    part = Part("methods", "limited", card, "this process", "1", "limited")
+    monkeypatch.setitem(registry._GIVEN, ("methods", "limited"), part)
+    config = method_config("limited")
+    assert config.parts[0].settings == {"limit": limit}
+    written = json.loads(json.dumps(config.model_dump(mode="json"), allow_nan=False))
+    assert MethodConfig(**written) == config, "a record has it too"
+    with pytest.raises(InputError, match="limit=nan is not possible: a finite number"):
+        method_config("limited(limit=nan)")

@@ -15,11 +15,13 @@ COST_WORDS = {"steps": "steps", "seconds": "seconds of training", "flops": "FLOP
 def number(value: float | None, missing: str = "–") -> str:
     """Three significant digits with thousands separators.
 
-    >>> [number(v) for v in (12345, 950, 12.3456, 0.012345, 0, None)]
-    ['12,300', '950', '12.3', '0.0123', '0', '–']
+    >>> [number(v) for v in (12345, 950, 12.3456, 0.012345, 0, None, float("nan"), float("-inf"))]
+    ['12,300', '950', '12.3', '0.0123', '0', '–', 'nan', '-inf']
     """
     if value is None:
         return missing
+    if not math.isfinite(value):
+        return str(value)
     if value == 0:
         return "0"
     digits = 2 - math.floor(math.log10(abs(value)))

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from functools import partial
 from typing import Any
 
 from torch import Tensor
 
 from grokkit.combine import Transform
+from grokkit.errors import InputError
 from grokkit.kept.entries import Columns, Entries, Leaves, Named, Store
 from grokkit.kept.layout import KEY, bare, own
 from grokkit.kept.saved import exported
 from grokkit.kept.shared import Shared, lift
-from grokkit.state import columns, counters_to_ints, with_columns
+from grokkit.state import check_keys, columns, counters_to_ints, with_columns
 
 
 class Kept:
@@ -30,6 +31,7 @@ class Kept:
     def forget(self) -> None:
         """Begin with whatever lies in the store."""
         self._form: Any = None  # a state, of which only the structure is used
+        self._paths: Set[str] = set()
         self._nothing: Leaves = {}  # None, in the place of leaves that this transform does without
         self._entries, self._shared = Entries([]), Shared([])
 
@@ -37,7 +39,14 @@ class Kept:
         """Put ``function(state)`` in the place of the state, which covers ``params``, some of ``named``, at least."""
         state, found = self._gathered(store, named, params)
         before = {path: dict(column) for path, column in found.items()}
-        after = dict(columns(function(state)))
+        changed = function(state)
+        check_keys(changed, named, "update")
+        after = dict(columns(changed))
+        if after.keys() != self._paths or any(after[path] is not None for path in self._nothing):
+            raise InputError(
+                "the transform's update() gave a state of another structure than init(); begin with all that it "
+                "keeps, e.g. with zeros, in the same NamedTuples or tuples"
+            )
         if self._entries.paths:
             self._entries.put(store, named, before, {path: after[path] for path in self._entries.paths})
         if self._shared.paths:
@@ -106,7 +115,9 @@ class Kept:
         # The form is the same for any parameters, so one of them is enough to find it.
         if self._form is None:
             lift(store)
-            self._shape(self._fresh(dict([next(iter(params.items()))] if params else [])))
+            fresh = self._fresh(dict([next(iter(params.items()))] if params else []))
+            check_keys(fresh, named, "init")
+            self._shape(fresh)
         elif not self._entries.paths and not self._shared.paths:
             return self._joined({}, {}), {}
         # A parameter is strange whose entry is not as it was left: new, loaded, or changed by somebody.
@@ -147,6 +158,7 @@ class Kept:
 
     def _shape(self, state: Any) -> None:
         found = dict(columns(state))
+        self._paths = found.keys()
         self._nothing = {path: None for path, column in found.items() if column is None}
         self._entries = Entries([path for path, column in found.items() if isinstance(column, dict)])
         self._shared = Shared([path for path in found if path not in self._entries.paths and path not in self._nothing])

@@ -169,7 +169,9 @@ class Problem:
             rows = sorted({i * (len(source) - 1) // (FIXED_ITEMS - 1) for i in range(FIXED_ITEMS)})
             with seeded_aside(0, "digest"):
                 for row in rows:
-                    feed_digest(found, source.data[row])
+                    with theirs(f"row {row} of problem {self.name!r}"):
+                        item = source.data[row]
+                    feed_digest(found, item)
         return found.hexdigest()[:12]
 
 
@@ -374,7 +376,8 @@ def _dataset(problem: Problem, data: Any) -> Any:
 
 def _looks_like(problem: Problem, source: Source) -> tuple[str, tuple[int, ...], int]:
     """Kind of the inputs, shape of a row, width of the outputs: as the problem says, or as the rows look."""
-    first = source.data[0] if len(source) else None
+    with theirs(f"row 0 of problem {problem.name!r}"):
+        first = source.data[0] if len(source) else None
     pair = first if isinstance(first, tuple | list) and len(first) == 2 else (None, None)
     inputs = pair[0] if isinstance(pair[0], Tensor) else None
     is_float = inputs is None or inputs.is_floating_point()
@@ -404,7 +407,7 @@ def feed_digest(found: Any, value: Any) -> None:
     """
     try:
         _feed(found, value)
-    except (TypeError, PicklingError, RecursionError) as error:
+    except (TypeError, PicklingError, RuntimeError) as error:  # the last of sparse tensors, and of what holds itself
         raise InputError(
             f"no digest can be made of {type(value).__name__}, an item of the data ({error}); give the problem a "
             'data_id, e.g. data_id="1", and raise it with every change of the data'

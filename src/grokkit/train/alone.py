@@ -28,7 +28,7 @@ from grokkit.probe.contract import View
 from grokkit.probe.logits import has_logits
 from grokkit.probe.ntk import KERNEL_ROWS, pseudo_ntk
 from grokkit.randomness import GlobalState, global_state, seed_globals, seeded_aside, set_global_state
-from grokkit.state import leaves
+from grokkit.state import check_keys, leaves
 from grokkit.train.checkpoint import part
 from grokkit.train.config import OwnOptimizerConfig
 from grokkit.train.doors import begin, doors_of
@@ -101,6 +101,7 @@ class Alone:
                 f"{self._config.method.label} needs an accuracy, and {self._task.name} has none; leave it out"
             )
         self._weights_state = () if self._weights is None else self._weights.init(self._parameters())
+        check_keys(self._weights_state, self._parameters(), "init")
 
     def _merge_if_due(self) -> None:
         if self._reforming is not None and self._progress.step == self._reforming.merge_at:
@@ -160,6 +161,7 @@ class Alone:
                 share = self._task.correct(outputs.detach(), self._targets).float().mean()
                 self._weights_state = self._weights.see(self._weights_state, share)
             self._weights_state = change_in_place(self._weights, self._parameters(), self._weights_state)
+            check_keys(self._weights_state, self._parameters(), "update")
         progress.took_step(len(self._rows))
 
     def _take_inner_step(self) -> None:

@@ -12,7 +12,7 @@ import re
 from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serializer, field_validator, model_validator
 
 from grokkit.errors import InputError, shown, unknown
 from grokkit.methods import MethodCard
@@ -22,7 +22,7 @@ from grokkit.registry import Part, made, recall
 from grokkit.tasks.card import TaskCard
 from grokkit.tasks.table import usual_of
 from grokkit.train.events import Event
-from grokkit.train.identity import digest, hash_of, identity_of
+from grokkit.train.identity import INFINITE, as_text, digest, hash_of, identity_of
 
 
 class Config(BaseModel):
@@ -52,6 +52,16 @@ class PartConfig(Config):
     settings: dict[str, Any] = {}
     code: str = ""
     text: str = ""
+
+    @field_validator("settings")
+    @classmethod
+    def _infinite_again(cls, settings: dict[str, Any]) -> dict[str, Any]:
+        """JSON has no infinite numbers, such as a default for no limit: a record has these texts in their place."""
+        return {key: float(value) if value in INFINITE else value for key, value in settings.items()}
+
+    @field_serializer("settings", when_used="json")
+    def _as_texts(self, settings: dict[str, Any]) -> dict[str, Any]:
+        return {key: as_text(value) for key, value in settings.items()}
 
     def part(self) -> Part:
         """The part itself, in whatever process.

@@ -25,6 +25,7 @@ from grokkit.methods.contract import Classes, Halfway, Loss, Start, StartResult,
 from grokkit.methods.settings import settings_of
 from grokkit.models.classes import Class, classes_of
 from grokkit.outside import theirs
+from grokkit.state import check_keys
 from grokkit.train.config import MethodConfig, OwnOptimizerConfig
 from grokkit.transform import GradientTransform
 from grokkit.weight_transform import WeightTransform, before_step
@@ -231,8 +232,8 @@ def is_stackable(method: MethodConfig) -> bool:
     """Whether runs of ``method`` can be members of one program, which takes the steps of all under ``torch.vmap``.
 
     A method cannot that has an optimizer of its own, or was given somebody's, or gives the model another form, or one
-    with a door that branches on the value of a setting or a tensor: vmap refuses it. To see that, a step of two
-    members is tried.
+    with a door that branches on the value of a setting or a tensor: vmap refuses it. Nor can one whose state is none.
+    To see that, a step of two members is tried.
     """
     doors = doors_of(method)
     of_any_class = {kind: ["weight"] for kind in get_args(Class)}
@@ -253,9 +254,15 @@ def is_stackable(method: MethodConfig) -> bool:
         loss = loss + sum(penalty(tensor, targets, grads) for penalty in own.penalties())
         transform, weights = own.transform(seed=0), own.weights(of_any_class)
         if transform is not None:
-            grads, _ = transform.update(grads, transform.init(grads), grads)
+            state = transform.init(grads)
+            check_keys(state, grads, "init")
+            grads, state = transform.update(grads, state, grads)
+            check_keys(state, grads, "update")
         if weights is not None:
-            grads, _ = weights.update(grads, before_step(weights, grads, weights.init(grads)))
+            state = weights.init(grads)
+            check_keys(state, grads, "init")
+            grads, state = weights.update(grads, before_step(weights, grads, state))
+            check_keys(state, grads, "update")
         return loss, grads
 
     try:
@@ -287,10 +294,13 @@ def check_settings(card: MethodCard, settings: Mapping[str, Any]) -> None:
         for door in (card.start, card.loss, card.optimizer, card.weights):
             if door is not None:
                 door(**_own(door, part))
-    # A door's own checks come first, since they know more than its annotations do.
+    # A door's own checks come first, since they know more than its annotations do. Its own defaults need none: an
+    # infinite one stands for no limit, though nobody may type it.
     for door in (card.factory, card.start, card.loss, card.optimizer, card.weights):
         if door is not None:
-            complete(card.name, door, _own(door, part), leave=("seed",))
+            usual = settings_of(door)
+            given = {name: value for name, value in _own(door, part).items() if repr(value) != repr(usual[name])}
+            complete(card.name, door, given, leave=("seed",))
 
 
 def _transform(part: OwnPart, seed: int) -> GradientTransform:

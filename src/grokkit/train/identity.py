@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,6 +14,9 @@ from grokkit.train.events import EVENTS_VERSION
 
 IDENTITY_VERSION = 2
 """Raised when the same configuration gets another identity: folders of an earlier one can be read, and not extended."""
+
+INFINITE = ("Infinity", "-Infinity")
+"""The texts that stand for infinite numbers in a record, and in an identity."""
 
 LEFT_OUT = {"judged_on": "test", "event": "stays"}
 """What no identity and no question says: settings as every run had them before there was a choice."""
@@ -68,4 +72,9 @@ def _in_one_form(value: Any) -> Any:
         return {key: _in_one_form(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_in_one_form(item) for item in value]
-    return shortest(value)
+    return as_text(shortest(value))
+
+
+def as_text(value: Any) -> Any:
+    """``value``, or what stands for it if it is an infinite number."""
+    return INFINITE[value < 0] if isinstance(value, float) and math.isinf(value) else value
