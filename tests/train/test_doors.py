@@ -1,6 +1,9 @@
 """The five doors of a method: each is opened where it should be, in both engines, and several compose."""
 
 import json
+from enum import StrEnum
+from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 import torch
@@ -255,3 +258,28 @@ def test_an_infinite_default_is_a_setting_like_another(monkeypatch, limit):
     assert MethodConfig(**written) == config, "a record has it too"
     with pytest.raises(InputError, match="limit=nan is not possible: a finite number"):
         method_config("limited(limit=nan)")
+
+
+class Kind(StrEnum):
+    MEAN = "mean"
+
+
+class Member(NamedTuple):
+    name: str
+    place: int
+
+
+@pytest.mark.parametrize(
+    "usual",
+    [Kind.MEAN, Path("a"), {1, 2}, 1j, torch.ones(2), StartResult, Member("a", 1), (1, Kind.MEAN), {"a": 1}],
+    ids=["enum", "path", "set", "complex", "tensor", "class", "named tuple", "in a tuple", "dict"],
+)
+def test_a_default_that_cannot_be_typed_is_refused_when_the_method_is_planned(monkeypatch, usual):
+    def door(kind=usual):
+        return lambda base: base
+
+    card = MethodCard(name="kinded", loss=door)
+    part = Part("methods", "kinded", card, "this process", "1", "kinded")
+    monkeypatch.setitem(registry._GIVEN, ("methods", "kinded"), part)
+    with pytest.raises(InputError, match="kind of kinded is .* unless told, and a setting is a number"):
+        method_config("kinded")
