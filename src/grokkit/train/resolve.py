@@ -183,7 +183,7 @@ def _written(text: str, task: str, of_task: Mapping[str, Any]) -> _Written:
         if not _can_be_written(value):
             raise InputError(
                 f"{key} of {part.name} is {shown(value)} unless told, and a setting is a number, a truth value, "
-                "a word, none or a tuple of these, which can be typed and kept; take one of them, e.g. a Literal of words"
+                "a word, none or a tuple of these, which can be typed and kept; take e.g. a Literal of words"
             )
     own = {key: in_one_form(given.get(key, value), value) for key, value in own_usual.items()}
     check_settings(card, own)
