@@ -26,6 +26,7 @@ import sys
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import geometric_mean
 from typing import Any
 
 import polars as pl
@@ -132,12 +133,15 @@ def _processors(runs: pl.DataFrame) -> set[str]:
 
 
 def over_all(tasks: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The geometric means over the tasks, in each cost."""
+    """The geometric means over the tasks, in each cost; where a task has a bound alone, ``bound`` is the end of the
+    interval, and ``mean`` that of these tasks, without it."""
     found = {}
     for cost in COSTS:
         ratio: PairedRatio = over_tasks([Cell(task[cost]["value"], task[cost]["side"]) for task in tasks])
         names = ("value", "low", "high", "bound", "side", "p")
         found[cost] = {name: getattr(ratio, name) for name in names}
+        if ratio.bound is not None:
+            found[cost]["mean"] = geometric_mean(task[cost]["value"] for task in tasks if task[cost]["value"])
     return found
 
 

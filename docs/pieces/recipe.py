@@ -144,7 +144,8 @@ def _interval(ratio: Mapping[str, Any]) -> str:
     if value is None:
         return MISSING
     if ratio["side"] is not None:
-        return f"{ratio['side']} {_times(value)}"
+        of_these = f" (of these {_times(ratio['mean'])})" if "mean" in ratio else ""
+        return f"{ratio['side']} {_times(value)}{of_these}"
     interval = ratio_interval(ratio["low"], ratio["high"])
     return f"{_times(value)} [{interval}]" if interval else _times(value)
 
