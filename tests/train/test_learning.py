@@ -75,7 +75,7 @@ TRANSFERS = {
     ),
     "parity": (
         task_config("parity:40,3", train_size=1000),
-        "groktransfer(lr=0.03,wd=3,weak=fnn(depth=3,dim=4,width=16),stop=0.95,weak_seeds=12,weak_lr=0.02,weak_wd=0.3,weak_steps=300)",
+        "groktransfer(lr=0.03,wd=3,weak=fnn(depth=3,dim=4,width=16),stop=0.95,weak_seeds=60,weak_lr=0.02,weak_wd=0.3,weak_steps=300)",
     ),
 }
 
@@ -91,7 +91,9 @@ def transfer(task, method, seed):
 def test_a_weak_model_s_embedding_brings_generalization(name, seed):
     """Five seeds needed 30 to 60 steps on addition, 10 to 20 on parity; the budget is 200.
 
-    Five standard deviations of their logarithms, 0.26 and 0.38, above the means of these are 160 and 90 steps.
+    Five standard deviations of their logarithms, 0.26 and 0.38, above the means of these are 160 and 90 steps. A weak
+    model of parity gets to where it is stopped about once in seven: twelve of them did not for two of twelve seeds on
+    another processor, thirty did for all, and sixty would not for one seed in ten thousand. The first that does ends it.
     """
     run = transfer(*TRANSFERS[name], seed)
     assert run.status == "generalized"
