@@ -93,7 +93,7 @@ def test_a_weak_model_s_embedding_brings_generalization(name, seed):
 
     Five standard deviations of their logarithms, 0.26 and 0.38, above the means of these are 160 and 90 steps. A weak
     model of parity gets to where it is stopped about once in seven: twelve of them did not for two of twelve seeds on
-    another processor, thirty did for all, and sixty would not for one seed in ten thousand. The first that does ends it.
+    another processor, thirty did for all, and sixty would not for one seed in ten thousand. The first one ends them.
     """
     run = transfer(*TRANSFERS[name], seed)
     assert run.status == "generalized"
