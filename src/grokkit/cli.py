@@ -255,7 +255,7 @@ def reproduce(
 ) -> None:
     """Measure a published figure or table again, ours beside theirs; without an item, list them all."""
     from grokkit.lab.carry_out import Stopped
-    from grokkit.reproduce.carry_out import folder_of
+    from grokkit.reproduce.carry_out import folder_of, reads_data
     from grokkit.reproduce.carry_out import reproduce as measure
     from grokkit.reproduce.recipe import all_recipes, find_recipe
     from grokkit.reproduce.show import print_item, print_list
@@ -278,16 +278,27 @@ def reproduce(
         return
     if item is not None and every:
         raise InputError(f"--all together with {item} is not possible; leave one of them out")
-    runnable = [recipe for recipe in all_recipes().values() if not (recipe.beyond or recipe.needs)]
+    runnable = [
+        recipe for recipe in all_recipes().values() if not (recipe.beyond or (recipe.needs and data_dir is None))
+    ]
     chosen = runnable if item is None else [find_recipe(item)]
-    try:
-        for recipe in chosen:
+    refused = []
+    for recipe in chosen:
+        given = data_dir if item is not None or reads_data(recipe) else None
+        try:
             found = measure(
-                recipe, folder, console, quick=quick, seeds=numbers, jobs=how.jobs, device=device, data_dir=data_dir
+                recipe, folder, console, quick=quick, seeds=numbers, jobs=how.jobs, device=device, data_dir=given
             )
             print_item(recipe, found, folder_of(recipe, folder, quick=quick), console)
-    except Stopped:
-        raise typer.Exit(130) from None
+        except Stopped:
+            raise typer.Exit(130) from None
+        except InputError as error:
+            if item is not None:
+                raise
+            refused.append(recipe.name)  # a long list goes on
+            console.print(f"{recipe.name}: {error}", markup=False)
+    if refused:
+        raise InputError(f"{len(refused)} of {len(chosen)} items could not be measured: {', '.join(refused)}")
 
 
 @app.command(cls=Command)

@@ -13,11 +13,13 @@ import pytest
 from grokkit import lab
 from grokkit.cli import main
 from grokkit.errors import InputError
+from grokkit.reproduce import carry_out
 from grokkit.reproduce.experiments import find_experiment
 from grokkit.reproduce.measures import MEASURES, Measured
 from grokkit.reproduce.recipe import all_recipes, find_recipe, parse
 from grokkit.reproduce.result import found, kept, question_of, standing, write
 from grokkit.study.question import asked
+from grokkit.terminal import terminal
 
 RECIPES = all_recipes()
 
@@ -214,6 +216,39 @@ def test_trainings_of_an_experiment_are_carried_out_as_the_user_says(monkeypatch
     args = "groktransfer:swap-augmentation", "--quick", "--device", "cpu", "--jobs", "1", "--out", str(tmp_path)
     assert command(monkeypatch, capsys, *args)[0] == 0
     assert asked == [("add:11(split=unordered)", "cpu", 1), ("add:11", "cpu", 1)]
+
+
+def test_a_folder_is_for_those_tasks_that_read_one(monkeypatch, capsys, tmp_path):
+    asked = {}
+
+    def studied(methods, arguments, folder, out, console):
+        asked[folder.name] = arguments.get("data_dir")
+        raise InputError("enough")
+
+    monkeypatch.setattr(carry_out, "_study", studied)
+    recipe = find_recipe("neuralgrok:beyond-arithmetic")
+    for study in recipe.studies:
+        alone = recipe.model_copy(update={"studies": {study: recipe.studies[study]}})
+        with pytest.raises(InputError):
+            carry_out.reproduce(alone, tmp_path, terminal(), data_dir=None if study == "s5" else "there")
+    assert asked == {"s5": None, "mnist": "there"}
+    with pytest.raises(InputError, match="enough"):
+        carry_out.reproduce(recipe, tmp_path, terminal(), data_dir="there")
+    assert asked["s5"] is None
+    status, _, err = command(monkeypatch, capsys, "grokfast:table-3", "--data-dir", "there", "--out", str(tmp_path))
+    assert status == 2
+    assert "grokfast:table-3 has nothing that is read from a folder; leave --data-dir out" in " ".join(err.split())
+
+
+def test_all_goes_on_after_an_item_that_cannot_be_measured(monkeypatch, capsys, tmp_path):
+    names = "groktransfer:cifar-10", "grokfast:table-3"
+    monkeypatch.setattr("grokkit.reproduce.recipe.all_recipes", lambda: {name: RECIPES[name] for name in names})
+    args = "--all", "--data-dir", str(tmp_path / "empty"), "--out", str(tmp_path)
+    status, out, err = command(monkeypatch, capsys, *args)
+    assert status == 2
+    assert "groktransfer:cifar-10: " in out
+    assert "grokfast:table-3: in part" in out
+    assert "1 of 2 items could not be measured: groktransfer:cifar-10" in " ".join(err.split())
 
 
 @pytest.mark.slow

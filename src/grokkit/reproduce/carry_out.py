@@ -30,7 +30,9 @@ from grokkit.reproduce.measures import (
 )
 from grokkit.reproduce.picture import write_picture
 from grokkit.reproduce.recipe import Claim, ExperimentRecipe, Recipe, StudyRecipe
+from grokkit.reproduce.shared_runs import take_over
 from grokkit.study.question import asked
+from grokkit.tasks.table import card_of, read_task
 from grokkit.train.record import provenance
 from grokkit.train.resolve import method_config
 
@@ -56,7 +58,8 @@ def reproduce(
         out: what it finds is written to ``out/PAPER/ITEM``: one folder for each study, the result and a picture.
         quick: the smoke test: one seed and a budget too small to arrive, in folders of its own. It says nothing.
         seeds: in place of the recipe's; with fewer nothing is decided.
-        jobs, device, data_dir: as for ``grokkit compare``.
+        jobs, device: as for ``grokkit compare``.
+        data_dir: a folder for those of the item's tasks that read data.
 
     Raises:
         InputError: if the item cannot be run, or a run failed.
@@ -66,13 +69,17 @@ def reproduce(
         raise InputError(f"{recipe.name} cannot be run: {recipe.beyond}")
     if recipe.needs and data_dir is None:
         raise InputError(f"{recipe.name} needs {recipe.needs}; name it: --data-dir DIR")
+    if data_dir is not None and not reads_data(recipe):
+        raise InputError(f"{recipe.name} has nothing that is read from a folder; leave --data-dir out")
     folder = folder_of(recipe, out, quick=quick)
-    execution = {"jobs": jobs, "device": device} | ({} if data_dir is None else {"data_dir": data_dir})
+    execution = {"jobs": jobs, "device": device}
     origins: list[Mapping[str, str]] = []
-    studies = {
-        name: _study(study, folder / name, console, execution, quick=quick, seeds=seeds)
-        for name, study in recipe.studies.items()
-    }
+    studies = {}
+    for name, study in recipe.studies.items():
+        arguments = study.asked(quick=quick, seeds=seeds) | execution
+        if data_dir is not None and _reads_files(study):
+            arguments["data_dir"] = data_dir
+        studies[name] = _study(study.methods, arguments, folder / name, out, console)
     for done in studies.values():
         origins += _of_runs(done.study)
     experiments: dict[str, Seeds] = {}
@@ -88,6 +95,15 @@ def reproduce(
     return found
 
 
+def reads_data(recipe: Recipe) -> bool:
+    """Whether the data of one of its studies may be in a folder that the user names."""
+    return any(map(_reads_files, recipe.studies.values()))
+
+
+def _reads_files(study: StudyRecipe) -> bool:
+    return card_of(read_task(study.task)[0]).reads_files
+
+
 def folder_of(recipe: Recipe, out: Path, *, quick: bool) -> Path:
     """Where an item's runs and result are; a smoke test's are apart."""
     return out / recipe.paper / recipe.item / ("quick" if quick else "")
@@ -100,15 +116,15 @@ class _Done(NamedTuple):
     labels: Mapping[str, str]
 
 
-def _study(
-    recipe: StudyRecipe, folder: Path, console: Console, execution: dict[str, Any], *, quick: bool, seeds: int | None
-) -> _Done:
-    arguments = recipe.asked(quick=quick, seeds=seeds)
-    question, how = asked({"task": arguments.pop("problem"), **arguments, **execution, "out": folder})
+def _study(methods: Sequence[str], arguments: dict[str, Any], folder: Path, out: Path, console: Console) -> _Done:
+    """What was asked in ``folder``, of which runs that another item below ``out`` has made are taken."""
+    question, how = asked({"task": arguments.pop("problem"), **arguments, "out": folder})
+    if taken := take_over(question.plan().runs.ids, folder, out):
+        console.print(f"runs that another item had made already: {taken}")
     study, failures = carry_out_study(question, how, console=console)
     refuse_failures(failures, folder)
     task = question.of_all_runs()["task"]
-    return _Done(study, {text: method_config(text, task.name, task.card.optimizer).label for text in recipe.methods})
+    return _Done(study, {text: method_config(text, task.name, task.card.optimizer).label for text in methods})
 
 
 def _experiment(
