@@ -1,5 +1,6 @@
 """Data of somebody's own: what tells them apart, and how rows of every form are fetched."""
 
+import hashlib
 from threading import Lock
 
 import pytest
@@ -31,6 +32,16 @@ class Items(Dataset):
 
     def __getitem__(self, row):
         return self.item
+
+
+class Rows(Items):
+    """These items."""
+
+    def __len__(self):
+        return len(self.item)
+
+    def __getitem__(self, row):
+        return self.item[row]
 
 
 class Graph:
@@ -90,6 +101,41 @@ def test_numbers_texts_and_tensors_have_the_digest_that_they_had():
     found = Record()
     feed_digest(found, {"a": [1, "b", None], "c": (2.5, True)})
     assert found.text == "a1'b'Nonec2.5True"
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ([1, 23], [12, 3]),
+        (([1], [2, 3]), ([1, 2], [3])),
+        (([1], 23), ([12], 3)),
+        ({"ids": [1, 2.5]}, {"ids": [12, 0.5]}),
+        ([-1, -23], [-1, -2, 3]),
+    ],
+)
+def test_numbers_beside_each_other_are_told_apart(one, other):
+    texts = []
+    for item in (one, other):
+        found = hashlib.sha256()
+        feed_digest(found, item)
+        texts.append(found.hexdigest())
+    assert texts[0] != texts[1]
+
+
+def test_rows_of_plain_numbers_are_told_apart():
+    rows = [[1], [23]], [[12], [3]]
+    assert len({problem(Rows(own), collate=list).digest() for own in rows}) == 2
+    numbers = [1, 23], [12, 3]
+    assert len({problem(Rows(own), collate=list).digest() for own in numbers}) == 2
+
+
+def test_parts_of_other_lengths_are_another_question():
+    digests = set()
+    for train, validation in ((1, 11), (11, 1)):  # 1 | 11 | 12 and 11 | 1 | 12
+        at = [slice(train), slice(train, train + validation), slice(12, 24)]
+        table = torch.arange(24.0)[:, None]
+        digests.add(problem(Splits(*((table[part], table[part]) for part in at))).digest())
+    assert len(digests) == 2
 
 
 class Doubled(TensorDataset):

@@ -167,11 +167,15 @@ class Problem:
                 feed_digest(found, table.tensors)
         else:
             rows = sorted({i * (len(source) - 1) // (FIXED_ITEMS - 1) for i in range(FIXED_ITEMS)})
+            before = None
             with seeded_aside(0, "digest"):
                 for row in rows:
                     with theirs(f"row {row} of problem {self.name!r}"):
                         item = source.data[row]
+                    if _meet(before, item):
+                        found.update(b",")
                     feed_digest(found, item)
+                    before = item
         return found.hexdigest()[:12]
 
 
@@ -400,7 +404,7 @@ def _digest(value: Any) -> str:
 
 def feed_digest(found: Any, value: Any) -> None:
     """Add ``value`` to a digest: tensors by their bytes, collections by their entries, numbers and texts by what they
-    show, other objects by what pickle would keep of them.
+    show, with commas where digits would run together, other objects by what pickle would keep of them.
 
     Raises:
         InputError: for an object of which pickle keeps nothing, or that holds itself.
@@ -414,6 +418,17 @@ def feed_digest(found: Any, value: Any) -> None:
         ) from None
 
 
+def _meet(left: Any, right: Any) -> bool:
+    """Whether the digits of two neighbours would run together, so that 1, 23 looks like 12, 3."""
+    return _ends_in_digits(left, -1) and _ends_in_digits(right, 0)
+
+
+def _ends_in_digits(value: Any, end: int) -> bool:
+    if isinstance(value, tuple | list):
+        return not value or _ends_in_digits(value[end], end)
+    return type(value) in (int, float)
+
+
 def _feed(found: Any, value: Any) -> None:
     if isinstance(value, Tensor):
         found.update(f"{value.dtype}{tuple(value.shape)}".encode())
@@ -423,8 +438,10 @@ def _feed(found: Any, value: Any) -> None:
             found.update(str(key).encode())
             _feed(found, value[key])
     elif isinstance(value, tuple | list):
+        between = b"," if any(_meet(left, right) for left, right in itertools.pairwise(value)) else b""
         for entry in value:
             _feed(found, entry)
+            found.update(between)
     elif hasattr(value, "tobytes"):
         found.update(value.tobytes())
     elif hasattr(value, "__qualname__"):  # a class or a function, whose code has a digest of its own
