@@ -155,7 +155,7 @@ def main() -> int:
     words.add_argument("--jobs", type=int, default=1, help="runs at once, where none of them is clocked")
     words.add_argument("--plan", type=Path, default=RESULTS / "preregistration-2.toml")
     words.add_argument("--to", type=Path, default=RESULTS / "claim-2.json")
-    given = words.parse_args()
+    given = words.parse_intermixed_args()  # tasks may come after --search
     plan = tomllib.loads(given.plan.read_text(encoding="utf-8"))
     folders = {task["name"]: folder_of(task, given.folder) for task in plan["tasks"]}
     if unknown := [name for name in given.tasks if name not in folders]:

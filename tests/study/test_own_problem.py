@@ -33,6 +33,8 @@ KILLED = f"""
 import os, signal
 from pathlib import Path
 
+import torch
+
 from grokkit.study.question import Question
 from grokkit.study.store import Store
 from grokkit.study.work import train
@@ -41,6 +43,7 @@ def die(progress):
     if progress["step"] >= 30:
         os.kill(os.getpid(), signal.SIGKILL)
 
+torch.set_num_threads(1)  # a process that forks after PyTorch's threads have begun leaves its child waiting for them
 question = Question(task={TASK!r}, methods={METHODS}, seeds=1, budget=60, every=5)
 for run in question.plan().runs:
     child = os.fork()
