@@ -18,7 +18,7 @@ from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_ori
 
 import numpy as np
 
-from grokkit.call_syntax import LARGEST, number
+from grokkit.call_syntax import LARGEST, number, show_value
 from grokkit.errors import InputError, shown, typed, unknown
 
 Build = Callable[..., Any]
@@ -160,13 +160,7 @@ def takes(build: Build, name: str, value: Any) -> bool:
     hint = _hints(build).get(name)
     if get_origin(hint) is Annotated:
         hint = get_args(hint)[0]
-    if get_origin(hint) is Literal:
-        return isinstance(value, str)
-    try:
-        _as(value, hint)
-    except _NotAllowed:
-        return False
-    return True
+    return isinstance(value, str) if get_origin(hint) is Literal else _allows(value, hint)
 
 
 def is_whole(build: Build, name: str) -> bool | None:
@@ -203,8 +197,36 @@ def _hints(build: Build) -> dict[str, Any]:
         return {}
 
 
+def in_words(build: Build, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of ``settings`` that ``build`` takes; where it takes words ``none``, ``true``, ``false`` and digits are the
+    words that were typed, and not what they stand for.
+
+    >>> def build(mode: Literal["none", "cosine"] = "cosine", clip: float | None = 1.0): ...
+    >>> in_words(build, {"mode": None, "clip": None})
+    {'mode': 'none', 'clip': None}
+    """
+    hints = _hints(build)
+    return {name: _in_words(settings[name], hints.get(name)) for name in settings_of(build) if name in settings}
+
+
+def _in_words(value: Any, hint: Any) -> Any:
+    if not (value is None or isinstance(value, bool | int | float)) or _allows(value, hint):
+        return value
+    word = show_value(value)
+    return word if _allows(word, hint) else value
+
+
+def _allows(value: Any, hint: Any) -> bool:
+    try:
+        _as(value, hint)
+    except _NotAllowed:
+        return False
+    return True
+
+
 def _checked(what: str, name: str, value: Any, hint: Any, default: Any) -> Any:
     """``value`` in the form that ``hint`` has it in."""
+    value = _in_words(value, hint)
     if get_origin(hint) is Literal and isinstance(value, str) and value not in get_args(hint):
         raise unknown(f"{name} of {what}", value, map(str, get_args(hint)))
     problem = ""

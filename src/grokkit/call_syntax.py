@@ -81,11 +81,12 @@ def show_call(name: str, settings: dict[str, Any]) -> str:
     >>> show_call("neuralgrok", {"hidden": [1152], "clip": None})
     'neuralgrok(hidden=(1152,),clip=none)'
     """
-    inside = ",".join(f"{key}={_show(value)}" for key, value in settings.items())
+    inside = ",".join(f"{key}={show_value(value)}" for key, value in settings.items())
     return f"{name}({inside})" if inside else name
 
 
-def _show(value: Any) -> str:
+def show_value(value: Any) -> str:
+    """A setting's value as it is typed."""
     if value is None or isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, tuple | list):

@@ -3,7 +3,7 @@
 import json
 from enum import StrEnum
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import pytest
 import torch
@@ -258,6 +258,43 @@ def test_an_infinite_default_is_a_setting_like_another(monkeypatch, limit):
     assert MethodConfig(**written) == config, "a record has it too"
     with pytest.raises(InputError, match="limit=nan is not possible: a finite number"):
         method_config("limited(limit=nan)")
+
+
+@pytest.mark.parametrize(
+    ("typed", "known"),
+    [
+        ("mode=none", {"mode": "none"}),
+        ("kind=none", {"kind": "none"}),
+        ("kind=True", {"kind": "true"}),
+        ("kind=7", {"kind": "7"}),
+        ("maybe=none", {"maybe": None}),
+        ("clip=none", {"clip": None}),
+        ("clip=2", {"clip": 2.0}),
+        ("plain=none", {"plain": None}),
+    ],
+)
+def test_where_a_setting_is_a_word_what_was_typed_is_that_word(monkeypatch, typed, known):
+    opened = []
+
+    def door(
+        mode: Literal["none", "cosine"] = "cosine",
+        kind: str = "fast",
+        maybe: str | None = "x",
+        clip: float | None = 1.0,
+        plain=0.5,
+    ):
+        opened.append({"mode": mode, "kind": kind, "maybe": maybe, "clip": clip, "plain": plain})
+        return lambda base: base
+
+    card = MethodCard(name="worded", loss=door)
+    part = Part("methods", "worded", card, "this process", "1", "worded")
+    monkeypatch.setitem(registry._GIVEN, ("methods", "worded"), part)
+    config = method_config(f"worded({typed})")
+    expected = {"mode": "cosine", "kind": "fast", "maybe": "x", "clip": 1.0, "plain": 0.5, **known}
+    assert config.parts[0].settings == opened[0] == expected
+    assert method_config(config.label) == config, "its label is typed alike"
+    with pytest.raises(InputError, match="unknown mode of worded 'off'"):
+        method_config("worded(mode=off)")
 
 
 class Kind(StrEnum):

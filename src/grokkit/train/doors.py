@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from grokkit.arguments import complete
+from grokkit.arguments import complete, in_words
 from grokkit.attach import Handle, attach
 from grokkit.combine import among, chain
 from grokkit.errors import InputError
@@ -274,9 +274,21 @@ def is_stackable(method: MethodConfig) -> bool:
 
 def default_settings(card: MethodCard) -> dict[str, Any]:
     """A method's own settings and their defaults: those of its doors and ``bilevel``, then the card's overrides."""
-    doors = (card.factory, card.bilevel, card.start, card.loss, card.optimizer, card.weights)
-    own = {name: default for door in doors for name, default in settings_of(door).items()}
+    own = {name: default for door in _doors(card) for name, default in settings_of(door).items()}
     return {**own, **card.default_overrides}
+
+
+def as_typed(card: MethodCard, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """A method's own settings, those that are words as they were typed: ``none`` among ``none`` and ``cosine``."""
+    found = dict(settings)
+    for door in _doors(card):
+        found |= in_words(door, found)
+    return found
+
+
+def _doors(card: MethodCard) -> list[Callable[..., Any]]:
+    doors = (card.factory, card.bilevel, card.start, card.loss, card.optimizer, card.weights)
+    return [door for door in doors if door is not None]
 
 
 def check_settings(card: MethodCard, settings: Mapping[str, Any]) -> None:

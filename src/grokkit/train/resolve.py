@@ -25,7 +25,7 @@ from grokkit.train.config import (
     TaskConfig,
     checked,
 )
-from grokkit.train.doors import Doors, OwnPart, check_settings, default_settings
+from grokkit.train.doors import Doors, OwnPart, as_typed, check_settings, default_settings
 
 _OF_LOOP = ("lr_warmup", "max_grad_norm")  # settings that the loop acts by, whatever the optimizer
 _OF_ANY = ("init_scale", "held_out")  # settings that any method takes, and that are not of its optimizer
@@ -185,7 +185,7 @@ def _written(text: str, task: str, of_task: Mapping[str, Any]) -> _Written:
                 f"{key} of {part.name} is {shown(value)} unless told, and a setting is a number, a truth value, "
                 "a word, none or a tuple of these, which can be typed and kept; take e.g. a Literal of words"
             )
-    own = {key: in_one_form(given.get(key, value), value) for key, value in own_usual.items()}
+    own = as_typed(card, {key: in_one_form(given.get(key, value), value) for key, value in own_usual.items()})
     check_settings(card, own)
     for key, ending in card.files.items():
         if isinstance(own[key], str) and own[key].endswith(ending):
