@@ -43,6 +43,11 @@ def swatch(style: Style) -> str:
     return f'<svg class="swatch" viewBox="0 0 40 12" aria-hidden="true">{line}{mark}</svg>'
 
 
+def marked(style: Style, method: str) -> str:
+    """A method's name behind its line and mark; a long one breaks between its settings."""
+    return swatch(style) + re.sub(r"([(,+])", r"\1<wbr>", escape(method))
+
+
 def key(methods: Sequence[str], shown: Collection[str] | None = None) -> str:
     """The legend the charts share: a list, which wraps on a phone as a drawn legend cannot.
 

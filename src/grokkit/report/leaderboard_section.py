@@ -11,7 +11,7 @@ from grokkit.analyse.format import NOT_REACHED, number, number_interval, p_value
 from grokkit.analyse.leaderboard import ratio_keys
 from grokkit.analyse.survival import Cost
 from grokkit.analyse.target import Measure, best_shown, best_text, target_of
-from grokkit.report.html import swatch, table
+from grokkit.report.html import marked, table
 from grokkit.report.style import styles_of
 from grokkit.report.table import arrivals, costs_in_order, missing_time, ratio_cell
 
@@ -25,7 +25,7 @@ def leaderboard_table(rows: Sequence[Mapping[str, Any]], study: Mapping[str, Any
     styles, found = styles_of(study["methods"]), {claim.method: claim for claim in claims(rows, study)}
     claimed, *others = costs_in_order(claimed_cost(rows, study))
     columns: dict[str, _Cell] = {
-        "method": lambda row: swatch(styles[row["method"]]) + escape(row["method"]),
+        "method": lambda row: marked(styles[row["method"]], row["method"]),
         f"runs that<br>reached {aim.short}": arrivals,
         f"steps until<br>it {aim.lasts}": lambda row: _with_interval(row, "median_steps"),
         f"{_COST_HEADS[claimed]}<br>vs {base}": lambda row: _claimed_ratio(row, claimed, found, len(study["seeds"])),

@@ -14,7 +14,7 @@ from grokkit.files import atomic_write
 from grokkit.report.chart_sections import page_figures
 from grokkit.report.figure import View
 from grokkit.report.figures.tuning import TUNING
-from grokkit.report.html import flops, section, swatch, table
+from grokkit.report.html import flops, marked, section, table
 from grokkit.report.images import images
 from grokkit.report.page import whole_page
 from grokkit.report.style import styles_of
@@ -92,7 +92,7 @@ def _best_table(tuning: Mapping[str, Any]) -> str:
         return escape("–" if best is None else best["method"]), escape(f"in {item[1]['space']}")
 
     columns: dict[str, Callable[[Any], str | tuple[str, ...]]] = {
-        "method": lambda item: swatch(styles[item[0]]) + escape(item[0]),
+        "method": lambda item: marked(styles[item[0]], item[0]),
         "best setting": setting,
         f"{_WORDS[tuning['cost']]}<br>to the target": lambda item: _to_target(tuning, item[1]["best"]),
         "trials that<br>arrived": lambda item: (

@@ -28,7 +28,7 @@ from grokkit.files import atomic_write
 from grokkit.report.chart_sections import page_figures
 from grokkit.report.figure import View
 from grokkit.report.figures.profile import PROFILE
-from grokkit.report.html import flops, section, swatch, table, terms_list
+from grokkit.report.html import flops, marked, section, table, terms_list
 from grokkit.report.images import images
 from grokkit.report.page import verdict_block, whole_page
 from grokkit.report.style import styles_of
@@ -135,7 +135,7 @@ def _matrix(suite: Mapping[str, Any]) -> str:
     lines = ""
     for row in suite["rows"]:
         method, keys = row["method"], ratio_keys(suite["claim"])
-        lines += f'<tr><th scope="row">{swatch(styles[method])}{escape(method)}</th>'
+        lines += f'<tr><th scope="row">{marked(styles[method], method)}</th>'
         shade = _shade(row[keys["value"]] or row[keys["bound"]]) if method != suite["baseline"] else ""
         value, *notes = _number(row, claimed.get(method), suite)
         lines += _td(f"<b>{value}</b>", [*notes, _arrived(row)], shade)
