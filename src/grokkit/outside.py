@@ -171,13 +171,24 @@ def provenance(module: str, registered_by: Distribution | None = None) -> tuple[
     return (f"{origin}, editable", digest_of_package(top)) if _is_editable(found) else (origin, origin)
 
 
-@cache
 def digest_of_package(top: str) -> str:
     """A digest of all files of an imported package, or of a module and its own modules.
 
-    It is taken once a process, because what the process has imported does not change when the files do.
+    It is kept, because what the process has imported does not change when the files do, until one of the modules is
+    imported anew, as ``importlib.reload`` does it.
     """
-    place = _place(top)
+    specs = {name: getattr(module, "__spec__", None) for name, module in _tree(top).items()}
+    before, known = _DIGESTS.get(top, ({}, None))
+    if known is None or any(specs.get(name) is not spec for name, spec in before.items()):
+        known = _digest_of_files(_place(top))
+    _DIGESTS[top] = specs, known
+    return known
+
+
+_DIGESTS: dict[str, tuple[dict[str, ModuleSpec | None], str]] = {}
+
+
+def _digest_of_files(place: Path) -> str:
     if place.is_file():
         return digest({name: read_regular(file, _LARGEST) for name, file in own_modules(place.resolve()).items()})
     contents = {}

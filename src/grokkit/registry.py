@@ -117,7 +117,7 @@ def give(kind: str, name: str, value: Any, code: str) -> str:
     # Only a method is always a card or a function: what stands for a task may be a problem itself.
     if kind == "methods" and not callable(value) and not isinstance(value, card_class(kind)):
         raise InputError(f"{name} is a {type(value).__name__}; a method is a card, or a function that returns one")
-    _same.cache_clear()  # the name may have stood for another object
+    forget()  # the name may have stood for another object
     _GIVEN[kind, name] = Part(kind, name, value, "this process", code, name)
     return name
 
@@ -183,6 +183,11 @@ def made(part: Part, settings: Mapping[str, Any]) -> Any:
     return card
 
 
+def forget() -> None:
+    """Look every part up anew: what a process imported before may have been reloaded since."""
+    _same.cache_clear()
+
+
 @cache
 def _same(kind: str, text: str, code: str) -> Part:
     """It is cached because :func:`find` reads and digests a file at every call."""
@@ -193,7 +198,7 @@ def _checked(part: Part, code: str) -> Part:
     if part.code != code:
         raise InputError(
             f"{part.name} is not what it was when this run was planned (its code was {code or 'ours'}, and is "
-            f"{part.code or 'ours'}); give the command again"
+            f"{part.code or 'ours'}); give the command again, and in a notebook reload it before"
         )
     return part
 

@@ -160,25 +160,29 @@ def success_p(row: Row) -> float | None:
 
 def _adjusted(p: Mapping[str, float], rows: Sequence[Row], study: Mapping[str, Any], level: float) -> dict[str, float]:
     """p values after the primary arm's precedence and Holm's procedure."""
-    shown = {row["method"] for row in rows}
-    hidden = len([method for method in study.get("family") or () if method not in shown])
+    untested = len(_arms(rows, study) - p.keys())
     primary: str | None = study.get("primary")
     if primary is None:
-        return _holm(p, hidden)
+        return _holm(p, untested)
     if primary not in p:  # a primary arm without a test claims nothing, and so nothing follows it
         return dict.fromkeys(p, 1.0)
     others = {method: value for method, value in p.items() if method != primary}
     if p[primary] > level:
         return {**dict.fromkeys(others, 1.0), primary: p[primary]}
-    return {**_holm(others, hidden), primary: p[primary]}
+    return {**_holm(others, untested), primary: p[primary]}
 
 
-def _holm(p: Mapping[str, float], hidden: int) -> dict[str, float]:
-    """Adjusted p values; ``hidden`` members of the family have unknown ones, and are taken for the largest."""
+def _arms(rows: Sequence[Row], study: Mapping[str, Any]) -> set[str]:
+    """All arms of the folder but the baseline, of which a report may show a part."""
+    return {*(study.get("family") or ()), *(row["method"] for row in rows)} - {rows[0]["method"]}
+
+
+def _holm(p: Mapping[str, float], untested: int) -> dict[str, float]:
+    """Adjusted p values; ``untested`` members of the family have none, or are not shown, and count as the largest."""
     adjusted: dict[str, float] = {}
     largest = 0.0
     for place, method in enumerate(sorted(p, key=lambda method: p[method])):
-        largest = max(largest, min(1.0, p[method] * (len(p) + hidden - place)))
+        largest = max(largest, min(1.0, p[method] * (len(p) + untested - place)))
         adjusted[method] = largest
     return adjusted
 
@@ -200,7 +204,7 @@ def sensitivity(row: Row, rows: Sequence[Row], study: Mapping[str, Any]) -> Sens
     spread = row.get(ratio_keys(cost)["spread"])
     if not spread:
         return None
-    arms = {*(study.get("family") or ()), *(row["method"] for row in rows)} - {rows[0]["method"]}
+    arms = _arms(rows, study)
     if (primary := study.get("primary")) in arms:
         if row["method"] == primary:
             arms = {primary}

@@ -88,8 +88,7 @@ def carry_out(
             try:
                 failures = _train(plan, store, console, execution, question.claim, logger)
                 if plan.study["claim"] == "seconds":
-                    with console.status("measuring the seconds of a step, all methods in turns"):
-                        study_pace(store.folder, [*plan.runs.arms, *_of_other_arms(plan, store)])
+                    _measure_seconds(plan, store, console)
                 return report(store, console, execution.shown()), failures
             except KeyboardInterrupt:
                 with undisturbed():
@@ -236,11 +235,28 @@ def uncounted(plan: Plan) -> str:
     )
 
 
-def _of_other_arms(plan: Plan, store: Store) -> list[RunConfig]:
-    """A finished run of each arm that the folder holds beside those of ``plan``: all are measured in turns."""
-    asked = {run.method.label for run in plan.runs.arms}
-    others = {label: run_id for run_id, label in store.labels().items() if run_id in plan.study["run_ids"]}
-    return [store.config(run_id) for label, run_id in others.items() if label not in asked]
+def _measure_seconds(plan: Plan, store: Store, console: Console) -> None:
+    """The seconds of a step of all arms that the folder holds, in turns. Arms of which that cannot be are named; the
+    report says of them that it is not known."""
+    arms, without = [], {}
+    of_plan = {run.method.label: run for run in plan.runs.arms}
+    finished = {label: run_id for run_id, label in store.labels().items() if run_id in plan.study["run_ids"]}
+    for label in plan.study["methods"]:
+        if label not in finished:
+            without[label] = "none of its runs is done"
+            continue
+        try:
+            arms.append(of_plan[label] if label in of_plan else store.config(finished[label]))
+        except InputError as error:
+            without[label] = str(error)
+    try:
+        with console.status("measuring the seconds of a step, all methods in turns"):
+            if arms:
+                study_pace(store.folder, arms)
+    except InputError as error:
+        console.print(str(error), soft_wrap=True, markup=False)
+    for label, why in without.items():
+        console.print(f"the seconds of a step of {label} are not measured: {why}", soft_wrap=True, markup=False)
 
 
 def refuse_failures(failures: Mapping[str, Failure], folder: Path) -> None:

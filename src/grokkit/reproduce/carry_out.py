@@ -8,6 +8,7 @@ from inspect import getsourcefile, signature
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import polars as pl
 from rich.console import Console
 
 from grokkit.analyse.paired import Time
@@ -81,7 +82,7 @@ def reproduce(
             arguments["data_dir"] = data_dir
         studies[name] = _study(study.methods, arguments, folder / name, out, console)
     for done in studies.values():
-        origins += _of_runs(done.study)
+        origins += _of_runs(done.runs)
     experiments: dict[str, Seeds] = {}
     for name, experiment in recipe.experiments.items():
         experiments[name], found_at = _experiment(
@@ -110,21 +111,29 @@ def folder_of(recipe: Recipe, out: Path, *, quick: bool) -> Path:
 
 
 class _Done(NamedTuple):
-    """A study with the label of each of the recipe's methods."""
+    """The runs that were asked for, with their curves, and how each of the recipe's methods is called there."""
 
-    study: Study
+    runs: pl.DataFrame
+    curves: pl.DataFrame
     labels: Mapping[str, str]
 
 
 def _study(methods: Sequence[str], arguments: dict[str, Any], folder: Path, out: Path, console: Console) -> _Done:
     """What was asked in ``folder``, of which runs that another item below ``out`` has made are taken."""
     question, how = asked({"task": arguments.pop("problem"), **arguments, "out": folder})
-    if taken := take_over(question.plan().runs.ids, folder, out):
+    runs = question.plan().runs
+    if taken := take_over(runs.ids, folder, out):
         console.print(f"runs that another item had made already: {taken}")
     study, failures = carry_out_study(question, how, console=console)
     refuse_failures(failures, folder)
+    # The folder may hold an arm of the same name from before its method was changed, and runs of more seeds.
+    asked_for = study.runs.filter(pl.col("run_id").is_in(runs.ids))
+    curves = study.curves.filter(pl.col("run_id").is_in(runs.ids))
+    there = dict(asked_for.select("run_id", "method").iter_rows())
+    of_arms = {arm.method.label: there[run_id] for arm, run_id in zip(runs.arms, runs.ids, strict=False)}
     task = question.of_all_runs()["task"]
-    return _Done(study, {text: method_config(text, task.name, task.card.optimizer).label for text in methods})
+    labels = {text: of_arms[method_config(text, task.name, task.card.optimizer).label] for text in methods}
+    return _Done(asked_for, curves, labels)
 
 
 def _experiment(
@@ -188,9 +197,9 @@ def _given(run: Callable[..., Any], folder: Path, execution: Mapping[str, Any]) 
 
 def _measured(claim: Claim, studies: Mapping[str, _Done], experiments: Mapping[str, Seeds]) -> Measured:
     if claim.study in studies:
-        study, labels = studies[claim.study]
+        runs, curves, labels = studies[claim.study]
         beside = None if claim.beside is None else labels[claim.beside]
-        return measured(claim.measure, study.runs, study.curves, labels[claim.arm], beside)
+        return measured(claim.measure, runs, curves, labels[claim.arm], beside)
     of_experiment = experiments[claim.study]
     if claim.beside is not None:
         own, other = (
@@ -203,14 +212,14 @@ def _measured(claim: Claim, studies: Mapping[str, _Done], experiments: Mapping[s
     return of_seeds(values)
 
 
-def _of_runs(study: Study) -> list[Mapping[str, str]]:
-    """Where the runs of a study were made, each place once."""
-    return [_origin(json.loads(text)) for text in study.runs["provenance"].unique(maintain_order=True)]
+def _of_runs(runs: pl.DataFrame) -> list[Mapping[str, str]]:
+    """Where runs were made, each place once."""
+    return [_origin(json.loads(text)) for text in runs["provenance"].unique(maintain_order=True)]
 
 
 def _of_experiment(folder: Path) -> list[Mapping[str, str]]:
     """Where the studies in an experiment's folder were made; of an experiment without any it is this process."""
-    made = [origin for path in sorted(folder.rglob("study.json")) for origin in _of_runs(Study(path.parent))]
+    made = [origin for path in sorted(folder.rglob("study.json")) for origin in _of_runs(Study(path.parent).runs)]
     return [origin for place, origin in enumerate(made) if origin not in made[:place]] or [_origin(provenance())]
 
 

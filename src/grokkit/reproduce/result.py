@@ -46,6 +46,11 @@ class Result(BaseModel):
     quick: bool = False
 
     @property
+    def runs(self) -> int:
+        """How many runs its findings are of, all together."""
+        return sum(finding.runs for finding in self.findings)
+
+    @property
     def state(self) -> State:
         return state_of([finding.answer for finding in self.findings])
 
@@ -77,6 +82,10 @@ def found(
 
 
 def write(result: Result, folder: Path) -> None:
+    """Keep it in ``folder``, but where the same is kept there of more runs."""
+    before = _in_folder(folder / FILE)
+    if before is not None and _answers(before) == _answers(result) and before.runs > result.runs:
+        return
     atomic_write(folder / FILE, (result.model_dump_json(indent=1) + "\n").encode())
 
 
@@ -101,7 +110,12 @@ def standing(recipe: Recipe, out: Path) -> Standing:
 
 
 def _is_of(read: Result, recipe: Recipe) -> bool:
-    return [finding.claim for finding in read.findings] == recipe.claims and read.asked == question_of(recipe)
+    return _answers(read) == (recipe.claims, question_of(recipe))
+
+
+def _answers(read: Result) -> tuple[list[Claim], str]:
+    """Which claims, of which runs."""
+    return [finding.claim for finding in read.findings], read.asked
 
 
 def kept(recipe: Recipe) -> Result | None:

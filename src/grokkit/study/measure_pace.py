@@ -7,16 +7,17 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from grokkit.errors import InputError
 from grokkit.files import atomic_write
 from grokkit.models.matmul import precision
+from grokkit.registry import carried, carry
 from grokkit.study.pace import FORMAT, ArmPace, Pace, pace_of, read_pace
 from grokkit.study.pool import Event, Failure, run_pool
 from grokkit.study.sealed import sealed
 from grokkit.train.allocator import keep_freed_memory
-from grokkit.train.config import EvaluationConfig, RunConfig
+from grokkit.train.config import EvaluationConfig, RunConfig, checked
 from grokkit.train.doors import doors_of
 from grokkit.train.loop import begin_alone
 from grokkit.train.record import provenance
@@ -82,7 +83,7 @@ def measure_pace(
                 found.append(result)
 
     arms = {label: config.model_dump() for label, config in _arms(runs).items()}
-    run_pool([("pace", (arms, rounds, block, warm_up))], _measure_arms, workers=1, on_event=watch)
+    run_pool([("pace", _Job(arms, rounds, block, warm_up, carried()))], _measure_arms, workers=1, on_event=watch)
     return pace_of(found[0])
 
 
@@ -108,15 +109,28 @@ def _is_valid(pace: Pace, arms: Mapping[str, RunConfig]) -> bool:
     return same_machine and known == {label: _step_of(config) for label, config in arms.items()}
 
 
-def _measure_arms(job: tuple[dict[str, Any], int, int, int], report: Callable[[Any], None]) -> None:
+class _Job(NamedTuple):
+    """For the worker; ``parts``: what :func:`grokkit.registry.carried` of the process that asks."""
+
+    arms: Mapping[str, dict[str, Any]]
+    rounds: int
+    block: int
+    warm_up: int
+    parts: bytes
+
+
+def _measure_arms(job: _Job, report: Callable[[Any], None]) -> None:
     """What the worker does. It reports (rounds done, None) after each round, and (0, what was found) in the end."""
     keep_freed_memory()
-    configs, rounds, block, warm_up = job
+    carry(job.parts)
     load, machine = os.getloadavg()[0] if hasattr(os, "getloadavg") else None, provenance()
-    trained = {label: _ArmInTraining(RunConfig(**config), block, warm_up) for label, config in configs.items()}
-    taken = take_turns(trained, rounds, lambda done: report((done, None)))
+    trained = {
+        label: _ArmInTraining(checked(RunConfig, label, **config), job.block, job.warm_up)
+        for label, config in job.arms.items()
+    }
+    taken = take_turns(trained, job.rounds, lambda done: report((done, None)))
     arms = {label: asdict(_summary(arm, taken[label])) for label, arm in trained.items()}
-    report((0, {"arms": arms, "rounds": rounds, "warm_up": warm_up, "load": load, "machine": machine}))
+    report((0, {"arms": arms, "rounds": job.rounds, "warm_up": job.warm_up, "load": load, "machine": machine}))
 
 
 def take_turns(

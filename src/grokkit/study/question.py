@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal
 from grokkit.arguments import Place, Scale
 from grokkit.call_syntax import split_list
 from grokkit.errors import InputError, about, unknown
+from grokkit.registry import forget
 from grokkit.study.execution import (
     Accuracy,
     Checked,
@@ -31,7 +32,7 @@ from grokkit.study.execution import (
 )
 from grokkit.study.plan import Plan, make_plan
 from grokkit.study.tuned import check_seeds, cost_of_tuning, read_tuning, winners
-from grokkit.tasks.table import read_task, usual_of
+from grokkit.tasks.table import forget_problems, read_task, usual_of
 from grokkit.train.config import EvaluationConfig, RunConfig, TaskConfig, checked
 from grokkit.train.events import EVENTS
 from grokkit.train.resolve import check_usual, model_config, task_config
@@ -239,6 +240,9 @@ def asked(options: Mapping[str, Any], *kinds: Any, leave: Sequence[str] = ()) ->
     Raises:
         InputError: for a name that none has.
     """
+    # What this process was asked before may have been of other code and data, as in a notebook, where they change.
+    forget()
+    forget_problems()
     names = {
         kind: [field.name for field in fields(kind) if field.name not in leave]
         for kind in kinds or (Question, Execution)

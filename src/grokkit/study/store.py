@@ -122,10 +122,14 @@ class Store:
         return found
 
     def config(self, run_id: str) -> RunConfig:
-        """What determined a finished run."""
-        from grokkit.train.config import RunConfig  # with which PyTorch comes, which a report has no use for
+        """What determined a finished run.
 
-        return RunConfig(**self.record(run_id)["config"])
+        Raises:
+            InputError: if the code of somebody's own in it is not what it was.
+        """
+        from grokkit.train.config import RunConfig, checked  # with PyTorch, which a report has no use for
+
+        return checked(RunConfig, run_id, **self.record(run_id)["config"])
 
     def question(self, run_id: str) -> dict[str, Any]:
         """What a finished run has in common with all of its study."""

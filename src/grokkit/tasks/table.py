@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 from grokkit.arguments import complete, settings_of, takes
@@ -74,6 +75,11 @@ def usual_of(part: Part, settings: Settings) -> TaskCard:
 _CALLED: dict[tuple[str, str, str], TaskCard] = {}
 
 
+def forget_problems() -> None:
+    """Make problems of somebody's own anew: their data may be others than when this process made them."""
+    _CALLED.clear()
+
+
 def _usual_of_own(name: str, made: Any) -> TaskCard:
     def again(**_: Any) -> Any:
         return made
@@ -89,7 +95,7 @@ def _usual_of_own(name: str, made: Any) -> TaskCard:
         target=None if made.score is None else made.target,
         target_loss=made.target if made.score is None else None,
         optimizer={"optimizer": method, **settings} if method else {},
-        digest=made.digest,
+        digest=cache(made.digest),  # large data take their time, and a process asks for it in every run
         stackable=False,
     )
 

@@ -12,8 +12,18 @@ from grokkit.train.config import ModelConfig, TaskConfig
 
 
 def build_task(config: TaskConfig, seed: int = 0) -> Task:
-    """The task, whole. ``seed``: of the run; only problems of somebody's own have other data for another seed."""
-    made = config.card.make(config.settings, config.data_dir)
+    """The task, whole. ``seed``: of the run; only problems of somebody's own have other data for another seed.
+
+    Raises:
+        InputError: if the data of such a problem are not those that the run was planned with.
+    """
+    card = config.card
+    if card.digest is not None and (data := card.digest()) != config.data:
+        raise InputError(
+            f"the data of {config.name} are not what they were when this run was planned (their digest was "
+            f"{config.data}, and is {data}); give the command again"
+        )
+    made = card.make(config.settings, config.data_dir)
     return made.task(seed) if isinstance(made, Problem) else made
 
 
