@@ -50,6 +50,13 @@ def test_arms_that_the_report_leaves_out_count() -> None:
     assert claimed(rows, STUDY | {"family": ["base", "a", "b", "c"]}) == []
 
 
+def test_an_arm_without_a_test_counts_whether_it_is_shown_or_not() -> None:
+    family = STUDY | {"family": ["base", "a", "late"]}
+    rows = [row("base"), row("a", 0.03)]
+    shown, hidden = claims([*rows, row("late", None, None)], family), claims(rows, family)
+    assert {claim.method: claim.p_adjusted for claim in shown}["a"] == hidden[0].p_adjusted == pytest.approx(0.06)
+
+
 def test_the_primary_arm_is_tested_alone_and_before_the_others() -> None:
     rows = [row("base"), row("a", 0.001), row("b", 0.04), row("c", 0.02)]
     assert claimed(rows, STUDY | {"primary": "b"}) == ["a", "b", "c"]

@@ -338,3 +338,26 @@ def test_ours_are_listed_and_every_task_of_theirs_is_one():
     for part in parts("suites").values():
         for task in (*part.value.tuning_tasks, *part.value.held_out_tasks):
             assert (part.value.summary, task.options["task"]) > ("", "")
+
+
+def test_a_setting_stands_once_a_held_out_task_has_seen_it(here, tmp_path, monkeypatch):
+    train, first = lab_tune.train_runs, []
+
+    def failing(runs, *more):
+        own = [run for run in runs if run.method.name == "grokfast-ema"]
+        if own and not first:
+            first.append(own[0].method.label)
+        bad = [run for run in own if run.method.label == first[0]]
+        train([run for run in runs if run not in bad], *more)
+        return {run.run_id(): Failure("RuntimeError: planted") for run in bad}
+
+    monkeypatch.setattr(lab_tune, "train_runs", failing)
+    how = {**HOW, "seeds": 1}
+    with pytest.raises(InputError, match="runs failed.*planted"):
+        lab.suite(TINY, METHODS, out=tmp_path, **how)
+    chosen = read_suite(tmp_path)["tuning"]["methods"]
+    monkeypatch.setattr(lab_tune, "train_runs", train)
+    here.clear()
+    again = lab.suite(TINY, METHODS, out=tmp_path, **how)
+    assert again["tuning"]["methods"] == chosen
+    assert not any(here), "nothing is trained, neither the trial that failed nor a held-out run"

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from grokkit.errors import InputError
-from grokkit.lab import Problem, compare
+from grokkit.lab import Problem, Splits, compare
 from grokkit.lab.carry_out import too_short
 from grokkit.lab.named import name_of
 from grokkit.methods import MethodCard
@@ -190,3 +190,22 @@ def test_a_budget_in_which_no_run_can_arrive_is_told():
     assert too_short(long) == ""
     assert "29 steps are too few for a run to arrive" in too_short(short)
     assert "--budget 30" in too_short(short)
+
+
+@pytest.mark.parametrize(
+    ("said", "option"),
+    [
+        ({"train_size": 5}, "--train-size"),
+        ({"train_fraction": 0.9}, "--train-fraction"),
+        ({"validation_fraction": 0.0}, "--validation-fraction"),
+    ],
+)
+def test_a_split_of_data_that_are_split_already_is_refused(tmp_path, said, option):
+    rows = torch.randn(30, 2), torch.arange(30) % 2
+    parts = Splits(*((rows[0][at : at + 10], rows[1][at : at + 10]) for at in (0, 10, 20)))
+    mine = Problem(
+        name="mine", data=parts, model=lambda: torch.nn.Linear(2, 2), loss=torch.nn.functional.cross_entropy, target=0.1
+    )
+    with pytest.raises(InputError, match=f"the data of 'mine' are Splits, split already; leave {option} out"):
+        compare(mine, ["adamw"], out=tmp_path / "study", budget=2, seeds=1, quiet=True, **said)
+    assert not (tmp_path / "study").exists()

@@ -15,7 +15,7 @@ from in_process import grokkit
 from train_here import train_here
 
 from grokkit import lab
-from grokkit.analyse.verdict import searched_elsewhere, unequal_search
+from grokkit.analyse.verdict import cautions, searched_elsewhere, unequal_search
 from grokkit.errors import InputError
 from grokkit.lab.carry_out import uncounted
 from grokkit.lab.study import chosen
@@ -401,6 +401,17 @@ def test_methods_that_were_searched_with_more_trials_than_others_are_named(whole
     assert said.endswith("with 4 trials: give all methods as many --trials")
     WRITE_SEARCH(tmp_path, found)
     assert "But settings were not searched alike, adamw with 1 trial" in (tmp_path / "tune.html").read_text()
+
+
+def test_settings_that_were_searched_with_other_code_are_said_to_be(whole, tmp_path):
+    folder, record, _ = whole
+    methods = {name: {**own, "codes": ["other"]} if name == "adamw" else own for name, own in record["methods"].items()}
+    (tmp_path / "tune.json").write_bytes(sealed({**record, "methods": methods}))
+    same, other = (Question(task=TASK, tuned=place, budget=80, every=5).plan().study for place in (folder, tmp_path))
+    assert cautions(same, same["methods"]) == []
+    (said,) = cautions(other, other["methods"])
+    assert said.startswith("settings of adamw(")
+    assert said.endswith(") were searched with other code than now")
 
 
 def test_settings_that_were_searched_on_another_task_are_said_to_be_carried_over(whole):

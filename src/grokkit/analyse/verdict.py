@@ -268,7 +268,7 @@ def _cautions(rows: Sequence[Row], found: Mapping[str, Claim], words: _Words, st
     if looks > 1:
         parts.append(f"after {looks} looks at this study, claims are tested at {level_of(study):.2g}")
     methods = [row["method"] for row in rows]
-    for caution in (unequal_search(study.get("tuned") or {}, methods), searched_elsewhere(study, methods)):
+    for caution in cautions(study, methods):
         if caution:
             parts.append(caution)
     if caution := unclaimed_primary(found, study):
@@ -364,6 +364,22 @@ def _searched(trials: int) -> str:
 
 _WORDS = {"task": "training share or data", "batch_size": "batch", "target_loss": "target"}
 """Of what settings depend on, where its name is no word for it."""
+
+
+def cautions(study: Mapping[str, Any], methods: Sequence[str]) -> list[str]:
+    """What is to be known of how the settings of ``methods`` were found, a line each."""
+    tuned = study.get("tuned") or {}
+    lines = (
+        unequal_search(tuned, methods),
+        searched_elsewhere(study, methods),
+        _searched_with_other_code(tuned, methods),
+    )
+    return [line for line in lines if line]
+
+
+def _searched_with_other_code(tuned: Mapping[str, Any], methods: Sequence[str]) -> str:
+    changed = [method for method in methods if tuned.get(method, {}).get("with_other_code")]
+    return f"settings of {listed(changed)} were searched with other code than now" if changed else ""
 
 
 def searched_elsewhere(study: Mapping[str, Any], methods: Sequence[str]) -> str:

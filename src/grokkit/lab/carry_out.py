@@ -10,7 +10,7 @@ import torch
 from rich.console import Console
 
 from grokkit.analyse.format import count
-from grokkit.analyse.verdict import searched_elsewhere, unequal_search
+from grokkit.analyse.verdict import cautions
 from grokkit.errors import InputError, about
 from grokkit.lab.live import Live
 from grokkit.lab.loggers.card import LoggerCard, find_logger
@@ -184,8 +184,7 @@ def _announce(plan: Plan, console: Console, done: int, on: Executor, device: str
         too_short(plan.runs[0]),
         too_large(plan, at_once) if is_here else "",
         uncounted(plan),
-        unequal_search(plan.study.get("tuned") or {}, methods),
-        searched_elsewhere(plan.study, methods),
+        *cautions(plan.study, methods),
     )
     for warning in warnings:
         if warning:

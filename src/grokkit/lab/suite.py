@@ -64,7 +64,9 @@ def carry_out_suite(
         if not plan.looks:
             write_suite(folder, {**about, "looks": []})
         console.print(f"suite {plan.card.name}, settings from its tuning tasks:")
-        tuning, failures = search(plan.tuning_questions(), options, tuning_there, command=command, console=console)
+        tuning, failures = search(
+            plan.tuning_questions(), options, tuning_there, settled=plan.compared(), command=command, console=console
+        )
         finalists, held_out, studies = plan.chosen(tuning), plan.card.held_out_tasks, []
         if nothing := [name for name in plan.methods if tuning["methods"][name]["best"] is None]:
             console.print(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,12 +34,14 @@ def search(
     options: SearchOptions,
     execution: Execution,
     *,
+    settled: Collection[str] = (),
     command: str = "",
     console: Console | None = None,
 ) -> tuple[dict[str, Any], dict[str, Failure]]:
     """Make every trial that the folder does not hold yet, and write and show what all of them say.
 
-    ``questions``: one for each task that the settings are to be good on, all together.
+    ``questions``: one for each task that the settings are to be good on, all together. ``settled``: methods whose
+    failed trials are not tried again, since what would come of them is no longer to change their best settings.
 
     Returns:
         tune.json, and the runs that failed, by their id.
@@ -69,7 +71,7 @@ def search(
         runs: list[RunConfig] = []
         limits: Mapping[str, Limit] = {}
         try:
-            before, now = tuning.failed(), tuning.next_round()
+            before, now = tuning.failed(settled), tuning.next_round()
             is_left = bool(before.trials or now.trials)
             with (
                 machines(execution.on if is_left else "local", execution.jobs, samples, folder) as on,

@@ -12,7 +12,6 @@ from grokkit.errors import InputError, about
 from grokkit.train.config import (
     MethodConfig,
     OwnOptimizerConfig,
-    PartConfig,
     RunConfig,
     checked,
 )
@@ -209,8 +208,7 @@ def _methods(texts: Sequence[str], task: str, usual: Mapping[str, Any]) -> list[
         config = method_config(text, task, usual)
         same = configs.get(config.label)
         if same is not None and (config.parts, config.optimizer) != (same.parts, same.optimizer):
-            own = [part for part in (*config.parts, config.optimizer) if isinstance(part, PartConfig)]
-            codes = "+".join(part.code for part in own if part.code)
+            codes = "+".join(filter(None, config.codes))
             config = config.model_copy(update={"label": f"{config.label}@{codes}"})
         if config.label in configs:
             other = typed[config.label]

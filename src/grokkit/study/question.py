@@ -154,8 +154,8 @@ class Question(Checked):
             return plan
         check_seeds(self._tuning, plan.study["seeds"], Path(self.tuned))
         names = {text: name for name, text in self._winners(self._asked()).items()}
-        labels = zip(texts, plan.study["methods"], strict=True)
-        costs = {label: cost_of_tuning(self._tuning, names[text]) for text, label in labels}
+        arms = zip(texts, plan.runs.arms, strict=True)
+        costs = {arm.method.label: cost_of_tuning(self._tuning, names[text], arm.method.codes) for text, arm in arms}
         return replace(plan, study={**plan.study, "tuned": costs})
 
     def method_texts(self) -> list[str]:

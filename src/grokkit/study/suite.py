@@ -174,6 +174,12 @@ class SuitePlan:
         plain = "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in task.label)
         return self.folder / "held-out" / "-".join([str(place + 1), *filter(None, plain.split("-"))])
 
+    def compared(self) -> set[str]:
+        """The methods that a held-out task has seen: their settings are chosen."""
+        stores = [Store(self.final_folder(place)) for place in range(len(self.card.held_out_tasks))]
+        studies = [store.read_study() for store in stores if store.has_study()]
+        return {own["method"] for study in studies for own in (study.get("tuned") or {}).values()}
+
     def chosen(self, tuning: Mapping[str, Any]) -> list[str]:
         """The methods that go on to the held-out tasks: the baseline, the primary one, those to keep, and of the others
         the best on the tuning tasks, be they asked for now or before. One without a finished trial does not.

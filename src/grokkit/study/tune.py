@@ -17,7 +17,7 @@ one costs on a task divides all of them alike. So no task counts for more becaus
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
@@ -183,6 +183,7 @@ class Tuning:
             text: study["methods_detail"][label]["identity"]
             for text, label in zip(texts, study["methods"], strict=True)
         }
+        self._codes = {text: arm.method.codes for text, arm in zip(texts, self.plans[0].runs.arms, strict=True)}
         self._before: dict[str, Any] | None = None
         self._read()
         self._searches: dict[str, list[Search]] = {}
@@ -237,12 +238,14 @@ class Tuning:
                 raise
             self._before = None
 
-    def failed(self) -> Round:
+    def failed(self, settled: Collection[str] = ()) -> Round:
         """The trials that failed in an earlier command: a worker may have been killed for want of memory. The search
         has been told that they failed, and keeps that; what comes of them now counts for the best setting, and for what
-        all trials took."""
+        all trials took. Those of ``settled`` methods are left."""
         found: list[_Trials] = []
         for method, repeat in self._every():
+            if method.text in settled:
+                continue
             told = [trial for trial in self._searches[method.text][repeat].trials() if trial.is_told]
             runs = {trial.number: self._runs(method, trial.values) for trial in told}
             done = self.store.finished(run.run_id() for own in runs.values() for run in own)
@@ -311,6 +314,7 @@ class Tuning:
             results = [result for repeat in range(self.options.repeats) for result in self._results(method, repeat)]
             methods[method.text] = {
                 "identity": self._identities[method.text],
+                "codes": self._codes[method.text],
                 "space": show_space(method.space),
                 "best": _best(results),
                 "cost_of_tuning": _spent(results),

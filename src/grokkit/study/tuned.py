@@ -97,8 +97,9 @@ def check_seeds(tuning: Mapping[str, Any], seeds: Sequence[int], folder: Path) -
         )
 
 
-def cost_of_tuning(tuning: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """What study.json says of how a method was tuned. All numbers are of tuning seeds and validation rows."""
+def cost_of_tuning(tuning: Mapping[str, Any], name: str, codes: Sequence[str]) -> dict[str, Any]:
+    """What study.json says of how a method was tuned, whose code is ``codes`` now. All numbers are of tuning seeds and
+    validation rows."""
     searched = tuning["methods"][name]
     best = searched["best"]
     told = {key: tuning[key] for key in ("title", "seeds", "sampler", "any_order", "budget")}
@@ -108,6 +109,7 @@ def cost_of_tuning(tuning: Mapping[str, Any], name: str) -> dict[str, Any]:
         **told,
         "tasks": [{key: task.get(key) for key in _DEPENDED_ON} for task in tuning.get("tasks") or [tuning]],
         **searched["cost_of_tuning"],
+        "with_other_code": searched.get("codes", [*codes]) != [*codes],  # which searches of before do not say
         "has_arrived": best["has_arrived"],
         "cost": tuning["cost"],
         "cost_to_target": best["cost"],

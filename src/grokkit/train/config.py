@@ -155,6 +155,11 @@ class MethodConfig(Config):
     held_out: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
     @property
+    def codes(self) -> list[str]:
+        """What stands for the code of its parts, and of an optimizer of somebody's own."""
+        return [part.code for part in (*self.parts, self.optimizer) if isinstance(part, PartConfig)]
+
+    @property
     def cards(self) -> list[MethodCard]:
         """Of its parts."""
         return [made(part.part(), part.settings) for part in self.parts]

@@ -12,7 +12,7 @@ from grokkit.methods import Examples, TransferData
 from grokkit.rng import stream
 from grokkit.tasks import Split, Task, split
 from grokkit.train.batches import Batches
-from grokkit.train.config import MethodConfig, RunConfig
+from grokkit.train.config import MethodConfig, RunConfig, TaskConfig
 from grokkit.train.doors import doors_of
 from grokkit.train.setup import build_task
 
@@ -53,6 +53,8 @@ def build_problem(config: RunConfig) -> Problem:
             f"{task.name} has numbers as targets, and so no accuracy; set a loss that counts as generalized, e.g. "
             f"target_loss={config.task.card.target_loss or 0.05}"
         )
+    if task.parts is not None:
+        _refuse_a_split(config.task, task)
     with about("--train-fraction" if config.task.train_size is None else "--train-size"):
         parts = task.parts or split(
             task,
@@ -76,6 +78,15 @@ def build_problem(config: RunConfig) -> Problem:
     with about("--methods"):
         inner, outer = set_apart(config.method, parts.train, config.seed)
     return Problem(task, parts, inner, outer, train[: settings.train_rows], train[:look], test[:look])
+
+
+def _refuse_a_split(config: TaskConfig, task: Task) -> None:
+    """What was said of the split of data that are split already would be heeded by nobody."""
+    for name in ("train_size", "train_fraction", "validation_fraction"):
+        if getattr(config, name) != TaskConfig.model_fields[name].default:
+            raise InputError(
+                f"the data of {task.name!r} are Splits, split already; leave --{name.replace('_', '-')} out"
+            )
 
 
 def set_apart(method: MethodConfig, train: Tensor, seed: int) -> tuple[Tensor, Tensor]:
