@@ -176,6 +176,17 @@ def test_masked_by_name():
     assert [k for k, entry in optimizer.state_dict()["state"].items() if entry] == [2]
 
 
+def test_masked_goes_by_the_names_that_the_optimizer_was_given():
+    two = nn.Linear(4, 4), nn.Linear(4, 4)
+    optimizer = torch.optim.SGD([{"params": list(part.named_parameters())} for part in two], lr=0.05)
+    attach(optimizer, masked(grokfast_ema(lamb=2.0), lambda name, _p: name == "weight"))
+    two[1](two[0](torch.ones(3, 4))).sum().backward()
+    raw = [p.grad.clone() for part in two for p in part.parameters()]
+    optimizer.step()
+    for p, gradient, factor in zip([p for part in two for p in part.parameters()], raw, (3, 1, 3, 1), strict=True):
+        torch.testing.assert_close(p.grad, gradient * factor)
+
+
 @pytest.mark.parametrize("backend", ["eager", "aot_eager"])
 def test_compiled_model(backend):
     model, optimizer = make(torch.optim.Adam, {})

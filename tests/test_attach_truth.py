@@ -124,6 +124,22 @@ def test_a_count_written_in_place_counts(capturable):
     assert optimizer.state_dict()["state"][0]["grokkit/step"] == 8
 
 
+@pytest.mark.parametrize("warmup", [True, False])
+@pytest.mark.parametrize("capturable", [False, True])
+@pytest.mark.parametrize("filter_type", ["mean", "sum"])
+def test_a_moving_average_begins_afresh_where_its_count_is_set_to_zero(filter_type, capturable, warmup):
+    p, q = nn.Parameter(torch.zeros(3, 2)), nn.Parameter(torch.zeros(3, 2))
+    used, fresh = (torch.optim.SGD([one], lr=0.1) for one in (p, q))
+    for optimizer in (used, fresh):
+        average = grokfast_ma(window_size=4, lamb=1.0, warmup=warmup, filter_type=filter_type)
+        attach(optimizer, average, capturable=capturable)
+    for _ in range(9):
+        step(p, used, 100.0)
+    used.state[p]["grokkit/step"].zero_()
+    for gradient in (1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0):
+        assert torch.equal(step(p, used, gradient), step(q, fresh, gradient))
+
+
 def test_state_of_one_parameter_alone_is_reset():
     """The others go on, and so does the count of each."""
     ps = [nn.Parameter(torch.zeros(2)) for _ in range(3)]

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from grokkit.errors import InputError, shown
+from grokkit.names import given_name
 from grokkit.transform import GradientTransform, Grads, Params, State, in_place
 from grokkit.weight_transform import WeightTransform, before_step, change_in_place
 
@@ -208,7 +209,7 @@ class _Mask:
         return {name: tensor for name, tensor in tensors.items() if self._lets_through(name, params[name])}
 
     def _lets_through(self, name: str, param: Tensor) -> bool:
-        answer = self.where(name, param)
+        answer = self.where(given_name(name), param)
         if isinstance(answer, Tensor) and answer.numel() != 1:
             raise InputError(
                 f"masked()'s where() gave {answer.numel()} numbers for {name}; a parameter is filtered as a whole: "

@@ -31,6 +31,22 @@ class Names:
         return {name: p for name, p in zip(self._names, listed, strict=True) if name is not None}
 
 
+class _Qualified(str):
+    """A name that another parameter has as well, with its place; ``given`` is what the optimizer was given."""
+
+    given: str
+
+    def __new__(cls, name: str, place: str) -> _Qualified:
+        made = super().__new__(cls, f"{name} ({place})")
+        made.given = name
+        return made
+
+
+def given_name(name: str) -> str:
+    """The name that the optimizer was given of a parameter that a transform knows by ``name``."""
+    return name.given if isinstance(name, _Qualified) else name
+
+
 def _names(groups: list[dict[str, Any]]) -> list[str | None]:
     """None for a parameter that is listed again.
 
@@ -51,7 +67,7 @@ def _names(groups: list[dict[str, Any]]) -> list[str | None]:
             if id(p) in seen:
                 found.append(None)
                 continue
-            name = f"{name} ({place})" if name in taken else name
+            name = _Qualified(name, place) if name in taken else name
             seen.add(id(p))
             taken.add(name)
             found.append(name)

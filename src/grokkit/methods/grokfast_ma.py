@@ -135,6 +135,9 @@ class _MovingAverage:
             t = int(step[name])
             step[name] += 1
             window[name] = laid_out(window[name])
+            if t == 0:  # A count that somebody has set to 0 begins afresh.
+                local(window[name]).zero_()
+                local(total[name]).zero_()
             for own_window, own_total, here in in_blocks(local(window[name]), local(total[name]), local(g)):
                 now = push_(own_window, own_total, here, t)
                 if not self._acts(t):

@@ -33,7 +33,11 @@ _BLOCK = 2**17
 
 
 def push(window: Tensor, total: Tensor, g: Tensor, t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The sum over the window with ``g``, the gradient of step ``t``, in it; the window and its sum thereafter."""
+    """The sum over the window with ``g``, the gradient of step ``t``, in it; the window and its sum thereafter.
+
+    What is in slots that no step since ``t = 0`` has filled is none of it.
+    """
+    total = torch.where(t == 0, torch.zeros_like(total), total)
     now, slots = total + g, window.shape[-1]
     if not slots:
         return now, window, total
@@ -42,7 +46,8 @@ def push(window: Tensor, total: Tensor, g: Tensor, t: Tensor) -> tuple[Tensor, T
     kept = g.to(oldest.device, oldest.dtype)
     window = put_slot(window, slot, kept)
     entered, left = (tensor.to(now.device, now.dtype) for tensor in (kept, oldest))
-    return now, window, _partly_afresh(total + entered - left, window, slot)
+    left = torch.where(t < slots, torch.zeros_like(left), left)
+    return now, window, _partly_afresh(total + entered - left, window, slot, t)
 
 
 def push_(window: Tensor, total: Tensor, g: Tensor, t: int) -> Tensor:
@@ -80,7 +85,7 @@ def in_blocks(window: Tensor, total: Tensor, g: Tensor) -> Iterator[tuple[Tensor
         yield part.movedim(0, -1), own_total, own_g
 
 
-def _partly_afresh(total: Tensor, window: Tensor, slot: Tensor) -> Tensor:
+def _partly_afresh(total: Tensor, window: Tensor, slot: Tensor, t: Tensor) -> Tensor:
     """``total`` with one part of its entries summed afresh from the window: the first at the first slot, and so on.
 
     With ten entries and four slots a part has three: 0 1 2, then 3 4 5, 6 7 8, and 9 (9 9, since all are as long).
@@ -89,7 +94,9 @@ def _partly_afresh(total: Tensor, window: Tensor, slot: Tensor) -> Tensor:
     flat = window.movedim(-1, 0).reshape(slots, total.numel())
     part = -(-total.numel() // slots)
     entries = (slot * part + torch.arange(part, device=window.device)).clamp(max=total.numel() - 1)
-    fresh = flat.index_select(1, entries).sum(0, dtype=total.dtype)
+    filled = torch.arange(slots, device=window.device) <= t.to(window.device)
+    here = flat.index_select(1, entries)
+    fresh = torch.where(filled[:, None], here, torch.zeros_like(here)).sum(0, dtype=total.dtype)
     return total.flatten().index_put((entries.to(total.device),), fresh.to(total.device)).reshape(total.shape)
 
 

@@ -825,3 +825,58 @@ def test_a_sparse_gradient_is_refused_and_the_model_left_as_it_was(with_inner_lo
     with pytest.raises(InputError, match=r"the gradient of .* is torch.sparse_coo; make it dense"):
         ng.outer_step(outer_loss=loss, inner_loss=loss if with_inner_loss else None)
     assert torch.equal(net.weight, before)
+
+
+def _in_autocast(*, together):
+    """A step whose backward pass and outer step share one autocast block, or have one each."""
+    model = nn.Sequential(nn.Linear(4, 16), nn.ReLU(), nn.Linear(16, 1))
+    for name, p in model.named_parameters():
+        p.data.copy_(0.7 * torch.randn(p.shape, generator=stream(0, name)))
+    outer = NeuralGrok(model, torch.optim.SGD(model.parameters(), lr=1.0), every=1, lr=1e-2)
+    x, y = data(32, 4).float(), data(8, 4, seed=1).float()
+
+    def loss(inputs):
+        return (model(inputs).float() - 1).square().mean()
+
+    def autocast():
+        return torch.autocast("cpu", torch.bfloat16)
+
+    def apart():
+        with autocast():
+            return loss(y)
+
+    if together:
+        with autocast():
+            before = loss(y).item()
+            loss(x).backward()
+            moved = outer.outer_step(outer_loss=lambda: loss(y))
+            after = loss(y).item()
+    else:
+        before = apart().item()
+        with autocast():
+            inner = loss(x)
+        inner.backward()
+        moved = outer.outer_step(outer_loss=apart)
+        after = apart().item()
+    return before, moved.item(), after, outer.amplifier
+
+
+def test_inside_autocast_the_outer_loss_is_of_the_moved_weights_and_later_ones_are_not():
+    before, moved, after, learned_together = _in_autocast(together=True)
+    assert before == after != moved
+    _, moved_apart, _, learned_apart = _in_autocast(together=False)
+    assert moved == moved_apart
+    assert all(map(torch.equal, learned_together.weights, learned_apart.weights))
+
+
+def test_a_sharded_outer_step_leaves_other_optimizers_gradients(monkeypatch):
+    """Of a sharded model the gradient arrives in ``.grad``; that path is taken here by a model that is not."""
+    monkeypatch.setattr("grokkit.methods.neuralgrok.bilevel.is_distributed", lambda p: True)
+    body, head = nn.Linear(4, 4), nn.Linear(4, 1)
+    model, ours = nn.Sequential(body, head), torch.optim.SGD(body.parameters(), lr=0.1)
+    outer = NeuralGrok(model, ours, every=1)
+    x, y = data(8, 4).float(), data(8, 4, seed=1).float()
+    model(x).square().mean().backward()
+    kept = [p.grad.clone() for p in model.parameters()]
+    assert outer.outer_step(outer_loss=lambda: model(y).square().mean()) is not None
+    assert all(torch.equal(p.grad, grad) for p, grad in zip(model.parameters(), kept, strict=True))

@@ -125,7 +125,7 @@ class NeuralGrok:
         if not any(rates.values()) or int(state.step) % self.every:
             return None
         with self._restored(params):
-            found = _gradients(inner_loss, params, "inner")[1] if inner_loss is not None else _present(params)
+            found = self._gradients(inner_loss, params, "inner")[1] if inner_loss is not None else _present(params)
             grads = {name: g for name, g in found.items() if g.numel()}
             if not grads:
                 raise InputError(
@@ -133,7 +133,7 @@ class NeuralGrok:
                 )
             with torch.no_grad():
                 _move(params, amplified(state.amplifier, grads, self._c, None), rates)
-            loss, outer = _gradients(outer_loss, params, "outer")
+            loss, outer = self._gradients(outer_loss, params, "outer")
             with torch.no_grad():
                 # Not in place: of w0 + w1 autograd gives both parameters one gradient, and of a sum an expanded view.
                 # The sign is the same where a group is maximized: its step and its aim have both turned.
@@ -173,6 +173,28 @@ class NeuralGrok:
         self.handle.revise(lambda state: state, params)
         return self.handle.state
 
+    def _gradients(self, compute: Loss, params: dict[str, Tensor], which: str) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss, and its gradient with respect to the parameters it depends on.
+
+        Meanwhile no parameter has a ``.grad``, whichever optimizer it is of: what is there must stay as it is, even if
+        ``compute`` clears it.
+        """
+        if not callable(compute):
+            raise InputError(
+                f"{which}_loss={shown(compute)} is not possible: a function that computes the loss, e.g. "
+                f"outer_step({which}_loss=lambda: loss(model(x), y))"
+            )
+        everywhere = {id(p): p for p in (*params.values(), *self._model.parameters())}
+        before = [(p, p.grad) for p in everywhere.values()]
+        torch.clear_autocast_cache()  # It knows weights as tensors and not by their values, which have been moved.
+        for p, _ in before:
+            p.grad = None
+        try:
+            return _differentiated(compute, params, which)
+        finally:
+            for p, grad in before:
+                p.grad = grad
+
     @contextmanager
     def _restored(self, params: dict[str, Tensor]) -> Iterator[None]:
         """Afterwards the parameters, the model's buffers and the random generators are as they were before."""
@@ -190,6 +212,7 @@ class NeuralGrok:
                 with torch.no_grad():
                     for tensor, value in before:
                         tensor.copy_(value)
+                torch.clear_autocast_cache()
 
 
 def _move(params: dict[str, Tensor], directions: dict[str, Tensor], rates: dict[int, float]) -> None:
@@ -235,26 +258,6 @@ def _dense(grads: dict[str, Tensor]) -> dict[str, Tensor]:
     for name, g in grads.items():
         check_dense(name, g)
     return grads
-
-
-def _gradients(compute: Loss, params: dict[str, Tensor], which: str) -> tuple[Tensor, dict[str, Tensor]]:
-    """The loss, and its gradient with respect to the parameters it depends on.
-
-    Meanwhile no parameter has a ``.grad``: what is there must stay as it is, even if ``compute`` clears it.
-    """
-    if not callable(compute):
-        raise InputError(
-            f"{which}_loss={shown(compute)} is not possible: a function that computes the loss, e.g. "
-            f"outer_step({which}_loss=lambda: loss(model(x), y))"
-        )
-    before = {name: p.grad for name, p in params.items()}
-    for p in params.values():
-        p.grad = None
-    try:
-        return _differentiated(compute, params, which)
-    finally:
-        for name, p in params.items():
-            p.grad = before[name]
 
 
 def _differentiated(compute: Loss, params: dict[str, Tensor], which: str) -> tuple[Tensor, dict[str, Tensor]]:
