@@ -7,7 +7,7 @@ import torch
 from by_hand import loss, make, network, run, same
 from torch import nn
 
-from grokkit import InputError, NeuralGrok, attach, grad_norm, grokfast_ema, grokfast_ma, neuralgrok
+from grokkit import InputError, NeuralGrok, attach, grad_norm, grokfast_ema, grokfast_ma, masked, neuralgrok, recipe
 from grokkit.attach import attached
 
 HALF, WHOLE = 4, 8
@@ -273,3 +273,57 @@ def test_a_count_that_half_precision_has_rounded_is_refused():
         else:
             with pytest.raises(InputError, match=message):
                 step(p, optimizer)
+
+
+def _masked_by_name(prefix):
+    model = nn.Linear(3, 3)
+    names = [(prefix + name, p) for name, p in model.named_parameters()]
+    optimizer = torch.optim.SGD(names, lr=0.1)
+    attach(optimizer, masked(grokfast_ema(alpha=0.5, lamb=2.0), lambda name, _p: name == prefix + "weight"))
+    return model, optimizer
+
+
+def test_parameters_keep_their_names_whatever_a_checkpoint_calls_them():
+    """A compiled model's are called otherwise, and the optimizer loads by position."""
+    (saved_model, saved), (model, optimizer) = _masked_by_name("_orig_mod."), _masked_by_name("")
+    saved_model(torch.ones(2, 3)).sum().backward()
+    saved.step()
+    optimizer.load_state_dict(saved.state_dict())
+    assert optimizer.param_groups[0]["param_names"] == ["weight", "bias"]
+    model(torch.ones(2, 3)).sum().backward()
+    raw = [p.grad.clone() for p in model.parameters()]
+    optimizer.step()
+    for p, gradient, factor in zip(model.parameters(), raw, (3, 1), strict=True):
+        torch.testing.assert_close(p.grad, gradient * factor)  # the average of equal gradients is that gradient
+
+
+class Compiled(nn.Module):
+    """Calls its parameters as a compiled module does."""
+
+    def __init__(self, module):
+        super().__init__()
+        self._orig_mod = module
+
+    def forward(self, x):
+        return self._orig_mod(x)
+
+
+def test_the_recipe_goes_on_from_a_compiled_model_s_checkpoint():
+    def made(is_compiled):
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 16), nn.ReLU(), nn.Linear(16, 4))
+        if is_compiled:
+            model[2] = Compiled(model[2])
+        return model, recipe(model).optimizer
+
+    (saved_model, saved), (model, optimizer), (twin, straight) = made(True), made(False), made(False)
+    for own, one in ((saved_model, saved), (twin, straight)):
+        own(torch.ones(5, 8)).square().mean().backward()
+        one.step()
+        one.zero_grad()
+    model.load_state_dict(twin.state_dict())
+    optimizer.load_state_dict(saved.state_dict())
+    for own, one in ((model, optimizer), (twin, straight)):
+        own(torch.ones(5, 8)).square().mean().backward()
+        one.step()
+    assert all(map(torch.equal, model.parameters(), twin.parameters()))

@@ -112,6 +112,7 @@ class Handle:
         self._is_step = False  # whether this step moves them
         self.loading: Loading | None = None  # between the two hooks of a load
         self.loads_itself = False
+        self._names_given: list[list[str] | None] = []  # of each group, from before a load
         for wrapper in self._layers()[1:]:
             hand_over(wrapper.state, optimizer.state)
         unpack(optimizer.state)
@@ -163,8 +164,19 @@ class Handle:
         inner = self._optimizer()
         return self._kept.export(inner.state, self._names.of(inner), optimizer, state_dict)
 
+    def begin_loading(self) -> None:
+        """Before the optimizer loads, which replaces the names of its parameters by the saved ones."""
+        self._names_given = [group.get("param_names") for group in self._optimizer().param_groups]
+
     def take_over(self, loading: Loading, optimizer: Any) -> None:
-        """After ``optimizer``, this one or a wrapper of it, has loaded what is not the transform's."""
+        """After ``optimizer``, this one or a wrapper of it, has loaded what is not the transform's.
+
+        The parameters keep their names. A checkpoint may call them otherwise, ``_orig_mod.weight`` where the model was
+        compiled, and a mask would no longer know them, though the optimizer loads by position.
+        """
+        for group, names in zip(self._optimizer().param_groups, self._names_given, strict=False):
+            if names is not None:
+                group["param_names"] = names
         loading.give(optimizer, self._optimizer().state)
         self._kept.forget()
 

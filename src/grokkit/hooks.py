@@ -83,6 +83,7 @@ def _before_load(optimizer: Any, state_dict: dict[str, Any]) -> dict[str, Any] |
     handle = vars(optimizer)[MARK]
     if handle.loads_itself:  # _load() does it
         return None
+    handle.begin_loading()
     handle.loading = Loading(state_dict, checkpoint_being_loaded())
     return handle.loading.rest
 
@@ -100,6 +101,7 @@ def _load(optimizer: ref[Any], state_dict: dict[str, Any], *args: Any, **kwargs:
     load, handle = type(itself).load_state_dict, vars(itself)[MARK]
     if not {"state", "param_groups"} <= state_dict.keys():  # it holds those of others, which load them
         return load(itself, state_dict, *args, **kwargs)
+    handle.begin_loading()
     loading = Loading(state_dict, {})
     handle.loads_itself = True
     try:
