@@ -126,6 +126,8 @@ class _Chain:
         return grads, tuple(states)
 
     def update_(self, grads: Grads, state: State, params: Params) -> State:
+        for transform in self.transforms[1:]:  # a step that one of them refuses must leave what came before it alone
+            _check_gradients(transform, grads, params)
         states = zip(self.transforms, state, strict=True)
         return tuple(in_place(transform)(grads, own, params) for transform, own in states)
 
@@ -242,6 +244,18 @@ class _Masked(_Mask):
 
     def update_(self, grads: Grads, state: State, params: Params) -> State:
         return in_place(self.transform)(self.pick(grads, params), state, self.pick(params, params))
+
+
+def _check_gradients(transform: GradientTransform, grads: Grads, params: Params) -> None:
+    """Raise what a part of ``transform`` that does not take all gradients would raise of ``grads``; change nothing."""
+    faces = getattr(transform.init, "__self__", None)
+    if isinstance(faces, _Chain):
+        for part in faces.transforms:
+            _check_gradients(part, grads, params)
+    elif isinstance(faces, _Masked):
+        _check_gradients(faces.transform, faces.pick(grads, params), params)
+    elif (check := getattr(faces, "check_gradients", None)) is not None:
+        check(grads)
 
 
 def warn_of_idle_masks(transform: Transform, params: Params) -> None:

@@ -13,7 +13,7 @@ from reference.amplifier import transform as reference
 from reference.filters import neuralgrok as reference_steps
 from torch import nn
 
-from grokkit import InputError, attach, chain, clip_norm, grad_norm, masked, neuralgrok
+from grokkit import InputError, attach, chain, clip_norm, grad_norm, grokfast_ema, masked, neuralgrok
 from grokkit.methods.neuralgrok.amplifier import map_amplifier
 from grokkit.methods.neuralgrok.transform import divergence_from_uniform
 from grokkit.rng import stream
@@ -276,6 +276,36 @@ def test_a_gradient_that_is_not_finite_is_refused_and_nothing_has_changed(bad):
     optimizer.step()
     assert handle.state.step == 2
     assert not torch.equal(model.bias, weights["bias"])
+
+
+def second(name, p):
+    return name == "group 0 parameter 1"
+
+
+CHAINS = {
+    "chain": lambda: chain(grokfast_ema(), neuralgrok()),
+    "chain in a chain": lambda: chain(grokfast_ema(), chain(grad_norm(), neuralgrok())),
+    "mask": lambda: chain(grokfast_ema(), masked(neuralgrok(), second)),
+}
+
+
+@pytest.mark.parametrize("name", CHAINS)
+def test_a_step_that_is_refused_leaves_the_other_parts_of_a_chain_as_they_were(name):
+    ends = []
+    for values in [(1.0, torch.nan, 2.0), (1.0, 2.0)]:
+        params = [torch.nn.Parameter(torch.zeros(3)) for _ in range(2)]
+        optimizer = torch.optim.SGD(params, lr=0.1)
+        attach(optimizer, CHAINS[name]())
+        for value in values:
+            for p in params:
+                p.grad = torch.full((3,), value)
+            if value == value:
+                optimizer.step()
+                continue
+            with pytest.raises(InputError, match="NeuralGrok needs finite gradients: skip such a step"):
+                optimizer.step()
+        ends.append([*params, *(p.grad for p in params)])
+    assert all(torch.equal(a, b) for a, b in zip(*ends, strict=True))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])

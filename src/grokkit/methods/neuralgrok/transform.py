@@ -43,7 +43,7 @@ from grokkit.methods.neuralgrok.curve import (
     tabulate,
 )
 from grokkit.methods.settings import Setting, positive, whole
-from grokkit.shards import largest, local, over_shards
+from grokkit.shards import are_finite, largest, local, over_shards
 from grokkit.transform import GradientTransform, Grads, Params
 
 _FAR = 1e30  # A norm beyond this, or below its inverse, is too near to where float32 ends.
@@ -129,6 +129,11 @@ class _NeuralGrok:
         for name, g in amplified(state.amplifier, grads, self.c, self.clip).items():
             local(grads[name]).copy_(g)
         return state._replace(step=state.step + 1)
+
+    def check_gradients(self, grads: Grads) -> None:
+        """In a chain, before the first part acts: refuse what ``update_`` would refuse."""
+        if not are_finite(list(grads.values())):
+            raise _not_finite(grads)
 
 
 def transformed(amplifier: Amplifier, grads: Grads, c: Setting, clip: Setting | None) -> Grads:
