@@ -142,6 +142,34 @@ def test_neuralgrok_s_outer_steps_are_those_of_a_loop(tmp_path, manual):
     assert same(values(module), values(model))
 
 
+def test_clipping_between_the_outer_step_and_the_step_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"gradient_clip_val=0\.5 clips after the outer step.*; leave it out"):
+        fit(tmp_path, Module(), CALLBACKS["neuralgrok"](), gradient_clip_val=0.5)
+    fit(tmp_path, Module(), CALLBACKS["neuralgrok"](), gradient_clip_val=0)
+
+
+def test_clipped_by_hand_the_outer_step_learns_on_what_the_step_takes(tmp_path):
+    norms = []
+
+    class Clipped(Module):
+        def manual_backward(self, value):
+            super().manual_backward(100 * value)
+            self.clip_gradients(self.optimizers(), 0.5, "norm")
+
+    callback = CALLBACKS["neuralgrok"]()
+    outer_step = NeuralGrok.outer_step
+
+    def spied(ng, **losses):
+        norms.append(torch.nn.utils.get_total_norm([p.grad for p in ng.handle.parameters.values()]).item())
+        return outer_step(ng, **losses)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(NeuralGrok, "outer_step", spied)
+        fit(tmp_path, Clipped(manual=True), callback)
+    assert norms == pytest.approx([0.5] * len(norms), rel=1e-3)
+    assert len(norms) == EPOCHS * len(BATCHES) // ACCUMULATED
+
+
 def test_one_of_two_optimizers(tmp_path):
     callback, module = GrokkitCallback(grokfast_ema(), optimizers=[1]), Module(manual=True, optimizers=2)
     trainer = fit(tmp_path, module, callback)

@@ -3,7 +3,8 @@
     trainer = lightning.Trainer(callbacks=[GrokkitCallback(grokkit.grokfast_ema())])
 
 Automatic and manual optimization. The state is in the optimizer's ``state_dict()``, hence in Lightning's checkpoints:
-``trainer.fit(model, ckpt_path=...)`` goes on bit for bit. ``gradient_clip_val`` clips before the filter.
+``trainer.fit(model, ckpt_path=...)`` goes on bit for bit. ``gradient_clip_val`` clips before the
+filter, and is refused by NeuralGrok's callback.
 """
 
 from __future__ import annotations
@@ -58,7 +59,8 @@ class NeuralGrokCallback(Callback):
 
     Raises:
         InputError: there are no outer data, or no such optimizer, or one that is fused, with "16-mixed": there its
-            gradient is scaled where the outer step needs it.
+            gradient is scaled where the outer step needs it. Also with ``gradient_clip_val``, since Lightning clips
+            after the outer step, which would learn on other gradients than the step takes.
     """
 
     def __init__(
@@ -70,6 +72,12 @@ class NeuralGrokCallback(Callback):
 
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
         optimizer = _optimizer(trainer, self._place)
+        if trainer.gradient_clip_val:
+            raise InputError(
+                f"gradient_clip_val={trainer.gradient_clip_val} clips after the outer step, which would learn on other "
+                "gradients than the step takes; leave it out, NeuralGrok's clip limits the step's norm, or clip in "
+                "manual optimization, by self.clip_gradients() before step()"
+            )
         if _scaler(trainer) is not None and getattr(optimizer, "_step_supports_amp_scaling", False):
             raise InputError(
                 "with 16-mixed a fused optimizer's gradient is scaled where the outer step needs it; make it with "
