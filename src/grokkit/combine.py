@@ -211,7 +211,8 @@ class _Mask:
         return {name: tensor for name, tensor in tensors.items() if self._lets_through(name, params[name])}
 
     def _lets_through(self, name: str, param: Tensor) -> bool:
-        answer = self.where(given_name(name), param)
+        # The user knows a parameter by the name that was given, and classes of parameters by one that no other has.
+        answer = self.where(name if isinstance(self.where, _Named) else given_name(name), param)
         if isinstance(answer, Tensor) and answer.numel() != 1:
             raise InputError(
                 f"masked()'s where() gave {answer.numel()} numbers for {name}; a parameter is filtered as a whole: "
