@@ -45,7 +45,7 @@ def measured_here(runs, rounds, block, warm_up):
     """What the worker reports, without one: rounds done, and the pace."""
     told = []
     arms = {run.method.label: run.model_dump() for run in runs}
-    module._measure_arms((arms, rounds, block, warm_up), told.append)
+    module._measure_arms(module._Job(arms, rounds, block, warm_up, parts=b""), told.append)
     *progress, (_, found) = told
     return [done for done, _ in progress], module.pace_of(found)
 
