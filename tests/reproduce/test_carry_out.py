@@ -2,18 +2,11 @@
 
 import json
 
+from smooth_card import CARD
+
 from grokkit.reproduce.carry_out import reproduce
 from grokkit.reproduce.recipe import parse
 from grokkit.terminal import terminal
-
-CARD = """
-from grokkit import MethodCard
-def smooth(share: float = 0.1):
-    def of(base):
-        return lambda outputs, targets: base(outputs, targets) + share * outputs.square().mean()
-    return of
-SMOOTH = MethodCard(name="smooth", loss=smooth, off={"share": 0.0})
-"""
 
 
 def recipe(card):

@@ -5,6 +5,7 @@ import sys
 
 import pytest
 import torch
+from smooth_card import CARD
 from torch.nn import Linear, functional
 
 from grokkit.errors import InputError
@@ -83,14 +84,6 @@ def test_seconds_of_a_problem_of_this_process_are_measured(tmp_path):
     assert (study.folder / "pace.json").is_file()
 
 
-CARD = """
-from grokkit import MethodCard
-def smooth(share: float = 0.1):
-    def of(base):
-        return lambda outputs, targets: base(outputs, targets) + share * outputs.square().mean()
-    return of
-SMOOTH = MethodCard(name="smooth", loss=smooth, off={"share": 0.0})
-"""
 BROKEN = CARD.replace("base(outputs, targets) +", "base(outputs, targets).no_such +")
 
 
