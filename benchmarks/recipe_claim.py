@@ -47,6 +47,8 @@ def search(task: Mapping[str, Any], plan: Mapping[str, Any], folder: Path, jobs:
     primary = plan["primary"]
     said = ["tune", *shlex.split(task["command"]), "--methods", primary["baseline"], "--event", primary["event"]]
     said += ["--after", str(primary["after"]), "--trials", str(plan["tuning"]["trials"])]
+    if "prune" in task:
+        said += ["--prune", str(task["prune"])]
     return [*said, "--jobs", str(jobs), "--out", str(folder)]
 
 
