@@ -27,6 +27,7 @@ from grokkit import (
 )
 from grokkit.attach import attached
 from grokkit.rng import stream
+from grokkit.weight_transform import WeightTransform
 
 HALF, WHOLE = 4, 8
 ALL = {**TRANSFORMS, "neuralgrok": lambda: neuralgrok(hidden=(8, 8))}
@@ -332,3 +333,28 @@ def test_an_outer_step_before_the_first_step_is_saved():
             other.load_state_dict(saved)
         assert all(torch.equal(found.amplifier.named()[key], expected[key]) for key in expected)
         run(twin, other, range(2))  # Adam sets up what it has not seen
+
+
+def test_within_autocast_transforms_take_their_products_in_the_dtype_of_the_tensors():
+    """Of the gradients and of the weights alike; autocast would take them in half precision."""
+
+    def squared(tensors, state):
+        return {name: x @ x.mT for name, x in tensors.items()}, state
+
+    def nothing(params):
+        return {}
+
+    weights = WeightTransform(nothing, squared)
+    gradients = GradientTransform(nothing, lambda grads, state, params: squared(grads, state))
+    start, grad = (torch.randn(4, 4, generator=stream(0, name)) for name in ("weights", "gradient"))
+    for transform in (weights, gradients, chain(gradients, weights)):
+        ends = []
+        for within in (False, True):
+            p = torch.nn.Parameter(start.clone())
+            optimizer = torch.optim.SGD([p], lr=0.1)
+            attach(optimizer, transform)
+            p.grad = grad.clone()
+            with torch.autocast("cpu", torch.bfloat16, enabled=within):
+                optimizer.step()
+            ends.append(p.detach())
+        assert torch.equal(*ends)

@@ -635,3 +635,17 @@ def test_the_loss_stays_as_it_is_and_must_be_one():
     assert r.loss(F.cross_entropy) is F.cross_entropy
     with pytest.raises(InputError, match="is not possible: a function"):
         r.loss(0.5)
+
+
+def test_a_step_within_autocast_is_the_one_without():
+    """Directions keep the dtype of the weights, though autocast takes a model's products in half precision."""
+    ends = []
+    for within in (False, True):
+        model = network()
+        r = grokkit.recipe(model)
+        for step in range(3):
+            gradient_of(model, step)
+            with torch.autocast("cpu", torch.bfloat16, enabled=within):
+                r.optimizer.step()
+        ends.append([p.detach().clone() for p in model.parameters()])
+    assert same(*ends)

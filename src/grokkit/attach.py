@@ -17,12 +17,14 @@ before ``step()`` therefore clips the raw gradient.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 from weakref import ref
 
 import torch
 from torch import Tensor
 
+from grokkit.autocast import without_autocast
 from grokkit.combine import Transform, check_transform_type, parts_of, warn_of_idle_masks
 from grokkit.copies import Recipe, leave_copies, let_copies_attach
 from grokkit.errors import InputError
@@ -146,13 +148,22 @@ class Handle:
 
     @torch.no_grad()
     def revise(self, function: Callable[[Any], Any], params: dict[str, Tensor]) -> None:
-        """Between two steps, put ``function(state)`` in the place of the state, which covers ``params`` at least."""
+        """Between two steps, put ``function(state)`` in the place of the state, which covers ``params`` at least.
+
+        Where steps may have been captured in a CUDA graph it is written into the tensors that those read.
+        """
         optimizer = self._attached_to()
         if optimizer is None:
             raise InputError("the transform is detached, and its state is gone; keep what you need before detach()")
         store, named = optimizer.state, self._names.of(optimizer)
-        self._kept.change(store, named, params, function)
+        self._kept.change(store, named, params, partial(self._revised, function))
         self._kept.settle_shared(store)
+
+    def _revised(self, function: Callable[[Any], Any], state: Any) -> Any:
+        if not self._capturable:
+            return function(state)
+        _write_over({}, state, ({}, function(state)))
+        return state
 
     def __reduce__(self) -> Any:
         """The copy is the handle of the optimizer's copy."""
@@ -203,7 +214,8 @@ class Handle:
         named = self._names.of(optimizer)
         self._kept.settle(optimizer.state, named, covered)
         if self._weights is not None and self._is_step:
-            self._kept.change(optimizer.state, named, covered, lambda state: self._weighed(covered, state))
+            with without_autocast(covered.values()):
+                self._kept.change(optimizer.state, named, covered, lambda state: self._weighed(covered, state))
 
     def _attached_to(self) -> Any:
         """The optimizer, unless it is gone, or the transform detached."""
@@ -244,7 +256,8 @@ class Handle:
         self._check_capture(optimizer, named, params)
         self._is_step = not only_creates_state(optimizer)
         # Also where only weights are transformed: their state begins with the weights before the first step.
-        self._kept.change(optimizer.state, named, params, lambda state: self._graded(grads, state, params))
+        with without_autocast(params.values()):
+            self._kept.change(optimizer.state, named, params, lambda state: self._graded(grads, state, params))
         self._covered = params
 
     def _graded(self, grads: dict[str, Tensor], state: Any, params: dict[str, Tensor]) -> Any:

@@ -27,6 +27,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from grokkit.autocast import without_autocast
 from grokkit.methods.baselines import ADAMW
 from grokkit.methods.contract import Classes, MethodCard
 from grokkit.methods.newton_schulz import Polynomials, flops, orthogonalized
@@ -236,7 +237,8 @@ class Muon(torch.optim.Optimizer):
         found = [outputs_first(gathered(update, p), turned) for (_, p), update in zip(named, updates, strict=True)]
         parts = [matrices_in(name, matrix) for (name, _), matrix in zip(named, found, strict=True)]
         flat = [part.flatten(1) for own in parts for part in own]
-        orthogonal = iter(orthogonalized(flat, group["ns_steps"], group["polynomials"]))
+        with without_autocast(flat):
+            orthogonal = iter(orthogonalized(flat, group["ns_steps"], group["polynomials"]))
         for (_, p), weight, matrix, own in zip(named, weights, found, parts, strict=True):
             directions = [next(orthogonal) for _ in own]
             rows, columns = directions[0].shape

@@ -880,3 +880,26 @@ def test_a_sharded_outer_step_leaves_other_optimizers_gradients(monkeypatch):
     kept = [p.grad.clone() for p in model.parameters()]
     assert outer.outer_step(outer_loss=lambda: model(y).square().mean()) is not None
     assert all(torch.equal(p.grad, grad) for p, grad in zip(model.parameters(), kept, strict=True))
+
+
+def test_where_steps_are_captured_an_outer_step_writes_into_the_amplifier_that_they_read():
+    """And learns what one does that need not."""
+    learned = []
+    for capturable in (False, True):
+        torch.manual_seed(0)
+        model = nn.Linear(2, 1)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        optimizer.param_groups[0]["capturable"] = capturable  # Adam has it too, and steps with it on a GPU alone
+        outer, x = NeuralGrok(model, optimizer, hidden=(4,), every=1, lr=1e-2), data(8, 2).float()
+        for step in range(4):
+            optimizer.zero_grad()
+            model(x).square().mean().backward()
+            if step == 1:
+                captured = dict(optimizer.state["grokkit"])
+            if step > 1:
+                outer.outer_step(outer_loss=lambda: (model(x) - 1).square().mean())
+            optimizer.step()
+        state = optimizer.state["grokkit"]
+        assert all(state[key] is tensor for key, tensor in captured.items()) is capturable
+        learned.append([p.detach().clone() for p in (*outer.amplifier.weights, *outer.amplifier.biases)])
+    assert all(map(torch.equal, *learned))
