@@ -147,6 +147,13 @@ def test_clipping_between_the_outer_step_and_the_step_is_refused(tmp_path):
         fit(tmp_path, Module(), CALLBACKS["neuralgrok"](), gradient_clip_val=0.5)
     fit(tmp_path, Module(), CALLBACKS["neuralgrok"](), gradient_clip_val=0)
 
+    class Clipping(Module):
+        def configure_gradient_clipping(self, optimizer, gradient_clip_val=None, gradient_clip_algorithm=None):
+            self.clip_gradients(optimizer, 0.5, "norm")
+
+    with pytest.raises(InputError, match=r"own configure_gradient_clipping\(\) clips after the outer step"):
+        fit(tmp_path, Clipping(), CALLBACKS["neuralgrok"]())
+
 
 def test_clipped_by_hand_the_outer_step_learns_on_what_the_step_takes(tmp_path):
     norms = []

@@ -3,8 +3,8 @@
     trainer = lightning.Trainer(callbacks=[GrokkitCallback(grokkit.grokfast_ema())])
 
 Automatic and manual optimization. The state is in the optimizer's ``state_dict()``, hence in Lightning's checkpoints:
-``trainer.fit(model, ckpt_path=...)`` goes on bit for bit. ``gradient_clip_val`` clips before the
-filter, and is refused by NeuralGrok's callback.
+``trainer.fit(model, ckpt_path=...)`` goes on bit for bit. ``gradient_clip_val``, or a module's own
+``configure_gradient_clipping()``, clips before the filter, and is refused by NeuralGrok's callback.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from grokkit.shards import are_finite
 
 try:
     from lightning.pytorch.callbacks import Callback
+    from lightning.pytorch.utilities.model_helpers import is_overridden
 except ImportError as error:
     raise MissingExtraError("lightning", "lightning") from error
 
@@ -59,8 +60,9 @@ class NeuralGrokCallback(Callback):
 
     Raises:
         InputError: there are no outer data, or no such optimizer, or one that is fused, with "16-mixed": there its
-            gradient is scaled where the outer step needs it. Also with ``gradient_clip_val``, since Lightning clips
-            after the outer step, which would learn on other gradients than the step takes.
+            gradient is scaled where the outer step needs it. Also with ``gradient_clip_val``, or where the module has a
+            ``configure_gradient_clipping()`` of its own that Lightning calls: that is after the outer step, which would
+            learn on other gradients than the step takes.
     """
 
     def __init__(
@@ -72,9 +74,9 @@ class NeuralGrokCallback(Callback):
 
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
         optimizer = _optimizer(trainer, self._place)
-        if trainer.gradient_clip_val:
+        if clipping := _clipping(trainer, pl_module):
             raise InputError(
-                f"gradient_clip_val={trainer.gradient_clip_val} clips after the outer step, which would learn on other "
+                f"{clipping} clips after the outer step, which would learn on other "
                 "gradients than the step takes; leave it out, NeuralGrok's clip limits the step's norm, or clip in "
                 "manual optimization, by self.clip_gradients() before step()"
             )
@@ -98,6 +100,15 @@ class NeuralGrokCallback(Callback):
     def _is_finite(self) -> bool:
         assert self.neuralgrok is not None
         return are_finite([p.grad for p in self.neuralgrok.handle.parameters.values() if p.grad is not None])
+
+
+def _clipping(trainer: Any, module: Any) -> str:
+    """What clips gradients after the outer step; empty where nothing does."""
+    if trainer.gradient_clip_val:
+        return f"gradient_clip_val={trainer.gradient_clip_val}"
+    # In manual optimization a module that has one calls it, or not, when it likes.
+    has_own = module.automatic_optimization and is_overridden("configure_gradient_clipping", module)
+    return "the module's own configure_gradient_clipping()" if has_own else ""
 
 
 def _scaler(trainer: Any) -> Any:

@@ -903,3 +903,20 @@ def test_where_steps_are_captured_an_outer_step_writes_into_the_amplifier_that_t
         assert all(state[key] is tensor for key, tensor in captured.items()) is capturable
         learned.append([p.detach().clone() for p in (*outer.amplifier.weights, *outer.amplifier.biases)])
     assert all(map(torch.equal, *learned))
+
+
+def test_an_expanded_buffer_is_in_no_ones_way():
+    class Masked(nn.Linear):
+        def __init__(self):
+            super().__init__(4, 4)
+            self.register_buffer("mask", torch.ones(1, 4).expand(3, 4))
+
+        def forward(self, x):
+            return super().forward(x * self.mask)
+
+    model = Masked()
+    outer = NeuralGrok(model, torch.optim.SGD(model.parameters(), lr=0.1), hidden=(4,), every=1)
+    x = data(3, 4).float()
+    model(x).square().mean().backward()
+    assert outer.outer_step(outer_loss=lambda: (model(x) - 1).square().mean()) is not None
+    assert torch.equal(model.mask, torch.ones(3, 4))

@@ -198,7 +198,9 @@ class NeuralGrok:
     @contextmanager
     def _restored(self, params: dict[str, Tensor]) -> Iterator[None]:
         """Afterwards the parameters, the model's buffers and the random generators are as they were before."""
-        before = [(tensor, tensor.detach().clone()) for tensor in (*params.values(), *self._model.buffers())]
+        # An expanded buffer cannot be written into, so nothing has changed it.
+        buffers = [buffer for buffer in self._model.buffers() if not _is_expanded(buffer)]
+        before = [(tensor, tensor.detach().clone()) for tensor in (*params.values(), *buffers)]
         # A forward pass may put another tensor in a buffer's place, self.mean = 0.9 * self.mean + …, in place of
         # writing into it. So which tensor is where is put back as well.
         places = [(module, dict(module._buffers)) for module in self._model.modules()]
@@ -213,6 +215,13 @@ class NeuralGrok:
                     for tensor, value in before:
                         tensor.copy_(value)
                 torch.clear_autocast_cache()
+
+
+def _is_expanded(tensor: Tensor) -> bool:
+    """Whether several entries are one number in memory."""
+    if tensor.layout is not torch.strided:
+        return False
+    return any(size > 1 and stride == 0 for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
 
 
 def _move(params: dict[str, Tensor], directions: dict[str, Tensor], rates: dict[int, float]) -> None:
