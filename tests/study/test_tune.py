@@ -7,11 +7,14 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from in_process import grokkit
+from spirals import problem as spirals
 from train_here import train_here
 
 from grokkit import lab
@@ -19,6 +22,8 @@ from grokkit.analyse.verdict import cautions, searched_elsewhere, unequal_search
 from grokkit.errors import InputError
 from grokkit.lab.carry_out import uncounted
 from grokkit.lab.study import chosen
+from grokkit.study.extend import extended
+from grokkit.study.give_up import limits_of
 from grokkit.study.pool import Failure
 from grokkit.study.question import Question
 from grokkit.study.sealed import sealed
@@ -510,3 +515,30 @@ def test_killed_at_any_moment_the_same_command_goes_on_and_nothing_is_run_twice(
 
 def inodes(folder):
     return {path.parent.name: path.stat().st_ino for path in (folder / "runs").glob("*/run.json")}
+
+
+def test_what_compares_a_search_of_this_process_is_a_call_in_it(here, tmp_path):
+    """No command finds what is of this process alone."""
+    own = replace(spirals(), name="own", version="1")
+    lab.tune(own, ["adamw"], out=tmp_path / "found", **{**HOW, "trials": 1})
+    asked = Question(task="here:own", methods=["adamw"], budget=80, every=5)
+    call = asked.compared(tmp_path / "found")
+    assert call.startswith("lab.compare('here:own', tuned=")
+    arguments = f"{call[:-1]}, seeds=1, out={str(tmp_path / 'compared')!r}, quiet=True)"
+    study = eval(arguments, {"lab": lab})
+    assert [told["method"] for told in study.info["tuned"].values()] == ["adamw"]
+    assert Question(task="nowhere:own", methods="adamw").compared(Path("out/t")).startswith("grokkit compare")
+
+
+def test_runs_are_given_up_by_steps_where_a_network_costs_no_flops(here, tmp_path):
+    """A baseline's cost of no FLOPs would give every other run up at its first step."""
+    shutil.copy(SPIRALS, tmp_path)
+    (tmp_path / "entrywise.py").write_text(ENTRYWISE)
+    asked = {"task": f"{tmp_path}/entrywise.py:problem", "methods": ["adamw", "grokfast-ema"], "seeds": 1}
+    plan = extended(Question(**asked).plan(), None, {}, tmp_path)
+    baseline = plan.runs.ids[0]
+    done = SimpleNamespace(
+        labels=lambda: {baseline: "adamw"},
+        record=lambda run_id: {"seed": 0, "generalized_at": 40, "flops_to_target": 0},
+    )
+    assert limits_of(plan, done, 3.0) == {plan.runs.ids[1]: Limit("steps", 120.0)}

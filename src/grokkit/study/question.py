@@ -6,6 +6,7 @@ the same runs. Where a default is None, the task or the model says it.
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
@@ -165,13 +166,17 @@ class Question(Checked):
         return list(self._winners(self._asked()).values())
 
     def compared(self, tuned: Path) -> str:
-        """The command that compares, on fresh seeds, what a search of this question wrote to ``tuned``."""
-        words = ["grokkit", "compare", self.task, "--tuned", str(tuned)]
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if field.name not in ("task", "methods", "tuned", "seeds") and value != field.default:
-                words += [spelt(field.name), str(value)]
-        return shlex.join(words)
+        """What compares, on fresh seeds, what a search of this question wrote to ``tuned``: a command, or where parts
+        are of this process alone, which no command finds, a call."""
+        left_out = ("task", "methods", "tuned", "seeds")
+        settings = {field.name: getattr(self, field.name) for field in fields(self) if field.name not in left_out}
+        usual = {field.name: field.default for field in fields(self)}
+        settings = {name: value for name, value in settings.items() if value != usual[name]}
+        if any(re.search(r"\bhere:", str(part)) for part in (self.task, self.methods, *settings.values())):
+            said = {"tuned": str(tuned), **settings}
+            return f"lab.compare({self.task!r}, {', '.join(f'{name}={value!r}' for name, value in said.items())})"
+        words = [word for name, value in settings.items() for word in (spelt(name), str(value))]
+        return shlex.join(["grokkit", "compare", self.task, "--tuned", str(tuned), *words])
 
     def _asked(self) -> Sequence[str] | None:
         return split_list(self.methods) if isinstance(self.methods, str) else self.methods
