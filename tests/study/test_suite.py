@@ -361,3 +361,17 @@ def test_a_setting_stands_once_a_held_out_task_has_seen_it(here, tmp_path, monke
     again = lab.suite(TINY, METHODS, out=tmp_path, **how)
     assert again["tuning"]["methods"] == chosen
     assert not any(here), "nothing is trained, neither the trial that failed nor a held-out run"
+
+
+def test_methods_of_which_the_same_settings_are_the_best_are_compared_once(here, tmp_path, capsys):
+    methods = ["grokfast-ema", "adamw(lr=0.01)", "adamw"]
+    space = "grokfast-ema: lr=0.01|0.02; adamw: lr=0.01|0.02, wd=1|2"  # of which a grid of one trial has the first
+    how = HOW | {"trials": 1, "seeds": 1, "space": space, "sampler": "grid", "quiet": False}
+    found = lab.suite(TINY, methods, out=tmp_path / "out", **how)
+    said = "the best settings of adamw(lr=0.01) make it the same as adamw: compared once, as adamw"
+    assert said in capsys.readouterr().out
+    assert [[row["method"] for row in task["rows"]] for task in found["tasks"]] == [["adamw", "grokfast-ema"]] * 3
+    with pytest.raises(InputError, match=r"adamw\(lr=0.01\) in .* make it the same as the baseline, adamw:"):
+        lab.suite(TINY, methods, out=tmp_path / "primary", primary=methods[1], **how)
+    with pytest.raises(InputError, match=r"of adamw in .* make it the same as adamw\(lr=0.01\); name one of them"):
+        lab.compare("parity:9,2", tuned=tmp_path / "out" / "tuning", seeds=1, out=tmp_path / "study", **SMALL)

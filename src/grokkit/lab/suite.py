@@ -73,6 +73,10 @@ def carry_out_suite(
                 f"no trial of {', '.join(nothing)} is finished: not compared on the held-out tasks; the same command "
                 "tries again"
             )
+        for name, other in plan.twins(finalists, tuning).items():
+            finalists.remove(name)
+            said = f"the best settings of {name} make it the same as {other}: compared once, as {other}"
+            console.print(said, soft_wrap=True, markup=False)
         for place, task in enumerate(held_out):
             console.print(f"\nheld-out task {place + 1} of {len(held_out)}: {task.label}")
             there = replace(execution, out=plan.final_folder(place))

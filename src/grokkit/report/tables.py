@@ -98,6 +98,7 @@ def provenance(study: Mapping[str, Any], runs: pl.DataFrame) -> str:
         "machine": "; ".join(part for part in (seen("platform"), seen("processor")) if part),
         "threads a run": seen("threads"),
         "matrix products": " by ".join(part for part in (seen("precision"), seen("matmul")) if part),
+        "denormal numbers": seen("denormals"),
         "runs in one program": seen("members") if seen("plan") not in ("", "alone") else "",
         "runs started": " to ".join(dict.fromkeys([*started[:1], *started[-1:]])),
     }

@@ -18,6 +18,7 @@ from grokkit.study.pool import Event, Failure, run_pool
 from grokkit.study.sealed import sealed
 from grokkit.train.allocator import keep_freed_memory
 from grokkit.train.config import EvaluationConfig, RunConfig, checked
+from grokkit.train.denormals import denormals_are_zero
 from grokkit.train.doors import doors_of
 from grokkit.train.loop import begin_alone
 from grokkit.train.record import provenance
@@ -167,7 +168,7 @@ class _ArmInTraining:
 
     def _train(self, steps: int) -> float:
         before = self._progress.train_seconds
-        with precision(self.config.precision):
+        with precision(self.config.precision), denormals_are_zero():
             self._engine.train_to(self._progress.step + steps)
         return self._progress.train_seconds - before
 

@@ -32,7 +32,7 @@ from grokkit.study.execution import (
     spelt,
 )
 from grokkit.study.plan import Plan, make_plan
-from grokkit.study.tuned import check_seeds, cost_of_tuning, read_tuning, winners
+from grokkit.study.tuned import check_seeds, cost_of_tuning, read_tuning, twins, winners
 from grokkit.tasks.table import forget_problems, read_task, usual_of
 from grokkit.train.config import EvaluationConfig, RunConfig, TaskConfig, checked
 from grokkit.train.events import EVENTS
@@ -142,6 +142,8 @@ class Question(Checked):
         """
         with about("--methods" if self.tuned is None else "--tuned"):
             texts = self.method_texts()
+            if self.tuned is not None:
+                self._check_twins()
         plan = make_plan(
             methods=texts,
             seeds=self.seeds,
@@ -186,6 +188,14 @@ class Question(Checked):
         if method is None or self.tuned is None or method not in self._tuning["methods"]:
             return method
         return self._winners([method])[method]
+
+    def _check_twins(self) -> None:
+        same = twins(self._winners(self._asked()), self.of_all_runs()["task"])
+        for name, other in same.items():
+            raise InputError(
+                f"the best settings of {name} in {self.tuned} make it the same as {other}; name one of them alone in "
+                "--methods, with all others"
+            )
 
     def _winners(self, asked: Sequence[str] | None) -> dict[str, str]:
         return winners(self._tuning, asked, Path(str(self.tuned)))

@@ -23,7 +23,7 @@ from grokkit.study.sealed import sealed
 from grokkit.study.store import STUDY_FORMAT, Store
 from grokkit.study.suites.card import SuiteCard, SuiteTask, find_suite
 from grokkit.study.tune import SearchOptions, Tuning
-from grokkit.study.tuned import SUITE_FILE, has_suite, has_trials, has_tuning, read_account
+from grokkit.study.tuned import SUITE_FILE, has_suite, has_trials, has_tuning, read_account, twins, winners
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,6 +198,25 @@ class SuitePlan:
         ranked = sorted((best["value"], name) for name, best in found.items() if name not in surely)
         best = [name for _, name in ranked[: self.asked.finalists]]  # all, if nobody says how many
         return [name for name in self.methods if name in found and (name in surely or name in best)]
+
+    def twins(self, finalists: Sequence[str], tuning: Mapping[str, Any]) -> dict[str, str]:
+        """Finalists whose best settings make them another one on a held-out task, by the method the other, which is the
+        baseline or the primary method if one of these is.
+
+        Raises:
+            InputError: if the primary method is the same as the baseline.
+        """
+        first = [name for name in (self.baseline, self.asked.primary) if name in finalists]
+        best = winners(tuning, list(dict.fromkeys([*first, *finalists])), self.tuning_folder)
+        found: dict[str, str] = {}
+        for task in self.card.held_out_tasks:
+            found |= twins(best, self._question(task).of_all_runs()["task"])
+        if self.asked.primary in found:
+            raise InputError(
+                f"the best settings of {self.asked.primary} in {self.tuning_folder} make it the same as the baseline, "
+                f"{self.baseline}: there is nothing to compare; choose another --primary or --space in another --out"
+            )
+        return found
 
     def _question(self, task: SuiteTask, **own: Any) -> Question:
         usual = {"budget": self.card.budget, "claim": self.asked.claim}

@@ -9,6 +9,8 @@ from typing import Any
 from grokkit.errors import InputError, unknown
 from grokkit.study.sealed import Damaged, read_sealed
 from grokkit.study.store import STUDY_FORMAT
+from grokkit.train.config import MethodConfig, TaskConfig
+from grokkit.train.resolve import method_config
 
 FILE = "tune.json"
 SUITE_FILE = "suite.json"
@@ -86,6 +88,21 @@ def winners(tuning: Mapping[str, Any], asked: Sequence[str] | None, folder: Path
                 "failed once more, or leave it out of --methods"
             )
         found[name] = best["method"]
+    return found
+
+
+def twins(best: Mapping[str, str], task: TaskConfig) -> dict[str, str]:
+    """Methods whose best settings make them another one of ``best`` on this task, one that stands before them there; by
+    the method, the other. So ``adamw`` and ``adamw(lr=0.003)`` may be, where 0.003 is what was found for both."""
+    found: dict[str, str] = {}
+    seen: list[tuple[str, MethodConfig]] = []
+    for name, text in best.items():
+        config = method_config(text, task.name, task.card.optimizer)
+        same = [other for other, own in seen if (own.label, own.codes) == (config.label, config.codes)]
+        if same:
+            found[name] = same[0]
+        else:
+            seen.append((name, config))
     return found
 
 

@@ -29,6 +29,7 @@ from grokkit.train.alone import Alone
 from grokkit.train.checkpoint import Checkpoint, Unusable, load_checkpoint, part, save_checkpoint
 from grokkit.train.config import RunConfig
 from grokkit.train.costs import Costs
+from grokkit.train.denormals import denormals_are_zero, treatment
 from grokkit.train.doors import doors_of
 from grokkit.train.engine import Engine, Member, Snapshot, begin_peak, charge, peak
 from grokkit.train.groups import can_share, group_key
@@ -153,7 +154,7 @@ class _Loop:
         checkpoint: Path | None,
         checkpoint_seconds: float,
     ) -> list[Run]:
-        with precision(self._precision), _current(self._device):
+        with precision(self._precision), _current(self._device), denormals_are_zero():
             engine = self._begin(checkpoint, checkpoint_seconds, notice or _ignore)
             try:
                 if keep is not None:  # whoever asks again for what is finished has not got it, or not any more
@@ -359,6 +360,8 @@ def _members(configs: Sequence[RunConfig], device: str, plan: str, limits: Seque
             "members": len(configs),
             "device": device,
         }
+        if device == "cpu":
+            about["denormals"] = treatment()
         if plan == Together.PLAN:
             about["matmul"] = "torch"  # no other kernel is used inside torch.func
         counted = None if hasattr(model, "step_flops") else measured(model, problem.task, problem.inner)
