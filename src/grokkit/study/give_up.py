@@ -15,8 +15,8 @@ from grokkit.train.limit import Limit
 
 def limits_of(plan: Plan, store: Store, times: float) -> dict[str, Limit]:
     """By run id the limit of every run whose seed's baseline has arrived: ``times`` its cost, in what the study claims
-    in, steps if that is seconds, or FLOPs that the network does not cost as they are counted. Where the baseline did not
-    arrive the budget alone ends a run."""
+    in; in steps if that is seconds, or FLOPs of a network of which none are counted. Where the baseline did not arrive
+    the budget alone ends a run."""
     cost: Literal["steps", "flops"] = "flops" if plan.study["claim"] == "flops" and plan.has_flops else "steps"
     key = {"steps": "generalized_at", "flops": "flops_to_target"}[cost]
     limits: dict[str, Limit] = {}

@@ -897,7 +897,7 @@ def test_where_steps_are_captured_an_outer_step_writes_into_the_amplifier_that_t
             if step == 1:
                 captured = dict(optimizer.state["grokkit"])
             if step > 1:
-                outer.outer_step(outer_loss=lambda: (model(x) - 1).square().mean())
+                outer.outer_step(outer_loss=lambda model=model, x=x: (model(x) - 1).square().mean())
             optimizer.step()
         state = optimizer.state["grokkit"]
         assert all(state[key] is tensor for key, tensor in captured.items()) is capturable
