@@ -24,11 +24,13 @@ from grokkit.models.matmul import Precision, precision
 from grokkit.rng import stream
 from grokkit.tasks import Task
 from grokkit.train.config import RunConfig
+from grokkit.train.denormals import denormals_are_zero
 from grokkit.train.loop import begin_alone
 from grokkit.train.problem import build_problem
 from grokkit.train.setup import build_model, build_task
 
 _BATCHES = 64  # then they come again
+_DECAYED = 1e-38  # of initial weights, so that none is above 1.2e-38 any more
 
 
 class OurStep:
@@ -42,7 +44,7 @@ class OurStep:
         self._batches = cycle(batches)
 
     def __call__(self) -> None:
-        with precision(self._precision):
+        with precision(self._precision), denormals_are_zero():
             self.engine.take_step(next(self._batches))
 
 
@@ -127,6 +129,19 @@ def fnn_step(config: RunConfig, times: int) -> Duel:
     return Duel(timed(plain_fnn_step(config, batches), times), timed(OurStep(config, batches), times))
 
 
+def decayed_step(config: RunConfig) -> Duel:
+    """A decoder's step where large decay has taken the weights below the least number that is no denormal one."""
+    batches = random_batches(config)
+    plain, ours = plain_decoder_step(config, batches), OurStep(config, batches)
+    for side in (plain, ours):
+        with torch.no_grad():
+            for p in side.model.parameters():
+                p.mul_(_DECAYED)
+        for group in side.optimizer.param_groups:
+            group["lr"] = 0.0  # they stay there
+    return Duel(timed(plain), timed(ours), warmup=1)
+
+
 def decoder_evaluation(config: RunConfig) -> Duel:
     """Loss and accuracy of every held-out row.
 
@@ -178,6 +193,14 @@ row(
     lambda: decoder_step(_BF16, times=1),
     target=0.15,
     rounds=15,
+    seconds=12,
+)
+row(
+    "decayed-step",
+    "a training step of it, batch 512, where large decay has taken the weights to nothing",
+    lambda: decayed_step(GROKFAST),
+    threads=1,  # as a run has; the other threads of a process treat such numbers as before
+    rounds=20,
     seconds=12,
 )
 row(
