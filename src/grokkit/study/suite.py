@@ -206,7 +206,7 @@ class SuitePlan:
         Raises:
             InputError: if the primary method is the same as the baseline.
         """
-        first = [name for name in (self.baseline, self.asked.primary) if name in finalists]
+        first = [name for name in (self.baseline, self.asked.primary) if name is not None and name in finalists]
         best = winners(tuning, list(dict.fromkeys([*first, *finalists])), self.tuning_folder)
         found: dict[str, str] = {}
         for task in self.card.held_out_tasks:
