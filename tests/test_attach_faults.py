@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from grokkit import InputError, attach, grokfast_ema, hooks
+from grokkit import InputError, attach, grokfast_ema, hooks, masked
 from grokkit.kept import entries, layout, rows, saved
 from grokkit.unapplied import Unapplied
 
@@ -343,3 +343,18 @@ def test_what_a_step_takes_in_the_place_of_a_closure_stays_what_it_is():
     p.grad = torch.ones(1)
     optimizer.step(0.5)
     assert p.item() == -1.5
+
+
+def test_a_mask_that_changes_its_mind_is_named():
+    p, q = torch.nn.Parameter(torch.zeros(3)), torch.nn.Parameter(torch.zeros(3))
+    optimizer, others = torch.optim.SGD([p, q], lr=0.1), [q]
+    attach(optimizer, masked(grokfast_ema(), lambda name, param: any(param is one for one in others)))
+
+    def step():
+        p.grad, q.grad = torch.ones(3), torch.ones(3)
+        optimizer.step()
+
+    step()
+    others.append(p)
+    with pytest.raises(InputError, match=r"parameter 0, of which it keeps nothing .* has to stay the same"):
+        step()

@@ -149,13 +149,15 @@ def masked(transform: Transform, where: Callable[[str, Tensor], bool]) -> Transf
 
     Args:
         transform: what to apply, of the gradients or of the weights.
-        where: of a parameter's name and the parameter. Attached, the names are those that the optimizer was given, as
-            in ``torch.optim.SGD(model.named_parameters())``; without any they are ``group 0 parameter 0`` and so on. A
-            lambda cannot be pickled: for a transform that is sent to other processes, give a function of a module.
+        where: of a parameter's name and the parameter; what it says of one has to stay the same. Attached, the names
+            are those that the optimizer was given, as in ``torch.optim.SGD(model.named_parameters())``; without any
+            they are ``group 0 parameter 0`` and so on. A lambda cannot be pickled: for a transform that is sent to
+            other processes, give a function of a module.
 
     Raises:
         InputError: if ``transform`` is no transform, or ``where`` cannot be called with a name and a parameter. Later,
-            from ``step()``: if it gives several numbers.
+            from ``step()``: if it gives several numbers, or lets through of what the transform keeps nothing, because
+            it did not before.
 
     >>> import grokkit
     >>> matrices_only = grokkit.masked(grokkit.grokfast_ema(), lambda name, p: p.ndim >= 2)

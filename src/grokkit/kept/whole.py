@@ -39,7 +39,16 @@ class Kept:
         """Put ``function(state)`` in the place of the state, which covers ``params``, some of ``named``, at least."""
         state, found = self._gathered(store, named, params)
         before = {path: dict(column) for path, column in found.items()}
-        changed = function(state)
+        try:
+            changed = function(state)
+        except KeyError as error:
+            name = error.args[0] if error.args else None
+            if name not in params or not before or any(name in column for column in before.values()):
+                raise
+            raise InputError(
+                f"the transform is given {name}, of which it keeps nothing since it was not given it before: what "
+                "masked()'s where() says of a parameter has to stay the same"
+            ) from error
         check_keys(changed, named, "update")
         after = dict(columns(changed))
         if after.keys() != self._paths or any(after[path] is not None for path in self._nothing):
