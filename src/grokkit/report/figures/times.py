@@ -13,6 +13,8 @@ from grokkit.report.figure import Figure, Panel, Row, Sizes, View
 from grokkit.report.parts import Layers, layered, log_x, method_color, method_rows, seed_offset, span, tooltips
 from grokkit.report.style import FAINT, MUTED, NOT_REACHED_SHAPE, PAPER, styles_of
 
+_INNER, _OUTER = 0.35, 0.25  # of a row's height, what is empty between rows, and above the first and below the last
+
 
 def times_data(runs: pl.DataFrame, methods: Sequence[str]) -> pl.DataFrame:
     """One row per run: ``run_id``, ``method``, ``seed``, ``steps`` (to the target, or the last evaluation below it),
@@ -50,7 +52,7 @@ def times_chart(data: pl.DataFrame, methods: Sequence[str]) -> Layers:
         pl.col("method").replace_strict(place, return_dtype=pl.Int64).alias("row"),
     )
     x = log_x("steps", "optimizer steps to the target", low, high)
-    y, offset = method_rows(methods, inner=0.35, outer=0.25), seed_offset(drawn)
+    y, offset = method_rows(methods, inner=_INNER, outer=_OUTER), seed_offset(drawn)
     tooltip = [
         *(alt.Tooltip("method", type="nominal"), alt.Tooltip("seed", type="ordinal")),
         *tooltips(steps=",", outcome=""),
@@ -84,10 +86,16 @@ def times_chart(data: pl.DataFrame, methods: Sequence[str]) -> Layers:
     )
     text = alt.Chart(_labels(missed_rows)).encode(x, y, text=alt.Text("label", type="nominal"))
     # In the gap above the row, where no mark lies; a white rim keeps the lines of the seeds off the words.
-    place_at = {"align": "right", "dx": 9, "dy": -25, "fontSize": 11}
+    between_rows = _height(methods) / (len(methods) - _INNER + 2 * _OUTER)
+    place_at = {"align": "right", "dx": 9, "dy": -between_rows / 2, "fontSize": 11}
     rim = text.mark_text(**place_at, stroke=PAPER, strokeWidth=5, strokeJoin="round")
     label = text.mark_text(**place_at, color=MUTED)
     return layered(same_seed, medians, reached, missed, rim, label)
+
+
+def _height(methods: Sequence[str]) -> int:
+    """Of the panel: rows high enough for a label between them, lower where there are many."""
+    return max(140, (62 if len(methods) <= 6 else 52) * len(methods))
 
 
 def _labels(missed: pl.DataFrame) -> pl.DataFrame:
@@ -107,9 +115,7 @@ def _medians(data: pl.DataFrame, methods: Sequence[str]) -> str:
 
 
 def _draw(data: pl.DataFrame, view: View) -> list[Row]:
-    # Rows high enough for a label between them, lower where there are many.
-    height = max(140, (62 if len(view.methods) <= 6 else 52) * len(view.methods))
-    target = view.target.short
+    target, height = view.target.short, _height(view.methods)
     panel = Panel(
         "times",
         times_chart(data.drop("run_id"), view.methods),
