@@ -31,7 +31,7 @@ LAYERS = [
         "combine",
     }
     | {"arguments", "call_syntax", "outside", "registry"}  # how a text becomes a part with settings
-    | {"copies", "hooks", "kept", "names", "unapplied", "wrapped"},  # the parts of attach
+    | {"autocast", "copies", "hooks", "kept", "names", "unapplied", "wrapped"},  # the parts of attach
     {"attach", "compat", "methods", "models", "optimizers", "recipe", "tasks"},
     {"train", "probe", "integrations"},
     {"study"},

@@ -4,7 +4,9 @@ import importlib
 import importlib.metadata
 import json
 import sys
+from functools import partial
 from pathlib import Path
+from threading import Lock
 
 import pytest
 
@@ -14,6 +16,8 @@ from grokkit.methods import MethodCard
 from grokkit.outside import import_file, own_modules
 from grokkit.registry import broken, find, made, parts, recall
 from grokkit.study.plan import make_plan
+from grokkit.study.question import Question
+from grokkit.study.travel import given_parts
 from grokkit.train.resolve import model_config, task_config
 
 CARD = """
@@ -455,3 +459,19 @@ def test_a_module_without_a_file_is_one_line(monkeypatch):
     monkeypatch.setitem(sys.modules, "in_memory", without)
     with pytest.raises(InputError, match="the module in_memory has no file, .* write file.py:NAME"):
         find("methods", "in_memory:CARD")
+
+
+def test_what_is_not_asked_for_is_not_handed_to_a_worker_and_in_nobody_s_way(monkeypatch):
+    """What a process gave before may be of gigabytes, or such that it cannot be pickled."""
+    monkeypatch.setattr(registry, "_GIVEN", {})
+    card = registry.find("methods", "grad-norm").value
+    registry.give("methods", "here:wanted", card, "code")
+    registry.give("methods", "here:locked", partial(print, Lock()), "code")
+    with pytest.raises(InputError, match="^here:locked cannot be handed to a worker process .*pickle"):
+        registry.carried(["here:locked"])
+    runs = Question(task="add:7", methods=["here:wanted", "adamw"], seeds=1, budget=5).plan().runs
+    parts = given_parts(runs)
+    registry._GIVEN.clear()
+    registry.carry(parts)
+    assert registry._GIVEN.keys() == {("methods", "here:wanted")}
+    assert given_parts(Question(task="add:7", methods=["adamw"], seeds=1, budget=5).plan().runs) == b""

@@ -17,7 +17,7 @@ import pickle
 import pkgutil
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
@@ -122,22 +122,29 @@ def give(kind: str, name: str, value: Any, code: str) -> str:
     return name
 
 
-def carried() -> bytes:
-    """All that :func:`give` was called with, for :func:`carry` in a worker process; empty if that is nothing.
+def carried(texts: Iterable[str]) -> bytes:
+    """What :func:`give` was called with, of what ``texts`` name, for :func:`carry` in a worker process; empty if that
+    is nothing.
+
+    Nothing else that was ever given is in the way: data of gigabytes, or what cannot be pickled.
 
     Raises:
         InputError: if cloudpickle is not installed, or cannot pickle an object.
     """
     if not _GIVEN:
         return b""
+    named = set(texts)
+    given = {(kind, name): part for (kind, name), part in _GIVEN.items() if any(name in text for text in named)}
+    if not given:
+        return b""
     try:
         import cloudpickle
     except ModuleNotFoundError:
         raise MissingExtraError("cloudpickle", "lab") from None
     try:
-        return cloudpickle.dumps(_GIVEN)
+        return cloudpickle.dumps(given)
     except Exception as error:
-        names = ", ".join(name for _, name in _GIVEN)
+        names = ", ".join(name for _, name in given)
         raise InputError(
             f"{names} cannot be handed to a worker process ({line_of(error)}); put it into a file and give file.py:NAME"
         ) from None

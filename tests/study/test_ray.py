@@ -87,12 +87,6 @@ CARD = MethodCard(name="deadly", factory=deadly, base={"optimizer": "sgd", "lr":
 """
 
 
-@pytest.fixture(autouse=True)
-def nothing_given(monkeypatch):
-    """What other tests gave to this process by value is none of a cluster's."""
-    monkeypatch.setattr("grokkit.registry._GIVEN", {})
-
-
 @contextmanager
 def a_cluster(**head):
     started = cluster_utils.Cluster(

@@ -27,7 +27,6 @@ def theirs(tmp_path, monkeypatch):
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_text("{}")
     monkeypatch.chdir(folder)
-    monkeypatch.setattr("grokkit.registry._GIVEN", {})  # what other tests of this process gave would travel as well
     return folder
 
 

@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
-from grokkit.registry import carried
 from grokkit.study.machines import Executor
 from grokkit.study.packs import RUNS_IN_PACK
 from grokkit.study.plan import ids_of
 from grokkit.study.pool import Event, Failure
 from grokkit.study.store import Store
+from grokkit.study.travel import given_parts
 from grokkit.study.work import Job, train_and_keep, train_group_and_keep
 from grokkit.train.config import RunConfig
 from grokkit.train.groups import group_name, plan_groups
@@ -65,7 +65,7 @@ def execute(
     def own(run_ids: Iterable[str]) -> dict[str, Limit]:
         return {run_id: limits[run_id] for run_id in run_ids if run_id in limits}
 
-    folder, parts = str(store.folder), carried()
+    folder, parts = str(store.folder), given_parts(runs)
     batched = device != "cpu" if batched is None else batched
     if not batched:
         left = ((run_id, run) for run_id, run in zip(ids_of(runs), runs, strict=True) if run_id not in done)

@@ -12,10 +12,11 @@ from typing import Any, NamedTuple
 from grokkit.errors import InputError
 from grokkit.files import atomic_write
 from grokkit.models.matmul import precision
-from grokkit.registry import carried, carry
+from grokkit.registry import carry
 from grokkit.study.pace import FORMAT, ArmPace, Pace, pace_of, read_pace
 from grokkit.study.pool import Event, Failure, run_pool
 from grokkit.study.sealed import sealed
+from grokkit.study.travel import given_parts
 from grokkit.train.allocator import keep_freed_memory
 from grokkit.train.config import EvaluationConfig, RunConfig, checked
 from grokkit.train.denormals import denormals_are_zero
@@ -83,8 +84,10 @@ def measure_pace(
             if result is not None:
                 found.append(result)
 
-    arms = {label: config.model_dump() for label, config in _arms(runs).items()}
-    run_pool([("pace", _Job(arms, rounds, block, warm_up, carried()))], _measure_arms, workers=1, on_event=watch)
+    arms = _arms(runs)
+    described = {label: config.model_dump() for label, config in arms.items()}
+    job = _Job(described, rounds, block, warm_up, given_parts(arms.values()))
+    run_pool([("pace", job)], _measure_arms, workers=1, on_event=watch)
     return pace_of(found[0])
 
 

@@ -28,12 +28,11 @@ from ray._private.services import canonicalize_bootstrap_address
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from grokkit.errors import InputError
-from grokkit.registry import carried
 from grokkit.study import ray_node
 from grokkit.study.machines import DoJob
 from grokkit.study.pool import ONE_THREAD, Event, Failure, cores
 from grokkit.study.ray_node import Desk, Instructions, Letter, Pieces, cut, loan, versions
-from grokkit.study.travel import NAME, luggage, pack
+from grokkit.study.travel import NAME, given_parts, luggage, pack
 from grokkit.study.work import Job
 from grokkit.train.config import RunConfig
 from grokkit.train.groups import choose_device
@@ -146,7 +145,7 @@ class RayCluster:
 
     def look_around(self, runs: Sequence[RunConfig]) -> None:
         """Refuse a cluster of which a node has other versions than this machine, or cannot do ``runs``."""
-        parts = self.lend_parts(carried())
+        parts = self.lend_parts(given_parts(runs))
         # One of each method on each task, whatever its seed.
         arms = {run.model_copy(update={"seed": 0}).hash(): run for run in reversed(runs)}
         samples = [run.model_dump() for run in arms.values()]

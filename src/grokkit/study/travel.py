@@ -12,7 +12,7 @@ import os
 import shutil
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
@@ -21,7 +21,7 @@ from grokkit import files
 from grokkit.errors import InputError
 from grokkit.outside import own_place
 from grokkit.registry import carried
-from grokkit.train.config import OwnOptimizerConfig, PartConfig, RunConfig
+from grokkit.train.config import RunConfig
 
 NAME = "grokkit_luggage"
 """Of the folder with all that travels; where it has arrived, the folder that it is in is on `sys.path`."""
@@ -58,6 +58,14 @@ class Luggage:
             os.chdir(folder)
 
 
+def given_parts(runs: Iterable[RunConfig]) -> bytes:
+    """What ``runs`` need of the parts that only this process has: by a part's name, or by a setting such as
+    ``weak=here:network``."""
+    parts = [part for run in runs for part in run.parts()]
+    settings = (value for part in parts for value in part.settings.values() if isinstance(value, str))
+    return carried([*(part.text or part.name for part in parts), *settings])
+
+
 def luggage(runs: Sequence[RunConfig], *, travels: bool) -> Luggage:
     """Of the code that ``runs`` need. Nothing has to travel within one machine."""
     folder = Path.cwd()
@@ -65,7 +73,7 @@ def luggage(runs: Sequence[RunConfig], *, travels: bool) -> Luggage:
     if not travels:
         return Luggage(str(folder), (), tuple(search))
     places = list(dict.fromkeys(place for run in runs for place in _places(run)))
-    if places or carried():
+    if places or given_parts(runs):
         # The data of a problem often lie beside it, and what a notebook has given may import its neighbours.
         places = [folder, *(place for place in places if not place.is_relative_to(folder))]
     # An environment inside the folder stays here, and is no place to look in there.
@@ -103,9 +111,7 @@ def pack(bag: Luggage, to: Path, leave_out: Path, most_bytes: int = MOST_BYTES) 
 
 def _places(run: RunConfig) -> Iterator[Path]:
     """The folders and files of somebody's own that the run needs."""
-    own = [run.method.optimizer] if isinstance(run.method.optimizer, OwnOptimizerConfig) else []
-    parts: list[PartConfig] = [run.task, run.model, *run.method.parts, *own]
-    for part in parts:
+    for part in run.parts():
         if (place := own_place(part.text)) is not None:
             yield place
         for value in part.settings.values():

@@ -259,6 +259,11 @@ class RunConfig(Config):
         """Twelve hexadecimal digits that change with anything that changes the run, or what its events mean."""
         return hash_of(self.model_dump())
 
+    def parts(self) -> list[PartConfig]:
+        """All that the run is of: its task, its network, the parts of its method, an optimizer of somebody's own."""
+        own = [self.method.optimizer] if isinstance(self.method.optimizer, OwnOptimizerConfig) else []
+        return [self.task, self.model, *self.method.parts, *own]
+
     def initial_model(self) -> ModelConfig:
         """The model with the scale of initial weights that holds under the method."""
         scale = self.method.init_scale
