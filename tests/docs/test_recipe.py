@@ -119,13 +119,27 @@ def test_the_claim_has_a_row_for_each_task_that_is_done_and_says_of_how_many_its
     ]
 
 
-@pytest.mark.parametrize("seconds", ["clocked", "pace"])
-def test_the_claim_is_made_of_the_tasks_that_are_done_and_goes_on_where_it_stopped(tmp_path, seconds):
-    plan = tmp_path / "plan.toml"
-    plan.write_text(PLAN.replace("after = 20", f'after = 20\nseconds = "{seconds}"'))
+def claim_command(tmp_path, seconds):
+    """What makes the claim on one of two tasks, in ``seconds`` that are clocked, or of a pace."""
+    (tmp_path / "plan.toml").write_text(PLAN.replace("after = 20", f'after = 20\nseconds = "{seconds}"'))
     command = [sys.executable, ROOT / "benchmarks" / "recipe_claim.py", tmp_path / "runs", "parity:10,2"]
-    command += ["--plan", plan, "--to", tmp_path / "claim.json"]
-    said = []
+    return [*command, "--plan", tmp_path / "plan.toml", "--to", tmp_path / "claim.json"]
+
+
+def test_clocked_seconds_are_those_of_the_runs(tmp_path):
+    ended = subprocess.run(claim_command(tmp_path, "clocked"), capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    (task,) = json.loads((tmp_path / "claim.json").read_text())["tasks"]
+    assert "pace" not in task
+    records = [json.loads(file.read_text()) for file in (tmp_path / "runs").rglob("run.json")]
+    clocked = {(record["method"], record["seed"]): record for record in records}
+    for run in task["runs"]:
+        assert run["stable"]
+        assert 0 < run["seconds"] <= clocked[run["method"], run["seed"]]["train_seconds"]
+
+
+def test_the_claim_is_made_of_the_tasks_that_are_done_and_goes_on_where_it_stopped(tmp_path):
+    command, said = claim_command(tmp_path, "pace"), []
     for _ in range(2):
         ended = subprocess.run(command, capture_output=True, text=True, check=False)
         assert ended.returncode == 0, ended.stderr
@@ -138,9 +152,8 @@ def test_the_claim_is_made_of_the_tasks_that_are_done_and_goes_on_where_it_stopp
     ratios = [ours["steps"] / base["steps"] for base, ours in zip(runs[::2], runs[1::2], strict=True)]
     assert all(run["stable"] for run in runs)
     assert found["tasks"][0]["steps"]["value"] == pytest.approx(statistics.geometric_mean(ratios))
-    pace = found["tasks"][0].get("pace")
-    assert (pace is None) == (seconds == "clocked")
-    for run in runs if pace else ():
+    pace = found["tasks"][0]["pace"]
+    for run in runs:
         assert 0 <= run["seconds"] - run["steps"] * pace[run["method"]] < 1  # and its start
     command[2], command[3] = tmp_path / "elsewhere", "not yet"
     assert subprocess.run(command, capture_output=True, text=True, check=False).returncode == 0
