@@ -61,9 +61,9 @@ class Luggage:
 def given_parts(runs: Iterable[RunConfig]) -> bytes:
     """What ``runs`` need of the parts that only this process has: by a part's name, or by a setting such as
     ``weak=here:network``."""
-    parts = [part for run in runs for part in run.parts()]
-    settings = (value for part in parts for value in part.settings.values() if isinstance(value, str))
-    return carried([*(part.text or part.name for part in parts), *settings])
+    parts = (part for run in runs for part in run.parts())
+    texts = (text for part in parts for text in (part.text or part.name, *part.settings.values()))
+    return carried(text for text in texts if isinstance(text, str))
 
 
 def luggage(runs: Sequence[RunConfig], *, travels: bool) -> Luggage:

@@ -1,7 +1,7 @@
 """Denormal numbers, those below 1.2e-38 in float32, taken for zero while a run is trained on a CPU.
 
 Large decay takes the weights of a run that fails there, and the moments of a parameter that gets no gradient fall there
-in any run. A product of such numbers takes a CPU up to a hundred times as long. Beside any number that is not as small
+in any run. A product of such numbers can take a CPU a hundred times as long. Beside any number that is not as small
 they make no difference.
 """
 
