@@ -17,7 +17,7 @@ from grokkit.methods.contract import MethodCard, StartResult
 from grokkit.models.classes import classes_of
 from grokkit.registry import Part
 from grokkit.study.plan import make_plan
-from grokkit.train.config import MethodConfig
+from grokkit.train.config import MethodConfig, RunConfig
 from grokkit.train.doors import Doors, OwnPart, doors_of, is_stackable
 from grokkit.train.groups import plan_groups
 from grokkit.train.loop import begin_alone, train, train_group
@@ -258,6 +258,18 @@ def test_an_infinite_default_is_a_setting_like_another(monkeypatch, limit):
     assert MethodConfig(**written) == config, "a record has it too"
     with pytest.raises(InputError, match="limit=nan is not possible: a finite number"):
         method_config("limited(limit=nan)")
+
+
+def test_so_is_one_within_several(monkeypatch, tiny):
+    def door(limits: tuple = (0.0, float("inf"))):
+        return lambda base: base
+
+    part = Part("methods", "limited", MethodCard(name="limited", loss=door), "this process", "1", "limited")
+    monkeypatch.setitem(registry._GIVEN, ("methods", "limited"), part)
+    config = tiny("limited")
+    written = json.loads(json.dumps(config.model_dump(mode="json"), allow_nan=False))
+    assert RunConfig(**written).method.parts[0].settings == {"limits": [0.0, float("inf")]}
+    assert RunConfig(**written).run_id() == config.run_id(), "a record is known as that of its run"
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from grokkit.registry import Part, made, recall
 from grokkit.tasks.card import TaskCard
 from grokkit.tasks.table import usual_of
 from grokkit.train.events import Event
-from grokkit.train.identity import INFINITE, as_text, digest, hash_of, identity_of
+from grokkit.train.identity import as_number, as_text, digest, hash_of, identity_of
 
 
 class Config(BaseModel):
@@ -57,7 +57,7 @@ class PartConfig(Config):
     @classmethod
     def _infinite_again(cls, settings: dict[str, Any]) -> dict[str, Any]:
         """JSON has no infinite numbers, such as a default for no limit: a record has these texts in their place."""
-        return {key: float(value) if value in INFINITE else value for key, value in settings.items()}
+        return {key: as_number(value) for key, value in settings.items()}
 
     @field_serializer("settings", when_used="json")
     def _as_texts(self, settings: dict[str, Any]) -> dict[str, Any]:

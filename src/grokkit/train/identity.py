@@ -76,5 +76,14 @@ def _in_one_form(value: Any) -> Any:
 
 
 def as_text(value: Any) -> Any:
-    """``value``, or what stands for it if it is an infinite number."""
+    """``value``, or what stands for it if it is an infinite number, or of those within it."""
+    if isinstance(value, list | tuple):
+        return [as_text(item) for item in value]
     return INFINITE[value < 0] if isinstance(value, float) and math.isinf(value) else value
+
+
+def as_number(value: Any) -> Any:
+    """The other way round."""
+    if isinstance(value, list | tuple):
+        return type(value)(as_number(item) for item in value)
+    return float(value) if value in INFINITE else value
