@@ -7,8 +7,10 @@ import sys
 from functools import partial
 from pathlib import Path
 from threading import Lock
+from types import SimpleNamespace
 
 import pytest
+import torch
 
 from grokkit import registry
 from grokkit.errors import InputError
@@ -475,3 +477,17 @@ def test_what_is_not_asked_for_is_not_handed_to_a_worker_and_in_nobody_s_way(mon
     registry.carry(parts)
     assert registry._GIVEN.keys() == {("methods", "here:wanted")}
     assert given_parts(Question(task="add:7", methods=["adamw"], seeds=1, budget=5).plan().runs) == b""
+
+
+def test_a_function_that_says_torch_and_classes_is_handed_over(monkeypatch):
+    """A dataset of a notebook often does; what has both names brings the module ``torch.classes`` with it."""
+    monkeypatch.setattr(registry, "_GIVEN", {})
+    where = {"__name__": "__main__", "torch": torch}
+    exec("def counted(data):\n    return torch.tensor(len(data.classes))\n", where)
+    registry.give("methods", "here:counted", where["counted"], "code")
+    parts = registry.carried(["here:counted"])
+    registry._GIVEN.clear()
+    registry.carry(parts)
+    counted = registry._GIVEN["methods", "here:counted"].value
+    assert counted is not where["counted"]
+    assert counted(SimpleNamespace(classes="abc")) == 3

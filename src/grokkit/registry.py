@@ -16,12 +16,14 @@ from __future__ import annotations
 import pickle
 import pkgutil
 import re
+import sys
 import warnings
 from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from inspect import isfunction, signature
+from io import BytesIO
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -141,8 +143,20 @@ def carried(texts: Iterable[str]) -> bytes:
         import cloudpickle
     except ModuleNotFoundError:
         raise MissingExtraError("cloudpickle", "lab") from None
+
+    class Pickler(cloudpickle.Pickler):
+        """By name also a module that is no plain one. ``torch.classes`` comes along with any function that says both
+        ``torch`` and ``classes``, as a dataset's does."""
+
+        def reducer_override(self, obj: Any) -> Any:
+            if isinstance(obj, ModuleType) and type(obj) is not ModuleType and sys.modules.get(obj.__name__) is obj:
+                return import_module, (obj.__name__,)
+            return super().reducer_override(obj)
+
     try:
-        return cloudpickle.dumps(given)
+        pickled = BytesIO()
+        Pickler(pickled).dump(given)
+        return pickled.getvalue()
     except Exception as error:
         names = ", ".join(name for _, name in given)
         raise InputError(
