@@ -88,12 +88,14 @@ def search(
 
                 if before.trials:
                     console.print(f"failed before, and tried again: {_said(before)}")
-                    runs, limits = _runs(before), before.limits
-                    failures |= train(runs, limits)
+                    limits = before.limits
+                    for runs in tuning.waves(before):
+                        failures |= train(runs, limits)
                 while now.trials:
                     console.print(_said(now))
-                    runs, limits = _runs(now), now.limits
-                    failures |= train(runs, limits)
+                    limits = now.limits
+                    for runs in tuning.waves(now):
+                        failures |= train(runs, limits)
                     tuning.tell(now.trials)
                     now = tuning.next_round()
         except KeyboardInterrupt:
@@ -114,11 +116,6 @@ def search(
 def folder_of(question: Question, execution: Execution) -> Path:
     """Where the search lies."""
     return Path(execution.out or Path("out") / f"{slug(question.task)}-tune")
-
-
-def _runs(found: Round) -> list[RunConfig]:
-    """The runs of a round. A setting may be drawn twice; its runs are the same."""
-    return list({run.run_id(): run for runs in found.trials.values() for run in runs}.values())
 
 
 def _said(found: Round) -> str:

@@ -7,7 +7,8 @@ its identity, as a study's, and each trial in optuna's file, so that the same co
 Tuning seeds begin at :data:`FIRST_SEED`, and a comparison refuses those that its settings were tuned on.
 
 What a trial is told to be worth: the logarithm of the geometric mean of its costs to the target over the seeds. A trial
-of which a run did not arrive ranks behind all that did, by how many runs did not, and by how far they got.
+of which a run did not arrive ranks behind all that did, by how many runs did not, and by how far they got. So once a
+trial has arrived, another is out with its first run that does not, and is spared the seeds after that run's.
 
 A search may be of several tasks at once: a trial is then run on every tuning seed of every task, and the mean is over
 all these runs. It ranks settings as the geometric mean of their cost ratios to any one setting would, because what that
@@ -17,7 +18,7 @@ one costs on a task divides all of them alike. So no task counts for more becaus
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
@@ -34,6 +35,7 @@ from grokkit.study.search import EXCHANGEABLE, SAMPLERS, Search, check_installed
 from grokkit.study.search_space import show_space
 from grokkit.study.spaces import Searched, own_spaces, searched
 from grokkit.study.store import STUDY_FORMAT, Store
+from grokkit.study.trial import Result, best_record, cost_of, geometric_mean, progress_of, record_of, spent_by
 from grokkit.study.tuned import FILE, has_suite, has_trials, has_tuning, read_tuning
 from grokkit.train.config import RunConfig, TaskConfig, checked
 from grokkit.train.limit import Limit
@@ -61,45 +63,6 @@ class SearchOptions(Checked):
         int, Option("searches of each method, each of all trials, for a band about what TPE finds", SeedCount)
     ] = 1
     prune: Annotated[float, Option("give a run up at so many times the best cost until then; 0 for never", Prune)] = 3.0
-
-
-class Result(NamedTuple):
-    """What came of a trial."""
-
-    number: int
-    method: str
-    """The method with its settings, as somebody would type it."""
-    settings: Mapping[str, Any]
-    costs: Sequence[float]
-    """Of each run that arrived, to the target; of each that did not, what it had spent when last seen below it."""
-    arrived: int
-    progress: float
-    """How far the runs got, 1 for all at the target: the mean of their best accuracy, or of target loss over best loss,
-    as a share."""
-    given_up: int
-    failed: int
-    spent: Mapping[str, float]
-    repeat: int
-    """Which search of its method it is of, the first being 0."""
-
-    @property
-    def has_arrived(self) -> bool:
-        return self.arrived == len(self.costs) and not self.failed
-
-    @property
-    def cost(self) -> float:
-        """The geometric mean over seeds and tasks: a bound, unless all arrived."""
-        return geometric_mean(self.costs)
-
-    @property
-    def value(self) -> float | None:
-        """What the search is told; less is better."""
-        if self.failed:
-            return None
-        if self.has_arrived:
-            return math.log10(self.cost)
-        # Whole numbers for the runs that did not, less than one for how far they got, so that the first come first.
-        return 1000.0 + (len(self.costs) - self.arrived) + (1.0 - self.progress)
 
 
 class TrialKey(NamedTuple):
@@ -246,10 +209,8 @@ class Tuning:
         for method, repeat in self._every():
             if method.text in settled:
                 continue
-            told = [trial for trial in self._searches[method.text][repeat].trials() if trial.is_told]
-            runs = {trial.number: self._runs(method, trial.values) for trial in told}
-            done = self.store.finished(run.run_id() for own in runs.values() for run in own)
-            lacking = {n: own for n, own in runs.items() if not done.issuperset(run.run_id() for run in own)}
+            failed = [result for result in self._results(method, repeat) if result.failed]
+            lacking = {result.number: self._runs(method, result.settings) for result in failed}
             found.append(_Trials(method, repeat, lacking))
         return self._round(found)
 
@@ -265,6 +226,36 @@ class Tuning:
             runs = {trial.number: self._runs(method, trial.values) for trial in drawn}
             found.append(_Trials(method, repeat, runs))
         return self._round(found)
+
+    def waves(self, round_: Round) -> Iterator[list[RunConfig]]:
+        """The runs of a round, those of each wave to be made before the next is asked for. Where runs can be given up
+        a wave is of one seed, without the trials that are out by then; else all runs are made at once."""
+        waves = [[place] for place in range(len(self.seeds))] if round_.limits else [list(range(len(self.seeds)))]
+        for places in waves:
+            done = self._done(run for runs in round_.trials.values() for run in runs)
+            wave: dict[str, RunConfig] = {}  # A setting may be drawn twice; its runs are the same.
+            for runs in round_.trials.values():
+                can_be_out = any(run.run_id() in round_.limits for run in runs)
+                asked = self._asked(runs, done, can_be_out)
+                wave |= {run.run_id(): run for place in places for run in asked.get(place, ())}
+            if set(wave) - (set(done) - self.store.to_continue(done, round_.limits)):
+                yield list(wave.values())
+
+    def _done(self, runs: Iterable[RunConfig]) -> dict[str, bool]:
+        """Of the runs that are finished, by their ids, whether each arrived."""
+        done = self.store.finished(run.run_id() for run in runs)
+        return {run_id: self.store.record(run_id)["generalized_at"] is not None for run_id in done}
+
+    def _asked(
+        self, runs: Sequence[RunConfig], done: Mapping[str, bool], can_be_out: bool
+    ) -> dict[int, Sequence[RunConfig]]:
+        """The runs of a trial on each seed, the tasks' together, until that on which one of them did not arrive."""
+        asked: dict[int, Sequence[RunConfig]] = {}
+        for place in range(len(self.seeds)):
+            asked[place] = runs[place :: len(self.seeds)]
+            if can_be_out and not all(done.get(run.run_id(), True) for run in asked[place]):
+                break
+        return asked
 
     def _every(self) -> list[tuple[Searched, int]]:
         """Each search: a method, and which repeat it is."""
@@ -299,7 +290,8 @@ class Tuning:
         drawn = {(key.text, key.repeat): self._searches[key.text][key.repeat].trials() for key in trials}
         for key in trials:
             values = drawn[key.text, key.repeat][key.number].values
-            result = self._result(methods[key.text], key.number, values, key.repeat)
+            before = self._results(methods[key.text], key.repeat)
+            result = self._result(methods[key.text], key.number, values, key.repeat, before)
             self._searches[key.text][key.repeat].tell(key.number, result.value)
         self.write()
 
@@ -316,9 +308,9 @@ class Tuning:
                 "identity": self._identities[method.text],
                 "codes": self._codes[method.text],
                 "space": show_space(method.space),
-                "best": _best(results),
-                "cost_of_tuning": _spent(results),
-                "trials": [_record(result) for result in results],
+                "best": best_record(results),
+                "cost_of_tuning": spent_by(results),
+                "trials": [record_of(result) for result in results],
             }
         record = {
             "format": STUDY_FORMAT,
@@ -390,30 +382,36 @@ class Tuning:
     def _results(self, method: Searched, repeat: int) -> list[Result]:
         """Of the trials that the search was told of."""
         drawn = self._searches[method.text][repeat].trials() if method.text in self._searches else []
-        return [self._result(method, trial.number, trial.values, repeat) for trial in drawn if trial.is_told]
+        results: list[Result] = []
+        for trial in drawn:
+            if trial.is_told:
+                results.append(self._result(method, trial.number, trial.values, repeat, results))
+        return results
 
-    def _result(self, method: Searched, number: int, values: Mapping[str, Any], repeat: int) -> Result:
-        runs = [run.run_id() for run in self._runs(method, values)]
-        done = self.store.finished(runs)
-        records = [self.store.record(run) for run in runs if run in done]
+    def _result(
+        self, method: Searched, number: int, values: Mapping[str, Any], repeat: int, before: Sequence[Result]
+    ) -> Result:
+        """``before``: of the trials before it, of which one must have arrived for this one to be out."""
+        runs = self._runs(method, values)
+        done = self._done(runs)
+        can_be_out = bool(self.options.prune) and any(result.has_arrived for result in before)
+        asked = [run.run_id() for own in self._asked(runs, done, can_be_out).values() for run in own]
+        failed = len(set(asked) - set(done))
+        records = [self.store.record(run.run_id()) for run in runs if run.run_id() in done]
         spent = {name: sum(record[name] for record in records) for name in ("steps", "flops", "train_seconds")}
         return Result(
             number=number,
             method=method.written(values),
             settings=dict(values),
-            costs=[_cost(record, self.cost) for record in records],
+            costs=[cost_of(record, self.cost) for record in records],
             arrived=sum(record["generalized_at"] is not None for record in records),
-            progress=sum(map(_progress, records)) / max(len(records), 1),
+            progress=sum(map(progress_of, records)) / max(len(records), 1),
             given_up=sum(record["status"] == "given up" for record in records),
-            failed=len(runs) - len(records),
+            failed=failed,
+            spared=len(runs) - len(records) - failed,
             spent=spent,
             repeat=repeat,
         )
-
-
-def geometric_mean(costs: Sequence[float]) -> float:
-    """Of costs of at least one step, or FLOP: nothing cheaper can be told apart."""
-    return math.exp(sum(math.log(max(cost, 1.0)) for cost in costs) / max(len(costs), 1))
 
 
 def _check_axes(method: Searched, tasks: Sequence[_OnTask]) -> None:
@@ -426,40 +424,3 @@ def _check_axes(method: Searched, tasks: Sequence[_OnTask]) -> None:
                 f"{show_space(there.space)} on {task.shared['task'].name}; give both one space, e.g. "
                 "--space 'adamw: lr=1e-4..1e-1 log'"
             )
-
-
-def _cost(record: Mapping[str, Any], cost: str) -> float:
-    """To the target, or that of its last evaluation below it."""
-    names = {"steps": ("generalized_at", "below_until"), "flops": ("flops_to_target", "flops_below_until")}[cost]
-    value = record[names[0] if record["generalized_at"] is not None else names[1]]
-    return float(value if value is not None else record[cost])
-
-
-def _progress(record: Mapping[str, Any]) -> float:
-    if record["generalized_at"] is not None:
-        return 1.0
-    settings = record["config"]
-    if settings["target_loss"] is None:
-        best = record["best_test_accuracy"]
-        return 0.0 if best is None else min(1.0, best / settings["target"])
-    best = record["best_test_loss"]
-    return 0.0 if best is None else min(1.0, settings["target_loss"] / max(best, settings["target_loss"]))
-
-
-def _best(results: Sequence[Result]) -> dict[str, Any] | None:
-    """The record of the best trial; of equal ones the first."""
-    done = [result for result in results if result.value is not None]
-    return _record(min(done, key=lambda result: (result.value, result.repeat, result.number))) if done else None
-
-
-def _spent(results: Sequence[Result]) -> dict[str, Any]:
-    """What the search took. A setting that was drawn twice has run once, and is paid once."""
-    once = {result.method: result for result in results}.values()
-    total = {name: sum(result.spent[name] for result in once) for name in ("steps", "flops", "train_seconds")}
-    runs = sum(len(result.costs) for result in once)
-    return {"trials": len(results), "runs": runs, **total}
-
-
-def _record(result: Result) -> dict[str, Any]:
-    own = {"cost": result.cost if result.costs else None, "has_arrived": result.has_arrived, "value": result.value}
-    return {**result._asdict(), **own}
