@@ -38,7 +38,7 @@ def make_store(folder: Path) -> Store:
         store.write_study(plan.study)
         for run in plan.runs:
             _keep(store, train(run))
-    arm = ArmPace(step="", steps=20, seconds=0.002, least=0.001, most=0.003)
+    arm = ArmPace(step="", steps=20, seconds=0.002, rounds=[0.001, 0.002, 0.003])
     arms = dict.fromkeys(plan.study["methods"], arm)
     pace = Pace(arms=arms, rounds=9, warm_up=100, load=0.5, machine={"processor": "p"})
     (folder / "pace.json").write_bytes(

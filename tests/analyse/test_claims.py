@@ -143,8 +143,8 @@ def test_what_the_study_could_have_shown_and_what_it_takes() -> None:
     assert power.shown == pytest.approx(2.718281828**limit)
     assert power.seeds is not None
 
-    def found_with(n: int) -> float:
-        return float(stats.nct.sf(stats.t.ppf(0.975, n - 1), n - 1, 0.182321557 / 0.15 * n**0.5))
+    def found_with(n: int) -> float:  # at the level of the second look, as more seeds are one
+        return float(stats.nct.sf(stats.t.ppf(1 - 0.0125 / 2, n - 1), n - 1, 0.182321557 / 0.15 * n**0.5))
 
     assert found_with(power.seeds) >= 0.8 > found_with(power.seeds - 1)
     assert sensitivity(row("a", 1.0, ratio_flops_spread=0.0), rows, STUDY) is None
@@ -152,6 +152,12 @@ def test_what_the_study_could_have_shown_and_what_it_takes() -> None:
     assert wide is not None
     assert wide.seeds is None
     assert sensitivity(row("a", None, None, ratio_flops_spread=None), rows, STUDY) is None
+    paced = {"pairs": 5, "ratio_seconds_vs_baseline": 0.9, "ratio_seconds_spread": 0.15, "p_seconds": 0.5}
+    rows = [row("base"), row("a", 0.5, **paced, pace_error_low=0.8, pace_error_high=1.1)]
+    off = sensitivity(rows[1], rows, STUDY | {"claim": "seconds"})
+    assert off is not None
+    assert off.shown == pytest.approx(1.25 * power.shown)
+    assert off.seeds is None, "seconds a step that are known to a quarter show no fifth, however many seeds"
 
 
 @pytest.mark.parametrize(

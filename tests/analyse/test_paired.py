@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from grokkit.analyse.paired import PairedRatio, Time, paired_ratio
+from grokkit.analyse.paired import Error, PairedRatio, Time, paired_ratio
 
 
 def events(*times: float) -> dict[int, Time]:
@@ -103,7 +103,43 @@ def test_a_difference_within_the_resolution_does_not_survive_the_unfavourable_en
     assert found.p < 0.001
     assert found.p_unfavourable == 1.0  # at 0.8 times the baseline's time the method would be the slower one
     fine = {seed: time._replace(early=0.96 * time.value) for seed, time in base.items()}
-    assert paired_ratio(own, fine).p_unfavourable is None
+    known = paired_ratio(own, fine)
+    assert known.p is not None
+    assert known.p_unfavourable is not None
+    assert known.p < known.p_unfavourable < 0.001
+    exact = {seed: time._replace(early=time.value) for seed, time in base.items()}
+    assert paired_ratio(own, exact).p_unfavourable is None
+
+
+def test_seeds_that_scatter_less_than_they_are_known_show_nothing_smaller_than_that() -> None:
+    """All at one step, and a step some millionths dearer: the interval has no width, and what is known has."""
+    base = {seed: Time(500.0, True, 490.0) for seed in range(3)}
+    own = {seed: Time(500.0 * 1.00001, True, 490.0) for seed in range(3)}
+    found = paired_ratio(own, base)
+    assert found.p == pytest.approx(0.0, abs=1e-9)
+    assert found.p_unfavourable == 1.0
+
+
+@pytest.mark.parametrize("censored", [False, True])
+@pytest.mark.parametrize("seed", range(6))
+def test_what_all_pairs_share_makes_the_interval_longer_and_p_is_of_that_interval(seed: int, censored: bool) -> None:
+    rng = np.random.default_rng(seed)
+    logs = rng.normal([5.0, 4.0], [0.25, 0.25], size=(6, 2))
+    base, own = ({place: Time(float(np.exp(log)), True) for place, log in enumerate(arm)} for arm in logs.T)
+    if censored:
+        base[2] = base[2]._replace(reached=False)
+    exact = paired_ratio(own, base)
+    assert exact.low is not None
+    assert exact.high is not None
+    off = Error(0.93, 1.05)
+    found = paired_ratio(own, base, off)
+    assert (found.value, found.low, found.high) == (exact.value, exact.low * 0.93, exact.high * 1.05)
+    assert found.spread == exact.spread
+    assert exact.high < 0.999, "nothing to bring to 1"
+    for error in (off, Error(1.0, 0.999 / exact.high), Error(1.0, 1.001 / exact.high), Error(1.0, 2.0)):
+        ratio = paired_ratio(own, base, error)
+        assert None not in (ratio.low, ratio.high, ratio.p)
+        assert (ratio.p < 0.05) == (not ratio.low <= 1 <= ratio.high)  # type: ignore[operator]
 
 
 def test_a_large_difference_survives_the_unfavourable_ends() -> None:

@@ -79,7 +79,7 @@ def test_the_resolution_is_how_much_earlier_each_side_may_have_arrived():
     larger, smaller = resolution({0: Time(80, True, 20), 1: Time(80, True, 80)}, base)
     assert larger == pytest.approx(math.sqrt(2), rel=1e-12)
     assert smaller == pytest.approx(0.5, rel=1e-12)
-    assert resolution({0: Time(80, True, 79)}, {0: Time(100, True, 99)}) == (1.0, 1.0)
+    assert resolution({0: Time(80, True, 80)}, {0: Time(100, True, 100)}) == (1.0, 1.0)
 
 
 def test_a_method_that_fails_on_a_task_does_not_get_away_with_the_others():

@@ -58,11 +58,11 @@ def test_more_is_named_as_plainly() -> None:
 
 def test_no_clear_difference_says_what_could_have_been_shown() -> None:
     text = verdict([row("adamw"), other("grad-norm", 0.9, 0.7, 1.01)], STUDY)
-    # A spread of 0.1 over six pairs: exp(2.571 · 0.1/√6) = 1.11; 1.2× takes five pairs at a power of 0.8.
+    # A spread of 0.1 over six pairs: exp(2.571 · 0.1/√6) = 1.11; at a second look 1.2× takes seven pairs.
     assert text == (
         "On a*b mod 97, nothing tried was shown to beat adamw. "
         "No clear difference: grad-norm 0.90× (0.70–1.01, 6 seeds). "
-        "This study could have shown a ratio of 1.11×; to show 1.20× would take 5 seeds."
+        "This study could have shown a ratio of 1.11×; to show 1.20× would take 7 seeds."
     )
 
 

@@ -4,21 +4,23 @@ import itertools
 import json
 import time
 from dataclasses import asdict
+from statistics import median
 from types import SimpleNamespace
 
+import numpy as np
 import polars as pl
 import pytest
 from damaged import make_store
 from kept_runs import record
 from kept_runs import study as made_study
 
-from grokkit.analyse import leaderboard
+from grokkit.analyse import claims, leaderboard
 from grokkit.errors import InputError
 from grokkit.lab import Study
 from grokkit.lab.report import not_measured
 from grokkit.study import measure_pace as module
 from grokkit.study.measure_pace import measure_pace, study_pace, take_turns
-from grokkit.study.pace import ArmPace, Pace, at_pace, claimed_seconds, read_pace
+from grokkit.study.pace import FORMAT, ArmPace, Pace, at_pace, claimed_seconds, read_pace
 from grokkit.study.sealed import sealed
 from grokkit.study.store import Store
 from grokkit.train import alone
@@ -84,8 +86,8 @@ def test_the_pace_is_the_median_over_rounds_of_a_block_s_seconds_a_step(clock):
     progress, pace = measured_here([run_of("adamw"), run_of("grokfast-ema")], rounds=3, block=4, warm_up=5)
     assert progress == [1, 2, 3]
     adamw, ema = pace.arms["adamw"], pace.arms["grokfast-ema"]
-    assert (adamw.seconds, adamw.least, adamw.most, adamw.steps) == (2.0, 1.0, 4.0, 4)
-    assert (ema.seconds, ema.least, ema.most, ema.steps) == (11.0, 10.0, 15.0, 4)
+    assert (adamw.seconds, adamw.rounds, adamw.steps) == (2.0, [1.0, 4.0, 2.0], 4)
+    assert (ema.seconds, ema.rounds, ema.steps) == (11.0, [10.0, 11.0, 15.0], 4)
     assert (pace.rounds, pace.warm_up) == (3, 5)
     assert pace.machine["processor"]
 
@@ -132,8 +134,8 @@ def test_an_arm_that_diverges_has_no_pace_and_the_others_have():
         [run_of("adamw(optimizer=sgd,lr=1e30,lr_warmup=0)"), run_of("adamw")], rounds=2, block=4, warm_up=0
     )
     diverged, other = pace.arms.values()
-    assert (diverged.seconds, diverged.least, diverged.most) == (None, None, None)
-    assert other.least <= other.seconds <= other.most
+    assert (diverged.seconds, diverged.rounds) == (None, None)
+    assert min(other.rounds) <= other.seconds <= max(other.rounds)
 
 
 def test_a_study_is_measured_in_a_worker_once_an_arm_and_kept(tmp_path):
@@ -143,7 +145,7 @@ def test_a_study_is_measured_in_a_worker_once_an_arm_and_kept(tmp_path):
     assert done == [(1, 2), (2, 2)]
     assert list(found.arms) == ["adamw", "grad-norm"]
     assert found.machine["threads"] == 1
-    assert all(0 < arm.least <= arm.seconds <= arm.most for arm in found.arms.values())
+    assert all(0 < min(arm.rounds) <= arm.seconds <= max(arm.rounds) for arm in found.arms.values())
 
 
 @pytest.fixture
@@ -162,7 +164,7 @@ def counted(monkeypatch):
 def test_a_pace_is_kept_and_holds_for_the_same_arms(tmp_path, counted):
     runs = [run_of("adamw"), run_of("grad-norm")]
     first = study_pace(tmp_path, runs)
-    assert json.loads((tmp_path / "pace.json").read_text())["format"] == 2
+    assert json.loads((tmp_path / "pace.json").read_text())["format"] == FORMAT
     assert read_pace(tmp_path) == first
     longer = [run.model_copy(update={"seed": 7, "budget": 90, "sustain": 2}) for run in reversed(runs)]
     assert study_pace(tmp_path, longer) == first
@@ -194,7 +196,7 @@ def test_a_pace_of_another_machine_or_version_is_measured_again(tmp_path, counte
     assert len(counted) == 2
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"format": 2}', '{"format": 1}', '{"format": 1, "arms": 3}'])
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"format": 3}', '{"format": 3, "arms": 3}'])
 def test_what_is_no_pace_is_named_and_measured_again_once_it_is_deleted(tmp_path, counted, text):
     path = tmp_path / "pace.json"
     path.write_text(text)
@@ -235,7 +237,8 @@ def test_a_worker_s_failure_is_one_line_with_its_cause():
 
 def pace_of(**seconds):
     arms = {
-        label: ArmPace(step="", steps=1, seconds=value, least=value, most=value) for label, value in seconds.items()
+        label: ArmPace(step="", steps=1, seconds=value, rounds=None if value is None else [value])
+        for label, value in seconds.items()
     }
     return Pace(arms=arms, rounds=1, warm_up=0, load=0.0, machine={"processor": "here"})
 
@@ -324,6 +327,43 @@ def test_at_pace_the_leaderboard_counts_steps_and_not_what_a_busy_machine_made_o
     ] == pytest.approx(0.5)
 
 
+def paced(methods, rounds, steps):
+    """The second row of ``methods`` in seconds, all arms with ``steps``, and of each what a step took in each round."""
+    n = len(steps)
+    runs = records(method=[name for name in methods for _ in steps], seed=[*range(n)] * 2, generalized_at=[*steps] * 2)
+    arms = {
+        name: ArmPace(step="", steps=1, seconds=median(own), rounds=own)
+        for name, own in zip(methods, rounds, strict=True)
+    }
+    pace = Pace(arms=arms, rounds=len(rounds[0]), warm_up=0, load=0.0, machine={"processor": "here"})
+    return leaderboard(at_pace(runs, pace), methods, methods[0], "seconds")
+
+
+def test_arms_that_only_the_clock_tells_apart_are_not_claimed_to_differ_in_seconds():
+    """Their steps are the same in every seed, so that seeds do not scatter and the pace's error is all there is."""
+    adamw = [1.000, 0.970, 1.090, 1.004, 0.998, 1.020, 0.985, 1.011, 0.995]
+    clip = [1.003, 0.960, 1.080, 1.010, 0.990, 1.030, 0.989, 1.001, 1.006]
+    rows = paced(["adamw", "clip"], [adamw, clip], [300, 410, 520, 350, 600])
+    (found,) = claims(rows, {"claim": "seconds"})
+    assert not found.claimed
+    assert found.p == 1.0
+    ratios = np.sort(np.divide(clip, adamw))
+    assert rows[1]["ratio_seconds_ci_low"] == pytest.approx(ratios[1])
+    assert rows[1]["ratio_seconds_ci_high"] == pytest.approx(ratios[-2])
+    far = paced(["adamw", "clip"], [adamw, [0.5 * own for own in clip]], [300, 410, 520, 350, 600])
+    (found,) = claims(far, {"claim": "seconds"})
+    assert found.claimed
+    assert found.direction == "less"
+    assert [far[1][key] for key in ("pace_error_low", "pace_error_high")] == pytest.approx(
+        [rows[1][key] for key in ("pace_error_low", "pace_error_high")]
+    )
+
+
+def test_a_pace_of_before_without_its_rounds_is_measured_again(tmp_path):
+    (tmp_path / "pace.json").write_bytes(sealed({"format": 2, "arms": {}, "rounds": 9}))
+    assert read_pace(tmp_path) is None
+
+
 def test_a_method_that_joined_after_the_others_were_measured_has_no_seconds_and_they_keep_theirs(tmp_path):
     """As the folder is when a command that adds a method is stopped: a report is made of what there is."""
     arms, store = ["adamw", "b", "late"], Store(tmp_path)
@@ -334,7 +374,7 @@ def test_a_method_that_joined_after_the_others_were_measured_has_no_seconds_and_
     asked = {"task": {}, "model": {}, "budget": 1000, "target": 0.95, "sustain": 5, "claim": "seconds"}
     about = {"methods": arms, "methods_detail": {arm: {} for arm in arms}, "family": arms, "seeds": [0, 1, 2], **asked}
     store.write_study(made_study([entry["run_id"] for entry in entries], **about))
-    (tmp_path / "pace.json").write_bytes(sealed({"format": 2, **asdict(pace_of(adamw=1.0, b=0.5))}))
+    (tmp_path / "pace.json").write_bytes(sealed({"format": FORMAT, **asdict(pace_of(adamw=1.0, b=0.5))}))
     found = Study(tmp_path)
     ratios = [row["ratio_seconds_vs_baseline"] for row in found.rows]
     assert ratios[1:] == [pytest.approx(0.5), None]

@@ -1,6 +1,7 @@
 """A search from end to end: equal trials, what it costs, what it leaves, and what a comparison makes of it."""
 
 import json
+import math
 import os
 import shutil
 import signal
@@ -228,9 +229,23 @@ def test_a_run_of_several_repeats_is_given_up_where_each_of_them_would(tmp_path,
     runs = tuning._runs(method, {"lr": 0.01, "wd": 0.01})
     found = [_Trials(method, repeat, {repeat: runs}) for repeat in range(3)]
     for amounts, expected in (((5, 9, 7), 9), ((5, None, 7), None), ((None, 9, 7), None), ((9, 7, 5), 9)):
-        limits |= {repeat: [] if most is None else [Limit("flops", most)] for repeat, most in enumerate(amounts)}
+        limits |= {repeat: [] if most is None else [Limit("flops", most)] * 2 for repeat, most in enumerate(amounts)}
         given_up = tuning._round(found).limits
         assert [given_up.get(run.run_id()) for run in runs] == [expected and Limit("flops", expected)] * 2
+
+
+def test_what_costs_less_on_every_seed_than_the_best_is_not_given_up(tmp_path, monkeypatch):
+    """Though a slow seed takes more than three times the mean of all."""
+    question = Question(task=TASK, methods=["adamw"], budget=80, every=5)
+    tuning = Tuning([question], SearchOptions(seeds=3), tmp_path)
+    best = {"arrived": 3, "progress": 1.0, "given_up": 0, "failed": 0, "spared": 0, "spent": {}, "repeat": 0}
+    for costs in ([300.0, 3000.0, 300.0], [9000.0, 200.0, 200.0], [300.0, 300.0, 300.0]):
+        found = Result(number=0, method="adamw", settings={}, costs=costs, **best)
+        monkeypatch.setattr(tuning, "_results", lambda method, repeat, found=found: [found])
+        limits = tuning._limits(tuning.methods[0], 0)
+        assert [limit.most > cost for limit, cost in zip(limits, costs, strict=True)] == [True] * 3
+        mean = math.prod(costs) ** (1 / 3)
+        assert [limit.most for limit in limits] == pytest.approx([3 * max(mean, cost) for cost in costs])
 
 
 def test_a_trial_ranks_by_how_many_runs_did_not_arrive_and_only_then_by_how_far_they_got():

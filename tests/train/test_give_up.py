@@ -5,8 +5,10 @@ from dataclasses import replace
 import pytest
 from interrupted import curves
 
+from grokkit.study.question import Question
 from grokkit.study.store import Store
 from grokkit.study.work import Job, train_and_keep, train_group_and_keep
+from grokkit.train.config import EvaluationConfig
 from grokkit.train.groups import group_name
 from grokkit.train.limit import Limit
 from grokkit.train.loop import train, train_group
@@ -42,6 +44,23 @@ def test_asked_for_more_it_goes_on_bit_for_bit(tiny, tmp_path, limit):
 def test_a_run_that_arrives_is_not_given_up_while_it_shows_that_it_stays(tiny):
     config = tiny(target_loss=1e9, budget=100)  # at the target from the first evaluation on
     assert train(config, limit=Limit("steps", 1)).record()["status"] == "generalized"
+
+
+def test_a_run_that_its_last_evaluation_finds_at_the_target_goes_on():
+    """It may have got there since the evaluation before, by which it was judged."""
+    (config,) = (
+        Question(task="parity:9,2", methods=["adamw(lr=0.00005)"], seeds=1, budget=600, target=0.9, train_fraction=0.6)
+        .plan()
+        .runs
+    )
+    rarely = config.model_copy(update={"evaluation": EvaluationConfig(every=1, share=1e-9)})
+    free = train(rarely).record()
+    at, known_to = free["generalized_at"], free["resolution_steps"]
+    assert known_to > 2, "evaluated too often to get there in between"
+    found = [train(rarely, limit=Limit("steps", most)).record() for most in range(at - known_to + 1, at)]
+    assert any(record["generalized_first_at"] is not None for record in found), "none was there sooner than was seen"
+    for record in found:
+        assert (record["status"] == "given up") == (record["generalized_first_at"] is None)
 
 
 def test_a_run_that_may_be_stable_goes_on_and_one_that_fell_back_is_given_up(tiny):

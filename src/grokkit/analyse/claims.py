@@ -125,6 +125,11 @@ def level_of(study: Mapping[str, Any]) -> float:
     return LEVEL if looks <= 1 else LEVEL / 2**looks
 
 
+def next_level(study: Mapping[str, Any]) -> float:
+    """α of the look after the present one."""
+    return level_of({"looks": [*(study.get("looks") or [None]), None]})
+
+
 def unclaimed_primary(found: Mapping[str, Claim], study: Mapping[str, Any]) -> str | None:
     """Why nothing is claimed of the arms after a primary one, ``found`` being all claims; None if that is not so."""
     primary = study.get("primary")
@@ -189,8 +194,8 @@ def _holm(p: Mapping[str, float], untested: int) -> dict[str, float]:
 
 class Sensitivity(NamedTuple):
     """``shown``: the ratio above 1 from which on the study, with the spread that it saw, would have claimed a
-    difference (and its inverse below 1). ``seeds``: how many it would take to show 1.2× four times in five; None
-    beyond 1,000."""
+    difference (and its inverse below 1). ``seeds``: how many in all it would take to show 1.2× four times in five, at
+    the level of the look that more of them are; None beyond 1,000."""
 
     shown: float
     seeds: int | None
@@ -204,6 +209,7 @@ def sensitivity(row: Row, rows: Sequence[Row], study: Mapping[str, Any]) -> Sens
     spread = row.get(ratio_keys(cost)["spread"])
     if not spread:
         return None
+    off = max(row.get("pace_error_high", 1.0), 1 / row.get("pace_error_low", 1.0)) if cost == "seconds" else 1.0
     arms = _arms(rows, study)
     if (primary := study.get("primary")) in arms:
         if row["method"] == primary:
@@ -213,10 +219,9 @@ def sensitivity(row: Row, rows: Sequence[Row], study: Mapping[str, Any]) -> Sens
         else:
             arms -= {primary}
     # Alone at its part of α, as if no other arm could be claimed before it.
-    level = level_of(study) / max(1, len(arms))
-    n = row["pairs"]
-    shown = float(np.exp(t_quantile(1 - level / 2, n - 1) * spread / np.sqrt(n)))
-    return Sensitivity(shown, _seeds_for(float(np.log(WORTH_SHOWING)), spread, level))
+    share, n = max(1, len(arms)), row["pairs"]
+    shown = off * float(np.exp(t_quantile(1 - level_of(study) / share / 2, n - 1) * spread / np.sqrt(n)))
+    return Sensitivity(shown, _seeds_for(float(np.log(WORTH_SHOWING / off)), spread, next_level(study) / share))
 
 
 def _seeds_for(difference: float, spread: float, level: float) -> int | None:
@@ -228,6 +233,8 @@ def _seeds_for(difference: float, spread: float, level: float) -> int | None:
         limit = t_quantile(1 - level / 2, n - 1)
         return noncentral_t_tail(limit, n - 1, difference / spread * math.sqrt(n))
 
+    if difference <= 0:
+        return None
     few, many = 2, 3
     while power(many) < POWER:
         few, many = many, 2 * many

@@ -6,6 +6,7 @@ which neither run arrived tells nothing, and one with a time of zero (at the tar
 - With three complete pairs or more, the ratio and its 95 % interval: the t interval on the logarithms of the ratios,
   and where a time is censored that of the model in :mod:`grokkit.analyse.censored_pairs`, which is the same without
   censoring. p is of the test that belongs to the interval: it is below 0.05 if and only if the interval excludes 1.
+  What is not known exactly in all pairs alike, such as the seconds of a step, makes the interval longer at both ends.
 - With fewer, no interval and no p. If all pairs are complete, the geometric mean of their ratios still describes them.
   If runs of one arm only are censored, there is a bound, the near end of the t interval with the censored times set to
   their bounds: "at least" where the method's are, "at most" where the baseline's are. For that the other arm has to
@@ -26,9 +27,6 @@ from grokkit.analyse.distributions import t_quantile
 ENOUGH = 3
 """Complete pairs that an interval takes."""
 
-COARSE = 0.05
-"""Share of a time beyond which not knowing it more finely may decide about a claim."""
-
 Side = Literal["at least", "at most"]
 
 
@@ -41,6 +39,17 @@ class Time(NamedTuple):
     early: float | None = None
 
 
+class Error(NamedTuple):
+    """By what factors a ratio may be ``smaller`` (at most 1) and ``larger`` (at least 1) than it is measured, because
+    of what all pairs share."""
+
+    smaller: float = 1.0
+    larger: float = 1.0
+
+
+EXACT = Error()
+
+
 class PairedRatio(NamedTuple):
     """``value`` < 1: the method needs less than the baseline. None for what the pairs do not say.
 
@@ -48,8 +57,8 @@ class PairedRatio(NamedTuple):
         value, low, high: the ratio and its 95 % interval.
         bound, side: where there is no interval, what the ratio surely (at 95 %) is at least, or at most.
         p: two-sided, of "the ratio is 1".
-        p_unfavourable: the same with every event moved to the end of its resolution that speaks against the difference,
-            if some resolution exceeds 5 % of its time; else None.
+        p_unfavourable: the same with every event moved to the end of its resolution that speaks against the difference;
+            None if all are known exactly.
         pairs: seeds that say something, and ``complete``: those with both times.
         spread: standard deviation of the logarithm of one pair's ratio, as far as the interval's width tells it.
     """
@@ -66,8 +75,8 @@ class PairedRatio(NamedTuple):
     spread: float | None = None
 
 
-def paired_ratio(method: Mapping[int, Time], baseline: Mapping[int, Time]) -> PairedRatio:
-    """The paired ratio of two maps seed → time to target."""
+def paired_ratio(method: Mapping[int, Time], baseline: Mapping[int, Time], error: Error = EXACT) -> PairedRatio:
+    """The paired ratio of two maps seed → time to target; ``error`` is that of all pairs alike."""
     told = _told(method, baseline)
     if not told:
         return PairedRatio()
@@ -76,15 +85,17 @@ def paired_ratio(method: Mapping[int, Time], baseline: Mapping[int, Time]) -> Pa
     if complete < ENOUGH:
         value = float(np.exp((pairs.y - pairs.x).mean())) if complete == n else None
         bound, side = _bound(pairs) if n == len(method.keys() & baseline.keys()) else (None, None)
+        if bound is not None:
+            bound *= error.smaller if side == "at least" else error.larger
         return PairedRatio(value=value, bound=bound, side=side, pairs=n, complete=complete)
     found = estimate(pairs)
     quantile = t_quantile(0.975, n - 1)
     return PairedRatio(
         value=float(np.exp(found.value)),
-        low=float(np.exp(found.low)),
-        high=float(np.exp(found.high)),
-        p=found.p,
-        p_unfavourable=_p_unfavourable(told, found.value),
+        low=float(np.exp(found.low)) * error.smaller,
+        high=float(np.exp(found.high)) * error.larger,
+        p=found.p if error == EXACT else _p_against(told, found.value, error),
+        p_unfavourable=_p_unfavourable(told, found.value, error),
         pairs=n,
         complete=complete,
         spread=(found.high - found.low) / 2 / quantile * float(np.sqrt(n)),
@@ -109,9 +120,9 @@ def plain_ratio(method: Mapping[int, Time], baseline: Mapping[int, Time]) -> tup
 
 def resolution(method: Mapping[int, Time], baseline: Mapping[int, Time]) -> tuple[float, float]:
     """By what factors the ratio would be larger, and smaller, if the baseline's events, or the method's, were all as
-    early as they may have been; (1, 1) where all are known finely enough."""
+    early as they may have been."""
     told = _told(method, baseline)
-    if not any(_is_coarse(time) for pair in told for time in pair):
+    if not told:
         return 1.0, 1.0
     with np.errstate(divide="ignore"):
         base, own = (
@@ -154,25 +165,25 @@ def _bound(pairs: Pairs) -> tuple[float | None, Side | None]:
     return float(np.exp(differences.mean() + reach)), "at most"
 
 
-def _p_unfavourable(told: list[tuple[Time, Time]], log_ratio: float) -> float | None:
-    """p where each arm's events lie as the difference would least have it, None if all are known finely enough.
+def _p_unfavourable(told: list[tuple[Time, Time]], log_ratio: float, error: Error) -> float | None:
+    """p where each arm's events lie as the difference would least have it, None if all are known exactly.
 
     An arm that seems faster keeps the costs at which its events were seen; the other's may have been earlier.
     """
-    if not any(_is_coarse(time) for pair in told for time in pair):
+    if all(_earliest(time) == time for pair in told for time in pair):
         return None
     if log_ratio < 0:
-        moved = [(_earliest(base), own) for base, own in told]
-    else:
-        moved = [(base, _earliest(own)) for base, own in told]
-    if any(time.value <= 0 for pair in moved for time in pair):
+        return _p_against([(_earliest(base), own) for base, own in told], log_ratio, error)
+    return _p_against([(base, _earliest(own)) for base, own in told], log_ratio, error)
+
+
+def _p_against(told: list[tuple[Time, Time]], log_ratio: float, error: Error) -> float:
+    """p of a difference in the direction of ``log_ratio`` with the ratio off by what of ``error`` speaks against it."""
+    factor = error.larger if log_ratio < 0 else error.smaller
+    if factor <= 0 or any(time.value <= 0 for pair in told for time in pair):
         return 1.0
-    found = estimate(_pairs(moved))
+    found = estimate(_pairs([(base, own._replace(value=own.value * factor)) for base, own in told]))
     return found.p if found.value * log_ratio > 0 else 1.0
-
-
-def _is_coarse(time: Time) -> bool:
-    return time.reached and time.early is not None and time.value - time.early > COARSE * time.value
 
 
 def _earliest(time: Time) -> Time:

@@ -122,7 +122,8 @@ def results(plan: SuitePlan, studies: Sequence[Study], tuning: Mapping[str, Any]
         "suite": plan.card.name,
         "claim": cost,
         "primary": plan.asked.primary,
-        "family": methods,
+        # Which go on is chosen on other tasks, so those that did not have had no chance to deceive on these.
+        "family": held_out,
         "looks": looked({"looks": plan.looks}, all_runs)["looks"],
     }
     steps, until = profiles(found, held_out, cost)

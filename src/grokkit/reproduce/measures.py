@@ -59,6 +59,11 @@ def _column(name: str) -> Callable[[pl.DataFrame, pl.DataFrame], pl.Series]:
     return lambda runs, curves: column(runs, name)
 
 
+def _steps_until(runs: pl.DataFrame) -> pl.Series:
+    """Its last evaluation below the target, or where there is none on record its budget."""
+    return column(runs, "below_until").fill_null(column(runs, "budget"))
+
+
 def _delay(runs: pl.DataFrame, curves: pl.DataFrame) -> pl.Series:
     """|first evaluation at the target − first evaluation with the training rows memorized|, at least the steps between
     two evaluations there: a ratio needs a positive time, and nothing shorter was looked for."""
@@ -154,7 +159,7 @@ def _seconds_a_step(runs: pl.DataFrame, curves: pl.DataFrame) -> pl.Series:
 
 MEASURES: Mapping[str, Measure] = {
     "first steps": Measure("time", "steps to the first evaluation at the target", _column("generalized_first_at")),
-    "steps": Measure("time", "steps to the target that stays", _column("generalized_at")),
+    "steps": Measure("time", "steps to the target that stays", _column("generalized_at"), _steps_until),
     "memorized": Measure("time", "steps to memorizing the training rows", _column("memorized_at")),
     "delay": Measure(
         "time", "steps between the first evaluations that memorized and that reached the target", _delay, _delay_until

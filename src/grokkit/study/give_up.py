@@ -25,7 +25,7 @@ def limits_of(plan: Plan, store: Store, times: float) -> dict[str, Limit]:
     for run_id, label in store.labels().items():  # the baseline may have been run by an earlier command
         if label == plan.study["baseline"] and run_id in asked:
             record = store.record(run_id)
-            if record[key] is not None:
+            if record[key]:  # one that was at the target before its first step says nothing of others
                 found[record["seed"]] = float(record[key])
     for run_id, run in zip(plan.runs.ids, plan.runs, strict=True):
         if run.seed in found and run.method.label != plan.study["baseline"]:

@@ -183,6 +183,5 @@ def _summary(arm: _ArmInTraining, taken: Sequence[float | None]) -> ArmPace:
         step=_step_of(arm.config),
         steps=arm.steps,
         seconds=statistics.median(found) if complete else None,
-        least=min(found) if complete else None,
-        most=max(found) if complete else None,
+        rounds=found if complete else None,
     )

@@ -3,7 +3,8 @@
 The seconds that a run records depend on what else its machine did meanwhile, and runs of a study are not trained under
 the same load. So a claim counts a run's steps, and what a step takes is measured apart, all arms in one process on one
 core. In each round every arm takes a block of steps, and from round to round the order of the arms rotates, so that
-whatever the machine does befalls all. An arm's pace is the median over rounds.
+whatever the machine does befalls all. An arm's pace is the median over rounds. It is one number for all runs of an arm,
+so that its error does not show in how they scatter; what the rounds say of it makes the ratio's interval longer.
 
 A step is the one that a run takes (:class:`grokkit.train.alone.Alone`): batch, forward and backward pass, method,
 optimizer, outer steps in their due proportion. Evaluations are left out, and so is what comes before the first step.
@@ -11,7 +12,7 @@ optimizer, outer steps in their due proportion. Evaluations are left out, and so
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,9 @@ import polars as pl
 from grokkit.errors import InputError
 from grokkit.study.sealed import Damaged, read_sealed
 
-FORMAT = 2
-"""Of pace.json. Format 1 has no digest."""
+FORMAT = 3
+"""Of pace.json. Those before do not say what a step took in each round, and so not how surely the pace is known: such
+a file is no measurement any more."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,15 +34,14 @@ class ArmPace:
     Attributes:
         step: a hash of what of its configuration a step depends on.
         steps: how many of them are a block.
-        seconds: of a step, the median over rounds; None, as the next two, if the arm diverged meanwhile.
-        least, most: seconds of a step in the fastest and in the slowest round.
+        seconds: of a step, the median over rounds; None, as ``rounds``, if the arm diverged meanwhile.
+        rounds: seconds of a step in each round, in their order.
     """
 
     step: str
     steps: int
     seconds: float | None
-    least: float | None
-    most: float | None
+    rounds: Sequence[float] | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +71,7 @@ def read_pace(folder: Path) -> Pace | None:
     path = folder / "pace.json"
     try:
         found = read_sealed(path, newest=FORMAT)
-        return None if found is None else pace_of(found)
+        return None if found is None or found["format"] < FORMAT else pace_of(found)
     except (Damaged, TypeError, KeyError, AttributeError) as error:
         why = str(error) if isinstance(error, Damaged) else "does not say what a step takes"
         raise InputError(f"{path} is damaged: it {why}; delete it, and grokkit compare measures it again") from None
@@ -122,10 +123,11 @@ def at_pace(runs: pl.DataFrame, pace: Pace) -> pl.DataFrame:
     """``runs`` with seconds of a claim in place of those that were clocked, for :func:`grokkit.analyse.leaderboard`.
 
     ``provenance`` is left out, because the leaderboard would not compare seconds of runs on two processors, and these
-    were all measured on one. An arm of :func:`unmeasured` has no seconds, as one that diverged while it was measured.
+    were all measured on one; ``pace_rounds`` says how surely they are known. An arm of :func:`unmeasured` has no
+    seconds, as one that diverged while it was measured.
     Arguments: as :func:`claimed_seconds`.
     """
-    unknown = ArmPace(step="", steps=0, seconds=None, least=None, most=None)
+    unknown = ArmPace(step="", steps=0, seconds=None, rounds=None)
     arms = {**pace.arms, **dict.fromkeys(unmeasured(runs, pace), unknown)}
     claimed = claimed_seconds(runs, replace(pace, arms=arms))
     to_target, below_until = claimed["claimed_seconds_to_target"], claimed["claimed_seconds_below_until"]
@@ -133,6 +135,7 @@ def at_pace(runs: pl.DataFrame, pace: Pace) -> pl.DataFrame:
         train_seconds_to_target=to_target,
         train_seconds_below_until=below_until,
         train_seconds=to_target.fill_null(below_until),
+        pace_rounds=pl.Series([arms[label].rounds for label in runs["method"]], dtype=pl.List(pl.Float64)),
     )
 
 

@@ -265,12 +265,11 @@ class Tuning:
         trials: dict[TrialKey, list[RunConfig]] = {}
         limits: dict[str, list[Limit | None]] = {}
         for method, repeat, runs_of in found:
-            on_tasks = self._limits(method, repeat)
+            own_limits = self._limits(method, repeat)
             for number, runs in runs_of.items():
                 trials[TrialKey(method.text, number, repeat)] = runs
                 for place, run in enumerate(runs):
-                    own = on_tasks[place // len(self.seeds)] if on_tasks else None
-                    limits.setdefault(run.run_id(), []).append(own)
+                    limits.setdefault(run.run_id(), []).append(own_limits[place] if own_limits else None)
         # Repeats know nothing of each other, so a run of several is given up only where each of them would.
         given_up = {
             run_id: [one for one in own if one is not None] for run_id, own in limits.items() if None not in own
@@ -371,13 +370,19 @@ class Tuning:
         return runs
 
     def _limits(self, method: Searched, repeat: int) -> list[Limit]:
-        """For each task so many times what the best of the trials told so far costs there; empty if none arrived."""
+        """For each run of a trial so many times what the best of the trials told so far costs there, empty if none
+        arrived: on its task, or where that is more on its seed, so that what is cheaper on every seed is not given up.
+        """
         found = [result for result in self._results(method, repeat) if result.has_arrived]
         if not found or not self.options.prune:
             return []
         best, n = min(found, key=lambda result: result.cost), len(self.seeds)
         on_tasks = [best.costs[place * n : (place + 1) * n] for place in range(len(self._tasks))]
-        return [Limit(self.cost, self.options.prune * geometric_mean(costs)) for costs in on_tasks]
+        return [
+            Limit(self.cost, self.options.prune * max(geometric_mean(costs), cost))
+            for costs in on_tasks
+            for cost in costs
+        ]
 
     def _results(self, method: Searched, repeat: int) -> list[Result]:
         """Of the trials that the search was told of."""

@@ -269,7 +269,8 @@ class _Loop:
 
     @torch.no_grad()
     def _give_up(self, engine: Engine, member: Member, checkpoint: Path | None) -> None:
-        """End a run that is beyond its limit, with an evaluation that says how far it got.
+        """End a run that is beyond its limit, with an evaluation that says how far it got, unless that finds it at the
+        target.
 
         What is saved before that is the run as it would be without a limit, which it goes on from. A group's file is
         of its members that are still trained, so that there is none for those that are given up.
@@ -278,7 +279,7 @@ class _Loop:
             self._save(engine, checkpoint)
         if member.progress.curves["step"][-1] != member.progress.step:
             self._evaluate(engine, [engine.members.index(member)])
-        member.progress.gave_up = True
+        member.progress.gave_up = member.progress.is_beyond_limit()
 
     def _check_quickly(self, engine: Engine, places: list[int]) -> list[int]:
         """Look at a few rows of these members; returns those that have to be evaluated."""
