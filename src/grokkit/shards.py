@@ -100,13 +100,19 @@ def are_finite(tensors: Sequence[Tensor]) -> bool:
     return not largest(bad, tensors)
 
 
+def processes() -> int:
+    """How many processes the program is made of."""
+    is_several = torch.distributed.is_available() and torch.distributed.is_initialized()
+    return torch.distributed.get_world_size() if is_several else 1
+
+
 def mean_over_processes(values: Tensor) -> Tensor:
     """The mean over all processes of the program; itself where there is one."""
-    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+    if processes() == 1:
         return values
     total = values.clone()
     torch.distributed.all_reduce(total)
-    return total / torch.distributed.get_world_size()
+    return total / processes()
 
 
 def _groups(tensor: Any) -> tuple[Any, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import traceback
+import warnings
 
 import torch
 import torch.distributed as dist
@@ -37,12 +38,14 @@ from grokkit import (
     grokfast_ma,
     hyperball,
     masked,
+    merge_embedding,
     neuralgrok,
     norm_clamp,
     norm_held,
     orthograd,
     recipe,
     row_clip,
+    transfer_embedding,
 )
 from grokkit.rng import stream
 
@@ -355,6 +358,36 @@ def partly_sharded():
     return ""
 
 
+def transfers():
+    """What is said of transferring and merging where processes train one model, and whether the whole model can."""
+    said = {}
+
+    def tried(name, function):
+        with warnings.catch_warnings(record=True) as warned:
+            warnings.simplefilter("always")
+            try:
+                function()
+            except InputError as error:
+                said[name] = str(error)
+            else:
+                said[name] = [str(one.message) for one in warned]
+
+    factor = torch.ones(network()[0].in_features, 2)
+    model = network()
+    fully_shard(model)
+    tried("sharded first", lambda: transfer_embedding(model, factor))
+    tried("within DDP", lambda: transfer_embedding(DistributedDataParallel(network()), factor))
+    model = network()
+    transfer_embedding(model, factor)
+    tried("merged within DDP", lambda: merge_embedding(DistributedDataParallel(model)))
+    tried("merged whole", lambda: merge_embedding(model))
+    model = network()
+    transfer_embedding(model, factor)
+    fully_shard(model)
+    tried("merged sharded", lambda: merge_embedding(model))
+    return said
+
+
 def everything(folder, half, end):
     """All of it in one group of processes, which takes seconds to start; what fails is told, and the rest goes on."""
     work = {
@@ -365,6 +398,7 @@ def everything(folder, half, end):
         "pure faces": lambda: pure_faces(["ema", "grad-norm"]),
         "not finite": not_finite,
         "partial": partial_gradient,
+        "transfers": transfers,
         "full state": lambda: full_state("ma", half),
         **{f"trained {wrap}": lambda wrap=wrap: trained(wrap, list(TRANSFORMS)) for wrap in WRAP},
         **{f"outer {wrap}": lambda wrap=wrap: outer_steps(wrap) for wrap in WRAP},

@@ -83,6 +83,15 @@ def test_the_recipe_refuses_a_model_that_is_sharded_in_part(done):
         )
 
 
+def test_an_embedding_is_transferred_before_a_model_is_distributed_and_merged_in_a_whole_one(done):
+    for said in done("transfers"):
+        assert said["sharded first"].endswith("transfer the embedding before fully_shard(), or a whole model")
+        assert said["within DDP"].endswith("must stay; transfer the embedding before it is wrapped")
+        assert said["merged within DDP"].endswith("must stay; merge the model itself, and before it is wrapped")
+        assert said["merged sharded"].startswith("the weight of the embedding is sharded; merge the model itself")
+        assert ["wrap the model anew" in text for text in said["merged whole"]] == [True]
+
+
 def test_pure_faces_work_on_sharded_gradients(done):
     for found in done("pure faces"):
         for ours, theirs in found.values():

@@ -6,6 +6,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.nn.utils import prune
+from torch.nn.utils import spectral_norm as old_spectral_norm
+from torch.nn.utils.weight_norm import weight_norm as old_weight_norm
 
 from grokkit import InputError, attach, grokfast_ema, merge_embedding, transfer_embedding
 from grokkit.methods.groktransfer.factorized import embedding_of
@@ -311,10 +314,14 @@ def two_embeddings():
         (lambda: nn.Embedding(7, 4, max_norm=1.0), normal(7, 3), {}, "max_norm=1.0.*without max_norm"),
         (lambda: nn.Embedding(7, 4, sparse=True), normal(7, 3), {}, "sparse=True"),
         (lambda: nn.Embedding(7, 4, scale_grad_by_freq=True), normal(7, 3), {}, "scale_grad_by_freq"),
-        (nn.ReLU, normal(7, 3), {}, "no nn.Embedding and no nn.Linear"),
+        (nn.ReLU, normal(7, 3), {}, "no nn.Embedding, nn.EmbeddingBag or nn.Linear"),
         (lambda: transferred(), normal(7, 3), {}, "parametrized weight already.*merge_embedding"),
+        (lambda: old_weight_norm(nn.Embedding(7, 4)), normal(7, 3), {}, "made of other tensors, by weight norm"),
+        (lambda: old_spectral_norm(nn.Linear(7, 4)), normal(7, 3), {}, "made of other tensors, by weight norm"),
+        (lambda: prune.identity(nn.Linear(7, 4), "weight"), normal(7, 3), {}, "weight norm, spectral norm or pruning"),
     ],
 )
+@pytest.mark.filterwarnings("ignore:.*weight_norm. is deprecated:FutureWarning")
 def test_what_cannot_be_is_refused_and_nothing_has_changed(model, embedding, settings, message):
     model = model()
     before = {name: p.clone() for name, p in model.state_dict().items()}
@@ -322,6 +329,39 @@ def test_what_cannot_be_is_refused_and_nothing_has_changed(model, embedding, set
         transfer_embedding(model, embedding, **settings)
     assert model.state_dict().keys() == before.keys()
     assert all(torch.equal(p, before[name]) for name, p in model.state_dict().items())
+
+
+@pytest.mark.parametrize("mode", ["sum", "mean"])
+def test_a_bag_s_table_is_its_embedding(mode):
+    model = nn.Sequential(nn.EmbeddingBag(7, 16, mode=mode), nn.Linear(16, 7))
+    transfer_embedding(model, normal(7, 3))
+    assert {name for name, _ in model.named_parameters() if "original" in name} == {
+        "0.parametrizations.weight.original0",
+        "0.parametrizations.weight.original1",
+    }
+    before = model(TOKENS)
+    merge_embedding(model)
+    assert torch.equal(model(TOKENS), before)
+    assert torch.equal(embedding_of(model), model[0].weight)
+
+
+def test_within_autocast_the_weight_is_what_it_is_outside():
+    """As an ordinary embedding's, which is looked up and not multiplied."""
+    model = transferred("decoder")
+    outside = model.token_embeddings(TOKENS)
+    with torch.autocast("cpu", torch.bfloat16):
+        inside = model.token_embeddings(TOKENS)
+        transfer_embedding(MODELS["fnn"](), normal(7, 3))
+    assert inside.dtype == torch.float32
+    assert torch.equal(inside, outside)
+
+
+def test_what_was_frozen_is_frozen_after_merging():
+    model = transferred(trainable=False)
+    for p in model.token_embeddings.parameters():
+        p.requires_grad_(False)
+    merge_embedding(model)
+    assert not model.token_embeddings.weight.requires_grad
 
 
 def test_nothing_to_merge_and_a_foreign_optimizer_are_refused():

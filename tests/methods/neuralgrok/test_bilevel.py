@@ -11,6 +11,7 @@ from cards import CARDS
 from reference.amplifier import transform as reference
 from torch import nn
 from torch.func import functional_call
+from torch.utils.checkpoint import checkpoint
 
 from grokkit import InputError, NeuralGrok, attach, grad_norm
 from grokkit.methods.neuralgrok.amplifier import Amplifier, fresh_amplifier, map_amplifier
@@ -903,6 +904,57 @@ def test_where_steps_are_captured_an_outer_step_writes_into_the_amplifier_that_t
         assert all(state[key] is tensor for key, tensor in captured.items()) is capturable
         learned.append([p.detach().clone() for p in (*outer.amplifier.weights, *outer.amplifier.biases)])
     assert all(map(torch.equal, *learned))
+
+
+class WithSlowCopy(nn.Module):
+    """An encoder beside a slow copy of itself, which every forward pass takes a little further."""
+
+    def __init__(self, replaces):
+        super().__init__()
+        self.fast, self.replaces = nn.Linear(4, 4), replaces
+        self.slow = copy.deepcopy(self.fast).requires_grad_(False)
+        self.table = nn.Embedding(5, 4, max_norm=0.5)  # another optimizer's
+
+    def forward(self, x):
+        with torch.no_grad():
+            for slow, fast in zip(self.slow.parameters(), self.fast.parameters(), strict=True):
+                if self.replaces:
+                    slow.data = slow.data.lerp(fast.data, 0.1)
+                else:
+                    slow.lerp_(fast, 0.1)
+        return (self.fast(x) - self.slow(x) + self.table(torch.arange(len(x)))).square().mean()
+
+
+@pytest.mark.parametrize("replaces", [False, True])
+@pytest.mark.parametrize("is_frozen_in_the_optimizer", [False, True])
+def test_what_a_forward_pass_changes_of_other_parameters_is_put_back(replaces, is_frozen_in_the_optimizer):
+    model = WithSlowCopy(replaces)
+    model.fast.weight.data.add_(1)
+    own = [*model.fast.parameters(), *(model.slow.parameters() if is_frozen_in_the_optimizer else ())]
+    optimizer = torch.optim.Adam(own, lr=1e-2)
+    ng = NeuralGrok(model, optimizer, hidden=(4,), every=1)
+    for _ in range(3):
+        optimizer.zero_grad()
+        model(torch.randn(3, 4)).backward()
+        model.table.weight.data.mul_(3)
+        before = copy.deepcopy(model.state_dict())
+        assert ng.outer_step(outer_loss=lambda: model(torch.randn(2, 4))) is not None
+        assert all(torch.equal(p, before[name]) for name, p in model.state_dict().items())
+        optimizer.step()
+
+
+def test_reentrant_checkpoints_are_refused_in_our_words():
+    model = nn.Sequential(nn.Linear(4, 4), nn.Sequential(nn.Tanh(), nn.Linear(4, 1)))
+    optimizer = torch.optim.Adam(model.parameters())
+    ng = NeuralGrok(model, optimizer, hidden=(4,), every=1)
+
+    def loss(use_reentrant):
+        return checkpoint(model[1], model[0](torch.randn(3, 4)), use_reentrant=use_reentrant).square().mean()
+
+    loss(use_reentrant=True).backward()
+    with pytest.raises(InputError, match="use_reentrant=False"):
+        ng.outer_step(outer_loss=lambda: loss(use_reentrant=True))
+    assert ng.outer_step(outer_loss=lambda: loss(use_reentrant=False)) is not None
 
 
 def test_an_expanded_buffer_is_in_no_ones_way():

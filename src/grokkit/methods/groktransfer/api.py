@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from grokkit.errors import InputError, shown, unknown
 from grokkit.methods.contract import Examples, TransferData
-from grokkit.methods.groktransfer.factorized import embedding_of, transfer_embedding
+from grokkit.methods.groktransfer.factorized import Place, embedding_of, transfer_embedding
 from grokkit.methods.groktransfer.search import Rule, WeakStage, ladder_for
 from grokkit.methods.groktransfer.source import find_embedding
 from grokkit.methods.settings import check_kind, whole
@@ -67,7 +67,7 @@ def groktransfer(
         _check_pair("validation", validation)
         modules = dict(target.named_modules())
         if module is not None and module not in modules:
-            raise unknown("module", module, [n for n, m in modules.items() if isinstance(m, nn.Embedding | nn.Linear)])
+            raise unknown("module", module, [n for n, m in modules.items() if isinstance(m, Place)])
         before = embedding_of(target if module is None else modules[module])
         lesson = _lesson(Examples(*train), Examples(*validation), len(before), loss)
         ladder = ladder_for(target, lesson)
@@ -96,6 +96,10 @@ def _lesson(train: Examples, validation: Examples, rows: int, loss: Callable[[Te
         Examples(_as_read(part.inputs).to(device), _as_read(part.targets).to(device)) for part in (train, validation)
     ]
     vocabulary = None if train.inputs.is_floating_point() else rows
+    tokens = [part.inputs for part in here if vocabulary is not None and part.inputs.numel()]
+    if any(int(part.min()) < 0 or int(part.max()) >= rows for part in tokens):
+        low, high = min(int(part.min()) for part in tokens), max(int(part.max()) for part in tokens)
+        raise InputError(f"inputs are tokens from {low} to {high}, and the embedding has {rows} rows, 0 to {rows - 1}")
     is_entropy = loss is F.cross_entropy or isinstance(loss, nn.CrossEntropyLoss)
     if is_entropy and train.targets.is_floating_point():
         raise InputError(

@@ -56,11 +56,13 @@ class _GrokTransfer(Reforming):
                 "is five matrices, four of them made from the bonds; leave groktransfer and its controls out"
             )
         with about(f"weak={self._weak}"):
+            data = _with_tokens(model, data)
             check_lesson(self._weak, data, ladder_for(model, data))
 
     def __call__(self, model: nn.Module, data: TransferData, seed: int) -> StartResult:
         name, place = embedding_name(model)
         width = embedding_of(place).shape[1]
+        data = _with_tokens(model, data)
         ladder = ladder_for(model, data)
         stage = find_embedding(self._weak, data, width=width, rule=self._rule, seed=seed, ladder=ladder)
         tables = {"attempts": _table(stage)} if stage.attempts else {}
@@ -78,6 +80,15 @@ class _GrokTransfer(Reforming):
         """The array ``embedding``, which ``weak=<path>.npz`` reads."""
         (embedding,) = tensors.values()
         return {"embedding": embedding}
+
+
+def _with_tokens(model: nn.Module, data: TransferData) -> TransferData:
+    """``data`` of a problem that does not say how many tokens there are, where its inputs are whole numbers: as many as
+    the model's embedding has rows."""
+    inputs = data.train.inputs
+    if data.vocabulary is not None or not isinstance(inputs, Tensor) or inputs.is_floating_point() or inputs.ndim != 2:
+        return data
+    return replace(data, vocabulary=len(embedding_of(model)))
 
 
 def _table(stage: WeakStage) -> Mapping[str, list[Any]]:

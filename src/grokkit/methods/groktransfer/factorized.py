@@ -11,15 +11,23 @@ Shapes: V tokens (or inputs), d width of A, D width of the target's embedding.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import parametrize
 
+from grokkit.autocast import without_autocast
 from grokkit.errors import InputError, shown, unknown
 from grokkit.methods.settings import check_kind, flag
+from grokkit.shards import is_distributed, processes
+
+Table = nn.Embedding | nn.EmbeddingBag
+Place = Table | nn.Linear
+"""What has an embedding as its weight."""
 
 
 class Product(nn.Module):
@@ -31,7 +39,8 @@ class Product(nn.Module):
         self.transposed = transposed
 
     def forward(self, a_Vd: Tensor, b_dD: Tensor) -> Tensor:
-        return b_dD.mT @ a_Vd.mT if self.transposed else a_Vd @ b_dD
+        with without_autocast((a_Vd,)):  # what a weight is does not depend on where it is looked at
+            return b_dD.mT @ a_Vd.mT if self.transposed else a_Vd @ b_dD
 
     def right_inverse(self, weight: Tensor) -> tuple[Tensor, Tensor]:
         """The factors to start from, whatever ``weight`` was: PyTorch asks for them once, at the registration."""
@@ -55,8 +64,8 @@ def transfer_embedding(
     Args:
         target: any model; changed in place.
         embedding: A, shape (V, d), or a model whose embedding it is. Copied, to the target's device and dtype.
-        module: name in ``target`` of the ``nn.Embedding`` or ``nn.Linear`` to replace. Default: the model's
-            ``get_input_embeddings()`` if it has that (Hugging Face), else the only ``nn.Embedding`` with V rows, else,
+        module: name in ``target`` of the ``nn.Embedding``, ``nn.EmbeddingBag`` or ``nn.Linear`` to replace. Default:
+            the model's ``get_input_embeddings()`` if it has that (Hugging Face), else the only table with V rows, else,
             in a model without any, the first ``nn.Linear``.
         trainable: whether A is trained, too; B always is. Default True (paper).
         generator: for B; the default one if None.
@@ -64,7 +73,8 @@ def transfer_embedding(
     Raises:
         InputError: no module fits, or more than one; sizes that do not agree; an A that is zero or not finite; an
             embedding with ``max_norm``, ``sparse`` or ``scale_grad_by_freq``, which a product has no equal of; a weight
-            that the model has under another name than ``weight`` as well, which would be tied no longer.
+            that the model has under another name than ``weight`` as well, which would be tied no longer; one that is
+            made of other parameters already, or is sharded; a model within ``DistributedDataParallel``.
 
     >>> import torch, grokkit
     >>> model = torch.nn.Sequential(torch.nn.Embedding(10, 64), torch.nn.Linear(64, 10))
@@ -90,17 +100,23 @@ def transfer_embedding(
     weight = place.weight
     if parametrize.is_parametrized(place, "weight"):
         raise InputError(f"{name} has a parametrized weight already; merge_embedding() or remove it first")
+    if place._parameters.get("weight") is not weight:
+        raise InputError(
+            f"the weight of {name or 'the model'} is made of other tensors, by weight norm, spectral norm or pruning; "
+            "remove that first"
+        )
+    _check_whole(target, [weight], "transfer the embedding before")
     _refuse_other_names(target, weight, name)
     with torch.no_grad():
         a_Vd = given.detach().to(weight.device, weight.dtype, copy=True)
-        rows, width = weight.shape if isinstance(place, nn.Embedding) else weight.shape[::-1]
+        rows, width = weight.shape if isinstance(place, Table) else weight.shape[::-1]
         if len(a_Vd) != rows:
             raise InputError(
                 f"the embedding has {len(a_Vd)} rows and {name} has {rows}; train the small model on the same tokens"
             )
         b_dD = torch.randn(a_Vd.shape[1], width, generator=generator, dtype=torch.float32)
         b_dD = b_dD.to(weight.device, weight.dtype)
-        padding = place.padding_idx if isinstance(place, nn.Embedding) else None
+        padding = place.padding_idx if isinstance(place, Table) else None
         if padding is not None:
             a_Vd[padding] = 0
         size, wanted = float(a_Vd.norm()), float(weight.norm())
@@ -109,7 +125,7 @@ def transfer_embedding(
         b_dD *= wanted / size / width**0.5  # This is the σ with which E‖A·B‖² = ‖A‖²·D·σ² is the wanted norm's square.
     a, b = nn.Parameter(a_Vd, requires_grad=trainable), nn.Parameter(b_dD)
     for user in _users(target, weight):
-        product = Product(a_Vd, b_dD, transposed=not isinstance(place, nn.Embedding))
+        product = Product(a_Vd, b_dD, transposed=not isinstance(place, Table))
         parametrize.register_parametrization(user, "weight", product)
         # The registration makes parameters for each user; where the weight is tied, all have to share one pair.
         factors = _factors(user)
@@ -128,7 +144,8 @@ def merge_embedding(target: nn.Module, optimizer: torch.optim.Optimizer | None =
         optimizer: the one that trains it. Without it, make a new one afterwards.
 
     Raises:
-        InputError: there is nothing to merge, or the optimizer trains neither A nor B of a product.
+        InputError: there is nothing to merge, the optimizer trains neither A nor B of a product, or these are sharded,
+            or within ``DistributedDataParallel``, which would not know the new weight.
     """
     check_kind("target", target, nn.Module, "the model that transfer_embedding() has changed")
     if optimizer is not None and not hasattr(optimizer, "param_groups"):
@@ -140,12 +157,19 @@ def merge_embedding(target: nn.Module, optimizer: torch.optim.Optimizer | None =
     if not users:
         raise InputError("nothing to merge in this model: transfer_embedding() has not changed it, or it is merged")
     products = [(_factors(tied[0][1]).original0, b, tied) for b, tied in users.items()]
+    _check_whole(target, [factor for a, b, _ in products for factor in (a, b)], "merge the model itself, and before")
+    if processes() > 1:
+        warnings.warn(
+            "a DistributedDataParallel around this model does not know the merged weight, whose gradients it would not "
+            "average; wrap the model anew",
+            stacklevel=2,
+        )
     if optimizer is not None:
         for a, b, tied in products:  # all of them are looked for before anything is changed
             _places(optimizer, a, b, tied[0][0])
     for a, b, tied in products:
         name, first = tied[0]
-        merged = nn.Parameter(first.weight.detach().clone())
+        merged = nn.Parameter(first.weight.detach().clone(), requires_grad=a.requires_grad or b.requires_grad)
         if optimizer is not None:
             _exchange(optimizer, a, b, merged, name)
         for _, module in tied:
@@ -154,14 +178,14 @@ def merge_embedding(target: nn.Module, optimizer: torch.optim.Optimizer | None =
 
 def embedding_of(model: nn.Module) -> Tensor:
     """The embedding of a model as a matrix, a row a token: a copy, not part of any graph."""
-    if isinstance(model, nn.Embedding):
+    if isinstance(model, Table):
         return model.weight.detach().clone()
     if isinstance(model, nn.Linear):
         return model.weight.detach().T.clone()
     return embedding_of(embedding_name(model)[1])
 
 
-def embedding_name(model: nn.Module) -> tuple[str, nn.Embedding | nn.Linear]:
+def embedding_name(model: nn.Module) -> tuple[str, Place]:
     """The name of the parameter that is the embedding of ``model``, and the module whose weight it is."""
     name, place = _find(model, None, None)
     return f"{name}.weight", place
@@ -187,11 +211,11 @@ def product_flops(shapes: Mapping[str, torch.Size], *, trainable: bool) -> int:
     return total
 
 
-def _find(model: nn.Module, name: str | None, rows: int | None) -> tuple[str, nn.Embedding | nn.Linear]:
+def _find(model: nn.Module, name: str | None, rows: int | None) -> tuple[str, Place]:
     """The name of the module that holds the embedding, and that module; the first ``nn.Embedding`` if ``rows``, the
     number of rows that it must have, is None."""
     modules = dict(model.named_modules())
-    embeddings = [n for n, m in modules.items() if isinstance(m, nn.Embedding)]
+    embeddings = [n for n, m in modules.items() if isinstance(m, Table)]
     layers = [n for n, m in modules.items() if isinstance(m, nn.Linear)]
     if name is not None:
         if name not in modules:
@@ -214,10 +238,12 @@ def _find(model: nn.Module, name: str | None, rows: int | None) -> tuple[str, nn
     elif layers:
         found = layers[0]
     else:
-        raise InputError("this model has no nn.Embedding and no nn.Linear to transfer an embedding to")
+        raise InputError("this model has no nn.Embedding, nn.EmbeddingBag or nn.Linear to transfer an embedding to")
     place = modules[found]
-    if not isinstance(place, nn.Embedding | nn.Linear):
-        raise InputError(f"{found or 'the model'} is {type(place).__name__}; it must be nn.Embedding or nn.Linear")
+    if not isinstance(place, Place):
+        raise InputError(
+            f"{found or 'the model'} is {type(place).__name__}; it must be nn.Embedding, nn.EmbeddingBag or nn.Linear"
+        )
     for setting in ("max_norm", "sparse", "scale_grad_by_freq"):
         if getattr(place, setting, None):
             raise InputError(
@@ -225,6 +251,14 @@ def _find(model: nn.Module, name: str | None, rows: int | None) -> tuple[str, nn
                 f"has none of its own; make the embedding without {setting}"
             )
     return found, place
+
+
+def _check_whole(model: nn.Module, weights: list[Tensor], remedy: str) -> None:
+    """Refuse what is distributed over processes, which expects the parameters that it was made with."""
+    if isinstance(model, DistributedDataParallel):
+        raise InputError(f"the parameters of a model within DistributedDataParallel must stay; {remedy} it is wrapped")
+    if any(is_distributed(weight) for weight in weights):
+        raise InputError(f"the weight of the embedding is sharded; {remedy} fully_shard(), or a whole model")
 
 
 def _users(model: nn.Module, weight: Tensor) -> list[nn.Module]:

@@ -148,6 +148,7 @@ class Trial:
             self._model.parameters(), lr=lr, weight_decay=wd, betas=(0.9, 0.98), fused=True
         )
 
+    @torch.enable_grad()
     def advance(self, steps: int) -> None:
         """Train, then look at the accuracies: on the training rows as the last step saw them. Both are counted."""
         start = time.perf_counter()

@@ -83,6 +83,7 @@ class NeuralGrok:
         self._model, self._optimizer = model, unwrapped(optimizer)[-1]
         self.every, self._lr, self._weight_decay = checked_learning(every, lr, weight_decay)
         self._c = positive("c", c, "1.0")
+        self._moving: set[str] | None = None  # parameters of others that a forward pass changes, once that is known
         self.handle = attach(optimizer, neuralgrok(hidden, c, clip, amplifier, seed))
         try:
             self._rates()
@@ -205,7 +206,7 @@ class NeuralGrok:
         # writing into it. So which tensor is where is put back as well.
         places = [(module, dict(module._buffers)) for module in self._model.modules()]
         devices = {p.device for p in params.values() if p.device.type == "cuda"}
-        with torch.random.fork_rng(devices=list(devices)):
+        with self._others_restored(params), torch.random.fork_rng(devices=list(devices)):
             try:
                 yield
             finally:
@@ -215,6 +216,28 @@ class NeuralGrok:
                     for tensor, value in before:
                         tensor.copy_(value)
                 torch.clear_autocast_cache()
+
+    @contextmanager
+    def _others_restored(self, params: dict[str, Tensor]) -> Iterator[None]:
+        """The same of the model's other parameters, which a forward pass may change: the slow copy of an encoder, a
+        table with a greatest norm. All are kept at the first outer step, which shows which these are, and later these
+        alone, since a frozen model may be large."""
+        trained = {id(p) for p in params.values()}
+        others = {name: local(p) for name, p in self._model.named_parameters() if id(p) not in trained}
+        kept = [name for name in others if self._moving is None or name in self._moving]
+        before = {name: others[name].detach().clone() for name in kept}
+        versions = {name: p._version for name, p in others.items()}
+        try:
+            yield
+        finally:
+            written = {name for name, p in others.items() if p._version != versions[name]}
+            # One that was given other data, and not written into, has its old version.
+            now = {name: local(p) for name, p in self._model.named_parameters() if name in before}
+            changed = {name for name, p in now.items() if not torch.equal(p, before[name])}
+            with torch.no_grad():
+                for name in changed:
+                    now[name].copy_(before[name])
+            self._moving = (self._moving or set()) | written | changed
 
 
 def _is_expanded(tensor: Tensor) -> bool:
@@ -295,7 +318,15 @@ def _differentiated(compute: Loss, params: dict[str, Tensor], which: str) -> tup
 def _backward(loss: Tensor, params: dict[str, Tensor]) -> dict[str, Tensor]:
     """The gradient of ``loss``; that of a sharded model arrives in ``.grad`` alone."""
     if not any(is_distributed(p) for p in params.values()):
-        grads = torch.autograd.grad(loss, list(params.values()), allow_unused=True)
+        try:
+            grads = torch.autograd.grad(loss, list(params.values()), allow_unused=True)
+        except RuntimeError as error:
+            if "use_reentrant" not in str(error):
+                raise
+            raise InputError(
+                "the model recomputes activations in a way through which only backward() goes; give checkpoint() "
+                "use_reentrant=False, in Hugging Face gradient_checkpointing_kwargs={'use_reentrant': False}"
+            ) from None
         return {name: g for name, g in zip(params, grads, strict=True) if g is not None}
     loss.backward()
     return {name: p.grad for name, p in params.items() if p.grad is not None}
