@@ -12,6 +12,7 @@ import inspect
 import math
 import os
 from collections.abc import Callable, Mapping
+from enum import Enum
 from functools import partial
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
@@ -59,7 +60,8 @@ def settings_of(build: Build, *, leave: tuple[str, ...] = ()) -> dict[str, inspe
 def complete(
     what: str, build: Build, given: Mapping[str, Any], *, leave: tuple[str, ...] = (), example: str = ""
 ) -> dict[str, Any]:
-    """All settings of ``build``: those ``given``, checked, and the defaults of the others.
+    """All settings of ``build``: those ``given``, checked, and the defaults of the others, without those that cannot be
+    written, such as a path or a class, which are left to ``build``.
 
     Args:
         what: whose settings they are, for errors.
@@ -89,11 +91,25 @@ def complete(
             found[name] = _checked(what, name, given[name], hints.get(name), parameter.default)
         elif parameter.default is parameter.empty:
             raise InputError(f"{what} needs its {name}{example and f'; write {example}'}")
-        else:
+        elif can_be_written(parameter.default):
             found[name] = parameter.default
     for name in sorted(given.keys() - known.keys()):
         found[name] = _checked(what, name, given[name], hints.get(others[0]), inspect.Parameter.empty)
     return found
+
+
+def can_be_written(value: Any) -> bool:
+    """Whether a setting is what can be typed, and read again from a record in any process."""
+    if isinstance(value, Enum) or (isinstance(value, tuple) and type(value) is not tuple) or _is_nan(value):
+        return False
+    if isinstance(value, tuple):
+        return all(map(can_be_written, value))
+    return value is None or isinstance(value, bool | int | float | str)
+
+
+def _is_nan(value: Any) -> bool:
+    """NaN is no setting: it is not even equal to itself."""
+    return any(map(_is_nan, value)) if isinstance(value, tuple | list) else isinstance(value, float) and value != value
 
 
 def option(name: str, value: Any, hint: Any, default: Any = None, remedy: str = "") -> Any:
@@ -231,7 +247,10 @@ def _checked(what: str, name: str, value: Any, hint: Any, default: Any) -> Any:
         raise unknown(f"{name} of {what}", value, map(str, get_args(hint)))
     problem = ""
     try:
-        return _as(value, hint) if hint is not None else _like(value, default)
+        found = _as(value, hint) if hint is not None else _like(value, default)
+        if _is_nan(found):
+            raise _NotAllowed("a number, and nan is none")
+        return found
     except _NotAllowed as error:
         problem = str(error)
     remedy = "" if default is inspect.Parameter.empty else f"; the default is {default!r}"

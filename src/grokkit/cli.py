@@ -6,7 +6,7 @@ import inspect
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from json import dumps
 from pathlib import Path
 from pkgutil import resolve_name
@@ -110,8 +110,8 @@ def compare(json: bool, quiet: bool, **options: Any) -> None:
     from grokkit.lab.export import study_object
     from grokkit.study.question import asked
 
-    question, execution = asked(options)
-    with _interruptible():
+    with _unmixed(json), _interruptible():
+        question, execution = asked(options)
         study, failures = carry_out(
             question, execution, command=_as_typed_in(), console=terminal(stderr=json, quiet=quiet)
         )
@@ -132,6 +132,13 @@ def _interruptible() -> Iterator[None]:
         yield
     except Stopped:
         raise typer.Exit(130) from None
+
+
+@contextmanager
+def _unmixed(json: bool) -> Iterator[None]:
+    """Within it what somebody's code prints goes to stderr, where stdout is to hold one object."""
+    with redirect_stdout(sys.stderr) if json else nullcontext():
+        yield
 
 
 def _end(found: Mapping[str, Any] | None, failures: Mapping[str, Any], quiet: bool) -> None:
@@ -157,8 +164,8 @@ def tune(json: bool, quiet: bool, **options: Any) -> None:
     from grokkit.study.question import Question, asked
     from grokkit.study.tune import SearchOptions
 
-    question, how, execution = asked(options, Question, SearchOptions, Execution)
-    with _interruptible():
+    with _unmixed(json), _interruptible():
+        question, how, execution = asked(options, Question, SearchOptions, Execution)
         record, failures = search(
             [question], how, execution, command=_as_typed_in(), console=terminal(stderr=json, quiet=quiet)
         )
@@ -178,8 +185,8 @@ def suite(json: bool, quiet: bool, **options: Any) -> None:
     from grokkit.study.suite import SuiteQuestion
     from grokkit.study.tune import SearchOptions
 
-    question, how, execution = asked(options, SuiteQuestion, SearchOptions, Execution)
-    with _interruptible():
+    with _unmixed(json), _interruptible():
+        question, how, execution = asked(options, SuiteQuestion, SearchOptions, Execution)
         record, failures = carry_out_suite(
             question, how, execution, command=_as_typed_in(), console=terminal(stderr=json, quiet=quiet)
         )

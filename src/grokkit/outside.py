@@ -13,6 +13,7 @@ import importlib
 import json
 import re
 import sys
+import sysconfig
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
@@ -74,14 +75,23 @@ def theirs(what: str) -> Iterator[None]:
         raise FailedError(f"{what} fails: {line_of(error)}") from error
 
 
+_OURS = Path(__file__).parent
+
+
 def line_of(error: BaseException) -> str:
     """An error in one line, with the last place in it that is no installed package's; a SyntaxError says it itself."""
     text = " ".join(f"{type(error).__name__}: {error}".split())
-    frames = [frame for frame in extract_tb(error.__traceback__) if not frame.filename.startswith("<frozen importlib")]
-    if len(frames) <= 2 or isinstance(error, SyntaxError):  # two frames are ours, which called the code
+    if isinstance(error, SyntaxError):
         return text
-    own = [frame for frame in frames[2:] if "site-packages" not in Path(frame.filename).parts] or frames[-1:]
-    return f"{text} (line {own[-1].lineno} of {Path(own[-1].filename).name})"
+    frames = [frame for frame in extract_tb(error.__traceback__) if not frame.filename.startswith("<frozen importlib")]
+    others = [frame for frame in frames if not Path(frame.filename).is_relative_to(_OURS)]
+    own = [frame for frame in others if not _is_installed(Path(frame.filename))] or others[-1:]
+    return f"{text} (line {own[-1].lineno} of {Path(own[-1].filename).name})" if own else text
+
+
+def _is_installed(file: Path) -> bool:
+    """Whether it is a file of an installed package, or of Python itself."""
+    return "site-packages" in file.parts or file.is_relative_to(sysconfig.get_paths()["stdlib"])
 
 
 def own_modules(path: Path) -> dict[str, Path]:

@@ -328,9 +328,9 @@ def _attribute(kind: str, module: ModuleType, name: str, where: str) -> Any:
         raise InputError(f"{where} has no {name}, nor any {wanted.__name__}; write e.g. {example}")
     value = getattr(module, name)
     if not isinstance(value, wanted) and not callable(value):
-        made = "Problem" if kind == "tasks" else "one"
+        made = "a Problem" if kind == "tasks" else "one"
         raise InputError(
             f"{name} in {where} is a {type(value).__name__}; it must be a {wanted.__name__}, "
-            f"or a function of settings that returns a {made}"
+            f"or a function of settings that returns {made}"
         )
     return value

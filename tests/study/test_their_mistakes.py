@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from grokkit.errors import InputError
-from grokkit.lab import Problem, Splits, compare
+from grokkit.lab import Problem, Splits, compare, tune
 from grokkit.lab.carry_out import too_short
 from grokkit.lab.named import name_of
 from grokkit.methods import MethodCard
@@ -13,6 +13,8 @@ from grokkit.study.question import asked
 from grokkit.tasks import read_task
 
 MINE = """
+from pathlib import Path
+
 import torch
 from torch import nn
 from torch.nn import functional
@@ -20,7 +22,7 @@ from grokkit import GradientTransform
 from grokkit.lab import Problem
 from grokkit.methods import MethodCard
 
-ROWS = torch.randn(40, 2), torch.arange(40) % 2
+ROWS = torch.linspace(-1, 1, 80).view(40, 2), torch.arange(40) % 2
 
 def mine(width=8, **changed):
     usual = dict(name="mine", data=ROWS, model=lambda: nn.Linear(2, 2), loss=functional.cross_entropy,
@@ -67,6 +69,34 @@ SCALED, NO_DOOR = MethodCard(name="SCALED", factory=scaled), MethodCard(name="NO
 
 def no_card():
     raise RuntimeError("no card")
+
+def forgets(strength: float = 1.0):
+    GradientTransform(lambda p: (), lambda g, s, p: (g, s))
+
+def makes_none(classes):
+    pass
+
+def by_name(*, strength=0.5, unset=None):
+    return scaled(strength)
+
+FORGETS = MethodCard(name="FORGETS", factory=forgets)
+NO_WEIGHTS = MethodCard(name="NO_WEIGHTS", weights=forgets)
+NO_LOSS, NO_START = MethodCard(name="NO_LOSS", loss=forgets), MethodCard(name="NO_START", start=forgets)
+NO_MAKER = MethodCard(name="NO_MAKER", optimizer=forgets)
+CALLED = MethodCard(name="CALLED", factory=scaled())
+NEEDS = MethodCard(name="NEEDS", factory=lambda strength: scaled(strength))
+BY_NAME = MethodCard(name="BY_NAME", factory=by_name)
+MISSPELT = MethodCard(name="MISSPELT", factory=scaled, space="strenght=0.1..2")
+NO_OPTIMIZER = MethodCard(name="NO_OPTIMIZER", optimizer=lambda: makes_none)
+HEAD_ONLY = MethodCard(name="HEAD_ONLY", optimizer=lambda: lambda classes: torch.optim.SGD(classes["head"].values()))
+FAILS = MethodCard(name="FAILS", factory=lambda: GradientTransform(lambda p: (), lambda g, s, p: 1 / 0))
+
+def placed(folder=Path(__file__).parent, kind=torch.float32, missing=float("nan")):
+    assert (folder / "mine.py").exists() and kind is torch.float32
+    return mine()
+
+def net_of(act=nn.ReLU, width=8):
+    return nn.Sequential(nn.Linear(2, width), act(), nn.Linear(width, 2))
 """
 
 
@@ -84,7 +114,7 @@ def plan(task="mine.py:mine", methods="adamw", **options):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"task": "mine.py:raising"}, r"mine.py:raising fails: OSError: no such disk \(line 20 of mine.py\)"),
+        ({"task": "mine.py:raising"}, r"mine.py:raising fails: OSError: no such disk \(line 22 of mine.py\)"),
         ({"task": "mine.py:rows"}, "mine.py:rows returns a tuple; it must return a Problem"),
         ({"task": "mine.py:data_fail"}, r"data\(seed\) of problem 'mine' fails: ZeroDivisionError.* of mine.py"),
         ({"task": "mine.py:model_fails"}, "making the network of your problem fails: ZeroDivisionError"),
@@ -107,6 +137,15 @@ def plan(task="mine.py:mine", methods="adamw", **options):
         ({"methods": "mine.py:SCALED(strength=true)"}, "SCALED: strength=True is not possible"),
         ({"methods": "mine.py:SCALED(strength=nan)"}, "SCALED: strength=nan is not possible"),
         ({"methods": "mine.py:SCALED(often=2)"}, "SCALED: often=2 is not possible: true or false"),
+        ({"methods": "mine.py:FORGETS"}, r"FORGETS: its factory returns None \(is a return missing\?\)"),
+        ({"methods": "mine.py:NO_WEIGHTS"}, "its weights returns None .* it must return a WeightTransform"),
+        ({"methods": "mine.py:NO_LOSS"}, "its loss returns None .* it must return a function"),
+        ({"methods": "mine.py:NO_START"}, "its start returns None .* it must return a function"),
+        ({"methods": "mine.py:NO_MAKER"}, "its optimizer returns None .* it must return a function"),
+        ({"methods": "mine.py:CALLED"}, "CALLED: its factory is GradientTransform.*without parentheses"),
+        ({"methods": "mine.py:NEEDS"}, "NEEDS: strength has no default, and every setting of a method needs one"),
+        ({"methods": "mine.py:BY_NAME(unset=nan)"}, "BY_NAME: unset=nan is not possible: a number, and nan is none"),
+        ({"task": "mine.py:placed(missing=nan)"}, "missing=nan is not possible: a finite number"),
         ({"train_size": 5, "train_fraction": 0.5}, "give one of them"),
     ],
 )
@@ -119,6 +158,35 @@ def test_a_mistake_is_one_line(file, options, message):
 def test_a_number_without_annotation_has_one_form(file):
     one, other, third = (plan(f"mine.py:wide(width={width})") for width in ("8", "8.0", "9"))
     assert one.runs[0].run_id() == other.runs[0].run_id() != third.runs[0].run_id()
+
+
+def test_a_setting_by_name_only_is_one_like_another(file):
+    (run,) = plan(methods="mine.py:BY_NAME(strength=0.25)").runs
+    assert run.method.parts[0].settings == {"strength": 0.25, "unset": None}
+
+
+def test_a_default_that_cannot_be_written_is_left_to_the_function(file):
+    (run,) = plan("mine.py:placed", model="mine.py:net_of").runs
+    assert run.model.settings == {"width": 8}
+    assert compare("mine.py:placed", ["adamw"], model="mine.py:net_of", seeds=1, budget=5, quiet=True).rows[0]["runs"]
+
+
+def test_a_card_s_space_names_settings(file):
+    with pytest.raises(InputError, match="unknown setting in the space of MISSPELT 'strenght'; did you mean 'stren"):
+        tune("mine.py:mine", ["mine.py:MISSPELT"], trials=1, budget=5, quiet=True)
+
+
+@pytest.mark.parametrize(
+    ("method", "message"),
+    [
+        ("FAILS", r"FAILS.*: ZeroDivisionError: division by zero \(line 78 of mine.py\)"),
+        ("NO_OPTIMIZER", "NO_OPTIMIZER makes a NoneType; it must make a torch.optim.Optimizer, from the parameters by"),
+        ("HEAD_ONLY", "the optimizer of mine.py:HEAD_ONLY has .*weight 0 times in place of once"),
+    ],
+)
+def test_a_run_that_fails_says_where_in_their_file(file, method, message):
+    with pytest.raises(InputError, match=message):
+        compare("mine.py:mine", ["adamw", f"mine.py:{method}"], model="mine.py:net_of", seeds=1, budget=5, quiet=True)
 
 
 def test_methods_to_show_are_checked_before_anything_is_trained(file):

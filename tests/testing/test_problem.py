@@ -109,6 +109,11 @@ FAULTS = {
         "optimizer",
         "unknown setting of adamw 'lrr'; did you mean 'lr'",
     ),
+    "an optimizer that there is not": (
+        {"optimizer": "adamww(lr=1)"},
+        "optimizer",
+        "unknown optimizer 'adamww'; did you mean 'adamw'",
+    ),
     "rows that stand there twice": (
         {"data": doubled(DATA)},
         "parts",

@@ -163,6 +163,42 @@ def test_a_start_with_a_tensor_that_the_model_has_not_is_refused(tiny, monkeypat
         begin_alone(tiny("adamw"))
 
 
+@pytest.mark.parametrize(
+    ("returned", "message"),
+    [
+        (None, "a start returned None; it must return a grokkit.methods.StartResult"),
+        ({}, "a start returned {}; it must return"),
+        (StartResult({}, flops=-1), "a start says that it took flops=-1; it must be a number, 0 or more"),
+        (StartResult({}, seconds=torch.ones(1)), "a start says that it took seconds="),
+        (StartResult({}, flops=1.5), "a start says that it took flops=1.5"),
+    ],
+)
+def test_a_start_that_returns_no_result_or_no_cost_is_refused(tiny, monkeypatch, returned, message):
+    start = MethodCard(name="wrong", start=lambda: lambda model, data, seed: returned)
+    monkeypatch.setattr("grokkit.train.alone.doors_of", lambda method: Doors([OwnPart(start, {})]))
+    with pytest.raises(InputError, match=message):
+        begin_alone(tiny("adamw"))
+
+
+@pytest.mark.parametrize("flops", [1.5, -1, None])
+def test_operations_that_are_no_number_of_them_are_refused(flops):
+    card = MethodCard(name="wrong", flops=lambda shapes, settings: flops)
+    with pytest.raises(InputError, match="the flops of wrong are"):
+        Doors([OwnPart(card, {})]).flops(torch.nn.Linear(2, 2))
+
+
+@pytest.mark.parametrize("method", ["grokfast-ema", "grokfast-ema+grad-norm", "neuralgrok", "groktransfer+grokfast-ma"])
+@pytest.mark.parametrize(
+    ("scale", "ending", "status"),
+    [("init_scale=1e38", {}, "diverged"), ("", {"target_loss": 1e9, "sustain": 0}, "generalized")],
+)
+def test_a_run_without_a_step_keeps_nothing_of_what_was_not_begun(tiny, method, scale, ending, status):
+    """It is at the target, or not finite, before its first step."""
+    first, *others = method.split("+")
+    run = train(tiny("+".join([f"{first}({scale})", *others]), **ending))
+    assert (run.steps, run.status) == (0, status)
+
+
 def test_groktransfer_composes_with_a_zero_head(tiny):
     weak = "groktransfer(weak=random(dim=3))+zero-head"
     engine = begin_alone(tiny(weak))

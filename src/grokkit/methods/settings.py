@@ -113,8 +113,13 @@ def _holds(ok: Callable[[float], bool], value: float) -> bool:
 def settings_of(door: Callable[..., Any] | None) -> dict[str, Any]:
     """The settings that a method's door takes, and their defaults.
 
-    ``seed`` is none: a run gives it one of its own. Nor are arguments by name only, which say where a state is kept.
+    ``seed`` is none: a run gives it one of its own. Nor are a device and a dtype by name only, ``window_device``, which
+    say where a state is kept.
     """
     parameters = {} if door is None else inspect.signature(door).parameters
-    settings = {name: p for name, p in parameters.items() if p.kind is not p.KEYWORD_ONLY and name != "seed"}
+    settings = {name: p for name, p in parameters.items() if name != "seed" and not _is_place(name, p)}
     return {name: p.default for name, p in settings.items() if p.default is not p.empty}
+
+
+def _is_place(name: str, parameter: inspect.Parameter) -> bool:
+    return parameter.kind is parameter.KEYWORD_ONLY and name.split("_")[-1] in ("device", "dtype")

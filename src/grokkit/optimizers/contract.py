@@ -93,20 +93,26 @@ class OptimizerCard:
         """
         with theirs(f"making the optimizer {self.name}"):
             made: Any = self.make(list(parameters), **settings)
-        if not isinstance(made, torch.optim.Optimizer):
-            raise InputError(
-                f"{self.name} makes a {type(made).__name__}; it must make a torch.optim.Optimizer, from the list of "
-                "named parameters and its settings"
-            )
-        arguments = signature(made.step).parameters.values()
-        needed = [p.name for p in arguments if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD]
-        if needed:
-            raise InputError(
-                f"{self.name} makes a {type(made).__name__}, whose step() needs a {needed[0]}, to evaluate the loss "
-                "several times a step; a step of the lab has one gradient: take an optimizer whose step() needs "
-                "nothing, e.g. adamw"
-            )
-        return made
+        return checked_optimizer(self.name, made, "from the list of named parameters and its settings")
+
+
+def checked_optimizer(name: str, made: Any, of: str) -> torch.optim.Optimizer:
+    """What ``name`` has made ``of`` something, if the loop can go by it.
+
+    Raises:
+        InputError: if it is no optimizer, or one whose step needs a closure.
+    """
+    if not isinstance(made, torch.optim.Optimizer):
+        raise InputError(f"{name} makes a {type(made).__name__}; it must make a torch.optim.Optimizer, {of}")
+    arguments = signature(made.step).parameters.values()
+    needed = [p.name for p in arguments if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD]
+    if needed:
+        raise InputError(
+            f"{name} makes a {type(made).__name__}, whose step() needs a {needed[0]}, to evaluate the loss "
+            "several times a step; a step of the lab has one gradient: take an optimizer whose step() needs "
+            "nothing, e.g. adamw"
+        )
+    return made
 
 
 def _is_written(value: Any) -> bool:

@@ -26,7 +26,9 @@ from multiprocessing.context import ForkServerContext, SpawnContext
 from types import ModuleType
 from typing import Any, Literal, Self
 
+from grokkit.errors import InputError
 from grokkit.files import is_full
+from grokkit.outside import line_of
 
 Work = Callable[[Any, Callable[[Any], None]], None]
 
@@ -56,6 +58,8 @@ class Failure:
     def of(error: BaseException) -> Failure:
         """That of the exception being handled."""
         line = " ".join(f"{type(error).__name__}: {error}".split())
+        if not isinstance(error, InputError | OSError | MemoryError):
+            line = line_of(error)  # of somebody's code, where in it
         full = error if isinstance(error, OSError) and is_full(error) else None
         return Failure(line, traceback.format_exc(), full and OSError(full.errno, full.strerror, full.filename))
 
@@ -326,6 +330,8 @@ def _serve(pipe: Connection, environment: Mapping[str, str]) -> None:
     """A worker's life: do the jobs that come through ``pipe`` until the parent closes it."""
     os.environ.clear()
     os.environ.update(environment)
+    with suppress(OSError):  # What somebody's code prints is not what a command gives to a pipe.
+        os.dup2(2, 1)
     # Whether Ctrl-C ends this worker is for the parent to say.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from grokkit.errors import InputError, unknown
 from grokkit.optimizers.contract import card_of
 from grokkit.registry import find
 from grokkit.study.search_space import Choice, Range, Space, parse_space
-from grokkit.train.config import MethodConfig, OwnOptimizerConfig
+from grokkit.train.config import MethodConfig, OptimizerConfig, OwnOptimizerConfig
 from grokkit.train.resolve import Piece, method_config, pieces
 
 _ALWAYS_NUMBERS = ("lr", "wd", "beta1", "beta2")  # somebody's default may be a whole number all the same
@@ -163,6 +164,7 @@ def _axes(place: int, piece: Piece, config: MethodConfig, own: Space | None) -> 
         space = own
     else:
         space = parse_space(piece.card.space)
+        _check_names(piece, space.keys() - known.keys())
         names = space.keys() & of_optimizer.keys()
         usual_optimizer = piece.card.base.get("optimizer", "adamw")
         if of_optimizer and not (names and _name_of(optimizer) == usual_optimizer):
@@ -184,6 +186,14 @@ def _axes(place: int, piece: Piece, config: MethodConfig, own: Space | None) -> 
         inner = isinstance(optimizer, OwnOptimizerConfig) and name in of_optimizer and name not in piece.settings
         axes.append(Axis(place, name, values, whole, inner, known[name]))
     return axes
+
+
+def _check_names(piece: Piece, strange: Collection[str]) -> None:
+    """Refuse names in a card's space that are settings neither of the card nor of any optimizer that it may have."""
+    usual = card_of(find("optimizers", parse_call(str(piece.card.base.get("optimizer", "adamw")))[0]))
+    known = {*piece.settings, *OptimizerConfig.model_fields, *list(signature(usual.make).parameters)[1:]}
+    for name in sorted(set(strange) - known):
+        raise unknown(f"setting in the space of {piece.card.name}", name, known)
 
 
 def _is_whole(piece: Piece, config: MethodConfig, name: str, usual: Any) -> bool:

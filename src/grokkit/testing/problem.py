@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from grokkit.call_syntax import parse_call
+from grokkit.call_syntax import parse_call, show_call
 from grokkit.errors import InputError, check_dense
 from grokkit.flop_counter import counted_flops
 from grokkit.models.own import build
@@ -25,7 +25,7 @@ from grokkit.randomness import seeded_aside
 from grokkit.rng import stream
 from grokkit.tasks.problem import OwnTask, Problem, feed_digest
 from grokkit.tasks.task import Split, split
-from grokkit.train.resolve import method_config
+from grokkit.train.resolve import check_usual, method_config
 
 FEW_ROWS = 64
 STEPS = 500
@@ -128,6 +128,7 @@ def _optimizer(bench: _Bench) -> str:
     if bench.problem.optimizer is None:
         return "methods are compared with the optimizer that their cards name"
     name, settings = parse_call(bench.problem.optimizer)
+    check_usual("its optimizer", {"optimizer": show_call(name, settings)})
     method_config("adamw", "", {"optimizer": name, **settings})
     return f"methods are compared with {bench.problem.optimizer}"
 

@@ -35,7 +35,7 @@ from grokkit.train.doors import begin, doors_of
 from grokkit.train.engine import HalfwayOf, Member, Rows, Snapshot, Stacked
 from grokkit.train.history import Score
 from grokkit.train.nested import put_together, taken_apart
-from grokkit.train.optimizers import as_evaluated, build_optimizer, switch, warmup
+from grokkit.train.optimizers import as_evaluated, build_optimizer, own_optimizer, switch, warmup
 from grokkit.train.problem import transfer_data
 from grokkit.transform import in_place
 from grokkit.weight_transform import before_step, change_in_place
@@ -87,8 +87,12 @@ class Alone:
             self._progress.keep(self._reforming.artifacts(self._reformed))
         self.model.to(self._device)
         make = self._doors.optimizer()
-        settings = self._config.method.optimizer
-        self.optimizer = build_optimizer(settings, self.model) if make is None else make(classes_of(self.model))
+        method = self._config.method
+        self.optimizer = (
+            build_optimizer(method.optimizer, self.model)
+            if make is None
+            else own_optimizer(method.label, make, self.model)
+        )
         switch(self.optimizer, "train")
         self._rates = [group.get("lr") for group in self.optimizer.param_groups]
         self._handle, self._bilevel = self._doors.attach(self.model, self.optimizer, self._config.seed)

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from grokkit.arguments import complete, in_words
 from grokkit.attach import Handle, attach
 from grokkit.combine import among, chain
-from grokkit.errors import InputError
+from grokkit.errors import InputError, shown
 from grokkit.methods import AttachedBilevel, Bilevel, MethodCard, Reforming, TransferData
 from grokkit.methods.contract import Classes, Halfway, Loss, Start, StartResult, Tables
 from grokkit.methods.settings import settings_of
@@ -159,10 +159,12 @@ class Doors:
         shapes = {name: p.shape for name, p in model.named_parameters()}
         total = 0
         for card, settings in self.parts:
-            if card.flops is not None and card.optimizer is None:
-                total += card.flops(shapes, settings)
-            elif card.flops is not None:
-                total += card.flops(classes_of(model).shapes(), settings)
+            if card.flops is None:
+                continue
+            own = card.flops(shapes if card.optimizer is None else classes_of(model).shapes(), settings)
+            if isinstance(own, bool) or not isinstance(own, int) or own < 0:
+                raise InputError(f"the flops of {card.name} are {shown(own)}; they must be a whole number, 0 or more")
+            total += own
         return total
 
     def tables(self, state: Any, gradients: Mapping[str, Tensor]) -> Tables:
@@ -208,6 +210,7 @@ def begin(
     for place, start in enumerate(doors.starts()):
         own_data = data() if halfway is None else replace(data(), halfway=halfway(place))
         found = start(model, own_data, seed)
+        _check_started(found)
         if twice := sorted(seen & found.tensors.keys()):
             names = "+".join(part.card.name for part in doors.parts if part.card.start is not None)
             raise InputError(f"{names} is not possible: two of them start {twice[0]!r}; leave one out")
@@ -226,6 +229,16 @@ def begin(
                     )
                 own[name].copy_(tensor)
     return StartResult(reformed, seconds, flops, tables)
+
+
+def _check_started(found: object) -> None:
+    """Refuse what a start may not return; what it cost is charged, so that has to be a cost."""
+    if not isinstance(found, StartResult):
+        raise InputError(f"a start returned {shown(found)}; it must return a grokkit.methods.StartResult")
+    for name, kinds in (("seconds", int | float), ("flops", int)):
+        value = getattr(found, name)
+        if isinstance(value, bool) or not isinstance(value, kinds) or not 0 <= value < float("inf"):
+            raise InputError(f"a start says that it took {name}={shown(value)}; it must be a number, 0 or more")
 
 
 def is_stackable(method: MethodConfig) -> bool:
@@ -274,6 +287,11 @@ def is_stackable(method: MethodConfig) -> bool:
 
 def default_settings(card: MethodCard) -> dict[str, Any]:
     """A method's own settings and their defaults: those of its doors and ``bilevel``, then the card's overrides."""
+    for door in _doors(card):
+        for name, parameter in inspect.signature(door).parameters.items():
+            needed = parameter.default is parameter.empty and parameter.kind not in _OTHERS and name != "seed"
+            if needed and door is not card.bilevel:
+                raise InputError(f"{card.name}: {name} has no default, and every setting of a method needs one")
     own = {name: default for door in _doors(card) for name, default in settings_of(door).items()}
     return {**own, **card.default_overrides}
 
@@ -286,9 +304,19 @@ def as_typed(card: MethodCard, settings: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
+_OTHERS = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+
+
 def _doors(card: MethodCard) -> list[Callable[..., Any]]:
-    doors = (card.factory, card.bilevel, card.start, card.loss, card.optimizer, card.weights)
-    return [door for door in doors if door is not None]
+    found: list[Callable[..., Any]] = []
+    for name in ("factory", "bilevel", "start", "loss", "optimizer", "weights"):
+        door = getattr(card, name)
+        if door is not None and not callable(door):
+            raise InputError(
+                f"{card.name}: its {name} is {shown(door)}; give the function that makes it, without parentheses"
+            )
+        found += [] if door is None else [door]
+    return found
 
 
 def check_settings(card: MethodCard, settings: Mapping[str, Any]) -> None:
@@ -300,12 +328,14 @@ def check_settings(card: MethodCard, settings: Mapping[str, Any]) -> None:
     part = OwnPart(card, settings)
     with theirs(card.name):
         if card.factory is not None:
-            _transform(part, seed=0)
+            _check_made(card, "factory", _transform(part, seed=0), GradientTransform)
         if card.bilevel is not None:
             card.bilevel(**settings)
-        for door in (card.start, card.loss, card.optimizer, card.weights):
-            if door is not None:
-                door(**_own(door, part))
+        if card.weights is not None:
+            _check_made(card, "weights", card.weights(**_own(card.weights, part)), WeightTransform)
+        for name in ("start", "loss", "optimizer"):
+            if (door := getattr(card, name)) is not None:
+                _check_made(card, name, door(**_own(door, part)), None)
     # A door's own checks come first, since they know more than its annotations do. Its own defaults need none: an
     # infinite one stands for no limit, though nobody may type it.
     for door in (card.factory, card.start, card.loss, card.optimizer, card.weights):
@@ -313,6 +343,15 @@ def check_settings(card: MethodCard, settings: Mapping[str, Any]) -> None:
             usual = settings_of(door)
             given = {name: value for name, value in _own(door, part).items() if repr(value) != repr(usual[name])}
             complete(card.name, door, given, leave=("seed",))
+
+
+def _check_made(card: MethodCard, name: str, made: object, kind: type | None) -> None:
+    """Refuse what a door has made if it is not what the loop goes by: nothing, where a return is missing."""
+    if isinstance(made, kind) if kind is not None else callable(made):
+        return
+    wanted = "a function" if kind is None else f"a {kind.__name__}"
+    hint = " (is a return missing?)" if made is None else ""
+    raise InputError(f"{card.name}: its {name} returns {shown(made)}{hint}; it must return {wanted}")
 
 
 def _transform(part: OwnPart, seed: int) -> GradientTransform:

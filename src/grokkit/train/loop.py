@@ -313,7 +313,8 @@ class _Loop:
     def _finish(self, engine: Engine, member: Member) -> None:
         """Keep what the method has learned, and examples of the test part by the model as it is in the end."""
         place, progress, problem = engine.members.index(member), member.progress, member.problem
-        progress.keep(doors_of(member.config.method).artifacts(engine.state_of(place)))
+        if (state := engine.state_of(place)) is not None:  # there is none before the first step
+            progress.keep(doors_of(member.config.method).artifacts(state))
         if progress.diverged_at is None:
             start = time.perf_counter()
             progress.add(problem.task.examples(problem.split.test, partial(engine.outputs, place)))

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from grokkit.optimizers.contract import Settings, card_of
+from grokkit.errors import InputError
+from grokkit.models.classes import Classes, classes_of
+from grokkit.optimizers.contract import Settings, card_of, checked_optimizer
 from grokkit.outside import theirs
 from grokkit.registry import find
 from grokkit.train.config import OptimizerConfig, OwnOptimizerConfig
@@ -25,6 +27,24 @@ def build_optimizer(config: OptimizerConfig | OwnOptimizerConfig, model: nn.Modu
         return config.card.build(model.named_parameters(), config.settings)
     settings = Settings(config.lr, config.wd, config.beta1, config.beta2)
     return card_of(find("optimizers", config.optimizer)).build(model.named_parameters(), settings._asdict())
+
+
+def own_optimizer(
+    name: str, make: Callable[[Classes], torch.optim.Optimizer], model: nn.Module
+) -> torch.optim.Optimizer:
+    """The optimizer that the method ``name`` makes for a run.
+
+    Raises:
+        InputError: if its code fails, or makes something else, or one that trains a parameter of the model not at all,
+            or twice.
+    """
+    with theirs(f"making the optimizer of {name}"):
+        made = checked_optimizer(name, make(classes_of(model)), "from the parameters by their classes")
+    held = [id(p) for group in made.param_groups for p in group["params"]]
+    for key, p in model.named_parameters():
+        if p.requires_grad and held.count(id(p)) != 1:
+            raise InputError(f"the optimizer of {name} has {key} {held.count(id(p))} times in place of once")
+    return made
 
 
 @contextmanager

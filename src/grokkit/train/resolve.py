@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from enum import Enum
 from typing import Any, NamedTuple
 
-from grokkit.arguments import in_one_form, shortest
+from grokkit.arguments import can_be_written, in_one_form, shortest
 from grokkit.call_syntax import parse_call, show_call, split_list
 from grokkit.errors import InputError, shown, unknown
 from grokkit.files import pinned
@@ -180,7 +179,7 @@ def _written(text: str, task: str, of_task: Mapping[str, Any]) -> _Written:
     task_defaults = {**(of_task if takes_usual else {}), **(recipe.settings if recipe else {})}
     own_usual = {key: in_one_form(task_defaults.get(key, value), value) for key, value in defaults.items()}
     for key, value in own_usual.items():
-        if not _can_be_written(value):
+        if not can_be_written(value):
             raise InputError(
                 f"{key} of {part.name} is {shown(value)} unless told, and a setting is a number, a truth value, "
                 "a word, none or a tuple of these, which can be typed and kept; take e.g. a Literal of words"
@@ -199,15 +198,6 @@ def _written(text: str, task: str, of_task: Mapping[str, Any]) -> _Written:
         usual={"held_out": card.held_out, **others},
         shown={key: given.get(key, own[key]) for key in own if key in required or own[key] != own_usual[key]},
     )
-
-
-def _can_be_written(value: Any) -> bool:
-    """Whether a setting is what can be typed, and read again from a record in any process."""
-    if isinstance(value, Enum) or (isinstance(value, tuple) and type(value) is not tuple):
-        return False
-    if isinstance(value, tuple):
-        return all(map(_can_be_written, value))
-    return value is None or isinstance(value, bool | int | float | str)
 
 
 def optimizer_config(
