@@ -27,6 +27,9 @@ from grokkit.analyse.distributions import t_quantile
 ENOUGH = 3
 """Complete pairs that an interval takes."""
 
+COARSE = 0.05
+"""Share of a time beyond which not knowing it more finely may decide about a claim, however large the difference."""
+
 Side = Literal["at least", "at most"]
 
 
@@ -57,8 +60,9 @@ class PairedRatio(NamedTuple):
         value, low, high: the ratio and its 95 % interval.
         bound, side: where there is no interval, what the ratio surely (at 95 %) is at least, or at most.
         p: two-sided, of "the ratio is 1".
-        p_unfavourable: the same with every event moved to the end of its resolution that speaks against the difference;
-            None if all are known exactly.
+        p_unfavourable: the same with every event moved to the end of its resolution that speaks against the difference,
+            if some resolution exceeds 5 % of its time, or the interval's end nearest to 1 is within the resolution of
+            it; else None.
         pairs: seeds that say something, and ``complete``: those with both times.
         spread: standard deviation of the logarithm of one pair's ratio, as far as the interval's width tells it.
     """
@@ -89,13 +93,16 @@ def paired_ratio(method: Mapping[int, Time], baseline: Mapping[int, Time], error
             bound *= error.smaller if side == "at least" else error.larger
         return PairedRatio(value=value, bound=bound, side=side, pairs=n, complete=complete)
     found = estimate(pairs)
+    low, high = float(np.exp(found.low)) * error.smaller, float(np.exp(found.high)) * error.larger
+    is_coarse = any(_is_coarse(time) for pair in told for time in pair)
+    may_decide = is_coarse or is_near(low, high, *resolution(method, baseline))
     quantile = t_quantile(0.975, n - 1)
     return PairedRatio(
         value=float(np.exp(found.value)),
-        low=float(np.exp(found.low)) * error.smaller,
-        high=float(np.exp(found.high)) * error.larger,
+        low=low,
+        high=high,
         p=found.p if error == EXACT else _p_against(told, found.value, error),
-        p_unfavourable=_p_unfavourable(told, found.value, error),
+        p_unfavourable=_p_unfavourable(told, found.value, error) if may_decide else None,
         pairs=n,
         complete=complete,
         spread=(found.high - found.low) / 2 / quantile * float(np.sqrt(n)),
@@ -129,6 +136,11 @@ def resolution(method: Mapping[int, Time], baseline: Mapping[int, Time]) -> tupl
             np.log([_earliest(time).value / time.value for time in times]) for times in zip(*told, strict=True)
         )
     return float(np.exp(-base.mean())), float(np.exp(own.mean()))
+
+
+def is_near(low: float, high: float, larger: float, smaller: float) -> bool:
+    """Whether an interval that leaves 1 out would hold it, were the ratio by so much larger, or smaller."""
+    return high < 1 <= high * larger or low * smaller <= 1 < low
 
 
 def _told(method: Mapping[int, Time], baseline: Mapping[int, Time]) -> list[tuple[Time, Time]]:
@@ -165,13 +177,11 @@ def _bound(pairs: Pairs) -> tuple[float | None, Side | None]:
     return float(np.exp(differences.mean() + reach)), "at most"
 
 
-def _p_unfavourable(told: list[tuple[Time, Time]], log_ratio: float, error: Error) -> float | None:
-    """p where each arm's events lie as the difference would least have it, None if all are known exactly.
+def _p_unfavourable(told: list[tuple[Time, Time]], log_ratio: float, error: Error) -> float:
+    """p where each arm's events lie as the difference would least have it.
 
     An arm that seems faster keeps the costs at which its events were seen; the other's may have been earlier.
     """
-    if all(_earliest(time) == time for pair in told for time in pair):
-        return None
     if log_ratio < 0:
         return _p_against([(_earliest(base), own) for base, own in told], log_ratio, error)
     return _p_against([(base, _earliest(own)) for base, own in told], log_ratio, error)
@@ -184,6 +194,10 @@ def _p_against(told: list[tuple[Time, Time]], log_ratio: float, error: Error) ->
         return 1.0
     found = estimate(_pairs([(base, own._replace(value=own.value * factor)) for base, own in told]))
     return found.p if found.value * log_ratio > 0 else 1.0
+
+
+def _is_coarse(time: Time) -> bool:
+    return time.reached and time.early is not None and time.value - time.early > COARSE * time.value
 
 
 def _earliest(time: Time) -> Time:

@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from grokkit.analyse.distributions import t_quantile, t_two_sided
 from grokkit.analyse.leaderboard import leaderboard, ratio_keys, times_by_seed
-from grokkit.analyse.paired import ENOUGH, PairedRatio, Side, plain_ratio, resolution
+from grokkit.analyse.paired import COARSE, ENOUGH, PairedRatio, Side, is_near, plain_ratio, resolution
 from grokkit.analyse.survival import Cost, times_to_target
 
 
@@ -122,7 +122,7 @@ def over_tasks(cells: Sequence[Cell]) -> PairedRatio:
         low=float(np.exp(mean - reach)),
         high=float(np.exp(mean + reach)),
         p=_p(logs),
-        p_unfavourable=_p_unfavourable(cells, logs),
+        p_unfavourable=_p_unfavourable(cells, logs, float(np.exp(mean - reach)), float(np.exp(mean + reach))),
         pairs=n,
         complete=complete,
         spread=spread,
@@ -136,10 +136,13 @@ def _p(logs: NDArray[np.float64]) -> float:
     return t_two_sided(t, len(logs) - 1)
 
 
-def _p_unfavourable(cells: Sequence[Cell], logs: NDArray[np.float64]) -> float | None:
-    """p where the runs of each task arrived as the difference would least have it; None if all is known finely."""
+def _p_unfavourable(cells: Sequence[Cell], logs: NDArray[np.float64], low: float, high: float) -> float | None:
+    """p where the runs of each task arrived as the difference would least have it; None where that decides nothing."""
     told = [cell for cell in cells if cell.value is not None]
-    if all(cell.larger == cell.smaller == 1.0 for cell in told):
+    is_coarse = any(cell.larger > 1 / (1 - COARSE) or cell.smaller < 1 - COARSE for cell in told)
+    with np.errstate(divide="ignore"):
+        larger, smaller = (float(np.exp(np.log(own).mean())) for own in zip(*[cell[2:] for cell in told], strict=True))
+    if not (is_coarse or is_near(low, high, larger, smaller)):
         return None
     is_less = float(logs.mean()) < 0
     with np.errstate(divide="ignore"):
