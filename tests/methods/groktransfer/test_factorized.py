@@ -381,7 +381,11 @@ def test_hugging_face_s_gpt2_round_trips(tmp_path):
     tokens = torch.arange(8)[None]
     before = model(tokens).logits
     assert model.lm_head.weight.shape == (19, 16)
+    model.save_pretrained(tmp_path / "as a Trainer does in between")
+    own = transformers.GPT2LMHeadModel._tied_weights_keys
+    assert set(model._tied_weights_keys) == {*own, *(f"lm_head.parametrizations.weight.original{n}" for n in (0, 1))}
     merge_embedding(model)
+    assert model._tied_weights_keys == own
     torch.testing.assert_close(model(tokens).logits, before, rtol=1e-5, atol=1e-5)
     assert model.lm_head.weight is model.transformer.wte.weight
     model.save_pretrained(tmp_path)

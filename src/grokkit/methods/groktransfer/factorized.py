@@ -130,6 +130,7 @@ def transfer_embedding(
         # The registration makes parameters for each user; where the weight is tied, all have to share one pair.
         factors = _factors(user)
         factors.original0, factors.original1 = a, b
+    _tell_tied(target)
 
 
 def merge_embedding(target: nn.Module, optimizer: torch.optim.Optimizer | None = None) -> None:
@@ -174,6 +175,7 @@ def merge_embedding(target: nn.Module, optimizer: torch.optim.Optimizer | None =
             _exchange(optimizer, a, b, merged, name)
         for _, module in tied:
             _restore(module, merged)
+    _tell_tied(target)
 
 
 def embedding_of(model: nn.Module) -> Tensor:
@@ -259,6 +261,23 @@ def _check_whole(model: nn.Module, weights: list[Tensor], remedy: str) -> None:
         raise InputError(f"the parameters of a model within DistributedDataParallel must stay; {remedy} it is wrapped")
     if any(is_distributed(weight) for weight in weights):
         raise InputError(f"the weight of the embedding is sharded; {remedy} fully_shard(), or a whole model")
+
+
+def _tell_tied(model: Any) -> None:
+    """Let a model of Hugging Face's know which factors are one tensor in two places, as its ``_tied_weights_keys`` says
+    of weights: it saves no others that are. Known before are those of products that are merged by now."""
+    said = getattr(model, "_tied_weights_keys", None)
+    if not isinstance(said, dict):
+        return
+    first: dict[Tensor, str] = {}
+    tied: dict[str, str] = {}
+    for name, module in model.named_modules():
+        for part in ("original0", "original1") if _is_product(module) else ():
+            own = f"{name}.parametrizations.weight.{part}"
+            found = first.setdefault(getattr(_factors(module), part), own)
+            tied |= {} if found == own else {own: found}
+    others = {own: place for own, place in said.items() if ".parametrizations.weight.original" not in own}
+    model._tied_weights_keys = others | tied
 
 
 def _users(model: nn.Module, weight: Tensor) -> list[nn.Module]:
