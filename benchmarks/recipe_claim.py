@@ -31,8 +31,8 @@ from typing import Any
 
 import polars as pl
 
-from grokkit.analyse.leaderboard import times_by_seed
-from grokkit.analyse.paired import PairedRatio, paired_ratio, plain_ratio
+from grokkit.analyse.leaderboard import pace_error, times_by_seed
+from grokkit.analyse.paired import EXACT, PairedRatio, paired_ratio, plain_ratio
 from grokkit.analyse.suite import Cell, over_tasks
 from grokkit.analyse.survival import COSTS
 from grokkit.study.pace import at_pace, read_pace
@@ -126,7 +126,7 @@ def _ratios(ours: pl.DataFrame, theirs: pl.DataFrame) -> dict[str, Any]:
     found = {}
     for cost in COSTS:
         pair = times_by_seed(ours, theirs, cost), times_by_seed(theirs, ours, cost)
-        ratio = paired_ratio(*pair)
+        ratio = paired_ratio(*pair, pace_error(ours, theirs) if cost == "seconds" else EXACT)
         value, side = (ratio.value, None) if ratio.value is not None else plain_ratio(*pair)
         found[cost] = {"value": value, "side": side, "low": ratio.low, "high": ratio.high}
     return found
