@@ -11,7 +11,7 @@ from typing import Any
 
 from grokkit.files import LARGEST
 from grokkit.study.extend import extended
-from grokkit.study.pace import ArmPace, Pace
+from grokkit.study.pace import FORMAT, ArmPace, Pace
 from grokkit.study.plan import Plan
 from grokkit.study.question import Question
 from grokkit.study.sealed import sealed
@@ -42,7 +42,7 @@ def make_store(folder: Path) -> Store:
     arms = dict.fromkeys(plan.study["methods"], arm)
     pace = Pace(arms=arms, rounds=9, warm_up=100, load=0.5, machine={"processor": "p"})
     (folder / "pace.json").write_bytes(
-        sealed({"format": 2, **vars(pace), "arms": {a: vars(p) for a, p in arms.items()}})
+        sealed({"format": FORMAT, **vars(pace), "arms": {a: vars(p) for a, p in arms.items()}})
     )
     return store
 

@@ -84,14 +84,15 @@ def line_of(error: BaseException) -> str:
     if isinstance(error, SyntaxError):
         return text
     frames = [frame for frame in extract_tb(error.__traceback__) if not frame.filename.startswith("<frozen importlib")]
-    others = [frame for frame in frames if not Path(frame.filename).is_relative_to(_OURS)]
-    own = [frame for frame in others if not _is_installed(Path(frame.filename))] or others[-1:]
+    others = [frame for frame in frames if not _is_no_ones(Path(frame.filename))]
+    own = [frame for frame in others if "site-packages" not in Path(frame.filename).parts] or others[-1:]
     return f"{text} (line {own[-1].lineno} of {Path(own[-1].filename).name})" if own else text
 
 
-def _is_installed(file: Path) -> bool:
-    """Whether it is a file of an installed package, or of Python itself."""
-    return "site-packages" in file.parts or file.is_relative_to(sysconfig.get_paths()["stdlib"])
+def _is_no_ones(file: Path) -> bool:
+    """Whether it is a file of ours, or of Python itself, and so no place where a user could mend anything."""
+    in_python = file.is_relative_to(sysconfig.get_paths()["stdlib"]) and "site-packages" not in file.parts
+    return in_python or file.is_relative_to(_OURS)
 
 
 def own_modules(path: Path) -> dict[str, Path]:

@@ -179,7 +179,7 @@ def test_a_card_s_space_names_settings(file):
 @pytest.mark.parametrize(
     ("method", "message"),
     [
-        ("FAILS", r"FAILS.*: ZeroDivisionError: division by zero \(line 78 of mine.py\)"),
+        ("FAILS", r"FAILS.* with ZeroDivisionError: division by zero \(line 78 of mine.py\)"),
         ("NO_OPTIMIZER", "NO_OPTIMIZER makes a NoneType; it must make a torch.optim.Optimizer, from the parameters by"),
         ("HEAD_ONLY", "the optimizer of mine.py:HEAD_ONLY has .*weight 0 times in place of once"),
     ],

@@ -183,7 +183,7 @@ def of_tensors(state, gradients):
 HALVES, NEAR = HONEST["gradient"], HONEST["weights"]
 FAULTY = {
     "acts: .* no curve differs": MethodCard(name="x", factory=gradient(lambda grads, state, params: (grads, state))),
-    "settings: strength of factory has no default": MethodCard(name="x", factory=lambda strength: halves()),
+    "settings: .* strength has no default": MethodCard(name="x", factory=lambda strength: halves()),
     "settings: off has 'lamb', which is a setting of none": replace(HALVES, off={"lamb": 0.0}),
     "off: switched off by {'strength': 0.5}, it changes train_loss": replace(NEAR, off={"strength": 0.5}),
     "gradient: update changed the gradients given": MethodCard(name="x", factory=gradient(overwritten)),
@@ -193,7 +193,7 @@ FAULTY = {
     "optimizer: .* 0 times in place of once": MethodCard(name="partial", optimizer=lambda: one_of_all),
     "tables: .*not equally long": replace(HALVES, probe=ragged),
     "tables: .*column a of .* holds Tensor": replace(HALVES, probe=of_tensors),
-    "flops: flops are 1.5": replace(HALVES, flops=lambda shapes, settings: 1.5),
+    "the flops of halves are 1.5": replace(HALVES, flops=lambda shapes, settings: 1.5),
     "it fails with .*ZeroDivisionError": MethodCard(name="failing", loss=lambda: lambda base: lambda z, y: 1 / 0),
 }
 

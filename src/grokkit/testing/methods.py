@@ -103,11 +103,6 @@ def _settings(case: _Case) -> None:
     for what in ("smallest", "off", "default_overrides"):
         for key in getattr(case.card, what) or {}:
             assert key in known, f"{what} has {key!r}, which is a setting of none of its doors ({', '.join(known)})"
-    for door in case.card.DOORS.values():
-        function = getattr(case.card, door)
-        for name, argument in {} if function is None else signature(function).parameters.items():
-            is_setting = name in known or name == "seed" or argument.kind is not argument.POSITIONAL_OR_KEYWORD
-            assert is_setting, f"{name} of {door} has no default, so nobody can leave it out; give it one"
     method = case.config().method
     text = method.label
     for part in method.parts:  # a file's part is labelled by the file's name, and found by its path
