@@ -121,13 +121,16 @@ def claimed_cost(rows: Sequence[Row], study: Mapping[str, Any]) -> Cost:
 
 def level_of(study: Mapping[str, Any]) -> float:
     """α of the present look: 0.05 at the first, and 0.05/2^k at the k-th, from the second on."""
-    looks = len(study.get("looks") or ())
-    return LEVEL if looks <= 1 else LEVEL / 2**looks
+    return _level(len(study.get("looks") or ()))
 
 
 def next_level(study: Mapping[str, Any]) -> float:
     """α of the look after the present one."""
-    return level_of({"looks": [*(study.get("looks") or [None]), None]})
+    return _level(max(1, len(study.get("looks") or ())) + 1)
+
+
+def _level(looks: int) -> float:
+    return LEVEL if looks <= 1 else LEVEL / 2**looks
 
 
 def unclaimed_primary(found: Mapping[str, Claim], study: Mapping[str, Any]) -> str | None:

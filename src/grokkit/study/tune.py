@@ -287,10 +287,11 @@ class Tuning:
         """Tell the search what came of a round whose runs are finished, or failed."""
         methods = {method.text: method for method in self.methods}
         drawn = {(key.text, key.repeat): self._searches[key.text][key.repeat].trials() for key in trials}
+        before = {(text, repeat): self._results(methods[text], repeat) for text, repeat in drawn}
         for key in trials:
             values = drawn[key.text, key.repeat][key.number].values
-            before = self._results(methods[key.text], key.repeat)
-            result = self._result(methods[key.text], key.number, values, key.repeat, before)
+            told = before[key.text, key.repeat]
+            result = self._result(methods[key.text], key.number, values, key.repeat, told)
             self._searches[key.text][key.repeat].tell(key.number, result.value)
         self.write()
 

@@ -247,7 +247,7 @@ class Alone:
         own = self._parameters().get(name)
         if own is None or not self._task.has_accuracy:  # a product stands in its place, or nothing is right
             return None
-        weight = embedding if isinstance(module, nn.Embedding) else embedding.mT
+        weight = embedding.mT if isinstance(module, nn.Linear) else embedding
         with self._evaluating():
             inputs, targets = self._task.batch(self._member.rows("quick test"))
             outputs = functional_call(self.model, {name: weight.to(own)}, (inputs,))
