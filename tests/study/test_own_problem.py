@@ -4,12 +4,17 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
 import pytest
 from in_process import grokkit
 from options import given_once
+from spirals import problem
+
+from grokkit import lab
+from grokkit.testing import check_problem
 
 METHODS = ["adamw", "grokfast-ema", "neuralgrok"]
 TASK = "my_problem.py:problem(width=16)"
@@ -18,7 +23,7 @@ CLOCKED = {"train_seconds", "eval_seconds"}
 SPIRALS = Path(__file__).parents[1] / "spirals.py"
 
 SCRIPT = f"""
-from grokkit.lab import compare
+from grokkit import lab
 from my_problem import problem
 
 study = compare({TASK!r}, {METHODS}, seeds=1, budget=60, every=5, jobs=1, out="script", quiet=True)
@@ -137,3 +142,16 @@ def test_a_network_of_ours_in_the_place_of_theirs(folder):
         "mlp",
         2 * 16 + 16 + 16 * 17 + 34,
     )
+
+
+@pytest.mark.parametrize("optimizer", ["torch.optim:Adagrad", "adamw"])
+def test_methods_are_compared_with_the_optimizer_of_the_problem_whoever_made_it(optimizer, tmp_path):
+    one = replace(problem(), optimizer=f"{optimizer}(lr=0.02,max_grad_norm=1)")
+    assert {finding.name: finding.ok for finding in check_problem(one)}["optimizer"]
+    study = lab.compare(
+        one, ["adamw", "grokfast-ema"], out=tmp_path, seeds=1, budget=2, every=1, sustain=0, quiet=True, jobs=1
+    )
+    used = {name: detail["optimizer"] for name, detail in study.info["methods_detail"].items()}
+    filtered = used["grokfast-ema"]
+    assert (filtered["optimizer"], filtered["lr"], filtered["max_grad_norm"]) == (optimizer, 0.02, 1)
+    assert (used["adamw"] == filtered) == (optimizer == "adamw"), "a bare optimizer of another name keeps its own"

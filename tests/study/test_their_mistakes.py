@@ -137,6 +137,10 @@ def plan(task="mine.py:mine", methods="adamw", **options):
         ({"methods": "mine.py:SCALED(strength=true)"}, "SCALED: strength=True is not possible"),
         ({"methods": "mine.py:SCALED(strength=nan)"}, "SCALED: strength=nan is not possible"),
         ({"methods": "mine.py:SCALED(often=2)"}, "SCALED: often=2 is not possible: true or false"),
+        (
+            {"methods": "torch.optim:Adagrad(lr=0.1)"},
+            r"an optimizer.*; write adamw\(optimizer=torch.optim:Adagrad\(lr",
+        ),
         ({"methods": "mine.py:FORGETS"}, r"FORGETS: its factory returns None \(is a return missing\?\)"),
         ({"methods": "mine.py:NO_WEIGHTS"}, "its weights returns None .* it must return a WeightTransform"),
         ({"methods": "mine.py:NO_LOSS"}, "its loss returns None .* it must return a function"),

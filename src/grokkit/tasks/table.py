@@ -86,7 +86,6 @@ def _usual_of_own(name: str, made: Any) -> TaskCard:
 
     if not isinstance(made, Problem):
         return TaskCard(name=name, build=again)
-    method, settings = parse_call(made.optimizer) if made.optimizer else ("", {})
     return TaskCard(
         name=name,
         build=again,
@@ -94,7 +93,7 @@ def _usual_of_own(name: str, made: Any) -> TaskCard:
         batch_size=made.batch_size or "full",
         target=None if made.score is None else made.target,
         target_loss=made.target if made.score is None else None,
-        optimizer={"optimizer": method, **settings} if method else {},
+        optimizer={"optimizer": made.optimizer} if made.optimizer else {},
         digest=cache(made.digest),  # large data take their time, and a process asks for it in every run
         stackable=False,
     )

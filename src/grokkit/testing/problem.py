@@ -17,7 +17,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from grokkit.call_syntax import parse_call, show_call
 from grokkit.errors import InputError, check_dense
 from grokkit.flop_counter import counted_flops
 from grokkit.models.own import build
@@ -127,9 +126,9 @@ class _Bench:
 def _optimizer(bench: _Bench) -> str:
     if bench.problem.optimizer is None:
         return "methods are compared with the optimizer that their cards name"
-    name, settings = parse_call(bench.problem.optimizer)
-    check_usual("its optimizer", {"optimizer": show_call(name, settings)})
-    method_config("adamw", "", {"optimizer": name, **settings})
+    usual = {"optimizer": bench.problem.optimizer}
+    check_usual("its optimizer", usual)
+    method_config("adamw", "", usual)
     return f"methods are compared with {bench.problem.optimizer}"
 
 

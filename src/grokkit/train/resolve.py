@@ -6,14 +6,16 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from grokkit.arguments import can_be_written, in_one_form, shortest
+from torch.optim import Optimizer
+
+from grokkit.arguments import can_be_written, in_one_form, settings_of, shortest
 from grokkit.call_syntax import parse_call, show_call, split_list
 from grokkit.errors import InputError, shown, unknown
 from grokkit.files import pinned
 from grokkit.methods import MethodCard
 from grokkit.models.card import card_of
 from grokkit.optimizers import contract as optimizers
-from grokkit.registry import find, made, parts
+from grokkit.registry import Part, find, made, parts
 from grokkit.tasks.table import check_folder, read_task, usual_of
 from grokkit.train.config import (
     MethodConfig,
@@ -161,8 +163,7 @@ def _written(text: str, task: str, of_task: Mapping[str, Any]) -> _Written:
         if "merge" in given:
             raise InputError(f"{text!r} gives merge twice; write @{step}, or merge={given['merge']}")
         name, given["merge"] = before, int(step) if step.isdecimal() else step
-    part = find("methods", name)
-    card = made(part, given)
+    part, card = _found(name, given)
     arguments = inspect.signature(part.value).parameters if not isinstance(part.value, MethodCard) else {}
     # An argument without a default was given, or made() would have refused; that value stands for the default.
     required = [key for key, p in arguments.items() if p.default is p.empty]
@@ -175,6 +176,7 @@ def _written(text: str, task: str, of_task: Mapping[str, Any]) -> _Written:
         if key not in known:
             raise unknown(f"setting of {part.name}", key, known)
     recipe = card.recipes.get(task)
+    of_task = _whole(of_task)
     takes_usual = card.optimizer is None and (card.doors() or card.name == of_task.get("optimizer"))
     task_defaults = {**(of_task if takes_usual else {}), **(recipe.settings if recipe else {})}
     own_usual = {key: in_one_form(task_defaults.get(key, value), value) for key, value in defaults.items()}
@@ -198,6 +200,19 @@ def _written(text: str, task: str, of_task: Mapping[str, Any]) -> _Written:
         usual={"held_out": card.held_out, **others},
         shown={key: given.get(key, own[key]) for key in own if key in required or own[key] != own_usual[key]},
     )
+
+
+def _whole(usual: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A task's optimizer with all its settings by name, so that it is the same for every method: what is not written is
+    the baseline's of its name, or else the optimizer's own default. One of somebody's own stays as it is written."""
+    if "optimizer" not in usual:
+        return usual
+    name, inside = parse_call(str(usual["optimizer"]))
+    if optimizers.card_of(find("optimizers", name)).pure is None:
+        return usual
+    defaults = {key: field.default for key, field in OptimizerConfig.model_fields.items() if not field.is_required()}
+    baseline = parts("methods").get(name)
+    return {**defaults, **(baseline.value.base if baseline else {}), **usual, **inside, "optimizer": name}
 
 
 def optimizer_config(
@@ -227,6 +242,8 @@ def optimizer_config(
         if strange := [key for key in inside if key not in known]:
             raise unknown(f"setting of {name}", strange[0], known)
         return checked(OptimizerConfig, what, **{**usual, **inside, **given, "optimizer": part.name})
+    its_own = settings_of(card.make) if inside else {}
+    of_loop = {key: inside.pop(key) for key in _OF_LOOP if key in inside and key not in its_own}
     written = {key: value for key, value in given.items() if key not in ("optimizer", *_OF_LOOP)}
     return checked(
         OwnOptimizerConfig,
@@ -235,7 +252,7 @@ def optimizer_config(
         settings=card.settings({**inside, **written}),
         code=part.code,
         text=part.text,
-        **{key: values[key] for key in _OF_LOOP if key in values},
+        **{key: value for key, value in {**usual, **of_loop, **given}.items() if key in _OF_LOOP},
     )
 
 
@@ -294,7 +311,14 @@ def _in_order(written: Sequence[_Written], key: Callable[[_Written], Any]) -> li
 
 def find_card(name: str) -> MethodCard:
     """The method's card by name or alias, or what the function of that name returns when called without settings."""
-    return made(find("methods", name), {})
+    return _found(name, {})[1]
+
+
+def _found(name: str, given: dict[str, Any]) -> tuple[Part, MethodCard]:
+    part = find("methods", name)
+    if isinstance(part.value, type) and issubclass(part.value, Optimizer):
+        raise InputError(f"{name} is an optimizer, which a method has; write adamw(optimizer={show_call(name, given)})")
+    return part, made(part, given)
 
 
 def model_config(text: str) -> ModelConfig:
