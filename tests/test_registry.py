@@ -141,6 +141,7 @@ def test_the_working_directory_does_not_matter_for_what_is_found_again(tmp_path,
             "ModuleNotFoundError: No module named 'nothing_of_the_kind' .line 1 of ideas.py",
         ),
         ("x = 1\nx.y\n", "AttributeError: .* .line 2 of ideas.py"),
+        ("from .parts import half", r"ImportError: .*; it belongs to a package: give that, e.g. \w+.ideas:CARD"),
     ],
 )
 def test_a_file_that_cannot_be_imported_is_one_line(tmp_path, source, message):

@@ -288,7 +288,9 @@ def _in_file(kind: str, path: Path, attribute: str) -> Part:
     except InputError as error:
         raise InputError(f"cannot import {path}: {error}") from error
     except (Exception, SystemExit) as error:  # a script ends with sys.exit()
-        raise InputError(f"cannot import {path}: {line_of(error)}") from error
+        is_relative = isinstance(error, ImportError) and "relative import" in str(error)
+        remedy = f"; it belongs to a package: give that, e.g. {path.parent.name}.{path.stem}:{attribute}"
+        raise InputError(f"cannot import {path}: {line_of(error)}{remedy if is_relative else ''}") from error
     value = _attribute(kind, module, attribute, str(path))
     full = path.resolve()
     return Part(kind, f"{path.name}:{attribute}", value, str(full), code, f"{full}:{attribute}")
