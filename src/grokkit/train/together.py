@@ -25,7 +25,7 @@ from torch import Tensor
 from torch.func import functional_call, grad, grad_and_value
 
 from grokkit.methods.clipnorm import clip_norm
-from grokkit.methods.groktransfer.factorized import embedding_name
+from grokkit.methods.groktransfer.factorized import embedding_name, rows_first
 from grokkit.models.classes import classes_of
 from grokkit.optimizers.contract import Settings, card_of
 from grokkit.probe.contract import View
@@ -302,7 +302,7 @@ class Together:
             return None
         name, module = embedding_name(self._model)
         params = one_of(self.state.params, place)
-        weight = embedding if isinstance(module, torch.nn.Embedding) else embedding.mT
+        weight = rows_first(module, embedding)
         rows = self._rows_of("quick test")[place : place + 1]
         inputs, targets = (table[0] for table in self._examples(rows, [place]))
         outputs = functional_call(self._model, {**params, name: weight.to(params[name])}, (inputs,))
@@ -311,8 +311,7 @@ class Together:
     def _embedding(self, place: int) -> Tensor:
         """The embedding of one member's model, with a row for each token or feature."""
         name, module = embedding_name(self._model)
-        weight = self.state.params[name][place]
-        return weight if isinstance(module, torch.nn.Embedding) else weight.mT
+        return rows_first(module, self.state.params[name][place])
 
     def state_of(self, place: int) -> Any:
         return one_of(self.state.transform, place)
