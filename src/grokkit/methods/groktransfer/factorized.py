@@ -23,9 +23,9 @@ from torch.nn.utils import parametrize
 from grokkit.autocast import without_autocast
 from grokkit.errors import InputError, shown, unknown
 from grokkit.methods.settings import check_kind, flag
+from grokkit.models.classes import Table
 from grokkit.shards import is_distributed, processes
 
-Table = nn.Embedding | nn.EmbeddingBag
 Place = Table | nn.Linear
 """What has an embedding as its weight."""
 
