@@ -10,8 +10,7 @@ gradients that is to be attached to anybody's optimizer has more promises to kee
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import cached_property
-from inspect import signature
+from functools import cached_property, partial
 from typing import Any, get_args
 
 from torch import nn
@@ -151,8 +150,7 @@ def _gradient(case: _Case) -> None:
     if door is None:
         return
     (part,) = case.doors.parts
-    own = {name: part.settings[name] for name in signature(door).parameters if name in part.settings}
-    make: Make = lambda: door(**own)  # noqa: E731
+    make: Make = partial(part.opened, door)
     for name in _OF_TRANSFORMS:
         CHECKS[name](make)
 
