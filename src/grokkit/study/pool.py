@@ -26,7 +26,7 @@ from multiprocessing.context import ForkServerContext, SpawnContext
 from types import ModuleType
 from typing import Any, Literal, Self
 
-from grokkit.errors import InputError
+from grokkit.errors import InputError, plain_line
 from grokkit.files import is_full
 from grokkit.outside import line_of
 
@@ -57,9 +57,8 @@ class Failure:
     @staticmethod
     def of(error: BaseException) -> Failure:
         """That of the exception being handled."""
-        line = " ".join(f"{type(error).__name__}: {error}".split())
-        if not isinstance(error, InputError | OSError | MemoryError):
-            line = line_of(error)  # of somebody's code, where in it
+        is_plain = isinstance(error, InputError | OSError | MemoryError)
+        line = plain_line(error) if is_plain else line_of(error)  # of somebody's code, where in it
         full = error if isinstance(error, OSError) and is_full(error) else None
         return Failure(line, traceback.format_exc(), full and OSError(full.errno, full.strerror, full.filename))
 

@@ -16,6 +16,7 @@ from typing import Any, get_args
 from torch import nn
 
 from grokkit.call_syntax import show_call
+from grokkit.errors import plain_line
 from grokkit.lab.named import name_of
 from grokkit.methods.contract import MethodCard
 from grokkit.models.classes import Class
@@ -59,8 +60,7 @@ def check_method(method: str | MethodCard, *, task: str = TASK, model: str = MOD
         except AssertionError as error:
             raise AssertionError(f"{name}, {what}: {error}") from error
         except Exception as error:  # whatever somebody's code raises is what is wrong
-            line = " ".join(f"{type(error).__name__}: {error}".split())
-            raise AssertionError(f"{name}, {what}: it fails with {line}") from error
+            raise AssertionError(f"{name}, {what}: it fails with {plain_line(error)}") from error
 
 
 class _Case:
