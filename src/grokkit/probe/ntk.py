@@ -51,12 +51,14 @@ def pseudo_ntk(model: nn.Module, inputs_RT: Tensor) -> Tensor:
 
 def stacked_ntk(model: nn.Module, weights_S: Mapping[str, Tensor], inputs_SRT: Tensor) -> list[Tensor]:
     """:func:`pseudo_ntk` of each member of a program, whose weights and inputs have the members as their first axis."""
+    names = {name for name, p in model.named_parameters() if p.requires_grad}
 
-    def summed(weights: Mapping[str, Tensor], inputs_T: Tensor) -> Tensor:
-        return functional_call(model, dict(weights), (inputs_T[None],)).sum()
+    def summed(trained: dict[str, Tensor], weights: Mapping[str, Tensor], inputs_T: Tensor) -> Tensor:
+        return functional_call(model, {**weights, **trained}, (inputs_T[None],)).sum()
 
     def kernel(weights: Mapping[str, Tensor], inputs_RT: Tensor) -> Tensor:
-        gradients = torch.vmap(grad(summed), (None, 0))(weights, inputs_RT)
+        trained = {name: weight for name, weight in weights.items() if name in names}
+        gradients = torch.vmap(grad(summed), (None, None, 0))(trained, weights, inputs_RT)
         return torch.stack([_products(of_rows) for of_rows in gradients.values()]).sum(0)
 
     return list(torch.vmap(kernel, chunk_size=_MEMBERS_AT_ONCE)(dict(weights_S), inputs_SRT))
