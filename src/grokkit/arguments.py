@@ -68,7 +68,7 @@ def complete(
         build: the function; with an argument ``**others`` it takes names of any kind, each with that annotation.
         given: the settings that were typed.
         leave: arguments that are no settings.
-        example: how to write it, for an error about a setting without a default.
+        example: how to write it with a setting that has no default, if not as ``what(setting=...)``.
 
     Raises:
         InputError: for a name that there is not, a value that is not allowed, or a setting that is missing.
@@ -90,7 +90,7 @@ def complete(
         if name in given:
             found[name] = _checked(what, name, given[name], hints.get(name), parameter.default)
         elif parameter.default is parameter.empty:
-            raise InputError(f"{what} needs its {name}{example and f'; write {example}'}")
+            raise InputError(f"{what} needs its {name}; write {example or f'{what}({name}=...)'}")
         elif can_be_written(parameter.default):
             found[name] = parameter.default
     for name in sorted(given.keys() - known.keys()):

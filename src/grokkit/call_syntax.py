@@ -9,6 +9,7 @@ Values are numbers, ``true``, ``false``, ``none``, tuples of whole numbers, word
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Any
 
 from grokkit.errors import InputError, about, shown
@@ -46,6 +47,15 @@ def split_list(text: str, separator: str = ",") -> list[str]:
     if not all(item.strip() for item in items):
         raise InputError(f"{shown(text)} has an empty entry; write one {separator!r} between names, {_EXAMPLE}")
     return [item.strip() for item in items]
+
+
+def texts_in(given: str | Iterable[str] | None) -> list[str]:
+    """The texts of an option: those that commas separate in one text, or those of a list; none of None.
+
+    >>> texts_in("adamw, grokfast-ema"), texts_in(["adamw"]), texts_in(None)
+    (['adamw', 'grokfast-ema'], ['adamw'], [])
+    """
+    return split_list(given) if isinstance(given, str) else list(given or ())
 
 
 def parse_call(text: str) -> tuple[str, dict[str, Any]]:

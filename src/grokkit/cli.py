@@ -261,7 +261,6 @@ def reproduce(
     data_dir: Annotated[str | None, typer.Option(help="folder with data that an item needs, e.g. CIFAR-10's")] = None,
 ) -> None:
     """Measure a published figure or table again, ours beside theirs; without an item, list them all."""
-    from grokkit.lab.carry_out import Stopped
     from grokkit.reproduce.carry_out import folder_of, reads_data
     from grokkit.reproduce.carry_out import reproduce as measure
     from grokkit.reproduce.recipe import all_recipes, find_recipe
@@ -293,12 +292,11 @@ def reproduce(
     for recipe in chosen:
         given = data_dir if item is not None or reads_data(recipe) else None
         try:
-            found = measure(
-                recipe, folder, console, quick=quick, seeds=numbers, jobs=how.jobs, device=device, data_dir=given
-            )
-            print_item(recipe, found, folder_of(recipe, folder, quick=quick), console)
-        except Stopped:
-            raise typer.Exit(130) from None
+            with _interruptible():
+                found = measure(
+                    recipe, folder, console, quick=quick, seeds=numbers, jobs=how.jobs, device=device, data_dir=given
+                )
+                print_item(recipe, found, folder_of(recipe, folder, quick=quick), console)
         except InputError as error:
             if item is not None:
                 raise

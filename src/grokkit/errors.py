@@ -72,6 +72,15 @@ def shown(value: object) -> str:
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
+def plain_line(error: BaseException) -> str:
+    """An exception of any kind for a message: its class, and what it says.
+
+    >>> print(plain_line(KeyError("a")))
+    KeyError: 'a'
+    """
+    return " ".join(f"{type(error).__name__}: {error}".split())
+
+
 def check_dense(name: str, grad: Tensor) -> None:
     """Refuse a sparse gradient: its filter would be dense all the same."""
     import torch  # not above: the command answers some questions without it

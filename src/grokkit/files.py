@@ -157,17 +157,13 @@ def read_regular(path: Path | str, most: int = LARGEST) -> bytes:
         return file.read(most)
 
 
-def arrays_in(data: bytes, most: int = LARGEST) -> dict[str, np.ndarray]:
+def arrays_in(data: bytes) -> dict[str, np.ndarray]:
     """The arrays in the content of a ``.npz`` file, by their names. Nothing is unpickled.
 
     What each holds is known from its header before it is unpacked, so a small file cannot fill the memory.
 
-    Args:
-        data: the content.
-        most: bytes that the arrays may have, all together.
-
     Raises:
-        ValueError: it is no such file, holds objects, or more than ``most`` bytes.
+        ValueError: it is no such file, holds objects, or the arrays have more than :data:`LARGEST` bytes together.
     """
     found: dict[str, np.ndarray] = {}
     if data.count(b"PK\x01\x02") > _MOST_ARRAYS:  # what every entry of its list begins with
@@ -179,7 +175,7 @@ def arrays_in(data: bytes, most: int = LARGEST) -> dict[str, np.ndarray]:
                 if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
                     raise ValueError(f"{info.filename} is packed in another way than numpy's")
                 with archive.open(info) as member:
-                    array = _array_in(member, most - sum(array.nbytes for array in found.values()))
+                    array = _array_in(member, LARGEST - sum(array.nbytes for array in found.values()))
                 found[info.filename.removesuffix(".npy")] = array
     except ValueError:
         raise

@@ -25,7 +25,7 @@ from traceback import extract_tb
 from types import ModuleType
 from typing import Any
 
-from grokkit.errors import InputError
+from grokkit.errors import InputError, plain_line
 from grokkit.files import read_regular
 
 _LARGEST = 2**24  # bytes of a file of code
@@ -80,7 +80,7 @@ _OURS = Path(__file__).parent
 
 def line_of(error: BaseException) -> str:
     """An error in one line, with the last place in it that is no installed package's; a SyntaxError says it itself."""
-    text = " ".join(f"{type(error).__name__}: {error}".split())
+    text = plain_line(error)
     if isinstance(error, SyntaxError):
         return text
     frames = [frame for frame in extract_tb(error.__traceback__) if not frame.filename.startswith("<frozen importlib")]

@@ -13,7 +13,7 @@ from grokkit.probe.path import PATH, sketch
 from grokkit.probe.restricted import RESTRICTED
 from grokkit.probe.spectra import SPECTRA, spectrum_of
 from grokkit.testing.runs import small_run
-from grokkit.train.loop import begin_alone, train, train_group
+from grokkit.train.loop import begin_alone, begin_together, train, train_group
 
 
 def test_the_scale_is_of_what_a_softmax_sees():
@@ -134,6 +134,7 @@ def test_a_run_keeps_the_tables_and_so_does_a_member_of_a_program():
 NETWORKS = """
 import torch
 from torch import nn
+from grokkit.models.card import ModelCard
 
 class OwnTable(nn.Module):  # no nn.Embedding, no nn.Linear
     def __init__(self, task):
@@ -161,6 +162,17 @@ class Clipped(nn.Module):
 
     def forward(self, tokens):
         return self.head(self.table(tokens).flatten(1))
+
+class Summed(nn.Module):
+    def __init__(self, task):
+        super().__init__()
+        self.bag = nn.EmbeddingBag(task.vocabulary, 8, mode="sum")
+        self.head = nn.Linear(8, task.classes)
+
+    def forward(self, tokens):
+        return self.head(self.bag(tokens))
+
+SUMMED = ModelCard(name="summed", build=Summed, reads=("expressions",))
 """
 
 
@@ -171,3 +183,14 @@ def test_anybodys_network_is_trained_and_probed_for_what_it_has(tmp_path, networ
     assert run.steps == 1
     assert {"ntk", "path", "logits", "tensors"} <= run.tables.keys()
     assert not {"fourier", "circle", "pca", "restricted"} & run.tables.keys()
+
+
+@pytest.mark.filterwarnings("ignore:There is a performance drop")
+def test_a_bag_of_embeddings_has_a_row_a_token_in_a_program_as_well(tmp_path):
+    (tmp_path / "nets.py").write_text(NETWORKS)
+    config = small_run(task="add:13", model=f"{tmp_path / 'nets.py'}:SUMMED")
+    table = begin_alone(config).model.bag.weight
+    for engine in (begin_alone(config), begin_together([config])):
+        (own,) = engine.views([0])
+        torch.testing.assert_close(own.find_embedding(), table.detach())
+        assert own.accuracy_with(own.find_embedding()) == engine.score([0], "quick test")[0][1]

@@ -6,7 +6,7 @@ from torch import nn
 
 from grokkit.models.decoder import Decoder
 from grokkit.models.fnn import FNN
-from grokkit.probe.ntk import kernel_distance, pseudo_ntk
+from grokkit.probe.ntk import kernel_distance, pseudo_ntk, stacked_ntk
 from grokkit.rng import stream
 
 P = 7
@@ -151,4 +151,9 @@ def test_a_complex_weight_is_its_real_and_its_imaginary_part():
             return (self.w.real**2 + self.w.imag**2) * inputs
 
     inputs = torch.tensor([[1.0], [3.0]], dtype=torch.float64)
-    torch.testing.assert_close(pseudo_ntk(Square(), inputs), 4.0 * inputs @ inputs.T)
+    model, expected = Square(), 4.0 * inputs @ inputs.T
+    torch.testing.assert_close(pseudo_ntk(model, inputs), expected)
+    members = {"w": torch.stack([model.w.detach(), 2.0 * model.w.detach()])}
+    one, other = stacked_ntk(model, members, torch.stack([inputs, inputs]))
+    torch.testing.assert_close(one, expected)
+    torch.testing.assert_close(other, 4.0 * expected)

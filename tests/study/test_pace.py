@@ -44,12 +44,12 @@ def run_of(method, **changes):
 
 
 def measured_here(runs, rounds, block, warm_up):
-    """What the worker reports, without one: rounds done, and the pace."""
+    """The pace that the worker reports, without one."""
     told = []
     arms = {run.method.label: run.model_dump() for run in runs}
     module._measure_arms(module._Job(arms, rounds, block, warm_up, parts=b""), told.append)
-    *progress, (_, found) = told
-    return [done for done, _ in progress], module.pace_of(found)
+    (found,) = told
+    return module.pace_of(found)
 
 
 @pytest.fixture
@@ -73,18 +73,15 @@ def test_every_round_another_side_is_first_and_nobody_is_left_out():
     def side(label):
         return lambda: order.append(label) or len(order)
 
-    done = []
-    taken = take_turns({label: side(label) for label in "abc"}, 4, done.append)
+    taken = take_turns({label: side(label) for label in "abc"}, 4)
     assert "".join(order) == "abcbcacababc"
     assert taken == {"a": [1, 6, 8, 10], "b": [2, 4, 9, 11], "c": [3, 5, 7, 12]}
-    assert done == [1, 2, 3, 4]
 
 
 def test_the_pace_is_the_median_over_rounds_of_a_block_s_seconds_a_step(clock):
     # Warm-up of both, then rounds a b, b a, a b: of blocks of 4 steps.
     clock.lengths = iter([100.0, 100.0, 4.0, 40.0, 44.0, 16.0, 8.0, 60.0])
-    progress, pace = measured_here([run_of("adamw"), run_of("grokfast-ema")], rounds=3, block=4, warm_up=5)
-    assert progress == [1, 2, 3]
+    pace = measured_here([run_of("adamw"), run_of("grokfast-ema")], rounds=3, block=4, warm_up=5)
     adamw, ema = pace.arms["adamw"], pace.arms["grokfast-ema"]
     assert (adamw.seconds, adamw.rounds, adamw.steps) == (2.0, [1.0, 4.0, 2.0], 4)
     assert (ema.seconds, ema.rounds, ema.steps) == (11.0, [10.0, 11.0, 15.0], 4)
@@ -115,7 +112,7 @@ def test_a_block_has_whole_periods_of_outer_steps(monkeypatch, every, steps):
     begun, begin = [], alone.Alone.begin
     monkeypatch.setattr(alone.Alone, "begin", lambda engine: begun.append(engine) or begin(engine))
     label = f"neuralgrok(hidden=(4,),every={every},lr_warmup=0)"
-    _, pace = measured_here([run_of(label)], rounds=2, block=10, warm_up=0)
+    pace = measured_here([run_of(label)], rounds=2, block=10, warm_up=0)
     assert [arm.steps for arm in pace.arms.values()] == [steps]
     progress = begun[0].members[0].progress
     assert progress.step == 2 * steps
@@ -125,12 +122,12 @@ def test_a_block_has_whole_periods_of_outer_steps(monkeypatch, every, steps):
 def test_what_a_start_takes_is_not_part_of_a_step(clock):
     clock.lengths = itertools.repeat(6.0)
     label = "groktransfer(weak=fnn(dim=4,width=8),weak_steps=10,weak_seeds=1)"
-    _, pace = measured_here([run_of(label)], rounds=3, block=3, warm_up=1)
+    pace = measured_here([run_of(label)], rounds=3, block=3, warm_up=1)
     assert [arm.seconds for arm in pace.arms.values()] == [2.0]
 
 
 def test_an_arm_that_diverges_has_no_pace_and_the_others_have():
-    _, pace = measured_here(
+    pace = measured_here(
         [run_of("adamw(optimizer=sgd,lr=1e30,lr_warmup=0)"), run_of("adamw")], rounds=2, block=4, warm_up=0
     )
     diverged, other = pace.arms.values()
@@ -140,9 +137,7 @@ def test_an_arm_that_diverges_has_no_pace_and_the_others_have():
 
 def test_a_study_is_measured_in_a_worker_once_an_arm_and_kept(tmp_path):
     runs = [run_of(method, seed=seed) for seed in (0, 1) for method in ("adamw", "grad-norm")]
-    done = []
-    found = measure_pace(runs, rounds=2, block=2, warm_up=1, on_round=lambda *at: done.append(at))
-    assert done == [(1, 2), (2, 2)]
+    found = measure_pace(runs, rounds=2, block=2, warm_up=1)
     assert list(found.arms) == ["adamw", "grad-norm"]
     assert found.machine["threads"] == 1
     assert all(0 < min(arm.rounds) <= arm.seconds <= max(arm.rounds) for arm in found.arms.values())
@@ -155,7 +150,7 @@ def counted(monkeypatch):
 
     def measure(runs, **_):
         calls.append(runs)
-        return measured_here(list(module._arms(runs).values()), rounds=1, block=1, warm_up=0)[1]
+        return measured_here(list(module._arms(runs).values()), rounds=1, block=1, warm_up=0)
 
     monkeypatch.setattr(module, "measure_pace", measure)
     return calls

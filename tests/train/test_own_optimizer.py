@@ -254,7 +254,7 @@ def test_an_entry_point_names_one(tmp_path, monkeypatch, tiny):
         ("mine.py:CARD,beta1=0.5", "unknown setting of kept 'beta1'"),
         ("mine.py:CARD(lr=1),lr=1", "lr is given twice"),
         ("mine.py:CARD,lr_warmup=-1", "lr_warmup=-1 is not possible"),
-        ("mine.py:needs", "needs needs its size"),
+        ("mine.py:needs", r"needs needs its size; write .*needs\(size=\.\.\.\)"),
         ("sgd(momentum=1)", "unknown setting of sgd 'momentum'"),
         ("mine.py:CARD(precondition=0)", "making the optimizer kept fails: ValueError: precondition too small"),
         ("mine.py:nothing", "mine.py:nothing makes a NoneType; it must make a torch.optim.Optimizer"),

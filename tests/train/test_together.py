@@ -19,6 +19,7 @@ from torch.utils._pytree import tree_leaves
 from grokkit.errors import InputError
 from grokkit.registry import parts
 from grokkit.state import leaves
+from grokkit.testing.runs import small_run
 from grokkit.train import loop, together
 from grokkit.train.config import EvaluationConfig
 from grokkit.train.groups import plan_groups
@@ -65,6 +66,34 @@ def test_members_equal_runs_alone_decoder(float64, method):
 
 def test_members_equal_runs_alone_decoder_full_batch(float64):
     assert_same_runs(group_of("grokfast-ema", "decoder", batch_size=None, budget=70), SHARP)
+
+
+FROZEN = """
+from torch import nn
+from grokkit.models.card import ModelCard
+
+class Frozen(nn.Module):
+    def __init__(self, task):
+        super().__init__()
+        self.table = nn.Embedding(task.vocabulary, 8)
+        self.table.weight.requires_grad_(False)
+        self.head = nn.Linear(8 * task.tokens, task.classes)
+
+    def forward(self, tokens):
+        return self.head(self.table(tokens).flatten(1))
+
+CARD = ModelCard(name="frozen", build=Frozen, reads=("expressions",))
+"""
+
+
+@pytest.mark.parametrize("method", ["adamw(max_grad_norm=0.1)", "grokfast-ma(window_size=5)", "neuralgrok", "row-clip"])
+def test_what_is_frozen_is_trained_in_no_member_either(float64, tmp_path, method):
+    (tmp_path / "nets.py").write_text(FROZEN)
+    configs = [small_run(method, model=f"{tmp_path / 'nets.py'}:CARD", seed=seed) for seed in (0, 1)]
+    for member in assert_same_runs(configs, SHARP):
+        found = member.tables["tensors"]
+        last = dict(zip(found["tensor"], found["gradient_entropy"], strict=True))
+        assert last["table.weight"] == 0.0 != last["head.weight"]
 
 
 @pytest.fixture

@@ -89,10 +89,8 @@ class _Words:
 
     def bounded_never(self, row: Row) -> str:
         """``adam-paper (0 of 5 runs, at least 5.40× the FLOPs)``."""
-        limit = bound(self.part(row, "bound"), self.part(row, "side"))
-        more = f", {limit} the {self.unit}" if self.part(row, "side") == "at least" else ""
         often = self.misses(row) if row.get("given_up") else f"0 of {count(row['runs'], 'run')}"
-        return f"{row['method']} ({often}{more})"
+        return f"{row['method']} ({often}{self._at_least(row)})"
 
     def needs(self, row: Row) -> str:
         """``grad-norm needs 0.80× the FLOPs of adamw (95 % interval 0.71–0.93, 6 seeds)``."""
@@ -142,13 +140,17 @@ class _Words:
 
     def rate(self, row: Row, claim: Claim) -> str:
         """``adam-paper 0 of 5 (p 0.008, at least 4.51× the FLOPs)``."""
-        limit = bound(self.part(row, "bound"), self.part(row, "side"))
-        more = f", {limit} the {self.unit}" if self.part(row, "side") == "at least" else ""
-        return f"{row['method']} {row['successes']} of {row['runs']} (p {p_value(claim.p)}{more})"
+        return f"{row['method']} {row['successes']} of {row['runs']} (p {p_value(claim.p)}{self._at_least(row)})"
 
     def bounded(self, row: Row, claim: Claim) -> str:
-        limit = bound(self.part(row, "bound"), self.part(row, "side"))
-        return f"{self.rates(row, claim)}, {limit} the {self.unit}"
+        return f"{self.rates(row, claim)}{self._limit(row)}"
+
+    def _at_least(self, row: Row) -> str:
+        """Its bound, if that is a lower one."""
+        return self._limit(row) if self.part(row, "side") == "at least" else ""
+
+    def _limit(self, row: Row) -> str:
+        return f", {bound(self.part(row, 'bound'), self.part(row, 'side'))} the {self.unit}"
 
 
 def _standing(row: Row, claim: Claim, words: _Words) -> Standing:

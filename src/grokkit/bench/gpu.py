@@ -1,4 +1,4 @@
-"""On a GPU: the batched program as one CUDA graph, against a plain run one kernel after the other.
+"""On a GPU: a program of many runs as one CUDA graph, against a plain run one kernel after the other.
 
 Milliseconds are those of a member's step: a step of the program, over its members.
 """

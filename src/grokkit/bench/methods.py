@@ -248,9 +248,9 @@ def _optimizer(device: str, parameters: int) -> torch.optim.Optimizer:
     return torch.optim.AdamW(params, lr=1e-4, fused=True)
 
 
-def _share(floor: Side, plain: Side, rounds: int = 5) -> str:
-    """How much of the plain side is the read and write of the gradients: the least of some rounds of each."""
-    least = [min(side(number) for number in range(rounds)) for side in (floor, plain)]
+def _share(floor: Side, plain: Side) -> str:
+    """How much of the plain side is the read and write of the gradients: the least of five rounds of each."""
+    least = [min(side(number) for number in range(5)) for side in (floor, plain)]
     return f"a read and write of the gradients is {least[0] / least[1]:.2f} of plain"
 
 

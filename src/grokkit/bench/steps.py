@@ -145,7 +145,7 @@ def decayed_step(config: RunConfig) -> Duel:
 def decoder_evaluation(config: RunConfig) -> Duel:
     """Loss and accuracy of every held-out row.
 
-    Plain: under ``no_grad``, 512 rows at a time. Ours: in inference mode, in the trainer's chunks.
+    Plain: under ``no_grad``, 512 rows at a time. Ours: in inference mode, in the lab's chunks.
     """
     problem = build_problem(config)
     task, rows = problem.task, problem.split.test
@@ -161,7 +161,7 @@ def decoder_evaluation(config: RunConfig) -> Duel:
 
 @torch.inference_mode()
 def evaluate(model: torch.nn.Module, task: Task, rows: Tensor) -> None:
-    """Loss and accuracy of these rows, in the trainer's chunks."""
+    """Loss and accuracy of these rows, in the lab's chunks."""
     for chunk in rows.split(task.rows_at_once):
         outputs, targets = model(task.inputs_NT[chunk]), task.targets_N[chunk]
         task.loss(outputs, targets).item()

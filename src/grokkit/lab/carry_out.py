@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
 
@@ -18,6 +19,7 @@ from grokkit.lab.report import report
 from grokkit.lab.stopping import undisturbed, what_is_kept
 from grokkit.lab.study import Study, chosen
 from grokkit.models.outline import free, gib
+from grokkit.printed import readable
 from grokkit.progress import Progress
 from grokkit.study.execute import execute
 from grokkit.study.execution import Execution
@@ -40,6 +42,16 @@ from grokkit.train.setup import build_task
 
 class Stopped(Exception):
     """Somebody pressed Ctrl-C; what is done is kept."""
+
+
+@contextmanager
+def in_a_program() -> Iterator[None]:
+    """Within it whatever is printed can be, and Ctrl-C is a KeyboardInterrupt again, once what is done is kept."""
+    try:
+        with readable():
+            yield
+    except Stopped:
+        raise KeyboardInterrupt from None
 
 
 def carry_out(

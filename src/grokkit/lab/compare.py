@@ -6,11 +6,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from grokkit.lab.carry_out import Stopped, carry_out, refuse_failures
+from grokkit.lab.carry_out import carry_out, in_a_program, refuse_failures
 from grokkit.lab.named import method_names, name_of
 from grokkit.lab.study import Study
 from grokkit.methods import MethodCard
-from grokkit.printed import readable
 from grokkit.study.question import Question, asked
 from grokkit.tasks.problem import Problem
 from grokkit.terminal import terminal
@@ -59,10 +58,7 @@ def compare(
             **options,
         }
     )
-    try:
-        with readable():
-            study, failures = carry_out(question, execution, console=terminal(quiet=quiet))
-    except Stopped:
-        raise KeyboardInterrupt from None
+    with in_a_program():
+        study, failures = carry_out(question, execution, console=terminal(quiet=quiet))
     refuse_failures(failures, study.folder)
     return study

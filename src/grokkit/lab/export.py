@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +15,7 @@ from grokkit.errors import InputError
 from grokkit.files import atomic_write
 from grokkit.lab.event_files import write_events
 from grokkit.lab.study import Study
+from grokkit.study.packs import as_parquet
 from grokkit.study.pool import Failure
 
 Format = Literal["csv", "json", "parquet", "tensorboard"]
@@ -47,8 +47,7 @@ def export(study: Study, out: Path, kind: Format = "csv") -> dict[str, Path]:
     tables = {name: getattr(study, name) for name in ("runs", "curves", "leaderboard", "claims")}
     paths = {name: out / f"{name}.{kind}" for name in tables}
     for name, table in tables.items():
-        # A column that is null throughout has no type of its own; only numbers can be.
-        atomic_write(paths[name], _WRITERS[kind](table.with_columns(cs.by_dtype(pl.Null).cast(pl.Float64))))
+        atomic_write(paths[name], _WRITERS[kind](table))
     return paths
 
 
@@ -65,13 +64,7 @@ def _json(table: pl.DataFrame) -> bytes:
     return (json.dumps(rows, indent=1, allow_nan=False) + "\n").encode()
 
 
-def _parquet(table: pl.DataFrame) -> bytes:
-    file = io.BytesIO()
-    table.write_parquet(file)
-    return file.getvalue()
-
-
-_WRITERS = {"csv": _csv, "json": _json, "parquet": _parquet}
+_WRITERS = {"csv": _csv, "json": _json, "parquet": as_parquet}
 
 
 def study_object(study: Study, failures: Mapping[str, Failure]) -> dict[str, Any]:

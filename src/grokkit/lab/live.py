@@ -9,6 +9,7 @@ from typing import Any, Self
 
 from rich.console import Console
 
+from grokkit.errors import plain_line
 from grokkit.lab.loggers.card import LoggedRun, LoggerCard, Writer, scalars
 from grokkit.printed import one_line
 from grokkit.study.pool import Event
@@ -69,5 +70,5 @@ class Live:
                     writer.close(True)
             self._open = {}
             console = terminal(stderr=True) if self._console.quiet else self._console
-            said = one_line(" ".join(f"{type(error).__name__}: {error}".split()))
+            said = one_line(plain_line(error))
             console.print(f"--log {name} stops here ({said}); the study goes on", soft_wrap=True)

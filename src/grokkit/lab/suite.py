@@ -13,12 +13,12 @@ from rich.console import Console
 from grokkit.analyse.claims import claims
 from grokkit.analyse.suite import profiles, suite_rows, task_rows
 from grokkit.analyse.suite_verdict import suite_verdict
-from grokkit.lab.carry_out import Stopped, carry_out, refuse_failures, slug
+from grokkit.lab.carry_out import carry_out, in_a_program, refuse_failures, slug
 from grokkit.lab.named import method_names
 from grokkit.lab.study import Study
 from grokkit.lab.tune import search
 from grokkit.methods import MethodCard
-from grokkit.printed import one_line, paragraph, readable
+from grokkit.printed import one_line, paragraph
 from grokkit.report.suite import suite_table, write_suite_page
 from grokkit.study.execution import NOT_OF_A_SUITE, Execution
 from grokkit.study.looks import looked
@@ -213,10 +213,7 @@ def suite(
         Execution,
         leave=NOT_OF_A_SUITE,
     )
-    try:
-        with readable():
-            record, failures = carry_out_suite(question, how, execution, console=terminal(quiet=quiet))
-    except Stopped:
-        raise KeyboardInterrupt from None
+    with in_a_program():
+        record, failures = carry_out_suite(question, how, execution, console=terminal(quiet=quiet))
     refuse_failures(failures, folder_of(question, execution))
     return record

@@ -9,13 +9,13 @@ from typing import Any
 from rich.console import Console
 
 from grokkit.analyse.format import count
-from grokkit.lab.carry_out import Stopped, refuse_failures, slug, too_short, train_runs
+from grokkit.lab.carry_out import Stopped, in_a_program, refuse_failures, slug, too_short, train_runs
 from grokkit.lab.live import Live
 from grokkit.lab.loggers.card import find_logger
 from grokkit.lab.named import method_names, name_of
 from grokkit.lab.stopping import undisturbed, what_is_kept
 from grokkit.methods import MethodCard
-from grokkit.printed import one_line, readable
+from grokkit.printed import one_line
 from grokkit.report.search import search_table, write_search
 from grokkit.study.execution import NOT_OF_A_SEARCH, Execution
 from grokkit.study.machines import check_machines, machines
@@ -166,10 +166,7 @@ def tune(
         Execution,
         leave=NOT_OF_A_SEARCH,
     )
-    try:
-        with readable():
-            record, failures = search([question], how, execution, console=terminal(quiet=quiet))
-    except Stopped:
-        raise KeyboardInterrupt from None
+    with in_a_program():
+        record, failures = search([question], how, execution, console=terminal(quiet=quiet))
     refuse_failures(failures, folder_of(question, execution))
     return record

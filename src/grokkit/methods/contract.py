@@ -24,6 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from grokkit.attach import Handle
+from grokkit.errors import InputError, shown
 from grokkit.models.classes import Classes as Classes  # what a method's optimizer is made of
 from grokkit.transform import GradientTransform, Grads, State
 from grokkit.weight_transform import WeightTransform
@@ -294,6 +295,20 @@ class MethodCard:
         """Whether its updates are linear in the gradients if the optimizer's are, as those of a bare optimizer."""
         return self.linear or not self.doors()
 
-    def doors(self) -> frozenset[str]:
-        """The fields of the card through which the method intervenes in training; empty for a bare optimizer."""
-        return frozenset(door for door in (*self.DOORS.values(), "bilevel") if getattr(self, door) is not None)
+    def doors(self) -> dict[str, Callable[..., Any]]:
+        """The doors that it has, and ``bilevel``, by their fields; empty for a bare optimizer.
+
+        Raises:
+            InputError: for one that is no function.
+        """
+        found: dict[str, Callable[..., Any]] = {}
+        for name in ("factory", "bilevel", "start", "loss", "optimizer", "weights"):  # as settings are listed
+            door = getattr(self, name)
+            if door is None:
+                continue
+            if not callable(door):
+                raise InputError(
+                    f"{self.name}: its {name} is {shown(door)}; give the function that makes it, without parentheses"
+                )
+            found[name] = door
+        return found

@@ -7,7 +7,6 @@ each has its own value and no function may branch on it, and what requires a gra
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from types import UnionType
 from typing import Any, TypeAlias
@@ -108,18 +107,3 @@ def _holds(ok: Callable[[float], bool], value: float) -> bool:
         return ok(float(value))
     except OverflowError:  # an integer beyond all floats
         return False
-
-
-def settings_of(door: Callable[..., Any] | None) -> dict[str, Any]:
-    """The settings that a method's door takes, and their defaults.
-
-    ``seed`` is none: a run gives it one of its own. Nor are a device and a dtype by name only, ``window_device``, which
-    say where a state is kept.
-    """
-    parameters = {} if door is None else inspect.signature(door).parameters
-    settings = {name: p for name, p in parameters.items() if name != "seed" and not _is_place(name, p)}
-    return {name: p.default for name, p in settings.items() if p.default is not p.empty}
-
-
-def _is_place(name: str, parameter: inspect.Parameter) -> bool:
-    return parameter.kind is parameter.KEYWORD_ONLY and name.split("_")[-1] in ("device", "dtype")

@@ -28,6 +28,8 @@ from torch.nn.utils.weight_norm import WeightNorm
 from grokkit.errors import InputError, shown, unknown
 
 Class = Literal["embedding", "hidden", "head", "vector"]
+Table = nn.Embedding | nn.EmbeddingBag
+"""What looks rows up in a table."""
 
 
 class Classes(dict[str, dict[str, nn.Parameter]]):
@@ -152,9 +154,9 @@ def check_whole(method: str, model: nn.Module, names: Collection[str]) -> None:
                     )
 
 
-def embeddings_in(model: nn.Module) -> list[nn.Module]:
+def embeddings_in(model: nn.Module) -> list[Table]:
     """The modules that look rows up in a table."""
-    return [module for module in model.modules() if isinstance(module, nn.Embedding | nn.EmbeddingBag)]
+    return [module for module in model.modules() if isinstance(module, Table)]
 
 
 def tables_of(embedding: nn.Module) -> list[nn.Parameter]:

@@ -74,7 +74,7 @@ class OptimizerCard:
         """
         with theirs(self.name):
             parameters = next(iter(signature(self.make).parameters))
-        found = complete(self.name, self.make, given, leave=(parameters,), example=f"{self.name}(setting=value)")
+        found = complete(self.name, self.make, given, leave=(parameters,))
         return {name: value for name, value in found.items() if _is_written(value)}
 
     def shown(self, settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -45,23 +45,29 @@ def pseudo_ntk(model: nn.Module, inputs_RT: Tensor) -> Tensor:
         gradients = [torch.autograd.grad(model(row_1T).sum(), parameters, materialize_grads=True) for row_1T in rows]
         kernel_RR = torch.zeros(len(rows), len(rows), dtype=torch.float64, device=inputs_RT.device)
         for of_rows in zip(*gradients, strict=True):
-            gradients_RN = as_real(torch.stack(of_rows).flatten(1))
-            kernel_RR += gradients_RN @ gradients_RN.mT
+            kernel_RR += _products(torch.stack(of_rows))
     return kernel_RR
 
 
 def stacked_ntk(model: nn.Module, weights_S: Mapping[str, Tensor], inputs_SRT: Tensor) -> list[Tensor]:
     """:func:`pseudo_ntk` of each member of a program, whose weights and inputs have the members as their first axis."""
+    names = {name for name, p in model.named_parameters() if p.requires_grad}
 
-    def summed(weights: Mapping[str, Tensor], inputs_T: Tensor) -> Tensor:
-        return functional_call(model, dict(weights), (inputs_T[None],)).sum()
+    def summed(trained: dict[str, Tensor], weights: Mapping[str, Tensor], inputs_T: Tensor) -> Tensor:
+        return functional_call(model, {**weights, **trained}, (inputs_T[None],)).sum()
 
     def kernel(weights: Mapping[str, Tensor], inputs_RT: Tensor) -> Tensor:
-        gradients = torch.vmap(grad(summed), (None, 0))(weights, inputs_RT)
-        flat = [of_rows.flatten(1) for of_rows in gradients.values()]
-        return torch.stack([(g @ g.mT).double() for g in flat]).sum(0)
+        trained = {name: weight for name, weight in weights.items() if name in names}
+        gradients = torch.vmap(grad(summed), (None, None, 0))(trained, weights, inputs_RT)
+        return torch.stack([_products(of_rows) for of_rows in gradients.values()]).sum(0)
 
     return list(torch.vmap(kernel, chunk_size=_MEMBERS_AT_ONCE)(dict(weights_S), inputs_SRT))
+
+
+def _products(gradients_R: Tensor) -> Tensor:
+    """What the gradients of one tensor add to K, in float64; of a complex entry both parts count."""
+    gradients_RN = as_real(gradients_R.flatten(1))
+    return (gradients_RN @ gradients_RN.mT).double()
 
 
 def kernel_distance(before_RR: Tensor, after_RR: Tensor) -> float | None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, get_type_hints
 
 from grokkit.arguments import Place, Range, Text, option, whole
-from grokkit.call_syntax import LARGEST_WHOLE, split_list
+from grokkit.call_syntax import LARGEST_WHOLE, texts_in
 from grokkit.errors import about
 
 MOST_SEEDS = 100_000
@@ -99,4 +99,4 @@ class Execution(Checked):
         if self.only is None:
             return None
         with about("--only"):
-            return split_list(self.only) if isinstance(self.only, str) else list(self.only)
+            return texts_in(self.only)

@@ -31,7 +31,7 @@ WARM_UP = 100  # steps that are not counted, after which the window of Grokfast'
 _MACHINE = ("processor", "platform", "matmul", "torch", "grokkit")  # A pace is valid as long as these are the same.
 
 
-def study_pace(folder: Path, runs: Sequence[RunConfig], *, on_round: Callable[[int, int], None] | None = None) -> Pace:
+def study_pace(folder: Path, runs: Sequence[RunConfig]) -> Pace:
     """The pace of a study: that of the ``pace.json`` in its folder if it is still valid, else measured and kept there.
 
     It is valid on the same processor, with the same versions, for the same arms with the same steps. Arguments and
@@ -40,18 +40,13 @@ def study_pace(folder: Path, runs: Sequence[RunConfig], *, on_round: Callable[[i
     known, arms = read_pace(folder), _arms(runs)
     if known is not None and _is_valid(known, arms):
         return known
-    pace = measure_pace(runs, on_round=on_round)
+    pace = measure_pace(runs)
     atomic_write(folder / "pace.json", sealed({"format": FORMAT, **asdict(pace)}))
     return pace
 
 
 def measure_pace(
-    runs: Sequence[RunConfig],
-    *,
-    rounds: int = ROUNDS,
-    block: int = BLOCK,
-    warm_up: int = WARM_UP,
-    on_round: Callable[[int, int], None] | None = None,
+    runs: Sequence[RunConfig], *, rounds: int = ROUNDS, block: int = BLOCK, warm_up: int = WARM_UP
 ) -> Pace:
     """Measure every arm of ``runs``, on its first one, in a worker process with one thread.
 
@@ -60,7 +55,6 @@ def measure_pace(
         rounds: blocks of each arm. Default 9.
         block: steps a block. Default 20; of a method with outer steps the next multiple of their period.
         warm_up: steps of each arm before that. Default 100; give as many as a method's window or start has, if more.
-        on_round: called with how many rounds are done, and how many there are.
 
     Raises:
         InputError: for counts below 1 (``warm_up`` below 0), or if the worker failed: the message says why.
@@ -78,11 +72,7 @@ def measure_pace(
                 "claim FLOPs or steps, which need no measuring"
             )
         if event.kind == "progress":
-            number, result = event.payload
-            if on_round is not None and number:
-                on_round(number, rounds)
-            if result is not None:
-                found.append(result)
+            found.append(event.payload)
 
     arms = _arms(runs)
     described = {label: config.model_dump() for label, config in arms.items()}
@@ -124,7 +114,7 @@ class _Job(NamedTuple):
 
 
 def _measure_arms(job: _Job, report: Callable[[Any], None]) -> None:
-    """What the worker does. It reports (rounds done, None) after each round, and (0, what was found) in the end."""
+    """What the worker does; it reports what it has found."""
     keep_freed_memory()
     carry(job.parts)
     load, machine = os.getloadavg()[0] if hasattr(os, "getloadavg") else None, provenance()
@@ -132,14 +122,12 @@ def _measure_arms(job: _Job, report: Callable[[Any], None]) -> None:
         label: _ArmInTraining(checked(RunConfig, label, **config), job.block, job.warm_up)
         for label, config in job.arms.items()
     }
-    taken = take_turns(trained, job.rounds, lambda done: report((done, None)))
+    taken = take_turns(trained, job.rounds)
     arms = {label: asdict(_summary(arm, taken[label])) for label, arm in trained.items()}
-    report((0, {"arms": arms, "rounds": job.rounds, "warm_up": job.warm_up, "load": load, "machine": machine}))
+    report({"arms": arms, "rounds": job.rounds, "warm_up": job.warm_up, "load": load, "machine": machine})
 
 
-def take_turns(
-    sides: Mapping[str, Callable[[], float | None]], rounds: int, after_round: Callable[[int], None]
-) -> dict[str, list[float | None]]:
+def take_turns(sides: Mapping[str, Callable[[], float | None]], rounds: int) -> dict[str, list[float | None]]:
     """What each of ``sides`` gives in each round. The order rotates: three sides go abc, then bca, cab, abc."""
     labels = list(sides)
     taken: dict[str, list[float | None]] = {label: [] for label in labels}
@@ -147,7 +135,6 @@ def take_turns(
         first = number % len(labels) if labels else 0
         for label in labels[first:] + labels[:first]:
             taken[label].append(sides[label]())
-        after_round(number + 1)
     return taken
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import polars as pl
+import polars.selectors as cs
 
 from grokkit.errors import InputError
 from grokkit.files import LARGEST, atomic_write
@@ -161,9 +162,7 @@ def write_pack(packs: Path, runs: Sequence[Loose], rows: Sequence[Mapping[str, A
     name = _free_name(packs, digest_of("\n".join(run.record["run_id"] for run in runs).encode())[:12])
     being_made, files = packs / f".{name}.tmp", {}
     for file, frame in frames.items():
-        written = io.BytesIO()
-        frame.write_parquet(written)
-        data = written.getvalue()
+        data = as_parquet(frame)
         atomic_write(being_made / file, data)
         files[file] = {"digest": digest_of(data), "bytes": len(data)}
     names = {run.record["run_id"]: [run.record["method"], run.record["seed"]] for run in runs}
@@ -200,6 +199,14 @@ def with_keys(table: pl.DataFrame, of: Mapping[str, Any]) -> pl.DataFrame:
     is called ``its_seed``."""
     own = table.rename({key: f"its_{key}" for key in KEYS if key in table.columns})
     return own.select(*(pl.lit(of[key], dtype).alias(key) for key, dtype in KEYS.items()), pl.all())
+
+
+def as_parquet(table: pl.DataFrame) -> bytes:
+    """``table`` as the content of a file. A column that is null throughout has no type of its own; only numbers can be
+    null."""
+    file = io.BytesIO()
+    table.with_columns(cs.by_dtype(pl.Null).cast(pl.Float64)).write_parquet(file)
+    return file.getvalue()
 
 
 def _of(rows: pl.DataFrame, run_ids: Collection[str]) -> pl.DataFrame:

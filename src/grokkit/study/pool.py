@@ -26,7 +26,7 @@ from multiprocessing.context import ForkServerContext, SpawnContext
 from types import ModuleType
 from typing import Any, Literal, Self
 
-from grokkit.errors import InputError
+from grokkit.errors import InputError, plain_line
 from grokkit.files import is_full
 from grokkit.outside import line_of
 
@@ -38,6 +38,9 @@ ONE_THREAD = dict.fromkeys(["OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_
 
 # What a worker says before it does anything of a job.
 _TAKEN = "taken"
+
+# Between two times of telling the caller that time passes.
+_TICK_SECONDS = 0.2
 
 # How long a worker that was told to end may take over it.
 _GRACE_SECONDS = 5.0
@@ -57,9 +60,8 @@ class Failure:
     @staticmethod
     def of(error: BaseException) -> Failure:
         """That of the exception being handled."""
-        line = " ".join(f"{type(error).__name__}: {error}".split())
-        if not isinstance(error, InputError | OSError | MemoryError):
-            line = line_of(error)  # of somebody's code, where in it
+        is_plain = isinstance(error, InputError | OSError | MemoryError)
+        line = plain_line(error) if is_plain else line_of(error)  # of somebody's code, where in it
         full = error if isinstance(error, OSError) and is_full(error) else None
         return Failure(line, traceback.format_exc(), full and OSError(full.errno, full.strerror, full.filename))
 
@@ -122,12 +124,11 @@ class Pool:
         *,
         workers: int,
         on_event: Callable[[Event], None],
-        poll_seconds: float = 0.2,
     ) -> None:
         """Call ``work(payload, report)`` in a worker process for every ``(key, payload)`` of ``jobs``.
 
         ``work`` is a function at the top level of a module; what it gives to ``report`` arrives as a "progress"
-        event. ``on_event`` is called in this process, with a "tick" every ``poll_seconds`` for a live display.
+        event. ``on_event`` is called in this process, with a "tick" every fifth of a second for a live display.
         If it raises, or on Ctrl-C, the workers that have a job are stopped, and the exception goes on once they are
         gone. There is always at least one worker: a crash must not be the caller's.
         """
@@ -169,7 +170,7 @@ class Pool:
 
                 if time.monotonic() >= next_tick:
                     on_event(Event("tick"))
-                    next_tick = time.monotonic() + poll_seconds
+                    next_tick = time.monotonic() + _TICK_SECONDS
         finally:
             for worker in busy:  # none, unless an exception is under way
                 worker.kill()
@@ -192,11 +193,10 @@ def run_pool(
     *,
     workers: int,
     on_event: Callable[[Event], None],
-    poll_seconds: float = 0.2,
 ) -> None:
     """:meth:`Pool.run` in a pool of its own."""
     with Pool() as pool:
-        pool.run(jobs, work, workers=workers, on_event=on_event, poll_seconds=poll_seconds)
+        pool.run(jobs, work, workers=workers, on_event=on_event)
 
 
 class _Waiting:

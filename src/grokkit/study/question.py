@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from grokkit.arguments import Place, Scale
-from grokkit.call_syntax import split_list
+from grokkit.call_syntax import texts_in
 from grokkit.errors import InputError, about, unknown
 from grokkit.registry import forget
 from grokkit.study.execution import (
@@ -164,7 +164,7 @@ class Question(Checked):
     def method_texts(self) -> list[str]:
         """The methods, each with its best settings where they were tuned."""
         if self.tuned is None:
-            return list(self._asked() or USUAL_METHODS)
+            return self._asked() or list(USUAL_METHODS)
         return list(self._winners(self._asked()).values())
 
     def compared(self, tuned: Path) -> str:
@@ -180,8 +180,9 @@ class Question(Checked):
         words = [word for name, value in settings.items() for word in (spelt(name), str(value))]
         return shlex.join(["grokkit", "compare", self.task, "--tuned", str(tuned), *words])
 
-    def _asked(self) -> Sequence[str] | None:
-        return split_list(self.methods) if isinstance(self.methods, str) else self.methods
+    def _asked(self) -> list[str]:
+        """The methods that are named; none for all that are usual, or were tuned."""
+        return texts_in(self.methods)
 
     def _as_tuned(self, method: str | None) -> str | None:
         """A method that is named as it was searched, with its best settings."""
@@ -197,7 +198,7 @@ class Question(Checked):
                 "--methods, with all others"
             )
 
-    def _winners(self, asked: Sequence[str] | None) -> dict[str, str]:
+    def _winners(self, asked: Sequence[str]) -> dict[str, str]:
         return winners(self._tuning, asked, Path(str(self.tuned)))
 
     @cached_property

@@ -96,6 +96,11 @@ def why_not(record: Mapping[str, Any], run_id: str) -> str | None:
     return _why_not_its_configuration(record)
 
 
+def names_a_folder(run_id: str) -> bool:
+    """Whether a folder can be called so that lies where it shall: ``..`` and what has a "/" in it lead elsewhere."""
+    return bool(run_id.strip(".")) and "/" not in run_id and "\0" not in run_id
+
+
 def check_names(tables: Iterable[str]) -> None:
     """Refuse names of tables that no file beside a run's curves can have.
 
@@ -154,6 +159,6 @@ def why_no_study(study: Mapping[str, Any]) -> str | None:
         return "has no title, or says nothing about its methods"
     if study.get("baseline") not in study["methods"]:
         return f"has the baseline {shown(study.get('baseline'))}, which is none of its methods"
-    if strange := [run_id for run_id in study["run_ids"] if not run_id.strip(".") or "/" in run_id or "\0" in run_id]:
+    if strange := [run_id for run_id in study["run_ids"] if not names_a_folder(run_id)]:
         return f"has the run id {shown(strange[0])}, which cannot name a folder"
     return None

@@ -198,13 +198,13 @@ def _check_names(piece: Piece, strange: Collection[str]) -> None:
 
 def _is_whole(piece: Piece, config: MethodConfig, name: str, usual: Any) -> bool:
     """Whether the setting takes whole numbers only: as its annotation says, or else if it is one by default."""
-    card, optimizer = piece.card, config.optimizer
-    builds: list[Any] = [card.factory, card.bilevel, card.start, card.loss, card.optimizer, card.weights]
+    optimizer = config.optimizer
+    builds: list[Any] = [*piece.card.doors().values()]
     if callable(piece.made_by):
         builds.append(piece.made_by)
     if isinstance(optimizer, OwnOptimizerConfig):
         builds.append(optimizer.card.make)
-    said = [is_whole(build, name) for build in builds if build is not None]
+    said = [is_whole(build, name) for build in builds]
     return next((whole for whole in said if whole is not None), type(usual) is int)
 
 

@@ -24,13 +24,23 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import polars as pl
-import polars.selectors as cs
 from filelock import FileLock, Timeout
 
 from grokkit.errors import InputError
 from grokkit.files import atomic_write, npz
-from grokkit.study.packs import KEYS, RUNS_IN_PACK, Loose, Pack, Packed, in_packs, read_pack, with_keys, write_pack
-from grokkit.study.records import CURVES, FORMAT, RUNS, check_names, why_no_study, why_not
+from grokkit.study.packs import (
+    KEYS,
+    RUNS_IN_PACK,
+    Loose,
+    Pack,
+    Packed,
+    as_parquet,
+    in_packs,
+    read_pack,
+    with_keys,
+    write_pack,
+)
+from grokkit.study.records import CURVES, FORMAT, RUNS, check_names, names_a_folder, why_no_study, why_not
 from grokkit.study.sealed import Damaged, digest_of, read_sealed, read_whole, sealed, unreadable
 from grokkit.train.identity import question_of
 from grokkit.train.limit import Limit
@@ -79,7 +89,7 @@ class Store:
 
     def run_folder(self, run_id: str) -> Path:
         """Where the run is kept. An id read from a file may not lead out of the study's folder."""
-        if not run_id.strip(".") or "/" in run_id or "\0" in run_id:
+        if not names_a_folder(run_id):
             raise InputError(f"run id {run_id!r} cannot name a folder; it must be a plain name without '/'")
         return self.folder / "runs" / run_id
 
@@ -162,8 +172,7 @@ class Store:
             left_by_a_kill.unlink()
         typed = [pl.col(name).cast(dtype) for name, dtype in CURVES.items() if name in curves.columns]
         files = {
-            # A column that is null throughout has no type of its own; only numbers can be null.
-            f"{name}.parquet": _parquet(table.with_columns(cs.by_dtype(pl.Null).cast(pl.Float64)))
+            f"{name}.parquet": as_parquet(table)
             for name, table in {**tables, "curves": curves.with_columns(typed)}.items()
         }
         if kept:
@@ -484,12 +493,6 @@ def _row(record: Mapping[str, Any]) -> dict[str, Any]:
     """A record as a row of the table of all."""
     as_text = {name: json.dumps(record.get(name), ensure_ascii=False) for name in ("config", "provenance")}
     return {**{name: record.get(name) for name in RUNS}, **as_text}
-
-
-def _parquet(table: pl.DataFrame) -> bytes:
-    file = io.BytesIO()
-    table.write_parquet(file)
-    return file.getvalue()
 
 
 def _damaged(path: Path, why: str) -> InputError:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from grokkit.arguments import Text
-from grokkit.call_syntax import split_list
+from grokkit.call_syntax import texts_in
 from grokkit.errors import InputError, about, unknown
 from grokkit.files import atomic_write
 from grokkit.study.execution import Checked, Count, Option, SeedCount, Texts
@@ -84,8 +84,10 @@ class SuitePlan:
     def __init__(self, asked: SuiteQuestion, options: SearchOptions, folder: Path) -> None:
         self.card = asked.card
         self.asked, self.folder = asked, folder
-        self.methods = _split(asked.methods, "--methods") or list(USUAL_METHODS)
-        self.keep = _split(asked.keep, "--keep")
+        with about("--methods"):
+            self.methods = texts_in(asked.methods) or list(USUAL_METHODS)
+        with about("--keep"):
+            self.keep = texts_in(asked.keep)
         self._options = options
         self.read()
         self._check_tasks()
@@ -109,7 +111,9 @@ class SuitePlan:
         self.looks = before["looks"] if before else []
         named = asked.baseline or ("adamw" if "adamw" in self.methods else self.methods[0])
         self.baseline: str = before["question"]["baseline"] if before and asked.baseline is None else named
-        for option, name in (("--baseline", self.baseline), ("--primary", asked.primary), *_each("--keep", self.keep)):
+        named_in = [("--baseline", self.baseline), ("--primary", asked.primary)]
+        named_in += [("--keep", name) for name in self.keep]
+        for option, name in named_in:
             if name is not None and name not in self.known:
                 with about(option):
                     raise unknown("method of this suite", name, self.known)
@@ -256,12 +260,3 @@ def _same_question(before: Mapping[str, Any], now: Mapping[str, Any], folder: Pa
             raise InputError(f"{folder} holds a suite {before['suite']} of other tasks; choose another --out")
         option = name if name == "suite" else f"--{name.replace('_', '-')}"
         raise InputError(f"{folder} holds a suite with {option} {before.get(name)}, not {value}; choose another --out")
-
-
-def _split(names: str | Sequence[str] | None, option: str) -> list[str]:
-    with about(option):
-        return split_list(names) if isinstance(names, str) else list(names or ())
-
-
-def _each(option: str, names: Sequence[str]) -> list[tuple[str, str]]:
-    return [(option, name) for name in names]

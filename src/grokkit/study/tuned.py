@@ -71,8 +71,8 @@ def read_account(folder: Path, file: str, *, again: str, absent: str, otherwise:
     return found
 
 
-def winners(tuning: Mapping[str, Any], asked: Sequence[str] | None, folder: Path) -> dict[str, str]:
-    """The method with its best settings, by the method as it was searched, of those ``asked``, or of all.
+def winners(tuning: Mapping[str, Any], asked: Sequence[str], folder: Path) -> dict[str, str]:
+    """The method with its best settings, by the method as it was searched, of those ``asked``; of all, if that is none.
 
     Raises:
         InputError: for a method that was not searched, or of which no trial is done.

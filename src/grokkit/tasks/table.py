@@ -170,7 +170,8 @@ def _by_position(card: TaskCard, head: str, sizes: str) -> Settings:
         value = parse_call(f"task(value={text})")[1]["value"]
         fitting = [name for name in free if takes(card.build, name, value)]
         if not fitting:
-            raise InputError(f"cannot read {head!r}: {text!r} is none of its sizes; write e.g. {card.example}")
+            example = card.example or card.name
+            raise InputError(f"cannot read {head!r}: {text!r} is none of its sizes; write e.g. {example}")
         free.remove(fitting[0])
         found[fitting[0]] = value
     return found

@@ -10,13 +10,13 @@ gradients that is to be attached to anybody's optimizer has more promises to kee
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import cached_property
-from inspect import signature
+from functools import cached_property, partial
 from typing import Any, get_args
 
 from torch import nn
 
 from grokkit.call_syntax import show_call
+from grokkit.errors import plain_line
 from grokkit.lab.named import name_of
 from grokkit.methods.contract import MethodCard
 from grokkit.models.classes import Class
@@ -60,8 +60,7 @@ def check_method(method: str | MethodCard, *, task: str = TASK, model: str = MOD
         except AssertionError as error:
             raise AssertionError(f"{name}, {what}: {error}") from error
         except Exception as error:  # whatever somebody's code raises is what is wrong
-            line = " ".join(f"{type(error).__name__}: {error}".split())
-            raise AssertionError(f"{name}, {what}: it fails with {line}") from error
+            raise AssertionError(f"{name}, {what}: it fails with {plain_line(error)}") from error
 
 
 class _Case:
@@ -151,8 +150,7 @@ def _gradient(case: _Case) -> None:
     if door is None:
         return
     (part,) = case.doors.parts
-    own = {name: part.settings[name] for name in signature(door).parameters if name in part.settings}
-    make: Make = lambda: door(**own)  # noqa: E731
+    make: Make = partial(part.opened, door)
     for name in _OF_TRANSFORMS:
         CHECKS[name](make)
 

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from grokkit.errors import InputError, check_dense
+from grokkit.errors import InputError, check_dense, plain_line
 from grokkit.flop_counter import counted_flops
 from grokkit.models.own import build
 from grokkit.randomness import seeded_aside
@@ -55,7 +55,7 @@ def _findings(problem: Problem, seed: int) -> list[Finding]:
         bench = _Bench(problem, seed)
         bench.one_step(bench.model())
     except Exception as error:  # whatever somebody's code raises is the finding
-        return [Finding("one step", False, f"a step of training fails ({_line(error)}); mend that first")]
+        return [Finding("one step", False, f"a step of training fails ({plain_line(error)}); mend that first")]
     checks: dict[str, Callable[[_Bench], str]] = {
         "optimizer": _optimizer,
         "finite": _finite,
@@ -73,12 +73,8 @@ def _findings(problem: Problem, seed: int) -> list[Finding]:
         except InputError as error:
             found.append(Finding(name, False, str(error)))
         except Exception as error:  # as above: a score, or the rows of another part, may be the first to fail
-            found.append(Finding(name, False, f"{_DOES[name]} fails ({_line(error)}); mend that first"))
+            found.append(Finding(name, False, f"{_DOES[name]} fails ({plain_line(error)}); mend that first"))
     return found
-
-
-def _line(error: Exception) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())
 
 
 _DOES = {

@@ -21,7 +21,7 @@ from grokkit.errors import InputError, NonFiniteError
 from grokkit.kept.layout import bare
 from grokkit.methods import AttachedBilevel
 from grokkit.methods.clipnorm import clip_norm
-from grokkit.methods.groktransfer.factorized import embedding_name, embedding_of
+from grokkit.methods.groktransfer.factorized import embedding_name, embedding_of, rows_first
 from grokkit.models.classes import classes_of
 from grokkit.outside import theirs
 from grokkit.probe.contract import View
@@ -243,14 +243,13 @@ class Alone:
         return self.outputs(0, self._member.rows("quick train")) if has_logits(self._task) else None
 
     def _accuracy_with(self, embedding: Tensor) -> float | None:
-        name, module = embedding_name(self.model)
+        name, place = embedding_name(self.model)
         own = self._parameters().get(name)
         if own is None or not self._task.has_accuracy:  # a product stands in its place, or nothing is right
             return None
-        weight = embedding.mT if isinstance(module, nn.Linear) else embedding
         with self._evaluating():
             inputs, targets = self._task.batch(self._member.rows("quick test"))
-            outputs = functional_call(self.model, {name: weight.to(own)}, (inputs,))
+            outputs = functional_call(self.model, {name: rows_first(place, embedding).to(own)}, (inputs,))
             return float(self._task.correct(outputs, targets).double().mean())
 
     def _find_kernel(self) -> Tensor | None:

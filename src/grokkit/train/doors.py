@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple, get_args
+from typing import Any, NamedTuple, TypeVar, get_args
 
 import torch
 import torch.nn.functional as F
@@ -22,7 +22,6 @@ from grokkit.combine import among, chain
 from grokkit.errors import InputError, shown
 from grokkit.methods import AttachedBilevel, Bilevel, MethodCard, Reforming, TransferData
 from grokkit.methods.contract import Classes, Halfway, Loss, Start, StartResult, Tables
-from grokkit.methods.settings import settings_of
 from grokkit.models.classes import Class, classes_of
 from grokkit.outside import theirs
 from grokkit.state import check_keys
@@ -30,12 +29,18 @@ from grokkit.train.config import MethodConfig, OwnOptimizerConfig
 from grokkit.transform import GradientTransform
 from grokkit.weight_transform import WeightTransform, before_step
 
+Opened = TypeVar("Opened")
+
 
 class OwnPart(NamedTuple):
     """A part of a method: its card, and the settings that are its own."""
 
     card: MethodCard
     settings: Mapping[str, Any]
+
+    def opened(self, door: Callable[..., Opened], **of_run: Any) -> Opened:
+        """What ``door``, one of the card's, makes with those of the settings that it takes, and what is the run's."""
+        return door(**{name: self.settings[name] for name in _settings_of(door)}, **of_run)
 
 
 def doors_of(method: MethodConfig) -> Doors:
@@ -102,7 +107,7 @@ class Doors:
 
     def starts(self) -> list[Start]:
         """What is done before the first step, in order."""
-        return [part.card.start(**_own(part.card.start, part)) for part in self.parts if part.card.start is not None]
+        return [part.opened(part.card.start) for part in self.parts if part.card.start is not None]
 
     def reforming(self) -> Reforming | None:
         """The start that gives the model another form, if one does."""
@@ -115,20 +120,21 @@ class Doors:
 
     def loss(self, base: Loss) -> Loss:
         """The loss to train with, where the task's is ``base``."""
-        for part in self.parts:
-            if part.card.loss is not None:
-                base = part.card.loss(**_own(part.card.loss, part))(base)
+        for wrap in self._losses():
+            base = wrap(base)
         return base
 
     def penalties(self) -> list[Callable[[Tensor, Tensor, Mapping[str, Tensor]], Tensor]]:
         """What the parts add to the loss: of outputs, targets and weights."""
-        made = [part.card.loss(**_own(part.card.loss, part)) for part in self.parts if part.card.loss is not None]
-        return [loss.penalty for loss in made if hasattr(loss, "penalty")]  # pyright: ignore[reportFunctionMemberAccess]
+        losses: list[Any] = self._losses()
+        return [loss.penalty for loss in losses if hasattr(loss, "penalty")]
+
+    def _losses(self) -> list[Callable[[Loss], Loss]]:
+        return [part.opened(part.card.loss) for part in self.parts if part.card.loss is not None]
 
     def transform(self, seed: int) -> GradientTransform | None:
         """What is done to the gradient."""
-        transforms = [_transform(part, seed) for part in self._on_gradient]
-        return chain(*transforms) if len(transforms) > 1 else transforms[0] if transforms else None
+        return _chained([_transform(part, seed) for part in self._on_gradient])
 
     def attach(
         self, model: nn.Module, optimizer: torch.optim.Optimizer, seed: int
@@ -145,14 +151,13 @@ class Doors:
         """What makes the optimizer from the parameters by their classes; None for the one of the configuration."""
         for part in self.parts:
             if part.card.optimizer is not None:
-                return part.card.optimizer(**_own(part.card.optimizer, part))
+                return part.opened(part.card.optimizer)
         return None
 
     def weights(self, classes: Mapping[str, Collection[str]]) -> WeightTransform | None:
         """What is done to the weights after the optimizer's step; ``classes`` has the names of each class of them."""
-        doors = [(part.card.weights, part) for part in self.parts]
-        transforms = [among(door(**_own(door, part)), classes) for door, part in doors if door is not None]
-        return chain(*transforms) if len(transforms) > 1 else transforms[0] if transforms else None
+        transforms = [part.opened(part.card.weights) for part in self.parts if part.card.weights is not None]
+        return _chained([among(transform, classes) for transform in transforms])
 
     def flops(self, model: nn.Module) -> int:
         """The operations in a step's matrix products that the method adds, for ``model`` in the form it has now."""
@@ -287,36 +292,41 @@ def is_stackable(method: MethodConfig) -> bool:
 
 def default_settings(card: MethodCard) -> dict[str, Any]:
     """A method's own settings and their defaults: those of its doors and ``bilevel``, then the card's overrides."""
-    for door in _doors(card):
-        for name, parameter in inspect.signature(door).parameters.items():
-            needed = parameter.default is parameter.empty and parameter.kind not in _OTHERS and name != "seed"
-            if needed and door is not card.bilevel:
+    own: dict[str, Any] = {}
+    for field, door in card.doors().items():
+        for name, default in _settings_of(door).items():
+            if default is not inspect.Parameter.empty:
+                own[name] = default
+            elif field != "bilevel":  # which is given the transform's settings as well
                 raise InputError(f"{card.name}: {name} has no default, and every setting of a method needs one")
-    own = {name: default for door in _doors(card) for name, default in settings_of(door).items()}
     return {**own, **card.default_overrides}
+
+
+def _settings_of(door: Callable[..., Any]) -> dict[str, Any]:
+    """The settings that a method's door takes, and their defaults; ``Parameter.empty`` where there is none.
+
+    ``seed`` is none: a run gives it one of its own. Nor are a device and a dtype by name only, ``window_device``, which
+    say where a state is kept.
+    """
+    parameters = inspect.signature(door).parameters.items()
+    named = {name: p for name, p in parameters if p.kind not in _OTHERS and name != "seed"}
+    return {name: p.default for name, p in named.items() if not _is_place(name, p)}
+
+
+def _is_place(name: str, parameter: inspect.Parameter) -> bool:
+    has_default = parameter.default is not parameter.empty
+    return has_default and parameter.kind is parameter.KEYWORD_ONLY and name.split("_")[-1] in ("device", "dtype")
 
 
 def as_typed(card: MethodCard, settings: Mapping[str, Any]) -> dict[str, Any]:
     """A method's own settings, those that are words as they were typed: ``none`` among ``none`` and ``cosine``."""
     found = dict(settings)
-    for door in _doors(card):
+    for door in card.doors().values():
         found |= in_words(door, found)
     return found
 
 
 _OTHERS = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-
-
-def _doors(card: MethodCard) -> list[Callable[..., Any]]:
-    found: list[Callable[..., Any]] = []
-    for name in ("factory", "bilevel", "start", "loss", "optimizer", "weights"):
-        door = getattr(card, name)
-        if door is not None and not callable(door):
-            raise InputError(
-                f"{card.name}: its {name} is {shown(door)}; give the function that makes it, without parentheses"
-            )
-        found += [] if door is None else [door]
-    return found
 
 
 def check_settings(card: MethodCard, settings: Mapping[str, Any]) -> None:
@@ -327,26 +337,24 @@ def check_settings(card: MethodCard, settings: Mapping[str, Any]) -> None:
     """
     part = OwnPart(card, settings)
     with theirs(card.name):
-        if card.factory is not None:
-            _check_made(card, "factory", _transform(part, seed=0), GradientTransform)
-        if card.bilevel is not None:
-            card.bilevel(**settings)
-        if card.weights is not None:
-            _check_made(card, "weights", card.weights(**_own(card.weights, part)), WeightTransform)
-        for name in ("start", "loss", "optimizer"):
-            if (door := getattr(card, name)) is not None:
-                _check_made(card, name, door(**_own(door, part)), None)
+        for field, door in card.doors().items():
+            if field == "bilevel":
+                door(**settings)
+            else:
+                _check_made(card, field, _transform(part, seed=0) if field == "factory" else part.opened(door))
     # A door's own checks come first, since they know more than its annotations do. Its own defaults need none: an
     # infinite one stands for no limit, though nobody may type it.
-    for door in (card.factory, card.start, card.loss, card.optimizer, card.weights):
-        if door is not None:
-            usual = settings_of(door)
-            given = {name: value for name, value in _own(door, part).items() if repr(value) != repr(usual[name])}
-            complete(card.name, door, given, leave=("seed",))
+    for field, door in card.doors().items():
+        if field == "bilevel":
+            continue
+        usual = _settings_of(door)
+        given = {name: settings[name] for name in usual if repr(settings[name]) != repr(usual[name])}
+        complete(card.name, door, given, leave=("seed",))
 
 
-def _check_made(card: MethodCard, name: str, made: object, kind: type | None) -> None:
+def _check_made(card: MethodCard, name: str, made: object) -> None:
     """Refuse what a door has made if it is not what the loop goes by: nothing, where a return is missing."""
+    kind = {"factory": GradientTransform, "weights": WeightTransform}.get(name)
     if isinstance(made, kind) if kind is not None else callable(made):
         return
     wanted = "a function" if kind is None else f"a {kind.__name__}"
@@ -358,12 +366,12 @@ def _transform(part: OwnPart, seed: int) -> GradientTransform:
     factory = part.card.factory
     assert factory is not None
     seeded = {"seed": seed} if "seed" in inspect.signature(factory).parameters else {}
-    return factory(**_own(factory, part), **seeded)
+    return part.opened(factory, **seeded)
 
 
-def _own(door: Callable[..., Any], part: OwnPart) -> dict[str, Any]:
-    """Those of the part's settings that ``door`` takes."""
-    return {name: part.settings[name] for name in settings_of(door)}
+def _chained(transforms: Sequence[Any]) -> Any:
+    """All of them as one; one alone as it is, so that its state is in no tuple; None of none."""
+    return chain(*transforms) if len(transforms) > 1 else next(iter(transforms), None)
 
 
 def _only_one(parts: Sequence[OwnPart], door: str, reason: str) -> OwnPart | None:

@@ -21,7 +21,7 @@ from typing import Any
 
 import torch
 
-from grokkit.errors import InputError
+from grokkit.errors import InputError, plain_line
 from grokkit.models.matmul import Precision, precision
 from grokkit.probe.tensors import probe_tensors
 from grokkit.registry import parts
@@ -221,8 +221,7 @@ class _Loop:
             if engine is not None:
                 engine.release()
             self._members = self._made()
-            line = " ".join(f"{type(error).__name__}: {error}".split())
-            raise Unusable(f"cannot be gone on from ({line})") from None
+            raise Unusable(f"cannot be gone on from ({plain_line(error)})") from None
         return engine
 
     def _train(

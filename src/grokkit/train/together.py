@@ -25,7 +25,7 @@ from torch import Tensor
 from torch.func import functional_call, grad, grad_and_value
 
 from grokkit.methods.clipnorm import clip_norm
-from grokkit.methods.groktransfer.factorized import embedding_name
+from grokkit.methods.groktransfer.factorized import embedding_name, rows_first
 from grokkit.models.classes import classes_of
 from grokkit.optimizers.contract import Settings, card_of
 from grokkit.probe.contract import View
@@ -102,24 +102,30 @@ class Together:
         self._assemble()
 
     def _stack(self) -> None:
+        self._model = self.members[0].model.to(self._device).eval()
+        self._trained = {name for name, p in self._model.named_parameters() if p.requires_grad}
         self.state: State = stack(map(self._begun, self.members), len(self.members))
-        self._classes = classes_of(self.members[0].model)
-        self._model = self.members[0].model.to(self._device).eval().requires_grad_(False)
+        self._classes = classes_of(self._model)
 
     def _begun(self, member: Member) -> State:
         """The state of ``member`` before its first step."""
         doors = doors_of(member.config.method)
         params = {name: p.detach().to(self._device) for name, p in member.model.named_parameters()}
+        trained = self._of_trained(params)
         transform, weights = doors.transform(member.config.seed), doors.weights(classes_of(member.model))
         step = torch.zeros((), dtype=torch.int64, device=self._device)
         return State(
             params,
-            self._optimizer.init(params),
-            () if transform is None else transform.init(params),
+            self._optimizer.init(trained),
+            () if transform is None else transform.init(trained),
             () if weights is None else weights.init(params),
             step,
             torch.full_like(step, -1),
         )
+
+    def _of_trained(self, params: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Those of ``params`` that are not frozen: no other has a gradient, moments, or a step."""
+        return {name: p for name, p in params.items() if name in self._trained}
 
     def _assemble(self) -> None:
         """Make anew what depends on which members are in the program."""
@@ -202,29 +208,39 @@ class Together:
         and :meth:`_begun` has called that with the member's own: here any seed does, so it is 0.
         """
         settings, doors = at_step(of_member[0], state.step), self._doors.with_numbers(of_member[1])
-        loss_of = partial(self._loss, doors)
-        gradients, loss = grad_and_value(loss_of)(state.params, batch)
-        clipped = gradients if self._clip is None else self._clip.update(gradients, (), state.params)[0]
+        trained = self._of_trained(state.params)
+        loss_of = partial(self._loss, doors, state.params)
+        gradients, loss = grad_and_value(loss_of)(trained, batch)
+        clipped = gradients if self._clip is None else self._clip.update(gradients, (), trained)[0]
         filtered, kept = clipped, state.transform
         if (transform := doors.transform(seed=0)) is not None:
             if outer_batch is not None:
-                slope_at = partial(grad(partial(self._loss, doors, penalized=False)), examples=outer_batch)
-                kept = _outer_step(doors, state, clipped, settings, slope_at)
+                slope_at = partial(grad(partial(loss_of, penalized=False)), examples=outer_batch)
+                kept = _outer_step(doors, state.transform, trained, clipped, settings, slope_at)
             with Overwriting(kept):
-                filtered, kept = transform.update(clipped, kept, state.params)
+                filtered, kept = transform.update(clipped, kept, trained)
         kept_of_weights = state.weights
         if (weights := doors.weights(self._classes)) is not None:
             kept_of_weights = before_step(weights, state.params, kept_of_weights)
-        params, optimizer = self._optimizer.update(state.params, filtered, state.optimizer, settings)
+        moved, optimizer = self._optimizer.update(trained, filtered, state.optimizer, settings)
+        params = {**state.params, **moved}
         if weights is not None:
             params, kept_of_weights = weights.update(params, kept_of_weights)
         is_first = ~loss.isfinite() & (state.diverged_at < 0)
         diverged_at = torch.where(is_first, state.step, state.diverged_at)
         new = State(params, optimizer, kept, kept_of_weights, state.step + 1, diverged_at)
-        return new, Gradients(gradients, filtered)
+        return new, Gradients(_of_all(gradients, state.params), _of_all(filtered, state.params))
 
-    def _loss(self, doors: Doors, params: dict[str, Tensor], examples: Examples, penalized: bool = True) -> Tensor:
-        inputs_BT, targets_B = examples
+    def _loss(
+        self,
+        doors: Doors,
+        params: dict[str, Tensor],
+        trained: dict[str, Tensor],
+        examples: Examples,
+        penalized: bool = True,
+    ) -> Tensor:
+        """At ``params`` with ``trained`` in the place of those that these are."""
+        (inputs_BT, targets_B), params = examples, {**params, **trained}
         outputs = functional_call(self._model, params, (inputs_BT,))
         loss = doors.loss(self._task.loss)(outputs, targets_B)
         for penalty in doors.penalties() if penalized else ():
@@ -302,7 +318,7 @@ class Together:
             return None
         name, module = embedding_name(self._model)
         params = one_of(self.state.params, place)
-        weight = embedding if isinstance(module, torch.nn.Embedding) else embedding.mT
+        weight = rows_first(module, embedding)
         rows = self._rows_of("quick test")[place : place + 1]
         inputs, targets = (table[0] for table in self._examples(rows, [place]))
         outputs = functional_call(self._model, {**params, name: weight.to(params[name])}, (inputs,))
@@ -311,8 +327,7 @@ class Together:
     def _embedding(self, place: int) -> Tensor:
         """The embedding of one member's model, with a row for each token or feature."""
         name, module = embedding_name(self._model)
-        weight = self.state.params[name][place]
-        return weight if isinstance(module, torch.nn.Embedding) else weight.mT
+        return rows_first(module, self.state.params[name][place])
 
     def state_of(self, place: int) -> Any:
         return one_of(self.state.transform, place)
@@ -348,19 +363,31 @@ class Together:
             self._gradients = Gradients({}, {})
 
 
-def _outer_step(doors: Doors, state: State, gradients: dict[str, Tensor], settings: Settings, slope_at: Any) -> Any:
-    """The transform's state after an outer step, as :meth:`grokkit.NeuralGrok.outer_step` takes it.
+def _of_all(gradients: dict[str, Tensor], params: dict[str, Tensor]) -> dict[str, Tensor]:
+    """In the order of ``params``; that of a frozen one is 0."""
+    return {name: gradients[name] if name in gradients else torch.zeros_like(p) for name, p in params.items()}
+
+
+def _outer_step(
+    doors: Doors,
+    state: Any,
+    params: dict[str, Tensor],
+    gradients: dict[str, Tensor],
+    settings: Settings,
+    slope_at: Any,
+) -> Any:
+    """The transform's ``state`` after an outer step, as :meth:`grokkit.NeuralGrok.outer_step` takes it.
 
     ``slope_at`` gives the outer loss's gradient at given weights. At a learning rate of 0 the state stays as it was.
     """
     assert doors.bilevel is not None
     lr = settings.lr
     assert isinstance(lr, Tensor)
-    direction = doors.bilevel.direction(state.transform, gradients)
-    ahead = {name: p - lr.to(p.dtype) * direction[name] for name, p in state.params.items()}
+    direction = doors.bilevel.direction(state, gradients)
+    ahead = {name: p - lr.to(p.dtype) * direction[name] for name, p in params.items()}
     cotangents = {name: -lr.to(slope.dtype) * slope for name, slope in slope_at(ahead).items()}
-    learned = doors.bilevel.learn(state.transform, gradients, cotangents)
-    old = iter([leaf for _, _, leaf in leaves(state.transform)])  # in the order in which map_leaves goes
+    learned = doors.bilevel.learn(state, gradients, cotangents)
+    old = iter([leaf for _, _, leaf in leaves(state)])  # in the order in which map_leaves goes
     return map_leaves(lambda _path, _name, leaf: torch.where(lr > 0, leaf, next(old)), learned)
 
 

@@ -23,9 +23,9 @@ from torch.nn.utils import parametrize
 from grokkit.autocast import without_autocast
 from grokkit.errors import InputError, shown, unknown
 from grokkit.methods.settings import check_kind, flag
+from grokkit.models.classes import Table
 from grokkit.shards import is_distributed, processes
 
-Table = nn.Embedding | nn.EmbeddingBag
 Place = Table | nn.Linear
 """What has an embedding as its weight."""
 
@@ -109,7 +109,7 @@ def transfer_embedding(
     _refuse_other_names(target, weight, name)
     with torch.no_grad():
         a_Vd = given.detach().to(weight.device, weight.dtype, copy=True)
-        rows, width = weight.shape if isinstance(place, Table) else weight.shape[::-1]
+        rows, width = rows_first(place, weight).shape
         if len(a_Vd) != rows:
             raise InputError(
                 f"the embedding has {len(a_Vd)} rows and {name} has {rows}; train the small model on the same tokens"
@@ -180,17 +180,20 @@ def merge_embedding(target: nn.Module, optimizer: torch.optim.Optimizer | None =
 
 def embedding_of(model: nn.Module) -> Tensor:
     """The embedding of a model as a matrix, a row a token: a copy, not part of any graph."""
-    if isinstance(model, Table):
-        return model.weight.detach().clone()
-    if isinstance(model, nn.Linear):
-        return model.weight.detach().T.clone()
-    return embedding_of(embedding_name(model)[1])
+    place = model if isinstance(model, Place) else embedding_name(model)[1]
+    return rows_first(place, place.weight).detach().clone()
 
 
 def embedding_name(model: nn.Module) -> tuple[str, Place]:
     """The name of the parameter that is the embedding of ``model``, and the module whose weight it is."""
     name, place = _find(model, None, None)
     return f"{name}.weight", place
+
+
+def rows_first(place: Place, weight: Tensor) -> Tensor:
+    """A view of the ``weight`` of ``place`` with a row a token or input, from one that perhaps has them as columns, as
+    that of an ``nn.Linear`` has; and the way back."""
+    return weight.mT if isinstance(place, nn.Linear) else weight
 
 
 def product_flops(shapes: Mapping[str, torch.Size], *, trainable: bool) -> int:
