@@ -23,7 +23,7 @@ from grokkit.testing.runs import small_run
 from grokkit.train import loop, together
 from grokkit.train.config import EvaluationConfig
 from grokkit.train.groups import plan_groups
-from grokkit.train.loop import begin_together, train, train_group
+from grokkit.train.loop import begin_alone, begin_together, train, train_group
 from grokkit.train.resolve import method_config, task_config
 from grokkit.train.together import Together
 
@@ -94,6 +94,18 @@ def test_what_is_frozen_is_trained_in_no_member_either(float64, tmp_path, method
         found = member.tables["tensors"]
         last = dict(zip(found["tensor"], found["gradient_entropy"], strict=True))
         assert last["table.weight"] == 0.0 != last["head.weight"]
+
+
+@pytest.mark.parametrize("method", ["row-clip(c=0.1)", "norm-clamp(ratio=0.1)", "clip-to-grok(c=0.1)", "adamw+norm-held"])
+def test_what_is_frozen_no_transform_of_weights_changes(tmp_path, method):
+    (tmp_path / "nets.py").write_text(FROZEN)
+    config = small_run(method, model=f"{tmp_path / 'nets.py'}:CARD")
+    alone, together = begin_alone(config), begin_together([config])
+    for engine in (alone, together):
+        before = engine.views([0])[0].weights["table.weight"].clone()
+        engine.train_to(3)
+        assert engine.views([0])[0].weights["table.weight"].equal(before)
+        assert all("table" not in name for name in engine.snapshot().tensors if name.startswith("weights/"))
 
 
 @pytest.fixture

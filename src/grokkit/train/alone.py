@@ -104,8 +104,8 @@ class Alone:
             raise InputError(
                 f"{self._config.method.label} needs an accuracy, and {self._task.name} has none; leave it out"
             )
-        self._weights_state = () if self._weights is None else self._weights.init(self._parameters())
-        check_keys(self._weights_state, self._parameters(), "init")
+        self._weights_state = () if self._weights is None else self._weights.init(self._trained())
+        check_keys(self._weights_state, self._trained(), "init")
 
     def _merge_if_due(self) -> None:
         if self._reforming is not None and self._progress.step == self._reforming.merge_at:
@@ -155,7 +155,7 @@ class Alone:
         try:
             self._take_outer_step()
             if self._weights is not None:
-                self._weights_state = before_step(self._weights, self._parameters(), self._weights_state)
+                self._weights_state = before_step(self._weights, self._trained(), self._weights_state)
             self._take_inner_step()
         except NonFiniteError:
             progress.diverged_at = progress.step
@@ -164,8 +164,8 @@ class Alone:
             if self._weights.see is not None:
                 share = self._task.correct(outputs.detach(), self._targets).float().mean()
                 self._weights_state = self._weights.see(self._weights_state, share)
-            self._weights_state = change_in_place(self._weights, self._parameters(), self._weights_state)
-            check_keys(self._weights_state, self._parameters(), "update")
+            self._weights_state = change_in_place(self._weights, self._trained(), self._weights_state)
+            check_keys(self._weights_state, self._trained(), "update")
         progress.took_step(len(self._rows))
 
     def _take_inner_step(self) -> None:
@@ -263,6 +263,10 @@ class Alone:
 
     def _parameters(self) -> dict[str, torch.nn.Parameter]:
         return dict(self.model.named_parameters())
+
+    def _trained(self) -> dict[str, torch.nn.Parameter]:
+        """Those that are not frozen, as a transform of the weights gets them when it is attached."""
+        return {name: p for name, p in self.model.named_parameters() if p.requires_grad}
 
     def _grads(self) -> dict[str, Tensor]:
         """As they stand: before the optimizer's step raw, after it as the method left them. A frozen tensor's is 0."""

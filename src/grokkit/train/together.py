@@ -118,7 +118,7 @@ class Together:
             params,
             self._optimizer.init(trained),
             () if transform is None else transform.init(trained),
-            () if weights is None else weights.init(params),
+            () if weights is None else weights.init(trained),
             step,
             torch.full_like(step, -1),
         )
@@ -221,11 +221,11 @@ class Together:
                 filtered, kept = transform.update(clipped, kept, trained)
         kept_of_weights = state.weights
         if (weights := doors.weights(self._classes)) is not None:
-            kept_of_weights = before_step(weights, state.params, kept_of_weights)
+            kept_of_weights = before_step(weights, trained, kept_of_weights)
         moved, optimizer = self._optimizer.update(trained, filtered, state.optimizer, settings)
-        params = {**state.params, **moved}
         if weights is not None:
-            params, kept_of_weights = weights.update(params, kept_of_weights)
+            moved, kept_of_weights = weights.update(moved, kept_of_weights)
+        params = {**state.params, **moved}
         is_first = ~loss.isfinite() & (state.diverged_at < 0)
         diverged_at = torch.where(is_first, state.step, state.diverged_at)
         new = State(params, optimizer, kept, kept_of_weights, state.step + 1, diverged_at)
