@@ -611,6 +611,71 @@ def test_a_frozen_embedding_may_be_sparse():
     assert r.frozen == ("0.weight",)
 
 
+@pytest.mark.filterwarnings("error")  # PyTorch's, of an imaginary part that is lost
+@pytest.mark.parametrize("frozen", [{"device": "meta"}, {"dtype": torch.complex64}], ids=["no data yet", "complex"])
+def test_what_is_frozen_is_not_even_read(frozen):
+    model = nn.Sequential(nn.Linear(3, 4, **frozen).requires_grad_(False), nn.Linear(4, 4), nn.Linear(4, 2))
+    r = grokkit.recipe(model)
+    assert r.frozen == ("0.weight", "0.bias")
+    assert r.classes["hidden"] == ("1.weight",)
+
+
+def test_what_a_model_says_holds_within_what_spreads_it_over_devices():
+    model = network()
+    model.parameter_classes = lambda: {"hidden.weight": "vector"}
+    for wrapped in (model, nn.DataParallel(model)):
+        r = grokkit.recipe(wrapped)
+        assert r.model == "Network"
+        assert r.classes["hidden"] == ("conv.weight",)
+
+
+@pytest.mark.filterwarnings("ignore:FSDP is switching to use `NO_SHARD`:UserWarning")  # one process is enough here
+@pytest.mark.parametrize("use_orig_params", [False, True])
+@pytest.mark.parametrize("which", ["the model", "a layer"])
+def test_matrices_that_fsdp1_takes_apart_are_not_taken_for_vectors(which, use_orig_params, tmp_path):
+    from torch.distributed.fsdp import FullyShardedDataParallel
+
+    torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path / 'meet'}", rank=0, world_size=1)
+    try:
+        options = {"use_orig_params": use_orig_params, "device_id": torch.device("cpu")}
+        model = network()
+        if which == "a layer":
+            model.hidden = FullyShardedDataParallel(model.hidden, **options)
+        else:
+            model = FullyShardedDataParallel(model, **options)
+        with pytest.raises(InputError, match=r"within FullyShardedDataParallel, .* by torch.*fully_shard\(model\)"):
+            grokkit.recipe(model)
+    finally:
+        torch.distributed.destroy_process_group()
+
+
+def test_hugging_face_s_conv1d_is_trained_as_the_linear_layer_that_it_is():
+    Conv1D = pytest.importorskip("transformers.pytorch_utils").Conv1D
+
+    def turned(linear):
+        made = Conv1D(linear.out_features, linear.in_features)
+        made.load_state_dict({"weight": linear.weight.detach().mT, "bias": linear.bias.detach()})
+        return made
+
+    torch.manual_seed(0)
+    linears = [nn.Linear(6, 24), nn.Linear(24, 6), nn.Linear(6, 40)]
+    with torch.no_grad():
+        linears[0].weight.mul_(9.0)  # which is brought to the size that it should have
+    plain = nn.Sequential(nn.Embedding(7, 6), *linears)
+    theirs = nn.Sequential(nn.Embedding(7, 6), *map(turned, linears))
+    theirs[0].load_state_dict(plain[0].state_dict())
+    recipes = [grokkit.recipe(model) for model in (plain, theirs)]
+    assert recipes[0].started == recipes[1].started == ("1.weight",)
+    for _ in range(4):
+        tokens, targets = torch.randint(7, (8,)), torch.randint(40, (8,))
+        for model, r in zip((plain, theirs), recipes, strict=True):
+            model.zero_grad()
+            F.cross_entropy(model(tokens), targets).backward()
+            r.optimizer.step()
+    for place in (1, 2, 3):
+        torch.testing.assert_close(theirs[place].weight.mT, plain[place].weight, rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [

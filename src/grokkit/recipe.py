@@ -10,13 +10,14 @@ is measured there is what is given here. docs/recipe.md has the measurements, an
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
+from torch.nn.parallel import DataParallel, DistributedDataParallel
 
 from grokkit.attach import attach
 from grokkit.combine import among
@@ -47,8 +48,9 @@ def recipe(model: nn.Module, *, start: bool = True) -> Recipe:
             back what was made smaller here. Without an optimizer to load, False.
 
     Raises:
-        InputError: if it is no module, or has no trainable matrix; if only some trainable parameters are sharded; or if
-            one is complex, has no shape or no data yet, or has sparse gradients.
+        InputError: if it is no module, has no trainable matrix, or is within ``FullyShardedDataParallel``; if only some
+            trainable parameters are sharded; or if one is complex, has no shape or no data yet, or has sparse
+            gradients.
 
     >>> import torch
     >>> r = recipe(torch.nn.Sequential(torch.nn.Linear(8, 8), torch.nn.ReLU(), torch.nn.Linear(8, 4)))
@@ -142,15 +144,24 @@ def _named(names: Collection[str], most: int = 4) -> str:
 
 
 def _unwrapped(model: nn.Module) -> nn.Module:
-    """The module that ``torch.compile`` and DDP have wrapped: its parameters are theirs, by their own names."""
+    """The module that ``torch.compile`` or one for several devices has wrapped: its parameters are theirs, by their own
+    names, and what it says itself of their classes goes by these."""
     while True:
-        inner = model.module if isinstance(model, DistributedDataParallel) else getattr(model, "_orig_mod", model)
+        is_parallel = isinstance(model, DataParallel | DistributedDataParallel)
+        inner: Any = model.module if is_parallel else getattr(model, "_orig_mod", model)
         if inner is model:
             return model
         model = inner
 
 
 def _check(model: nn.Module) -> None:
+    # Nobody has one before its module is imported. Its parameters are flat, and so are no matrices any more.
+    fsdp: Any = sys.modules.get("torch.distributed.fsdp")
+    if fsdp is not None and any(isinstance(module, fsdp.FullyShardedDataParallel) for module in model.modules()):
+        raise InputError(
+            "recipe() cannot train a model within FullyShardedDataParallel, which takes matrices apart; shard it by "
+            "torch.distributed.fsdp.fully_shard(model)"
+        )
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
     if not trained:
         raise InputError(f"{type(model).__name__} has no parameter that is trained; there is nothing to optimize")

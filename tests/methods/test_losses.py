@@ -8,6 +8,7 @@ from grokkit.errors import InputError
 from grokkit.methods.compression import delayed_compression
 from grokkit.methods.logit_penalty import logit_penalty
 from grokkit.methods.stablemax import stablemax
+from grokkit.methods.temperature import logit_temperature
 
 
 def published_stablemax(outputs, targets):
@@ -73,6 +74,37 @@ def test_a_matrix_of_zeros_is_not_torn_by_its_norm():
     assert not torch.autograd.grad(penalty, weights["w"])[0].any()
 
 
-def test_numbers_are_not_compressed():
-    with pytest.raises(InputError, match="needs targets that are classes"):
-        delayed_compression().penalty(torch.zeros(2, 1), torch.zeros(2, 1), {"w": torch.zeros(2, 2)})
+MATRIX = {"w": torch.zeros(2, 2)}
+
+
+@pytest.mark.parametrize(
+    ("outputs", "targets", "weights", "message"),
+    [
+        (torch.zeros(2, 1), torch.zeros(2, 1), MATRIX, "needs targets that are classes, and these are numbers"),
+        (
+            torch.zeros(2, 3),
+            {"label": torch.zeros(2)},
+            MATRIX,
+            "needs targets that are classes, and these are in a dict",
+        ),
+        (
+            torch.zeros(2, 3, 4),
+            torch.zeros(2, 4, dtype=torch.int64),
+            MATRIX,
+            r"the classes in their last .* \(2, 3, 4\)",
+        ),
+        (torch.zeros(2, 1), torch.zeros(2, dtype=torch.int64), MATRIX, r"the classes in their last .* \(2, 1\)"),
+        (torch.zeros(2, 3), torch.zeros(2, dtype=torch.int64), {"b": torch.zeros(2)}, "the network has none"),
+    ],
+)
+def test_what_cannot_be_compressed_is_refused_in_one_line(outputs, targets, weights, message):
+    with pytest.raises(InputError, match=message) as caught:
+        delayed_compression().penalty(outputs, targets, weights)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("made", [stablemax(), logit_temperature(), logit_penalty()])
+def test_outputs_that_are_no_tensor_are_refused_in_one_line(made):
+    loss = made(lambda outputs, targets: F.cross_entropy(outputs["logits"], targets))
+    with pytest.raises(InputError, match="needs outputs that are one tensor, and the network gives a dict"):
+        loss({"logits": torch.zeros(2, 3)}, torch.tensor([0, 1]))

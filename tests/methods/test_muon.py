@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from grokkit import grokfast_ema
+from grokkit import InputError, grokfast_ema
 from grokkit.methods.muon import MUON, muon
 from grokkit.methods.newton_schulz import orthogonalized
 from grokkit.testing.runs import small_run
@@ -46,6 +46,30 @@ def test_queries_keys_and_values_are_orthogonalized_apart():
     muon()({"hidden": {"attn.in_proj_weight": whole}}).step()
     muon()({"hidden": dict(zip("qkv", parts, strict=True))}).step()
     torch.testing.assert_close(whole.detach(), torch.cat(parts).detach(), rtol=1e-6, atol=1e-7)
+
+
+def test_what_cannot_be_queries_keys_and_values_is_one_matrix():
+    classes, other = parameters((10, 4)), parameters((10, 4))
+    named = {"hidden": {"own.in_proj_weight": classes["hidden"]["w"]}}
+    gradient = torch.randn(10, 4)
+    for own in (named, other):
+        (p,) = own["hidden"].values()
+        p.grad = gradient.clone()
+        muon()(own).step()
+    assert torch.equal(classes["hidden"]["w"], other["hidden"]["w"])
+    (charged, alone) = ({"hidden": {name: (10, 4)}} for name in ("own.in_proj_weight", "w"))
+    shapes = [
+        {"hidden": {name: torch.Size(shape) for name, shape in own["hidden"].items()}} for own in (charged, alone)
+    ]
+    assert MUON.flops(shapes[0], {"ns_steps": 5}) == MUON.flops(shapes[1], {"ns_steps": 5})
+
+
+@pytest.mark.parametrize("kind", ["hidden", "vector"])
+def test_complex_parameters_are_refused_in_one_line(kind):
+    classes = parameters()
+    classes[kind]["z"] = torch.nn.Parameter(torch.ones(2, 2, dtype=torch.complex64))
+    with pytest.raises(InputError, match="z is complex, and Muon is for real matrices; use AdamW"):
+        muon()(classes)
 
 
 def test_everything_else_is_adamw_s_bit_for_bit_also_after_loading():

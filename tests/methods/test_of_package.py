@@ -122,7 +122,7 @@ def test_evaluations_see_the_mean_and_leave_training_as_it_is():
     assert engine.score([0], "test") != scored
 
 
-@pytest.mark.parametrize("shape", [(6, 4), (5, 5)])
+@pytest.mark.parametrize("shape", [(6, 4), (5, 5), (10_001, 2)])
 def test_soap_is_charged_what_the_counter_sees(shape):
     w, v = torch.nn.Parameter(torch.randn(shape)), torch.nn.Parameter(torch.randn(3))
     optimizer = soap(frequency=5)({"hidden": {"w": w}, "vector": {"v": v}})

@@ -128,6 +128,44 @@ def test_a_run_leaves_the_callers_generators_alone():
     assert (float(torch.rand(1)), random.random(), float(np.random.rand())) == expected
 
 
+class ByName(nn.Module):
+    """Outputs as those of Hugging Face's models."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.head = nn.Linear(2, 8), nn.Linear(8, 2)
+
+    def forward(self, points):
+        return {"logits": self.head(torch.relu(self.first(points)))}
+
+
+def test_what_looks_at_the_rows_sees_them_by_the_problem_s_own_score():
+    outputs_by_name = {
+        "model": ByName,
+        "loss": lambda outputs, targets: nn.functional.cross_entropy(outputs["logits"], targets),
+        "score": lambda outputs, targets: outputs["logits"].argmax(-1) == targets,
+    }
+    engine = begin_alone(config(outputs_by_name, "freeze(at=0,wait=2)"))
+    engine.train_to(4)
+    assert int(engine._weights_state.steps) == 4
+    engine.release()
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm.* is deprecated:FutureWarning")
+@pytest.mark.filterwarnings("ignore:Lazy modules:UserWarning")
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (lambda: nn.LazyLinear(2), "the network of your problem has a layer without a shape, such as LazyLinear"),
+        (lambda: nn.utils.weight_norm(nn.Linear(2, 2)), "copying the network, .* fails: RuntimeError: .*weight_norm"),
+    ],
+)
+def test_a_network_that_cannot_be_taken_is_refused_in_one_line(model, message):
+    with pytest.raises(InputError, match=message) as caught:
+        train(config({"model": model}))
+    assert "\n" not in str(caught.value)
+
+
 def test_workers_that_draw_at_random_are_told_of():
     assert "not bit for bit" in train(config({"data": Shaken(), "workers": 1}, budget=5)).provenance["resuming"]
     assert "resuming" not in train(config({"data": Shaken()}, budget=5)).provenance

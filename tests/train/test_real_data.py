@@ -77,6 +77,12 @@ def test_a_regression_has_losses_and_events_and_no_accuracy():
     assert run.steps < 200, "it stops when the target is sure"
 
 
+@pytest.mark.parametrize("method", ["logit-temperature", "stablemax"])
+def test_what_is_for_logits_is_refused_where_targets_are_numbers(method):
+    with pytest.raises(InputError, match=f"{method} is for outputs that are logits, and qm9:60 has numbers as targets"):
+        train(config("qm9", method, budget=10, target_loss=0.6))
+
+
 def test_a_classification_may_have_a_target_loss_too():
     run = train(config("mnist", budget=200, target_loss=0.07))
     assert run.status == "generalized"

@@ -20,6 +20,7 @@ from torch import nn
 from grokkit.methods.contract import MethodCard, Start, StartResult, TransferData
 from grokkit.methods.row_clip import RowClip, row_norms
 from grokkit.methods.settings import positive
+from grokkit.models.classes import check_whole
 from grokkit.weight_transform import WeightTransform
 
 
@@ -30,7 +31,8 @@ def start_rows(c: float = 2.0) -> Start:
         c: > 0. Default 2.0 (the authors').
 
     Raises:
-        InputError: if c is not a finite number above 0.
+        InputError: if c is not a finite number above 0; when it is called, if a parametrization other than weight norm
+            makes a tensor.
     """
     return _StartRows(positive("c", c, "2.0"))
 
@@ -41,6 +43,7 @@ class _StartRows:
 
     def __call__(self, model: nn.Module, data: TransferData, seed: int) -> StartResult:
         tensors = {}
+        check_whole("clip-to-grok", model, dict(model.named_parameters()), all_scaled=True)
         for name, p in model.named_parameters():
             norms = row_norms(p.detach())
             tensors[name] = torch.where(norms > 0, self.c * p.detach() / norms, p.detach())

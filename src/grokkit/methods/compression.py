@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from grokkit.errors import InputError
-from grokkit.methods.contract import Loss, MethodCard
+from grokkit.methods.contract import Loss, MethodCard, one_tensor
 from grokkit.methods.settings import Setting, not_negative
 
 
@@ -28,7 +28,8 @@ def delayed_compression(lamb: float = 0.01, at: float = 0.99) -> Callable[[Loss]
         at: a, >= 0. Default 0.99 (the author's, there of the whole training part).
 
     Raises:
-        InputError: if a value is negative or no number; from the first step, if targets are no classes.
+        InputError: if a value is negative or no number; from the first step, if targets are no classes, outputs are
+            not those of classes in their last dimension, or there is no matrix.
     """
     return _Compression(not_negative("lamb", lamb, "0.01"), not_negative("at", at, "0.99"))
 
@@ -42,10 +43,19 @@ class _Compression:
         return base
 
     def penalty(self, outputs: Tensor, targets: Tensor, weights: Mapping[str, Tensor]) -> Tensor:
-        if targets.is_floating_point():
-            raise InputError("delayed-compression needs targets that are classes, and these are numbers; leave it out")
+        outputs = one_tensor("delayed-compression", outputs)
+        if not isinstance(targets, Tensor) or targets.is_floating_point():
+            what = "numbers" if isinstance(targets, Tensor) else f"in a {type(targets).__name__}"
+            raise InputError(f"delayed-compression needs targets that are classes, and these are {what}; leave it out")
+        if outputs.shape[:-1] != targets.shape or outputs.shape[-1] < 2:  # one output is largest, right or wrong
+            raise InputError(
+                f"delayed-compression needs outputs with the classes in their last dimension, and these are "
+                f"{tuple(outputs.shape)} for targets {tuple(targets.shape)}; leave it out"
+            )
         share = (outputs.detach().argmax(-1) == targets).float().mean()
         norms = [torch.linalg.vector_norm(w) for w in weights.values() if w.ndim > 1]
+        if not norms:
+            raise InputError("delayed-compression needs matrices, and the network has none; leave it out")
         return torch.where(share >= self.at, self.lamb, 0.0).to(outputs.dtype) * torch.stack(norms).sum()
 
 

@@ -24,7 +24,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from grokkit.attach import Handle
+<<<<<<< HEAD
 from grokkit.errors import InputError, shown
+=======
+from grokkit.errors import InputError
+>>>>>>> 7345359bd1f639211abd5f3456067010447cfeae
 from grokkit.models.classes import Classes as Classes  # what a method's optimizer is made of
 from grokkit.transform import GradientTransform, Grads, State
 from grokkit.weight_transform import WeightTransform
@@ -36,6 +40,20 @@ Tables: TypeAlias = Mapping[str, Mapping[str, list[Any]]]
 
 Loss: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 """Of a batch's outputs and targets: the mean, a scalar."""
+
+
+def one_tensor(method: str, outputs: object) -> Tensor:
+    """``outputs``, which a network of somebody's own may give in any form, for a loss that goes by their numbers.
+
+    Raises:
+        InputError: if they are no tensor.
+    """
+    if not isinstance(outputs, Tensor):
+        raise InputError(
+            f"{method} needs outputs that are one tensor, and the network gives a {type(outputs).__name__}; let the "
+            f"problem's forward() return the tensor, or leave {method} out"
+        )
+    return outputs
 
 
 class Examples(NamedTuple):
@@ -210,6 +228,8 @@ class MethodCard:
         loss: the door to the loss. It makes a function that takes the task's loss and returns the one to train with.
             If that function has a method ``penalty(outputs, targets, weights)``, of a batch and the parameters by name,
             what it returns is added to the loss.
+        logits: whether that loss is of other outputs than the network's, as logits may be. Evaluations are of the
+            network's own, so that where targets are numbers it would learn others than these: such a task is refused.
         factory: the door to the gradient. It makes the gradient transform. An argument called ``seed`` is not a
             setting: a run gives it one of its own.
         optimizer: the door to the optimizer. It makes a function that takes the parameters by their classes
@@ -263,6 +283,7 @@ class MethodCard:
     base_source: str = ""
     start: Callable[..., Start] | None = None
     loss: Callable[..., Callable[[Loss], Loss]] | None = None
+    logits: bool = False
     factory: Callable[..., GradientTransform] | None = None
     optimizer: Callable[..., Callable[[Classes], torch.optim.Optimizer]] | None = None
     weights: Callable[..., WeightTransform] | None = None

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from grokkit.methods.contract import Loss, MethodCard
+from grokkit.methods.contract import Loss, MethodCard, one_tensor
 from grokkit.methods.settings import Setting, like, not_negative
 
 
@@ -49,6 +49,7 @@ class _Penalized:
     base: Loss
 
     def __call__(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        outputs = one_tensor("logit-penalty", outputs)
         return self.base(outputs, targets) + like(outputs, self.lamb) * outputs.square().mean()
 
 

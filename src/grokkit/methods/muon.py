@@ -28,6 +28,7 @@ import torch
 from torch import Tensor, nn
 
 from grokkit.autocast import without_autocast
+from grokkit.errors import InputError
 from grokkit.methods.baselines import ADAMW
 from grokkit.methods.contract import Classes, MethodCard
 from grokkit.methods.newton_schulz import Polynomials, flops, orthogonalized
@@ -111,6 +112,9 @@ class Muon(torch.optim.Optimizer):
         others: the groups of everything else, each with what of AdamW's settings differs for it.
         settings: of the hidden matrices, and AdamW's for the others.
         transposed: the names of the hidden matrices that have their inputs first.
+
+    Raises:
+        InputError: if a parameter is complex.
     """
 
     _started: tuple[tuple[nn.Parameter, Tensor, Tensor], ...] = ()
@@ -140,6 +144,9 @@ class Muon(torch.optim.Optimizer):
             named = [(name, p) for name, p in hidden.items() if (name in transposed) is is_transposed]
             groups += [{"params": named, **own}] if named else []
         groups += [dict(group) for group in others]
+        for name, p in (named for group in groups for named in group["params"]):
+            if p.is_complex():
+                raise InputError(f"{name} is complex, and Muon is for real matrices; use AdamW")
         adamw = torch.optim.AdamW(
             [p for group in groups for _, p in group["params"]],
             settings.adamw_lr,
@@ -272,15 +279,19 @@ class _Inner:
 
 
 def matrices_in(name: str, tensor: Tensor) -> tuple[Tensor, ...]:
-    """The matrices that lie in one parameter: queries, keys and values apart."""
-    return tensor.chunk(3) if name.endswith("in_proj_weight") else (tensor,)
+    """The matrices that lie in one parameter: queries, keys and values apart, where there are as many rows of each."""
+    return tensor.chunk(_parts(name, tensor.shape[0]))
+
+
+def _parts(name: str, rows: int) -> int:
+    return 3 if name.endswith("in_proj_weight") and rows % 3 == 0 else 1
 
 
 def _flops(shapes: Mapping[str, Mapping[str, torch.Size]], settings: Mapping[str, Any]) -> int:
     """Of a step: the products of the iterations, two operations a multiply-add."""
     total = 0
     for name, shape in shapes["hidden"].items():
-        parts = 3 if name.endswith("in_proj_weight") else 1
+        parts = _parts(name, shape[0])
         rows, columns = shape[0] // parts, shape[1:].numel()
         total += parts * flops(rows, columns, settings["ns_steps"])
     return total

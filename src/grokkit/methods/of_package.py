@@ -29,6 +29,7 @@ from grokkit.methods.settings import not_negative, number, positive, whole
 Make = Callable[[Classes], torch.optim.Optimizer]
 
 _PACKAGE = "pytorch_optimizer"
+_LONGEST = 10_000  # A longer side of a matrix, as that of a large vocabulary, is in no other basis in SOAP.
 
 
 def lion(lr: float = 3e-4, wd: float = 10.0, beta1: float = 0.9, beta2: float = 0.99) -> Make:
@@ -123,7 +124,8 @@ def _soap_flops(shapes: Mapping[str, Mapping[str, torch.Size]], settings: Mappin
     total = 0
     for own in shapes.values():
         for shape in (shape for shape in own.values() if len(shape) > 1):
-            total += sum(8 * shape.numel() * side + 2 * side**3 // settings["frequency"] for side in shape)
+            sides = [side for side in shape if side <= _LONGEST]
+            total += sum(8 * shape.numel() * side + 2 * side**3 // settings["frequency"] for side in sides)
     return total
 
 

@@ -54,11 +54,14 @@ def start_tensors(model: nn.Module) -> dict[str, Tensor]:
     classes = classes_of(model)
     tensors = {}
     for name, p in (classes["embedding"] | classes["hidden"] | classes["head"]).items():
-        if name not in classes.inputs:
+        # What is frozen is not even read: it may be packed, complex, or without data, where others load it later.
+        if name not in classes.inputs or not p.requires_grad:
             continue
-        usual = 1.0 if id(p) in tables else 1.0 / (3.0 * max(p.shape[1:].numel(), 1))
+        # PyTorch starts a transposed convolution by its outputs.
+        inputs = classes.inputs[name] if p.ndim == 2 else p.shape[1:].numel()
+        usual = 1.0 if id(p) in tables else 1.0 / (3.0 * max(inputs, 1))
         square = float(whole(p.detach()).float().square().mean())
-        if p.requires_grad and square > _TOO_LARGE * usual:
+        if square > _TOO_LARGE * usual:
             tensors[name] = (usual / square) ** 0.5 * p.detach()
     return tensors
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from grokkit.methods.contract import Loss, MethodCard
+from grokkit.methods.contract import Loss, MethodCard, one_tensor
 
 PRIETO = """@inproceedings{prieto2025grokking,
   title = {Grokking at the Edge of Numerical Stability},
@@ -45,6 +45,7 @@ class _Damped:
     base: Loss
 
     def __call__(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        outputs = one_tensor("stablemax", outputs)
         # Not sign(z)·log(1 + |z|), whose slope at 0 is 0 to autograd, nor clamp(z, min=0), whose slope there depends on
         # PyTorch's version: a head that starts at zero would stay there.
         size = torch.where(outputs < 0, -outputs, outputs).log1p()
@@ -58,6 +59,7 @@ STABLEMAX = MethodCard(
     cost="two passes over the outputs a step; no memory",
     base_source="the adamw arm's, unless another part states one",
     loss=stablemax,
+    logits=True,
     departures="The authors compute it in float64; here log s(z) is taken directly, in the outputs' precision.",
     citation=PRIETO,
 )

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from grokkit.methods.contract import MethodCard, Start, StartResult, TransferData
 from grokkit.methods.muon import matrices_in
 from grokkit.methods.norm_held import NORM_HELD
+from grokkit.methods.precision import accumulator
 from grokkit.methods.settings import positive
 from grokkit.models.classes import check_whole, classes_of, outputs_first
 
@@ -32,7 +33,8 @@ def small_start(alpha: float = 0.5) -> Start:
         alpha: α, > 0. Default 0.5 (ours, not tuned).
 
     Raises:
-        InputError: if alpha is not a finite number above 0.
+        InputError: if alpha is not a finite number above 0; when it is called, if a parametrization other than weight
+            norm makes a matrix.
     """
     return _SmallStart(positive("alpha", alpha, "0.5"))
 
@@ -43,6 +45,7 @@ class _SmallStart:
 
     def __call__(self, model: nn.Module, data: TransferData, seed: int) -> StartResult:
         matrices = {name: p for name, p in model.named_parameters() if p.ndim > 1}
+        check_whole("small-start", model, matrices, all_scaled=True)
         return StartResult({name: self.alpha * p.detach() for name, p in matrices.items()})
 
 
@@ -76,7 +79,7 @@ class _SpectralStart:
 
     def _scaled(self, matrix: Tensor) -> Tensor:
         flat = matrix.flatten(1)
-        largest = torch.linalg.matrix_norm(flat, 2)
+        largest = torch.linalg.matrix_norm(flat.to(accumulator(flat.dtype)), 2)  # half precision has no such norm
         rows, columns = flat.shape
         return matrix * (self.scale * (rows / columns) ** 0.5 / largest) if largest > 0 else matrix
 

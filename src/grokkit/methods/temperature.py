@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from grokkit.methods.contract import Loss, MethodCard
+from grokkit.methods.contract import Loss, MethodCard, one_tensor
 from grokkit.methods.settings import Setting, like, positive
 
 
@@ -51,6 +51,7 @@ class _Cooled:
     base: Loss
 
     def __call__(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        outputs = one_tensor("logit-temperature", outputs)
         return self.base(outputs / like(outputs, self.tau), targets)
 
 
@@ -61,6 +62,7 @@ LOGIT_TEMPERATURE = MethodCard(
     cost="one pass over the outputs a step; no memory",
     base_source="the adamw arm's, unless another part states one",
     loss=logit_temperature,
+    logits=True,
     space="tau=1..4 log",  # 1 is off
     smallest={"tau": 2.0},
     off={"tau": 1.0},

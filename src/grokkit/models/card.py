@@ -111,7 +111,7 @@ class ModelCard:
 
         Raises:
             InputError: for a task whose inputs it does not read, settings that do not go together, or code that
-                fails or makes no module.
+                fails, or makes no module or one whose layers have no shapes yet.
         """
         if not self.can_read(task.kind):
             raise InputError(f"{self.name} reads {' or '.join(self.reads)}, and this task's inputs are {task.kind}")
@@ -124,6 +124,11 @@ class ModelCard:
                 made: Any = self.build(task, **settings)
         if not isinstance(made, nn.Module):
             raise InputError(f"{what} is made as {type(made).__name__}, and must be a torch.nn.Module")
+        if any(nn.parameter.is_lazy(p) for p in made.parameters()):
+            raise InputError(
+                f"{what} has a layer without a shape, such as LazyLinear; give it one, or pass a batch through it "
+                "where it is made"
+            )
         return cast(Model, made)
 
 

@@ -15,6 +15,7 @@ class of a parameter by its name, for as many as it wants to; hidden are matrice
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Collection, Mapping
 from typing import Any, Literal, cast, get_args
 
@@ -23,6 +24,7 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 from torch.nn.utils.parametrizations import _WeightNorm
 from torch.nn.utils.parametrize import ParametrizationList, is_parametrized
+from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
 
 from grokkit.errors import InputError, shown, unknown
@@ -39,7 +41,8 @@ class Classes(dict[str, dict[str, nn.Parameter]]):
         looked_up: the names of the tables of which rows are looked up, and that are no tied head as well.
         inputs: how many inputs an output of each matrix has, by its name; in a transposed convolution those that reach
             it by the stride, away from the edges.
-        transposed: the names of the matrices that have their inputs first: transposed convolutions'.
+        transposed: the names of the matrices that have their inputs first: those of transposed convolutions, and of
+            Hugging Face's ``Conv1D``.
     """
 
     def __init__(
@@ -136,9 +139,11 @@ def outputs_first(matrix: Tensor, is_transposed: bool) -> Tensor:
     return matrix.transpose(0, 1) if is_transposed else matrix
 
 
-def check_whole(method: str, model: nn.Module, names: Collection[str]) -> None:
+def check_whole(method: str, model: nn.Module, names: Collection[str], *, all_scaled: bool = False) -> None:
     """Refuse matrices that are a part of a weight, since what is set is the weight: by weight norm 0 times a direction
-    is no direction, and twice a direction is the same weight.
+    is no direction, and twice a direction is the same weight. By spectral norm 0 is divided by 0.
+
+    Where the lengths of all matrices are set, ``all_scaled``, weight norm's magnitudes are among them, and let it be.
 
     Raises:
         InputError: if one of ``names`` is not a weight by itself.
@@ -146,7 +151,9 @@ def check_whole(method: str, model: nn.Module, names: Collection[str]) -> None:
     own = {id(p): name for name, p in model.named_parameters()}
     for module in model.modules():
         for parts in _weights_of(module):
-            for p in parts if len(parts) > 1 or isinstance(module, ParametrizationList) else ():
+            if not _is_made(module, parts) or (all_scaled and _is_by_weight_norm(module, parts)):
+                continue
+            for p in parts:
                 if (name := own[id(p)]) in names:
                     raise InputError(
                         f"{method} sets a weight, and {name} only makes one with others, by weight norm or another "
@@ -154,7 +161,28 @@ def check_whole(method: str, model: nn.Module, names: Collection[str]) -> None:
                     )
 
 
+<<<<<<< HEAD
 def embeddings_in(model: nn.Module) -> list[Table]:
+=======
+def _is_made(module: nn.Module, parts: list[nn.Parameter]) -> bool:
+    """Whether the tensor that ``parts`` are of is made of them, and is not one of them itself."""
+    # The older torch.nn.utils.spectral_norm leaves what it divides on the module, as weight_orig.
+    hooks = [hook for hook in module._forward_pre_hooks.values() if isinstance(hook, SpectralNorm)]
+    divided = [getattr(module, hook.name + "_orig") for hook in hooks]
+    return len(parts) > 1 or isinstance(module, ParametrizationList) or any(parts[0] is p for p in divided)
+
+
+def _is_by_weight_norm(module: nn.Module, parts: list[nn.Parameter]) -> bool:
+    """Whether ``parts`` are magnitudes, one of each row in as many dimensions, and directions."""
+    makes = module if isinstance(module, ParametrizationList) else next(iter(_made_in(module)), None)
+    known = any(isinstance(hook, WeightNorm) for hook in module._forward_pre_hooks.values())
+    if makes is not None:
+        known = len(makes) == 1 and isinstance(makes[0], _WeightNorm)
+    return known and len({p.ndim for p in parts}) == 1
+
+
+def embeddings_in(model: nn.Module) -> list[nn.Module]:
+>>>>>>> 7345359bd1f639211abd5f3456067010447cfeae
     """The modules that look rows up in a table."""
     return [module for module in model.modules() if isinstance(module, Table)]
 
@@ -203,11 +231,16 @@ def _inputs_of(module: nn.Module, p: nn.Parameter) -> int:
     if not _is_transposed(module, p):
         return p.shape[1:].numel()
     # An entry of the kernel reaches every stride-th output.
-    reached = [max(1.0, size / step) for size, step in zip(p.shape[2:], cast(Any, module).stride, strict=True)]
+    strides = cast(Any, module).stride if p.ndim > 2 else ()
+    reached = [max(1.0, size / step) for size, step in zip(p.shape[2:], strides, strict=True)]
     return round(p.shape[0] * math.prod(reached))
 
 
 def _is_transposed(module: nn.Module, p: nn.Parameter) -> bool:
+    # The layer of GPT-2, transformers' own. Nobody has one before its module is imported.
+    transformers: Any = sys.modules.get("transformers.pytorch_utils")
+    if transformers is not None and isinstance(module, transformers.Conv1D):
+        return p.ndim == 2
     return isinstance(module, _ConvTransposeNd) and p.ndim > 2
 
 

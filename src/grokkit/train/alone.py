@@ -162,7 +162,8 @@ class Alone:
             return
         if self._weights is not None:
             if self._weights.see is not None:
-                share = self._task.correct(outputs.detach(), self._targets).float().mean()
+                with torch.no_grad():
+                    share = self._task.correct(outputs, self._targets).float().mean()
                 self._weights_state = self._weights.see(self._weights_state, share)
             self._weights_state = change_in_place(self._weights, self._trained(), self._weights_state)
             check_keys(self._weights_state, self._trained(), "update")

@@ -25,6 +25,7 @@ from grokkit.errors import InputError, plain_line
 from grokkit.models.matmul import Precision, precision
 from grokkit.probe.tensors import probe_tensors
 from grokkit.registry import parts
+from grokkit.tasks.task import Task
 from grokkit.train.alone import Alone
 from grokkit.train.checkpoint import Checkpoint, Unusable, load_checkpoint, part, save_checkpoint
 from grokkit.train.config import RunConfig
@@ -354,6 +355,7 @@ def _members(configs: Sequence[RunConfig], device: str, plan: str, limits: Seque
     members = []
     for config, limit in zip(configs, limits or [None] * len(configs), strict=True):
         problem = build_problem(config)
+        _check_targets(config, problem.task)
         model = build_model(config.initial_model(), problem.task, config.seed)
         about = {
             "parameters": sum(p.numel() for p in model.parameters()),
@@ -373,6 +375,14 @@ def _members(configs: Sequence[RunConfig], device: str, plan: str, limits: Seque
         )
         members.append(Member(config, problem, model, build_batches(config, problem), progress))
     return members
+
+
+def _check_targets(config: RunConfig, task: Task) -> None:
+    for card in config.method.cards:
+        if card.logits and task.objective == "regression":
+            raise InputError(
+                f"{card.name} is for outputs that are logits, and {task.name} has numbers as targets; leave it out"
+            )
 
 
 def _current(device: torch.device) -> AbstractContextManager[object]:

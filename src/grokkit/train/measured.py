@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from grokkit.flop_counter import counted_flops
+from grokkit.outside import theirs
 from grokkit.randomness import seeded_aside
 from grokkit.tasks.task import Task
 
@@ -40,7 +41,9 @@ class Measured:
 
 def measured(model: nn.Module, task: Task, rows: Tensor) -> Measured:
     """Count a step on the first of ``rows``, on a copy of ``model``; global generators are left as they were."""
-    few, copy = rows[:_ROWS], deepcopy(model).train()
+    few = rows[:_ROWS]
+    with theirs("copying the network, to count what it costs,"):
+        copy = deepcopy(model).train()
     with seeded_aside(0, "cost"), torch.enable_grad():
         inputs, targets = task.batch(few)
         with counted_flops() as step:
