@@ -49,10 +49,11 @@ class Claim(NamedTuple):
             being tested.
         level: α of this look.
         direction: what the test points to, claimed or not: "less" or "more" of the cost, or "more often" or "less
-        often". claimed: whether it may be said.
+            often".
+        claimed: whether it may be said.
         held_back: why it may not although p is at most 0.05: because this arm's evaluations were too far apart
-        ("resolution"), because of the other arms that were tried ("others"), because the primary arm comes first and
-        has no claim ("primary"), or because the study was looked at before ("looks").
+            ("resolution"), because of the other arms that were tried ("others"), because the primary arm comes first
+            and has no claim ("primary"), or because the study was looked at before ("looks").
     """
 
     method: str
