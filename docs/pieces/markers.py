@@ -142,10 +142,21 @@ def _written(piece: Piece, source: str, inline: Mapping[str, Function], blocks: 
     if name in blocks:
         if before:
             raise PageError("a block begins a line; put it on lines of its own")
-        return f"\n{blocks[name](*arguments, **named).strip()}\n"
+        return f"\n{_with_plain_products(blocks[name](*arguments, **named)).strip()}\n"
     if name not in inline:
         raise PageError(f"unknown piece {name!r}; there are {', '.join(sorted([*inline, *blocks]))}")
     if begins_a_line:
         # Markdown takes a line that begins with a comment for HTML, and shows the rest of the line as it stands.
         raise PageError("an inline piece may not begin a line; move a word in front of it")
-    return inline[name](*arguments, **named)
+    return _with_plain_products(inline[name](*arguments, **named))
+
+
+def _with_plain_products(text: str) -> str:
+    """``text`` in which Markdown leaves the signs of products alone, as in the names of tasks: two in a paragraph would
+    be gone, and what is between them in italics.
+
+    >>> print(_with_plain_products("**a*c + b*d**, `a*b`"))
+    **a\\*c + b\\*d**, `a*b`
+    """
+    parts = re.split(r"(```.*?```|`[^`\n]*`)", text, flags=re.DOTALL)
+    return "".join(part if place % 2 else re.sub(r"(?<=\w)\*(?=\w)", r"\\*", part) for place, part in enumerate(parts))

@@ -26,6 +26,11 @@ OUTSIDE = {
     "examples/README.md": "examples/index.md",
 }
 
+# On the site a reader chooses light or dark, so that what the screen prefers would be the picture of the wrong one.
+_PICTURE = re.compile(
+    r'<picture>\s*<source media="\(prefers-color-scheme: dark\)" srcset="([^"]+)">\s*'
+    r'<img alt="([^"]*)" src="([^"]+)">\s*</picture>'
+)
 _LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)#\s]+)(#[^)]*)?\)")
 
 
@@ -51,6 +56,7 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str
         if number % 2 == 0:
             part = re.sub(r"<!--.*?-->", "", part, flags=re.DOTALL)
             part = re.sub(r'(src|srcset)="docs/', r'\1="', part)
+            part = _PICTURE.sub(r'<img alt="\2" src="\3#only-light"><img alt="\2" src="\1#only-dark">', part)
             part = _LINK.sub(lambda link: _link(link, folder, uri, files), part)
         found.append(part)
     return "".join(found)

@@ -13,7 +13,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from grokkit.analyse.format import number
+from grokkit.analyse.format import count, number
 from grokkit.analyse.target import Measure
 from grokkit.study.plan import ids_of
 from grokkit.study.pool import Event
@@ -104,7 +104,7 @@ class Progress(Watched):
         else:
             test = f"{row.test:.1%}" if row.measure == "accuracy" else number(row.test)
             where = f" on {row.node}" if row.node else ""
-            line.append(f"{row.step:,} steps, {row.part} {row.measure} {test}, {row.seconds:.0f} s{where}")
+            line.append(f"{count(row.step, 'step')}, {row.part} {row.measure} {test}, {row.seconds:.0f} s{where}")
         left = self._left()
         if not self.live and left:
             line.append(f"; at most {_clock(left)} left")

@@ -1,5 +1,7 @@
 """The pages say what the results say; a wrong number is caught, in a piece and outside of one."""
 
+import ast
+import re
 import shutil
 from pathlib import Path
 
@@ -139,3 +141,26 @@ def test_what_is_allowed_still_stands_in_its_page(page):
 
 def test_every_pattern_has_a_sentence_above():
     assert len(PATTERNS) == 8
+
+
+def test_no_sign_of_a_product_is_taken_for_italics():
+    """Where two stand in a paragraph, as in a*c + b*d, Markdown shows neither."""
+    hidden = re.compile(r"^```.*?^```|<!--.*?-->|`[^`\n]*`", re.DOTALL | re.MULTILINE)
+    pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
+    assert [page.name for page in pages if re.search(r"\w\*\w", hidden.sub("", page.read_text(encoding="utf-8")))] == []
+
+
+def _is_prose(line):
+    """Whether a line that stands where an entry begins, ``name: what it is``, begins none."""
+    return re.match(r"    (?=\S)(?!\*{0,2}[\w, *]+( \([^)]*\))?:)", line)
+
+
+def test_a_docstring_has_a_name_where_each_entry_of_a_list_begins():
+    """What the site's reference is made of, and stops at."""
+    found = []
+    for path in (ROOT / "src").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
+                lists = re.findall(r"^(?:Args|Attributes):\n((?: {4}.*\n|\n)*)", f"{ast.get_docstring(node)}\n", re.M)
+                found += [(path.name, line) for text in lists for line in text.splitlines() if _is_prose(line)]
+    assert found == []

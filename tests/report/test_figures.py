@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 
@@ -30,7 +31,7 @@ from grokkit.report.figures.times import times_chart, times_data
 from grokkit.report.figures.tuning import tuning_chart, tuning_data
 from grokkit.report.figures.weak_models import quality_chart, quality_data
 from grokkit.report.images import vega_lite_version
-from grokkit.report.parts import log_ticks, specification, square_ticks
+from grokkit.report.parts import log_ticks, method_color, specification, square_ticks
 from grokkit.report.style import styles_of, themed
 
 COLUMNS = (*CLOCKS, "train_accuracy", "test_accuracy", *NORMS)
@@ -231,6 +232,30 @@ def test_a_delay_reaches_from_where_a_run_memorized_to_where_it_generalized_or_w
         "grad-norm: 2 of 3 runs generalized, median delay of these 9,800 steps; adam-paper: 0 of 3 runs generalized"
     )
     assert specification(delay_chart(data.with_columns(until=1.0), list(synthetic.CROSSINGS)))
+
+
+def test_dips_are_counted_beside_arrows_only_while_each_has_the_height_of_a_line_of_words(synthetic) -> None:
+    def words(seeds: int) -> int:
+        runs, _ = synthetic.tables({"own": [6000 + 10 * seed for seed in range(seeds)]}, evaluations=3)
+        drawn = specification(delay_chart(delay_data(runs, ["own"]), ["own"]))
+        (layer,) = (layer for layer in drawn["layer"] if layer["mark"]["type"] == "text")
+        return len(drawn["datasets"][layer["data"]["name"]])
+
+    assert words(12) == 11, "the run without a dip has none beside it"
+    assert words(50) == 0
+
+
+def test_methods_that_differ_in_their_last_setting_have_rows_and_a_legend_of_different_names(synthetic) -> None:
+    methods = [f"grokfast-ema(alpha=0.98,lamb=2,optimizer=adamw(lr=0.003,wd={decay}))" for decay in (0.1, 0.3)]
+    crossings = {method: [6000, 8000] for method in methods}
+    runs, _ = synthetic.tables(crossings, evaluations=3)
+    for chart in (delay_chart(delay_data(runs, methods), methods), times_chart(times_data(runs, methods), methods)):
+        axis = specification(chart)["layer"][0]["encoding"]["y"]["axis"]
+        lines = json.loads(axis["labelExpr"].removesuffix("[datum.value]"))
+        assert len({tuple(lines[method]) for method in methods}) == 2
+        assert max(len(line) for line in lines[methods[0]]) * 7 <= axis["labelLimit"]
+    legend = method_color(methods, methods).to_dict()["legend"]
+    assert legend["labelLimit"] >= 7 * len(methods[0])
 
 
 def test_the_page_names_colours_and_never_a_method_that_is_called_like_one() -> None:

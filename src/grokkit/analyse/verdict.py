@@ -60,7 +60,7 @@ class _Words:
         self.title = study["title"]
         self.target = target_of(study).phrase
         self.best = best_shown(rows, study)[:1]
-        self.budget = f"{whole(study['budget'])} steps"
+        self.budget = count(study["budget"], "step")
         self.baseline = rows[0]
         self.base = rows[0]["method"]
         self.cost: Cost = claimed_cost(rows, study)

@@ -184,10 +184,11 @@ def _announce(plan: Plan, console: Console, done: int, on: Executor, device: str
     methods, seeds = plan.runs.arms, plan.runs.seeds
     kept = f", {done} of them done before" if done else ""
     at_once = _at_once(plan.runs, on, device)
+    where = "" if device == "cpu" else f" on {device}"
     console.print(
         f"{plan.study['title']}: {count(len(methods), 'method')} × {count(len(seeds), 'seed')} = "
         f"{count(len(plan.runs), 'run')}{kept}, "
-        f"up to {plan.study['budget']:,} steps each, {at_once} at once{'' if device == 'cpu' else f' on {device}'}"
+        f"up to {count(plan.study['budget'], 'step')} each, {at_once} at once{where}"
     )
     # What is free elsewhere nobody here knows, and a GPU takes as many runs as fit there.
     is_here = isinstance(on, Processes) and device == "cpu"

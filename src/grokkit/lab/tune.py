@@ -63,7 +63,7 @@ def search(
         repeats = f"{options.repeats} repeats × " if options.repeats > 1 else ""
         console.print(
             f"{tuning.title}: {count(len(tuning.methods), 'method')} × {repeats}{count(options.trials, 'trial')} × "
-            f"{count(options.seeds, 'seed')}, up to {tuning.budget:,} steps a run, judged on validation rows"
+            f"{count(options.seeds, 'seed')}, up to {count(tuning.budget, 'step')} a run, judged on validation rows"
         )
         samples = [run for plan in tuning.plans for run in plan.runs]
         for warning in dict.fromkeys(filter(None, map(too_short, samples))):

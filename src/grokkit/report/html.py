@@ -45,7 +45,12 @@ def swatch(style: Style) -> str:
 
 def marked(style: Style, method: str) -> str:
     """A method's name behind its line and mark; a long one breaks between its settings."""
-    return swatch(style) + re.sub(r"([(,+])", r"\1<wbr>", escape(method))
+    return swatch(style) + breakable(method)
+
+
+def breakable(method: str) -> str:
+    """A method's name as HTML, which may end a line between its settings."""
+    return re.sub(r"([(,+])", r"\1<wbr>", escape(method))
 
 
 def key(methods: Sequence[str], shown: Collection[str] | None = None) -> str:
@@ -57,7 +62,7 @@ def key(methods: Sequence[str], shown: Collection[str] | None = None) -> str:
     for method, style in styles_of(methods).items():
         if shown is None or method in shown:
             pressed = f'<button type="button" aria-pressed="true"{arm_attribute(method)}>'
-            items += f"<li>{pressed}{swatch(style)}{escape(method)}</button></li>"
+            items += f"<li>{pressed}{swatch(style)}<span>{breakable(method)}</span></button></li>"
     items += '<li><button type="button" class="all" hidden>all</button></li>'
     return f'<ul class="key" aria-label="Methods, to show or hide">{items}</ul>'
 
@@ -73,25 +78,26 @@ def table(
     rows: Iterable[Any],
     *,
     tall: bool = False,
-    text: bool = False,
+    words: Collection[str] = (),
     arm: Callable[[Any], str] = lambda row: "",
 ) -> str:
     """A table in a box of its own that scrolls, so that the page never does sideways.
 
     ``columns``: head → what the cell of a row says, the value first and in small print below it what qualifies it. The
-    first column names the row. ``text``: the cells are words, not numbers. ``arm``: the method that a row is of. The
-    columns that matter least stand last: where there is no room, they are shown on demand.
+    first column names the row. ``words``: heads of the columns whose cells are words, not numbers. ``arm``: the method
+    that a row is of. The columns that matter least stand last: where there is no room, they are shown on demand.
     """
-    kind = ' class="text"' if text else ""
-    heads = "".join(f'<th scope="col"{kind}>{title}</th>' for title in columns)
+    kinds = [' class="text"' if title in words else "" for title in columns]
+    heads = "".join(f'<th scope="col"{kind}>{title}</th>' for title, kind in zip(columns, kinds, strict=True))
     lines = ""
     for row in rows:
-        name, *cells = [content(row) for content in columns.values()]
-        lines += f'<tr{arm_attribute(arm(row))}><th scope="row">{name}</th>'
-        for said in cells:
+        lines += f"<tr{arm_attribute(arm(row))}>"
+        for place, (content, kind) in enumerate(zip(columns.values(), kinds, strict=True)):
+            said = content(row)
             value, *small = (said,) if isinstance(said, str) else said
+            shown = f"{value}{''.join(f'<small>{line}</small>' for line in small if line)}"
             absent = ' class="absent"' if value in (NOT_REACHED, "–", "no runs", "given up") else ""
-            lines += f"<td{kind or absent}>{value}{''.join(f'<small>{line}</small>' for line in small if line)}</td>"
+            lines += f"<td{kind or absent}>{shown}</td>" if place else f'<th scope="row">{shown}</th>'
         lines += "</tr>"
     box = f"scroll{' tall' if tall else ''}{' many' if len(columns) > _PORTRAIT else ''}"
     return (

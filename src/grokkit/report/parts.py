@@ -13,6 +13,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from grokkit.report.style import styles_of
+from grokkit.report.table import in_lines
 
 # Mantissas of ticks, coarse to fine: the first that gives three ticks in the domain is used.
 _MANTISSAS = (
@@ -20,8 +21,19 @@ _MANTISSAS = (
     (1.0, 2.0, 5.0),
     (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0),
     tuple(n / 2 for n in range(2, 20)),
+    (1.0, 1.2, 1.4, 1.6, 1.8, *(n / 2 for n in range(4, 20))),
     tuple(n / 10 for n in range(10, 100)),
 )
+
+
+def whole_ticks(last: int) -> list[int]:
+    """Ticks of an axis of whole numbers from 1 to ``last``, of which no two are the same and at most nine stand there.
+
+    >>> whole_ticks(3), whole_ticks(24)
+    ([1, 2, 3], [1, 5, 10, 15, 20])
+    """
+    apart = next(step for power in range(12) for base in (1, 2, 5) if (step := base * 10**power) * 8 >= last)
+    return sorted({1, *range(apart, last + 1, apart)})
 
 
 class Layers:
@@ -84,8 +96,8 @@ def _without_separators(value: Any) -> Any:
 def log_ticks(low: float, high: float) -> list[float]:
     """Ticks of a logarithmic axis over [low, high]: decades if there are three, else finer round numbers.
 
-    >>> log_ticks(1, 5000), log_ticks(800, 5000)
-    ([1.0, 10.0, 100.0, 1000.0], [1000.0, 2000.0, 5000.0])
+    >>> log_ticks(1, 5000), log_ticks(800, 5000), log_ticks(96, 190)
+    ([1.0, 10.0, 100.0, 1000.0], [1000.0, 2000.0, 5000.0], [100.0, 120.0, 140.0, 160.0, 180.0])
     """
     exponents = range(math.floor(math.log10(low)), math.floor(math.log10(high)) + 1)
     ticks: list[float] = []
@@ -99,14 +111,41 @@ def log_ticks(low: float, high: float) -> list[float]:
 
 def method_rows(methods: Sequence[str], *, inner: float, outer: float) -> alt.Y:
     """A row a method, in their order; ``inner`` and ``outer`` is the space between rows and around them, in rows."""
+    lines = {method: row_label(method) for method in methods}
+    # Vega centres the first line of several.
+    raised = [{"test": f"length({json.dumps(lines)}[datum.value]) === {n}", "value": 7 - 7 * n} for n in (2, 3)]
     return alt.Y(
         "method",
         type="nominal",
         title=None,
         sort=list(methods),
         scale=alt.Scale(paddingInner=inner, paddingOuter=outer),
-        axis=alt.Axis(labelLimit=150, domain=False, ticks=False, grid=False),
+        axis=alt.Axis(
+            labelLimit=150,
+            domain=False,
+            ticks=False,
+            grid=False,
+            labelOverlap=False,  # one line of a name may touch another's, but every row has its name
+            labelExpr=f"{json.dumps(lines)}[datum.value]",
+            labelOffset={"condition": raised, "value": 0},
+        ),
     )
+
+
+_LETTERS = 20
+"""Of a label beside a row of a chart, in a line."""
+
+
+def row_label(method: str) -> list[str]:
+    """The lines of a method's name beside a row of a chart: what of a long one has room there.
+
+    Two methods differ in their last settings as often as in their first, so that the middle is what is left out.
+
+    >>> row_label("grokfast-ema(alpha=0.98,lamb=2,optimizer=adamw(lr=0.003,wd=1))")
+    ['grokfast-ema(', '…optimizer=adamw(', 'lr=0.003,wd=1))']
+    """
+    first, *rest = in_lines(method, _LETTERS).split("\n")
+    return [first, f"…{rest[-2]}", rest[-1]] if len(rest) > 2 else [first, *rest]
 
 
 def seed_offset(data: pl.DataFrame) -> alt.YOffset:
@@ -210,7 +249,8 @@ def _legend(methods: Sequence[str], size: int | None = None) -> alt.Legend | Non
         return None
     # As many columns as fit about 700 px at some 7 px a letter.
     columns = max(1, min(len(methods), 100 // (max(map(len, methods)) + 8)))
-    legend = alt.Legend(values=list(methods), columns=columns, symbolType="stroke", symbolOpacity=1)
+    room = 700 // columns - 40
+    legend = alt.Legend(values=list(methods), columns=columns, labelLimit=room, symbolType="stroke", symbolOpacity=1)
     if size is not None:
         legend["symbolSize"] = size  # long enough to show a dash
     return legend

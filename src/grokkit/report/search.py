@@ -14,7 +14,7 @@ from grokkit.files import atomic_write
 from grokkit.report.chart_sections import page_figures
 from grokkit.report.figure import View
 from grokkit.report.figures.tuning import TUNING
-from grokkit.report.html import flops, marked, section, table
+from grokkit.report.html import breakable, flops, marked, section, table
 from grokkit.report.images import images
 from grokkit.report.page import whole_page
 from grokkit.report.style import styles_of
@@ -89,7 +89,7 @@ def _best_table(tuning: Mapping[str, Any]) -> str:
 
     def setting(item: Any) -> tuple[str, str]:
         best = item[1]["best"]
-        return escape("–" if best is None else best["method"]), escape(f"in {item[1]['space']}")
+        return breakable("–" if best is None else best["method"]), escape(f"in {item[1]['space']}")
 
     columns: dict[str, Callable[[Any], str | tuple[str, ...]]] = {
         "method": lambda item: marked(styles[item[0]], item[0]),
@@ -103,21 +103,22 @@ def _best_table(tuning: Mapping[str, Any]) -> str:
         "in runs of<br>the best": lambda item: _in_best_runs(item[1]["best"], item[1]["cost_of_tuning"]),
         "seconds of<br>training": lambda item: number(item[1]["cost_of_tuning"]["train_seconds"]),
     }
-    return table("The best setting of each method", columns, list(tuning["methods"].items()), arm=lambda item: item[0])
+    rows, words = list(tuning["methods"].items()), ["best setting"]
+    return table("The best setting of each method", columns, rows, words=words, arm=lambda item: item[0])
 
 
 def _trials_table(tuning: Mapping[str, Any], name: str) -> str:
     repeats = tuning.get("repeats", 1)
     columns: dict[str, Callable[[Any], str | tuple[str, ...]]] = {
         "trial": lambda trial: (whole(trial["number"] + 1), f"of repeat {trial['repeat'] + 1}" if repeats > 1 else ""),
-        "setting": lambda trial: escape(trial["method"]),
+        "setting": lambda trial: breakable(trial["method"]),
         f"{_WORDS[tuning['cost']]}<br>to the target": lambda trial: _to_target(tuning, trial),
         "runs that<br>arrived": lambda trial: f"{trial['arrived']}/{len(trial['costs']) + trial['failed']}",
         "given up": lambda trial: whole(trial["given_up"]),
         "how far": lambda trial: f"{trial['progress']:.0%}",
         "FLOPs": lambda trial: flops(trial["spent"]["flops"]),
     }
-    return table(f"Trials of {escape(name)}", columns, tuning["methods"][name]["trials"], tall=True)
+    return table(f"Trials of {escape(name)}", columns, tuning["methods"][name]["trials"], tall=True, words=["setting"])
 
 
 def _view(tuning: Mapping[str, Any], medium: Any) -> View:

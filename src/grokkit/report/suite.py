@@ -28,7 +28,7 @@ from grokkit.files import atomic_write
 from grokkit.report.chart_sections import page_figures
 from grokkit.report.figure import View
 from grokkit.report.figures.profile import PROFILE
-from grokkit.report.html import flops, marked, section, table, terms_list
+from grokkit.report.html import breakable, flops, marked, section, table, terms_list
 from grokkit.report.images import images
 from grokkit.report.page import verdict_block, whole_page
 from grokkit.report.style import styles_of
@@ -240,14 +240,15 @@ def _tuning_note(suite: Mapping[str, Any]) -> str:
 
 def _tuning_table(suite: Mapping[str, Any]) -> str:
     columns: dict[str, Callable[[Any], str | tuple[str, ...]]] = {
-        "method": lambda item: escape(item[0]),
-        "setting": lambda item: (escape(item[1]["method"] or "–"), escape(f"of {item[1]['space']}")),
+        "method": lambda item: breakable(item[0]),
+        "setting": lambda item: (breakable(item[1]["method"] or "–"), escape(f"of {item[1]['space']}")),
         "arrived on the<br>tuning tasks": lambda item: "yes" if item[1]["has_arrived"] else "not in all runs",
         "trials": lambda item: whole(item[1]["trials"]),
         "runs": lambda item: whole(item[1]["cost_of_tuning"]["runs"]),
         "FLOPs": lambda item: flops(item[1]["cost_of_tuning"]["flops"]),
     }
-    return table("Settings, and what finding them took", columns, list(suite["tuning"]["methods"].items()))
+    rows = list(suite["tuning"]["methods"].items())
+    return table("Settings, and what finding them took", columns, rows, words=["setting"])
 
 
 def _terms(suite: Mapping[str, Any]) -> dict[str, str]:

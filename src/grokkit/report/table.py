@@ -44,14 +44,15 @@ def plain_table(caption: str) -> Table:
 
 
 def in_lines(label: str, width: int) -> str:
-    """``label`` in lines of at most ``width`` columns, which end behind a comma or a parenthesis if they can.
+    """``label`` in lines of at most ``width`` columns, which end behind a comma, a parenthesis or a plus if they
+    can.
 
     >>> print(in_lines("grokfast-ema(lr=0.005,wd=0.3,alpha=0.98)", 24))
     grokfast-ema(lr=0.005,
     wd=0.3,alpha=0.98)
     """
     lines = [""]
-    for part in re.findall(r"[^,(]*[,(]?", label):
+    for part in re.findall(r"[^,(+]*[,(+]?", label):
         if lines[-1] and len(lines[-1]) + len(part) > width:
             lines.append("")
         lines[-1] += part

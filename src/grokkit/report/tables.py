@@ -11,7 +11,7 @@ import polars as pl
 
 from grokkit.analyse.format import NOT_REACHED, count, number, whole
 from grokkit.analyse.target import MEASURES, Measure, best_text, target_of
-from grokkit.report.html import flops, in_order, swatch, table, terms_list
+from grokkit.report.html import breakable, flops, in_order, marked, table, terms_list
 from grokkit.report.style import styles_of
 
 _MOST_ROWS = 1200
@@ -35,7 +35,7 @@ def runs_table(runs: pl.DataFrame, methods: Sequence[str]) -> str:
     ordered = in_order(shown, methods, "seed")
     is_stable = any(_setting(run, "event") == "stable" for run in ordered)
     columns: dict[str, Callable[[dict[str, Any]], str | tuple[str, ...]]] = {
-        "method": lambda run: escape(run["method"]),
+        "method": lambda run: breakable(run["method"]),
         "seed": lambda run: str(run["seed"]),
         "outcome": _outcome,
         "memorized<br>at step": lambda run: _event(run, "memorized_at", "memorized_resolution_steps"),
@@ -69,12 +69,12 @@ def methods_table(study: Mapping[str, Any]) -> str:
         return escape(settings(details.get(method, {}).get(key) or ""))
 
     columns: dict[str, Callable[[str], str | tuple[str, ...]]] = {
-        "method": lambda method: swatch(styles[method]) + escape(method),
+        "method": lambda method: marked(styles[method], method),
         "what it is": lambda method: (said(method, "title"), said(method, "summary")),
         "optimizer": lambda method: said(method, "optimizer"),
         "settings": lambda method: said(method, "settings"),
     }
-    return table("Methods and their settings", columns, styles, text=True, arm=str)
+    return table("Methods and their settings", columns, styles, words=list(columns)[1:], arm=str)
 
 
 def provenance(study: Mapping[str, Any], runs: pl.DataFrame) -> str:

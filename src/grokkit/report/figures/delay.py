@@ -14,6 +14,9 @@ from grokkit.report.figure import Figure, Panel, Row, Sizes, View
 from grokkit.report.parts import Layers, layered, log_x, method_color, method_rows, seed_offset, span, tooltips
 from grokkit.report.style import MUTED, NOT_REACHED_SHAPE, PAPER
 
+_SEEDS_WITH_ROOM = 12
+"""Of a method's seeds, each of which then has the height of a line of words; more share it."""
+
 _EVENTS = ("memorized_at", "generalized_first_at", "generalized_at", "stable_at", "delay_steps")
 
 
@@ -35,7 +38,8 @@ def delay_data(runs: pl.DataFrame, methods: Sequence[str]) -> pl.DataFrame:
 
 def delay_chart(data: pl.DataFrame, methods: Sequence[str]) -> Layers:
     """An arrow a row of :func:`delay_data`; its head is open where the run did not get there. An upright stroke is the
-    first touch of the target where the run did not stay, a square where it was stable; dips are counted beside it."""
+    first touch of the target where the run did not stay, a square where it was stable; dips are counted beside it, and
+    of more seeds than rows are high enough for, only where a reader points."""
     # A logarithmic axis has no place for step 0.
     drawn = ("memorized_at", "generalized_first_at", "until", "stable_at")
     data = data.with_columns(pl.col(*drawn).clip(lower_bound=1))
@@ -43,17 +47,20 @@ def delay_chart(data: pl.DataFrame, methods: Sequence[str]) -> Layers:
     low, high = span(pl.concat([data["start"], data["end"]]), 0.8, 1.5)
     y, offset = method_rows(methods, inner=0.3, outer=0.2), seed_offset(data)
     color, said = method_color(methods), _tooltip(data)
+    has_room = data["seed"].n_unique() <= _SEEDS_WITH_ROOM
 
     def marks(rows: pl.DataFrame, field: str, **look: Any) -> alt.Chart:
         x = log_x(field, "optimizer steps", low, high)
         return alt.Chart(rows).mark_point(opacity=1, **look).encode(x, y, offset, color, tooltip=said)
 
-    shafts = alt.Chart(data).mark_rule(strokeWidth=2)
+    shafts = alt.Chart(data).mark_rule(strokeWidth=2 if has_room else 1)
     shafts = shafts.encode(log_x("memorized_at", "optimizer steps", low, high), y, offset, color, tooltip=said)
     shafts = shafts.encode(x2=alt.X2("until"))
     is_early = pl.col("until") < pl.col("memorized_at")  # some methods generalize before they have memorized
     touched = data.filter(pl.col("generalized_first_at") < pl.col("until"))
-    dipped = data.filter(pl.col("dips") > 0).with_columns(words=pl.col("dips").map_elements(_dips, pl.String))
+    dipped = data.filter(pl.lit(has_room) & (pl.col("dips") > 0)).with_columns(
+        words=pl.col("dips").map_elements(_dips, pl.String)
+    )
     words = alt.Chart(dipped).mark_text(align="left", dx=9, fontSize=11, color=MUTED)
     return layered(
         shafts,
@@ -96,7 +103,7 @@ def delay_in_words(data: pl.DataFrame, methods: Sequence[str]) -> str:
 def _draw(data: pl.DataFrame, view: View) -> list[Row]:
     shown = view.of_lines(data).drop("run_id")
     seeds, staying = shown["seed"].n_unique(), "being stable" if view.target.stable_for else "staying"
-    height = len(view.methods) * min(28 + 13 * seeds, 180)
+    height = len(view.methods) * (28 + 13 * min(seeds, _SEEDS_WITH_ROOM))
     panel = Panel(
         "delay",
         delay_chart(shown, view.methods),

@@ -11,7 +11,17 @@ import polars as pl
 from grokkit.analyse.search_curve import Trial, best_after, best_over_repeats
 from grokkit.analyse.verdict import unequal_search
 from grokkit.report.figure import Figure, Panel, Row, View
-from grokkit.report.parts import Layers, drawn_of, layered, log_ticks, method_color, method_dash, span, tooltips
+from grokkit.report.parts import (
+    Layers,
+    drawn_of,
+    layered,
+    log_ticks,
+    method_color,
+    method_dash,
+    span,
+    tooltips,
+    whole_ticks,
+)
 
 _COSTS = {"steps": "optimizer steps", "flops": "FLOPs"}
 
@@ -46,7 +56,8 @@ def tuning_chart(data: pl.DataFrame, methods: Sequence[str], cost: str, *, legen
     shown = data.filter(pl.col("best").is_not_null())
     low, high = span(pl.concat([shown["best"], shown["low"].drop_nulls(), shown["high"].drop_nulls()]), 0.9, 1.1)
     named = drawn_of(methods, shown) if legend else []
-    x = alt.X("trials", type="quantitative", title="trials", axis=alt.Axis(format="d", tickMinStep=1))
+    ticks = whole_ticks(int(str(data["trials"].max())))
+    x = alt.X("trials", type="quantitative", title="trials", axis=alt.Axis(values=ticks, format="d"))
     scale = alt.Scale(type="log", domain=[low, high], nice=False, clamp=True)
     axis = alt.Axis(values=log_ticks(low, high), format="~s" if cost == "steps" else ".1e")
 

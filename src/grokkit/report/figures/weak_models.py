@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from html import escape
 from typing import Any, NamedTuple
 
 import altair as alt
@@ -12,7 +11,7 @@ import polars as pl
 from grokkit.analyse.format import number, whole
 from grokkit.analyse.target import best_text
 from grokkit.report.figure import Block, Figure, Html, Panel, Row, Sizes, View
-from grokkit.report.html import flops, in_order, table
+from grokkit.report.html import breakable, flops, in_order, table
 from grokkit.report.parts import Layers, drawn_of, layered, log_ticks, method_color, span, tooltips
 from grokkit.report.style import NOT_REACHED_SHAPE, PAPER
 
@@ -90,9 +89,9 @@ def quality_chart(data: pl.DataFrame, methods: Sequence[str], clock: str, *, leg
 def attempts_table(attempts: pl.DataFrame, methods: Sequence[str]) -> str:
     """A row for each weak model of the table ``attempts``, as HTML."""
     columns: dict[str, Callable[[dict[str, Any]], str]] = {
-        "method": lambda row: escape(row["method"]),
+        "method": lambda row: breakable(row["method"]),
         "seed": lambda row: str(row["seed"]),
-        "weak model": lambda row: escape(row["weak"]),
+        "weak model": lambda row: breakable(row["weak"]),
         "its seed": lambda row: whole(row["seed_of_weak"]),
         "steps": lambda row: whole(row["steps"]),
         "validation<br>accuracy": lambda row: best_text("accuracy", row["validation_accuracy"]),
@@ -101,7 +100,7 @@ def attempts_table(attempts: pl.DataFrame, methods: Sequence[str]) -> str:
         "used": lambda row: "yes" if row["chosen"] else "–",
     }
     ordered = in_order(attempts, methods, "seed", "attempt")
-    return table("Weak models tried", columns, ordered, tall=True, arm=lambda row: row["method"])
+    return table("Weak models tried", columns, ordered, tall=True, words=["weak model"], arm=lambda row: row["method"])
 
 
 def _data(view: View) -> _Data | None:
