@@ -96,7 +96,9 @@ def test_what_is_frozen_is_trained_in_no_member_either(float64, tmp_path, method
         assert last["table.weight"] == 0.0 != last["head.weight"]
 
 
-@pytest.mark.parametrize("method", ["row-clip(c=0.1)", "norm-clamp(ratio=0.1)", "clip-to-grok(c=0.1)", "adamw+norm-held"])
+@pytest.mark.parametrize(
+    "method", ["row-clip(c=0.1)", "norm-clamp(ratio=0.1)", "clip-to-grok(c=0.1)", "adamw+norm-held"]
+)
 def test_what_is_frozen_no_transform_of_weights_changes(tmp_path, method):
     (tmp_path / "nets.py").write_text(FROZEN)
     config = small_run(method, model=f"{tmp_path / 'nets.py'}:CARD")

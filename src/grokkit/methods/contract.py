@@ -24,11 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from grokkit.attach import Handle
-<<<<<<< HEAD
 from grokkit.errors import InputError, shown
-=======
-from grokkit.errors import InputError
->>>>>>> 7345359bd1f639211abd5f3456067010447cfeae
 from grokkit.models.classes import Classes as Classes  # what a method's optimizer is made of
 from grokkit.transform import GradientTransform, Grads, State
 from grokkit.weight_transform import WeightTransform

@@ -161,9 +161,6 @@ def check_whole(method: str, model: nn.Module, names: Collection[str], *, all_sc
                     )
 
 
-<<<<<<< HEAD
-def embeddings_in(model: nn.Module) -> list[Table]:
-=======
 def _is_made(module: nn.Module, parts: list[nn.Parameter]) -> bool:
     """Whether the tensor that ``parts`` are of is made of them, and is not one of them itself."""
     # The older torch.nn.utils.spectral_norm leaves what it divides on the module, as weight_orig.
@@ -181,8 +178,7 @@ def _is_by_weight_norm(module: nn.Module, parts: list[nn.Parameter]) -> bool:
     return known and len({p.ndim for p in parts}) == 1
 
 
-def embeddings_in(model: nn.Module) -> list[nn.Module]:
->>>>>>> 7345359bd1f639211abd5f3456067010447cfeae
+def embeddings_in(model: nn.Module) -> list[Table]:
     """The modules that look rows up in a table."""
     return [module for module in model.modules() if isinstance(module, Table)]
 
