@@ -27,7 +27,8 @@ def reproduced_table(paper: str, table_text: Callable[[Sequence[Sequence[str]]],
         name = f"`{recipe.name}` {recipe.title}"
         stands = standing(recipe, _NO_FOLDER)
         if stands.result is None:
-            rows.append([name, recipe.beyond or count(len(recipe.claims), "claim"), "", "", "", stands.word])
+            to_come = f"{count(len(recipe.claims), 'claim')}. {recipe.takes}"
+            rows.append([name, recipe.beyond or to_come, "", "", "", stands.word])
             continue
         for place, finding in enumerate(stands.result.findings):
             own = name if not place else ""

@@ -30,16 +30,20 @@ class MissingExtraError(InputError, ImportError):
         super().__init__(f"{package} is not installed; install it with: pip install 'grokkit[{extra}]'")
 
 
-def unknown(what: str, value: str, allowed: Iterable[str]) -> InputError:
-    """The error for a name that is not among ``allowed``; suggests the nearest one.
+def unknown(what: str, value: str, allowed: Iterable[str], listed_by: str = "") -> InputError:
+    """The error for a name that is not among ``allowed``; suggests the nearest one. ``listed_by``: the command that
+    lists them, where they are too many for a message.
 
     >>> print(unknown("method", "grokfast", ["adamw", "grokfast-ema"]))
     unknown method 'grokfast'; did you mean 'grokfast-ema'? Allowed: adamw, grokfast-ema
+    >>> print(unknown("item", "fig-4", ["grokfast:fig-4", "grokfast:main"], listed_by="grokkit reproduce"))
+    unknown item 'fig-4'; did you mean 'grokfast:fig-4'? grokkit reproduce lists all
     """
     names = sorted(allowed)
     near = get_close_matches(value, names, n=1, cutoff=0.5) if len(value) < 100 else []
     hint = f"did you mean {near[0]!r}? " if near else ""
-    return InputError(f"unknown {what} {shown(value)}; {hint}Allowed: {', '.join(names)}")
+    allowed_are = f"{listed_by} lists all" if listed_by else f"Allowed: {', '.join(names)}"
+    return InputError(f"unknown {what} {shown(value)}; {hint}{allowed_are}")
 
 
 def typed(value: object) -> str:

@@ -54,6 +54,13 @@ def test_so_does_one_of_an_experiment_s_ratios():
     assert (judged(ratio, wide), judged(ratio, narrow)) == ("undecided", "holds")
 
 
+def test_and_one_of_a_level_over_another_arm_s():
+    """Grokfast's QM9: losses whose ratio may be anything from a fifth to three agree with each published number."""
+    wide, over = Measured(0.8, 0.2, 3, 5), {"measure": "best loss", "published": 0.528}
+    assert judged(claim("interval", beside="b", **over), wide) == "undecided"
+    assert judged(claim("interval", **over), wide) == "holds"
+
+
 @pytest.mark.parametrize(("share", "answer"), [((0, 0, 0.5), "undecided"), ((0.8, 0.3, 0.99), "does not hold")])
 def test_what_long_runs_did_not_show_is_not_shown_by_short_ones(share, answer):
     never = claim("interval", published=0, measure="touched", within_steps=10**6)

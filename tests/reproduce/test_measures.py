@@ -1,5 +1,6 @@
 """Numbers of several seeds become one, against SciPy and by hand."""
 
+import json
 import math
 
 import numpy as np
@@ -88,6 +89,22 @@ def test_seconds_to_a_first_touch_are_those_of_its_evaluation_and_not_of_the_tar
     rows = runs(a=[300]).with_columns(generalized_at=900)
     curves = pl.DataFrame({"run_id": ["a0"] * 3, "step": [0, 300, 900], "train_seconds": [0.0, 3.5, 9.0]})
     assert measured("first seconds", rows, curves, "a", None).value == pytest.approx(3.5)
+
+
+@pytest.mark.parametrize("name", ["seconds", "seconds a step"])
+def test_seconds_of_two_processors_or_devices_make_no_ratio(name):
+    slow, fast, gpu = ({"processor": "old"}, {"processor": "new"}, {"processor": "new", "device": "one GPU"})
+    made = [slow, fast, fast, gpu, slow, fast, gpu, gpu]  # of four seeds of a, then of b
+    seconds = pl.Series([40.0, 10, 10, 1, 20, 5, 1, 0.5])
+    rows = runs(a=[100] * 4, b=[100] * 4).with_columns(
+        provenance=pl.Series([json.dumps(where) for where in made]),
+        train_seconds=seconds,
+        train_seconds_to_target=seconds,
+        train_seconds_below_until=seconds,
+        start_seconds=0.0,
+    )
+    found = measured(name, rows, CURVES, "a", "b")
+    assert (found.value, found.runs) == (pytest.approx(2), 3), "of seed 2 one was on the GPU and one was not"
 
 
 def test_the_entropy_rises_to_where_a_run_memorized_and_falls_to_the_target():

@@ -35,6 +35,11 @@ def test_a_bound_is_drawn_as_one_ours_and_theirs(ours, which, value, low):
     assert shapes["range"][0] == "triangle-right"
 
 
+def test_a_bound_that_is_ours_for_their_words_is_not_called_their_number():
+    panels, _ = marks_of("groktransfer:fig-12", [Measured(0.7, 0.6, 0.8, 10)])
+    assert panels[0][0] == ("published in words: above", 0.5, None)
+
+
 def test_a_number_is_a_diamond_and_a_share_says_of_what():
     share = Measured(1.0, 0.5, 1.0, 5)
     _, unsorted = marks_of(

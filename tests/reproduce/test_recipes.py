@@ -5,16 +5,15 @@ import tomllib
 from dataclasses import replace
 from inspect import signature
 from pathlib import Path
-from types import SimpleNamespace
 
 import polars as pl
 import pytest
 
-from grokkit import lab
 from grokkit.cli import main
 from grokkit.errors import InputError
 from grokkit.reproduce import carry_out
-from grokkit.reproduce.experiments import find_experiment
+from grokkit.reproduce.asked_runs import Asked
+from grokkit.reproduce.experiments import find_experiment, two_studies
 from grokkit.reproduce.measures import MEASURES, Measured
 from grokkit.reproduce.recipe import all_recipes, find_recipe, parse
 from grokkit.reproduce.result import found, kept, question_of, standing, write
@@ -39,7 +38,7 @@ def test_a_recipe_can_be_carried_out(name):
             run.bind(0, **settings, **place)
     for study in recipe.studies.values():
         arguments = study.asked(quick=True, seeds=1)
-        question, _ = asked({"task": arguments.pop("problem"), **arguments})
+        question, _ = asked(arguments)
         if question.task.startswith("xor:"):  # as large as the paper's it takes half a minute, to no purpose here
             question = replace(question, task="xor:500")
         if recipe.needs:  # files that are not there; those of mnist are read alike
@@ -77,7 +76,7 @@ def test_a_result_counts_for_the_runs_and_seeds_that_the_recipe_asks_for_and_no_
         result = found(recipe, ours, {"device": "cpu"}, seeds=seeds, quick=False)
         assert result.state == state
         write(result, tmp_path / "grokfast" / "table-3")
-        assert standing(recipe, tmp_path).word == state
+        assert standing(recipe, tmp_path).word == "reproduced", "one seed, which decides nothing, undoes nothing"
     more = recipe.experiments["main"].model_copy(update={"seeds": 5})
     assert standing(recipe.model_copy(update={"experiments": {"main": more}}), tmp_path).word == "not run"
 
@@ -136,9 +135,35 @@ def test_a_recipe_that_is_none_is_refused(change, message):
         parse("p", "i", GOOD.replace(*change))
 
 
-def test_an_unknown_item_is_refused():
-    with pytest.raises(InputError, match="unknown item 'grokfast:fig-44'; did you mean 'grokfast:fig-4'"):
+def test_an_unknown_item_is_refused_without_naming_all_eighty():
+    refused = "^unknown item 'grokfast:fig-44'; did you mean 'grokfast:fig-4'. grokkit reproduce lists all$"
+    with pytest.raises(InputError, match=refused):
         find_recipe("grokfast:fig-44")
+
+
+def test_items_stand_in_the_order_of_the_paper_and_what_others_asked_after_them():
+    names = [name.partition(":")[2] for name in RECIPES if name.startswith("groktransfer")]
+    figures = [
+        "fig-1b",
+        "fig-2-add",
+        "fig-3",
+        "fig-4a",
+        "fig-10",
+        "theorem-3.2",
+        "fig-5bc",
+        "fig-6a",
+        "fig-6b",
+        "fig-7",
+    ]
+    places = [names.index(name) for name in (*figures, "fig-8a", "fig-12", "fig-15a", "fig-18", "init-scale", "imdb")]
+    assert places == sorted(places)
+    assert [*RECIPES].index("grokfast:main") < [*RECIPES].index("grokfast:fig-3")
+    assert [*RECIPES].index("grokfast:vuciv") == [*RECIPES].index("neuralgrok:app-b") - 1
+
+
+@pytest.mark.parametrize("name", [name for name in RECIPES if standing(RECIPES[name], Path("none")).result is not None])
+def test_what_is_not_reproduced_says_why_it_may_differ(name):
+    assert RECIPES[name].note or standing(RECIPES[name], Path("none")).word == "reproduced"
 
 
 def command(monkeypatch, capsys, *args):
@@ -158,6 +183,7 @@ def test_the_list_has_every_item_with_its_state(monkeypatch, capsys, tmp_path):
 def test_an_experiment_is_measured_once_and_read_then(monkeypatch, capsys, tmp_path):
     status, out, _ = command(monkeypatch, capsys, "grokfast:table-3", "--out", str(tmp_path))
     assert status == 0
+    assert "grokfast:table-3: Memory of the filters (Table 3). On a CPU: all of it" in out
     assert "grokfast:table-3: in part" in out
     path = tmp_path / "grokfast" / "table-3" / "main" / "seed0.json"
     changed = json.loads(path.read_text())
@@ -207,12 +233,12 @@ def test_a_result_names_what_its_numbers_were_measured_with_and_not_what_read_th
 def test_trainings_of_an_experiment_are_carried_out_as_the_user_says(monkeypatch, capsys, tmp_path):
     asked = []
 
-    def compare(task, methods, **options):
+    def carried_out(task, methods, folder, **options):
         asked.append((task, options["device"], options["jobs"]))
         run = {"run_id": "a", "generalized_first_at": 100, "budget": 200}
-        return SimpleNamespace(runs=pl.DataFrame([run]), curves=pl.DataFrame({"run_id": ["a"], "step": [100]}))
+        return Asked(pl.DataFrame([run]), pl.DataFrame({"run_id": ["a"], "step": [100]}), {})
 
-    monkeypatch.setattr(lab, "compare", compare)
+    monkeypatch.setattr(two_studies, "carried_out", carried_out)
     args = "groktransfer:swap-augmentation", "--quick", "--device", "cpu", "--jobs", "1", "--out", str(tmp_path)
     assert command(monkeypatch, capsys, *args)[0] == 0
     assert asked == [("add:11(split=unordered)", "cpu", 1), ("add:11", "cpu", 1)]
@@ -221,7 +247,7 @@ def test_trainings_of_an_experiment_are_carried_out_as_the_user_says(monkeypatch
 def test_a_folder_is_for_those_tasks_that_read_one(monkeypatch, capsys, tmp_path):
     asked = {}
 
-    def studied(methods, arguments, folder, out, console):
+    def studied(arguments, folder, out, console):
         asked[folder.name] = arguments.get("data_dir")
         raise InputError("enough")
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from inspect import getsourcefile, signature
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import polars as pl
 from rich.console import Console
@@ -15,10 +15,9 @@ from grokkit.analyse.paired import Time
 from grokkit.errors import InputError
 from grokkit.files import atomic_write, content_of, pinned
 from grokkit.lab import Study
-from grokkit.lab.carry_out import carry_out as carry_out_study
-from grokkit.lab.carry_out import refuse_failures
 from grokkit.report.images import png_of
 from grokkit.reproduce import result
+from grokkit.reproduce.asked_runs import Asked, carried_out
 from grokkit.reproduce.experiments import find_experiment, find_picture
 from grokkit.reproduce.judge import kind_of
 from grokkit.reproduce.measures import (
@@ -32,10 +31,9 @@ from grokkit.reproduce.measures import (
 from grokkit.reproduce.picture import write_picture
 from grokkit.reproduce.recipe import Claim, ExperimentRecipe, Recipe, StudyRecipe
 from grokkit.reproduce.shared_runs import take_over
-from grokkit.study.question import asked
+from grokkit.study.store import Store
 from grokkit.tasks.table import card_of, read_task
 from grokkit.train.record import provenance
-from grokkit.train.resolve import method_config
 
 Seeds = Mapping[int, Mapping[str, Any]]
 
@@ -63,7 +61,8 @@ def reproduce(
         data_dir: a folder for those of the item's tasks that read data.
 
     Raises:
-        InputError: if the item cannot be run, or a run failed.
+        InputError: if the item cannot be run, a run failed, the folder cannot be written to, or another process is at
+            work there.
         Stopped: on Ctrl-C.
     """
     if recipe.beyond:
@@ -73,14 +72,35 @@ def reproduce(
     if data_dir is not None and not reads_data(recipe):
         raise InputError(f"{recipe.name} has nothing that is read from a folder; leave --data-dir out")
     folder = folder_of(recipe, out, quick=quick)
-    execution = {"jobs": jobs, "device": device}
+    if not quick:
+        console.print(f"{recipe.name}: {recipe.title}. {recipe.takes}")
+    # Held from the start, so that hours of an experiment are not measured twice at once, nor for a folder that cannot
+    # be written to.
+    with Store(folder).lock():
+        execution = {"jobs": jobs, "device": device}
+        return _reproduce(
+            recipe, folder, out, console, quick=quick, seeds=seeds, execution=execution, data_dir=data_dir
+        )
+
+
+def _reproduce(
+    recipe: Recipe,
+    folder: Path,
+    out: Path,
+    console: Console,
+    *,
+    quick: bool,
+    seeds: int | None,
+    execution: Mapping[str, Any],
+    data_dir: str | None,
+) -> result.Result:
     origins: list[Mapping[str, str]] = []
     studies = {}
     for name, study in recipe.studies.items():
-        arguments = study.asked(quick=quick, seeds=seeds) | execution
+        arguments = {**study.asked(quick=quick, seeds=seeds), **execution}
         if data_dir is not None and _reads_files(study):
             arguments["data_dir"] = data_dir
-        studies[name] = _study(study.methods, arguments, folder / name, out, console)
+        studies[name] = _study(arguments, folder / name, out, console)
     for done in studies.values():
         origins += _of_runs(done.runs)
     experiments: dict[str, Seeds] = {}
@@ -91,8 +111,10 @@ def reproduce(
         origins += found_at
     ours = {place: _measured(claim, studies, experiments) for place, claim in enumerate(recipe.claims)}
     found = result.found(recipe, ours, _where(origins), seeds=seeds, quick=quick)
-    result.write(found, folder)
-    write_picture(recipe, found, folder / "beside.png")
+    stays = result.write(found, folder)
+    write_picture(recipe, stays, folder / "beside.png")
+    if stays is not found:
+        console.print(f"{folder} keeps the result of {stays.of_seeds} seeds, and its picture", soft_wrap=True)
     return found
 
 
@@ -110,30 +132,14 @@ def folder_of(recipe: Recipe, out: Path, *, quick: bool) -> Path:
     return out / recipe.paper / recipe.item / ("quick" if quick else "")
 
 
-class _Done(NamedTuple):
-    """The runs that were asked for, with their curves, and how each of the recipe's methods is called there."""
-
-    runs: pl.DataFrame
-    curves: pl.DataFrame
-    labels: Mapping[str, str]
-
-
-def _study(methods: Sequence[str], arguments: dict[str, Any], folder: Path, out: Path, console: Console) -> _Done:
+def _study(arguments: Mapping[str, Any], folder: Path, out: Path, console: Console) -> Asked:
     """What was asked in ``folder``, of which runs that another item below ``out`` has made are taken."""
-    question, how = asked({"task": arguments.pop("problem"), **arguments, "out": folder})
-    runs = question.plan().runs
-    if taken := take_over(runs.ids, folder, out):
-        console.print(f"runs that another item had made already: {taken}")
-    study, failures = carry_out_study(question, how, console=console)
-    refuse_failures(failures, folder)
-    # The folder may hold an arm of the same name from before its method was changed, and runs of more seeds.
-    asked_for = study.runs.filter(pl.col("run_id").is_in(runs.ids))
-    curves = study.curves.filter(pl.col("run_id").is_in(runs.ids))
-    there = dict(asked_for.select("run_id", "method").iter_rows())
-    of_arms = {arm.method.label: there[run_id] for arm, run_id in zip(runs.arms, runs.ids, strict=False)}
-    task = question.of_all_runs()["task"]
-    labels = {text: of_arms[method_config(text, task.name, task.card.optimizer).label] for text in methods}
-    return _Done(asked_for, curves, labels)
+
+    def take(run_ids: Sequence[str]) -> None:
+        if taken := take_over(run_ids, folder, out):
+            console.print(f"runs that another item had made already: {taken}")
+
+    return carried_out(folder=folder, console=console, before=take, **arguments)
 
 
 def _experiment(
@@ -195,7 +201,7 @@ def _given(run: Callable[..., Any], folder: Path, execution: Mapping[str, Any]) 
     return {name: value for name, value in given.items() if name in signature(run).parameters}
 
 
-def _measured(claim: Claim, studies: Mapping[str, _Done], experiments: Mapping[str, Seeds]) -> Measured:
+def _measured(claim: Claim, studies: Mapping[str, Asked], experiments: Mapping[str, Seeds]) -> Measured:
     if claim.study in studies:
         runs, curves, labels = studies[claim.study]
         beside = None if claim.beside is None else labels[claim.beside]

@@ -56,8 +56,10 @@ def _is_less(one: float, other: float) -> bool:
 
 
 def kind_of(claim: Claim) -> Kind:
-    """Of which kind its number is: as the measure of a study's runs is, or as the claim says of an experiment's."""
-    return MEASURES[claim.measure].kind if claim.arm and claim.measure in MEASURES else claim.kind
+    """Of which kind its number is: as the measure of a study's runs is, or as the claim says of an experiment's; a
+    level beside another arm's is a ratio."""
+    kind = MEASURES[claim.measure].kind if claim.arm and claim.measure in MEASURES else claim.kind
+    return "ratio" if kind == "level" and claim.beside is not None else kind
 
 
 def _is_too_wide(claim: Claim, low: float, high: float) -> bool:

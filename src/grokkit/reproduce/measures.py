@@ -11,6 +11,7 @@ subtracted without an interval.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -46,6 +47,7 @@ class Measure(NamedTuple):
     """``of(runs, curves)`` gives one value a run, null where the event did not happen; see ``kind``.
 
     ``about`` says what is measured. A kept result is of this text, so a measure that means another thing gets another.
+    ``is_clocked``: it is of seconds, which of two processors or devices make no ratio.
     """
 
     kind: Kind
@@ -53,6 +55,7 @@ class Measure(NamedTuple):
     of: Callable[[pl.DataFrame, pl.DataFrame], pl.Series]
     until: Callable[[pl.DataFrame], pl.Series] = partial(column, name="budget")
     """The cost up to which a run without an event is known to have had none."""
+    is_clocked: bool = False
 
 
 def _column(name: str) -> Callable[[pl.DataFrame, pl.DataFrame], pl.Series]:
@@ -169,12 +172,14 @@ MEASURES: Mapping[str, Measure] = {
         "seconds of training to the first evaluation at the target, weak models in it",
         _first_seconds,
         partial(column, name="train_seconds_below_until"),
+        is_clocked=True,
     ),
     "seconds": Measure(
         "time",
         "seconds of training to the target that stays, weak models in it",
         _column("train_seconds_to_target"),
         partial(column, name="train_seconds_below_until"),
+        is_clocked=True,
     ),
     "flops": Measure(
         "time",
@@ -182,9 +187,11 @@ MEASURES: Mapping[str, Measure] = {
         _column("flops_to_target"),
         partial(column, name="flops_below_until"),
     ),
-    "all seconds": Measure("level", "seconds of training of the whole run", _column("train_seconds")),
-    "seconds a step": Measure("level", "seconds of training a step, without a start's", _seconds_a_step),
-    "start seconds": Measure("level", "seconds of the weak models", _column("start_seconds")),
+    "all seconds": Measure("level", "seconds of training of the whole run", _column("train_seconds"), is_clocked=True),
+    "seconds a step": Measure(
+        "level", "seconds of training a step, without a start's", _seconds_a_step, is_clocked=True
+    ),
+    "start seconds": Measure("level", "seconds of the weak models", _column("start_seconds"), is_clocked=True),
     "memory": Measure("level", "peak memory, bytes", _column("peak_memory_bytes")),
     "reached": Measure("share", "share of runs that stay at the target", _reached("generalized_at")),
     "memorized at all": Measure("share", "share of runs that memorize the training rows", _reached("memorized_at")),
@@ -219,10 +226,11 @@ def find_measure(name: str) -> Measure:
 def measured(name: str, runs: pl.DataFrame, curves: pl.DataFrame, arm: str, beside: str | None) -> Measured:
     """The measure of ``arm``'s runs, or its ratio to that of ``beside``'s on the same seeds."""
     measure = find_measure(name)
-    own = _of(measure, runs, curves, arm)
     if beside is None:
-        return _alone(measure.kind, own)
-    return _beside(measure.kind, own, _of(measure, runs, curves, beside))
+        return _alone(measure.kind, _of(measure, runs, curves, arm))
+    if measure.is_clocked:
+        runs = _made_alike(runs, arm, beside)
+    return _beside(measure.kind, _of(measure, runs, curves, arm), _of(measure, runs, curves, beside))
 
 
 def measured_levels(values: Sequence[float | None]) -> Measured:
@@ -271,6 +279,16 @@ def _whole(values: Sequence[float | None]) -> list[float] | None:
     """The values, if there are any and all are numbers."""
     known = [value for value in values if value is not None and math.isfinite(value)]
     return known if values and len(known) == len(values) else None
+
+
+def _made_alike(runs: pl.DataFrame, arm: str, beside: str) -> pl.DataFrame:
+    """Without the seeds of which one arm's run was made on another processor or device than the other's."""
+    machines: dict[int, set[tuple[str, ...]]] = {}
+    of_both = runs.filter(pl.col("method").is_in([arm, beside]))
+    for seed, provenance in of_both.select("seed", "provenance").iter_rows():
+        made = json.loads(provenance) or {}  # a run's of long ago may be unknown
+        machines.setdefault(seed, set()).add((made.get("processor", ""), made.get("device", "cpu")))
+    return runs.filter(pl.col("seed").is_in([seed for seed, made in machines.items() if len(made) == 1]))
 
 
 class _Own(NamedTuple):

@@ -18,11 +18,14 @@ from grokkit.reproduce.result import Result
 
 _OURS, _PUBLISHED = "#0072B2", "#D55E00"
 _WORDS = 46
-_PUBLISHED_AS = {"below": "published: below", "above": "published: above"}  # by the rule; any other is the number
+_ROOM = 14  # pixels
+_PUBLISHED_AS = {"below": ": below", "above": ": above"}  # by the rule; any other is the number
 _SHAPES = {
     "published": "diamond",
     "published: below": "triangle-left",
     "published: above": "triangle-right",
+    "published in words: below": "triangle-left",
+    "published in words: above": "triangle-right",
     "ours, 95 % interval": "circle",
     "ours, its upper limit unknown": "triangle-right",
     "ours, its lower limit unknown": "triangle-left",
@@ -49,7 +52,8 @@ def picture_of(recipe: Recipe, found: Result) -> dict[str, Any]:
         low, high = (finding.value if limit is None else limit for limit in (finding.low, finding.high))
         shared = {"claim": _wrapped(claim.says), "low": low, "high": high}
         bare = {**shared, "low": None, "high": None}
-        rows.append({**bare, "which": _PUBLISHED_AS.get(claim.holds, "published"), "value": claim.published})
+        theirs = "published in words" if claim.bound else "published"
+        rows.append({**bare, "which": theirs + _PUBLISHED_AS.get(claim.holds, ""), "value": claim.published})
         if finding.value is not None:
             is_open = (finding.low is None) != (finding.high is None)
             side = "upper" if finding.high is None else "lower"
@@ -69,7 +73,9 @@ def picture_of(recipe: Recipe, found: Result) -> dict[str, Any]:
 def _panel(measure: str, rows: list[dict[str, Any]], legend: list[str], is_ratio: bool, is_share: bool) -> Any:
     values = [row[key] for row in rows for key in ("value", "low", "high") if row[key] is not None]
     spread = max(values) / min(values) if min(values) > 0 else 1.0
-    scale = alt.Scale(type="log") if min(values) > 0 and spread > 5 else alt.Scale(zero=False, nice=True)
+    # What stands at an end of the axis needs room for its mark.
+    is_log = min(values) > 0 and spread > 5
+    scale = alt.Scale(type="log", padding=_ROOM) if is_log else alt.Scale(zero=False, nice=True, padding=_ROOM)
     if is_share:
         scale = alt.Scale(domain=[0, 1])
     base = alt.Chart(alt.Data(values=rows)).encode(
@@ -81,7 +87,8 @@ def _panel(measure: str, rows: list[dict[str, Any]], legend: list[str], is_ratio
         )
     )
     unit = ", times" if is_ratio else ", share of runs" if is_share else ""
-    at = alt.X("value:Q", title=COST_WORDS.get(measure, measure) + unit, scale=scale)
+    axis = alt.Axis(labelOverlap="greedy", labelSeparation=8)
+    at = alt.X("value:Q", title=COST_WORDS.get(measure, measure) + unit, scale=scale, axis=axis)
     colors = [_PUBLISHED if which.startswith("published") else _OURS for which in legend]
     interval = base.transform_filter("datum.low !== null && datum.high !== null").mark_rule(
         color=_OURS, strokeWidth=2.5

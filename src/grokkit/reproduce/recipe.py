@@ -6,6 +6,8 @@ run in answer, and a list of claims: a published number, the same number as we m
 
 from __future__ import annotations
 
+import math
+import re
 import tomllib
 from collections.abc import Mapping
 from functools import cache
@@ -87,11 +89,11 @@ class StudyRecipe(_Part):
     quick: Quick = Quick()
 
     def asked(self, *, quick: bool, seeds: int | None) -> dict[str, Any]:
-        """Arguments of :func:`grokkit.lab.compare`."""
+        """Arguments of :func:`grokkit.reproduce.asked_runs.carried_out`."""
         budget = self.quick.budget or min(self.budget, 60) if quick else self.budget
         number = seeds or (1 if quick else self.seeds)
         options = {**self.options, **(self.quick.options if quick else {})}
-        return {"problem": self.task, "methods": self.methods, "seeds": number, "budget": budget, **options}
+        return {"task": self.task, "methods": self.methods, "seeds": number, "budget": budget, **options}
 
 
 class ExperimentRecipe(_Part):
@@ -135,6 +137,11 @@ class Recipe(_Part):
     def name(self) -> str:
         return f"{self.paper}:{self.item}"
 
+    @property
+    def takes(self) -> str:
+        """What a CPU can do of it, and what a GPU."""
+        return f"On a CPU: {self.cpu}{f'; on a GPU: {self.gpu}' if self.gpu else ''}"
+
     @model_validator(mode="after")
     def _every_claim_has_its_study(self) -> Recipe:
         known = {*self.studies, *self.experiments}
@@ -155,15 +162,23 @@ class Recipe(_Part):
 
 @cache
 def all_recipes() -> Mapping[str, Recipe]:
-    """Every recipe by its name, paper after paper, in the order of the papers."""
+    """Every recipe by its name, paper after paper, in the order of the papers, and after a paper what others asked."""
     found: dict[str, Recipe] = {}
     for paper in PAPERS:
         folder = files("grokkit.reproduce") / "recipes" / paper
-        for file in sorted(folder.iterdir(), key=lambda file: _natural(file.name)):
-            if file.name.endswith(".toml"):
-                recipe = parse(paper, file.name.removesuffix(".toml"), file.read_text(encoding="utf-8"))
-                found[recipe.name] = recipe
+        texts = {file.name: file.read_text(encoding="utf-8") for file in folder.iterdir()}
+        recipes = [parse(paper, name[:-5], text) for name, text in texts.items() if name.endswith(".toml")]
+        found |= {recipe.name: recipe for recipe in sorted(recipes, key=_place)}
     return found
+
+
+def _place(recipe: Recipe) -> tuple[bool, float, str, list[tuple[int, str]]]:
+    """Where in its paper an item stands: at the first figure that its source names, or else the first table, and after
+    all of those if it names none; last, if its source is another one than the paper."""
+    arxiv = PAPERS[recipe.paper].partition("(")[2].rstrip(")")
+    named = re.search(r"Figures? (\d+)([a-z]?)", recipe.source) or re.search(r"Table (\d+)()", recipe.source)
+    number, letter = (int(named[1]), named[2]) if named else (math.inf, "")
+    return not recipe.source.startswith(arxiv), number, letter, _natural(recipe.item)
 
 
 def find_recipe(name: str) -> Recipe:
@@ -174,7 +189,7 @@ def find_recipe(name: str) -> Recipe:
     """
     recipes = all_recipes()
     if name not in recipes:
-        raise unknown("item", name, recipes)
+        raise unknown("item", name, recipes, listed_by="grokkit reproduce")
     return recipes[name]
 
 
@@ -193,6 +208,6 @@ def parse(paper: str, item: str, text: str) -> Recipe:
 def _natural(name: str) -> list[tuple[int, str]]:
     """``fig-4`` before ``fig-10``: a number counts as one, and text as text."""
     words: list[tuple[int, str]] = []
-    for word in name.removesuffix(".toml").replace(".", "-").split("-"):
+    for word in name.replace(".", "-").split("-"):
         words.append((int(word), "") if word.isdecimal() else (0, word))
     return words

@@ -35,7 +35,8 @@ class Finding(BaseModel):
 
 class Result(BaseModel):
     """``where``: versions and processors on which it was measured. ``quick``: of the smoke test, which says nothing.
-    ``asked``: :func:`question_of` its recipe."""
+    ``asked``: :func:`question_of` its recipe. ``seeds``: how many were asked of each arm, of its largest part; 0 in a
+    result of before this was kept."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -44,11 +45,13 @@ class Result(BaseModel):
     where: dict[str, str]
     asked: str = ""
     quick: bool = False
+    seeds: int = 0
 
     @property
-    def runs(self) -> int:
-        """How many runs its findings are of, all together."""
-        return sum(finding.runs for finding in self.findings)
+    def of_seeds(self) -> int:
+        """``seeds``, or as many as can be told from its findings, of which one beside another arm counts only those
+        that said something."""
+        return self.seeds or max((finding.runs for finding in self.findings), default=0)
 
     @property
     def state(self) -> State:
@@ -78,15 +81,24 @@ def found(
         is_enough = not quick and (seeds is None or seeds >= part.seeds)
         answer = judged(claim, ours[place], budget=budget) if is_enough else "undecided"
         findings.append(Finding(claim=claim, **ours[place]._asdict(), answer=answer))
-    return Result(item=recipe.name, findings=findings, where=where, asked=question_of(recipe), quick=quick)
+    parts = [*recipe.studies.values(), *recipe.experiments.values()]
+    largest = seeds or (1 if quick else max(part.seeds for part in parts))
+    return Result(
+        item=recipe.name, findings=findings, where=where, asked=question_of(recipe), quick=quick, seeds=largest
+    )
 
 
-def write(result: Result, folder: Path) -> None:
-    """Keep it in ``folder``, but where the same is kept there of more runs."""
+def write(result: Result, folder: Path) -> Result:
+    """Keep it in ``folder``, but where the same is kept there of more seeds.
+
+    Returns:
+        what is kept there now.
+    """
     before = _in_folder(folder / FILE)
-    if before is not None and _answers(before) == _answers(result) and before.runs > result.runs:
-        return
+    if before is not None and _answers(before) == _answers(result) and before.of_seeds > result.of_seeds:
+        return before
     atomic_write(folder / FILE, (result.model_dump_json(indent=1) + "\n").encode())
+    return result
 
 
 class Standing(NamedTuple):
@@ -97,16 +109,18 @@ class Standing(NamedTuple):
 
 
 def standing(recipe: Recipe, out: Path) -> Standing:
-    """Of the result in ``out``, or else of the one that comes with the package.
+    """Of the result in ``out``, or of the one that comes with the package, if there is none or that is of more seeds:
+    a look at one seed, which decides nothing, does not undo what is known.
 
     A result that was measured for other claims than the recipe has now, or of other runs, counts as none.
     """
     if recipe.beyond:
         return Standing("cannot run", None)
-    for read in (_in_folder(out / recipe.paper / recipe.item / FILE), kept(recipe)):
-        if read is not None and not read.quick and _is_of(read, recipe):
-            return Standing(read.state, read)
-    return Standing("not run", None)
+    results = _in_folder(out / recipe.paper / recipe.item / FILE), kept(recipe)
+    if not (known := [read for read in results if read is not None and not read.quick and _is_of(read, recipe)]):
+        return Standing("not run", None)
+    read = max(known, key=lambda result: result.of_seeds)  # the first of equal ones, which is the reader's own
+    return Standing(read.state, read)
 
 
 def _is_of(read: Result, recipe: Recipe) -> bool:

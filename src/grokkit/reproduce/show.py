@@ -35,7 +35,8 @@ def print_list(recipes: Sequence[Recipe], out: Path, console: Console) -> None:
                 table.add_row(Text(recipe.name), *map(Text, cells))
         console.print(Text(f"\n{title}", style="bold"))
         console.print(table)
-    one = next((recipe for recipe in recipes if not recipe.beyond), recipes[0])
+    brief = (recipe for recipe in recipes if not (recipe.beyond or recipe.studies))  # without trainings, of seconds
+    one = next(brief, recipes[0])
     console.print(f"\n{summary(words)}\nOne of them: grokkit reproduce {one.name}; all, briefly: --all --quick")
 
 
@@ -67,7 +68,7 @@ def print_item(recipe: Recipe, found: Result, folder: Path, console: Console) ->
     if recipe.note:
         console.print(Text(f"Why ours may differ: {recipe.note}"))
     word = "smoke test, which says nothing" if found.quick else found.state
-    console.print(f"\n{recipe.name}: {word}. Written to {folder}", soft_wrap=True, markup=False)
+    console.print(f"\n{recipe.name}: {word}. Runs and result: {folder}", soft_wrap=True, markup=False)
 
 
 def published(claim: Claim) -> str:

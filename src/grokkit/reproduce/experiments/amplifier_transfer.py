@@ -7,8 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from grokkit import lab
-from grokkit.lab.study import Study
+from grokkit.reproduce.asked_runs import Asked, carried_out
 from grokkit.reproduce.measures import time_of
 
 
@@ -28,18 +27,19 @@ def run(
     study = partial(_study, seed=seed, how=how)
     delays = {"learning": _delay(study(target, "neuralgrok", budget, folder / "learning"))}
     for place, source in enumerate(sources):
-        learned = study(source, "neuralgrok", source_budget or budget, folder / f"source{place}")
-        (amplifier,) = learned.folder.glob("runs/*/method.npz")
+        own = folder / f"source{place}"
+        (learned,) = study(source, "neuralgrok", source_budget or budget, own).runs["run_id"]
+        amplifier = own / "runs" / learned / "method.npz"
         method = f"neuralgrok-random(amplifier={amplifier})"
         delays[source] = _delay(study(target, method, budget, folder / f"target{place}"))
     return delays
 
 
-def _delay(study: Study) -> tuple[float, bool]:
-    return time_of("delay", study.runs, study.curves)
+def _delay(found: Asked) -> tuple[float, bool]:
+    return time_of("delay", found.runs, found.curves)
 
 
-def _study(task: str, method: str, budget: int, folder: Path, *, seed: int, how: Mapping[str, Any]) -> Study:
+def _study(task: str, method: str, budget: int, folder: Path, *, seed: int, how: Mapping[str, Any]) -> Asked:
     starts = "c=1,d=1" if task.startswith("dot-sub") else "b=1"  # as in the paper's data
     problem = f"{task}(layout=operands-first,{starts})"
-    return lab.compare(problem, [method], seeds=[seed], budget=budget, out=folder, quiet=True, batch_size=512, **how)
+    return carried_out(problem, [method], folder, seeds=[seed], budget=budget, batch_size=512, **how)

@@ -13,9 +13,8 @@ from typing import Any
 import altair as alt
 import polars as pl
 
-from grokkit import lab
-from grokkit.lab.study import Study
 from grokkit.report.style import COLORS
+from grokkit.reproduce.asked_runs import carried_out
 
 
 def run(
@@ -23,19 +22,13 @@ def run(
     *,
     folder: Path,
     how: Mapping[str, Any],
-    task: str,
     methods: Mapping[str, str],
-    budget: int,
     **options: Any,
 ) -> dict[str, float | None]:
-    """``NAME, after memorizing`` for each name of ``methods``, and ``NAME over OTHER`` for each pair."""
-    texts = list(methods.values())
-    study = lab.compare(task, texts, seeds=[seed], budget=budget, out=folder, quiet=True, **options, **how)
-    shares: dict[str, float | None] = {}
-    for name, label in zip(methods, study.info["methods"], strict=True):
-        row = study.runs.row(by_predicate=pl.col("method") == label, named=True)
-        table = pl.read_parquet(study.folder / "runs" / row["run_id"] / "ntk.parquet")
-        shares[name] = share_after(table, row["memorized_at"])
+    """``NAME, after memorizing`` for each name of ``methods``, and ``NAME over OTHER`` for each pair. ``options``: the
+    other arguments of :func:`grokkit.lab.compare`, of which ``task`` and ``budget`` are two."""
+    tables = _tables(seed, folder=folder, methods=methods, **options, **how)
+    shares = {name: share_after(table, memorized) for name, (table, memorized) in tables.items()}
     found = {f"{name}, after memorizing": share for name, share in shares.items()}
     for name, share in shares.items():
         for other, below in shares.items():
@@ -44,12 +37,22 @@ def run(
     return found
 
 
-def picture(*, folder: Path, methods: Mapping[str, str], **_: Any) -> Any:
+def _tables(
+    seed: int, *, folder: Path, methods: Mapping[str, str], **options: Any
+) -> dict[str, tuple[pl.DataFrame, int | None]]:
+    """By the name of a method its table of kernels, and the step at which it memorized."""
+    found = carried_out(methods=list(methods.values()), folder=folder, seeds=[seed], **options)
+    tables = {}
+    for name, text in methods.items():
+        row = found.runs.row(by_predicate=pl.col("method") == found.labels[text], named=True)
+        tables[name] = pl.read_parquet(folder / "runs" / row["run_id"] / "ntk.parquet"), row["memorized_at"]
+    return tables
+
+
+def picture(*, folder: Path, how: Mapping[str, Any], methods: Mapping[str, str], **options: Any) -> Any:
     """‖Θ_t − Θ_{t−1}‖_F of seed 0 over the steps, a line an embedding."""
-    study, rows = Study(folder), []
-    for name, label in zip(methods, study.info["methods"], strict=True):
-        (run_id,) = study.runs.filter(pl.col("method") == label)["run_id"]
-        table = pl.read_parquet(study.folder / "runs" / run_id / "ntk.parquet")
+    rows = []
+    for name, (table, _) in _tables(0, folder=folder, methods=methods, **options, **how).items():
         moved = table.filter(pl.col("kernel_change") > 0).select("step", "kernel_change")  # for a logarithm
         rows += [{**row, "embedding": name} for row in moved.to_dicts()]
     return (

@@ -17,11 +17,11 @@ import polars as pl
 import torch
 from torch import Tensor
 
-from grokkit import GradientTransform, lab
-from grokkit.lab.study import Study
+from grokkit import GradientTransform
 from grokkit.methods import MethodCard
 from grokkit.probe.path import BUCKETS, sketch
 from grokkit.report.style import COLORS
+from grokkit.reproduce.asked_runs import carried_out
 from grokkit.transform import Grads, Params
 
 
@@ -67,10 +67,9 @@ def run(
 
     None where a run does not get to C. The study is kept in ``folder``, with it what a picture of the paths takes.
     """
-    watched = [f"{method}+{__name__}:DISPLACED" for method in (baseline, filtered)]
-    seeds = range(seed * runs, (seed + 1) * runs)
-    study = lab.compare(task, watched, seeds=list(seeds), budget=budget, out=folder, quiet=True, batch_size=512, **how)
-    first, second = (_of_method(study, label) for label in study.info["methods"])
+    seeds = list(range(seed * runs, (seed + 1) * runs))
+    rows = _rows([baseline, filtered], folder, seeds, task=task, budget=budget, **how)
+    first, second = (_of_method(folder, rows[method]) for method in (baseline, filtered))
     if first is None or second is None:
         return dict.fromkeys((*(f"{side}, baseline over filtered" for side in (*_SIDES, "variance")), *_SHARES))
     lengths = {side: first[side] / second[side] for side in (*_SIDES, "variance")}
@@ -85,33 +84,42 @@ _SIDES = ("AB", "BC", "AC")
 _SHARES = ("two components, baseline", "two components, filtered")
 
 
-def _of_method(study: Study, label: str) -> dict[str, float] | None:
-    rows = study.runs.filter(pl.col("method") == label)
+def _rows(methods: Sequence[str], folder: Path, seeds: list[int], **options: Any) -> dict[str, list[dict[str, Any]]]:
+    """By method its runs, with their displacements watched."""
+    watched = {method: f"{method}+{__name__}:DISPLACED" for method in methods}
+    found = carried_out(methods=list(watched.values()), folder=folder, seeds=seeds, batch_size=512, **options)
+    return {
+        method: list(found.runs.filter(pl.col("method") == found.labels[text]).iter_rows(named=True))
+        for method, text in watched.items()
+    }
+
+
+def _of_method(folder: Path, rows: Sequence[Mapping[str, Any]]) -> dict[str, float] | None:
     found: list[dict[str, float]] = []
-    for row in rows.iter_rows(named=True):
+    for row in rows:
         if row["memorized_at"] is None or row["generalized_first_at"] is None:
             return None
-        found.append(triangle(*_path(study, row), row["memorized_at"], row["generalized_first_at"]))
+        found.append(triangle(*_path(folder, row), row["memorized_at"], row["generalized_first_at"]))
     means = {side: float(np.mean([one[side] for one in found])) for side in (*_SIDES, "share")}
     return {**means, "variance": float(np.var([one["AC"] for one in found], ddof=1)) if len(found) > 1 else np.nan}
 
 
-def _path(study: Study, row: Mapping[str, Any]) -> tuple[list[int], np.ndarray]:
+def _path(folder: Path, row: Mapping[str, Any]) -> tuple[list[int], np.ndarray]:
     """The steps of a run's evaluations, and the displacement at each, a row an evaluation."""
-    table = pl.read_parquet(study.folder / "runs" / row["run_id"] / "displacement.parquet")
+    table = pl.read_parquet(folder / "runs" / row["run_id"] / "displacement.parquet")
     steps = table["step"].unique(maintain_order=True).to_list()
     return steps, table["value"].to_numpy().reshape(len(steps), BUCKETS)
 
 
-def picture(*, folder: Path, **_: Any) -> Any:
+def picture(
+    *, folder: Path, how: Mapping[str, Any], task: str, baseline: str, filtered: str, budget: int, **_: Any
+) -> Any:
     """The first run's path of each method up to C, in their two common principal components."""
-    study = Study(folder)
     paths: dict[str, np.ndarray] = {}
-    for label in study.info["methods"]:
-        row = study.runs.row(by_predicate=pl.col("method") == label, named=True)
-        steps, path = _path(study, row)
+    for method, (row,) in _rows([baseline, filtered], folder, [0], task=task, budget=budget, **how).items():
+        steps, path = _path(folder, row)
         end = row["generalized_first_at"] or steps[-1]
-        paths[label.partition("+")[0]] = np.vstack([np.zeros(BUCKETS), path[: np.searchsorted(steps, end, "right")]])
+        paths[method] = np.vstack([np.zeros(BUCKETS), path[: np.searchsorted(steps, end, "right")]])
     whole = np.vstack(list(paths.values()))
     axes = np.linalg.svd(whole - whole.mean(0), full_matrices=False).Vh
     rows = [

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from grokkit import lab
+from grokkit.reproduce.asked_runs import carried_out
 from grokkit.reproduce.measures import time_of
 
 
@@ -15,11 +15,11 @@ def run(
 ) -> dict[str, tuple[float, bool]]:
     """``first`` and ``second``: the steps of each to a first touch of the target.
 
-    ``first``, ``second``: the arguments of :func:`grokkit.lab.compare`, with one method each.
+    ``first``, ``second``: the arguments of :func:`grokkit.lab.compare`, with one ``method`` each.
     """
     return {name: _steps(seed, folder / name, **asked, **how) for name, asked in (("first", first), ("second", second))}
 
 
 def _steps(seed: int, folder: Path, *, task: str, method: str, **options: Any) -> tuple[float, bool]:
-    study = lab.compare(task, [method], seeds=[seed], out=folder, quiet=True, **options)
-    return time_of("first steps", study.runs, study.curves)
+    found = carried_out(task, [method], folder, seeds=[seed], **options)
+    return time_of("first steps", found.runs, found.curves)
