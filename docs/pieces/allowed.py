@@ -17,6 +17,9 @@ NOT_MEASURED = {
     "docs/glossary.md",  # words
     "docs/promise.md",  # what stays as it is
     "docs/reproduced.md",  # what papers state and what we measured: pieces
+    "docs/reproduced-grokfast.md",
+    "docs/reproduced-neuralgrok.md",
+    "docs/reproduced-groktransfer.md",
 }
 """Pages that carry no results: they are not searched."""
 

@@ -216,9 +216,9 @@ class Inline:
         """How many of all cases held that were tried to break the lab."""
         return reliability_sum(self.results.reliability)
 
-    def reproduced_sum(self) -> str:
-        """How many published items are reproduced."""
-        return reproduced_sum()
+    def reproduced_sum(self, *papers: str) -> str:
+        """How many published items are reproduced, of these papers or of all."""
+        return reproduced_sum(*papers)
 
     def missed_aims(self) -> str:
         """The rows of the benchmark that miss their aims, in words."""

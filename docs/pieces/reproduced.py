@@ -6,33 +6,66 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from grokkit.analyse.format import count
-from grokkit.reproduce.recipe import PAPERS, all_recipes
-from grokkit.reproduce.result import standing
-from grokkit.reproduce.show import ours, published, summary
+from grokkit.reproduce.recipe import PAPERS, Recipe, all_recipes
+from grokkit.reproduce.result import Result, standing
+from grokkit.reproduce.show import WORDS, ours, published, summary
 
 _NO_FOLDER = Path(__file__).resolve().parent / "no-results-of-a-reader"
 
-
-def reproduced_sum() -> str:
-    """How many items are reproduced, in part, and so on, over all papers."""
-    return summary([standing(recipe, _NO_FOLDER).word for recipe in all_recipes().values()])
+TableText = Callable[[Sequence[Sequence[str]]], str]
 
 
-def reproduced_table(paper: str, table_text: Callable[[Sequence[Sequence[str]]], str]) -> str:
-    """A row for every claim of a paper's items, in the order of the paper; one for an item that was not run."""
-    rows = [["item", "claim", "published", "ours", "runs", "it"]]
-    for recipe in all_recipes().values():
-        if recipe.paper != paper:
-            continue
-        name = f"`{recipe.name}` {recipe.title}"
-        stands = standing(recipe, _NO_FOLDER)
-        if stands.result is None:
-            to_come = f"{count(len(recipe.claims), 'claim')}. {recipe.takes}"
-            rows.append([name, recipe.beyond or to_come, "", "", "", stands.word])
-            continue
-        for place, finding in enumerate(stands.result.findings):
-            own = name if not place else ""
-            said = finding.claim.says, published(finding.claim), ours(finding)
-            rows.append([own, *said, str(finding.runs), finding.answer])
-    assert paper in PAPERS
+def reproduced_sum(*papers: str) -> str:
+    """How many items are reproduced, in part, and so on, of these papers, or of all."""
+    return summary(_words(papers or tuple(PAPERS)))
+
+
+def reproduced_sums(table_text: TableText) -> str:
+    """The same as a table, a row for each paper, which leads to its page."""
+    rows = [["", "items", *WORDS]]
+    for name, papers in {**{title: (paper,) for paper, title in PAPERS.items()}, "all": tuple(PAPERS)}.items():
+        words = _words(papers)
+        paper = papers[0] if len(papers) == 1 else None
+        head = f"**{name}**" if paper is None else f"[{name}](reproduced-{paper}.md)"
+        rows.append([head, str(len(words)), *(str(words.count(word)) for word in WORDS)])
     return table_text(rows)
+
+
+def reproduced_items(paper: str, table_text: TableText) -> str:
+    """A section for every item of a paper, in the order of the paper."""
+    assert paper in PAPERS
+    return "\n\n".join(_section(recipe, table_text) for recipe in _of(paper))
+
+
+def _section(recipe: Recipe, table_text: TableText) -> str:
+    stands = standing(recipe, _NO_FOLDER)
+    lines = [f"### {recipe.title}", f"**{stands.word}** · `{recipe.name}` · {recipe.source}", recipe.published]
+    if recipe.beyond:
+        return "\n\n".join([*lines, f"Cannot run: {recipe.beyond}."])
+    run = [
+        f"`{study.task}`, {count(len(study.methods), 'method')} × {count(study.seeds, 'seed')}, up to "
+        f"{count(study.budget, 'step')}"
+        for study in recipe.studies.values()
+    ]
+    run += [f"the experiment `{one.run}`, {count(one.seeds, 'seed')}" for one in recipe.experiments.values()]
+    lines.append(f"{'Run in answer' if stands.result else 'To be run'}: {'; '.join(run)}. {recipe.takes}.")
+    if stands.result is not None:
+        lines.append(_table(stands.result, table_text))
+    if recipe.note:
+        lines.append(f"{'Why ours may differ' if stands.result else 'Note'}: {recipe.note}")
+    return "\n\n".join(lines)
+
+
+def _table(result: Result, table_text: TableText) -> str:
+    rows = [["claim", "published", "ours", "runs", "it"]]
+    for finding in result.findings:
+        rows.append([finding.claim.says, published(finding.claim), ours(finding), str(finding.runs), finding.answer])
+    return table_text(rows)
+
+
+def _words(papers: Sequence[str]) -> list[str]:
+    return [standing(recipe, _NO_FOLDER).word for paper in papers for recipe in _of(paper)]
+
+
+def _of(paper: str) -> list[Recipe]:
+    return [recipe for recipe in all_recipes().values() if recipe.paper == paper]

@@ -29,7 +29,7 @@ from pieces.recipe import (
     recipe_tasks,
 )
 from pieces.reliability import reliability_table
-from pieces.reproduced import reproduced_table
+from pieces.reproduced import reproduced_items, reproduced_sums
 from pieces.scale import cluster_table, store_table
 from pieces.spelling import respelt
 from pieces.studies import Results, Study
@@ -142,7 +142,8 @@ class Blocks:
             "cluster_table": lambda: cluster_table(self.results.cluster, table_text),
             "profile_table": lambda: profile_table(self.results.step_profile),
             "waits_table": lambda: waits_table(self.results.waits),
-            "reproduced_table": lambda paper: reproduced_table(paper, table_text),
+            "reproduced_items": lambda paper: reproduced_items(paper, table_text),
+            "reproduced_sums": lambda: reproduced_sums(table_text),
             "reliability_table": lambda: reliability_table(self.results.reliability),
             "recipe_parts": lambda: recipe_parts(self.results.recipe_parts, table_text),
             "recipe_limits": lambda: recipe_limits(self.results.recipe_limits, table_text),

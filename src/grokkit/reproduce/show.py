@@ -12,6 +12,9 @@ from rich.text import Text
 from grokkit.reproduce.recipe import PAPERS, Claim, Recipe
 from grokkit.reproduce.result import Finding, Result, standing
 
+WORDS = ("reproduced", "in part", "not reproduced", "undecided", "not run", "cannot run")
+"""How an item may stand."""
+
 _BESIDE = 80
 """Columns of the terminal from which on a title stands beside the item, and not below it."""
 
@@ -42,9 +45,7 @@ def print_list(recipes: Sequence[Recipe], out: Path, console: Console) -> None:
 
 def summary(words: Sequence[str]) -> str:
     """The states counted; "in part" does not count as reproduced."""
-    counts = [
-        f"{words.count(word)} {word}" for word in ("in part", "not reproduced", "undecided", "not run", "cannot run")
-    ]
+    counts = [f"{words.count(word)} {word}" for word in WORDS[1:]]
     told = [count for count in counts if not count.startswith("0 ")]
     return f"{words.count('reproduced')} of {len(words)} reproduced; {', '.join(told)}" if told else "all reproduced"
 
