@@ -308,17 +308,19 @@ def reproduce(
 
 @app.command(cls=Command)
 def check(
-    problem: Annotated[
-        str, typer.Argument(help="your own, e.g. my_problem.py:problem or 'mypkg.data:problem(width=64)'")
+    part: Annotated[
+        str,
+        typer.Argument(
+            help="your own problem, method, network or task: my_problem.py:problem, 'mypkg.data:problem(width=64)' or "
+            "ideas.py:CARD"
+        ),
     ],
 ) -> None:
-    """Check a problem of your own before comparing on it: one line a finding, exit status 1 if something is wrong."""
-    from grokkit.tasks.table import own_problem
-    from grokkit.testing import check_problem
+    """Check a part of your own before comparing with it: one line a finding, exit status 1 if something is wrong."""
+    from grokkit.testing.part import check_part
 
-    with about("problem"):
-        own = own_problem(problem)
-    findings = check_problem(own)
+    with about("part"):
+        findings = check_part(part)
     _list([("ok" if finding.ok else "wrong", finding.line) for finding in findings])
     if not all(finding.ok for finding in findings):
         raise typer.Exit(1)

@@ -16,10 +16,10 @@ from typing import Any, get_args
 from torch import nn
 
 from grokkit.call_syntax import show_call
-from grokkit.errors import plain_line
 from grokkit.lab.named import name_of
 from grokkit.methods.contract import MethodCard
 from grokkit.models.classes import Class
+from grokkit.outside import line_of
 from grokkit.testing.checks import CHECKS, Make
 from grokkit.testing.excitation import parameters
 from grokkit.testing.harness import assert_close, assert_same, flat
@@ -60,7 +60,7 @@ def check_method(method: str | MethodCard, *, task: str = TASK, model: str = MOD
         except AssertionError as error:
             raise AssertionError(f"{name}, {what}: {error}") from error
         except Exception as error:  # whatever somebody's code raises is what is wrong
-            raise AssertionError(f"{name}, {what}: it fails with {plain_line(error)}") from error
+            raise AssertionError(f"{name}, {what}: it fails with {line_of(error)}") from error
 
 
 class _Case:

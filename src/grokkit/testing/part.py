@@ -1,0 +1,75 @@
+"""``grokkit check``: is a part of one's own fit for the lab, whatever it is: a problem, a method, a network or a task?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from grokkit.call_syntax import parse_call
+from grokkit.errors import InputError
+from grokkit.registry import card_class, find
+from grokkit.tasks.table import own_problem
+from grokkit.testing.methods import METHOD_CHECKS, check_method
+from grokkit.testing.models import check_model
+from grokkit.testing.problem import Finding, check_problem
+from grokkit.testing.tasks import check_task
+from grokkit.train.resolve import find_card
+
+_CHECKS: dict[str, Callable[[str], None]] = {"methods": check_method, "models": check_model, "tasks": check_task}
+
+
+def check_part(text: str) -> list[Finding]:
+    """What the checks of its kind find: of a problem each of them, of a card all that hold, or the first that fails.
+
+    A function is called to tell what it makes, a problem or a method's card.
+
+    Args:
+        text: as the command line takes it, ``my_problem.py:problem(width=64)``, ``ideas.py:CARD`` or ``grokfast-ema``.
+
+    Raises:
+        InputError: if there is no such part, it is of no kind that can be checked, or settings are given with a method.
+
+    >>> check_part("row-clip")[0].ok
+    True
+    """
+    kind = _kind_of_card(text)
+    if kind is not None:
+        return [_finding(kind, text)]
+    try:
+        problem = own_problem(text)
+    except InputError as error:
+        if _makes_method(text):
+            return [_finding("methods", text)]
+        raise error
+    return check_problem(problem)
+
+
+def _kind_of_card(text: str) -> str | None:
+    """The kind of the card that ``text`` names; None if it names something else, such as a function."""
+    name, _ = parse_call(text)
+    for kind in _CHECKS:
+        try:
+            if isinstance(find(kind, name).value, card_class(kind)):
+                return kind
+        except InputError:  # it is none of this kind, and perhaps of the next
+            continue
+    return None
+
+
+def _makes_method(text: str) -> bool:
+    try:
+        find_card(parse_call(text)[0])
+    except InputError:
+        return False
+    return True
+
+
+def _finding(kind: str, text: str) -> Finding:
+    name, given = parse_call(text)
+    if kind == "methods" and given:
+        raise InputError(f"{name} is checked with its card's smallest settings; give {name} alone")
+    try:
+        _CHECKS[kind](text)
+    except AssertionError as error:
+        return Finding(kind, False, str(error))
+    looked_at = f": {', '.join(METHOD_CHECKS)}" if kind == "methods" else ""
+    return Finding(kind, True, f"{text} keeps all that the lab relies on{looked_at}")
