@@ -46,7 +46,8 @@ def mine(tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", ["SCALED", "made"])
 def test_a_method_is_checked_as_one_by_its_card_or_the_function_that_makes_it(name):
     (finding,) = check_part(f"mine.py:{name}")
-    assert finding.ok and "keeps all that the lab relies on: settings, start, gradient" in finding.line
+    assert finding.ok
+    assert "keeps all that the lab relies on: settings, start, gradient" in finding.line
 
 
 @pytest.mark.parametrize(
@@ -58,13 +59,15 @@ def test_a_method_is_checked_as_one_by_its_card_or_the_function_that_makes_it(na
 )
 def test_what_is_wrong_is_said_with_its_place(name, line):
     (finding,) = check_part(f"mine.py:{name}")
-    assert not finding.ok and line in finding.line
+    assert not finding.ok
+    assert line in finding.line
 
 
 @pytest.mark.parametrize("name", ["problem", "TASK"])
 def test_a_problem_is_checked_as_one(name):
     findings = check_part(f"mine.py:{name}")
-    assert findings and all(finding.ok for finding in findings)
+    assert findings
+    assert all(finding.ok for finding in findings)
 
 
 @pytest.mark.parametrize(

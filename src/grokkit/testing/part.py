@@ -1,4 +1,4 @@
-"""``grokkit check``: is a part of one's own fit for the lab, whatever it is: a problem, a method, a network or a task?"""
+"""``grokkit check``: is a part of one's own fit for the lab, be it a problem, a method, a network or a task?"""
 
 from __future__ import annotations
 
