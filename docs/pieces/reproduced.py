@@ -52,7 +52,7 @@ def _section(recipe: Recipe, table_text: TableText) -> str:
     if stands.result is not None:
         lines.append(_table(stands.result, table_text))
     if recipe.note:
-        lines.append(f"{'Why ours may differ' if stands.result else 'Note'}: {recipe.note}")
+        lines.append(f"{'Note' if stands.word in ('reproduced', 'not run') else 'Why ours may differ'}: {recipe.note}")
     return "\n\n".join(lines)
 
 
