@@ -236,7 +236,8 @@ def test_one_picture_of_an_embedding_is_enough_and_only_its_methods_have_a_key(s
 
 def test_the_key_of_the_amplifiers_names_only_methods_that_have_one(amplified) -> None:
     own = amplified.split('<h2 id="the-learned-amplifier">')[1].split("</section>")[0]
-    assert re.findall(r"</svg>([^<]+)</button>", own) == ["neuralgrok", "neuralgrok-random"]
+    own = own.replace("<wbr>", "")  # where a long name may break
+    assert re.findall(r"</svg><span>([^<]+)</span></button>", own) == ["neuralgrok", "neuralgrok-random"]
 
 
 @pytest.mark.parametrize(

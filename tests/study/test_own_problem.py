@@ -23,7 +23,7 @@ CLOCKED = {"train_seconds", "eval_seconds"}
 SPIRALS = Path(__file__).parents[1] / "spirals.py"
 
 SCRIPT = f"""
-from grokkit import lab
+from grokkit.lab import compare
 from my_problem import problem
 
 study = compare({TASK!r}, {METHODS}, seeds=1, budget=60, every=5, jobs=1, out="script", quiet=True)
