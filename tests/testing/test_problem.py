@@ -59,12 +59,12 @@ FAULTS = {
     "a score that raises": (
         {"score": lambda outputs, targets: {}[0]},
         "score",
-        r"the score, or forward in eval mode, fails \(KeyError: 0\); mend that first",
+        r"the score, or forward in eval mode, fails: KeyError: 0 .line \d+ of test_problem.py.; mend that first",
     ),
     "a row that cannot be read": (
         {"data": Splits(DATA, None, Broken())},
         "parts",
-        r"reading the rows fails \(OSError: no such row\); mend that first",
+        r"reading the rows fails: OSError: no such row .line \d+ of test_problem.py.; mend that first",
     ),
     "gradients that are sparse": (
         {
@@ -133,7 +133,7 @@ FAULTS = {
     "a loss of no row": (
         {"loss": lambda outputs, targets: nn.functional.cross_entropy(outputs, targets, reduction="none")},
         "one step",
-        "a step of training fails .*scalar.*; mend that first",
+        "a step of training fails: .*scalar.*; mend that first",
     ),
     "items that are no pair": (
         {"data": [(1, 2, 3)] * 60},

@@ -89,7 +89,8 @@ CARD = ModelCard(name="frozen", build=Frozen, reads=("expressions",))
 @pytest.mark.parametrize("method", ["adamw(max_grad_norm=0.1)", "grokfast-ma(window_size=5)", "neuralgrok", "row-clip"])
 def test_what_is_frozen_is_trained_in_no_member_either(float64, tmp_path, method):
     (tmp_path / "nets.py").write_text(FROZEN)
-    configs = [small_run(method, model=f"{tmp_path / 'nets.py'}:CARD", seed=seed) for seed in (0, 1)]
+    model = f"{tmp_path / 'nets.py'}:CARD"
+    configs = [small_run(method, model=model, seed=seed, budget=20) for seed in (0, 1)]
     for member in assert_same_runs(configs, SHARP):
         found = member.tables["tensors"]
         last = dict(zip(found["tensor"], found["gradient_entropy"], strict=True))

@@ -56,7 +56,7 @@ def _findings(problem: Problem, seed: int) -> list[Finding]:
         bench = _Bench(problem, seed)
         bench.one_step(bench.model())
     except Exception as error:  # whatever somebody's code raises is the finding
-        return [Finding("one step", False, f"a step of training fails ({line_of(error)}); mend that first")]
+        return [Finding("one step", False, f"a step of training fails: {line_of(error)}; mend that first")]
     checks: dict[str, Callable[[_Bench], str]] = {
         "optimizer": _optimizer,
         "finite": _finite,
@@ -74,7 +74,7 @@ def _findings(problem: Problem, seed: int) -> list[Finding]:
         except InputError as error:
             found.append(Finding(name, False, str(error)))
         except Exception as error:  # as above: a score, or the rows of another part, may be the first to fail
-            found.append(Finding(name, False, f"{_DOES[name]} fails ({line_of(error)}); mend that first"))
+            found.append(Finding(name, False, f"{_DOES[name]} fails: {line_of(error)}; mend that first"))
     return found
 
 
