@@ -23,11 +23,9 @@ def reproduced_sum(*papers: str) -> str:
 def reproduced_sums(table_text: TableText) -> str:
     """The same as a table, a row for each paper, which leads to its page."""
     rows = [["", "items", *WORDS]]
-    for name, papers in {**{title: (paper,) for paper, title in PAPERS.items()}, "all": tuple(PAPERS)}.items():
-        words = _words(papers)
-        paper = papers[0] if len(papers) == 1 else None
-        head = f"**{name}**" if paper is None else f"[{name}](reproduced-{paper}.md)"
-        rows.append([head, str(len(words)), *(str(words.count(word)) for word in WORDS)])
+    for paper, title in PAPERS.items():
+        rows.append([f"[{title}](reproduced-{paper}.md)", *_counts([paper])])
+    rows.append(["**all**", *_counts(list(PAPERS))])
     return table_text(rows)
 
 
@@ -61,6 +59,12 @@ def _table(result: Result, table_text: TableText) -> str:
     for finding in result.findings:
         rows.append([finding.claim.says, published(finding.claim), ours(finding), str(finding.runs), finding.answer])
     return table_text(rows)
+
+
+def _counts(papers: Sequence[str]) -> list[str]:
+    """How many items there are, and how many of them stand in each way."""
+    words = _words(papers)
+    return [str(len(words)), *(str(words.count(word)) for word in WORDS)]
 
 
 def _words(papers: Sequence[str]) -> list[str]:

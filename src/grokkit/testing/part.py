@@ -36,10 +36,10 @@ def check_part(text: str) -> list[Finding]:
         return [_finding(kind, text)]
     try:
         problem = own_problem(text)
-    except InputError as error:
+    except InputError:
         if _makes_method(text):
             return [_finding("methods", text)]
-        raise error
+        raise
     return check_problem(problem)
 
 
