@@ -84,6 +84,32 @@ def test_the_arm_recommended_and_the_recipe_are_the_same_rule(model):
         assert float((ours - start).detach().norm()) > 1e-3
 
 
+def test_another_transform_is_attached_with_it_as_the_lab_composes_them():
+    lab = begin_alone(small_run("grokfast-ema+recommended", model="decoder(width=8,heads=2)"))
+    bare = begin_alone(small_run("adamw", model="decoder(width=8,heads=2)"))
+    r = grokkit.recipe(bare.model, transform=grokkit.grokfast_ema())
+    for _ in range(6):
+        rows = lab.members[0].batches.next()
+        lab.take_step(rows)
+        inputs, targets = bare._task.batch(rows)
+        r.optimizer.zero_grad()
+        bare._task.loss(bare._task.forward(bare.model, inputs), targets).backward()
+        r.optimizer.step()
+    for ours, theirs in zip(bare.model.parameters(), lab.model.parameters(), strict=True):
+        torch.testing.assert_close(ours.detach(), theirs.detach(), rtol=1e-5, atol=1e-7)
+    with pytest.raises(InputError, match=r"pass yours to recipe\(model, transform=...\)"):
+        grokkit.attach(r.optimizer, grokkit.grokfast_ema())
+
+
+def test_a_transform_that_cannot_be_attached_leaves_the_model_as_it_was():
+    model = nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 4))
+    nn.init.normal_(model[0].weight, std=10)
+    before = [p.detach().clone() for p in model.parameters()]
+    with pytest.raises(InputError, match="call it: grokfast_ema"):
+        grokkit.recipe(model, transform=grokkit.grokfast_ema)
+    assert same(model.parameters(), before)
+
+
 def test_it_says_which_parameters_are_treated_how():
     model = network()
     model.norm.requires_grad_(False)

@@ -82,7 +82,10 @@ def attach(optimizer: torch.optim.Optimizer, transform: Transform, *, capturable
             "had not; leave differentiable out, or call the transform's update() in your own loop"
         )
     if attached(inner) is not None:
-        raise InputError("this optimizer has a transform attached; detach() it, or attach chain(first, second) at once")
+        raise InputError(
+            "this optimizer has a transform attached; detach() it, or attach chain(first, second) at once, or pass "
+            "yours to recipe(model, transform=...) if it is from there"
+        )
     capturable = capturable or any(group.get("capturable", False) for group in inner.param_groups)
     check_saving(inner, transform)
     warn_of_idle_masks(transform, Names().of(inner))

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 
 from grokkit.attach import attach
-from grokkit.combine import among
+from grokkit.combine import Transform, among, chain
 from grokkit.errors import InputError, shown
 from grokkit.methods.norm_held import norm_held
 from grokkit.methods.recommended import recommended_optimizer, start_tensors
@@ -31,7 +31,7 @@ from grokkit.shards import is_distributed, norms
 BaseLoss = TypeVar("BaseLoss", bound=Callable[..., Any])
 
 
-def recipe(model: nn.Module, *, start: bool = True) -> Recipe:
+def recipe(model: nn.Module, *, start: bool = True, transform: Transform | None = None) -> Recipe:
     """Let ``model`` start as the recipe has it, in place, and make its optimizer.
 
     Matrices that are far too large start at PyTorch's own size. Muon trains the hidden matrices (lr 0.02), whose norms
@@ -46,11 +46,14 @@ def recipe(model: nn.Module, *, start: bool = True) -> Recipe:
         start: whether matrices that are far too large are made smaller. Default True. Trained weights may be large: to
             resume, load the model before this or after it, and then the optimizer, whose ``load_state_dict()`` puts
             back what was made smaller here. Without an optimizer to load, False.
+        transform: one of your own to attach as well, e.g. ``grokfast_ema()`` as the lab's ``grokfast-ema+recommended``
+            has it: what the recipe attaches leaves no place for another. One of weights acts before the norms are held.
+            Default none.
 
     Raises:
         InputError: if it is no module, has no trainable matrix, or is within ``FullyShardedDataParallel``; if only some
-            trainable parameters are sharded; or if one is complex, has no shape or no data yet, or has sparse
-            gradients.
+            trainable parameters are sharded; if one is complex, has no shape or no data yet, or has sparse gradients;
+            or if ``transform`` cannot be attached.
 
     >>> import torch
     >>> r = recipe(torch.nn.Sequential(torch.nn.Linear(8, 8), torch.nn.ReLU(), torch.nn.Linear(8, 4)))
@@ -75,9 +78,11 @@ def recipe(model: nn.Module, *, start: bool = True) -> Recipe:
     started = start_tensors(inner) if flag("start", start, True) else {}
     parameters = dict(inner.named_parameters())
     optimizer = recommended_optimizer()(classes)
+    transforms = [] if transform is None else [transform]
+    transforms += [among(norm_held(), classes)] if classes["hidden"] else []
+    if transforms:  # before the model is changed, since one may be refused
+        attach(optimizer, chain(*transforms))
     optimizer.start_from({parameters[name]: tensor for name, tensor in started.items()})
-    if classes["hidden"]:
-        attach(optimizer, among(norm_held(), classes))
     kinds = {kind: tuple(own) for kind, own in classes.items()}
     hidden = zip(kinds["hidden"], norms(list(classes["hidden"].values())), strict=True)
     from_zero = tuple(name for name, norm in hidden if norm == 0)
