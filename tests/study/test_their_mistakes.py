@@ -260,7 +260,7 @@ def test_seeds_may_be_numpy_s():
 def test_a_budget_in_which_no_run_can_arrive_is_told():
     long, short = (plan("mul:11", budget=budget, every=5).runs[0] for budget in (30, 29))
     assert too_short(long) == ""
-    assert "29 steps are too few for a run to arrive" in too_short(short)
+    assert "a budget of 29 steps is too small for a run to arrive" in too_short(short)
     assert "--budget 30" in too_short(short)
 
 

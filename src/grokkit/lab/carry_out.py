@@ -214,15 +214,16 @@ def too_short(run: RunConfig) -> str:
     enough."""
     if run.event == "stable" and run.budget < run.after:
         return (
-            f"{run.budget} steps are too few for a run to arrive: it has to be stable for {run.after} steps; take a "
-            "larger --budget, or a smaller --after"
+            f"a budget of {count(run.budget, 'step')} is too small for a run to arrive: it has to be stable for "
+            f"{count(run.after, 'step')}; take a larger --budget, or a smaller --after"
         )
     needed = (run.sustain + 1) * run.evaluation.every
     if run.budget >= needed:
         return ""
     return (
-        f"{run.budget} steps are too few for a run to arrive: it has to stay at the target for {run.sustain} more "
-        f"evaluations, every {run.evaluation.every} steps; take --budget {needed} or more, or a smaller --every"
+        f"a budget of {count(run.budget, 'step')} is too small for a run to arrive: it has to stay at the target for "
+        f"{count(run.sustain, 'more evaluation')}, every {count(run.evaluation.every, 'step')}; "
+        f"take --budget {needed} or more, or a smaller --every"
     )
 
 

@@ -69,7 +69,7 @@ def _page(tuning: Mapping[str, Any]) -> str:
     sections, charts = page_figures([TUNING], _view(tuning, "page"), {})
     methods, title = tuning["methods"], escape(tuning["title"])
     facts = [count(len(methods), "method"), _trials(tuning), count(len(tuning["seeds"]), "tuning seed")]
-    facts += [f"search: {tuning['sampler']}", f"budget {whole(tuning['budget'])} steps"]
+    facts += [f"search: {tuning['sampler']}", f"budget {count(tuning['budget'], 'step')}"]
     header = f"""<p class="kicker">grokkit tune</p>
 <h1>{title}</h1>
 <ul class="facts">{"".join(f"<li>{escape(fact)}</li>" for fact in facts)}</ul>"""

@@ -92,7 +92,7 @@ def provenance(study: Mapping[str, Any], runs: pl.DataFrame) -> str:
             whole(count) for count in sorted({int(o["parameters"]) for o in origins if o.get("parameters")})
         ),
         "seeds": ", ".join(str(seed) for seed in study["seeds"]),
-        "budget": f"{whole(study['budget'])} steps a run",
+        "budget": f"{count(study['budget'], 'step')} a run",
         "target": f"held-out {target_of(study).at_least}{_for_how_long(study)}",
         "versions": "; ".join(f"{name} {seen(name)}" for name in ("grokkit", "torch", "numpy", "python") if seen(name)),
         "machine": "; ".join(part for part in (seen("platform"), seen("processor")) if part),
@@ -109,7 +109,7 @@ def provenance(study: Mapping[str, Any], runs: pl.DataFrame) -> str:
 
 def _for_how_long(study: Mapping[str, Any]) -> str:
     steps = target_of(study).stable_for
-    return f", stable for {whole(steps)} steps" if steps else ""
+    return f", stable for {count(steps, 'step')}" if steps else ""
 
 
 def settings(value: Any) -> str:

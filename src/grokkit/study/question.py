@@ -36,7 +36,8 @@ from grokkit.study.tuned import check_seeds, cost_of_tuning, read_tuning, twins,
 from grokkit.tasks.table import forget_problems, read_task, usual_of
 from grokkit.train.config import EvaluationConfig, RunConfig, TaskConfig, checked
 from grokkit.train.events import EVENTS
-from grokkit.train.resolve import check_usual, model_config, task_config
+from grokkit.train.resolve import model_config, task_config
+from grokkit.train.resolve_optimizer import check_usual
 
 USUAL_METHODS = ("adamw", "grokfast-ema", "grokfast-ma", "grad-norm")
 USUAL_TRAIN_FRACTION = TaskConfig.model_fields["train_fraction"].default

@@ -25,7 +25,8 @@ from grokkit.randomness import seeded_aside
 from grokkit.rng import stream
 from grokkit.tasks.problem import OwnTask, Problem, feed_digest
 from grokkit.tasks.task import Split, split
-from grokkit.train.resolve import check_usual, method_config
+from grokkit.train.resolve import method_config
+from grokkit.train.resolve_optimizer import check_usual
 
 FEW_ROWS = 64
 STEPS = 500

@@ -8,27 +8,25 @@ from typing import Any, NamedTuple
 
 from torch.optim import Optimizer
 
-from grokkit.arguments import can_be_written, in_one_form, settings_of, shortest
+from grokkit.arguments import can_be_written, in_one_form, shortest
 from grokkit.call_syntax import parse_call, show_call, split_list
 from grokkit.errors import InputError, shown, unknown
 from grokkit.files import pinned
 from grokkit.methods import MethodCard
 from grokkit.models.card import card_of
-from grokkit.optimizers import contract as optimizers
 from grokkit.registry import Part, find, made, parts
 from grokkit.tasks.table import check_folder, read_task, usual_of
 from grokkit.train.config import (
     MethodConfig,
     ModelConfig,
     OptimizerConfig,
-    OwnOptimizerConfig,
     PartConfig,
     TaskConfig,
     checked,
 )
 from grokkit.train.doors import Doors, OwnPart, as_typed, check_settings, default_settings
+from grokkit.train.resolve_optimizer import OF_LOOP, changes, in_full, optimizer_config
 
-_OF_LOOP = ("lr_warmup", "max_grad_norm")  # settings that the loop acts by, whatever the optimizer
 _OF_ANY = ("init_scale", "held_out")  # settings that any method takes, and that are not of its optimizer
 
 
@@ -98,7 +96,7 @@ def method_config(text: str, task: str = "", usual: Mapping[str, Any] | None = N
         optimizer=optimizer,
         **{key: value for key, (value, _) in of_any.items()},
     )
-    changed = _changed(optimizer, optimizer_config(base_name, unwritten, {}))
+    changed = changes(optimizer, optimizer_config(base_name, unwritten, {}))
     changed |= {key: getattr(config, key) for key, (value, default) in of_any.items() if value != default}
     calls = []
     # Where ``base`` cannot stand in front, no other part that states a base may: it would be the base when read again.
@@ -170,13 +168,13 @@ def _written(text: str, task: str, of_task: Mapping[str, Any]) -> _Written:
     asked = {key: given.get(key) if key in required else p.default for key, p in arguments.items()}
     defaults = {**asked, **default_settings(card)}
     # A method with an optimizer of its own takes only those of ours that the loop carries out, whatever the optimizer.
-    of_optimizer = OptimizerConfig.model_fields if card.optimizer is None else _OF_LOOP
+    of_optimizer = OptimizerConfig.model_fields if card.optimizer is None else OF_LOOP
     known = [*defaults, *of_optimizer, *_OF_ANY]
     for key in given:
         if key not in known:
             raise unknown(f"setting of {part.name}", key, known)
     recipe = card.recipes.get(task)
-    of_task = _whole(of_task)
+    of_task = in_full(of_task)
     takes_usual = card.optimizer is None and (card.doors() or card.name == of_task.get("optimizer"))
     task_defaults = {**(of_task if takes_usual else {}), **(recipe.settings if recipe else {})}
     own_usual = {key: in_one_form(task_defaults.get(key, value), value) for key, value in defaults.items()}
@@ -200,82 +198,6 @@ def _written(text: str, task: str, of_task: Mapping[str, Any]) -> _Written:
         usual={"held_out": card.held_out, **others},
         shown={key: given.get(key, own[key]) for key in own if key in required or own[key] != own_usual[key]},
     )
-
-
-def _whole(usual: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A task's optimizer with all its settings by name, so that it is the same for every method: what is not written is
-    the baseline's of its name, or else the optimizer's own default. One of somebody's own stays as it is written."""
-    if "optimizer" not in usual:
-        return usual
-    name, inside = parse_call(str(usual["optimizer"]))
-    if optimizers.card_of(find("optimizers", name)).pure is None:
-        return usual
-    defaults = {key: field.default for key, field in OptimizerConfig.model_fields.items() if not field.is_required()}
-    baseline = parts("methods").get(name)
-    return {**defaults, **(baseline.value.base if baseline else {}), **usual, **inside, "optimizer": name}
-
-
-def optimizer_config(
-    what: str, usual: Mapping[str, Any], given: Mapping[str, Any]
-) -> OptimizerConfig | OwnOptimizerConfig:
-    """The optimizer of ``what``; ``optimizer`` may be a call, ``pkg:SOAP(lr=1)``.
-
-    Args:
-        what: for errors.
-        usual: settings where none is given. An optimizer of somebody's own has its own defaults, and takes of these
-            only what the loop acts by.
-        given: what was written. Such an optimizer takes those of ``lr``, ``wd``, ``beta1``, ``beta2`` that it has.
-
-    Raises:
-        InputError: for an unknown optimizer or setting, a value outside its range, or one that is given twice.
-    """
-    values = {**usual, **given}
-    if "optimizer" not in values:
-        return checked(OptimizerConfig, what, **values)
-    name, inside = parse_call(str(values["optimizer"]))
-    part = find("optimizers", name)
-    card = optimizers.card_of(part)
-    if "optimizer" in given and (twice := sorted(inside.keys() & given.keys() - {"optimizer"})):
-        raise InputError(f"{twice[0]} is given twice, with {what} and with {name}; give it once")
-    if card.pure is not None:
-        known = [key for key in OptimizerConfig.model_fields if key != "optimizer"]
-        if strange := [key for key in inside if key not in known]:
-            raise unknown(f"setting of {name}", strange[0], known)
-        return checked(OptimizerConfig, what, **{**usual, **inside, **given, "optimizer": part.name})
-    its_own = settings_of(card.make) if inside else {}
-    of_loop = {key: inside.pop(key) for key in _OF_LOOP if key in inside and key not in its_own}
-    written = {key: value for key, value in given.items() if key not in ("optimizer", *_OF_LOOP)}
-    return checked(
-        OwnOptimizerConfig,
-        what,
-        name=part.name,
-        settings=card.settings({**inside, **written}),
-        code=part.code,
-        text=part.text,
-        **{key: value for key, value in {**usual, **of_loop, **given}.items() if key in _OF_LOOP},
-    )
-
-
-def check_usual(what: str, usual: Mapping[str, Any]) -> None:
-    """Refuse the settings of an optimizer that methods could not be compared with on a task."""
-    config = optimizer_config(what, {}, usual)
-    outside = [key for key in usual if key not in ("optimizer", *_OF_LOOP)]
-    if isinstance(config, OwnOptimizerConfig) and outside:
-        raise InputError(f"{what}: write {outside[0]} into the parentheses of {config.name}, whose setting it is")
-
-
-def _changed(
-    optimizer: OptimizerConfig | OwnOptimizerConfig, usual: OptimizerConfig | OwnOptimizerConfig
-) -> dict[str, Any]:
-    """The settings that make ``optimizer`` of the ``usual`` one."""
-    before = usual.model_dump()
-    if isinstance(optimizer, OptimizerConfig):
-        return {key: value for key, value in optimizer.model_dump().items() if value != before.get(key, before)}
-    changed = {key: getattr(optimizer, key) for key in _OF_LOOP if getattr(optimizer, key) != before[key]}
-    if optimizer.model_copy(update={key: before[key] for key in _OF_LOOP}) == usual:
-        return changed
-    shown = optimizer.card.shown({key: shortest(value) for key, value in optimizer.settings.items()})
-    return {"optimizer": show_call(optimizer.name, shown), **changed}
 
 
 def _of_any(written: Sequence[_Written], key: str) -> tuple[Any, Any]:
