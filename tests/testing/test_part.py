@@ -77,6 +77,7 @@ def test_a_problem_is_checked_as_one(name):
         ("mine.py:scaled", "returns a GradientTransform; it must return a Problem"),
         ("mine.py:nothing", "unknown name in mine.py 'nothing'"),
         ("mul:7", "is no problem of your own"),
+        ("grokfast-emo", "unknown method, model or task 'grokfast-emo'; did you mean 'grokfast-ema'?"),
     ],
 )
 def test_what_cannot_be_checked_is_one_line(text, message):

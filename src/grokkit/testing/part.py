@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 from grokkit.call_syntax import parse_call
-from grokkit.errors import InputError
-from grokkit.registry import card_class, find
+from grokkit.errors import InputError, unknown
+from grokkit.registry import card_class, find, parts
 from grokkit.tasks.table import own_problem
 from grokkit.testing.methods import METHOD_CHECKS, check_method
 from grokkit.testing.models import check_model
@@ -39,6 +40,10 @@ def check_part(text: str) -> list[Finding]:
     except InputError:
         if _makes_method(text):
             return [_finding("methods", text)]
+        name, _ = parse_call(text)
+        if re.fullmatch(r"[\w-]+", name):  # no file, package or expression, but a name
+            names = [part for kind in _CHECKS for part in parts(kind)]
+            raise unknown("method, model or task", name, names, "grokkit methods, models or tasks") from None
         raise
     return check_problem(problem)
 
