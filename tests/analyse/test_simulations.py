@@ -100,7 +100,7 @@ def test_intervals_cover_the_truth(n: int, censored: float, ratio: float, correl
     """In at least 92 % of the studies that have one; the aim is 95."""
     rng, truth = np.random.default_rng(7), Truth(n, censored, ratio, correlation)
     covered = []
-    while len(covered) < (400 if n < 20 or not censored else 250):
+    while len(covered) < 250:
         found = truth.pair(rng)
         if found.low is not None and found.high is not None:
             covered.append(found.low <= ratio <= found.high)
