@@ -32,7 +32,7 @@ def trainer(steps):
         learning_rate=3e-3,
         lr_scheduler_type="constant",
         weight_decay=0.1,
-        save_steps=60,
+        save_steps=40,
         logging_strategy="no",
         report_to=[],
         disable_tqdm=True,
@@ -42,15 +42,15 @@ def trainer(steps):
     return Trainer(GPT2LMHeadModel(config), arguments, train_dataset=train, eval_dataset=test, callbacks=[filtered])
 
 
-first = trainer(120)
+first = trainer(80)
 before = first.evaluate()["eval_loss"]
 first.train()
 after = first.evaluate()["eval_loss"]
-again = trainer(120)
-again.train(resume_from_checkpoint="huggingface/checkpoint-60")
+again = trainer(80)
+again.train(resume_from_checkpoint="huggingface/checkpoint-40")
 resumed = again.evaluate()["eval_loss"]
 print(f"{len(train):,} pieces of {LENGTH} bytes to train on, {len(test)} held out")
-print(f"held-out bits a byte: {before / math.log(2):.2f} before, {after / math.log(2):.2f} after 120 steps")
-print(f"interrupted after 60 and resumed: {resumed / math.log(2):.2f}, the same: {resumed == after}")
+print(f"held-out bits a byte: {before / math.log(2):.2f} before, {after / math.log(2):.2f} after 80 steps")
+print(f"interrupted after 40 and resumed: {resumed / math.log(2):.2f}, the same: {resumed == after}")
 assert resumed == after
 assert after < 0.7 * before

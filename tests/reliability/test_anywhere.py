@@ -188,9 +188,12 @@ NAMES = {
     "percent": "100 %(s)s {} %d",
     "the longest there can be": "x" * 255,
 }
+# A report takes two seconds; a few kinds of names are enough for every day.
+OFTEN = ("markup", "a new line", "no UTF-8", "what looks like an option")
+SOME_OFTEN = [pytest.param(name, marks=[] if name in OFTEN else pytest.mark.long) for name in NAMES]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", SOME_OFTEN)
 def test_a_report_in_a_folder_of_any_name(grokkit, study, name):
     shutil.copytree(study, grokkit.folder / NAMES[name])
     ended = grokkit("report", NAMES[name])
@@ -224,7 +227,7 @@ def test_a_study_in_a_folder_of_any_name(grokkit, name):
     assert "4 of them done before" in again.out
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", SOME_OFTEN)
 def test_data_in_a_folder_of_any_name(grokkit, name):
     folder = grokkit.folder / NAMES[name]
     folder.mkdir(parents=True)
