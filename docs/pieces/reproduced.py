@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from grokkit.analyse.format import count
+from grokkit.analyse.format import count, listed
 from grokkit.reproduce.recipe import PAPERS, Recipe, all_recipes
 from grokkit.reproduce.result import Result, standing
 from grokkit.reproduce.show import WORDS, ours, published, summary
@@ -35,6 +35,18 @@ def reproduced_items(paper: str, table_text: TableText) -> str:
     return "\n\n".join(_section(recipe, table_text) for recipe in _of(paper))
 
 
+def _experiments(recipe: Recipe) -> list[str]:
+    """Each experiment once, with the names of its settings where there are several."""
+    named: dict[tuple[str, int], list[str]] = {}
+    for name, one in recipe.experiments.items():
+        named.setdefault((one.run, one.seeds), []).append(name)
+    return [
+        f"the experiment `{run}`, {count(seeds, 'seed')}"
+        + (f" of each of {count(len(names), 'setting')}: {listed(names)}" if len(names) > 1 else "")
+        for (run, seeds), names in named.items()
+    ]
+
+
 def _section(recipe: Recipe, table_text: TableText) -> str:
     stands = standing(recipe, _NO_FOLDER)
     lines = [f"### {recipe.title}", f"**{stands.word}** · `{recipe.name}` · {recipe.source}", recipe.published]
@@ -45,7 +57,7 @@ def _section(recipe: Recipe, table_text: TableText) -> str:
         f"{count(study.budget, 'step')}"
         for study in recipe.studies.values()
     ]
-    run += [f"the experiment `{one.run}`, {count(one.seeds, 'seed')}" for one in recipe.experiments.values()]
+    run += _experiments(recipe)
     lines.append(f"{'Run in answer' if stands.result else 'To be run'}: {'; '.join(run)}. {recipe.takes}.")
     if stands.result is not None:
         lines.append(_table(stands.result, table_text))

@@ -106,6 +106,15 @@ def test_a_search_for_a_scale_counts_one_where_most_seeds_hold_under_one_reading
     grid = {"start_scales": [1.0], "stds": [0.1], "output_stds": [0.01], "decays": [0.1]}
     found = xor_scales.run(0, folder=tmp_path, **settings, **grid)
     assert found == {"curves": 0.0, "transfer": 1.0, "ratio": 1.0, "all": 0.0}
+    kept = tmp_path / "network1.json"
+    kept.write_text(
+        kept.read_text().replace('"transfer", 0.1, "0.1, 0.01", 1, true', '"transfer", 0.1, "0.1, 0.01", 1, false')
+    )
+    assert xor_scales.run(0, folder=tmp_path, **settings, **grid)["transfer"] == 0.0, (
+        "what is kept is not measured again"
+    )
+    other = xor_scales.run(0, folder=tmp_path, **settings, **grid | {"start_scales": []})
+    assert other == {"curves": 0.0, "transfer": 1.0, "ratio": 1.0, "all": 0.0}, "what was not asked is"
     drawn = find_picture("xor-scales")(folder=tmp_path, **settings, **grid).to_dict()
     assert [len(chart["transform"]) for chart in drawn["vconcat"]] == [1, 1, 1]
 

@@ -14,7 +14,7 @@ A scale holds where four fifths of its seeds do. The picture has the shares of s
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,14 +23,15 @@ import altair as alt
 import torch
 from torch import Tensor
 
-from grokkit.files import atomic_write
+from grokkit.files import atomic_write, content_of, pinned
 from grokkit.reproduce.experiments.xor_one_step import RIGHT, TEST_ROWS
 from grokkit.rng import stream
-from grokkit.xor import TwoLayer, XorTask, accuracy, after_one_step, build_two_layer, descend, norm_ratio, xor_task
+from grokkit.xor import TwoLayer, XorTask, accuracy, after_one_step, descend, norm_ratio, xor_task
 from grokkit.xor.two_layer import Products, start_products
 
 _MEMORIZED, _GENERALIZED, _EVERY = 0.95, 0.95, 5
 _BY, _FROM, _UNTIL, _LONGEST = 10, 60, 100, 200  # epochs
+_WIDTH = 2048  # from scratch, as in the paper
 _NEAR = 0.25
 _MOST = 0.8
 
@@ -65,22 +66,49 @@ def run(
     gives the curves, and one of a weak network both others."""
     theorem = xor_task(p, rows=n + TEST_ROWS, epsilon=epsilon)
     scales = list(product(stds, output_stds))
+    asked = {
+        "p": p,
+        "n": n,
+        "epsilon": epsilon,
+        "ratio_n": ratio_n,
+        "ratio_epsilon": ratio_epsilon,
+        "epochs": epochs,
+        "start_scales": start_scales,
+        "stds": stds,
+        "output_stds": output_stds,
+        "decays": decays,
+        "code": content_of(pinned(__file__)),
+    }
     tried: list[_Tried] = []
     for network in range(seed * networks, (seed + 1) * networks):
-        rows = torch.randperm(n + TEST_ROWS, generator=stream(network, "xor rows"))
-        for wd, scale in product(decays, start_scales):
-            tried.append(_Tried("curves", wd, f"{scale:g}", network, _curves(theorem, rows, n, scale, wd, network)))
-        for wd, name, weak in _weak_networks(theorem, rows[:n], scales, decays, epochs, network):
-            right = after_one_step(weak, theorem, rows[:n], rows[n:], seed=network)
-            tried.append(_Tried("transfer", wd, name, network, min(right) >= RIGHT))
-        expected = 2 * ratio_epsilon / ratio_n**0.5
-        # All of its rows are trained on, so that each seed needs a pool of its own to have other data.
-        figure = xor_task(p, rows=ratio_n, epsilon=ratio_epsilon, seed=network)
-        for wd, name, weak in _weak_networks(figure, torch.arange(ratio_n), scales, decays, epochs, network):
-            holds = abs(norm_ratio(weak) / expected - 1) <= _NEAR
-            tried.append(_Tried("ratio", wd, name, network, holds))
+        path = folder / f"network{network}.json"
+        found = _kept(path, asked)
+        if found is None:
+            found = []
+            rows = torch.randperm(n + TEST_ROWS, generator=stream(network, "xor rows"))
+            found += _from_scratch(theorem, rows, n, start_scales, decays, network)
+            for wd, name, weak in _weak_networks(theorem, rows[:n], scales, decays, epochs, network):
+                right = after_one_step(weak, theorem, rows[:n], rows[n:], seed=network)
+                found.append(_Tried("transfer", wd, name, network, min(right) >= RIGHT))
+            expected = 2 * ratio_epsilon / ratio_n**0.5
+            # All of its rows are trained on, so that each seed needs a pool of its own to have other data.
+            figure = xor_task(p, rows=ratio_n, epsilon=ratio_epsilon, seed=network)
+            for wd, name, weak in _weak_networks(figure, torch.arange(ratio_n), scales, decays, epochs, network):
+                holds = abs(norm_ratio(weak) / expected - 1) <= _NEAR
+                found.append(_Tried("ratio", wd, name, network, holds))
+            atomic_write(path, json.dumps({"asked": asked, "tried": found}).encode())
+        tried += found
     atomic_write(folder / "tried.json", json.dumps([found._asdict() for found in tried]).encode())
     return _found(tried, decays, networks)
+
+
+def _kept(path: Path, asked: Mapping[str, Any]) -> list[_Tried] | None:
+    """What was found of a network before, if this was asked; a network takes many minutes."""
+    try:
+        kept = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return None
+    return [_Tried(*found) for found in kept["tried"]] if kept["asked"] == asked else None
 
 
 def picture(*, folder: Path, **_: Any) -> Any:
@@ -104,10 +132,29 @@ def picture(*, folder: Path, **_: Any) -> Any:
     )
 
 
-def _curves(task: XorTask, rows: Tensor, n: int, scale: float, wd: float, seed: int) -> bool:
-    model = build_two_layer(
-        task.columns(), len(rows), dim=task.dim, init_scale=scale, generator=stream(seed, "xor scratch")
+def _from_scratch(
+    task: XorTask, rows: Tensor, n: int, scales: Sequence[float], decays: Sequence[float], seed: int
+) -> Iterator[_Tried]:
+    """Every scale and decay from one draw, since a start's products grow with its scale."""
+    if not scales:
+        return
+    drawn = start_products(
+        task.columns(),
+        len(rows),
+        neurons=_WIDTH,
+        std=1 / (3 * task.dim) ** 0.5,  # PyTorch's
+        generator=stream(seed, "xor scratch"),
     )
+    for wd, scale in product(decays, scales):
+        holds = _has_curves(TwoLayer(_scaled(drawn, scale), dim=task.dim), task, rows, n, wd)
+        yield _Tried("curves", wd, f"{scale:g}", seed, holds)
+
+
+def _scaled(drawn: Products, scale: float) -> Products:
+    return Products(drawn.gram_PN, scale * drawn.start_PM, scale * drawn.norm)
+
+
+def _has_curves(model: TwoLayer, task: XorTask, rows: Tensor, n: int, wd: float) -> bool:
     train, test = rows[:n], rows[n:]
     memorized = generalized = None
     for epoch in range(_EVERY, _LONGEST + 1, _EVERY):
@@ -135,8 +182,7 @@ def _weak_networks(
     output_K = torch.randn(3, generator=generator)
     drawn = start_products(task.columns(), len(task.inputs_NT), neurons=3, std=1.0, generator=generator)
     for (std, output_std), wd in product(scales, decays):
-        products = Products(drawn.gram_PN, std * drawn.start_PM, std * drawn.norm)
-        weak = TwoLayer(products, dim=task.dim, output_M=output_std * output_K)
+        weak = TwoLayer(_scaled(drawn, std), dim=task.dim, output_M=output_std * output_K)
         descend(weak, task, train, epochs=epochs, wd=wd)
         yield wd, f"{std:g}, {output_std:g}", weak
 
