@@ -64,12 +64,12 @@ def same(ours, theirs):
     return all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
 
 
-@pytest.mark.parametrize("model", ["decoder(width=8,heads=2)", "fnn(dim=4,width=8,bias=true)", "fnn(init_scale=5)"])
-def test_the_arm_recommended_and_the_recipe_are_the_same_rule(model):
-    """Value for value over steps of the lab's loop, and of a loop as anybody writes it."""
-    lab = begin_alone(small_run("recommended", model=model))
+def trained_beside(method, model, **settings):
+    """A recipe, and the parameters that a loop as anybody writes it has trained with it; after six steps on the same
+    rows they are those that the lab's ``method`` has trained."""
+    lab = begin_alone(small_run(method, model=model))
     bare = begin_alone(small_run("adamw", model=model))
-    r = grokkit.recipe(bare.model)
+    r = grokkit.recipe(bare.model, **settings)
     loss = r.loss(bare._task.loss)
     for _ in range(6):
         rows = lab.members[0].batches.next()
@@ -78,25 +78,23 @@ def test_the_arm_recommended_and_the_recipe_are_the_same_rule(model):
         r.optimizer.zero_grad()
         loss(bare._task.forward(bare.model, inputs), targets).backward()
         r.optimizer.step()
-    plain = begin_alone(small_run("adamw", model=model)).model
-    for ours, theirs, start in zip(*(m.parameters() for m in (bare.model, lab.model, plain)), strict=True):
+    for ours, theirs in zip(bare.model.parameters(), lab.model.parameters(), strict=True):
         torch.testing.assert_close(ours.detach(), theirs.detach(), rtol=1e-5, atol=1e-7)
+    return r, list(bare.model.parameters())
+
+
+@pytest.mark.parametrize("model", ["decoder(width=8,heads=2)", "fnn(dim=4,width=8,bias=true)", "fnn(init_scale=5)"])
+def test_the_arm_recommended_and_the_recipe_are_the_same_rule(model):
+    """Value for value over steps of the lab's loop, and of a loop as anybody writes it."""
+    _, trained = trained_beside("recommended", model)
+    plain = begin_alone(small_run("adamw", model=model)).model
+    for ours, start in zip(trained, plain.parameters(), strict=True):
         assert float((ours - start).detach().norm()) > 1e-3
 
 
 def test_another_transform_is_attached_with_it_as_the_lab_composes_them():
-    lab = begin_alone(small_run("grokfast-ema+recommended", model="decoder(width=8,heads=2)"))
-    bare = begin_alone(small_run("adamw", model="decoder(width=8,heads=2)"))
-    r = grokkit.recipe(bare.model, transform=grokkit.grokfast_ema())
-    for _ in range(6):
-        rows = lab.members[0].batches.next()
-        lab.take_step(rows)
-        inputs, targets = bare._task.batch(rows)
-        r.optimizer.zero_grad()
-        bare._task.loss(bare._task.forward(bare.model, inputs), targets).backward()
-        r.optimizer.step()
-    for ours, theirs in zip(bare.model.parameters(), lab.model.parameters(), strict=True):
-        torch.testing.assert_close(ours.detach(), theirs.detach(), rtol=1e-5, atol=1e-7)
+    model = "decoder(width=8,heads=2)"
+    r, _ = trained_beside("grokfast-ema+recommended", model, transform=grokkit.grokfast_ema())
     with pytest.raises(InputError, match=r"pass yours to recipe\(model, transform=...\)"):
         grokkit.attach(r.optimizer, grokkit.grokfast_ema())
 

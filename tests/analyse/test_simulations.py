@@ -39,12 +39,18 @@ class Truth(NamedTuple):
         end = 6 + np.log(self.ratio) + SIGMA * stats.norm.ppf(1 - self.censored) if self.censored else np.inf
         return logs, end
 
+    def times(self, rng: np.random.Generator) -> tuple[dict[int, Time], dict[int, Time]]:
+        """A method's and the baseline's."""
+        base, own = times_of(*self.logs(rng))
+        return own, base
+
     def pair(self, rng: np.random.Generator) -> PairedRatio:
-        logs, end = self.logs(rng)
-        base, own = (
-            {seed: Time(float(np.exp(min(log, end))), bool(log < end)) for seed, log in enumerate(row)} for row in logs
-        )
-        return paired_ratio(own, base)
+        return paired_ratio(*self.times(rng))
+
+
+def times_of(logs: np.ndarray, end: float) -> list[dict[int, Time]]:
+    """Of each arm, by seed."""
+    return [{seed: Time(float(np.exp(min(log, end))), bool(log < end)) for seed, log in enumerate(row)} for row in logs]
 
 
 def frame(logs: np.ndarray, end: float) -> pl.DataFrame:
@@ -68,10 +74,7 @@ STUDY: dict[str, Any] = {"title": "T", "baseline": "m0", "budget": 10**6, "targe
 
 def rows_of(logs: np.ndarray, end: float) -> list[dict[str, Any]]:
     """What claims reads of a leaderboard's rows, without the rest, which takes ten times as long."""
-    known = [
-        {seed: Time(float(np.exp(min(log, end))), bool(log < end)) for seed, log in enumerate(row)} for row in logs
-    ]
-    rows = []
+    known, rows = times_of(logs, end), []
     for arm, times in enumerate(known):
         successes = [sum(time.reached for time in each.values()) for each in (times, known[0])]
         p_success = fisher_two_sided(successes[0], len(times), successes[1], len(known[0]))
@@ -141,13 +144,6 @@ def test_a_suites_bound_is_seldom_on_the_wrong_side_of_equal_methods(tasks: int,
     """As it would be in 2.5 %, were nothing chosen; as a plain mean of the ratios it was wrong in seven of ten."""
     rng = np.random.default_rng(tasks + seeds)
 
-    def times() -> tuple[dict[int, Time], dict[int, Time]]:
-        logs, end = Truth(seeds, censored).logs(rng)
-        base, own = (
-            {seed: Time(float(np.exp(min(log, end))), bool(log < end)) for seed, log in enumerate(row)} for row in logs
-        )
-        return own, base
-
     def has_ratio(own: dict[int, Time], base: dict[int, Time]) -> bool:
         return sum(own[seed].reached and base[seed].reached for seed in own) >= 3
 
@@ -156,7 +152,7 @@ def test_a_suites_bound_is_seldom_on_the_wrong_side_of_equal_methods(tasks: int,
         assert (ratio.low is not None) == has_ratio(own, base)
         return Cell(ratio.value) if has_ratio(own, base) else Cell(*plain_ratio(own, base))
 
-    suites = [[times() for _ in range(tasks)] for _ in range(1_000)]
+    suites = [[Truth(seeds, censored).times(rng) for _ in range(tasks)] for _ in range(1_000)]
     # There is a bound where the tasks without a ratio were cut short on one side; of the others nothing is computed.
     sides = [{plain_ratio(*task)[1] for task in suite if not has_ratio(*task)} - {None} for suite in suites]
     bounded = [suite for suite, found in zip(suites, sides, strict=True) if len(found) == 1]

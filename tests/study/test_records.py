@@ -46,7 +46,7 @@ def test_the_end_of_the_budget_cuts_a_window_short(tmp_path):
 
 
 def test_a_loss_that_is_not_finite_cuts_a_window_short(tmp_path):
-    methods = ["gd(lr=7)", "gd(lr=8)"]
+    methods = ["gd(lr=0.2)", "gd(lr=7)", "gd(lr=8)"]
     found = records(
         tmp_path,
         methods,
@@ -58,7 +58,11 @@ def test_a_loss_that_is_not_finite_cuts_a_window_short(tmp_path):
         evaluation=EvaluationConfig(every=1),
     )
     succeeded = {method: [run["generalized_at"] is not None for run in runs] for method, runs in found.items()}
-    assert {method: sum(successes) for method, successes in succeeded.items()} == {"gd(lr=7)": 1, "gd(lr=8)": 0}
+    assert {method: sum(successes) for method, successes in succeeded.items()} == {
+        "gd(lr=0.2)": 3,
+        "gd(lr=7)": 1,
+        "gd(lr=8)": 0,
+    }
     lost = [run for runs in found.values() for run in runs if run["generalized_at"] is None]
     assert any(run["generalized_first_at"] is not None for run in lost), "or nothing is cut short"
     for run in lost:

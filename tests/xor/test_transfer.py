@@ -128,7 +128,7 @@ def test_no_three_trained_neurons_exceed_three_quarters_and_four_do():
     assert best[4] > 0.95
 
 
-@pytest.mark.parametrize(("n", "p"), [(100, 2000), (400, 2000), (100, 8000), (400, 8000)])
+@pytest.mark.parametrize(("n", "p"), [(100, 2000), (400, 2000), (900, 2000), (100, 8000), (400, 8000)])
 def test_the_norm_ratio_is_twice_epsilon_over_root_n_whatever_p(p, n):
     """Within a sixth, where 4ε²p/n < 1: median of three seeds."""
     task, ratios = xor_task(p, rows=n), []

@@ -46,6 +46,14 @@ class _Tried(NamedTuple):
     holds: bool
 
 
+class _Weak(NamedTuple):
+    """A weak network that is trained, and by which decay and from which scale."""
+
+    wd: float
+    scale: str
+    network: TwoLayer
+
+
 def run(
     seed: int,
     *,
@@ -84,18 +92,20 @@ def run(
         path = folder / f"network{network}.json"
         found = _kept(path, asked)
         if found is None:
-            found = []
             rows = torch.randperm(n + TEST_ROWS, generator=stream(network, "xor rows"))
-            found += _from_scratch(theorem, rows, n, start_scales, decays, network)
-            for wd, name, weak in _weak_networks(theorem, rows[:n], scales, decays, epochs, network):
-                right = after_one_step(weak, theorem, rows[:n], rows[n:], seed=network)
-                found.append(_Tried("transfer", wd, name, network, min(right) >= RIGHT))
-            expected = 2 * ratio_epsilon / ratio_n**0.5
             # All of its rows are trained on, so that each seed needs a pool of its own to have other data.
             figure = xor_task(p, rows=ratio_n, epsilon=ratio_epsilon, seed=network)
-            for wd, name, weak in _weak_networks(figure, torch.arange(ratio_n), scales, decays, epochs, network):
-                holds = abs(norm_ratio(weak) / expected - 1) <= _NEAR
-                found.append(_Tried("ratio", wd, name, network, holds))
+            found = [
+                *_from_scratch(theorem, rows, n, start_scales, decays, network),
+                *_transfers(
+                    theorem, rows, n, _weak_networks(theorem, rows[:n], scales, decays, epochs, network), network
+                ),
+                *_ratios(
+                    _weak_networks(figure, torch.arange(ratio_n), scales, decays, epochs, network),
+                    2 * ratio_epsilon / ratio_n**0.5,
+                    network,
+                ),
+            ]
             atomic_write(path, json.dumps({"asked": asked, "tried": found}).encode())
         tried += found
     atomic_write(folder / "tried.json", json.dumps([found._asdict() for found in tried]).encode())
@@ -169,6 +179,17 @@ def _has_curves(model: TwoLayer, task: XorTask, rows: Tensor, n: int, wd: float)
     return memorized is not None and generalized is not None and _FROM <= generalized <= _UNTIL
 
 
+def _transfers(task: XorTask, rows: Tensor, n: int, networks: Iterable[_Weak], seed: int) -> Iterator[_Tried]:
+    for wd, name, weak in networks:
+        right = after_one_step(weak, task, rows[:n], rows[n:], seed=seed)
+        yield _Tried("transfer", wd, name, seed, min(right) >= RIGHT)
+
+
+def _ratios(networks: Iterable[_Weak], expected: float, seed: int) -> Iterator[_Tried]:
+    for wd, name, weak in networks:
+        yield _Tried("ratio", wd, name, seed, abs(norm_ratio(weak) / expected - 1) <= _NEAR)
+
+
 def _weak_networks(
     task: XorTask,
     train: Tensor,
@@ -176,7 +197,7 @@ def _weak_networks(
     decays: Sequence[float],
     epochs: int,
     seed: int,
-) -> Iterator[tuple[float, str, TwoLayer]]:
+) -> Iterator[_Weak]:
     """Three trained neurons of every scale and decay, from one draw: a start's products grow with its scale."""
     generator = stream(seed, "weak xor")
     output_K = torch.randn(3, generator=generator)
@@ -184,7 +205,7 @@ def _weak_networks(
     for (std, output_std), wd in product(scales, decays):
         weak = TwoLayer(_scaled(drawn, std), dim=task.dim, output_M=output_std * output_K)
         descend(weak, task, train, epochs=epochs, wd=wd)
-        yield wd, f"{std:g}, {output_std:g}", weak
+        yield _Weak(wd, f"{std:g}, {output_std:g}", weak)
 
 
 def _found(tried: Sequence[_Tried], decays: Sequence[float], networks: int) -> dict[str, float | None]:
