@@ -49,6 +49,12 @@ def test_the_version_is_said_without_pytorch(grokkit_in_a_process):
     assert grokkit_in_a_process("--version") == (f"grokkit {grokkit.__version__}\n", [False, False])
 
 
+def test_the_list_of_published_items_needs_no_pytorch(grokkit_in_a_process):
+    listed, loaded = grokkit_in_a_process("reproduce")
+    assert "reproduced" in listed
+    assert loaded == [True, False]
+
+
 def test_an_error_is_no_answer(grokkit_in_a_process):
     for _ in range(2):
         _, loaded = grokkit_in_a_process("reprot", "--help", status=2)

@@ -261,8 +261,6 @@ def reproduce(
     data_dir: Annotated[str | None, typer.Option(help="folder with data that an item needs, e.g. CIFAR-10's")] = None,
 ) -> None:
     """Measure a published figure or table again, ours beside theirs; without an item, list them all."""
-    from grokkit.reproduce.carry_out import folder_of, reads_data
-    from grokkit.reproduce.carry_out import reproduce as measure
     from grokkit.reproduce.recipe import all_recipes, find_recipe
     from grokkit.reproduce.show import print_item, print_list
 
@@ -284,6 +282,11 @@ def reproduce(
         return
     if item is not None and every:
         raise InputError(f"--all together with {item} is not possible; leave one of them out")
+
+    # PyTorch is imported with these, and a list needs none.
+    from grokkit.reproduce.carry_out import folder_of, reads_data
+    from grokkit.reproduce.carry_out import reproduce as measure
+
     runnable = [
         recipe for recipe in all_recipes().values() if not (recipe.beyond or (recipe.needs and data_dir is None))
     ]

@@ -22,6 +22,16 @@ def test_t_and_normal(freedom):
         assert ours.t_quantile(probability, freedom) == pytest.approx(expected, rel=1e-12, abs=1e-12)
 
 
+@pytest.mark.parametrize("runs", [1, 2, 5, 8, 30])
+def test_shares(runs):
+    for successes in range(runs + 1):
+        expected = stats.binomtest(successes, runs).proportion_ci(method="exact")
+        assert ours.share_interval(successes, runs) == pytest.approx((expected.low, expected.high), rel=1e-9)
+    for probability in (0.001, 0.05, 0.5, 0.999):
+        for chance in (0.5, 0.9):
+            assert ours.binomial_quantile(probability, runs, chance) == stats.binom.ppf(probability, runs, chance)
+
+
 def test_fisher():
     for runs, base in ((1, 1), (3, 5), (7, 7)):
         for a in range(runs + 1):

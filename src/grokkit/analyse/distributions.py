@@ -31,6 +31,18 @@ def normal_two_sided(z: float) -> float:
     return float(2 * special.ndtr(-abs(z)))
 
 
+def binomial_quantile(probability: float, runs: int, chance: float) -> int:
+    """The smallest k with P(X <= k) >= ``probability``, X the successes of ``runs`` of one ``chance`` each."""
+    return next(k for k in range(runs + 1) if special.bdtr(k, runs, chance) >= probability)
+
+
+def share_interval(successes: int, runs: int) -> tuple[float, float]:
+    """Clopper and Pearson's 95 % interval of the chance of success."""
+    low = special.betaincinv(successes, runs - successes + 1, 0.025) if successes else 0.0
+    high = special.betaincinv(successes + 1, runs - successes, 0.975) if successes < runs else 1.0
+    return float(low), float(high)
+
+
 def fisher_two_sided(successes: int, runs: int, base_successes: int, base_runs: int) -> float:
     """Fisher's exact test of "both succeed equally often": the probability, given how many succeeded in all, of a table
     that is no more likely than this one.

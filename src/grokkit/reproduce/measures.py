@@ -19,8 +19,8 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 import polars as pl
-from scipy import stats
 
+from grokkit.analyse.distributions import binomial_quantile, share_interval, t_quantile
 from grokkit.analyse.paired import Time, paired_ratio
 from grokkit.analyse.survival import Times, column, delays, median_time
 from grokkit.errors import unknown
@@ -244,8 +244,7 @@ def measured_share(values: Sequence[float | None]) -> Measured:
     known = _whole(values)
     if known is None:
         return Measured(None, None, None, len(values))
-    found = stats.binomtest(int(sum(known)), len(known)).proportion_ci(method="exact")
-    return Measured(sum(known) / len(known), found.low, found.high, len(known))
+    return Measured(sum(known) / len(known), *share_interval(int(sum(known)), len(known)), len(known))
 
 
 def measured_ratios(values: Sequence[float | None]) -> Measured:
@@ -327,7 +326,7 @@ def _alone(kind: Kind, own: _Own) -> Measured:
 def _at_least(times: Sequence[float]) -> float | None:
     """What the median of such times surely (at 95 %) is at least, where some are known to be later than they say: the
     k-th smallest, below which a median lies with the chance that fewer than k of n coins show heads."""
-    k = int(stats.binom.ppf(0.05, len(times), 0.5))
+    k = binomial_quantile(0.05, len(times), 0.5)
     return sorted(times)[k - 1] if k else None
 
 
@@ -361,7 +360,7 @@ def _mean(values: np.ndarray) -> tuple[float, float | None, float | None]:
     mean, n = float(np.mean(values)), len(values)
     if n < 2:
         return mean, None, None
-    half = float(stats.t.ppf(0.975, n - 1) * np.std(values, ddof=1) / math.sqrt(n))
+    half = t_quantile(0.975, n - 1) * float(np.std(values, ddof=1)) / math.sqrt(n)
     return mean, mean - half, mean + half
 
 
