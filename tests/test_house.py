@@ -19,6 +19,7 @@ LAYERS = [
     {
         "errors",
         "extras",
+        "first_use",
         "flop_counter",
         "randomness",
         "rng",
