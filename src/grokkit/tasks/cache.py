@@ -52,7 +52,7 @@ def _identity(path: Path) -> list[Any]:
         found = path.stat()
         place = str(path.resolve())
     except OSError as error:
-        raise InputError(f"cannot read {path} ({error.strerror or error})") from None
+        raise InputError(f"cannot read {path} ({error.strerror or error}); see to it that it can be") from None
     return [place, found.st_size, found.st_mtime_ns]
 
 

@@ -78,7 +78,7 @@ def open_data(path: Path, most: int = LARGEST) -> Iterator[IO[bytes]]:
     except (gzip.BadGzipFile, EOFError, zlib.error):
         raise damaged(path, "it is no whole gzip file") from None
     except OSError as error:
-        raise InputError(f"cannot read {path} ({error.strerror or error})") from None
+        raise InputError(f"cannot read {path} ({error.strerror or error}); see to it that it can be") from None
 
 
 def read_bytes(path: Path, most: int = LARGEST) -> bytes:

@@ -68,8 +68,8 @@ class SuiteCard:
                 for task in map(_task, entries):
                     if same := [one for one in seen if task.options == one.options or task.label == one.label]:
                         raise InputError(
-                            f"{task.label} is there twice ({same[0].label}); what settings are chosen on proves "
-                            "nothing, and of two held-out tasks that are one the second is none"
+                            f"{task.label} is there twice ({same[0].label}); leave one out, as what settings are "
+                            "chosen on proves nothing, and of two held-out tasks that are one the second is none"
                         )
                     seen.append(task)
 
@@ -107,7 +107,7 @@ def find_suite(name: str) -> SuiteCard:
     except OSError as error:
         raise InputError(f"cannot read {path} ({error.strerror or error}); give a file with a suite") from None
     except ValueError as error:
-        raise InputError(f"{path} is no TOML ({' '.join(str(error).split())})") from None
+        raise InputError(f"{path} is no TOML ({' '.join(str(error).split())}); mend it there") from None
     names = [field.name for field in fields(SuiteCard)]
     if strange := [key for key in content if key not in names]:
         raise unknown(f"key of {path}", strange[0], names)
