@@ -16,6 +16,7 @@ from grokkit.reproduce.experiments import (
     xor_one_step,
     xor_scales,
 )
+from grokkit.reproduce.kept import parts_in
 from grokkit.testing.runs import small_run, values_of
 from grokkit.train.loop import train
 from grokkit.xor import xor_task
@@ -94,7 +95,8 @@ def test_every_seed_of_a_norm_ratio_has_data_of_its_own(monkeypatch, tmp_path):
     for seed in range(2):
         xor_norm_ratio.run(seed, folder=tmp_path, ps=[50], epsilons=[0.05], ns=[20], epochs=1)
     settings = {"p": 50, "n": 10, "epsilon": 0.05, "ratio_n": 20, "ratio_epsilon": 0.05, "networks": 2, "epochs": 1}
-    xor_scales.run(0, folder=tmp_path, start_scales=[], stds=[0.1], output_stds=[0.01], decays=[0.1], **settings)
+    grid = {"start_scales": [], "stds": [0.1], "output_stds": [0.01], "decays": [0.1]}
+    xor_scales.run(0, folder=tmp_path, part=parts_in(tmp_path, {}), **settings, **grid)
     for first, second in (pools[:3:2], pools[-2:]):
         assert not torch.equal(first.signs_Np, second.signs_Np)
 
@@ -104,16 +106,17 @@ def test_a_search_for_a_scale_counts_one_where_most_seeds_hold_under_one_reading
     network from scratch generalizes as soon as it memorizes."""
     settings = {"p": 2000, "n": 400, "epsilon": 0.05, "ratio_n": 400, "ratio_epsilon": 0.05, "networks": 2}
     grid = {"start_scales": [1.0], "stds": [0.1], "output_stds": [0.01], "decays": [0.1]}
-    found = xor_scales.run(0, folder=tmp_path, **settings, **grid)
+    part = parts_in(tmp_path, settings | grid)
+    found = xor_scales.run(0, folder=tmp_path, part=part, **settings, **grid)
     assert found == {"curves": 0.0, "transfer": 1.0, "ratio": 1.0, "all": 0.0}
     kept = tmp_path / "network1.json"
     kept.write_text(
         kept.read_text().replace('"transfer", 0.1, "0.1, 0.01", 1, true', '"transfer", 0.1, "0.1, 0.01", 1, false')
     )
-    assert xor_scales.run(0, folder=tmp_path, **settings, **grid)["transfer"] == 0.0, (
-        "what is kept is not measured again"
-    )
-    other = xor_scales.run(0, folder=tmp_path, **settings, **grid | {"start_scales": []})
+    again = xor_scales.run(0, folder=tmp_path, part=part, **settings, **grid)
+    assert again["transfer"] == 0.0, "what is kept is not measured again"
+    grid["start_scales"] = []
+    other = xor_scales.run(0, folder=tmp_path, part=parts_in(tmp_path, settings | grid), **settings, **grid)
     assert other == {"curves": 0.0, "transfer": 1.0, "ratio": 1.0, "all": 0.0}, "what was not asked is"
     drawn = find_picture("xor-scales")(folder=tmp_path, **settings, **grid).to_dict()
     assert [len(chart["transform"]) for chart in drawn["vconcat"]] == [1, 1, 1]

@@ -30,8 +30,8 @@ def test_a_recipe_can_be_carried_out(name):
         assert claim.study in recipe.experiments or claim.measure in MEASURES
     for experiment in recipe.experiments.values():
         run = signature(find_experiment(experiment.run))
-        place = {name: None for name in ("folder", "how") if name in run.parameters}
-        assert len(place) != 1 or experiment.run.startswith("xor-"), (
+        place = {name: None for name in ("folder", "how", "part") if name in run.parameters}
+        assert ("folder" in place) == ("how" in place) or experiment.run.startswith("xor-"), (
             "an experiment with studies is told how to run them"
         )
         for settings in (experiment.settings, {**experiment.settings, **experiment.quick}):
@@ -203,9 +203,7 @@ def test_a_seed_s_file_that_is_damaged_is_named(monkeypatch, capsys, tmp_path):
         path.write_text(content)
         status, _, err = command(monkeypatch, capsys, *args)
         assert status == 2
-        assert "seed1.json is damaged; remove it, and the same command measures that seed again" in " ".join(
-            err.split()
-        )
+        assert "seed1.json is damaged; remove it, and the same command measures it again" in " ".join(err.split())
 
 
 def test_the_smoke_test_decides_nothing():

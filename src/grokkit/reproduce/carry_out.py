@@ -20,6 +20,7 @@ from grokkit.reproduce import result
 from grokkit.reproduce.asked_runs import Asked, carried_out
 from grokkit.reproduce.experiments import find_experiment, find_picture
 from grokkit.reproduce.judge import kind_of
+from grokkit.reproduce.kept import kept, parts_in
 from grokkit.reproduce.measures import (
     Measured,
     measured,
@@ -160,44 +161,29 @@ def _experiment(
     origins: list[Mapping[str, str]] = []
     drawn = folder / "picture.png"
     for seed in range(seeds or (1 if quick else recipe.seeds)):
-        path = folder / f"seed{seed}.json"
-        kept = _kept(path)
-        if any(kept.get(name) != value for name, value in about.items()):
+        own = folder / f"seed{seed}"
+
+        def measured(seed: int = seed, own: Path = own) -> dict[str, Any]:
             with console.status(f"{recipe.run}, seed {seed}"):
-                found = dict(run(seed, **settings, **_given(run, folder / f"seed{seed}", execution)))
-            kept = {**about, "numbers": found, "where": _of_experiment(folder / f"seed{seed}")}
-            atomic_write(path, (json.dumps(kept) + "\n").encode())
+                found = dict(run(seed, **settings, **_given(run, own, execution, about)))
             drawn.unlink(missing_ok=True)
             console.print(f"{recipe.run}, seed {seed}: " + ", ".join(f"{k} {_short(v)}" for k, v in found.items()))
-        numbers[seed] = kept["numbers"]
-        origins += kept["where"] if "where" in kept else _of_experiment(folder / f"seed{seed}")
+            return {"numbers": found, "where": _of_experiment(own)}
+
+        found = kept(own.with_suffix(".json"), about, "numbers", measured)
+        numbers[seed] = found["numbers"]
+        origins += found["where"] if "where" in found else _of_experiment(own)
     if (picture := find_picture(recipe.run)) is not None and not drawn.is_file():
-        chart = picture(**settings, **_given(picture, folder / "seed0", execution))
+        chart = picture(**settings, **_given(picture, folder / "seed0", execution, about))
         atomic_write(drawn, png_of(chart.to_dict()))
     return numbers, origins
 
 
-def _kept(path: Path) -> dict[str, Any]:
-    """What was measured of a seed before; nothing if there is no such file.
-
-    Raises:
-        InputError: if it is damaged.
-    """
-    if not path.is_file():
-        return {}
-    try:
-        kept = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
-        kept = None
-    if not isinstance(kept, dict) or not isinstance(kept.get("numbers"), dict):
-        raise InputError(f"{path} is damaged; remove it, and the same command measures that seed again")
-    return kept
-
-
-def _given(run: Callable[..., Any], folder: Path, execution: Mapping[str, Any]) -> dict[str, Any]:
-    """For an experiment with studies of its own: the folder to keep them in, so that they go on where they stopped, and
-    how to carry them out."""
-    given = {"folder": folder, "how": execution}
+def _given(
+    run: Callable[..., Any], folder: Path, execution: Mapping[str, Any], about: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What an experiment is given of those that it has arguments for: see :mod:`grokkit.reproduce.experiments`."""
+    given = {"folder": folder, "how": execution, "part": parts_in(folder, about)}
     return {name: value for name, value in given.items() if name in signature(run).parameters}
 
 

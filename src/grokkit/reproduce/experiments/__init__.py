@@ -1,11 +1,11 @@
 """Measurements that are no comparison of trainings: each module has a function ``run(seed, **settings)``.
 
 It returns numbers by name, None for what did not happen, or times, each with whether it happened (else it is longer),
-and is found by its module's name: ``run = "xor-weak"`` in a
-recipe is ``experiments/xor_weak.py``. One with an argument ``folder`` gets a folder of its own there, for studies that
-it carries out, and may be resumed; with an argument ``how`` it gets what the user said of carrying them out, such as
-``device``, to hand on to :func:`grokkit.lab.compare`. A function ``picture(**settings)``, if there is one, draws
-seed 0.
+and is found by its module's name: ``run = "xor-scales"`` in a recipe is ``experiments/xor_scales.py``. What it has an
+argument for it gets: with ``folder`` a folder of its own, for studies that it carries out, and may be resumed; with
+``how`` what the user said of carrying them out, such as ``device``, to hand on to :func:`grokkit.lab.compare`; with
+``part`` a function of a name and of what finds that part of it, a list or an object of JSON, which is kept, so that a
+long search goes on where it stopped. A function ``picture(**settings)``, if there is one, draws seed 0.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ A scale holds where four fifths of its seeds do. The picture has the shares of s
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,8 +23,9 @@ import altair as alt
 import torch
 from torch import Tensor
 
-from grokkit.files import atomic_write, content_of, pinned
+from grokkit.files import atomic_write
 from grokkit.reproduce.experiments.xor_one_step import RIGHT, TEST_ROWS
+from grokkit.reproduce.kept import Part
 from grokkit.rng import stream
 from grokkit.xor import TwoLayer, XorTask, accuracy, after_one_step, descend, norm_ratio, xor_task
 from grokkit.xor.two_layer import Products, start_products
@@ -58,6 +59,7 @@ def run(
     seed: int,
     *,
     folder: Path,
+    part: Part,
     p: int,
     n: int,
     epsilon: float,
@@ -74,51 +76,24 @@ def run(
     gives the curves, and one of a weak network both others."""
     theorem = xor_task(p, rows=n + TEST_ROWS, epsilon=epsilon)
     scales = list(product(stds, output_stds))
-    asked = {
-        "p": p,
-        "n": n,
-        "epsilon": epsilon,
-        "ratio_n": ratio_n,
-        "ratio_epsilon": ratio_epsilon,
-        "epochs": epochs,
-        "start_scales": start_scales,
-        "stds": stds,
-        "output_stds": output_stds,
-        "decays": decays,
-        "code": content_of(pinned(__file__)),
-    }
     tried: list[_Tried] = []
     for network in range(seed * networks, (seed + 1) * networks):
-        path = folder / f"network{network}.json"
-        found = _kept(path, asked)
-        if found is None:
+
+        def all_scales(network: int = network) -> list[_Tried]:
             rows = torch.randperm(n + TEST_ROWS, generator=stream(network, "xor rows"))
             # All of its rows are trained on, so that each seed needs a pool of its own to have other data.
             figure = xor_task(p, rows=ratio_n, epsilon=ratio_epsilon, seed=network)
-            found = [
+            theirs = _weak_networks(theorem, rows[:n], scales, decays, epochs, network)
+            figures = _weak_networks(figure, torch.arange(ratio_n), scales, decays, epochs, network)
+            return [
                 *_from_scratch(theorem, rows, n, start_scales, decays, network),
-                *_transfers(
-                    theorem, rows, n, _weak_networks(theorem, rows[:n], scales, decays, epochs, network), network
-                ),
-                *_ratios(
-                    _weak_networks(figure, torch.arange(ratio_n), scales, decays, epochs, network),
-                    2 * ratio_epsilon / ratio_n**0.5,
-                    network,
-                ),
+                *_transfers(theorem, rows, n, theirs, network),
+                *_ratios(figures, 2 * ratio_epsilon / ratio_n**0.5, network),
             ]
-            atomic_write(path, json.dumps({"asked": asked, "tried": found}).encode())
-        tried += found
+
+        tried += [_Tried(*found) for found in part(f"network{network}", all_scales)]
     atomic_write(folder / "tried.json", json.dumps([found._asdict() for found in tried]).encode())
     return _found(tried, decays, networks)
-
-
-def _kept(path: Path, asked: Mapping[str, Any]) -> list[_Tried] | None:
-    """What was found of a network before, if this was asked; a network takes many minutes."""
-    try:
-        kept = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
-        return None
-    return [_Tried(*found) for found in kept["tried"]] if kept["asked"] == asked else None
 
 
 def picture(*, folder: Path, **_: Any) -> Any:
