@@ -34,6 +34,7 @@ known_of_the_first = ["not yet"]
 [[tasks]]
 name = "parity:10,2"
 command = "parity:10,2 --train-size 300 --batch-size full --budget 300 --model 'mlp(width=32)'"
+prune = 2
 
 [[tasks]]
 name = "not yet"
@@ -171,7 +172,9 @@ def test_the_baseline_is_tuned_on_each_task_before_it_is_compared_there(tmp_path
     assert subprocess.run([*command, "--search"], capture_output=True, check=False).returncode == 0
     assert not (tmp_path / "claim.json").exists(), "a search claims nothing"
     (tuning,) = (tmp_path / "runs").glob("*/tune.json")
-    own = json.loads(tuning.read_text())["methods"]["adamw"]
+    searched = json.loads(tuning.read_text())
+    assert searched["prune"] == 2, "as the plan has it"
+    own = searched["methods"]["adamw"]
     assert (len(own["trials"]), own["best"]["has_arrived"]) == (2, True)
     assert subprocess.run(command, capture_output=True, check=False).returncode == 0
     (task,) = json.loads((tmp_path / "claim.json").read_text())["tasks"]
