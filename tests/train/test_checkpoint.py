@@ -31,7 +31,7 @@ def rewritten(change):
     def damage(path):
         tensors = load_file(path)
         change(tensors)
-        save_file(tensors, path, metadata={"grokkit": "10", "digest": "0" * 64})
+        save_file(tensors, path, metadata={"grokkit": "11", "digest": "0" * 64})
 
     return damage
 

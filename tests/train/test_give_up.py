@@ -3,11 +3,12 @@
 from dataclasses import replace
 
 import pytest
-from interrupted import curves
+from interrupted import Interrupted, curves, interrupt_at
 
 from grokkit.study.question import Question
 from grokkit.study.store import Store
 from grokkit.study.work import Job, train_and_keep, train_group_and_keep
+from grokkit.train import together
 from grokkit.train.config import EvaluationConfig
 from grokkit.train.groups import group_name
 from grokkit.train.limit import Limit
@@ -122,3 +123,16 @@ def test_a_member_that_was_given_up_is_trained_again_where_its_group_has_gone_on
     assert Store(tmp_path).record(ids[1])["status"] == "given up"
     train_group_and_keep(job({}), lambda news: None)
     assert [Store(tmp_path).record(run_id)["steps"] for run_id in ids] == [40, 40]
+
+
+def test_a_member_given_up_that_its_group_has_not_left_behind_yet_begins_anew(tiny, tmp_path, monkeypatch):
+    """On a GPU a group drops members by the quarter; until then it steps them on, and their books are closed."""
+    monkeypatch.setattr(together, "_is_worth_retiring", lambda *_: False)
+    configs = [tiny("adamw", model="fnn(dim=8,width=16)", seed=seed) for seed in range(3)]
+    how = {"device": "cpu", "checkpoint": tmp_path / "checkpoint.safetensors", "checkpoint_seconds": 0}
+    with pytest.raises(Interrupted):
+        train_group(configs, limits=[Limit("steps", 10), None, None], report=interrupt_at(25), **how)
+    notices = []
+    again = train_group(configs, notice=notices.append, **how)
+    assert all("had been given up; the run begins anew" in notice["note"] for notice in notices)
+    assert [curves(run) for run in again] == [curves(run) for run in train_group(configs, device="cpu")]

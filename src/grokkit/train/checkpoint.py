@@ -21,7 +21,7 @@ from torch import Tensor
 
 from grokkit.files import atomic_write
 
-_FORMAT = "10"
+_FORMAT = "11"
 _ABOUT = "about"  # JSON, as a tensor of bytes: the file's own metadata may not exceed 100 MB, a group's curves may
 
 

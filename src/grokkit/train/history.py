@@ -35,6 +35,7 @@ _CHECKPOINTED = (  # Kept tensors are not among these: an engine that goes on ke
     "probe_memory",
     "provenance",
     "diverged_at",
+    "gave_up",
 )
 
 Score = tuple[float, float | None]

@@ -97,8 +97,7 @@ def train_group(
     Args:
         configs: what :func:`grokkit.train.groups.plan_groups` puts into one group.
         device, report, notice, checkpoint, checkpoint_seconds: as for :func:`train`; the checkpoint may be of more
-            members.
-            ``report`` is called for every unfinished member.
+            members, and ``report`` is called for every unfinished one.
         keep: called with each run as soon as it is finished; of those that the checkpoint has as finished, at once.
         limits: of each of ``configs``, at which to give it up. A member that is asked for again begins anew.
 
@@ -202,8 +201,8 @@ class _Loop:
             for member in self._members:
                 member.progress.restore(found.progress[member.config.hash()])
                 member.progress.keep(part(found.tensors, f"kept/{member.config.hash()}/"))
-            # A member that is missing here was given up, and is asked for again: nobody has kept where it was.
-            if any(not m.progress.done() and m.config.hash() not in found.members for m in self._members):
+            # Of one that was given up, and is asked for again, nobody has kept where it was: its group went on.
+            if any(member.progress.gave_up for member in self._members):
                 raise Unusable("is of a time when a member that is asked for again had been given up")
             unfinished = [member for member in self._members if not member.progress.done()]
             if not unfinished:
