@@ -1,5 +1,7 @@
 """A donor of the same form: which of its parts a model starts from, and what it cost."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -32,8 +34,25 @@ def test_the_donor_takes_full_steps_of_adamw_and_all_are_charged():
         data.loss(expected(data.train.inputs), data.train.targets).backward()
         optimizer.step()
     torch.testing.assert_close(dict(found.tensors), dict(classes_of(expected)["head"]), check_stride=False)
-    assert found.flops == 3 * plain.step_flops(*data.train.inputs.shape)
+    look = plain.forward_flops(*data.validation.inputs.shape)
+    assert found.flops == 3 * plain.step_flops(*data.train.inputs.shape) + look > look > 0
     assert found.tables["donor"]["steps"] == [3]
+
+
+def test_a_donor_is_judged_as_it_would_be_used_and_its_looks_are_charged():
+    data = transfer_data(build_problem(small_run("adamw")))
+    data = replace(data, validation=data.train)
+    rows, places = data.train.inputs.shape
+    torch.manual_seed(0)
+    layers = torch.nn.Linear(64 * places, 256), torch.nn.Linear(256, data.outputs)
+    dropout = torch.nn.Dropout(0.9)
+    embedding = torch.nn.Embedding(data.vocabulary, 64), torch.nn.Flatten()
+    model = torch.nn.Sequential(*embedding, layers[0], torch.nn.ReLU(), dropout, layers[1])
+    found = block_transfer(parts="head", steps=300, donor_lr=0.005, donor_wd=0.0, stop=0.99)(model, data, 0)
+    (judged,), (steps,) = found.tables["donor"]["validation_accuracy"], found.tables["donor"]["steps"]
+    assert judged >= 0.99, "with nine tenths of its neurons left out it is right on far fewer rows"
+    forward = sum(2 * rows * layer.in_features * layer.out_features for layer in layers)
+    assert found.flops == steps * 3 * forward + steps // 25 * forward
 
 
 def test_a_donor_of_another_task_learns_that_task():

@@ -81,20 +81,22 @@ class _BlockTransfer:
     def __call__(self, model: nn.Module, data: TransferData, seed: int) -> StartResult:
         lesson = data if self.source == "own" else _lesson(self.source, data, seed)
         begun, donor = time.perf_counter(), deepcopy(model).train()
-        flops, steps, accuracy = _flops_of_a_step(donor, lesson), 0, 0.0
+        a_step, a_look = _flops_of_a_step(donor, lesson), _flops_of_a_look(donor, lesson)
+        flops, steps, accuracy = 0, 0, 0.0
         optimizer = torch.optim.AdamW(donor.parameters(), lr=self.lr, weight_decay=self.wd, betas=_BETAS)
         while steps < self.steps:
             for _ in range(min(_LOOK, self.steps - steps)):
                 optimizer.zero_grad()
                 lesson.loss(donor(lesson.train.inputs), lesson.train.targets).backward()
                 optimizer.step()
-                steps += 1
+                steps, flops = steps + 1, flops + a_step
+            flops += a_look
             if (accuracy := _accuracy(donor, lesson)) >= self.stop:
                 break
         found = classes_of(donor)
         tensors = {name: p.detach() for part in self.parts for name, p in found[part].items()}
         table = {"source": [self.source], "steps": [steps], "validation_accuracy": [accuracy]}
-        return StartResult(tensors, time.perf_counter() - begun, steps * flops, {"donor": table})
+        return StartResult(tensors, time.perf_counter() - begun, flops, {"donor": table})
 
 
 def _lesson(source: str, data: TransferData, seed: int) -> TransferData:
@@ -122,9 +124,13 @@ def _lesson(source: str, data: TransferData, seed: int) -> TransferData:
 
 @torch.no_grad()
 def _accuracy(donor: nn.Module, lesson: TransferData) -> float:
-    """On the validation rows; 0 where there are none, so that the donor takes all of its steps."""
+    """On the validation rows, as it would be used; 0 where there are none, so that it takes all of its steps."""
     inputs, targets = lesson.validation
-    return float(lesson.correct(donor(inputs), targets).double().mean()) if len(targets) else 0.0
+    if not len(targets):
+        return 0.0
+    right = lesson.correct(donor.eval()(inputs), targets)
+    donor.train()
+    return float(right.double().mean())
 
 
 def _flops_of_a_step(donor: nn.Module, lesson: TransferData) -> int:
@@ -135,6 +141,18 @@ def _flops_of_a_step(donor: nn.Module, lesson: TransferData) -> int:
     with counted_flops() as counter:
         lesson.loss(donor(inputs), targets).backward()
     donor.zero_grad()
+    return counter.get_total_flops()
+
+
+def _flops_of_a_look(donor: nn.Module, lesson: TransferData) -> int:
+    inputs, _ = lesson.validation
+    if not len(inputs):
+        return 0
+    own: Any = getattr(donor, "forward_flops", None)
+    if own is not None:
+        return own(len(inputs), inputs.shape[1])
+    with torch.no_grad(), counted_flops() as counter:
+        donor(inputs)
     return counter.get_total_flops()
 
 
