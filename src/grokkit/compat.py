@@ -106,7 +106,7 @@ def gradfilter_ma(
         InputError: for a value outside its range, a ``grads`` of another function or window or that does not fit the
             model, a sparse gradient.
     """
-    lamb = not_negative("lamb", lamb, "5.0")
+    lamb = not_negative("lamb", lamb, 5.0)
     transform = grokfast_ma(window_size, 0.0 if flag("trigger", trigger, False) else lamb, filter_type, warmup)
     return _filter(m, grads, transform, "gradfilter_ma")
 

@@ -120,6 +120,6 @@ def test_the_published_default():
 
 @pytest.mark.parametrize("value", [0, 0.0, -1.0, float("nan"), float("inf"), "1", None, True])
 def test_bad_arguments(value):
-    message = f"max_norm={value!r} is not possible: a finite number > 0; the paper uses 1.0"
+    message = f"max_norm={value!r} is not possible: a finite number > 0; the default is 1.0"
     with pytest.raises(InputError, match=message):
         clip_norm(value)

@@ -3,6 +3,7 @@
 import copy
 import multiprocessing
 import pickle
+from concurrent.futures import ProcessPoolExecutor
 
 import cloudpickle
 import pytest
@@ -47,8 +48,8 @@ def test_a_copy_gives_equal_values(name, way):
 def test_a_spawned_process_gives_equal_values():
     """As ``ddp_spawn``, notebooks and Ray do it: transforms go there, states and results come back."""
     transforms = [make() for make in FACTORIES.values()]
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        theirs = pool.map(trained, transforms)
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        theirs = list(pool.map(trained, transforms))
     assert theirs == [trained(transform) for transform in transforms]
 
 

@@ -226,6 +226,27 @@ def test_every_public_factory_is_in_the_table():
     assert {card.factory for card in CARDS.values() if card.factory} <= FACTORIES.keys()
 
 
+NUMBERS = {
+    (door, setting): parameter.default
+    for card in CARDS.values()
+    for door in card.doors().values()
+    for setting, parameter in inspect.signature(door).parameters.items()
+    if isinstance(parameter.default, int | float) and not isinstance(parameter.default, bool)
+}
+
+
+@pytest.mark.parametrize(
+    ("door", "setting", "default"),
+    [pytest.param(*key, value, id=f"{key[0].__name__}-{key[1]}") for key, value in NUMBERS.items()],
+)
+def test_a_number_that_is_not_possible_is_refused_with_the_default(door, setting, default):
+    others = {"c": 1.0, "hidden": (8,), "amplifier": None} if "every" in inspect.signature(door).parameters else {}
+    of_weak_models = setting.startswith("weak_") or (setting == "stop" and door is CARDS["groktransfer"].start)
+    named = f"weak models: {setting.removeprefix('weak_')}" if of_weak_models else setting
+    with pytest.raises(InputError, match=rf"^{named}=nan is not possible: .*; the default is {default}$"):
+        door(**{**others, setting: NAN})
+
+
 @pytest.mark.parametrize("name", [name for name, card in CARDS.items() if card.bilevel])
 @pytest.mark.parametrize(
     ("keyword", "values"),
@@ -233,7 +254,7 @@ def test_every_public_factory_is_in_the_table():
 )
 def test_so_are_those_of_the_learning_in_the_lab(name, keyword, values):
     for value in values:
-        with pytest.raises(InputError, match=f"{keyword}=.* is not possible: .*; the paper uses"):
+        with pytest.raises(InputError, match=f"{keyword}=.* is not possible: .*; the default is"):
             CARDS[name].bilevel(c=1.0, hidden=(8,), amplifier=None, **{keyword: value})
 
 

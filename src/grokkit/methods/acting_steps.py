@@ -25,10 +25,10 @@ def acting_steps(start_step: object, stop_step: object) -> ActingSteps:
     Raises:
         InputError: unless they are whole numbers, ``stop_step`` the larger one or None.
     """
-    start = whole("start_step", start_step, 0, "0 or 500")
+    start = whole("start_step", start_step, 0, 0)
     if stop_step is None:
         return ActingSteps(start, None)
-    stop = whole("stop_step", stop_step, 1, "none or 500")
+    stop = whole("stop_step", stop_step, 1, None)
     if stop <= start:
         raise InputError(
             f"stop_step={stop} is not possible: after start_step={start}, or the filter never acts; leave it out"

@@ -62,10 +62,10 @@ def block_transfer(
     return _BlockTransfer(
         source,
         tuple(chosen),
-        number("stop", stop, lambda value: 0.0 < value <= 1.0, "an accuracy in (0, 1]", "0.7"),
-        whole("steps", steps, 1, "500"),
-        positive("donor_lr", donor_lr, "3e-3"),
-        not_negative("donor_wd", donor_wd, "1"),
+        number("stop", stop, lambda value: 0.0 < value <= 1.0, "an accuracy in (0, 1]", 0.7),
+        whole("steps", steps, 1, 500),
+        positive("donor_lr", donor_lr, 3e-3),
+        not_negative("donor_wd", donor_wd, 1.0),
     )
 
 

@@ -37,7 +37,7 @@ def cautious_decay(rate: float = 3e-3) -> WeightTransform:
     tensor([0.5000, 2.0000])
     """
     allowed = "a number of at least 0 and below 1"
-    faces = _Cautious(number("rate", rate, lambda v: 0.0 <= v < 1.0, allowed, "0.003"))
+    faces = _Cautious(number("rate", rate, lambda v: 0.0 <= v < 1.0, allowed, 0.003))
     return WeightTransform.of(faces)
 
 

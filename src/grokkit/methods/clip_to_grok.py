@@ -34,7 +34,7 @@ def start_rows(c: float = 2.0) -> Start:
         InputError: if c is not a finite number above 0; when it is called, if a parametrization other than weight norm
             makes a tensor.
     """
-    return _StartRows(positive("c", c, "2.0"))
+    return _StartRows(positive("c", c, 2.0))
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class _StartRows:
 
 def clip_rows(c: float = 2.0) -> WeightTransform:
     """Clip the rows of hidden matrices and vectors to the norm ``c``; arguments as of :func:`start_rows`."""
-    faces = RowClip(positive("c", c, "2.0"), vectors=True)
+    faces = RowClip(positive("c", c, 2.0), vectors=True)
     return WeightTransform.of(faces, classes=("hidden", "vector"))
 
 

@@ -46,7 +46,7 @@ def clip_norm(max_norm: float = 1.0) -> GradientTransform:
     >>> t.update({"w": torch.tensor([3.0, 0.0]), "b": torch.tensor([4.0])}, t.init({}), {})[0]
     {'w': tensor([0.6000, 0.0000]), 'b': tensor([0.8000])}
     """
-    return GradientTransform.of(_ClipNorm(positive("max_norm", max_norm, "1.0")))
+    return GradientTransform.of(_ClipNorm(positive("max_norm", max_norm, 1.0)))
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ def delayed_compression(lamb: float = 0.01, at: float = 0.99) -> Callable[[Loss]
         InputError: if a value is negative or no number; from the first step, if targets are no classes, outputs are
             not those of classes in their last dimension, or there is no matrix.
     """
-    return _Compression(not_negative("lamb", lamb, "0.01"), not_negative("at", at, "0.99"))
+    return _Compression(not_negative("lamb", lamb, 0.01), not_negative("at", at, 0.99))
 
 
 @dataclass(frozen=True)

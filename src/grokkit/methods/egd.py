@@ -35,7 +35,7 @@ def egd_columns(floor: float = 0.01) -> GradientTransform:
     tensor([[0.6000, 0.8000],
             [0.0000, 0.1000]])
     """
-    return GradientTransform.of(_Rows(positive("floor", floor, "0.01")))
+    return GradientTransform.of(_Rows(positive("floor", floor, 0.01)))
 
 
 @dataclass(frozen=True)

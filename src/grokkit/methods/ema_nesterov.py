@@ -44,8 +44,8 @@ def ema_nesterov(beta: float = 0.3, gamma: float = 0.99) -> WeightTransform:
     >>> weights["w"]  # the step of 1, and half of the average of 0 and 1
     tensor([1.2500])
     """
-    beta = number("beta", beta, lambda v: 0.0 <= v < 1.0, "0 <= beta < 1", "0.3")
-    gamma = number("gamma", gamma, lambda v: 0.0 <= v < 1.0, "0 <= gamma < 1", "0.99")
+    beta = number("beta", beta, lambda v: 0.0 <= v < 1.0, "0 <= beta < 1", 0.3)
+    gamma = number("gamma", gamma, lambda v: 0.0 <= v < 1.0, "0 <= gamma < 1", 0.99)
     return WeightTransform.of(_EmaNesterov(beta, gamma))
 
 

@@ -33,7 +33,7 @@ def embedding_rate(c: float = 10.0) -> WeightTransform:
     >>> rate.update({"e": torch.tensor([2.5])}, rate.init({"e": torch.tensor([2.0])}))[0]["e"]
     tensor([7.])
     """
-    faces = _EmbeddingRate(positive("c", c, "10.0"))
+    faces = _EmbeddingRate(positive("c", c, 10.0))
     return WeightTransform.of(faces, classes=("embedding",))
 
 

@@ -33,7 +33,7 @@ def freeze(at: float = 0.99, wait: int = 500) -> WeightTransform:
     Raises:
         InputError: if a value is outside its range.
     """
-    faces = _Freeze(not_negative("at", at, "0.99"), whole("wait", wait, 0, "500"))
+    faces = _Freeze(not_negative("at", at, 0.99), whole("wait", wait, 0, 500))
     return WeightTransform.of(faces, classes=("embedding", "head"), see=faces.see)
 
 

@@ -41,7 +41,7 @@ def grad_norm(c: float = 1.0) -> GradientTransform:
     >>> t.update({"w": torch.tensor([3.0, 4.0])}, t.init({}), {})[0]["w"]
     tensor([0.6000, 0.8000])
     """
-    return GradientTransform.of(_GradNorm(positive("c", c, "1.0")))
+    return GradientTransform.of(_GradNorm(positive("c", c, 1.0)))
 
 
 @dataclass(frozen=True)

@@ -78,8 +78,8 @@ def grokfast_ema(
     >>> grads["w"]
     tensor([ 3., -3.])
     """
-    alpha = number("alpha", alpha, lambda v: 0.0 <= v < 1.0, "0 <= alpha < 1", "0.98")
-    lamb = not_negative("lamb", lamb, "2.0")
+    alpha = number("alpha", alpha, lambda v: 0.0 <= v < 1.0, "0 <= alpha < 1", 0.98)
+    lamb = not_negative("lamb", lamb, 2.0)
     acting = acting_steps(start_step, stop_step)
     return GradientTransform.of(_ExponentialAverage(alpha, lamb, acting, flag("slow_only", slow_only, False)))
 

@@ -76,8 +76,8 @@ def grokfast_ma(
             "torch.bfloat16, or None for the parameter's"
         )
     average = _MovingAverage(
-        whole("window_size", window_size, 1, "100"),
-        not_negative("lamb", lamb, "5.0"),
+        whole("window_size", window_size, 1, 100),
+        not_negative("lamb", lamb, 5.0),
         filter_type,
         flag("warmup", warmup, True),
         acting_steps(start_step, stop_step),

@@ -40,7 +40,7 @@ def hyperball(rate: float = 0.03) -> WeightTransform:
     >>> ball.update({"w": torch.tensor([[4.0, 9.0]])}, ball.init({"w": torch.tensor([[4.0, 0.0]])}))[0]["w"]
     tensor([[3.2000, 2.4000]])
     """
-    return WeightTransform.of(_Hyperball(positive("rate", rate, "0.03")), classes=("hidden",))
+    return WeightTransform.of(_Hyperball(positive("rate", rate, 0.03)), classes=("hidden",))
 
 
 class _OnSphere(NamedTuple):

@@ -32,7 +32,7 @@ def logit_penalty(lamb: float = 0.01) -> Callable[[Loss], Loss]:
     >>> float(loss(torch.tensor([1.0, 3.0]), torch.tensor(0)))
     4.5
     """
-    return _Penalty(not_negative("lamb", lamb, "0.01"))
+    return _Penalty(not_negative("lamb", lamb, 0.01))
 
 
 @dataclass(frozen=True)

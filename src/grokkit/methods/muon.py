@@ -68,13 +68,13 @@ def muon(
     """
     allowed = "a number of at least 0 and below 1"
     return MuonSettings(
-        positive("lr", lr, "0.02"),
-        not_negative("wd", wd, "0"),
-        number("momentum", momentum, lambda v: 0.0 <= v < 1.0, allowed, "0.95"),
+        positive("lr", lr, 0.02),
+        not_negative("wd", wd, 0.5),
+        number("momentum", momentum, lambda v: 0.0 <= v < 1.0, allowed, 0.95),
         flag("nesterov", nesterov, True),
-        whole("ns_steps", ns_steps, 0, "5"),
-        positive("adamw_lr", adamw_lr, "3e-4"),
-        not_negative("adamw_wd", adamw_wd, "0"),
+        whole("ns_steps", ns_steps, 0, 5),
+        positive("adamw_lr", adamw_lr, 3e-3),
+        not_negative("adamw_wd", adamw_wd, 1.0),
         flag("scaled", scaled, True),
     )
 

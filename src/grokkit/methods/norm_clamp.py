@@ -37,7 +37,7 @@ def norm_clamp(ratio: float = 1.0) -> WeightTransform:
     >>> clamp.update({"a": torch.tensor([0.0]), "b": torch.tensor([2.0])}, clamp.init(start))[0]
     {'a': tensor([0.]), 'b': tensor([5.])}
     """
-    return WeightTransform.of(_NormClamp(positive("ratio", ratio, "1.0")))
+    return WeightTransform.of(_NormClamp(positive("ratio", ratio, 1.0)))
 
 
 @dataclass(frozen=True)

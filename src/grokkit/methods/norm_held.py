@@ -40,8 +40,8 @@ def norm_held(ratio: float = 1.0, share: float = 1.0) -> WeightTransform:
     >>> held.update({"w": torch.tensor([[0.0, 2.0]])}, held.init({"w": torch.tensor([[3.0, 4.0]])}))[0]["w"]
     tensor([[0., 5.]])
     """
-    within = number("share", share, lambda v: 0.0 <= v <= 1.0, "a number from 0 to 1", "1.0")
-    faces = _NormHeld(positive("ratio", ratio, "1.0"), within)
+    within = number("share", share, lambda v: 0.0 <= v <= 1.0, "a number from 0 to 1", 1.0)
+    faces = _NormHeld(positive("ratio", ratio, 1.0), within)
     return WeightTransform.of(faces, classes=("hidden",))
 
 

@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
+from inspect import signature
 from typing import Any
 
 import torch
@@ -44,7 +45,7 @@ def lion(lr: float = 3e-4, wd: float = 10.0, beta1: float = 0.9, beta2: float = 
         InputError: if a value is outside its range.
         MissingExtraError: without pytorch_optimizer.
     """
-    return _made("Lion", lr, wd, (beta1, beta2))
+    return _made("Lion", lion, lr, wd, (beta1, beta2))
 
 
 def ademamix(
@@ -67,8 +68,8 @@ def ademamix(
     Raises:
         InputError, MissingExtraError: as :func:`lion`.
     """
-    own = {"alpha": not_negative("alpha", alpha, "5.0"), "t_alpha_beta3": whole("ramp", ramp, 0, "0") or None}
-    return _made("AdEMAMix", lr, wd, (beta1, beta2, beta3), weight_decouple=True, **own)
+    own = {"alpha": not_negative("alpha", alpha, 5.0), "t_alpha_beta3": whole("ramp", ramp, 0, 0) or None}
+    return _made("AdEMAMix", ademamix, lr, wd, (beta1, beta2, beta3), weight_decouple=True, **own)
 
 
 def soap(lr: float = 3e-3, wd: float = 1.0, beta1: float = 0.95, beta2: float = 0.95, frequency: int = 10) -> Make:
@@ -83,7 +84,7 @@ def soap(lr: float = 3e-3, wd: float = 1.0, beta1: float = 0.95, beta2: float = 
     Raises:
         InputError, MissingExtraError: as :func:`lion`.
     """
-    return _made("SOAP", lr, wd, (beta1, beta2), precondition_frequency=whole("frequency", frequency, 1, "10"))
+    return _made("SOAP", soap, lr, wd, (beta1, beta2), precondition_frequency=whole("frequency", frequency, 1, 10))
 
 
 def schedule_free(lr: float = 3e-3, wd: float = 1.0, beta1: float = 0.9, beta2: float = 0.98) -> Make:
@@ -96,14 +97,22 @@ def schedule_free(lr: float = 3e-3, wd: float = 1.0, beta1: float = 0.9, beta2: 
     Raises:
         InputError, MissingExtraError: as :func:`lion`.
     """
-    positive("beta1", beta1, "0.9")
-    return _made("ScheduleFreeAdamW", lr, wd, (beta1, beta2))
+    beta1 = positive("beta1", beta1, 0.9)
+    return _made("ScheduleFreeAdamW", schedule_free, lr, wd, (beta1, beta2))
 
 
-def _made(name: str, lr: float, wd: float, betas: tuple[float, ...], **others: Any) -> Make:
-    for place, beta in enumerate(betas, 1):
-        number(f"beta{place}", beta, lambda v: 0.0 <= v < 1.0, "a number of at least 0 and below 1", "0.9")
-    checked = {"lr": positive("lr", lr, "0.003"), "weight_decay": not_negative("wd", wd, "0"), "betas": betas}
+def _made(name: str, of: Callable[..., Make], lr: float, wd: float, betas: tuple[float, ...], **others: Any) -> Make:
+    """The package's optimizer ``name`` with the settings that ``of`` was called with; the defaults are those of it."""
+    usual = {setting: parameter.default for setting, parameter in signature(of).parameters.items()}
+
+    def share(setting: str, beta: float) -> float:
+        return number(setting, beta, lambda v: 0.0 <= v < 1.0, "a number of at least 0 and below 1", usual[setting])
+
+    checked = {
+        "lr": positive("lr", lr, usual["lr"]),
+        "weight_decay": not_negative("wd", wd, usual["wd"]),
+        "betas": tuple(share(f"beta{place}", beta) for place, beta in enumerate(betas, 1)),
+    }
     if find_spec(_PACKAGE) is None:  # now, so that it is told before anything runs; importing it takes seconds
         raise MissingExtraError(_PACKAGE, "optimizers")
     return _OfPackage(name, {**checked, **others})

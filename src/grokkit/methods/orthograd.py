@@ -41,7 +41,7 @@ def orthograd(share: float = 1.0) -> GradientTransform:
     tensor([0., 5.])
     """
     allowed = "a number from 0 to 1"
-    return GradientTransform.of(_Orthogonal(number("share", share, lambda v: 0.0 <= v <= 1.0, allowed, "1.0")))
+    return GradientTransform.of(_Orthogonal(number("share", share, lambda v: 0.0 <= v <= 1.0, allowed, 1.0)))
 
 
 @dataclass(frozen=True)

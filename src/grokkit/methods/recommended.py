@@ -33,6 +33,7 @@ from grokkit.methods.contract import Classes, MethodCard, Start, StartResult, Tr
 from grokkit.methods.muon import MUON, Muon, muon
 from grokkit.methods.norm_held import norm_held
 from grokkit.methods.settings import not_negative, positive
+from grokkit.methods.settings import whole as whole_number
 from grokkit.models.classes import classes_of, embeddings_in, tables_of
 from grokkit.shards import whole
 
@@ -91,11 +92,12 @@ def recommended_optimizer(
     Raises:
         InputError: if a value is outside its range.
     """
+    ns_steps = whole_number("ns_steps", ns_steps, 0, 2)
     settings = replace(
         muon(lr, wd=0.0, ns_steps=ns_steps, adamw_lr=adamw_lr, adamw_wd=adamw_wd), polynomials="polar-express"
     )
-    per_input = positive("per_input", per_input, "1")
-    of_table = positive("table_lr", table_lr, "0.03"), not_negative("table_wd", table_wd, "0.1")
+    per_input = positive("per_input", per_input, 1.0)
+    of_table = positive("table_lr", table_lr, 0.03), not_negative("table_wd", table_wd, 0.1)
 
     def rates(kind: str, name: str, classes: Classes) -> tuple[float, float]:
         """AdamW's learning rate of a parameter, and its decay."""

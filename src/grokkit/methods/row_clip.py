@@ -36,7 +36,7 @@ def row_clip(c: float = 2.0) -> WeightTransform:
     tensor([[0.6000, 0.8000],
             [0.0000, 0.5000]])
     """
-    return WeightTransform.of(RowClip(positive("c", c, "2.0")))
+    return WeightTransform.of(RowClip(positive("c", c, 2.0)))
 
 
 def row_norms(p: Tensor) -> Tensor:

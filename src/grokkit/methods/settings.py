@@ -22,52 +22,50 @@ POSITIVE = "a finite number > 0"
 NOT_NEGATIVE = "a finite number >= 0"
 
 
-def number(name: str, value: object, ok: Callable[[float], bool], allowed: str, published: str) -> Any:
+def number(name: str, value: object, ok: Callable[[float], bool], allowed: str, default: object) -> Any:
     """``value`` as a Python number for which ``ok`` holds.
 
     Raises:
         InputError: for a truth value, what is no number, and a number outside the range.
 
-    >>> number("lamb", 2, lambda v: v >= 0, "a number >= 0", "2.0")
+    >>> number("lamb", 2, lambda v: v >= 0, "a number >= 0", 2.0)
     2
-    >>> number("lamb", "high", lambda v: v >= 0, "a number >= 0", "2.0")
+    >>> number("lamb", "high", lambda v: v >= 0, "a number >= 0", 2.0)
     Traceback (most recent call last):
-    grokkit.errors.InputError: lamb='high' is not possible: a number >= 0; the paper uses 2.0
+    grokkit.errors.InputError: lamb='high' is not possible: a number >= 0; the default is 2.0
     """
     found = plain(value)
     if _is_stacked(found):
         return found
     readable = found.detach().item() if isinstance(found, Tensor) and not found.ndim else found
     if isinstance(readable, bool) or not isinstance(readable, int | float) or not _holds(ok, readable):
-        raise InputError(f"{name}={shown(value)} is not possible: {allowed}; the paper uses {published}")
+        raise InputError(f"{name}={shown(value)} is not possible: {allowed}; the default is {default}")
     return found
 
 
-def positive(name: str, value: object, published: str, allowed: str = POSITIVE) -> Any:
+def positive(name: str, value: object, default: object, allowed: str = POSITIVE) -> Any:
     """``value`` as a finite number above 0."""
-    return number(name, value, lambda v: 0.0 < v < float("inf"), allowed, published)
+    return number(name, value, lambda v: 0.0 < v < float("inf"), allowed, default)
 
 
-def not_negative(name: str, value: object, published: str) -> Any:
+def not_negative(name: str, value: object, default: object) -> Any:
     """``value`` as a finite number of at least 0."""
-    return number(name, value, lambda v: 0.0 <= v < float("inf"), NOT_NEGATIVE, published)
+    return number(name, value, lambda v: 0.0 <= v < float("inf"), NOT_NEGATIVE, default)
 
 
-def whole(name: str, value: object, least: int, published: str) -> int:
+def whole(name: str, value: object, least: int, default: object) -> int:
     """``value`` as a Python integer of at least ``least``: a setting of this kind cannot differ within one program."""
     found = plain(value)
     if type(found) is not int or found < least:
-        raise InputError(
-            f"{name}={shown(value)} is not possible: a whole number >= {least}; the paper uses {published}"
-        )
+        raise InputError(f"{name}={shown(value)} is not possible: a whole number >= {least}; the default is {default}")
     return found
 
 
-def flag(name: str, value: object, published: bool) -> bool:
+def flag(name: str, value: object, default: bool) -> bool:
     """``value`` as True or False: other things are true as well, ``"no"`` for one."""
     found = plain(value)
     if not isinstance(found, bool):
-        raise InputError(f"{name}={shown(value)} is not possible: True or False; the paper uses {published}")
+        raise InputError(f"{name}={shown(value)} is not possible: True or False; the default is {default}")
     return found
 
 

@@ -36,7 +36,7 @@ def small_start(alpha: float = 0.5) -> Start:
         InputError: if alpha is not a finite number above 0; when it is called, if a parametrization other than weight
             norm makes a matrix.
     """
-    return _SmallStart(positive("alpha", alpha, "0.5"))
+    return _SmallStart(positive("alpha", alpha, 0.5))
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def spectral_start(scale: float = 1.0) -> Start:
         InputError: if scale is not a finite number above 0; when it is called, if a hidden matrix is made by a
             parametrization.
     """
-    return _SpectralStart(positive("scale", scale, "1.0"))
+    return _SpectralStart(positive("scale", scale, 1.0))
 
 
 @dataclass(frozen=True)

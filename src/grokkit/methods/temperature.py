@@ -34,7 +34,7 @@ def logit_temperature(tau: float = 1.7) -> Callable[[Loss], Loss]:
     >>> float(loss(torch.tensor([3.0, 5.0]), torch.tensor(0)))
     2.0
     """
-    return _Temperature(positive("tau", tau, "1.7"))
+    return _Temperature(positive("tau", tau, 1.7))
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ def zero_head(scale: float = 0.0) -> Start:
         InputError: if scale is not a finite number of at least 0; when it is called, if the model has no matrix, or
             makes the head's by a parametrization.
     """
-    return _ZeroHead(not_negative("scale", scale, "0.0"))
+    return _ZeroHead(not_negative("scale", scale, 0.0))
 
 
 @dataclass(frozen=True)

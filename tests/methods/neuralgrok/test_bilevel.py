@@ -542,12 +542,12 @@ def test_what_is_not_finite_does_not_reach_the_amplifier():
 
 @pytest.mark.parametrize(
     ("setting", "value", "allowed"),
-    [("every", value, "a whole number >= 1; the paper uses 4") for value in (0, -1, 1.5, 4.0, True, "4", None)]
+    [("every", value, "a whole number >= 1; the default is 4") for value in (0, -1, 1.5, 4.0, True, "4", None)]
     + [
-        ("lr", value, "a finite number > 0; the paper uses 1e-4")
+        ("lr", value, "a finite number > 0; the default is 0.0001")
         for value in (0, 0.0, -1e-4, float("inf"), float("nan"))
     ]
-    + [("weight_decay", value, "a finite number >= 0; the paper uses 1e-3") for value in (-1e-3, float("inf"), "0")],
+    + [("weight_decay", value, "a finite number >= 0; the default is 0.001") for value in (-1e-3, float("inf"), "0")],
 )
 def test_bad_settings(setting, value, allowed):
     net = Net()

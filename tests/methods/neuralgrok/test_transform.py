@@ -378,13 +378,13 @@ def test_an_amplifier_may_be_given_as_a_file(tmp_path):
 
 @pytest.mark.parametrize("value", [0, 0.0, -1.0, float("nan"), float("inf"), "1", None, True])
 def test_bad_c(value):
-    with pytest.raises(InputError, match=f"c={value!r} is not possible: a finite number > 0; the paper uses 1.0"):
+    with pytest.raises(InputError, match=f"c={value!r} is not possible: a finite number > 0; the default is 1.0"):
         neuralgrok(c=value)
 
 
 @pytest.mark.parametrize("value", [0, -1.0, float("nan"), float("inf"), "1", True])
 def test_bad_clip(value):
-    message = f"clip={value!r} is not possible: a finite number > 0, or None; the paper uses 1.0"
+    message = f"clip={value!r} is not possible: a finite number > 0, or None; the default is 1.0"
     with pytest.raises(InputError, match=message):
         neuralgrok(clip=value)
 

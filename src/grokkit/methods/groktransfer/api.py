@@ -61,7 +61,7 @@ def groktransfer(
     check_kind("rule", rule, Rule | None, "a grokkit.Rule, or None for its defaults")
     if not callable(loss):
         raise InputError(f"loss={shown(loss)} is not possible: a function of outputs and targets")
-    seed = whole("seed", seed, 0, "0")
+    seed = whole("seed", seed, 0, 0)
     if isinstance(weak, str):
         _check_pair("train", train)
         _check_pair("validation", validation)

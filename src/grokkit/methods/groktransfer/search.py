@@ -10,7 +10,6 @@ With ``grow`` the models of a rung do not begin afresh: each is the best of the 
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -20,10 +19,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from grokkit.errors import InputError, shown
+from grokkit.errors import InputError, about
 from grokkit.methods.contract import Halfway, TransferData
 from grokkit.methods.groktransfer.weak import Trial, WeakModel, parse_weak
-from grokkit.methods.settings import plain
+from grokkit.methods.settings import not_negative, number, positive, whole
 from grokkit.models import FNN, LSTM
 
 LADDER = ("fnn(dim=8,width=32)", "fnn(dim=16,width=64)", "fnn(dim=32,width=128)", "decoder(width=32)")
@@ -62,21 +61,16 @@ class Rule:
     wd: float = 1.0
 
     def __post_init__(self) -> None:
-        positive, whole = "a finite number > 0", "a whole number >= 1"
-        for name, allowed, ok in (
-            ("stop", "an accuracy in (0, 1]", lambda v: 0.0 < v <= 1.0),
-            ("steps", whole, lambda v: isinstance(v, int) and v >= 1),
-            ("patience", whole, lambda v: isinstance(v, int) and v >= 1),
-            ("seeds", whole, lambda v: isinstance(v, int) and v >= 1),
-            ("lr", positive, lambda v: 0.0 < v < float("inf")),
-            ("wd", "a finite number >= 0", lambda v: 0.0 <= v < float("inf")),
-        ):
-            value, default = plain(getattr(self, name)), getattr(Rule, name)
-            is_number = isinstance(value, int | float) and not isinstance(value, bool)
-            if not is_number or abs(value) > sys.float_info.max or not ok(value):
-                raise InputError(
-                    f"weak models: {name}={shown(value)} is not possible: {allowed}; the default is {default:g}"
-                )
+        with about("weak models"):
+            numbers = {
+                "stop": number("stop", self.stop, lambda v: 0.0 < v <= 1.0, "an accuracy in (0, 1]", Rule.stop),
+                "steps": whole("steps", self.steps, 1, Rule.steps),
+                "patience": whole("patience", self.patience, 1, Rule.patience),
+                "seeds": whole("seeds", self.seeds, 1, Rule.seeds),
+                "lr": positive("lr", self.lr, Rule.lr),
+                "wd": not_negative("wd", self.wd, Rule.wd),
+            }
+        for name, value in numbers.items():
             object.__setattr__(self, name, value)  # as a Python number
 
 

@@ -82,7 +82,7 @@ class NeuralGrok:
             )
         self._model, self._optimizer = model, unwrapped(optimizer)[-1]
         self.every, self._lr, self._weight_decay = checked_learning(every, lr, weight_decay)
-        self._c = positive("c", c, "1.0")
+        self._c = positive("c", c, 1.0)
         self._moving: set[str] | None = None  # parameters of others that a forward pass changes, once that is known
         self.handle = attach(optimizer, neuralgrok(hidden, c, clip, amplifier, seed))
         try:
@@ -258,9 +258,9 @@ def checked_learning(
 ) -> tuple[int, Any, Any]:
     """What the amplifier learns with, checked; ``names`` is what the two numbers are called."""
     return (
-        whole("every", every, 1, "4, and 1 on its hardest task"),
-        positive(names[0], lr, "1e-4"),
-        not_negative(names[1], weight_decay, "1e-3"),
+        whole("every", every, 1, 4),
+        positive(names[0], lr, 1e-4),
+        not_negative(names[1], weight_decay, 1e-3),
     )
 
 

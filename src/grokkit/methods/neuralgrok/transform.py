@@ -89,13 +89,13 @@ def neuralgrok(
     >>> round(float(grads["w"].norm()), 6)
     1.0
     """
-    c = positive("c", c, "1.0")
+    c = positive("c", c, 1.0)
     if clip is not None:
-        clip = positive("clip", clip, "1.0", "a finite number > 0, or None")
+        clip = positive("clip", clip, 1.0, "a finite number > 0, or None")
     given = load_amplifier(amplifier) if isinstance(amplifier, str | Path) else amplifier
     if given is not None:
         check_amplifier(given)
-    return GradientTransform.of(_NeuralGrok(checked_hidden(hidden), c, clip, given, whole("seed", seed, 0, "0")))
+    return GradientTransform.of(_NeuralGrok(checked_hidden(hidden), c, clip, given, whole("seed", seed, 0, 0)))
 
 
 @dataclass(frozen=True)
