@@ -16,6 +16,7 @@ from in_process import grokkit
 from options import given_once
 
 from grokkit import lab
+from grokkit.study.machines import Processes
 from grokkit.study.store import Store
 
 SMALL = ["--model", "decoder(width=16)", "--methods", "adamw,grokfast-ema(alpha=0.9)", "--every", "5"]
@@ -111,7 +112,7 @@ def test_a_report_is_of_what_the_folder_holds_when_it_is_written(tmp_path):
     assert read.leaderboard["method"].to_list() == ["adamw", "gd"]
 
 
-def test_a_claim_in_seconds_is_measured_in_turns_and_kept(tmp_path):
+def test_a_claim_in_seconds_is_measured_in_turns_and_kept(tmp_path, monkeypatch):
     small = ("--seeds", "1", "--budget", "20", "--claim", "seconds", "--primary", "grokfast-ema(alpha=0.9)")
     out, err = grokkit(*compare(tmp_path, *small))
     assert err == ""
@@ -121,6 +122,10 @@ def test_a_claim_in_seconds_is_measured_in_turns_and_kept(tmp_path):
     assert pace["arms"].keys() == {"adamw", "grokfast-ema(alpha=0.9)"}
     study = json.loads((tmp_path / "study.json").read_text())
     assert (study["claim"], study["primary"]) == ("seconds", "grokfast-ema(alpha=0.9)")
+
+    monkeypatch.setattr(Processes, "device", lambda self, asked: "cuda:0")  # extended where there is a GPU
+    _, err = grokkit(*compare(tmp_path, "--seeds", "2", "--budget", "20"), status=2)
+    assert "--claim seconds is measured on a processor, and --device is cuda:0" in err
 
 
 @pytest.mark.long

@@ -98,7 +98,7 @@ def carry_out(
         with store.lock():
             plan = _in_its_folder(plan, store)
             try:
-                failures = _train(plan, store, console, execution, question.claim, logger)
+                failures = _train(plan, store, console, execution, logger)
                 if plan.study["claim"] == "seconds":
                     _measure_seconds(plan, store, console)
                 return report(store, console, execution.shown()), failures
@@ -119,7 +119,7 @@ def _in_its_folder(plan: Plan, store: Store) -> Plan:
 
 
 def _train(
-    plan: Plan, store: Store, console: Console, execution: Execution, claim: str | None, logger: LoggerCard | None
+    plan: Plan, store: Store, console: Console, execution: Execution, logger: LoggerCard | None
 ) -> dict[str, Failure]:
     done = store.finished(plan.runs.ids)
     done -= store.to_continue(done, _limits(plan, store, execution))
@@ -130,7 +130,7 @@ def _train(
         Live(logger, store.folder, console) as live,
     ):
         device = on.device(asked)
-        _check_claim(claim, device)
+        _check_claim(plan.study["claim"], device)  # which may be the folder's
         _announce(plan, console, len(done), on, device)
         store.write_study(plan.study)
         if execution.give_up is None:
