@@ -2,6 +2,7 @@
 
 import random
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -169,6 +170,14 @@ def test_a_network_that_cannot_be_taken_is_refused_in_one_line(model, message):
 def test_workers_that_draw_at_random_are_told_of():
     assert "not bit for bit" in train(config({"data": Shaken(), "workers": 1}, budget=5)).provenance["resuming"]
     assert "resuming" not in train(config({"data": Shaken()}, budget=5)).provenance
+
+
+def test_workers_draw_otherwise_for_each_seed_and_alike_for_one():
+    shaken = replace(problem(width=8), data=Shaken(), workers=1)
+    no_more = SimpleNamespace(next=lambda: None)
+    first, again, other = (shaken.task(seed).feed(no_more)(torch.arange(4))[0] for seed in (0, 0, 1))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
 
 
 @pytest.mark.parametrize("what", ["outer step", "evaluation"])

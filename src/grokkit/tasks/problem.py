@@ -146,6 +146,7 @@ class Problem:
             source=source,
             parts=parts,
             row_shape=shape,
+            seed=seed,
         )
 
     def digest(self, seed: int = 0) -> str:
@@ -207,17 +208,17 @@ class OwnTask(Task):
     problem: Problem
     source: Source
     row_shape: tuple[int, ...]
+    seed: int
     device: torch.device | None = None
 
     is_table: ClassVar[bool] = False
 
     @property
     def shape(self) -> OwnShape:
-        first, *_, last = self.row_shape if len(self.row_shape) > 1 else (*self.row_shape, 1, 1)[:1] * 2
         return OwnShape(
             kind=self.inputs,
-            tokens=first,
-            features=last,
+            tokens=self.row_shape[0] if self.row_shape else 1,
+            features=self.row_shape[-1] if self.row_shape else 1,
             vocabulary=self.vocabulary,
             classes=self.classes,
             model=self.problem.model,
@@ -310,7 +311,7 @@ class _Ahead:
                     # A spawned process would import the Dataset's module anew, and that of a file or a notebook has no
                     # name that it could be found by.
                     multiprocessing_context="fork" if "fork" in get_all_start_methods() else None,
-                    generator=stream(0, "loader workers"),
+                    generator=stream(self._task.seed, "loader workers"),  # what they draw is the seed's own
                 )
             )
         return self._task._on_device(next(self._loaded))
@@ -333,8 +334,8 @@ def _source(problem: Problem, data: Any) -> tuple[Source, Split | None]:
     collate = problem.collate or default_collate
     if not isinstance(data, Splits):
         return Source(_dataset(problem, data), collate), None
-    given = [part for part in (data.train, data.validation, data.test) if part is not None]
-    sets = [_dataset(problem, part) for part in given]
+    parts = [None if part is None else _dataset(problem, part) for part in (data.train, data.validation, data.test)]
+    sets = [part for part in parts if part is not None]
     # Rows of tensors that are alike are looked up in one table. Those of another part may be longer, or of another
     # type, and then stay as they are: a batch is of one part.
     if all(map(_is_table, sets)) and len({_form_of(part) for part in sets}) == 1:
@@ -342,7 +343,7 @@ def _source(problem: Problem, data: Any) -> tuple[Source, Split | None]:
         whole: Any = TensorDataset(*(torch.cat(column) for column in columns))
     else:
         whole = ConcatDataset(sets)
-    lengths = [0 if part is None else len(_dataset(problem, part)) for part in (data.train, data.validation, data.test)]
+    lengths = [0 if part is None else len(part) for part in parts]
     ends = list(itertools.accumulate(lengths))
     train, validation, test = (torch.arange(end - size, end) for size, end in zip(lengths, ends, strict=True))
     if not len(train) or not len(test):
