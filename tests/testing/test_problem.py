@@ -129,6 +129,11 @@ FAULTS = {
         "gradients",
         "no gradient reaches extra.bias, extra.we",
     ),
+    "a layer whose shape is not known yet": (
+        {"model": lambda: nn.Sequential(nn.LazyLinear(8), nn.ReLU(), nn.LazyLinear(2))},
+        "one step",
+        "has a layer without a shape, such as LazyLinear; give it one",
+    ),
     "a network that sees nothing": ({"model": lambda: Deaf(16)}, "learns", "64 rows are not fitted within 500 steps"),
     "a loss of no row": (
         {"loss": lambda outputs, targets: nn.functional.cross_entropy(outputs, targets, reduction="none")},

@@ -19,14 +19,13 @@ from torch import Tensor, nn
 
 from grokkit.errors import InputError, check_dense
 from grokkit.flop_counter import counted_flops
-from grokkit.models.own import build
 from grokkit.outside import line_of
 from grokkit.randomness import seeded_aside
-from grokkit.rng import stream
 from grokkit.tasks.problem import OwnTask, Problem, feed_digest
 from grokkit.tasks.task import Split, split
-from grokkit.train.resolve import method_config
+from grokkit.train.resolve import method_config, model_config
 from grokkit.train.resolve_optimizer import check_usual
+from grokkit.train.setup import build_model
 
 FEW_ROWS = 64
 STEPS = 500
@@ -56,6 +55,8 @@ def _findings(problem: Problem, seed: int) -> list[Finding]:
     try:
         bench = _Bench(problem, seed)
         bench.one_step(bench.model())
+    except InputError as error:
+        return [Finding("one step", False, str(error))]
     except Exception as error:  # whatever somebody's code raises is the finding
         return [Finding("one step", False, f"a step of training fails: {line_of(error)}; mend that first")]
     checks: dict[str, Callable[[_Bench], str]] = {
@@ -101,9 +102,7 @@ class _Bench:
         self.parts: Split = self.task.parts or split(self.task, train_fraction=0.5, validation_fraction=0.1, seed=seed)
 
     def model(self) -> nn.Module:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(stream(self.seed, "init").initial_seed())
-            return build(self.task.shape)
+        return build_model(model_config("own"), self.task, self.seed)
 
     def batch(self, most: int | None = None) -> tuple[Any, Any]:
         size = self.problem.batch_size or self.task.rows_at_once
