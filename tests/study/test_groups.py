@@ -139,11 +139,14 @@ def test_a_group_too_large_for_the_device_is_trained_in_halves(tmp_path, monkeyp
         sizes.append(len(configs))
         if len(configs) > 2:
             raise torch.OutOfMemoryError
-        return train_group(configs, **options)
+        return train_group(configs, checkpoint_seconds=0, **options)
 
     monkeypatch.setattr(work, "train_group", with_little_memory)
-    train_group_and_keep(job(plan, tmp_path), lambda news: None)
+    news = []
+    train_group_and_keep(job(plan, tmp_path), news.extend)
     assert sizes == [5, 2, 3, 1, 2]
+    notes = [payload["note"] for kind, _, payload in news if kind == "progress" and "note" in payload]
+    assert not notes, "no half finds the checkpoint of another"
     assert Store(tmp_path).finished() == {run.run_id() for run in plan.runs}
 
 

@@ -9,7 +9,7 @@ evaluations: more of them make it longer.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -28,15 +28,16 @@ def sketch(weights: Mapping[str, Tensor]) -> Tensor:
     for name, weight in weights.items():
         entries = as_real(weight.detach().cpu().flatten()).double()
         buckets, signs = _drawn(name, len(entries))
-        total.index_add_(0, buckets, entries * signs)
+        total.index_add_(0, buckets.long(), entries * signs)
     return total
 
 
-@cache
+@lru_cache(maxsize=1024)  # the tensors of a model or two; all runs of a study have the same
 def _drawn(name: str, count: int) -> tuple[Tensor, Tensor]:
+    """For each entry its bucket and sign, in three bytes: they stay while a process has runs of that model."""
     generator = stream(0, f"sketch of {name}")
-    buckets = torch.randint(BUCKETS, (count,), generator=generator)
-    return buckets, 2.0 * torch.randint(2, (count,), generator=generator).double() - 1.0
+    buckets = torch.randint(BUCKETS, (count,), generator=generator).short()
+    return buckets, (2 * torch.randint(2, (count,), generator=generator) - 1).char()
 
 
 def _probe(view: View) -> Mapping[str, Mapping[str, list[Any]]]:

@@ -90,8 +90,8 @@ def train_group_and_keep(job: Job, report: Callable[[Any], None]) -> None:
     """Train a group of runs.
 
     Reports lists of (kind, run id, payload), the events of the members. A payload with a ``note`` says what became of
-    the checkpoint, and no more. A member is kept as soon as it is
-    finished; if that fails, it harms no other. A group that the device has no memory for is trained in halves.
+    the checkpoint, and no more. A member is kept as soon as it is finished; if that fails, it harms no other. A group
+    that the device has no memory for is trained in halves.
     """
     keep_freed_memory()
     carry(job.parts)
@@ -121,6 +121,7 @@ def train_group_and_keep(job: Job, report: Callable[[Any], None]) -> None:
                 checkpoint=checkpoint,
                 limits=[job.limits.get(config.run_id()) for config in group],
             )
+            checkpoint.unlink(missing_ok=True)  # a half that waits could not go on from it
             continue
         except torch.OutOfMemoryError:
             if len(group) == 1:
@@ -129,7 +130,6 @@ def train_group_and_keep(job: Job, report: Callable[[Any], None]) -> None:
         # and with them all of the program's memory.
         middle = len(group) // 2
         waiting += [group[middle:], group[:middle]]
-    checkpoint.unlink(missing_ok=True)
     for left_by_a_kill in checkpoint.parent.glob(f".{checkpoint.name}.*.tmp"):  # of a large group, gigabytes
         left_by_a_kill.unlink()
     with suppress(OSError):
