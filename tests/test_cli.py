@@ -250,4 +250,4 @@ def test_ctrl_c_is_one_line_and_status_130(grokkit, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("grokkit.cli._list_parts", interrupted)
-    assert grokkit("methods") == (130, "stopped; what was written before is kept\n", "")
+    assert grokkit("methods") == (130, "", "stopped; what was written before is kept\n")

@@ -51,7 +51,7 @@ _WORDS = {int: "a whole number", float: "a finite number", bool: "true or false"
 
 
 def settings_of(build: Build, *, leave: tuple[str, ...] = ()) -> dict[str, inspect.Parameter]:
-    """The arguments of ``build`` that are settings: all but its first one, if that is a task's shape, and ``leave``."""
+    """The arguments of ``build`` that are settings: all that have names of their own, but for those to ``leave``."""
     parameters = inspect.signature(build).parameters
     named = {name: p for name, p in parameters.items() if p.kind is not p.VAR_KEYWORD}
     return {name: p for name, p in named.items() if name not in leave}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections import Counter
 from dataclasses import MISSING, fields
 from typing import Annotated, Any, get_args
@@ -88,7 +89,7 @@ class Group(TyperGroup):
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
-            print("stopped; what was written before is kept")
+            print("stopped; what was written before is kept", file=sys.stderr)
             raise typer.Exit(130) from None
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:

@@ -49,6 +49,17 @@ def test_its_report_is_made(earlier, monkeypatch, capsys):
     assert "grokfast-ema" in page
 
 
+@pytest.mark.parametrize("command", ["report", "export", "export --format tensorboard"])
+def test_where_it_was_made_may_be_unknown(earlier, monkeypatch, command):
+    record = next(earlier.glob("runs/*/run.json"))
+    record.write_text(json.dumps({**json.loads(record.read_text()), "provenance": None}))
+    name, *options = command.split()
+    monkeypatch.setattr("sys.argv", ["grokkit", name, str(earlier), *options])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert not end.value.code
+
+
 def test_it_is_refused_for_extension_by_name_and_left_as_it_is(earlier, monkeypatch, capsys):
     before = {path: path.read_bytes() for path in earlier.glob("**/*.json")}
     command = ["compare", "mul:97", "--methods", "adamw", "--seeds", "2", "--out", str(earlier)]

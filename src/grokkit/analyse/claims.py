@@ -232,8 +232,6 @@ def _seeds_for(difference: float, spread: float, level: float) -> int | None:
     """The least number of pairs whose t test at ``level`` finds ``difference`` in four cases of five."""
 
     def power(n: int) -> float:
-        if spread == 0:
-            return 1.0
         limit = t_quantile(1 - level / 2, n - 1)
         return noncentral_t_tail(limit, n - 1, difference / spread * math.sqrt(n))
 

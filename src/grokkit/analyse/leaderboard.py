@@ -201,8 +201,7 @@ def pace_error(own: pl.DataFrame, base: pl.DataFrame) -> Error:
 def _processors(runs: pl.DataFrame) -> dict[int, str | None]:
     if "provenance" not in runs.columns:
         return {}
-    origins = [json.loads(text) if text else None for text in runs["provenance"].to_list()]
-    named = [(origin or {}).get("processor") for origin in origins]
+    named = [json.loads(text or "{}").get("processor") for text in runs["provenance"]]
     return dict(zip(runs["seed"].to_list(), named, strict=True))
 
 

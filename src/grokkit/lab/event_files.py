@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 
@@ -27,9 +28,9 @@ def write_events(study: Study, out: Path) -> Path:
         folder = out / run["run_id"]
         for before in folder.glob("events.out.tfevents.*"):
             before.unlink()
-        started = datetime.fromisoformat(json.loads(run["provenance"])["started"]).timestamp()
-        file = EventFile(folder)
-        for row in study.curves.filter(run_id=run["run_id"]).iter_rows(named=True):
-            file.point(row["step"], scalars(row), started + (row["train_seconds"] or 0.0))
-        file.close()
+        started = json.loads(run["provenance"]).get("started")  # unknown of a run of long ago
+        begun = 0.0 if started is None else datetime.fromisoformat(started).timestamp()
+        with closing(EventFile(folder)) as file:
+            for row in study.curves.filter(run_id=run["run_id"]).iter_rows(named=True):
+                file.point(row["step"], scalars(row), begun + (row["train_seconds"] or 0.0))
     return out

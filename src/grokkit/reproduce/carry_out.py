@@ -217,7 +217,7 @@ def _of_experiment(folder: Path) -> list[Mapping[str, str]]:
 
 def _origin(found: Mapping[str, Any]) -> dict[str, str]:
     """What a result names of a provenance, which has no device if it is this process's."""
-    return {key: str({"device": "cpu", **found}[key]) for key in _ORIGIN}
+    return {key: str({"device": "cpu", **found}.get(key, "unknown")) for key in _ORIGIN}
 
 
 def _where(origins: Sequence[Mapping[str, str]]) -> dict[str, str]:

@@ -285,7 +285,7 @@ def _made_alike(runs: pl.DataFrame, arm: str, beside: str) -> pl.DataFrame:
     machines: dict[int, set[tuple[str, ...]]] = {}
     of_both = runs.filter(pl.col("method").is_in([arm, beside]))
     for seed, provenance in of_both.select("seed", "provenance").iter_rows():
-        made = json.loads(provenance) or {}  # a run's of long ago may be unknown
+        made = json.loads(provenance)
         machines.setdefault(seed, set()).add((made.get("processor", ""), made.get("device", "cpu")))
     return runs.filter(pl.col("seed").is_in([seed for seed, made in machines.items() if len(made) == 1]))
 

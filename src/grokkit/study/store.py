@@ -490,8 +490,8 @@ def is_table(path: Path | str) -> bool:
 
 
 def _row(record: Mapping[str, Any]) -> dict[str, Any]:
-    """A record as a row of the table of all."""
-    as_text = {name: json.dumps(record.get(name), ensure_ascii=False) for name in ("config", "provenance")}
+    """A record as a row of the table of all. Where a run of long ago was made may be unknown: then nothing is said."""
+    as_text = {name: json.dumps(record.get(name) or {}, ensure_ascii=False) for name in ("config", "provenance")}
     return {**{name: record.get(name) for name in RUNS}, **as_text}
 
 
