@@ -149,23 +149,13 @@ def decoder_evaluation(config: RunConfig) -> Duel:
     """
     problem = build_problem(config)
     task, rows = problem.task, problem.split.test
-    theirs, model = plain_decoder(config, task), build_model(config.model, task, config.seed)
+    theirs, ours = plain_decoder(config, task), begin_alone(config)
     columns_TN = task.inputs_NT.T.contiguous()
-    model.eval()
 
     def plain() -> None:
         loop.evaluate(theirs, columns_TN, task.targets_N, rows, batch_size=512)
 
-    return Duel(timed(plain), timed(partial(evaluate, model, task, rows)))
-
-
-@torch.inference_mode()
-def evaluate(model: torch.nn.Module, task: Task, rows: Tensor) -> None:
-    """Loss and accuracy of these rows, in the lab's chunks."""
-    for chunk in rows.split(task.rows_at_once):
-        outputs, targets = model(task.inputs_NT[chunk]), task.targets_N[chunk]
-        task.loss(outputs, targets).item()
-        task.correct(outputs, targets).sum().item()
+    return Duel(timed(plain), timed(partial(ours.score, [0], "test")))
 
 
 _FULL = GROKFAST.model_copy(update={"batch_size": None})
