@@ -20,6 +20,7 @@ LAYERS = [
         "errors",
         "extras",
         "first_use",
+        "threads",
         "flop_counter",
         "randomness",
         "rng",

@@ -71,9 +71,9 @@ def main() -> None:
     with readable(), unwritable_in_one_line():
         try:
             try:
-                for option, now in _MOVED.items():
-                    if any(argument.partition("=")[0] == option for argument in sys.argv[1:]):
-                        raise InputError(f"{option} is a setting of the task now; write e.g. {now}")
+                for moved, now in _MOVED.items():
+                    if any(argument.partition("=")[0] == moved for argument in sys.argv[1:]):
+                        raise InputError(f"{moved} is a setting of the task now; write e.g. {now}")
                 raise SystemExit(run_command(app))
             finally:
                 sys.stdout.flush()  # else Python does it when nobody is there any more to say what is wrong

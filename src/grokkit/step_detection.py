@@ -91,7 +91,7 @@ def gradients(named: Mapping[str, Tensor]) -> dict[str, Any]:
         if grad.is_conj() or grad.is_neg():
             p.grad = grad = grad.resolve_conj().resolve_neg()
         place = local(grad).data_ptr()
-        if place in memory or place == local(p).data_ptr() != 0 or _overlaps_itself(grad):
+        if place in memory or place == local(p).data_ptr() != 0 or overlaps_itself(grad):
             p.grad = grad = grad.clone(memory_format=torch.contiguous_format)
             place = local(grad).data_ptr()
         if place:  # what has no entries has no memory
@@ -100,8 +100,8 @@ def gradients(named: Mapping[str, Tensor]) -> dict[str, Any]:
     return found
 
 
-def _overlaps_itself(grad: Tensor) -> bool:
+def overlaps_itself(tensor: Tensor) -> bool:
     """Whether several entries lie in one place, because a dimension was expanded."""
-    if grad.is_contiguous():
+    if tensor.layout is not torch.strided or tensor.is_contiguous():
         return False
-    return any(step == 0 and size > 1 for step, size in zip(grad.stride(), grad.shape, strict=True))
+    return any(step == 0 and size > 1 for step, size in zip(tensor.stride(), tensor.shape, strict=True))

@@ -39,6 +39,7 @@ _LOG_2PI = float(np.log(2 * np.pi))
 _STILL = 1e-6  # an expectation–maximization step that moves every parameter less, beside the variance, ends the search
 _STEPS = 5_000
 _ONE_TIME = 1e-8  # logarithms that differ by no more are of one time, but for rounding
+_UPPER = 0.975  # of the quantile for an interval of 95 %
 _CLOSE = 1e-7  # how near the square root of the deviance at a limit comes to that of the level
 
 
@@ -84,15 +85,15 @@ class _Fit(NamedTuple):
     log_likelihood: float
 
 
-def estimate(pairs: Pairs, level: float = 0.95) -> Estimate:
-    """The logarithm of the ratio with its limits at ``level``; it takes at least three complete pairs.
+def estimate(pairs: Pairs) -> Estimate:
+    """The logarithm of the ratio with its 95 % limits; it takes at least three complete pairs.
 
     Without censoring this is the t interval on the differences y − x, with the p value of the paired t test.
     """
     if pairs.complete.all() or (_at_one_time(pairs.x, pairs.x_known) and _at_one_time(pairs.y, pairs.y_known)):
-        return _by_t((pairs.y - pairs.x)[pairs.complete], level)
+        return _by_t((pairs.y - pairs.x)[pairs.complete])
     n = len(pairs.x)
-    quantile = t_quantile((1 + level) / 2, n - 1)
+    quantile = t_quantile(_UPPER, n - 1)
     free = _maximize(pairs, _start(pairs))
     reach = quantile * np.sqrt(free.parameters.difference_variance / pairs.complete.sum())
     at_level = n * np.log1p(quantile**2 / (n - 1))
@@ -108,10 +109,10 @@ def _at_one_time(times: NDArray[np.float64], known: NDArray[np.bool_]) -> bool:
     return bool(np.ptp(times[known]) <= _ONE_TIME and times.max() <= times[known].max() + _ONE_TIME)
 
 
-def _by_t(differences: NDArray[np.float64], level: float) -> Estimate:
+def _by_t(differences: NDArray[np.float64]) -> Estimate:
     n = len(differences)
     mean, error = float(differences.mean()), float(differences.std(ddof=1) / np.sqrt(n))
-    reach = t_quantile((1 + level) / 2, n - 1) * error
+    reach = t_quantile(_UPPER, n - 1) * error
     if error == 0:  # n times the same ratio: no spread, and no t either
         return Estimate(mean, mean, mean, 0.0 if mean else 1.0)
     return Estimate(mean, mean - reach, mean + reach, t_two_sided(mean / error, n - 1))

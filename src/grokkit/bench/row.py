@@ -6,8 +6,7 @@ A new comparison is a function that gives a `Duel`, in one of the modules below,
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib import import_module
 from pathlib import Path
@@ -18,6 +17,7 @@ import torch
 from grokkit.bench.timing import Comparison, Duel, alternate, compare
 from grokkit.errors import InputError, unknown
 from grokkit.files import atomic_write
+from grokkit.threads import threads as using_threads
 from grokkit.train.record import provenance
 
 _MODULES = ("steps", "methods", "runs", "gpu")
@@ -122,18 +122,8 @@ def choose(rows: Mapping[str, Row], ids: list[str] | None) -> list[Row]:
 
 def measure(row: Row, *, rounds: int, threads: int, after_round: Callable[[int], None] = lambda done: None) -> Result:
     """Measure a row with ``threads`` threads on either side, unless the row has a number of its own."""
-    threads = row.threads or threads
-    with _threads(threads):
+    number = row.threads or threads
+    with using_threads(number):
         duel = row.setup()
         pairs = alternate(duel, rounds, after_round)
-        return Result(row, compare(pairs), rounds, threads, duel.note())
-
-
-@contextmanager
-def _threads(number: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(number)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+        return Result(row, compare(pairs), rounds, number, duel.note())

@@ -181,23 +181,22 @@ def _at_once(runs: Sequence[RunConfig], on: Executor, device: str) -> int:
 
 
 def _announce(plan: Plan, console: Console, done: int, on: Executor, device: str) -> None:
-    methods, seeds = plan.runs.arms, plan.runs.seeds
+    arms, seeds = plan.runs.arms, plan.runs.seeds
     kept = f", {done} of them done before" if done else ""
     at_once = _at_once(plan.runs, on, device)
     where = "" if device == "cpu" else f" on {device}"
     console.print(
-        f"{plan.study['title']}: {count(len(methods), 'method')} × {count(len(seeds), 'seed')} = "
+        f"{plan.study['title']}: {count(len(arms), 'method')} × {count(len(seeds), 'seed')} = "
         f"{count(len(plan.runs), 'run')}{kept}, "
         f"up to {count(plan.study['budget'], 'step')} each, {at_once} at once{where}"
     )
     # What is free elsewhere nobody here knows, and a GPU takes as many runs as fit there.
     is_here = isinstance(on, Processes) and device == "cpu"
-    methods = plan.study["methods"]
     warnings = (
         too_short(plan.runs[0]),
         too_large(plan, at_once) if is_here else "",
         uncounted(plan),
-        *cautions(plan.study, methods),
+        *cautions(plan.study, plan.study["methods"]),
     )
     for warning in warnings:
         if warning:

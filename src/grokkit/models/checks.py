@@ -23,10 +23,19 @@ def check_sizes(model: str, usual: str, **sizes: int) -> None:
             raise InputError(f"{model} {name}={value} is not possible: at least 1; {usual}")
 
 
-def scale_weights(model: nn.Module, factor: float) -> None:
-    """Multiply all initial weights by ``factor``, except those of LayerNorms."""
+def check_init_scale(factor: float) -> None:
+    """Refuse a factor on initial weights that leaves none of them, or none that are numbers.
+
+    Raises:
+        InputError: for such a one.
+    """
     if not 0.0 < factor < float("inf"):
         raise InputError(f"init_scale={factor!r} is not possible: a finite number > 0; the default is 1")
+
+
+def scale_weights(model: nn.Module, factor: float) -> None:
+    """Multiply all initial weights by ``factor``, except those of LayerNorms."""
+    check_init_scale(factor)
     with torch.no_grad():
         for module in model.modules():
             if not isinstance(module, nn.LayerNorm):

@@ -16,7 +16,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from grokkit.optimizers.contract import OptimizerCard, PureOptimizer, Setting, Settings, Tensors
+from grokkit.methods.settings import like
+from grokkit.optimizers.contract import OptimizerCard, PureOptimizer, Settings, Tensors
 
 _EPS = 1e-8  # torch.optim's default
 
@@ -43,7 +44,7 @@ def _sgd() -> PureOptimizer:
         new, momentum = {}, {}
         for names in _by_type(params):
             p, g, b = (_as_vector(tensors, names) for tensors in (params, grads, state.momentum))
-            lr, wd, beta = (_like(setting, p) for setting in settings[:3])
+            lr, wd, beta = (like(p, setting) for setting in settings[:3])
             b = beta * b + (g + wd * p)
             p = p - lr * b
             for tensors, vector in (new, p), (momentum, b):
@@ -79,12 +80,12 @@ def _adam(*, decoupled: bool) -> PureOptimizer:
         for names in _by_type(params):
             p, g, m, v = (_as_vector(tensors, names) for tensors in (params, grads, state.mean, state.square))
             if decoupled:
-                p = p * _like(1.0 - lr * wd, p)
+                p = p * like(p, 1.0 - lr * wd)
             else:
-                g = g + _like(wd, p) * p
-            m = torch.lerp(m, g, _like(1.0 - beta1, p))  # pyright: ignore[reportArgumentType,reportCallIssue]
-            v = _like(beta2, p) * v + _like(1.0 - beta2, p) * (g * g)
-            p = p - _like(size, p) * (m / (v.sqrt() / _like(spread, p) + _EPS))
+                g = g + like(p, wd) * p
+            m = torch.lerp(m, g, like(p, 1.0 - beta1))  # pyright: ignore[reportArgumentType,reportCallIssue]
+            v = like(p, beta2) * v + like(p, 1.0 - beta2) * (g * g)
+            p = p - like(p, size) * (m / (v.sqrt() / like(p, spread) + _EPS))
             for tensors, vector in (new, p), (mean, m), (square, v):
                 tensors |= _taken_apart(vector, params, names)
         return new, AdamState(step, mean, square)
@@ -108,11 +109,6 @@ def _taken_apart(vector: Tensor, params: Tensors, names: Sequence[str]) -> dict[
     """Views of ``vector``, shaped as the parameters that it was made of."""
     parts = vector.split([params[name].numel() for name in names])
     return {name: part.view(params[name].shape) for name, part in zip(names, parts, strict=True)}
-
-
-def _like(setting: Setting, p: Tensor) -> Setting:
-    """A tensor takes the parameter's dtype, as a number does."""
-    return setting.to(p.dtype) if isinstance(setting, Tensor) else setting
 
 
 def _make_sgd(

@@ -16,11 +16,11 @@ from torch import Tensor, nn
 
 from grokkit.arguments import complete
 from grokkit.errors import InputError
+from grokkit.methods.settings import Setting
 from grokkit.outside import theirs
 from grokkit.registry import Part
 
 Tensors: TypeAlias = Mapping[str, Tensor]
-Setting: TypeAlias = float | Tensor
 
 
 class Settings(NamedTuple):

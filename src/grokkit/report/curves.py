@@ -76,9 +76,7 @@ def seed_curves_data(
     return pl.concat(parts).drop("run_id").with_columns(rounded)
 
 
-def median_curve_data(
-    runs: pl.DataFrame, curves: pl.DataFrame, measure: str, x: str = "step", points: int = IMAGE_POINTS
-) -> pl.DataFrame:
+def median_curve_data(runs: pl.DataFrame, curves: pl.DataFrame, measure: str, x: str = "step") -> pl.DataFrame:
     """The median over seeds of ``measure`` against ``x``, for each method: columns ``method``, ``x``, ``value``.
 
     Between its evaluations a run's value is interpolated in log x. A run that stopped, because it had
@@ -97,7 +95,7 @@ def median_curve_data(
         start = at[np.concatenate([[0], ends])].max()
         grid = np.unique(at)
         grid = grid[grid >= start]
-        grid = grid[spread(grid, points)]
+        grid = grid[spread(grid, IMAGE_POINTS)]
         values = []
         for own_at, own_found in zip(np.split(np.log(at), ends), np.split(found, ends), strict=True):
             values.append(np.interp(np.log(grid), own_at, own_found))  # Beyond a run's end this repeats its last value.

@@ -115,9 +115,10 @@ def train_group(
     return loop.run(report, keep, notice, checkpoint, checkpoint_seconds)
 
 
-def begin_alone(config: RunConfig, device: str = "cpu") -> Alone:
-    """A run before its first step, to take steps without evaluations: ``train_to(stop)``, ``take_step(rows)``."""
-    engine = Alone(_members([config], device, Alone.PLAN), torch.device(device))
+def begin_alone(config: RunConfig) -> Alone:
+    """A run on the CPU before its first step, to take steps without evaluations: ``train_to(stop)``,
+    ``take_step(rows)``."""
+    engine = Alone(_members([config], "cpu", Alone.PLAN), torch.device("cpu"))
     engine.begin()
     return engine
 

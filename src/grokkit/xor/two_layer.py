@@ -27,8 +27,8 @@ import torch
 from torch import Tensor, nn
 
 from grokkit.arguments import Scale, Size
-from grokkit.errors import InputError
 from grokkit.models.card import ModelCard, TaskShape
+from grokkit.models.checks import check_init_scale, check_sizes
 from grokkit.models.matmul import linear, transformed
 
 
@@ -183,10 +183,8 @@ def build_two_layer(
     Raises:
         InputError: for an ``init_scale`` or ``width`` that is not possible.
     """
-    if width < 1:
-        raise InputError(f"two-layer width={width} is not possible: at least 1; the paper uses 2048")
-    if not 0.0 < init_scale < float("inf"):
-        raise InputError(f"init_scale={init_scale!r} is not possible: a finite number > 0; the default is 1")
+    check_sizes("two-layer", "the paper uses 2048", width=width)
+    check_init_scale(init_scale)
     std = init_scale / math.sqrt(3 * dim)
     return TwoLayer(start_products(columns, rows, neurons=width, std=std, generator=generator), dim=dim)
 

@@ -10,13 +10,11 @@ With ``grow`` the models of a rung do not begin afresh: each is the best of the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from grokkit.errors import InputError, about
@@ -24,6 +22,7 @@ from grokkit.methods.contract import Halfway, TransferData
 from grokkit.methods.groktransfer.weak import Trial, WeakModel, parse_weak
 from grokkit.methods.settings import not_negative, number, positive, whole
 from grokkit.models import FNN, LSTM
+from grokkit.threads import threads
 
 LADDER = ("fnn(dim=8,width=32)", "fnn(dim=16,width=64)", "fnn(dim=32,width=128)", "decoder(width=32)")
 """``auto`` for expressions: each rung some twice as costly as the one before. A smaller first one, fnn(dim=4,width=16),
@@ -138,7 +137,7 @@ def climb(
     check_climb(lesson, rungs)
     tried: list[Trial] = []
     kept = None if lesson.halfway is None else lesson.halfway.found()
-    with _one_thread():
+    with threads(1):  # in models this small, more only wait for one another
         for weak in rungs:
             seeds = range(seed * rule.seeds, (seed + 1) * rule.seeds)
             trials = [Trial(weak, lesson, lr=rule.lr, wd=rule.wd, seed=own) for own in seeds]
@@ -189,17 +188,6 @@ def full_rank(width: int, hidden: int, ladder: Sequence[str]) -> WeakModel:
     sizes = {"dim": width, "width": hidden} if "dim" in first.settings else {"width": width}
     changed = {name: sizes.get(name, value) for name, value in first.settings.items()}
     return replace(first, settings=changed)
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Inside, PyTorch uses one thread: in models this small, more only wait for one another."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _race(running: dict[Trial, _Progress], rule: Rule, after_round: Callable[[], None]) -> Trial | None:

@@ -30,6 +30,7 @@ from grokkit.methods.neuralgrok.amplifier import Amplifier, map_amplifier
 from grokkit.methods.neuralgrok.transform import NeuralGrokState, amplified, hypergradient, neuralgrok
 from grokkit.methods.settings import Setting, not_negative, positive, whole
 from grokkit.shards import is_distributed, local, mean_over_processes
+from grokkit.step_detection import overlaps_itself
 from grokkit.wrapped import unwrapped
 
 Loss = Callable[[], Tensor]
@@ -200,7 +201,7 @@ class NeuralGrok:
     def _restored(self, params: dict[str, Tensor]) -> Iterator[None]:
         """Afterwards the parameters, the model's buffers and the random generators are as they were before."""
         # An expanded buffer cannot be written into, so nothing has changed it.
-        buffers = [buffer for buffer in self._model.buffers() if not _is_expanded(buffer)]
+        buffers = [buffer for buffer in self._model.buffers() if not overlaps_itself(buffer)]
         before = [(tensor, tensor.detach().clone()) for tensor in (*params.values(), *buffers)]
         # A forward pass may put another tensor in a buffer's place, self.mean = 0.9 * self.mean + …, in place of
         # writing into it. So which tensor is where is put back as well.
@@ -238,13 +239,6 @@ class NeuralGrok:
                 for name in changed:
                     now[name].copy_(before[name])
             self._moving = (self._moving or set()) | written | changed
-
-
-def _is_expanded(tensor: Tensor) -> bool:
-    """Whether several entries are one number in memory."""
-    if tensor.layout is not torch.strided:
-        return False
-    return any(size > 1 and stride == 0 for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
 
 
 def _move(params: dict[str, Tensor], directions: dict[str, Tensor], rates: dict[int, float]) -> None:
