@@ -21,6 +21,7 @@ LAYERS = [
         "extras",
         "first_use",
         "threads",
+        "tensor_files",
         "flop_counter",
         "randomness",
         "rng",

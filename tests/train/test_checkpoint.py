@@ -8,7 +8,8 @@ import torch
 from interrupted import Interrupted, curves, interrupt_after
 from safetensors.torch import load_file, save_file
 
-from grokkit.train.checkpoint import load_tensors, save_tensors, steps_saved
+from grokkit.tensor_files import load_tensors, save_tensors
+from grokkit.train.checkpoint import steps_saved
 from grokkit.train.loop import train, train_group
 
 

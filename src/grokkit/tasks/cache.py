@@ -16,8 +16,9 @@ from typing import Any
 
 from torch import Tensor
 
-from grokkit.errors import InputError, MissingExtraError
-from grokkit.files import atomic_write, cache_folder
+from grokkit.errors import InputError
+from grokkit.files import cache_folder
+from grokkit.tensor_files import Unusable, load_tensors, save_tensors
 
 
 def cached(
@@ -38,12 +39,15 @@ def cached(
     identity = hashlib.sha256(described.encode()).hexdigest()
     folder = cache_folder()
     path = None if folder is None else folder / f"{kind}-{identity[:16]}.safetensors"
-    found = None if path is None else _load(path, identity)
-    if found is None:
-        found = {name: tensor.contiguous() for name, tensor in make().items()}
-        if path is not None:
-            with suppress(OSError):
-                _save(path, identity, found)
+    if path is not None:
+        with suppress(Unusable):
+            loaded = load_tensors(path)
+            if loaded is not None and loaded[1] == {"identity": identity}:
+                return loaded[0]
+    found = {name: tensor.contiguous() for name, tensor in make().items()}
+    if path is not None:
+        with suppress(OSError):
+            save_tensors(path, found, {"identity": identity})
     return found
 
 
@@ -54,35 +58,3 @@ def _identity(path: Path) -> list[Any]:
     except OSError as error:
         raise InputError(f"cannot read {path} ({error.strerror or error}); see to it that it can be") from None
     return [place, found.st_size, found.st_mtime_ns]
-
-
-def _save(path: Path, identity: str, tensors: dict[str, Tensor]) -> None:
-    from safetensors.torch import save
-
-    atomic_write(path, save(tensors, metadata={"identity": identity, "digest": _digest(tensors)}))
-
-
-def _load(path: Path, identity: str) -> dict[str, Tensor] | None:
-    """None for a file that is missing, damaged, or another's."""
-    try:
-        from safetensors import SafetensorError, safe_open
-    except ModuleNotFoundError:  # pragma: no cover - needs an environment without the extra
-        raise MissingExtraError("safetensors", "lab") from None
-    if not path.is_file():
-        return None
-    try:
-        with safe_open(path, framework="pt") as file:
-            about = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        whole = about.get("identity") == identity and about.get("digest") == _digest(tensors)
-    except (OSError, SafetensorError, ValueError, TypeError):  # the last for numbers that numpy does not have
-        return None
-    return tensors if whole else None
-
-
-def _digest(tensors: dict[str, Tensor]) -> str:
-    digest = hashlib.sha256()
-    for name in sorted(tensors):
-        digest.update(f"{name} {tensors[name].dtype} {list(tensors[name].shape)}".encode())
-        digest.update(tensors[name].numpy().data)
-    return digest.hexdigest()

@@ -10,7 +10,8 @@ from typing import Any
 from torch import Tensor
 
 from grokkit.randomness import GlobalState, global_state, set_global_state
-from grokkit.train.checkpoint import Unusable, load_tensors, part, save_tensors
+from grokkit.tensor_files import Unusable, load_tensors, save_tensors
+from grokkit.train.checkpoint import part
 
 
 def start_files(checkpoint: Path, run: str) -> list[Path]:

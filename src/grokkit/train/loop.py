@@ -26,8 +26,9 @@ from grokkit.models.matmul import Precision, precision
 from grokkit.probe.tensors import probe_tensors
 from grokkit.registry import parts
 from grokkit.tasks.task import Task
+from grokkit.tensor_files import Unusable
 from grokkit.train.alone import Alone
-from grokkit.train.checkpoint import Checkpoint, Unusable, load_checkpoint, part, save_checkpoint
+from grokkit.train.checkpoint import Checkpoint, load_checkpoint, part, save_checkpoint
 from grokkit.train.config import RunConfig
 from grokkit.train.costs import Costs
 from grokkit.train.denormals import denormals_are_zero, treatment
