@@ -97,6 +97,33 @@ def placed(folder=Path(__file__).parent, kind=torch.float32, missing=float("nan"
 
 def net_of(act=nn.ReLU, width=8):
     return nn.Sequential(nn.Linear(2, width), act(), nn.Linear(width, 2))
+
+NET = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
+WEIGHT = nn.Parameter(torch.ones(2))
+FROZEN = nn.Linear(2, 2).requires_grad_(False)
+
+def one_network():
+    return mine(model=lambda: NET)
+
+class OfOneTensor(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(WEIGHT.data)
+
+    def forward(self, points):
+        return points * self.scale
+
+def one_tensor():
+    return mine(model=OfOneTensor)
+
+def one_statistic():
+    return mine(model=lambda: nn.Sequential(nn.Linear(2, 2), NET[1].requires_grad_(False)))
+
+def one_frozen():
+    return mine(model=lambda: nn.Sequential(FROZEN, nn.Linear(2, 2)))
+
+def shared_net(task):
+    return NET
 """
 
 
@@ -120,6 +147,10 @@ def plan(task="mine.py:mine", methods="adamw", **options):
         ({"task": "mine.py:model_fails"}, "making the network of your problem fails: ZeroDivisionError"),
         ({"task": "mine.py:model_is_none"}, "the network of your problem is made as NoneType"),
         ({"task": "mine.py:model_is_made"}, "the model is a network, .*; give a function that makes it"),
+        ({"task": "mine.py:one_network"}, "network of your problem has 0.weight in common .*copy.deepcopy"),
+        ({"task": "mine.py:one_tensor"}, "network of your problem has scale in common"),
+        ({"task": "mine.py:one_statistic"}, "network of your problem has 1.running_mean in common"),
+        ({"model": "mine.py:shared_net"}, "--model mine.py:shared_net has 0.weight in common"),
         ({"task": "mine.py:misspelt"}, "mine.py:misspelt fails: TypeError: .*'scores'"),
         ({"task": "mine.py:other_optimizer"}, "unknown optimizer 'adamww'; did you mean 'adamw'"),
         ({"task": "mine.py:wide(width=-3)"}, r"RuntimeError: .*negative dimension.* of mine.py\)"),
@@ -157,6 +188,10 @@ def test_a_mistake_is_one_line(file, options, message):
     with pytest.raises(InputError, match=message) as caught:
         plan(**options)
     assert "\n" not in str(caught.value)
+
+
+def test_what_is_not_trained_may_be_shared(file):
+    assert len(plan("mine.py:one_frozen").runs) == 1
 
 
 def test_a_number_without_annotation_has_one_form(file):

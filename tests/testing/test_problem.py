@@ -55,6 +55,7 @@ class Broken(Spirals):
 
 
 DATA = Spirals()
+SHARED = Net(16)
 FAULTS = {
     "a score that raises": (
         {"score": lambda outputs, targets: {}[0]},
@@ -128,6 +129,11 @@ FAULTS = {
         {"model": lambda: Unused(16)},
         "gradients",
         "no gradient reaches extra.bias, extra.we",
+    ),
+    "one network for all runs": (
+        {"model": lambda: SHARED},
+        "deterministic",
+        "has .*weight in common with the one that is made next, .*; make it anew each time",
     ),
     "a layer whose shape is not known yet": (
         {"model": lambda: nn.Sequential(nn.LazyLinear(8), nn.ReLU(), nn.LazyLinear(2))},

@@ -106,6 +106,16 @@ class ModelCard:
         """
         return complete(self.name, self.build, given, leave=("task",))
 
+    @property
+    def in_words(self) -> str:
+        """What an error calls the module."""
+        return "the network of your problem" if self.name == "own" else f"--model {self.name}"
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether we know that it makes another module each time."""
+        return self.name != "own" and self.build.__module__.startswith("grokkit.")
+
     def make(self, task: TaskShape, settings: Mapping[str, Any], seed: int) -> Model:
         """The module with initial weights drawn from ``seed``, as :func:`torch.manual_seed` takes it.
 
@@ -117,7 +127,7 @@ class ModelCard:
             raise InputError(f"{self.name} reads {' or '.join(self.reads)}, and this task's inputs are {task.kind}")
         if self.reads and task.classes < 1:
             raise InputError(f"{self.name} has to know how many outputs there are; give the problem classes=...")
-        what = "the network of your problem" if self.name == "own" else f"--model {self.name}"
+        what = self.in_words
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             with theirs(f"making {what}"):

@@ -22,7 +22,7 @@ from grokkit.train.optimizers import build_optimizer
 from grokkit.train.problem import build_problem, set_apart, transfer_data
 from grokkit.train.resolve import method_config
 from grokkit.train.room import check_room, least, outlined
-from grokkit.train.setup import build_model
+from grokkit.train.setup import build_apart
 
 
 class Arm(NamedTuple):
@@ -145,7 +145,7 @@ def make_plan(
     for run, size in zip(runs.arms, sizes, strict=True):
         check_room(run, problem.task, size)
     with about("--model"):
-        model = build_model(first.model, problem.task, first.seed)
+        model = build_apart(first.model, problem.task, first.seed)
     with about("--methods"):
         for config in configs:
             set_apart(config, problem.split.train, first.seed)

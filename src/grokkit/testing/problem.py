@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from grokkit.errors import InputError, check_dense
 from grokkit.flop_counter import counted_flops
+from grokkit.models.sharing import refuse_shared
 from grokkit.outside import line_of
 from grokkit.randomness import seeded_aside
 from grokkit.tasks.problem import OwnTask, Problem, feed_digest
@@ -156,7 +157,9 @@ def _is_finite(item: Any) -> bool:
 
 
 def _deterministic(bench: _Bench) -> str:
-    first, second = (bench.model().state_dict() for _ in range(2))
+    models = bench.model(), bench.model()
+    refuse_shared(*models, "the network of your problem")
+    first, second = (model.state_dict() for model in models)
     if different := [name for name in first if not torch.equal(first[name], second[name])]:
         raise InputError(
             f"{different[0]} starts with other values the second time under one seed; draw initial weights from "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from grokkit.errors import InputError
 from grokkit.models.card import Model, card_of
+from grokkit.models.sharing import refuse_shared
 from grokkit.registry import parts
 from grokkit.rng import stream
 from grokkit.tasks import Task
@@ -41,3 +42,16 @@ def build_model(config: ModelConfig, task: Task, seed: int) -> Model:
             f"inputs are {shape.kind}; take --model {' or '.join(fitting) or 'MODULE:CARD, one that reads them'}"
         )
     return card.make(shape, config.settings, stream(seed, "init").initial_seed())
+
+
+def build_apart(config: ModelConfig, task: Task, seed: int) -> Model:
+    """:func:`build_model`, where nothing has been trained yet: somebody's network is made a second time, to see that no
+    run would change another's.
+
+    Raises:
+        InputError: as :func:`build_model`, and for a network that is not another one each time.
+    """
+    model = build_model(config, task, seed)
+    if not config.card.is_ours:
+        refuse_shared(model, build_model(config, task, seed), config.card.in_words)
+    return model
