@@ -22,7 +22,7 @@ from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
-from inspect import isfunction, signature
+from inspect import isclass, isfunction, signature
 from io import BytesIO
 from pathlib import Path
 from types import ModuleType
@@ -316,16 +316,25 @@ def _imported(module: str) -> ModuleType:
         raise InputError(f"cannot import {module}: {line_of(error)}{remedy if is_nowhere else ''}") from error
 
 
+_LISTED = 12
+"""Names that an error lists; of more it says where they are listed."""
+
+
+def _makes(kind: str, value: object, module: ModuleType) -> bool:
+    """Whether it looks like what makes a part of the kind: one of the module's own functions; an optimizer's class,
+    wherever that lies."""
+    if kind == "optimizers" and isclass(value):
+        optim = import_module("torch.optim")
+        return issubclass(value, optim.Optimizer) and value is not optim.Optimizer
+    return kind in ("tasks", "models", "optimizers") and isfunction(value) and value.__module__ == module.__name__
+
+
 def _attribute(kind: str, module: ModuleType, name: str, where: str) -> Any:
     wanted = card_class(kind)
     if not hasattr(module, name):
-        usable = [n for n, value in vars(module).items() if isinstance(value, wanted)]
-        if kind in ("tasks", "models", "optimizers"):  # which are mostly functions
-            usable += [
-                n for n, value in vars(module).items() if isfunction(value) and value.__module__ == module.__name__
-            ]
+        usable = [n for n, value in vars(module).items() if isinstance(value, wanted) or _makes(kind, value, module)]
         if usable:
-            raise unknown(f"name in {where}", name, usable)
+            raise unknown(f"name in {where}", name, usable, f"dir({where})" if len(usable) > _LISTED else "")
         example = f"def {name}(): return Problem(...)" if kind == "tasks" else f"{name} = {wanted.__name__}(name=...)"
         raise InputError(f"{where} has no {name}, nor any {wanted.__name__}; write e.g. {example}")
     value = getattr(module, name)

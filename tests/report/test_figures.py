@@ -214,6 +214,7 @@ def test_times_hold_every_run_once_with_its_budget_where_it_was_not_reached(synt
     assert data.filter(~pl.col("reached"))["steps"].to_list() == [20000] * 4
     assert data.filter(pl.col("method") == "adam-paper")["median"].null_count() == 3
     assert data.filter(pl.col("method") == "adamw")["median"].to_list() == [7000] * 3
+    assert times_data(runs, ["without a run", *synthetic.CROSSINGS]).equals(data)
 
 
 def test_a_delay_reaches_from_where_a_run_memorized_to_where_it_generalized_or_was_last_below(synthetic) -> None:

@@ -119,6 +119,35 @@ def one_tensor():
 def one_statistic():
     return mine(model=lambda: nn.Sequential(nn.Linear(2, 2), NET[1].requires_grad_(False)))
 
+def numbers():
+    return mine(data=(ROWS[0], ROWS[0][:, :1]), model=lambda: nn.Linear(2, 1), loss=functional.mse_loss, score=None,
+                target=0.1)
+
+def pictures():
+    return mine(data=(torch.zeros(40, 1, 2, 2), ROWS[1]), model=lambda: nn.Sequential(nn.Flatten(), nn.Linear(4, 2)))
+
+class NamedRows(torch.utils.data.Dataset):
+    def __len__(self):
+        return 40
+
+    def __getitem__(self, row):
+        return {"points": ROWS[0][row], "label": ROWS[1][row]}
+
+def named_batch():
+    return mine(data=NamedRows(), model=lambda: nn.Linear(2, 2),
+                forward=lambda model, batch: model(batch["points"]),
+                loss=lambda outputs, batch: functional.cross_entropy(outputs, batch["label"]),
+                score=lambda outputs, batch: outputs.argmax(-1) == batch["label"])
+
+class Named(nn.Linear):
+    def forward(self, points):
+        return {"logits": super().forward(points)}
+
+def named_output():
+    return mine(model=lambda: Named(2, 2),
+                loss=lambda outputs, labels: functional.cross_entropy(outputs["logits"], labels),
+                score=lambda outputs, labels: outputs["logits"].argmax(-1) == labels)
+
 def one_frozen():
     return mine(model=lambda: nn.Sequential(FROZEN, nn.Linear(2, 2)))
 
@@ -147,6 +176,32 @@ def plan(task="mine.py:mine", methods="adamw", **options):
         ({"task": "mine.py:model_fails"}, "making the network of your problem fails: ZeroDivisionError"),
         ({"task": "mine.py:model_is_none"}, "the network of your problem is made as NoneType"),
         ({"task": "mine.py:model_is_made"}, "the model is a network, .*; give a function that makes it"),
+        *(
+            (
+                {"task": "mine.py:numbers", "methods": name},
+                f"{name} is for outputs that are logits, and mine has numbers as targets; leave it out",
+            )
+            for name in ("stablemax", "logit-temperature")
+        ),
+        *(
+            ({"task": f"mine.py:{task}", "methods": name, "validation_fraction": 0.2}, message)
+            for name in ("groktransfer", "lowrank-random")
+            for task, message in (
+                (
+                    "pictures",
+                    r"inputs have shape \(\d+, 1, 2, 2\), and weak models read one row .*; leave groktransfer",
+                ),
+                ("named_batch", "inputs are a dict, and weak models read one row"),
+            )
+        ),
+        (
+            {"task": "mine.py:numbers", "methods": "groktransfer", "validation_fraction": 0.2},
+            "problem 'mine' has no score, and so no accuracy; give it one, or leave out what goes by it",
+        ),
+        (
+            {"task": "mine.py:named_output", "methods": "groktransfer", "validation_fraction": 0.2},
+            r"of what a weak model gives, fails: IndexError: .*mine.py\); weak models give one tensor",
+        ),
         ({"task": "mine.py:one_network"}, "network of your problem has 0.weight in common .*copy.deepcopy"),
         ({"task": "mine.py:one_tensor"}, "network of your problem has scale in common"),
         ({"task": "mine.py:one_statistic"}, "network of your problem has 1.running_mean in common"),

@@ -130,6 +130,11 @@ FAULTS = {
         "gradients",
         "no gradient reaches extra.bias, extra.we",
     ),
+    "a score of every number of a row": (
+        {"score": lambda outputs, targets: outputs > 0},
+        "score",
+        r"it must give a bool tensor, one entry a row; where a row has several answers, .flatten\(1\).all\(1\) says",
+    ),
     "one network for all runs": (
         {"model": lambda: SHARED},
         "deterministic",

@@ -246,6 +246,10 @@ def test_an_entry_point_names_one(tmp_path, monkeypatch, tiny):
         ("adamx", "unknown optimizer 'adamx'"),
         ("3", "unknown optimizer '3'"),
         ("mine.py", "mine.py is a file"),
+        (
+            "torch.optim:Adagrda",
+            r"unknown name in torch.optim 'Adagrda'; did you mean 'Adagrad'\? dir\(torch.optim\) lists all",
+        ),
         ("mine.py:CARDS", "unknown name in mine.py 'CARDS'; did you mean 'CARD'"),
         ("mine.py:NUMBER", "NUMBER in mine.py is a int"),
         ("mine.py:METHOD", "METHOD in mine.py is a MethodCard"),

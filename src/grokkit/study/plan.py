@@ -19,7 +19,7 @@ from grokkit.train.doors import doors_of
 from grokkit.train.identity import question_of
 from grokkit.train.measured import has_flops
 from grokkit.train.optimizers import build_optimizer
-from grokkit.train.problem import build_problem, set_apart, transfer_data
+from grokkit.train.problem import build_problem, check_targets, set_apart, transfer_data
 from grokkit.train.resolve import method_config
 from grokkit.train.room import check_room, least, outlined
 from grokkit.train.setup import build_apart
@@ -148,6 +148,7 @@ def make_plan(
         model = build_apart(first.model, problem.task, first.seed)
     with about("--methods"):
         for config in configs:
+            check_targets(config, problem.task)
             set_apart(config, problem.split.train, first.seed)
             doors_of(config).check(model, partial(transfer_data, problem))
             if isinstance(config.optimizer, OwnOptimizerConfig):

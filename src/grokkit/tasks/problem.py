@@ -133,7 +133,7 @@ class Problem:
         rows = len(source)
         table = torch.arange(rows)
         with seeded_aside(seed, "first row"):
-            kind, shape, classes = _looks_like(self, source)
+            kind, shape, classes, is_number = _looks_like(self, source)
         return OwnTask(
             name=self.name,
             inputs=kind,
@@ -146,6 +146,7 @@ class Problem:
             source=source,
             parts=parts,
             row_shape=shape,
+            has_number_targets=self.score is None and is_number,
             seed=seed,
         )
 
@@ -208,6 +209,7 @@ class OwnTask(Task):
     problem: Problem
     source: Source
     row_shape: tuple[int, ...]
+    has_number_targets: bool
     seed: int
     device: torch.device | None = None
 
@@ -227,6 +229,10 @@ class OwnTask(Task):
     @property
     def has_accuracy(self) -> bool:
         return self.problem.score is not None
+
+    @property
+    def has_numbers(self) -> bool:
+        return self.has_number_targets
 
     @property
     def rows_at_once(self) -> int:
@@ -255,16 +261,25 @@ class OwnTask(Task):
         return self.problem.loss(outputs_BC, targets_B)
 
     def correct(self, outputs_BC: Any, targets_B: Any) -> Tensor:
-        assert self.problem.score is not None
+        if self.problem.score is None:
+            raise InputError(
+                f"problem {self.name!r} has no score, and so no accuracy; give it one, or leave out what goes by it"
+            )
         right = self.problem.score(outputs_BC, targets_B)
         rows = len(targets_B) if isinstance(targets_B, Tensor) else None
         if isinstance(right, Tensor) and right.dtype == torch.bool and right.ndim == 1 and rows in (None, len(right)):
             return right
         what = f"{right.dtype} of shape {tuple(right.shape)}" if isinstance(right, Tensor) else repr(right)
         of = "" if rows is None else f" for {rows} rows"
+        is_finer = isinstance(right, Tensor) and right.dtype == torch.bool and right.ndim > 1
+        remedy = (
+            "where a row has several answers, .flatten(1).all(1) says whether all are right"
+            if is_finer
+            else "for a loss leave score out, and say which is the target, e.g. target=0.05"
+        )
         raise InputError(
             f"the score of problem {self.name!r} gives {what}{of}; it must give a bool tensor, one entry a row; "
-            "for a loss leave score out, and say which is the target, e.g. target=0.05"
+            f"{remedy}"
         )
 
     def draws_at_random(self) -> bool:
@@ -379,22 +394,23 @@ def _dataset(problem: Problem, data: Any) -> Any:
     )
 
 
-def _looks_like(problem: Problem, source: Source) -> tuple[str, tuple[int, ...], int]:
-    """Kind of the inputs, shape of a row, width of the outputs: as the problem says, or as the rows look."""
+def _looks_like(problem: Problem, source: Source) -> tuple[str, tuple[int, ...], int, bool]:
+    """Kind of the inputs, shape of a row, width of the outputs, whether targets are numbers: as the problem says, or as
+    the rows look."""
     with theirs(f"row 0 of problem {problem.name!r}"):
         first = source.data[0] if len(source) else None
     pair = first if isinstance(first, tuple | list) and len(first) == 2 else (None, None)
     inputs = pair[0] if isinstance(pair[0], Tensor) else None
     is_float = inputs is None or inputs.is_floating_point()
     classes = problem.classes
+    is_number = isinstance(pair[1], float) or (isinstance(pair[1], Tensor) and pair[1].is_floating_point())
     if classes is None:
         targets = source.data.tensors[1] if _is_table(source.data) and pair[1] is not None else None
         is_class = targets is not None and not targets.is_floating_point() and targets.numel() > 0
-        is_number = isinstance(pair[1], float) or (isinstance(pair[1], Tensor) and pair[1].is_floating_point())
         # A Dataset would have to be read whole to know its classes; a network of ours asks for them, others do not.
         classes = int(targets.max()) + 1 if is_class and targets is not None else int(is_number)
     kind = problem.inputs or ("numbers" if is_float else "expressions")
-    return kind, () if inputs is None else tuple(inputs.shape), classes
+    return kind, () if inputs is None else tuple(inputs.shape), classes, is_number
 
 
 def _digest(value: Any) -> str:

@@ -86,6 +86,11 @@ class Task:
         """Whether an output is right or wrong; under ``regression`` it is only near or far."""
         return self.objective != "regression"
 
+    @property
+    def has_numbers(self) -> bool:
+        """Whether targets are numbers, and so outputs no logits."""
+        return self.objective == "regression"
+
     def fitted(self, train_rows: Tensor) -> Task:
         """The task with all that is learned from data, such as a vocabulary or a mean, learned from ``train_rows``.
 

@@ -7,8 +7,10 @@ from collections.abc import Callable
 
 from grokkit.call_syntax import parse_call
 from grokkit.errors import InputError, unknown
-from grokkit.registry import card_class, find, parts
-from grokkit.tasks.table import own_problem
+from grokkit.outside import line_of
+from grokkit.registry import KINDS, card_class, find, parts
+from grokkit.tasks.table import card_of, own_problem, read_task
+from grokkit.tasks.task import Task
 from grokkit.testing.methods import METHOD_CHECKS, check_method
 from grokkit.testing.models import check_model
 from grokkit.testing.problem import Finding, check_problem
@@ -33,13 +35,20 @@ def check_part(text: str) -> list[Finding]:
     True
     """
     kind = _kind_of_card(text)
-    if kind is not None:
+    if kind in _CHECKS:
         return [_finding(kind, text)]
+    if kind is not None:
+        raise InputError(
+            f"{text} is one of the {kind}, which have no check; problems, methods, models and tasks have one, and "
+            "others are tried out where they are used"
+        )
     try:
         problem = own_problem(text)
     except InputError:
         if _makes_method(text):
             return [_finding("methods", text)]
+        if _makes_task(text):
+            return [_finding("tasks", text)]
         name, _ = parse_call(text)
         if re.fullmatch(r"[\w-]+", name):  # no file, package or expression, but a name
             names = [part for kind in _CHECKS for part in parts(kind)]
@@ -51,7 +60,7 @@ def check_part(text: str) -> list[Finding]:
 def _kind_of_card(text: str) -> str | None:
     """The kind of the card that ``text`` names; None if it names something else, such as a function."""
     name, _ = parse_call(text)
-    for kind in _CHECKS:
+    for kind in KINDS:
         try:
             if isinstance(find(kind, name).value, card_class(kind)):
                 return kind
@@ -68,6 +77,14 @@ def _makes_method(text: str) -> bool:
     return True
 
 
+def _makes_task(text: str) -> bool:
+    try:
+        part, settings = read_task(text)
+        return part.origin != "grokkit" and isinstance(card_of(part).make(settings), Task)
+    except InputError:
+        return False
+
+
 def _finding(kind: str, text: str) -> Finding:
     name, given = parse_call(text)
     if kind == "methods" and given:
@@ -76,5 +93,9 @@ def _finding(kind: str, text: str) -> Finding:
         _CHECKS[kind](text)
     except AssertionError as error:
         return Finding(kind, False, str(error))
+    except InputError:
+        raise
+    except Exception as error:  # whatever somebody's code raises is the finding
+        return Finding(kind, False, f"{text} fails: {line_of(error)}; mend that first")
     looked_at = f": {', '.join(METHOD_CHECKS)}" if kind == "methods" else ""
     return Finding(kind, True, f"{text} keeps all that the lab relies on{looked_at}")

@@ -25,7 +25,6 @@ from grokkit.errors import InputError, plain_line
 from grokkit.models.matmul import Precision, precision
 from grokkit.probe.tensors import probe_tensors
 from grokkit.registry import parts
-from grokkit.tasks.task import Task
 from grokkit.tensor_files import Unusable
 from grokkit.train.alone import Alone
 from grokkit.train.checkpoint import Checkpoint, load_checkpoint, part, save_checkpoint
@@ -39,7 +38,7 @@ from grokkit.train.halfway import HalfwayFile, start_files
 from grokkit.train.history import Evaluation, RunInProgress, Score
 from grokkit.train.limit import Limit
 from grokkit.train.measured import measured
-from grokkit.train.problem import build_batches, build_problem
+from grokkit.train.problem import build_batches, build_problem, check_targets
 from grokkit.train.record import Run
 from grokkit.train.setup import build_model
 from grokkit.train.together import Together
@@ -356,7 +355,7 @@ def _members(configs: Sequence[RunConfig], device: str, plan: str, limits: Seque
     members = []
     for config, limit in zip(configs, limits or [None] * len(configs), strict=True):
         problem = build_problem(config)
-        _check_targets(config, problem.task)
+        check_targets(config.method, problem.task)
         model = build_model(config.initial_model(), problem.task, config.seed)
         about = {
             "parameters": sum(p.numel() for p in model.parameters()),
@@ -376,14 +375,6 @@ def _members(configs: Sequence[RunConfig], device: str, plan: str, limits: Seque
         )
         members.append(Member(config, problem, model, build_batches(config, problem), progress))
     return members
-
-
-def _check_targets(config: RunConfig, task: Task) -> None:
-    for card in config.method.cards:
-        if card.logits and task.objective == "regression":
-            raise InputError(
-                f"{card.name} is for outputs that are logits, and {task.name} has numbers as targets; leave it out"
-            )
 
 
 def _current(device: torch.device) -> AbstractContextManager[object]:

@@ -131,5 +131,18 @@ def transfer_data(problem: Problem) -> TransferData:
     )
 
 
+def check_targets(method: MethodConfig, task: Task) -> None:
+    """Refuse a ``method`` whose outputs are logits on a task whose targets are numbers.
+
+    Raises:
+        InputError: naming it.
+    """
+    for card in method.cards:
+        if card.logits and task.has_numbers:
+            raise InputError(
+                f"{card.name} is for outputs that are logits, and {task.name} has numbers as targets; leave it out"
+            )
+
+
 def build_batches(config: RunConfig, problem: Problem) -> Batches:
     return Batches(problem.inner, config.batch_size, stream(config.seed, "batches"), config.remainder)

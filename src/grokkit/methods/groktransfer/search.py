@@ -22,6 +22,8 @@ from grokkit.methods.contract import Halfway, TransferData
 from grokkit.methods.groktransfer.weak import Trial, WeakModel, parse_weak
 from grokkit.methods.settings import not_negative, number, positive, whole
 from grokkit.models import FNN, LSTM
+from grokkit.outside import FailedError, theirs
+from grokkit.randomness import seeded_aside
 from grokkit.threads import threads
 
 LADDER = ("fnn(dim=8,width=32)", "fnn(dim=16,width=64)", "fnn(dim=32,width=128)", "decoder(width=32)")
@@ -111,7 +113,8 @@ def check_climb(lesson: TransferData, rungs: Sequence[WeakModel]) -> None:
     """Refuse a lesson that none of ``rungs`` could learn.
 
     Raises:
-        InputError: there is no validation row, or a model does not read such inputs.
+        InputError: there is no validation row, a model does not read such inputs, or loss or score do not take what the
+            first one gives.
     """
     if not len(lesson.validation.targets):
         raise InputError(
@@ -120,6 +123,14 @@ def check_climb(lesson: TransferData, rungs: Sequence[WeakModel]) -> None:
         )
     for weak in rungs:
         weak.kind(lesson)
+    try:
+        with theirs("the loss or the score, of what a weak model gives,"), seeded_aside(0, "weak model"), threads(1):
+            Trial(rungs[0], lesson, lr=Rule.lr, wd=Rule.wd, seed=0).advance(1)
+    except FailedError as error:
+        raise InputError(
+            f"{error}; weak models give one tensor, (N, outputs): make loss and score of that, or leave groktransfer "
+            "and its controls out"
+        ) from error
 
 
 def climb(

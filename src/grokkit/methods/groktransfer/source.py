@@ -50,8 +50,15 @@ def check_lesson(weak: str, lesson: TransferData, ladder: Sequence[str] = LADDER
     """Refuse what :func:`find_embedding` could not find on ``lesson``.
 
     Raises:
-        InputError: see there.
+        InputError: see there, and for inputs that are no rows in one tensor.
     """
+    inputs: object = lesson.train.inputs
+    if not isinstance(inputs, Tensor) or inputs.ndim != 2:
+        found = f"have shape {tuple(inputs.shape)}" if isinstance(inputs, Tensor) else f"are a {type(inputs).__name__}"
+        raise InputError(
+            f"the inputs {found}, and weak models read one row of tokens, or of numbers, a target: (N, n) in one "
+            "tensor; leave groktransfer and its controls out"
+        )
     if weak in GIVEN:
         _check_tokens(weak, lesson)
     elif _is_file(weak):

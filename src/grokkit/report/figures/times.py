@@ -33,7 +33,8 @@ def times_data(runs: pl.DataFrame, methods: Sequence[str]) -> pl.DataFrame:
                     "outcome": [
                         _outcome(reached, status) for reached, status in zip(times.reached, own["status"], strict=True)
                     ],
-                }
+                },
+                schema_overrides={"outcome": pl.String},  # of a method without a run as well
             ).with_columns(
                 pl.lit(None if given_up(own) else median_time(times).value, dtype=pl.Float64).alias("median")
             )
