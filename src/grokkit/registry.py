@@ -278,7 +278,10 @@ def _of_entry_point(kind: str, point: EntryPoint) -> Part:
 
 def _in_file(kind: str, path: Path, attribute: str) -> Part:
     if re.search(r"[+,()=]", str(path)):
-        raise InputError(f"{path} has one of + , ( ) = in it, which settings are written with; use module:NAME")
+        raise InputError(
+            f"{path} has one of + , ( ) = in its path, which settings are written with; name the file and its folders "
+            f"without them, or put its folder on PYTHONPATH and give {path.stem}:{attribute}"
+        )
     if not path.is_file():
         raise InputError(
             f"there is no file {path}; give the path of a .py file, without any of + , ( ) = in it, or module:NAME"
