@@ -3,6 +3,7 @@
 import csv
 import json
 import sys
+from types import SimpleNamespace
 
 import polars as pl
 import pytest
@@ -10,7 +11,7 @@ from kept_runs import record, study
 
 from grokkit.cli import main
 from grokkit.lab import Study
-from grokkit.lab.report import diverged
+from grokkit.lab.report import diverged, never_finite
 from grokkit.study.store import Store
 
 # Labels are anybody's: these five a spreadsheet would carry out.
@@ -108,6 +109,13 @@ def test_runs_that_diverged_are_told_by_method(folder):
     study.runs = pl.DataFrame({"method": ["a", "a", "b"], "status": ["diverged", "censored", "generalized"]})
     study.runs = study.runs.with_columns(diverged_at=pl.Series([7, None, None]))
     assert list(diverged(study)) == ["a: 1 of 2 runs diverged, the first at step 7"]
+
+
+def test_a_held_out_loss_that_is_never_a_number_is_told():
+    columns = {"method": ["a", "a", "b"], "status": ["censored", "diverged", "censored"]}
+    study = SimpleNamespace(runs=pl.DataFrame({**columns, "best_test_loss": [None, None, 1.0]}))
+    (line,) = never_finite(study)
+    assert line.startswith("a: in 1 of 2 runs the held-out loss was never a finite number")
 
 
 def test_in_json_a_number_that_is_not_finite_is_null(exported, folder):

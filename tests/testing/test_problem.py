@@ -135,6 +135,11 @@ FAULTS = {
         "score",
         r"it must give a bool tensor, one entry a row; where a row has several answers, .flatten\(1\).all\(1\) says",
     ),
+    "a class of nearly all rows": (
+        {"data": (DATA.points, (torch.arange(len(DATA.points)) % 50 == 0).long())},
+        "score",
+        r"one answer for all rows is right on 9\d.\d% of the test rows, and the target is 9\d%; set a larger target",
+    ),
     "one network for all runs": (
         {"model": lambda: SHARED},
         "deterministic",

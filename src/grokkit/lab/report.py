@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 
+import polars as pl
 from rich.console import Console
 
 from grokkit.analyse.format import listed
@@ -33,7 +34,7 @@ def report(store: Store, console: Console, only: Sequence[str] | None = None) ->
     told = {json.loads(text).get("resuming") for text in study.runs["provenance"]} - {None}
     for note in sorted(told):
         console.print(f"a run that is resumed goes on {note}", soft_wrap=True)
-    for line in (*diverged(study), *not_measured(study)):
+    for line in (*diverged(study), *never_finite(study), *not_measured(study)):
         console.print(line, soft_wrap=True, markup=False)
     for name, failure in failures.items():
         console.print(f"the figure {name} could not be drawn: {failure}", soft_wrap=True)
@@ -48,6 +49,18 @@ def not_measured(study: Study) -> Iterator[str]:
             f"{method}: nothing is claimed of it in seconds, because those of its steps have not been measured in "
             "turns with the others'; give the same compare command again"
         )
+
+
+def never_finite(study: Study) -> Iterator[str]:
+    """A line for each method of which the held-out loss of runs that did not diverge was at no evaluation a number:
+    then no run can be seen to arrive, whatever it has learned."""
+    for (method,), runs in study.runs.group_by("method", maintain_order=True):
+        without = runs.filter(pl.col("status") != "diverged", pl.col("best_test_loss").is_null())
+        if without.height:
+            yield (
+                f"{method}: in {without.height} of {runs.height} runs the held-out loss was never a finite number; "
+                "look for a test row that is not, e.g. with grokkit check"
+            )
 
 
 def diverged(study: Study) -> Iterator[str]:

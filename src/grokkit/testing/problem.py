@@ -24,6 +24,7 @@ from grokkit.outside import line_of
 from grokkit.randomness import seeded_aside
 from grokkit.tasks.problem import OwnTask, Problem, feed_digest
 from grokkit.tasks.task import Split, split
+from grokkit.train.config import RunConfig
 from grokkit.train.resolve import method_config, model_config
 from grokkit.train.resolve_optimizer import check_usual
 from grokkit.train.setup import build_model
@@ -191,7 +192,26 @@ def _score(bench: _Bench) -> str:
         raise InputError(
             f"score gives {len(correct)} entries for {rows} rows; it must give a bool tensor, one entry a row"
         )
+    target = bench.problem.target or RunConfig.model_fields["target"].default
+    if (share := _constant(bench)) >= target:
+        raise InputError(
+            f"one answer for all rows is right on {share:.1%} of the test rows, and the target is {target:.0%}; set a "
+            "larger target, or take rows of which no class is that common"
+        )
     return "score says of every row whether it is right"
+
+
+def _constant(bench: _Bench) -> float:
+    """On how many of the test rows the commonest class is right; 0 where targets are no classes of one answer each."""
+    _, targets = bench.task.batch(bench.parts.test[:_COMPARED_ROWS])
+    if not isinstance(targets, Tensor) or targets.ndim != 1 or targets.is_floating_point() or targets.min() < 0:
+        return 0.0
+    classes = int(targets.max()) + 1
+    always = torch.nn.functional.one_hot(targets.long().mode().values, max(classes, bench.task.classes)).float()
+    try:
+        return float(bench.task.correct(always.expand(len(targets), -1), targets).double().mean())
+    except Exception:  # a score of outputs of another form
+        return 0.0
 
 
 def _parts(bench: _Bench) -> str:
