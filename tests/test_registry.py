@@ -92,7 +92,8 @@ def test_an_alias_finds_the_card():
     [
         ("grokfast-em", "unknown method 'grokfast-em'; did you mean 'grokfast-ema'"),
         ("nowhere.py:CARD", "there is no file nowhere.py; .*module:NAME"),
-        ("a+b.py:CARD", r"a\+b.py has one of \+ , \( \) = in it, .*; use module:NAME"),
+        ("a+b.py:CARD", r"a\+b.py has one of \+ , \( \) = in it, .*; name it without them$"),
+        ("a+b/ideas.py:CARD", r"in it, .*; name it without them, or put its folder on PYTHONPATH and give ideas:CARD$"),
         (
             "no.such.module:CARD",
             "cannot import no.such.module: .*No module named 'no'; install no, put the "

@@ -223,6 +223,7 @@ def test_a_mask_that_lets_nothing_through_is_warned_of(within):
         (lambda grads, state: None, r"update\(\) gave None; return"),
         (lambda grads, state: ({name: g.sum() for name, g in grads.items()}, state), r"of shape \(\), where the one"),
         (lambda grads, state: (dict.fromkeys(grads, 1.0), state), "that is 1.0, where the one that it got is of shape"),
+        (lambda grads, state: ({}, state), r"update\(\) gave no gradient of .*; return all that it gets"),
         (lambda grads, state: ({**grads, "other": torch.ones(1)}, state), "of 'other' that .* it got is absent"),
     ],
 )

@@ -278,9 +278,11 @@ def _of_entry_point(kind: str, point: EntryPoint) -> Part:
 
 def _in_file(kind: str, path: Path, attribute: str) -> Part:
     if re.search(r"[+,()=]", str(path)):
+        by_module = (
+            f", or put its folder on PYTHONPATH and give {path.stem}:{attribute}" if path.stem.isidentifier() else ""
+        )
         raise InputError(
-            f"{path} has one of + , ( ) = in its path, which settings are written with; name the file and its folders "
-            f"without them, or put its folder on PYTHONPATH and give {path.stem}:{attribute}"
+            f"{path} has one of + , ( ) = in it, which settings are written with; name it without them{by_module}"
         )
     if not path.is_file():
         raise InputError(

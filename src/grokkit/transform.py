@@ -100,7 +100,9 @@ def overwrite(tensors: Mapping[str, Tensor], result: Any, what: str) -> State:
                 f"the transform's update() gave a {what} of {name!r} that is {found}, where the one that it got is "
                 f"{given}; return those that it gets, each in its shape"
             )
-    whole = [name for name, tensor in tensors.items() if name in new and not is_distributed(tensor)]
+    if missing := sorted(tensors.keys() - new.keys()):
+        raise InputError(f"the transform's update() gave no {what} of {missing[0]!r}; return all that it gets")
+    whole = [name for name, tensor in tensors.items() if not is_distributed(tensor)]
     if whole:
         torch._foreach_copy_([tensors[name] for name in whole], [new[name] for name in whole])
     for name in sorted(new.keys() - set(whole)):  # all processes in one order

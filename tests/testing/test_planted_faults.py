@@ -212,6 +212,10 @@ def counter_reference(state):
     return lambda steps: ([{name: 2 * g for name, g in grads.items()} for grads in steps], state)
 
 
+def with_a_number(grads, state, params):
+    return {name: (1 + 1 / (1 + state)) * g for name, g in grads.items()}, state + 1
+
+
 FAULTS = {
     "seeded with zeros": (lambda: ema(first=torch.zeros_like), reference_check),
     "forgets lambda": (lambda: ema(amplify=1.0), reference_check),
@@ -224,6 +228,12 @@ FAULTS = {
     ),
     "keeps a reference to grad": (lambda: with_update_(keeps_a_reference), CHECKS["no aliasing"]),
     "feeds its output back": (lambda: with_update_(feeds_its_output_back), CHECKS["attached equals pure"]),
+    "counts in a number that is no tensor": (lambda: GradientTransform(lambda p: 0, with_a_number), CHECKS["form"]),
+    "leaves a gradient out": (
+        lambda: GradientTransform(lambda p: (), lambda g, s, p: (dict(list(g.items())[:1]), s)),
+        CHECKS["form"],
+    ),
+    "returns nothing": (lambda: GradientTransform(lambda p: (), lambda g, s, p: None), CHECKS["form"]),
     "does nothing": (lambda: GradientTransform(lambda p: (), lambda g, s, p: (g, s)), CHECKS["acts"]),
     "zero gradient becomes NaN": (
         lambda: GradientTransform(lambda p: (), lambda g, s, p: ({n: t / t.norm() for n, t in g.items()}, s)),

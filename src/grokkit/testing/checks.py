@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from grokkit.attach import attach
+from grokkit.errors import shown
 from grokkit.state import counters_to_ints, leaves
 from grokkit.testing.excitation import SHAPES, STEPS, gradients, parameters
 from grokkit.testing.harness import (
@@ -78,6 +79,22 @@ def check_off(make_off: Make) -> None:
     bare, attached = train_with(None), train_with(make_off())
     for name in SHAPES:
         assert torch.equal(bare[name], attached[name]), f"{name} differs from the bare optimizer's"
+
+
+def check_form(make: Make) -> None:
+    """A state of tensors; from ``update`` the gradients that it got, by their names, and a state."""
+    transform, params, grads = make(), parameters(), gradients()[0]
+    state = transform.init(params)
+    for path, _, leaf in leaves(state):
+        assert isinstance(leaf, Tensor), (
+            f"its state holds {shown(leaf)}{f' as {path}' if path else ''}; keep tensors, a count of steps for "
+            "instance as torch.zeros((), dtype=torch.int64)"
+        )
+    result = transform.update(grads, state, params)
+    is_pair = isinstance(result, tuple) and len(result) == 2 and isinstance(result[0], dict)
+    assert is_pair, f"update gives {shown(result)}; return the gradients, a dict by name, and the state"
+    given = sorted(result[0])
+    assert given == sorted(grads), f"update gives the gradients of {given}, and got those of {sorted(grads)}"
 
 
 def check_pure(make: Make) -> None:
@@ -317,6 +334,7 @@ def _state_of_vector(state: Any) -> dict[str, Tensor]:
 
 
 CHECKS: Mapping[str, Callable[[Make], None]] = {
+    "form": check_form,
     "pure": check_pure,
     "acts": check_acts,
     "attached equals pure": check_attached_equals_pure,

@@ -33,7 +33,7 @@ from grokkit.train.problem import build_problem, transfer_data
 from grokkit.train.record import Run
 from grokkit.train.resolve import find_card, method_config
 
-_OF_TRANSFORMS = ("pure", "no aliasing", "state shapes", "overwriting")
+_OF_TRANSFORMS = ("form", "pure", "no aliasing", "state shapes", "overwriting")
 """Of the checks of gradient transforms those that the lab relies on."""
 
 
