@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from grokkit.call_syntax import parse_call
 from grokkit.errors import InputError, unknown
@@ -34,14 +34,9 @@ def check_part(text: str) -> list[Finding]:
     >>> check_part("row-clip")[0].ok
     True
     """
-    kind = _kind_of_card(text)
-    if kind in _CHECKS:
-        return [_finding(kind, text)]
+    kind = _kind_of_card(text, _CHECKS)
     if kind is not None:
-        raise InputError(
-            f"{text} is one of the {kind}, which have no check; problems, methods, models and tasks have one, and "
-            "others are tried out where they are used"
-        )
+        return [_finding(kind, text)]
     try:
         problem = own_problem(text)
     except InputError:
@@ -49,6 +44,11 @@ def check_part(text: str) -> list[Finding]:
             return [_finding("methods", text)]
         if _makes_task(text):
             return [_finding("tasks", text)]
+        if (other := _kind_of_card(text, [kind for kind in KINDS if kind not in _CHECKS])) is not None:
+            raise InputError(
+                f"{text} is one of the {other}, which have no check; problems, methods, models and tasks have one, and "
+                "others are tried out where they are used"
+            ) from None
         name, _ = parse_call(text)
         if re.fullmatch(r"[\w-]+", name):  # no file, package or expression, but a name
             names = [part for kind in _CHECKS for part in parts(kind)]
@@ -57,10 +57,10 @@ def check_part(text: str) -> list[Finding]:
     return check_problem(problem)
 
 
-def _kind_of_card(text: str) -> str | None:
-    """The kind of the card that ``text`` names; None if it names something else, such as a function."""
+def _kind_of_card(text: str, kinds: Iterable[str]) -> str | None:
+    """Which of ``kinds`` the card is of that ``text`` names; None if it names something else, such as a function."""
     name, _ = parse_call(text)
-    for kind in KINDS:
+    for kind in kinds:
         try:
             if isinstance(find(kind, name).value, card_class(kind)):
                 return kind

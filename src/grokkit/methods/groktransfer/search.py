@@ -113,8 +113,7 @@ def check_climb(lesson: TransferData, rungs: Sequence[WeakModel]) -> None:
     """Refuse a lesson that none of ``rungs`` could learn.
 
     Raises:
-        InputError: there is no validation row, a model does not read such inputs, or loss or score do not take what the
-            first one gives.
+        InputError: there is no validation row, or a model does not read such inputs.
     """
     if not len(lesson.validation.targets):
         raise InputError(
@@ -123,9 +122,17 @@ def check_climb(lesson: TransferData, rungs: Sequence[WeakModel]) -> None:
         )
     for weak in rungs:
         weak.kind(lesson)
+
+
+def try_out(lesson: TransferData, weak: WeakModel) -> None:
+    """Take a step, so that a loss or a score which do not take what a weak model gives are known before anything runs.
+
+    Raises:
+        InputError: for such ones.
+    """
     try:
         with theirs("the loss or the score, of what a weak model gives,"), seeded_aside(0, "weak model"), threads(1):
-            Trial(rungs[0], lesson, lr=Rule.lr, wd=Rule.wd, seed=0).advance(1)
+            Trial(weak, lesson, lr=Rule.lr, wd=Rule.wd, seed=0).advance(1)
     except FailedError as error:
         raise InputError(
             f"{error}; weak models give one tensor, (N, outputs): make loss and score of that, or leave groktransfer "

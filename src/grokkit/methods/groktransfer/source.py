@@ -24,7 +24,16 @@ from grokkit.errors import InputError
 from grokkit.files import arrays_in, read_pinned, unpinned
 from grokkit.methods.contract import TransferData
 from grokkit.methods.groktransfer.linear import check_directions, linear_embedding
-from grokkit.methods.groktransfer.search import LADDER, Rule, WeakStage, check_climb, climb, full_rank, rungs
+from grokkit.methods.groktransfer.search import (
+    LADDER,
+    Rule,
+    WeakStage,
+    check_climb,
+    climb,
+    full_rank,
+    rungs,
+    try_out,
+)
 from grokkit.methods.groktransfer.weak import fill_unseen, parse_weak, refuse_former, varying_places
 from grokkit.models.outline import check_fits
 from grokkit.rng import stream
@@ -68,7 +77,9 @@ def check_lesson(weak: str, lesson: TransferData, ladder: Sequence[str] = LADDER
     elif size is not None and size[0] in ("pca", "lda"):
         check_directions(*size, _rows(lesson))
     else:
-        check_climb(lesson, rungs(weak if size is None else "auto", ladder))
+        models = rungs(weak if size is None else "auto", ladder)
+        check_climb(lesson, models)
+        try_out(lesson, models[0])
 
 
 def find_embedding(
