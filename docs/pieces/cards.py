@@ -7,7 +7,7 @@ from itertools import groupby
 
 from grokkit.methods.contract import MethodCard
 from grokkit.registry import parts
-from grokkit.train.doors import default_settings
+from grokkit.train.own_part import default_settings
 
 TITLES = {
     "start": "Before the first step",

@@ -409,7 +409,7 @@ def suites() -> None:
 @app.command(cls=Command)
 def card(name: Annotated[str, typer.Argument(help="a method; see `grokkit methods`")]) -> None:
     """Show what is known of a method: equations, cost, settings, where its defaults come from."""
-    from grokkit.train.doors import default_settings
+    from grokkit.train.own_part import default_settings
     from grokkit.train.resolve import find_card
 
     found = find_card(name)

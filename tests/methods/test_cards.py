@@ -7,7 +7,7 @@ import pytest
 from cards import CARDS
 
 from grokkit import GradientTransform
-from grokkit.train.doors import default_settings
+from grokkit.train.own_part import default_settings
 
 OPTIMIZER_KEYS = {"optimizer", "lr", "wd", "beta1", "beta2", "lr_warmup"}
 WITH_FACTORY = {name: card for name, card in CARDS.items() if card.factory}

@@ -18,10 +18,12 @@ from grokkit.models.classes import classes_of
 from grokkit.registry import Part
 from grokkit.study.plan import make_plan
 from grokkit.train.config import MethodConfig, RunConfig
-from grokkit.train.doors import Doors, OwnPart, doors_of, is_stackable
+from grokkit.train.doors import Doors, doors_of
 from grokkit.train.groups import plan_groups
 from grokkit.train.loop import begin_alone, train, train_group
+from grokkit.train.own_part import OwnPart
 from grokkit.train.resolve import method_config
+from grokkit.train.stackable import is_stackable
 from grokkit.weight_transform import WeightTransform
 
 PROOFS = {"zero-head": "scale=0", "logit-temperature": "tau=2", "muon": "lr=0.05", "row-clip": "c=0.3"}
@@ -226,7 +228,7 @@ def test_a_door_that_reads_a_setting_is_run_alone(monkeypatch):
         return lambda base: (lambda z, y: base(z, y)) if power > 0.5 else base
 
     doors = Doors([OwnPart(MethodCard(name="reads", loss=loss), {"power": 1.0})])
-    monkeypatch.setattr("grokkit.train.doors.doors_of", lambda method: doors)
+    monkeypatch.setattr("grokkit.train.stackable.doors_of", lambda method: doors)
     assert doors.scalars == ("0/power",)
     assert not is_stackable(method_config("adamw"))
 

@@ -7,10 +7,11 @@ from groups import METHODS, MODELS, group_of
 
 from grokkit.errors import InputError
 from grokkit.train.config import RunConfig
-from grokkit.train.doors import doors_of, is_stackable
+from grokkit.train.doors import doors_of
 from grokkit.train.groups import choose_device, group_key, group_name, plan_groups
 from grokkit.train.problem import build_problem
 from grokkit.train.resolve import method_config, model_config, task_config
+from grokkit.train.stackable import is_stackable
 
 
 def test_on_a_cpu_every_run_is_alone_unless_asked_otherwise():

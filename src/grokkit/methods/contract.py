@@ -8,7 +8,7 @@
 
 A step is: loss, backward, clip, gradient, optimizer, weights. Each door is a function of settings given by name; its
 arguments with a default are the method's settings. A float setting may arrive as a 0-d tensor, one value for each
-member of a stacked program: a method with a door that reads such a value is run alone (:mod:`grokkit.train.doors`).
+member of a stacked program: a method with a door that reads such a value is run alone (:mod:`grokkit.train.stackable`).
 """
 
 from __future__ import annotations

@@ -25,10 +25,11 @@ from grokkit.testing.excitation import parameters
 from grokkit.testing.harness import assert_close, assert_same, flat
 from grokkit.testing.runs import MODEL, TASK, check_resuming, check_stacking, small_run, values_of
 from grokkit.train.config import RunConfig
-from grokkit.train.doors import Doors, default_settings, doors_of
+from grokkit.train.doors import Doors, doors_of
 from grokkit.train.groups import can_share
 from grokkit.train.loop import begin_alone, train
 from grokkit.train.optimizers import own_optimizer
+from grokkit.train.own_part import default_settings
 from grokkit.train.problem import build_problem, transfer_data
 from grokkit.train.record import Run
 from grokkit.train.resolve import find_card, method_config

@@ -21,8 +21,8 @@ from grokkit.errors import InputError, NonFiniteError
 from grokkit.kept.layout import bare
 from grokkit.methods import AttachedBilevel
 from grokkit.methods.clipnorm import clip_norm
-from grokkit.methods.groktransfer.factorized import embedding_name, embedding_of, rows_first
 from grokkit.models.classes import classes_of
+from grokkit.models.embedding import embedding_name, embedding_of, rows_first
 from grokkit.outside import theirs
 from grokkit.probe.contract import View
 from grokkit.probe.logits import has_logits
@@ -31,12 +31,13 @@ from grokkit.randomness import GlobalState, global_state, seed_globals, seeded_a
 from grokkit.state import check_keys, leaves
 from grokkit.train.checkpoint import part
 from grokkit.train.config import OwnOptimizerConfig
-from grokkit.train.doors import begin, doors_of
+from grokkit.train.doors import doors_of
 from grokkit.train.engine import HalfwayOf, Member, Rows, Snapshot, Stacked
 from grokkit.train.history import Score
 from grokkit.train.nested import put_together, taken_apart
 from grokkit.train.optimizers import as_evaluated, build_optimizer, own_optimizer, switch, warmup
 from grokkit.train.problem import transfer_data
+from grokkit.train.starts import begin
 from grokkit.transform import in_place
 from grokkit.weight_transform import before_step, change_in_place
 

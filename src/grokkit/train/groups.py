@@ -17,10 +17,11 @@ import torch
 
 from grokkit.errors import InputError, unknown
 from grokkit.train.config import RunConfig, TaskConfig
-from grokkit.train.doors import doors_of, is_stackable
+from grokkit.train.doors import doors_of
 from grokkit.train.optimizers import OPTIMIZER_SCALARS
 from grokkit.train.problem import build_problem
 from grokkit.train.setup import build_task
+from grokkit.train.stackable import is_stackable
 
 # Long before that many, the smallest of the papers' models keep the largest GPU busy; more only take memory, and
 # make all wait for the slowest. 256 of Grokfast's decoders at batch 512 need some 20 GB.

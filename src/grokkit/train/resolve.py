@@ -24,7 +24,8 @@ from grokkit.train.config import (
     TaskConfig,
     checked,
 )
-from grokkit.train.doors import Doors, OwnPart, as_typed, check_settings, default_settings
+from grokkit.train.doors import Doors
+from grokkit.train.own_part import OwnPart, as_typed, check_settings, default_settings
 from grokkit.train.resolve_optimizer import OF_LOOP, changes, in_full, optimizer_config
 
 _OF_ANY = ("init_scale", "held_out")  # settings that any method takes, and that are not of its optimizer

@@ -25,8 +25,8 @@ from torch import Tensor
 from torch.func import functional_call, grad, grad_and_value
 
 from grokkit.methods.clipnorm import clip_norm
-from grokkit.methods.groktransfer.factorized import embedding_name, rows_first
 from grokkit.models.classes import classes_of
+from grokkit.models.embedding import embedding_name, rows_first
 from grokkit.optimizers.contract import Settings, card_of
 from grokkit.probe.contract import View
 from grokkit.probe.logits import has_logits
@@ -34,13 +34,14 @@ from grokkit.probe.ntk import KERNEL_ROWS, stacked_ntk
 from grokkit.registry import find
 from grokkit.state import Overwriting, leaves, map_leaves
 from grokkit.train.batch_buffer import BatchBuffer
-from grokkit.train.doors import Doors, begin, doors_of
+from grokkit.train.doors import Doors, doors_of
 from grokkit.train.engine import HalfwayOf, Member, Rows, Snapshot, Stacked, StepKind
 from grokkit.train.graph import Graphed
 from grokkit.train.history import Score
 from grokkit.train.optimizers import OPTIMIZER_SCALARS, at_step, warmup
 from grokkit.train.problem import transfer_data
 from grokkit.train.stacking import Table, drop_others, numbers, one_of, select, stack
+from grokkit.train.starts import begin
 from grokkit.weight_transform import before_step
 
 _ANSWERS_AT_ONCE = 2**16  # of all members together, in an evaluation: bounds its memory, costs no speed

@@ -11,8 +11,8 @@ from torch.nn.utils import spectral_norm as old_spectral_norm
 from torch.nn.utils.weight_norm import weight_norm as old_weight_norm
 
 from grokkit import InputError, attach, grokfast_ema, merge_embedding, transfer_embedding
-from grokkit.methods.groktransfer.factorized import embedding_of
 from grokkit.models import FNN, Decoder
+from grokkit.models.embedding import embedding_of
 from grokkit.rng import stream
 
 MODELS = {

@@ -9,11 +9,12 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from grokkit import InputError, groktransfer, merge_embedding
 from grokkit.methods import Examples, TransferData
-from grokkit.methods.groktransfer.factorized import embedding_of, transfer_embedding
+from grokkit.methods.groktransfer.factorized import transfer_embedding
 from grokkit.methods.groktransfer.search import Rule, full_rank, ladder_for, rungs
 from grokkit.methods.groktransfer.source import find_embedding
 from grokkit.methods.groktransfer.weak import Trial, parse_weak
 from grokkit.models import FNN, LSTM, MLP, Bag, Decoder, GraphConv
+from grokkit.models.embedding import embedding_of
 
 MODELS = {
     "mlp": lambda: MLP(features=6, classes=3, width=20),

@@ -10,10 +10,11 @@ from torch import Tensor, nn
 
 from grokkit.errors import InputError, shown, unknown
 from grokkit.methods.contract import Examples, TransferData
-from grokkit.methods.groktransfer.factorized import Place, embedding_of, transfer_embedding
+from grokkit.methods.groktransfer.factorized import transfer_embedding
 from grokkit.methods.groktransfer.search import Rule, WeakStage, ladder_for
 from grokkit.methods.groktransfer.source import find_embedding
 from grokkit.methods.settings import check_kind, whole
+from grokkit.models.embedding import Place, embedding_of
 from grokkit.rng import stream
 
 

@@ -13,8 +13,6 @@ from grokkit.errors import InputError, about
 from grokkit.methods.baselines import ADAMW
 from grokkit.methods.contract import MethodCard, Recipe, Reforming, StartResult, TransferData
 from grokkit.methods.groktransfer.factorized import (
-    embedding_name,
-    embedding_of,
     merge_embedding,
     product_flops,
     transfer_embedding,
@@ -22,6 +20,7 @@ from grokkit.methods.groktransfer.factorized import (
 from grokkit.methods.groktransfer.search import Rule, WeakStage, ladder_for
 from grokkit.methods.groktransfer.source import check_lesson, check_source, find_embedding
 from grokkit.models import GraphConv
+from grokkit.models.embedding import embedding_name, embedding_of
 from grokkit.rng import stream
 
 

@@ -4,7 +4,7 @@
 (``torch.nn.utils.parametrize``): the module keeps its class, its forward pass and its place, and trains A and B.
 ``merge_embedding`` makes it an ordinary weight again.
 
-The "embedding" of a model without a vocabulary is its first linear layer: E is that weight's transpose.
+The "embedding" of a model without a vocabulary is its first linear layer (:mod:`grokkit.models.embedding`).
 
 Shapes: V tokens (or inputs), d width of A, D width of the target's embedding.
 """
@@ -21,13 +21,11 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import parametrize
 
 from grokkit.autocast import without_autocast
-from grokkit.errors import InputError, shown, unknown
+from grokkit.errors import InputError, shown
 from grokkit.methods.settings import check_kind, flag
 from grokkit.models.classes import Table
+from grokkit.models.embedding import Place, embedding_module, embedding_of, rows_first
 from grokkit.shards import is_distributed, processes
-
-Place = Table | nn.Linear
-"""What has an embedding as its weight."""
 
 
 class Product(nn.Module):
@@ -96,7 +94,7 @@ def transfer_embedding(
             f"an embedding is a floating-point matrix, a row a token; this one is {given.dtype} of shape "
             f"{tuple(given.shape)}"
         )
-    name, place = _find(target, module, len(given))
+    name, place = embedding_module(target, module, len(given))
     weight = place.weight
     if parametrize.is_parametrized(place, "weight"):
         raise InputError(f"{name} has a parametrized weight already; merge_embedding() or remove it first")
@@ -178,24 +176,6 @@ def merge_embedding(target: nn.Module, optimizer: torch.optim.Optimizer | None =
     _tell_tied(target)
 
 
-def embedding_of(model: nn.Module) -> Tensor:
-    """The embedding of a model as a matrix, a row a token: a copy, not part of any graph."""
-    place = model if isinstance(model, Place) else embedding_name(model)[1]
-    return rows_first(place, place.weight).detach().clone()
-
-
-def embedding_name(model: nn.Module) -> tuple[str, Place]:
-    """The name of the parameter that is the embedding of ``model``, and the module whose weight it is."""
-    name, place = _find(model, None, None)
-    return f"{name}.weight", place
-
-
-def rows_first(place: Place, weight: Tensor) -> Tensor:
-    """A view of the ``weight`` of ``place`` with a row a token or input, from one that perhaps has them as columns, as
-    that of an ``nn.Linear`` has; and the way back."""
-    return weight.mT if isinstance(place, nn.Linear) else weight
-
-
 def product_flops(shapes: Mapping[str, torch.Size], *, trainable: bool) -> int:
     """Floating-point operations of a step's products: A·B, the gradient of B and, if A is trained, the gradient of A.
 
@@ -214,48 +194,6 @@ def product_flops(shapes: Mapping[str, torch.Size], *, trainable: bool) -> int:
             width = shapes[name.removesuffix("0") + "1"][1]
             total += (3 if trainable else 2) * 2 * rows * dim * width
     return total
-
-
-def _find(model: nn.Module, name: str | None, rows: int | None) -> tuple[str, Place]:
-    """The name of the module that holds the embedding, and that module; the first ``nn.Embedding`` if ``rows``, the
-    number of rows that it must have, is None."""
-    modules = dict(model.named_modules())
-    embeddings = [n for n, m in modules.items() if isinstance(m, Table)]
-    layers = [n for n, m in modules.items() if isinstance(m, nn.Linear)]
-    if name is not None:
-        if name not in modules:
-            raise unknown("module", name, [*embeddings, *layers])
-        found = name
-    elif callable(getattr(model, "get_input_embeddings", None)):
-        given = model.get_input_embeddings()  # pyright: ignore[reportCallIssue,reportAttributeAccessIssue]
-        found = next((n for n, m in modules.items() if m is given), "")
-    elif embeddings:
-        fitting = [n for n in embeddings if rows in (None, modules[n].num_embeddings)]
-        if rows is None:
-            fitting = fitting[:1]
-        if len(fitting) != 1:
-            sizes = ", ".join(f"{n or 'itself'} ({modules[n].num_embeddings} rows)" for n in embeddings)
-            raise InputError(
-                f"{len(fitting)} embeddings of this model have {rows} rows, as the one to transfer; it has {sizes}: "
-                "say which with module="
-            )
-        found = fitting[0]
-    elif layers:
-        found = layers[0]
-    else:
-        raise InputError("this model has no nn.Embedding, nn.EmbeddingBag or nn.Linear to transfer an embedding to")
-    place = modules[found]
-    if not isinstance(place, Place):
-        raise InputError(
-            f"{found or 'the model'} is {type(place).__name__}; it must be nn.Embedding, nn.EmbeddingBag or nn.Linear"
-        )
-    for setting in ("max_norm", "sparse", "scale_grad_by_freq"):
-        if getattr(place, setting, None):
-            raise InputError(
-                f"{found} has {setting}={getattr(place, setting)}, which changes rows of the weight, and a product "
-                f"has none of its own; make the embedding without {setting}"
-            )
-    return found, place
 
 
 def _check_whole(model: nn.Module, weights: list[Tensor], remedy: str) -> None:

@@ -21,10 +21,10 @@ from torch import Tensor
 from grokkit.call_syntax import parse_call, show_call
 from grokkit.errors import InputError, about
 from grokkit.methods.contract import Examples, TransferData
-from grokkit.methods.groktransfer.factorized import embedding_of
 from grokkit.methods.groktransfer.growth import widen
 from grokkit.models import FNN
 from grokkit.models.card import Model, ModelCard, TaskShape, card_of
+from grokkit.models.embedding import embedding_of
 from grokkit.models.outline import outline
 from grokkit.registry import find, parts
 from grokkit.rng import stream

@@ -1,0 +1,67 @@
+"""What a method does before the first step: its starts, one after the other, which must name other tensors each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from grokkit.errors import InputError, shown
+from grokkit.methods import Reforming, TransferData
+from grokkit.methods.contract import Halfway, StartResult
+from grokkit.train.doors import Doors
+
+
+def begin(
+    doors: Doors,
+    model: nn.Module,
+    data: Callable[[], TransferData],
+    seed: int,
+    halfway: Callable[[int], Halfway] | None = None,
+) -> StartResult:
+    """Make all starts on ``model``: plain tensors are copied into it, those of a :class:`Reforming` start are returned.
+
+    ``data`` is called for each start, and not at all where there is none: it may take long to read. ``halfway`` gives
+    each start, by its place, where to keep what it has so far. The result has the seconds, FLOPs and tables of all.
+
+    Raises:
+        InputError: if two starts give the same tensor, or one gives a tensor that the model does not have.
+    """
+    own = dict(model.named_parameters())
+    seen: set[str] = set()
+    reformed: dict[str, Tensor] = {}
+    seconds, flops, tables = 0.0, 0, {}
+    for place, start in enumerate(doors.starts()):
+        own_data = data() if halfway is None else replace(data(), halfway=halfway(place))
+        found = start(model, own_data, seed)
+        _check_started(found)
+        if twice := sorted(seen & found.tensors.keys()):
+            names = "+".join(part.card.name for part in doors.parts if part.card.start is not None)
+            raise InputError(f"{names} is not possible: two of them start {twice[0]!r}; leave one out")
+        seen |= found.tensors.keys()
+        seconds, flops, tables = seconds + found.seconds, flops + found.flops, {**tables, **found.tables}
+        if isinstance(start, Reforming):
+            reformed |= found.tensors
+            continue
+        with torch.no_grad():
+            for name, tensor in found.tensors.items():
+                if name not in own or own[name].shape != tensor.shape:
+                    shape = tuple(own[name].shape) if name in own else None
+                    raise InputError(
+                        f"a start gives {name!r} of shape {tuple(tensor.shape)}, and the model's has {shape}; "
+                        "name tensors as model.named_parameters() does"
+                    )
+                own[name].copy_(tensor)
+    return StartResult(reformed, seconds, flops, tables)
+
+
+def _check_started(found: object) -> None:
+    """Refuse what a start may not return; what it cost is charged, so that has to be a cost."""
+    if not isinstance(found, StartResult):
+        raise InputError(f"a start returned {shown(found)}; it must return a grokkit.methods.StartResult")
+    for name, kinds in (("seconds", int | float), ("flops", int)):
+        value = getattr(found, name)
+        if isinstance(value, bool) or not isinstance(value, kinds) or not 0 <= value < float("inf"):
+            raise InputError(f"a start says that it took {name}={shown(value)}; it must be a number, 0 or more")
