@@ -183,6 +183,8 @@ def of_tensors(state, gradients):
 HALVES, NEAR = HONEST["gradient"], HONEST["weights"]
 FAULTY = {
     "acts: .* no curve differs": MethodCard(name="x", factory=gradient(lambda grads, state, params: (grads, state))),
+    "space: unknown setting in the space of x 'power'": MethodCard(name="x", weights=near_start, space="power=0..1"),
+    "space: strength=2..1 is not possible": MethodCard(name="x", weights=near_start, space="strength=2..1"),
     "settings: .* strength has no default": MethodCard(name="x", factory=lambda strength: halves()),
     "settings: off has 'lamb', which is a setting of none": replace(HALVES, off={"lamb": 0.0}),
     "off: switched off by {'strength': 0.5}, it changes train_loss": replace(NEAR, off={"strength": 0.5}),

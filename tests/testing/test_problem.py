@@ -22,7 +22,7 @@ def failed(one):
 def test_a_problem_that_is_right_passes_every_check():
     found = check_problem(problem())
     assert [finding.line for finding in found if not finding.ok] == []
-    names = ["optimizer", "finite", "deterministic", "score", "parts", "gradients", "learns", "costs"]
+    names = ["optimizer", "finite", "mean", "deterministic", "score", "parts", "gradients", "learns", "costs"]
     assert [finding.name for finding in found] == names
 
 
@@ -104,6 +104,11 @@ FAULTS = {
         {"loss": lambda outputs, targets: nn.functional.cross_entropy(outputs, targets) / 0},
         "finite",
         "the loss of an untrained model is inf",
+    ),
+    "a loss that is a sum": (
+        {"loss": lambda outputs, targets: nn.functional.cross_entropy(outputs, targets, reduction="sum")},
+        "mean",
+        "the loss of the same rows twice is .*, so it is a sum over rows; take their mean",
     ),
     "an optimizer's setting that there is not": (
         {"optimizer": "adamw(lrr=1)"},

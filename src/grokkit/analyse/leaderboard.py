@@ -51,12 +51,7 @@ def _row(own: pl.DataFrame, method: str, base: pl.DataFrame, baseline: str, clai
     successes = int(steps.reached.sum())
     itself = method == baseline
     off = pace_error(own, base)
-    ratios = {
-        cost: paired_ratio(
-            times_by_seed(own, base, cost), times_by_seed(base, own, cost), off if cost == "seconds" else EXACT
-        )
-        for cost in COSTS
-    }
+    ratios = _ratios(own, base, off)
     if itself:  # its ratio is 1 by definition, which no interval or test is about
         ratios = {
             cost: PairedRatio(ratio.value, pairs=ratio.pairs, complete=ratio.complete) for cost, ratio in ratios.items()
@@ -73,12 +68,7 @@ def _row(own: pl.DataFrame, method: str, base: pl.DataFrame, baseline: str, clai
         **_median("steps", median_time(steps)),
         **_median("train_seconds", _median_cost(own, "seconds")),
         **_median("flops", _median_cost(own, "flops")),
-        "median_delay_steps": median_time(delays(own)).value,
-        "median_first_steps": _median_event(own, "generalized_first_at"),
-        "median_stable_steps": _median_event(own, "stable_at"),
-        "stable": None if column(own, "stable_at").is_null().all() else int(column(own, "stable_at").count()),
-        "dips": _largest(own, "dips", whole=True),
-        "deepest_dip": _deepest(own),
+        **_events(own),
         **_ratio("steps", ratios["steps"]),
         **_ratio("seconds", ratios["seconds"]),
         "pace_error_low": off.smaller,
@@ -100,6 +90,28 @@ def _row(own: pl.DataFrame, method: str, base: pl.DataFrame, baseline: str, clai
         row |= dict.fromkeys(["p_success", "logrank_p", "logrank_direction", "logrank_least_p"])
         row["p"] = claimed.p
     return row
+
+
+def _ratios(own: pl.DataFrame, base: pl.DataFrame, off: Error) -> dict[Cost, PairedRatio]:
+    """In each cost; those of seconds may be ``off`` by what measuring a step's leaves open."""
+    return {
+        cost: paired_ratio(
+            times_by_seed(own, base, cost), times_by_seed(base, own, cost), off if cost == "seconds" else EXACT
+        )
+        for cost in COSTS
+    }
+
+
+def _events(own: pl.DataFrame) -> dict[str, float | int | None]:
+    """When the events came that are not claimed on, and what came after the target."""
+    return {
+        "median_delay_steps": median_time(delays(own)).value,
+        "median_first_steps": _median_event(own, "generalized_first_at"),
+        "median_stable_steps": _median_event(own, "stable_at"),
+        "stable": None if column(own, "stable_at").is_null().all() else int(column(own, "stable_at").count()),
+        "dips": _largest(own, "dips", whole=True),
+        "deepest_dip": _deepest(own),
+    }
 
 
 _OF_WHOLE_RUNS = ("success_rate", "median_", "stable", "best_")

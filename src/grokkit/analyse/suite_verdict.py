@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Literal
 
 from grokkit.analyse.claims import Claim, HeldBack, claims, level_of, sensitivity, unclaimed_primary
@@ -59,47 +60,48 @@ def suite_verdict(rows: Sequence[Row], suite: Mapping[str, Any]) -> str:
     for row in ordered:
         groups.setdefault(standing(row, found[row["method"]], suite), []).append(row)
 
-    def short(row: Row) -> str:
-        """``grad-norm 0.80× (0.71–0.93)``, with what else the number may not stand without."""
-        limit = bound(row[keys["bound"]], row[keys["side"]])
-        notes = (ratio_interval(row[keys["low"]], row[keys["high"]]), *_notes(row))
-        said = ", ".join(note for note in notes if note)
-        return f"{row['method']} {limit or ratio(row[keys['value']])}{said and f' ({said})'}"
-
-    less = groups.get("less", [])
     head = f"nothing was shown to need less than the tuned {base['method']}"
+    less = groups.get("less", [])
     if less:
-        best = less.pop(0)
+        best = less[0]
         evidence = ("95 % interval " + ratio_interval(best[keys["low"]], best[keys["high"]]), *_notes(best))
         needs = f"needs {ratio(best[keys['value']])} the {unit} of the tuned {base['method']}"
         head = f"{best['method']} {needs} ({', '.join(evidence)})"
-    sentences = [f"{over}, {head}."]
-    if less:
-        sentences.append(f"Also less: {listed(list(map(short, less)))}.")
-    if more := groups.get("more"):
-        sentences.append(f"More: {listed(list(map(short, more)))}.")
-    if still_open := groups.get("open"):
-        sentences.append(
-            "Nothing is claimed of these, whose intervals leave it open whether they need less or more: "
-            f"{listed(list(map(short, still_open)))}.{_shown(still_open, rows, suite)}"
-        )
-    for reason, why in _NOT_CLAIMED.items():
-        if held_back := groups.get(reason):
-            sentences.append(f"Not claimed, because {why}: {listed(list(map(short, held_back)))}.")
-    if few := groups.get("few"):
-        sentences.append(
-            f"Fewer than {ENOUGH} tasks make no interval, and so no claim: {listed(list(map(short, few)))}."
-        )
-    if bounded := groups.get("bound"):
-        sentences.append(
-            f"Runs did not arrive, so there is a bound alone, and no claim: {listed(list(map(short, bounded)))}."
-        )
-    if nothing := groups.get("nothing"):
-        sentences.append(f"No number: {listed([_count(row) for row in nothing])}.")
-    if absent := groups.get("no runs"):
-        names = listed([row["method"] for row in absent])
-        sentences.append(f"Not taken to the held-out tasks: {names}.")
+    sentences = [f"{over}, {head}.", *_of_others({**groups, "less": less[1:]}, rows, suite)]
     return " ".join([*sentences, *_cautions(base, found, suite)])
+
+
+def _of_others(groups: Mapping[Standing, Sequence[Row]], rows: Sequence[Row], suite: Mapping[str, Any]) -> list[str]:
+    """A sentence for each group of methods of which the same may be said."""
+    still_open = groups.get("open", ())
+    said: dict[Standing, tuple[str, str]] = {
+        "less": ("Also less: ", ""),
+        "more": ("More: ", ""),
+        "open": (
+            "Nothing is claimed of these, whose intervals leave it open whether they need less or more: ",
+            _shown(still_open, rows, suite),
+        ),
+        **{reason: (f"Not claimed, because {why}: ", "") for reason, why in _NOT_CLAIMED.items()},
+        "few": (f"Fewer than {ENOUGH} tasks make no interval, and so no claim: ", ""),
+        "bound": ("Runs did not arrive, so there is a bound alone, and no claim: ", ""),
+        "nothing": ("No number: ", ""),
+        "no runs": ("Not taken to the held-out tasks: ", ""),
+    }
+    words: dict[Standing, Callable[[Row], str]] = {"nothing": _count, "no runs": lambda row: row["method"]}
+    short = partial(_short, ratio_keys(suite["claim"]))
+    return [
+        f"{before}{listed([words.get(standing, short)(row) for row in groups[standing]])}.{after}"
+        for standing, (before, after) in said.items()
+        if groups.get(standing)
+    ]
+
+
+def _short(keys: Mapping[str, str], row: Row) -> str:
+    """``grad-norm 0.80× (0.71–0.93)``, with what else the number may not stand without."""
+    limit = bound(row[keys["bound"]], row[keys["side"]])
+    notes = (ratio_interval(row[keys["low"]], row[keys["high"]]), *_notes(row))
+    said = ", ".join(note for note in notes if note)
+    return f"{row['method']} {limit or ratio(row[keys['value']])}{said and f' ({said})'}"
 
 
 def _notes(row: Row) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from rich.console import Console
 from grokkit.analyse.format import count
 from grokkit.lab.carry_out import Stopped, in_a_program, refuse_failures, slug, too_short, train_runs
 from grokkit.lab.live import Live
-from grokkit.lab.loggers.card import find_logger
+from grokkit.lab.loggers.card import LoggerCard, find_logger
 from grokkit.lab.named import method_names, name_of
 from grokkit.lab.stopping import undisturbed, what_is_kept
 from grokkit.methods import MethodCard
@@ -57,50 +58,16 @@ def search(
         choose_device(execution.device)  # refused before anything is written; a cluster's is known once connected
     folder = folder_of(questions[0], execution)
     tuning = Tuning(questions, options, folder, command)
-    failures: dict[str, Failure] = {}
+    at_work = _AtWork()
     with tuning.store.lock():
         tuning.open()
-        repeats = f"{options.repeats} repeats × " if options.repeats > 1 else ""
-        console.print(
-            f"{tuning.title}: {count(len(tuning.methods), 'method')} × {repeats}{count(options.trials, 'trial')} × "
-            f"{count(options.seeds, 'seed')}, up to {count(tuning.budget, 'step')} a run, judged on validation rows"
-        )
-        samples = [run for plan in tuning.plans for run in plan.runs]
-        for warning in dict.fromkeys(filter(None, map(too_short, samples))):
-            console.print(warning)
-        runs: list[RunConfig] = []
-        limits: Mapping[str, Limit] = {}
+        _announce(tuning, console)
         try:
-            before, now = tuning.failed(settled), tuning.next_round()
-            is_left = bool(before.trials or now.trials)
-            with (
-                machines(execution.on if is_left else "local", execution.jobs, samples, folder) as on,
-                Live(logger, folder, console) as live,
-            ):
-                device = on.device(execution.device)
-
-                def train(runs: Sequence[RunConfig], limits: Mapping[str, Limit]) -> dict[str, Failure]:
-                    failed = train_runs(runs, tuning.store, console, on, device, live, limits)
-                    if failed:  # A worker that was killed is no fault of the setting, so it is tried once more.
-                        again = [run for run in runs if run.run_id() in failed]
-                        failed = train_runs(again, tuning.store, console, on, device, live, limits)
-                    return failed
-
-                if before.trials:
-                    console.print(f"failed before, and tried again: {_said(before)}")
-                    limits = before.limits
-                    for runs in tuning.waves(before):
-                        failures |= train(runs, limits)
-                while now.trials:
-                    console.print(_said(now))
-                    limits = now.limits
-                    for runs in tuning.waves(now):
-                        failures |= train(runs, limits)
-                    tuning.tell(now.trials)
-                    now = tuning.next_round()
+            failures = _carry_out(tuning, settled, execution, logger, console, at_work)
         except KeyboardInterrupt:
             with undisturbed():
-                console.print(f"stopped; {what_is_kept(runs, tuning.store, limits)}", soft_wrap=True, markup=False)
+                kept = what_is_kept(at_work.runs, tuning.store, at_work.limits)
+                console.print(f"stopped; {kept}", soft_wrap=True, markup=False)
             raise Stopped from None
         record = tuning.write()
         page = write_search(folder, record)
@@ -111,6 +78,69 @@ def search(
             again = one_line(questions[0].compared(folder))
             console.print(f"now compare on fresh seeds: {again}", soft_wrap=True, markup=False)
     return record, failures
+
+
+@dataclass
+class _AtWork:
+    """The runs that are being made, and when they are given up: what there is to say of where a search is stopped."""
+
+    runs: Sequence[RunConfig] = ()
+    limits: Mapping[str, Limit] = field(default_factory=dict)
+
+
+def _announce(tuning: Tuning, console: Console) -> None:
+    options = tuning.options
+    repeats = f"{options.repeats} repeats × " if options.repeats > 1 else ""
+    console.print(
+        f"{tuning.title}: {count(len(tuning.methods), 'method')} × {repeats}{count(options.trials, 'trial')} × "
+        f"{count(options.seeds, 'seed')}, up to {count(tuning.budget, 'step')} a run, judged on validation rows"
+    )
+    for warning in dict.fromkeys(filter(None, map(too_short, _samples(tuning)))):
+        console.print(warning)
+
+
+def _samples(tuning: Tuning) -> list[RunConfig]:
+    """A run of each method on each task and seed, as it is without a search."""
+    return [run for plan in tuning.plans for run in plan.runs]
+
+
+def _carry_out(
+    tuning: Tuning,
+    settled: Collection[str],
+    execution: Execution,
+    logger: LoggerCard | None,
+    console: Console,
+    at_work: _AtWork,
+) -> dict[str, Failure]:
+    """Make the trials that failed before, and then round after round those that are left; returns what failed."""
+    failures: dict[str, Failure] = {}
+    before, now = tuning.failed(settled), tuning.next_round()
+    where = execution.on if before.trials or now.trials else "local"  # a search that is done needs no cluster
+    with (
+        machines(where, execution.jobs, _samples(tuning), tuning.folder) as on,
+        Live(logger, tuning.folder, console) as live,
+    ):
+        device = on.device(execution.device)
+
+        def make(found: Round) -> None:
+            at_work.limits = found.limits
+            for runs in tuning.waves(found):
+                at_work.runs = runs
+                failed = train_runs(runs, tuning.store, console, on, device, live, found.limits)
+                if failed:  # A worker that was killed is no fault of the setting, so it is tried once more.
+                    again = [run for run in runs if run.run_id() in failed]
+                    failed = train_runs(again, tuning.store, console, on, device, live, found.limits)
+                failures.update(failed)
+
+        if before.trials:
+            console.print(f"failed before, and tried again: {_said(before)}")
+            make(before)
+        while now.trials:
+            console.print(_said(now))
+            make(now)
+            tuning.tell(now.trials)
+            now = tuning.next_round()
+    return failures
 
 
 def folder_of(question: Question, execution: Execution) -> Path:

@@ -8,18 +8,15 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any, NamedTuple, overload
 
+from torch import nn
+
 from grokkit.errors import InputError, about
-from grokkit.train.config import (
-    MethodConfig,
-    OwnOptimizerConfig,
-    RunConfig,
-    checked,
-)
+from grokkit.train.config import MethodConfig, OwnOptimizerConfig, RunConfig, checked
 from grokkit.train.doors import doors_of
 from grokkit.train.identity import question_of
 from grokkit.train.measured import has_flops
 from grokkit.train.optimizers import build_optimizer
-from grokkit.train.problem import build_problem, check_targets, set_apart, transfer_data
+from grokkit.train.problem import Problem, build_problem, check_targets, set_apart, transfer_data
 from grokkit.train.resolve import method_config
 from grokkit.train.room import check_room, least, outlined
 from grokkit.train.setup import build_apart
@@ -139,21 +136,13 @@ def make_plan(
     runs = Runs(arms, numbers)
     first = runs[0]
     problem = build_problem(first)
-    with about("--model"):
-        outline = outlined(first, problem.task)
-    sizes = [0 if outline is None else least(run, problem.task, outline, len(problem.inner)) for run in runs.arms]
-    for run, size in zip(runs.arms, sizes, strict=True):
-        check_room(run, problem.task, size)
+    size = _largest(arms, problem)
     with about("--model"):
         model = build_apart(first.model, problem.task, first.seed)
     with about("--methods"):
         for config in configs:
-            check_targets(config, problem.task)
-            set_apart(config, problem.split.train, first.seed)
-            doors_of(config).check(model, partial(transfer_data, problem))
-            if isinstance(config.optimizer, OwnOptimizerConfig):
-                build_optimizer(config.optimizer, model)
-        named_arms = _arms(runs.arms)
+            _check_start(config, problem, model, first.seed)
+        named_arms = _arms(arms)
     question = question_of(first.model_dump())
     study = {
         "title": problem.task.name,
@@ -181,9 +170,29 @@ def make_plan(
         study,
         baseline=named(baseline, "--baseline"),
         primary=named(primary, "--primary"),
-        size=max(sizes),
+        size=size,
         has_flops=has_flops(model, problem.task, problem.inner),
     )
+
+
+def _largest(arms: Sequence[RunConfig], problem: Problem) -> int:
+    """Bytes that a run of the largest of ``arms`` needs at the least; 0 where a network's size is known only once it is
+    made. One that this machine has no room for is refused before it is made."""
+    with about("--model"):
+        outline = outlined(arms[0], problem.task)
+    sizes = [0 if outline is None else least(run, problem.task, outline, len(problem.inner)) for run in arms]
+    for run, size in zip(arms, sizes, strict=True):
+        check_room(run, problem.task, size)
+    return max(sizes)
+
+
+def _check_start(method: MethodConfig, problem: Problem, model: nn.Module, seed: int) -> None:
+    """Refuse a method that could not start on ``problem`` with ``model``."""
+    check_targets(method, problem.task)
+    set_apart(method, problem.split.train, seed)
+    doors_of(method).check(model, partial(transfer_data, problem))
+    if isinstance(method.optimizer, OwnOptimizerConfig):
+        build_optimizer(method.optimizer, model)
 
 
 def _arm(run: RunConfig) -> Arm:

@@ -16,10 +16,12 @@ from typing import Any, get_args
 from torch import nn
 
 from grokkit.call_syntax import show_call
+from grokkit.errors import InputError
 from grokkit.lab.named import name_of
 from grokkit.methods.contract import MethodCard
 from grokkit.models.classes import Class
 from grokkit.outside import line_of
+from grokkit.study.spaces import searched
 from grokkit.testing.checks import CHECKS, Make
 from grokkit.testing.excitation import parameters
 from grokkit.testing.harness import assert_close, assert_same, flat
@@ -108,6 +110,15 @@ def _settings(case: _Case) -> None:
     for part in method.parts:  # a file's part is labelled by the file's name, and found by its path
         text = text.replace(part.name, part.text or part.name)
     assert method_config(text) == method, f"its label {method.label} is read as another configuration"
+
+
+def _space(case: _Case) -> None:
+    """``grokkit tune`` can search where the card says. One that says nothing is tuned in its optimizer's settings."""
+    if case.card.space:
+        try:
+            searched(case.name, TASK, {}, {})
+        except InputError as error:
+            raise AssertionError(str(error)) from error
 
 
 def _acts(case: _Case) -> None:
@@ -224,6 +235,7 @@ def _flops(case: _Case) -> None:
 
 METHOD_CHECKS: Mapping[str, Callable[[_Case], None]] = {
     "settings": _settings,
+    "space": _space,
     "start": _start,
     "gradient": _gradient,
     "optimizer": _optimizer,

@@ -64,6 +64,7 @@ def _findings(problem: Problem, seed: int) -> list[Finding]:
     checks: dict[str, Callable[[_Bench], str]] = {
         "optimizer": _optimizer,
         "finite": _finite,
+        "mean": _mean,
         "deterministic": _deterministic,
         "score": _score,
         "parts": _parts,
@@ -85,6 +86,7 @@ def _findings(problem: Problem, seed: int) -> list[Finding]:
 _DOES = {
     "optimizer": "making the optimizer",
     "finite": "reading the rows, or the loss of an untrained model,",
+    "mean": "the loss of the same rows twice",
     "deterministic": "making data and model anew, or a step,",
     "score": "the score, or forward in eval mode,",
     "parts": "reading the rows",
@@ -142,6 +144,19 @@ def _finite(bench: _Bench) -> str:
     if not math.isfinite(loss):
         raise InputError(f"the loss of an untrained model is {loss}; look for a logarithm of 0 or a division by it")
     return f"rows and the loss of an untrained model are finite{_only_some(bench)}"
+
+
+@torch.no_grad()
+def _mean(bench: _Bench) -> str:
+    """A mean over rows is the same of all rows twice, and a sum is twice as much."""
+    model, rows = bench.model().eval(), bench.parts.train[:FEW_ROWS]
+    once, twice = (bench.loss(model, bench.task.batch(own)).item() for own in (rows, torch.cat([rows, rows])))
+    if 0 < abs(once) < math.inf and math.isclose(twice, 2 * once, rel_tol=0.05):
+        raise InputError(
+            f"the loss of the same rows twice is {twice:.3g}, and of them once {once:.3g}, so it is a sum over rows; "
+            'take their mean, reduction="mean", or a batch of fewer rows counts for less'
+        )
+    return "the loss does not grow with the number of rows"
 
 
 def _is_finite(item: Any) -> bool:

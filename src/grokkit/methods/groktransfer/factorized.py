@@ -24,7 +24,7 @@ from grokkit.autocast import without_autocast
 from grokkit.errors import InputError, shown
 from grokkit.methods.settings import check_kind, flag
 from grokkit.models.classes import Table
-from grokkit.models.embedding import Place, embedding_module, embedding_of, rows_first
+from grokkit.models.embedding import embedding_module, embedding_of, rows_first
 from grokkit.shards import is_distributed, processes
 
 
