@@ -1,14 +1,17 @@
 """The page on the recipe: its table from runs, and the study that is written down before it is run."""
 
 import argparse
+import importlib.util
 import json
 import shlex
 import statistics
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from in_process import grokkit
 from pieces.recipe import recipe_claim, recipe_claim_there, recipe_in_short, recipe_limits, recipe_look, recipe_parts
 from pieces.studies import Results
 from pieces.tables import table_text
@@ -120,15 +123,40 @@ def test_the_claim_has_a_row_for_each_task_that_is_done_and_says_of_how_many_its
     ]
 
 
-def claim_command(tmp_path, seconds):
-    """What makes the claim on one of two tasks, in ``seconds`` that are clocked, or of a pace."""
+SCRIPT = ROOT / "benchmarks" / "recipe_claim.py"
+
+
+def write_plan(tmp_path, seconds):
+    """The plan of two tasks, in ``seconds`` that are clocked, or of a pace."""
     (tmp_path / "plan.toml").write_text(PLAN.replace("after = 20", f'after = 20\nseconds = "{seconds}"'))
-    command = [sys.executable, ROOT / "benchmarks" / "recipe_claim.py", tmp_path / "runs", "parity:10,2"]
-    return [*command, "--plan", tmp_path / "plan.toml", "--to", tmp_path / "claim.json"]
+
+
+def arguments(tmp_path, task="parity:10,2", runs="runs"):
+    """What the script that makes the claim is given, to make it on one of the plan's tasks."""
+    return [tmp_path / runs, task, "--plan", tmp_path / "plan.toml", "--to", tmp_path / "claim.json"]
+
+
+def make_claim(*given):
+    """The script, and the commands that it gives, in this process."""
+    spec = importlib.util.spec_from_file_location("recipe_claim", SCRIPT)
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+
+    def run(command, check):
+        assert command[:3] == [sys.executable, "-m", "grokkit"]
+        grokkit(*command[3:])
+        return subprocess.CompletedProcess(command, 0)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(script, "subprocess", SimpleNamespace(run=run))
+        patch.setattr(sys, "argv", [str(SCRIPT), *map(str, given)])
+        assert script.main() == 0
 
 
 def test_clocked_seconds_are_those_of_the_runs(tmp_path):
-    ended = subprocess.run(claim_command(tmp_path, "clocked"), capture_output=True, text=True, check=False)
+    write_plan(tmp_path, "clocked")
+    command = [sys.executable, SCRIPT, *arguments(tmp_path)]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
     (task,) = json.loads((tmp_path / "claim.json").read_text())["tasks"]
     assert "pace" not in task
@@ -140,10 +168,10 @@ def test_clocked_seconds_are_those_of_the_runs(tmp_path):
 
 
 def test_the_claim_is_made_of_the_tasks_that_are_done_and_goes_on_where_it_stopped(tmp_path):
-    command, said = claim_command(tmp_path, "pace"), []
+    write_plan(tmp_path, "pace")
+    said = []
     for _ in range(2):
-        ended = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert ended.returncode == 0, ended.stderr
+        make_claim(*arguments(tmp_path))
         said.append((tmp_path / "claim.json").read_text())
     assert said[0] == said[1]
     found = json.loads(said[0])
@@ -156,8 +184,7 @@ def test_the_claim_is_made_of_the_tasks_that_are_done_and_goes_on_where_it_stopp
     pace = found["tasks"][0]["pace"]
     for run in runs:
         assert 0 <= run["seconds"] - run["steps"] * pace[run["method"]] < 1  # and its start
-    command[2], command[3] = tmp_path / "elsewhere", "not yet"
-    assert subprocess.run(command, capture_output=True, text=True, check=False).returncode == 0
+    make_claim(*arguments(tmp_path, "not yet", runs="elsewhere"))
     joined = json.loads((tmp_path / "claim.json").read_text())
     assert [task["task"] for task in joined["tasks"]] == ["parity:10,2", "not yet"]
     assert (joined["new"]["tasks"], joined["new"]["asked"]) == (1, 1)
@@ -167,16 +194,14 @@ def test_the_claim_is_made_of_the_tasks_that_are_done_and_goes_on_where_it_stopp
 
 def test_the_baseline_is_tuned_on_each_task_before_it_is_compared_there(tmp_path):
     (tmp_path / "plan.toml").write_text(PLAN)
-    words = ["parity:10,2", "--plan", tmp_path / "plan.toml", "--to", tmp_path / "claim.json"]
-    command = [sys.executable, ROOT / "benchmarks" / "recipe_claim.py", tmp_path / "runs", *words]
-    assert subprocess.run([*command, "--search"], capture_output=True, check=False).returncode == 0
+    make_claim(*arguments(tmp_path), "--search")
     assert not (tmp_path / "claim.json").exists(), "a search claims nothing"
     (tuning,) = (tmp_path / "runs").glob("*/tune.json")
     searched = json.loads(tuning.read_text())
     assert searched["prune"] == 2, "as the plan has it"
     own = searched["methods"]["adamw"]
     assert (len(own["trials"]), own["best"]["has_arrived"]) == (2, True)
-    assert subprocess.run(command, capture_output=True, check=False).returncode == 0
+    make_claim(*arguments(tmp_path))
     (task,) = json.loads((tmp_path / "claim.json").read_text())["tasks"]
     is_as_it_was = own["best"]["method"] == own["trials"][0]["method"]
     assert task["tuned_there"]["method"] == ("adamw" if is_as_it_was else own["best"]["method"])

@@ -16,7 +16,7 @@ from grokkit.reproduce.asked_runs import Asked
 from grokkit.reproduce.experiments import find_experiment, two_studies
 from grokkit.reproduce.measures import MEASURES, Measured
 from grokkit.reproduce.recipe import all_recipes, find_recipe, parse
-from grokkit.reproduce.result import found, kept, question_of, standing, write
+from grokkit.reproduce.result import found, packaged, question_of, standing, write
 from grokkit.study.question import asked
 from grokkit.terminal import terminal
 
@@ -60,9 +60,9 @@ def test_what_is_claimed_can_be_seen_in_what_is_run(name):
             assert lasts or below_the_target, "a run that ends at its target has not shown its best"
 
 
-@pytest.mark.parametrize("name", [name for name in RECIPES if kept(RECIPES[name]) is not None])
+@pytest.mark.parametrize("name", [name for name in RECIPES if packaged(RECIPES[name]) is not None])
 def test_a_result_that_is_kept_is_of_the_recipe_s_claims(name):
-    result = kept(RECIPES[name])
+    result = packaged(RECIPES[name])
     assert not result.quick
     assert [finding.claim for finding in result.findings] == RECIPES[name].claims
     assert result.asked == question_of(RECIPES[name]), "it was measured of other runs, or another number of them"

