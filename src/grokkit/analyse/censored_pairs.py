@@ -57,6 +57,34 @@ class Pairs(NamedTuple):
         return self.x_known & self.y_known
 
 
+class _Complete(NamedTuple):
+    """All that is asked of the complete pairs: how many there are, the means of their differences and middles, and the
+    sums of squares about these."""
+
+    n: int
+    difference: float
+    middle: float
+    difference_squares: float
+    middle_squares: float
+
+
+class _Censored(NamedTuple):
+    """The pairs of which one time is censored: its ``bound``, the ``partner`` that is known, and ``towards``, 1 where
+    it is the method's, whose mean is μ + δ/2, and −1 where it is the baseline's."""
+
+    bound: NDArray[np.float64]
+    partner: NDArray[np.float64]
+    towards: NDArray[np.float64]
+
+
+class _Data(NamedTuple):
+    """The pairs, and what each of some hundred steps asks of them."""
+
+    pairs: Pairs
+    complete: _Complete
+    censored: _Censored
+
+
 class Estimate(NamedTuple):
     """The logarithm of a ratio, its 95 % limits, and the two-sided p value of "the ratio is 1"."""
 
@@ -77,7 +105,7 @@ class _Parameters(NamedTuple):
     def sigma_rho(self) -> tuple[float, float]:
         """The standard deviation of one arm and the correlation of both."""
         variance = self.middle_variance + self.difference_variance / 4
-        return float(np.sqrt(variance)), (self.middle_variance - self.difference_variance / 4) / variance
+        return variance**0.5, (self.middle_variance - self.difference_variance / 4) / variance
 
 
 class _Fit(NamedTuple):
@@ -94,11 +122,12 @@ def estimate(pairs: Pairs) -> Estimate:
         return _by_t((pairs.y - pairs.x)[pairs.complete])
     n = len(pairs.x)
     quantile = t_quantile(_UPPER, n - 1)
-    free = _maximize(pairs, _start(pairs))
+    data = _read(pairs)
+    free = _maximize(data, _start(pairs))
     reach = quantile * np.sqrt(free.parameters.difference_variance / pairs.complete.sum())
     at_level = n * np.log1p(quantile**2 / (n - 1))
-    low, high = (_limit(pairs, free, sign * reach, at_level) for sign in (-1.0, 1.0))
-    null, _ = _deviance(pairs, free, 0.0, free.parameters)
+    low, high = (_limit(data, free, sign * reach, at_level) for sign in (-1.0, 1.0))
+    null, _ = _deviance(data, free, 0.0, free.parameters)
     # The inverse of the level's deviance: the t at which the interval would just reach a ratio of one.
     t = np.sqrt((n - 1) * np.expm1(null / n))
     return Estimate(free.parameters.delta, low, high, t_two_sided(t, n - 1))
@@ -118,7 +147,7 @@ def _by_t(differences: NDArray[np.float64]) -> Estimate:
     return Estimate(mean, mean - reach, mean + reach, t_two_sided(mean / error, n - 1))
 
 
-def _limit(pairs: Pairs, free: _Fit, reach: float, at_level: float) -> float:
+def _limit(data: _Data, free: _Fit, reach: float, at_level: float) -> float:
     """Where the deviance is ``at_level``, on the side of the estimate to which ``reach`` points.
 
     The square root of the deviance is nearly a straight line in δ, so false position finds the place in a few steps.
@@ -127,7 +156,7 @@ def _limit(pairs: Pairs, free: _Fit, reach: float, at_level: float) -> float:
     inside, short = free.parameters.delta, -goal
     outside, parameters = inside + reach, free.parameters
     while True:
-        deviance, parameters = _deviance(pairs, free, outside, parameters)
+        deviance, parameters = _deviance(data, free, outside, parameters)
         over = np.sqrt(deviance) - goal
         if over > 0:
             break
@@ -136,7 +165,7 @@ def _limit(pairs: Pairs, free: _Fit, reach: float, at_level: float) -> float:
     at = outside
     for _ in range(60):
         at = outside - over * (outside - inside) / (over - short)
-        deviance, parameters = _deviance(pairs, free, at, parameters)
+        deviance, parameters = _deviance(data, free, at, parameters)
         miss = np.sqrt(deviance) - goal
         if abs(miss) < _CLOSE:
             break
@@ -148,10 +177,24 @@ def _limit(pairs: Pairs, free: _Fit, reach: float, at_level: float) -> float:
     return float(at)
 
 
-def _deviance(pairs: Pairs, free: _Fit, delta: float, start: _Parameters) -> tuple[float, _Parameters]:
+def _deviance(data: _Data, free: _Fit, delta: float, start: _Parameters) -> tuple[float, _Parameters]:
     """Twice the loss in log likelihood if δ is ``delta``, and the other parameters that fit best with it."""
-    bound = _maximize(pairs, start._replace(delta=delta), delta=delta)
+    bound = _maximize(data, start._replace(delta=delta), delta=delta)
     return max(0.0, 2 * (free.log_likelihood - bound.log_likelihood)), bound.parameters
+
+
+def _read(pairs: Pairs) -> _Data:
+    difference, middle = (own[pairs.complete] for own in (pairs.y - pairs.x, (pairs.x + pairs.y) / 2))
+    complete = _Complete(
+        len(difference),
+        float(difference.mean()),
+        float(middle.mean()),
+        float(((difference - difference.mean()) ** 2).sum()),
+        float(((middle - middle.mean()) ** 2).sum()),
+    )
+    x, y, of_method = (own[~pairs.complete] for own in (pairs.x, pairs.y, pairs.x_known))
+    censored = _Censored(np.where(of_method, y, x), np.where(of_method, x, y), np.where(of_method, 1.0, -1.0))
+    return _Data(pairs, complete, censored)
 
 
 def _start(pairs: Pairs) -> _Parameters:
@@ -163,62 +206,52 @@ def _start(pairs: Pairs) -> _Parameters:
     )
 
 
-def _maximize(pairs: Pairs, start: _Parameters, delta: float | None = None) -> _Fit:
+def _maximize(data: _Data, start: _Parameters, delta: float | None = None) -> _Fit:
     """Expectation–maximization from ``start``, with δ held at ``delta`` if that is given."""
     parameters = _with_bounded_correlation(start)
     for _ in range(_STEPS):
-        before, parameters = parameters, _improved(pairs, parameters, delta)
+        before, parameters = parameters, _improved(data, parameters, delta)
         moved = max(abs(after - was) for after, was in zip(parameters, before, strict=True))
         # All four are in the scale of the logarithms or its square, so one small number serves for all.
         if moved < _STILL * parameters.difference_variance:
             break
-    return _Fit(parameters, _log_likelihood(pairs, parameters))
+    return _Fit(parameters, _log_likelihood(data.pairs, parameters))
 
 
-def _improved(pairs: Pairs, parameters: _Parameters, delta: float | None) -> _Parameters:
+def _improved(data: _Data, parameters: _Parameters, delta: float | None) -> _Parameters:
     """One step: expected times and their variances under ``parameters``, then the parameters that fit these best."""
-    x, x_variance = _expected(pairs.x, pairs.y, ~pairs.x_known, parameters, towards=-1)
-    y, y_variance = _expected(pairs.y, pairs.x, ~pairs.y_known, parameters, towards=1)
-    difference, middle, variance = y - x, (x + y) / 2, x_variance + y_variance
-    new_delta = _mean(difference) if delta is None else delta
-    new_middle = _mean(middle)
+    censored, complete = data.censored, data.complete
+    time, variance = _expected(censored, parameters)
+    difference, middle = censored.towards * (time - censored.partner), (time + censored.partner) / 2
+    n = complete.n + len(time)
+    new_delta = (complete.n * complete.difference + float(difference.sum())) / n if delta is None else delta
+    new_middle = (complete.n * complete.middle + float(middle.sum())) / n
+    difference, middle, unknown = difference - new_delta, middle - new_middle, float(variance.sum())
     # In a pair at most one time is censored, so its variance is that of d, and a quarter of it that of m.
+    squares = (
+        complete.difference_squares + complete.n * (complete.difference - new_delta) ** 2 + unknown,
+        complete.middle_squares + complete.n * (complete.middle - new_middle) ** 2 + unknown / 4,
+    )
     return _with_bounded_correlation(
         _Parameters(
             new_delta,
             new_middle,
-            _mean((difference - new_delta) ** 2 + variance),
-            _mean((middle - new_middle) ** 2 + variance / 4),
+            (squares[0] + float(difference @ difference)) / n,
+            (squares[1] + float(middle @ middle)) / n,
         )
     )
 
 
-def _mean(values: NDArray[np.float64]) -> float:
-    """What ``values.mean()`` is, which takes several times as long for a few numbers; some 10,000 are asked for."""
-    return float(values.sum()) / len(values)
-
-
-def _expected(
-    own: NDArray[np.float64],
-    partner: NDArray[np.float64],
-    censored: NDArray[np.bool_],
-    parameters: _Parameters,
-    towards: int,
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean and variance of an arm's times given its partner's, where ``censored`` also given that they are longer
-    than their bounds. ``towards``: 1 for the method, whose mean is μ + δ/2, and −1 for the baseline."""
-    mean, variance = own.copy(), np.zeros(len(own))
-    if censored.any():
-        sigma, rho = parameters.sigma_rho()
-        half = towards * parameters.delta / 2
-        given = parameters.middle + half + rho * (partner[censored] - (parameters.middle - half))
-        scale = sigma * np.sqrt(1 - rho**2)
-        z = (own[censored] - given) / scale
-        # The hazard of a standard normal, φ(z)/(1 − Φ(z)), from logarithms, since both vanish for large z.
-        hazard = np.exp(-(z**2 + _LOG_2PI) / 2 - special.log_ndtr(-z))
-        mean[censored] = given + scale * hazard
-        variance[censored] = scale**2 * (1 + z * hazard - hazard**2)
-    return mean, variance
+def _expected(censored: _Censored, parameters: _Parameters) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean and variance of each censored time, given its partner's and that it is longer than its bound."""
+    sigma, rho = parameters.sigma_rho()
+    half = censored.towards * (parameters.delta / 2)
+    given = parameters.middle + half + rho * (censored.partner - (parameters.middle - half))
+    scale = sigma * (1 - rho**2) ** 0.5
+    z = (censored.bound - given) / scale
+    # The hazard of a standard normal, φ(z)/(1 − Φ(z)), from logarithms, since both vanish for large z.
+    hazard = np.exp(-(z**2 + _LOG_2PI) / 2 - special.log_ndtr(-z))
+    return given + scale * hazard, scale**2 * (1 + z * hazard - hazard**2)
 
 
 def _with_bounded_correlation(parameters: _Parameters) -> _Parameters:
