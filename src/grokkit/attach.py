@@ -31,8 +31,8 @@ from grokkit.errors import InputError
 from grokkit.hooks import forget_copied, handle_of, hook, unhook
 from grokkit.kept import Kept, Loading, hand_over, unpack
 from grokkit.names import Names
-from grokkit.shards import local, spread_as
-from grokkit.state import Overwriting, leaves
+from grokkit.shards import spread_as
+from grokkit.state import Overwriting, apart, leaves
 from grokkit.step_detection import gradients, only_creates_state, skipped_by_scaler, within_own_step
 from grokkit.transform import in_place
 from grokkit.unapplied import Unapplied
@@ -319,23 +319,16 @@ class Handle:
 def _write_over(tensors: dict[str, Tensor], state: Any, result: tuple[dict[str, Tensor], Any]) -> None:
     """What a pure face gave, written over the tensors that there are: a graph's replay goes on from those.
 
-    By name, since a face may give its dicts in any order. What it gives may lie in what is written over: where it hands
-    the last gradient on from one place of its state to the next, say. So that is copied before anything is written.
+    By name, since a face may give its dicts in any order.
     """
     new, after = result
     given = {(path, name): leaf for path, name, leaf in leaves(after)}
     pairs = [(tensors[name], tensor) for name, tensor in new.items()]
     pairs += [(leaf, given.get((path, name), leaf)) for path, name, leaf in leaves(state)]
     pairs = [(old, value) for old, value in pairs if value is not old]
-    written = {_memory(old) for old, _ in pairs}
-    values = [value.clone() if _memory(value) in written else value for _, value in pairs]
-    for (old, _), value in zip(pairs, values, strict=True):
+    olds = [old for old, _ in pairs]
+    for old, value in zip(olds, apart([value for _, value in pairs], olds), strict=True):
         old.copy_(spread_as(value, old))
-
-
-def _memory(tensor: Tensor) -> int:
-    """Where the entries lie, those of a view with all of its base; a ``DTensor`` has none itself, but its shard has."""
-    return local(tensor).untyped_storage()._cdata
 
 
 def _recipe(optimizer: Any) -> Recipe:

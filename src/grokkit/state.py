@@ -8,7 +8,7 @@ grokfast_ema())`` is ``((), EmaState(step={"w": 3}, slow={"w": x}))``. Its leave
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextvars import ContextVar, Token
 from typing import Any
 
@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from grokkit.errors import InputError, shown
+from grokkit.shards import local
 
 
 def leaves(state: Any) -> Iterator[tuple[str, str | None, Any]]:
@@ -123,6 +124,18 @@ class Overwriting:
 
     def __exit__(self, *_error: object) -> None:
         _overwritable.reset(self._token)
+
+
+def apart(values: Sequence[Tensor], olds: Sequence[Tensor]) -> list[Tensor]:
+    """``values`` as they can be written over ``olds`` one after the other. What a pure function gave may lie in what is
+    written over, where it hands the last gradient on from one place of its state to the next, say: that is copied."""
+    written = {_memory(old) for old in olds}
+    return [value.clone() if _memory(value) in written else value for value in values]
+
+
+def _memory(tensor: Tensor) -> int:
+    """Where the entries lie, those of a view with all of its base; a ``DTensor`` has none itself, but its shard has."""
+    return local(tensor).untyped_storage()._cdata
 
 
 def put_slot(window: Tensor, slot: Tensor, entry: Tensor) -> Tensor:

@@ -172,7 +172,7 @@ class Summed(nn.Module):
     def forward(self, tokens):
         return self.head(self.bag(tokens))
 
-SUMMED = ModelCard(name="summed", build=Summed, reads=("expressions",))
+SUMMED = ModelCard(name="summed", build=Summed, reads=("expressions",), stackable=True)
 """
 
 

@@ -7,10 +7,13 @@ import torch
 from torch import nn
 
 from grokkit.errors import InputError
+from grokkit.lab.named import name_of
 from grokkit.models import ModelCard
 from grokkit.study.store import Store
 from grokkit.tasks import Split, Task, TaskCard
 from grokkit.testing import check_model, check_store, check_task
+from grokkit.testing.runs import small_run
+from grokkit.train.groups import plan_groups
 
 PAIRS = torch.cartesian_prod(torch.arange(7), torch.arange(7))
 GOOD = Task("sums", "expressions", PAIRS, PAIRS.sum(1) % 7, 7, 7, "for this test")
@@ -148,6 +151,31 @@ def test_a_faulty_model_is_told_what_is_wrong(problem):
 
 def test_the_same_model_without_a_fault_passes():
     check_model(ModelCard(name="net", build=lambda task: Net(task), reads=("expressions",)))
+
+
+class Dropping(Net):
+    def forward(self, tokens_BT):
+        return self.head(nn.functional.dropout(self.embedding(tokens_BT).mean(1), 0.5, self.training))
+
+
+class Buffered(Net):
+    def __init__(self, task):
+        super().__init__(task)
+        self.register_buffer("shift", torch.randn(4))
+
+    def forward(self, tokens_BT):
+        return self.head(self.embedding(tokens_BT).mean(1) + self.shift)
+
+
+@pytest.mark.parametrize("network", [Dropping, Buffered])
+def test_what_draws_at_random_or_keeps_buffers_shares_no_program(network, capsys):
+    card = ModelCard(name="net", build=lambda task: network(task), reads=("expressions",))
+    check_model(card, task="add:11")
+    assert "net is not stackable: its runs are trained one by one on a GPU as well" in capsys.readouterr().out
+    runs = [small_run(model=name_of("models", card), seed=seed) for seed in (0, 1)]
+    assert plan_groups(runs, "cuda:0") == [[run] for run in runs]
+    with pytest.raises(AssertionError, match="is another one where seeds are stacked.*leave stackable out of its card"):
+        check_model(replace(card, stackable=True), task="add:11")
 
 
 def test_a_model_for_which_there_is_no_task_needs_one():

@@ -1,6 +1,7 @@
 """Every registered part keeps what its card says; honest simple ones pass; one that does not keep it is told so."""
 
 from dataclasses import replace
+from typing import NamedTuple
 
 import pytest
 import torch
@@ -97,6 +98,26 @@ def near_start(strength: float = 0.1):
     return WeightTransform(init, update)
 
 
+class Steps(NamedTuple):
+    last: dict
+    before: dict
+
+
+def two_back(share=0.5):
+    """It hands the last gradient on from one place of its state to the next."""
+
+    def init(params):
+        return Steps(*({name: torch.zeros_like(p) for name, p in params.items()} for _ in range(2)))
+
+    def update(grads, state, params):
+        last, before = dict(state.last), dict(state.before)
+        for name, g in grads.items():
+            last[name], before[name] = g.clone(), state.last[name]
+        return {name: g + share * state.before[name] for name, g in grads.items()}, Steps(last, before)
+
+    return GradientTransform(init, update)
+
+
 def drawn():
     def start(model, data, seed):
         generator = torch.Generator().manual_seed(seed)
@@ -117,6 +138,7 @@ def momentum(lr: float = 0.1):
 HONEST = {
     "bare": MethodCard(name="bare"),
     "gradient": MethodCard(name="halves", factory=halves),
+    "gradients that are handed on": MethodCard(name="two-back", factory=two_back, off={"share": 0.0}),
     "weights": MethodCard(name="near-start", weights=near_start, off={"strength": 0.0}),
     "start": MethodCard(name="drawn", start=drawn),
     "loss": MethodCard(name="doubled", loss=doubled),

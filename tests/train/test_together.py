@@ -82,7 +82,7 @@ class Frozen(nn.Module):
     def forward(self, tokens):
         return self.head(self.table(tokens).flatten(1))
 
-CARD = ModelCard(name="frozen", build=Frozen, reads=("expressions",))
+CARD = ModelCard(name="frozen", build=Frozen, reads=("expressions",), stackable=True)
 """
 
 

@@ -67,4 +67,5 @@ CARD = ModelCard(
     reads=("text",),
     build=_build,
     smallest={"dim": 4},
+    stackable=True,
 )

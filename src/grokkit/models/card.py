@@ -78,7 +78,8 @@ class ModelCard:
         smallest: settings of one that the test suite can train within a second.
         exact_gradients: False for a model whose ``backward()`` gives the gradients of other coordinates than its
             parameters. Only updates that are linear in the gradients train it, and it has no tangent kernel.
-        stackable: whether runs of it can share a program: not of somebody's own network, which may draw at random.
+        stackable: whether runs of it can share a program, as on a GPU. One module serves all there, in eval mode: so
+            not where it draws at random or keeps buffers, with dropout or batch norm for instance. Default False.
         revision: raised when what it computes changes, so that no earlier result answers for it.
     """
 
@@ -91,7 +92,7 @@ class ModelCard:
     weak: Mapping[str, Any] = field(default_factory=dict)
     smallest: Mapping[str, Any] = field(default_factory=dict)
     exact_gradients: bool = True
-    stackable: bool = True
+    stackable: bool = False
     revision: int = 0
 
     def can_read(self, kind: str) -> bool:
@@ -146,7 +147,7 @@ def card_of(part: Part) -> ModelCard:
     """The card of a registered model; a function that makes a module is one that is tried on inputs of any kind."""
     if isinstance(part.value, ModelCard):
         return part.value
-    return ModelCard(name=part.name, build=called(part.value), stackable=False)
+    return ModelCard(name=part.name, build=called(part.value))
 
 
 def called(function: Callable[..., nn.Module]) -> Callable[..., nn.Module]:

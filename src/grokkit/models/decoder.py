@@ -233,4 +233,5 @@ CARD = ModelCard(
     batch_size=512,
     weak={"depth": 1, "answer_position": False},
     smallest={"width": 8, "depth": 1, "heads": 2},
+    stackable=True,
 )

@@ -182,4 +182,5 @@ CARD = ModelCard(
     task={"layout": "operands"},  # it needs no place to answer at
     weak={"depth": 2},
     smallest={"dim": 4, "width": 8},
+    stackable=True,
 )

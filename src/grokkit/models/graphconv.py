@@ -185,4 +185,5 @@ CARD = ModelCard(
     reads=("molecules",),
     build=_build,
     smallest={"width": 5, "pooled": 3, "hidden": 4, "edge_hidden": 4},
+    stackable=True,
 )

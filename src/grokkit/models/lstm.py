@@ -135,4 +135,5 @@ CARD = ModelCard(
     build=_build,
     weak={"depth": 1, "init_scale": 1.0},
     smallest={"dim": 4, "width": 5},
+    stackable=True,
 )

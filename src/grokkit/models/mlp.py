@@ -69,4 +69,5 @@ CARD = ModelCard(
     build=_build,
     weak={"depth": 2, "init_scale": 1.0},
     smallest={"width": 8},
+    stackable=True,
 )

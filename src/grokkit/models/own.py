@@ -32,5 +32,4 @@ CARD = ModelCard(
     name="own",
     build=build,
     summary="the network that a problem of your own brings along",
-    stackable=False,
 )

@@ -57,7 +57,17 @@ def check_model(model: str | ModelCard, *, task: str | TaskCard | None = None) -
         _check_gradients(run, problem.task, text)
     check_resuming(run, f"{text} on {on}")
     if can_share(run):
-        check_stacking([run.model_copy(update={"seed": seed}) for seed in (0, 1)], f"{text} on {on}")
+        _check_stacking(run, f"{text} on {on}")
+    else:
+        print(f"{text} is not stackable: its runs are trained one by one on a GPU as well")
+
+
+def _check_stacking(run: RunConfig, what: str) -> None:
+    try:
+        check_stacking([run.model_copy(update={"seed": seed}) for seed in (0, 1)], what)
+    except AssertionError as error:
+        remedy = "if it draws at random, or keeps buffers, leave stackable out of its card"
+        raise AssertionError(f"{error}; {remedy}") from error
 
 
 def _task_for(card: ModelCard) -> str:

@@ -32,7 +32,7 @@ from grokkit.probe.contract import View
 from grokkit.probe.logits import has_logits
 from grokkit.probe.ntk import KERNEL_ROWS, stacked_ntk
 from grokkit.registry import find
-from grokkit.state import Overwriting, leaves, map_leaves
+from grokkit.state import Overwriting, apart, leaves, map_leaves
 from grokkit.train.batch_buffer import BatchBuffer
 from grokkit.train.doors import Doors, doors_of
 from grokkit.train.engine import HalfwayOf, Member, Rows, Snapshot, Stacked, StepKind
@@ -188,7 +188,7 @@ class Together:
             if old.data_ptr() != tensor.data_ptr():
                 targets.append(old)
                 sources.append(tensor)
-        torch._foreach_copy_(targets, sources)
+        torch._foreach_copy_(targets, apart(sources, targets))
         return gradients
 
     def _examples(self, rows_SB: Tensor, places: Sequence[int] | None = None) -> Examples:

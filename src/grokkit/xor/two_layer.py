@@ -203,4 +203,5 @@ CARD = ModelCard(
     build=_build,
     exact_gradients=False,
     smallest={"width": 8},
+    stackable=True,
 )
