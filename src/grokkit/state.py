@@ -60,6 +60,18 @@ def with_columns(state: Any, found: Mapping[str, Any], path: str = "") -> Any:
     return found[path]
 
 
+def go_on(state: Any, before: Any) -> Any:
+    """``state``, new, with what was kept ``before`` of the parameters that are still there, and of all of them."""
+    old = dict(columns(before))
+    found = {
+        path: {name: old[path].get(name, leaf) for name, leaf in column.items()}
+        if isinstance(column, dict)
+        else old[path]
+        for path, column in columns(state)
+    }
+    return with_columns(state, found)
+
+
 def map_leaves(function: Callable[[str, str | None, Any], Any], state: Any, path: str = "") -> Any:
     """The same structure with every leaf replaced by ``function(path, name, leaf)``."""
     if isinstance(state, dict):

@@ -11,12 +11,13 @@ from probed import PROBED
 
 from grokkit.registry import parts
 from grokkit.rng import stream
+from grokkit.testing.runs import small_run
 from grokkit.train import identity
 from grokkit.train.batches import Batches
 from grokkit.train.columns import CURVES, QUICK_CHECKS
 from grokkit.train.config import EvaluationConfig
 from grokkit.train.events import EVENTS_VERSION, find_events
-from grokkit.train.loop import train
+from grokkit.train.loop import begin_alone, train
 from grokkit.train.optimizers import build_optimizer, warmup
 from grokkit.train.problem import build_batches, build_problem
 from grokkit.train.record import Run
@@ -437,3 +438,31 @@ def test_a_run_goes_on_until_it_is_stable(tiny):
     watched = [step for step in longer.curves["step"] if step >= longer.events.generalized_first_at]
     assert {after - before for before, after in pairwise(watched)} == {5}, "no dip between two steps of the grid"
     assert stopped.events.stable_at is None, "nobody asked"
+
+
+def test_norms_are_held_where_they_were_when_an_embedding_is_merged():
+    method = "groktransfer(weak=random(dim=4),merge=10)+norm-held(ratio=0.5)"
+    engine, norms = begin_alone(small_run(method, "add:11", "fnn(dim=4,width=8)")), []
+    for step in (10, 11, 20):
+        engine.train_to(step)
+        weights = dict(engine.model.named_parameters())
+        norms.append([float(weights[f"layers.{place}.weight"].detach().norm()) for place in (0, 1)])
+    assert norms[1] == pytest.approx(norms[0], rel=1e-4)
+    assert norms[2] == pytest.approx(norms[0], rel=1e-4)
+
+
+def test_a_freeze_waits_no_longer_where_an_embedding_is_merged():
+    stands_still = []
+    for merge in ("none", 10):
+        config = small_run(
+            f"groktransfer(weak=random(dim=4),merge={merge})+freeze(at=0,wait=12)", "add:11", "fnn(dim=4,width=8)"
+        )
+        engine, before = begin_alone(config), torch.empty(0)
+        for step in range(1, 30):
+            engine.train_to(step)
+            head = dict(engine.model.named_parameters())["layers.2.weight"].detach().clone()
+            if torch.equal(head, before):
+                stands_still.append(step)
+                break
+            before = head
+    assert stands_still == [13, 13]

@@ -28,7 +28,7 @@ from grokkit.probe.contract import View
 from grokkit.probe.logits import has_logits
 from grokkit.probe.ntk import KERNEL_ROWS, pseudo_ntk
 from grokkit.randomness import GlobalState, global_state, seed_globals, seeded_aside, set_global_state
-from grokkit.state import check_keys, leaves
+from grokkit.state import check_keys, go_on, leaves
 from grokkit.train.checkpoint import part
 from grokkit.train.config import OwnOptimizerConfig
 from grokkit.train.doors import doors_of
@@ -117,7 +117,9 @@ class Alone:
         assert self._reforming is not None
         self._reforming.merge(self.model, self.optimizer)
         self._progress.costs.reformed(self.model)
-        self._begin_weights()  # its tensors are others now
+        before = self._weights_state
+        self._begin_weights()  # of the merged weight, which it has not seen
+        self._weights_state = go_on(self._weights_state, before)
 
     def train_to(self, stop: int) -> None:
         progress, start = self._progress, time.perf_counter()
