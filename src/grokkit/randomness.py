@@ -2,7 +2,8 @@
 
 Nothing of ours draws from them (see :mod:`grokkit.rng`), but somebody's network, data or method may: dropout does. So a
 run seeds them, its checkpoints hold them, and whoever trains in their own process has their state back afterwards. An
-evaluation draws from generators that it seeds itself, always alike: when a run is evaluated has no influence on it.
+evaluation, its probes included, draws from generators that it seeds itself, always alike: when a run is evaluated, and
+what is looked at, has no influence on it.
 """
 
 from __future__ import annotations

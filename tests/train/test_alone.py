@@ -9,7 +9,8 @@ from cards import CARDS
 from interrupted import Interrupted, curves, interrupt_after
 from probed import PROBED
 
-from grokkit.registry import parts
+from grokkit.probe.contract import Probe
+from grokkit.registry import Part, parts
 from grokkit.rng import stream
 from grokkit.testing.runs import small_run
 from grokkit.train import identity
@@ -466,3 +467,40 @@ def test_a_freeze_waits_no_longer_where_an_embedding_is_merged():
                 break
             before = head
     assert stands_still == [13, 13]
+
+
+NOISY = """
+import torch
+from torch import nn
+from grokkit.models import ModelCard
+
+class Noisy(nn.Module):
+    def __init__(self, task):
+        super().__init__()
+        self.embedding, self.head = nn.Embedding(task.words, 8), nn.Linear(8, task.classes)
+
+    def forward(self, tokens):
+        x = self.embedding(tokens).sum(1)
+        return self.head(x + 0.1 * torch.randn_like(x))
+
+CARD = ModelCard(name="noisy", build=lambda task: Noisy(task), reads=("expressions",))
+"""
+
+
+def test_what_draws_at_random_is_trained_alike_however_often_and_by_what_it_is_looked_at(tmp_path, monkeypatch):
+    def drawing(view):
+        return {"drawn": {"number": [float(torch.randn(()))]}}
+
+    (tmp_path / "nets.py").write_text(NOISY)
+
+    def weights(every):
+        config = small_run("adamw", model=f"{tmp_path / 'nets.py'}:CARD", evaluation=EvaluationConfig(every=every))
+        return dict(zip(*map(train(config).curves.get, ("step", "weight_norm")), strict=True))
+
+    often, seldom = weights(5), weights(10)
+    card = Probe("drawing", drawing, "draws")
+    monkeypatch.setitem(parts("probes"), "drawing", Part("probes", "drawing", card, "a test", "", "drawing"))
+    probed = weights(10)
+    assert len(seldom) > 3
+    assert seldom.items() <= often.items()
+    assert probed == seldom

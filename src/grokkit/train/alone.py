@@ -200,7 +200,7 @@ class Alone:
         without. A network of somebody's own may keep tensors, which must then be of use in training."""
         self.model.eval()
         with as_evaluated(self.optimizer):
-            if self._task.is_table:
+            if self._task.is_table and self._config.model.card.is_ours:
                 with torch.inference_mode():
                     yield
             else:

@@ -24,6 +24,7 @@ import torch
 from grokkit.errors import InputError, plain_line
 from grokkit.models.matmul import Precision, precision
 from grokkit.probe.tensors import probe_tensors
+from grokkit.randomness import seeded_aside
 from grokkit.registry import parts
 from grokkit.tensor_files import Unusable
 from grokkit.train.alone import Alone
@@ -299,11 +300,12 @@ class _Loop:
         found: list[Evaluation] = []
         for index, (place, member, view) in enumerate(zip(places, members, views, strict=True)):
             tables: dict[str, Mapping[str, list[Any]]] = {"tensors": tensors[index].tensors}
-            for probe in self._probes:
-                view.memory = member.progress.probe_memory.setdefault(probe.name, {})
-                tables |= probe.probe(view)
-            if view.gradients:
-                tables |= doors_of(member.config.method).tables(engine.state_of(place), view.gradients)
+            with seeded_aside(member.config.seed, "probes"):
+                for probe in self._probes:
+                    view.memory = member.progress.probe_memory.setdefault(probe.name, {})
+                    tables |= probe.probe(view)
+                if view.gradients:
+                    tables |= doors_of(member.config.method).tables(engine.state_of(place), view.gradients)
             found.append(Evaluation(train[index], validation[index], test[index], tensors[index].model, tables))
         charge(members, "eval_seconds", start)
         for member, evaluation in zip(members, found, strict=True):
