@@ -206,6 +206,10 @@ def plan(task="mine.py:mine", methods="adamw", **options):
         ({"task": "mine.py:one_tensor"}, "network of your problem has scale in common"),
         ({"task": "mine.py:one_statistic"}, "network of your problem has 1.running_mean in common"),
         ({"model": "mine.py:shared_net"}, "--model mine.py:shared_net has 0.weight in common"),
+        (
+            {"precision": "bf16"},
+            "network of your problem has no layer of grokkit's, which alone go by --precision bf16",
+        ),
         ({"task": "mine.py:misspelt"}, "mine.py:misspelt fails: TypeError: .*'scores'"),
         ({"task": "mine.py:other_optimizer"}, "unknown optimizer 'adamww'; did you mean 'adamw'"),
         ({"task": "mine.py:wide(width=-3)"}, r"RuntimeError: .*negative dimension.* of mine.py\)"),

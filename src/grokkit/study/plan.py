@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, overload
 from torch import nn
 
 from grokkit.errors import InputError, about
+from grokkit.models.matmul import Linear
 from grokkit.train.config import MethodConfig, OwnOptimizerConfig, RunConfig, checked
 from grokkit.train.doors import doors_of
 from grokkit.train.identity import question_of
@@ -139,6 +140,7 @@ def make_plan(
     size = _largest(arms, problem)
     with about("--model"):
         model = build_apart(first.model, problem.task, first.seed)
+        _check_precision(first, model)
     with about("--methods"):
         for config in configs:
             _check_start(config, problem, model, first.seed)
@@ -184,6 +186,16 @@ def _largest(arms: Sequence[RunConfig], problem: Problem) -> int:
     for run, size in zip(arms, sizes, strict=True):
         check_room(run, problem.task, size)
     return max(sizes)
+
+
+def _check_precision(run: RunConfig, model: nn.Module) -> None:
+    """Refuse a precision that acts on products of ours only, where ``model`` has none."""
+    is_told = run.model.card.is_ours or any(isinstance(module, Linear) for module in model.modules())
+    if run.precision != "float32" and not is_told:
+        raise InputError(
+            f"{run.model.card.in_words} has no layer of grokkit's, which alone go by --precision {run.precision}; leave "
+            "it out, and use torch.autocast in forward"
+        )
 
 
 def _check_start(method: MethodConfig, problem: Problem, model: nn.Module, seed: int) -> None:
