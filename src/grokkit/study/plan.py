@@ -193,8 +193,8 @@ def _check_precision(run: RunConfig, model: nn.Module) -> None:
     is_told = run.model.card.is_ours or any(isinstance(module, Linear) for module in model.modules())
     if run.precision != "float32" and not is_told:
         raise InputError(
-            f"{run.model.card.in_words} has no layer of grokkit's, which alone go by --precision {run.precision}; leave "
-            "it out, and use torch.autocast in forward"
+            f"{run.model.card.in_words} has no layer of grokkit's, which alone go by --precision {run.precision}; "
+            "leave it out, and use torch.autocast in forward"
         )
 
 
