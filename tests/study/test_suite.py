@@ -375,3 +375,49 @@ def test_methods_of_which_the_same_settings_are_the_best_are_compared_once(here,
         lab.suite(TINY, methods, out=tmp_path / "primary", primary=methods[1], **how)
     with pytest.raises(InputError, match=r"of adamw in .* make it the same as adamw\(lr=0.01\); name one of them"):
         lab.compare("parity:9,2", tuned=tmp_path / "out" / "tuning", seeds=1, out=tmp_path / "study", **SMALL)
+
+
+def test_a_method_that_was_compared_under_another_name_stays_what_it_was_searched_as(here, tmp_path, capsys):
+    how = HOW | {"trials": 1, "seeds": 1, "space": "grokfast-ema: lr=0.01|0.02; adamw: lr=0.01|0.02, wd=1|2"}
+    how |= {"sampler": "grid", "quiet": False}
+    before = lab.suite(TINY, ["grokfast-ema", "adamw"], out=tmp_path, **how)
+    after = lab.suite(TINY, ["adamw(lr=0.01)"], out=tmp_path, **how)
+    assert "the best settings of adamw(lr=0.01) make it the same as adamw" in capsys.readouterr().out
+    assert [row for row in after["rows"] if row["runs"]] == before["rows"]
+    study = json.loads((tmp_path / after["tasks"][0]["folder"] / "study.json").read_text())
+    assert sorted(own["method"] for own in study["tuned"].values()) == ["adamw", "grokfast-ema"]
+    lab.compare("parity:9,2", tuned=tmp_path / "tuning", methods=["adamw"], seeds=1, out=tmp_path / "study", **SMALL)
+    lab.compare(
+        "parity:9,2", tuned=tmp_path / "tuning", methods=["adamw(lr=0.01)"], seeds=1, out=tmp_path / "study", **SMALL
+    )
+    study = json.loads((tmp_path / "study" / "study.json").read_text())
+    assert [own["method"] for own in study["tuned"].values()] == ["adamw"]
+
+
+def stop(*_args, **_options):
+    raise KeyboardInterrupt
+
+
+def test_the_baseline_is_named_until_every_held_out_task_has_seen_it(here, tmp_path, monkeypatch):
+    how = HOW | {"seeds": 1, "trials": 1}
+    with monkeypatch.context() as patch:
+        patch.setattr(lab_suite, "carry_out", stop)
+        with pytest.raises(KeyboardInterrupt):
+            lab.suite(TINY, METHODS, out=tmp_path, **how)
+    message = "--methods: .* has not compared adamw, the baseline or the primary method, on every held-out task yet"
+    with pytest.raises(InputError, match=message):
+        lab.suite(TINY, ["grokfast-ema"], out=tmp_path, **how)
+
+
+def test_what_held_out_tasks_have_seen_is_remembered_whatever_is_killed_or_deleted(here, tmp_path, monkeypatch):
+    how = HOW | {"seeds": 1, "trials": 1}
+    lab.suite(TINY, METHODS, out=tmp_path, **how)
+    with monkeypatch.context() as patch:
+        patch.setattr(lab_suite, "results", stop)
+        with pytest.raises(KeyboardInterrupt):
+            lab.suite(TINY, ["gd"], out=tmp_path, **how | {"space": SPACE + "; gd: lr=0.1|0.2"})
+    again = lab.suite(TINY, METHODS, out=tmp_path, **how)
+    assert {*again["family"]} == {*METHODS, "gd"}
+    (tmp_path / "tuning" / "tune.json").unlink()
+    with pytest.raises(InputError, match="holds a suite with --trials 1, not 2"):
+        lab.suite(TINY, METHODS, out=tmp_path, **how | {"trials": 2})

@@ -78,6 +78,9 @@ def carry_out_suite(
             said = f"the best settings of {name} make it the same as {other}: compared once, as {other}"
             console.print(said, soft_wrap=True, markup=False)
         for place, task in enumerate(held_out):
+            if not finalists:  # of those that are asked for now; others are compared already
+                studies.append(Study(plan.final_folder(place)))
+                continue
             console.print(f"\nheld-out task {place + 1} of {len(held_out)}: {task.label}")
             there = replace(execution, out=plan.final_folder(place))
             study, failed = carry_out(plan.final_question(task, finalists), there, command=command, console=console)

@@ -51,8 +51,13 @@ def extended(
     study["methods"] = [names[label] for label in plan.study["methods"]]
     study["methods_detail"] = {names[label]: detail for label, detail in plan.study["methods_detail"].items()}
     tuned = {names[label]: detail for label, detail in plan.study.get("tuned", {}).items()}
-    if tuned or (before is not None and before.get("tuned")):
-        study["tuned"] = {**((before or {}).get("tuned") or {}), **tuned}
+    tuned_before = (before or {}).get("tuned") or {}
+    if tuned or tuned_before:
+        # Two methods may be tuned to one arm, which stays what it was searched as.
+        is_other = {
+            label for label, was in tuned_before.items() if label in tuned and was["method"] != tuned[label]["method"]
+        }
+        study["tuned"] = {**tuned_before, **{label: now for label, now in tuned.items() if label not in is_other}}
     if before is not None:
         study["methods"] = _union(before["methods"], study["methods"])
         study["methods_detail"] = {**study["methods_detail"], **before["methods_detail"]}

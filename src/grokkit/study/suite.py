@@ -106,8 +106,12 @@ class SuitePlan:
         asked, folder = self.asked, self.folder
         if Store(folder).has_study() or has_tuning(folder):
             raise InputError(f"{folder} holds a study or a search; choose another --out for a suite")
-        before = read_suite(folder) if has_suite(folder) and has_trials(self.tuning_folder) else None
-        self.known = list(dict.fromkeys([*(before["methods"] if before else ()), *self.methods]))
+        before = read_suite(folder) if has_suite(folder) else None
+        if before is not None and not (before["looks"] or has_trials(self.tuning_folder)):
+            before = None
+        # A command that was killed may have compared a method without writing so.
+        seen = [*before["methods"], *self.compared()] if before else []
+        self.known = list(dict.fromkeys([*seen, *self.methods]))
         self.looks = before["looks"] if before else []
         named = asked.baseline or ("adamw" if "adamw" in self.methods else self.methods[0])
         self.baseline: str = before["question"]["baseline"] if before and asked.baseline is None else named
@@ -121,6 +125,17 @@ class SuitePlan:
             raise InputError(f"--primary {asked.primary} is the baseline; name the method that is compared with it")
         if before is not None:
             _same_question(before["question"], self.question(self._options), folder)
+            self._refuse_without_those_of_before()
+
+    def _refuse_without_those_of_before(self) -> None:
+        """Refuse a command without the baseline or the primary method while some held-out task has not seen it."""
+        for name in (self.baseline, self.asked.primary):
+            if name is not None and name not in self.methods and not all(name in own for own in self._compared()):
+                with about("--methods"):
+                    raise InputError(
+                        f"{self.folder} has not compared {name}, the baseline or the primary method, on every held-out "
+                        "task yet; name it, too"
+                    )
 
     def _check_tasks(self) -> None:
         """Refuse a task that is there twice, however it is spelt."""
@@ -178,11 +193,15 @@ class SuitePlan:
         plain = "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in task.label)
         return self.folder / "held-out" / "-".join([str(place + 1), *filter(None, plain.split("-"))])
 
-    def compared(self) -> set[str]:
+    def compared(self) -> list[str]:
         """The methods that a held-out task has seen: their settings are chosen."""
+        return list(dict.fromkeys(name for own in self._compared() for name in own))
+
+    def _compared(self) -> list[list[str]]:
+        """Of each held-out task, the methods that it has seen."""
         stores = [Store(self.final_folder(place)) for place in range(len(self.card.held_out_tasks))]
-        studies = [store.read_study() for store in stores if store.has_study()]
-        return {own["method"] for study in studies for own in (study.get("tuned") or {}).values()}
+        studies = [store.read_study() if store.has_study() else {} for store in stores]
+        return [[own["method"] for own in (study.get("tuned") or {}).values()] for study in studies]
 
     def chosen(self, tuning: Mapping[str, Any]) -> list[str]:
         """The methods that go on to the held-out tasks: the baseline, the primary one, those to keep, and of the others
@@ -204,14 +223,15 @@ class SuitePlan:
         return [name for name in self.methods if name in found and (name in surely or name in best)]
 
     def twins(self, finalists: Sequence[str], tuning: Mapping[str, Any]) -> dict[str, str]:
-        """Finalists whose best settings make them another one on a held-out task, by the method the other, which is the
-        baseline or the primary method if one of these is.
+        """Finalists whose best settings make them another one on a held-out task, or one that is compared already, by
+        the method the other, which is the baseline or the primary method if one of these is.
 
         Raises:
             InputError: if the primary method is the same as the baseline.
         """
         first = [name for name in (self.baseline, self.asked.primary) if name is not None and name in finalists]
-        best = winners(tuning, list(dict.fromkeys([*first, *finalists])), self.tuning_folder)
+        seen = [name for name in self.compared() if name in tuning["methods"]]
+        best = winners(tuning, list(dict.fromkeys([*first, *seen, *finalists])), self.tuning_folder)
         found: dict[str, str] = {}
         for task in self.card.held_out_tasks:
             found |= twins(best, self._question(task).of_all_runs()["task"])
@@ -220,7 +240,7 @@ class SuitePlan:
                 f"the best settings of {self.asked.primary} in {self.tuning_folder} make it the same as the baseline, "
                 f"{self.baseline}: there is nothing to compare; choose another --primary or --space in another --out"
             )
-        return found
+        return {name: other for name, other in found.items() if name in finalists}
 
     def _question(self, task: SuiteTask, **own: Any) -> Question:
         usual = {"budget": self.card.budget, "claim": self.asked.claim}
