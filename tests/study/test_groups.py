@@ -7,6 +7,7 @@ import torch
 
 from grokkit.study import work
 from grokkit.study.execute import execute
+from grokkit.study.groups import group_checkpoints
 from grokkit.study.machines import Processes
 from grokkit.study.plan import make_plan
 from grokkit.study.store import Store
@@ -129,6 +130,52 @@ def test_killed_and_started_again_goes_on_from_the_checkpoint(tmp_path, monkeypa
     assert min(steps) > 0
     assert Store(tmp_path).finished() == {run.run_id() for run in plan.runs}
     assert not (tmp_path / "groups").exists()
+
+
+def test_a_group_goes_on_whatever_is_asked_beside_it(tmp_path, monkeypatch):
+    class Killed(BaseException):
+        pass
+
+    def until_step_20(progress):
+        if progress["step"] == 20:
+            raise Killed
+
+    def saving_always(*args, report, **options):
+        return train_group(*args, report=lambda p: (report(p), until_step_20(p)), checkpoint_seconds=0, **options)
+
+    begun = tiny_plan(methods=["adamw", "gd"], seeds=2)
+    store = Store(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(work, "train_group", saving_always)
+        for group in plan_groups(begun.runs, "cpu", batched=True):
+            members = {run.run_id(): run.model_dump() for run in group}
+            with pytest.raises(Killed):
+                train_group_and_keep(Job(str(tmp_path), group_name(group), "cpu", members, b""), lambda news: None)
+    assert len(group_checkpoints(store)) == 2
+
+    def first_steps(events):
+        seen = {}
+        for event in events:
+            if event.kind == "progress" and "step" in event.payload:
+                seen.setdefault(event.key, event.payload["step"])
+        return seen
+
+    one = tiny_plan(methods=["adamw"], seeds=1)
+    _, events, _ = carry_out(one, tmp_path, batched=True)
+    assert first_steps(events).keys() == {one.runs[0].run_id()}
+    assert min(first_steps(events).values()) >= 15, "it goes on"
+    assert len(group_checkpoints(store)) == 2, "the others' are left"
+    more = tiny_plan(methods=["adamw", "gd"], seeds=3)
+    done = store.finished(run.run_id() for run in more.runs)
+    _, events, failures = carry_out(more, tmp_path, done=done, batched=True)
+    assert failures == {}
+    steps = first_steps(events)
+    begun_before = {run.run_id() for run in begun.runs} - done
+    assert all(steps[run_id] >= 15 for run_id in begun_before)
+    assert all(steps[run_id] <= 10 for run_id in steps.keys() - begun_before)
+    assert store.finished() == {run.run_id() for run in more.runs}
+    carry_out(more, tmp_path, done=store.finished(), batched=True)
+    assert not group_checkpoints(store), "of which all are done"
 
 
 def test_a_group_too_large_for_the_device_is_trained_in_halves(tmp_path, monkeypatch):

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from types import MappingProxyType
 
 from grokkit.printed import one_line
+from grokkit.study.groups import group_checkpoints
 from grokkit.study.plan import ids_of
 from grokkit.study.store import Store
 from grokkit.train.checkpoint import steps_saved
@@ -44,7 +45,7 @@ def what_is_kept(runs: Sequence[RunConfig], store: Store, limits: Mapping[str, L
     done -= store.to_continue(done, limits)
     left = [run for run_id, run in zip(ids, runs, strict=True) if run_id not in done]
     steps: dict[str, int] = {}
-    for path in store.group_checkpoint_path("").parent.glob("*.safetensors"):
+    for path in reversed(group_checkpoints(store)):
         steps |= steps_saved(path)
     for run in left:
         steps |= steps_saved(store.checkpoint_path(run.run_id()))

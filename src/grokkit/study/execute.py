@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
+from grokkit.study.groups import grouped
 from grokkit.study.machines import Executor
 from grokkit.study.packs import RUNS_IN_PACK
 from grokkit.study.plan import ids_of
@@ -14,7 +15,6 @@ from grokkit.study.store import Store
 from grokkit.study.travel import given_parts
 from grokkit.study.work import Job, train_and_keep, train_group_and_keep
 from grokkit.train.config import RunConfig
-from grokkit.train.groups import group_name, plan_groups
 from grokkit.train.limit import Limit
 
 
@@ -77,14 +77,10 @@ def execute(
 
     jobs: list[tuple[str, Job]] = []
     members: dict[str, _Members] = {}
-    # All runs are grouped before the finished ones are left out. So a study that is resumed has the same groups as
-    # before, and finds the checkpoints that lie under their names.
-    for group in plan_groups(runs, device, batched=True):
-        left = {run.run_id(): run.model_dump() for run in group if run.run_id() not in done}
-        if left:
-            name = group_name(group)
-            members[name] = _Members(list(left))
-            jobs.append((name, Job(folder, name, device, left, parts, own(left))))
+    for name, group in grouped(runs, store, done, device).items():
+        left = {run.run_id(): run.model_dump() for run in group}
+        members[name] = _Members(list(left))
+        jobs.append((name, Job(folder, name, device, left, parts, own(left))))
 
     def watch(event: Event) -> None:
         for its in members[event.key].events(event) if event.key else [event]:
