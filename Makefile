@@ -23,8 +23,9 @@ demo: $(VENV)/installed
 # Each process has one thread, or they wait for one another's; a file's tests share one, and what its fixtures trained.
 # The order is that of tests/conftest.py: were it by the number of tests, as loadscope would have it, the longest files,
 # which have few, would come last, and one process would wait for the other's.
+# Bytecode is kept, as it usually is: hundreds of processes would compile the package anew.
 test: $(VENV)/installed
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadscope --no-loadscope-reorder $(ARGS)
+	PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadscope --no-loadscope-reorder $(ARGS)
 
 check: $(VENV)/installed
 	$(BIN)/ruff format --check .
