@@ -14,6 +14,7 @@ from rich.text import Text
 
 from grokkit.analyse import leaderboard, verdict
 from grokkit.analyse.claims import Claim, claims
+from grokkit.call_syntax import texts_in
 from grokkit.errors import unknown
 from grokkit.printed import paragraph
 from grokkit.report import all_figures, leaderboard_table, of_every_run, table_names, with_lines, write_report
@@ -28,14 +29,14 @@ class Study:
 
     Args:
         folder: that ``grokkit compare --out`` or :func:`grokkit.lab.compare` wrote.
-        only: labels of the methods to show; None for all. The baseline and the primary arm are always shown, and
-            claims are adjusted for all arms of the folder, shown or not.
+        only: labels of the methods to show, as a list or as one text with commas; None for all. The baseline and the
+            primary arm are always shown, and claims are adjusted for all arms of the folder, shown or not.
 
     Raises:
         InputError: if the folder holds no study, or not such a method.
     """
 
-    def __init__(self, folder: Path | str, only: Sequence[str] | None = None) -> None:
+    def __init__(self, folder: Path | str, only: str | Sequence[str] | None = None) -> None:
         self._store, self._only = Store(Path(folder)), only
         whole = self._store.read_study()
         done = self._store.finished(whole["run_ids"])
@@ -159,7 +160,7 @@ class Study:
         return console.export_html(inline_styles=True, code_format="<pre>{code}</pre>")
 
 
-def chosen(only: Sequence[str], study: Mapping[str, Any]) -> list[str]:
+def chosen(only: str | Sequence[str], study: Mapping[str, Any]) -> list[str]:
     """The labels to show of the study's methods: those of ``only``, the baseline's and the primary arm's.
 
     A method whose settings were searched may be named as it was searched.
@@ -168,9 +169,9 @@ def chosen(only: Sequence[str], study: Mapping[str, Any]) -> list[str]:
         InputError: for a label that the study does not have.
     """
     searched = {found["method"]: label for label, found in (study.get("tuned") or {}).items()}
-    only = [name if name in study["methods"] else searched.get(name, name) for name in only]
-    for label in only:
+    labels = [name if name in study["methods"] else searched.get(name, name) for name in texts_in(only)]
+    for label in labels:
         if label not in study["methods"]:
             raise unknown("method of this study", label, study["methods"])
-    wanted = {*only, study["baseline"], study.get("primary")}
+    wanted = {*labels, study["baseline"], study.get("primary")}
     return [label for label in study["methods"] if label in wanted]
