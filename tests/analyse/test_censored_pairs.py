@@ -115,3 +115,13 @@ def test_a_bound_beyond_the_one_time_of_its_arm_gives_the_interval_a_width() -> 
     x, y = np.log([100.0] * 4), np.log([200.0, 200, 200, 300])
     found = estimate(Pairs(x, y, np.full(4, True), np.array([True, True, True, False])))
     assert found.low < np.log(2) < found.value < found.high
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("is_censored", [True, False])
+def test_what_is_not_finite_is_refused(wrong, is_censored) -> None:
+    """With a NaN the search for the limits of censored pairs had no end."""
+    known = np.array([True, True, True, not is_censored])
+    pairs = Pairs(np.array([6.0, 6.1, wrong, 6.3]), np.array([5.0, 5.3, 5.1, 6.4]), np.full(4, True), known)
+    with pytest.raises(ValueError, match="not a finite number"):
+        estimate(pairs)

@@ -10,6 +10,7 @@ import pytest
 from scipy import stats
 
 from grokkit.analyse import leaderboard
+from grokkit.analyse.leaderboard import times_by_seed
 from grokkit.errors import InputError
 
 
@@ -112,6 +113,24 @@ def test_what_a_start_cost_was_not_paid_between_two_evaluations() -> None:
     assert fast["p_flops_unfavourable"] is None
     early = leaderboard(runs.with_columns(start_flops=None), ["base", "fast"], "base")[1]
     assert early["p_flops_unfavourable"] == 1.0
+
+
+@pytest.mark.parametrize("last", [90, None], ids=["all arrive", "one is censored"])
+def test_a_run_at_the_target_before_its_first_step_was_there_no_earlier(last: int | None) -> None:
+    """Its start costs, so the pair has a ratio; no steps had made no number of its resolution."""
+    runs = table({"base": [400, 430, 460, 490, 520], "started": [0, 60, 70, 80, last]}).with_columns(
+        resolution_steps=pl.col("generalized_at") / 10,
+        start_flops=pl.when(method="started").then(2000.0),
+        flops=pl.col("steps").cast(pl.Float64),
+        flops_to_target=pl.col("generalized_at").cast(pl.Float64),
+    )
+    spent = pl.col("flops", "flops_to_target") + pl.col("start_flops").fill_null(0)
+    found = times_by_seed(runs.with_columns(spent).filter(method="started"), runs.filter(method="base"), "flops")
+    assert found[0] == (2000.0, True, 2000.0)
+    assert found[1].early == pytest.approx(2054)
+    started = leaderboard(runs.with_columns(spent), ["base", "started"], "base")[1]
+    assert started["pairs"] == 5
+    assert started["p_flops_unfavourable"] < 0.05
 
 
 def test_events_beside_each_other() -> None:

@@ -117,7 +117,12 @@ def estimate(pairs: Pairs) -> Estimate:
     """The logarithm of the ratio with its 95 % limits; it takes at least three complete pairs.
 
     Without censoring this is the t interval on the differences y − x, with the p value of the paired t test.
+
+    Raises:
+        ValueError: if a time is not finite: the search for a limit would find no end.
     """
+    if not (np.isfinite(pairs.x).all() and np.isfinite(pairs.y).all()):
+        raise ValueError("a time of a pair is not a finite number")
     if pairs.complete.all() or (_at_one_time(pairs.x, pairs.x_known) and _at_one_time(pairs.y, pairs.y_known)):
         return _by_t((pairs.y - pairs.x)[pairs.complete])
     n = len(pairs.x)

@@ -180,7 +180,7 @@ def times_by_seed(runs: pl.DataFrame, others: pl.DataFrame, cost: Cost) -> dict[
     Seconds of two processors make no ratio, so they leave out seeds in which ``others`` ran on another one.
     """
     times, columns = times_to_target(runs, cost), COLUMNS[cost]
-    share = column(runs, "resolution_steps") / column(runs, "generalized_at")
+    share = _share_unseen(column(runs, "resolution_steps"), column(runs, "generalized_at"))
     starts = [0.0] * runs.height if columns.start is None else column(runs, columns.start).fill_null(0.0).to_list()
     elsewhere = _processors(others) if cost == "seconds" else {}
     here = _processors(runs) if cost == "seconds" else {}
@@ -194,6 +194,12 @@ def times_by_seed(runs: pl.DataFrame, others: pl.DataFrame, cost: Cost) -> dict[
         early = value - (value - start) * coarse if reached and coarse is not None else None
         known[seed] = Time(value, reached, early)
     return known
+
+
+def _share_unseen(resolution: pl.Series, at: pl.Series) -> pl.Series:
+    """What part of its steps before an event lies between it and the evaluation before; none of no steps, since a run
+    that was at the target before its first step was not there any earlier."""
+    return pl.select(pl.when(at == 0).then(0.0).otherwise(resolution / at)).to_series()
 
 
 def pace_error(own: pl.DataFrame, base: pl.DataFrame) -> Error:
