@@ -484,6 +484,27 @@ def test_settings_that_were_searched_on_another_task_are_said_to_be_carried_over
         assert said(TASK, other) == f"settings were searched on {title} with another {what}: they are carried over"
 
 
+def test_settings_that_were_searched_for_another_length_of_the_event_are_said_to_be_carried_over(whole, tmp_path):
+    folder, record, _ = whole
+    stable = {**record, "event": "stable", "after": 500}
+    unknown = {name: value for name, value in stable.items() if name != "after"}  # as records of before are
+    study = Question(task=TASK, tuned=folder, budget=80, every=5).plan().study
+    asked = [{"after": 500}, {"after": 200}, {"after": 500, "sustain": 9}]
+    for place, (was, found) in enumerate(((stable, ["", "--after", ""]), (unknown, ["", "", ""]))):
+        (tmp_path / str(place)).mkdir()
+        (tmp_path / str(place) / "tune.json").write_bytes(sealed(was))
+        tuned = Question(task=TASK, tuned=tmp_path / str(place), budget=80, every=5).plan().study["tuned"]
+        for other, what in zip(asked, found, strict=True):
+            said = searched_elsewhere({**study, "tuned": tuned, "event": "stable", **other}, study["methods"])
+            assert said.partition(" with another ")[2] == (what and f"{what}: they are carried over")
+        ends = searched_elsewhere({**study, "tuned": tuned, "after": 200}, study["methods"])
+        assert ends.endswith("with another event: they are carried over")
+    stays = searched_elsewhere({**study, "after": 200}, study["methods"])
+    assert stays == ""
+    sustained = searched_elsewhere({**study, "sustain": 9}, study["methods"])
+    assert sustained.endswith("with another --sustain: they are carried over")
+
+
 def test_a_method_is_shown_by_the_name_that_it_was_searched_by(whole):
     study = Question(task=TASK, tuned=whole[0], budget=80, every=5).plan().study
     assert chosen(["grokfast-ema"], {**study, "baseline": None}) == [study["methods"][1]]

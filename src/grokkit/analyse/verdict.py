@@ -364,7 +364,13 @@ def _searched(trials: int) -> str:
     return f"with {count(trials, 'trial')}" if trials else "not at all"
 
 
-_WORDS = {"task": "training share or data", "batch_size": "batch", "target_loss": "target"}
+_WORDS = {
+    "task": "training share or data",
+    "batch_size": "batch",
+    "target_loss": "target",
+    "sustain": "--sustain",
+    "after": "--after",
+}
 """Of what settings depend on, where its name is no word for it."""
 
 
@@ -386,7 +392,8 @@ def _searched_with_other_code(tuned: Mapping[str, Any], methods: Sequence[str]) 
 
 def searched_elsewhere(study: Mapping[str, Any], methods: Sequence[str]) -> str:
     """That the settings of ``methods`` were searched on another task than this study's, on another share of its rows,
-    with another model or batch, or for another target or event, and what it is; where that is not so, empty."""
+    with another model or batch, or for another target, event or length of it, and what it is; where that is not so,
+    empty."""
     tuned = study.get("tuned") or {}
     searches = [tuned[method]["tasks"] for method in methods if "tasks" in tuned.get(method, {})]
     tasks = [task for search in searches if not _asks(search, study) for task in search]
@@ -396,14 +403,21 @@ def searched_elsewhere(study: Mapping[str, Any], methods: Sequence[str]) -> str:
     same = [task for task in tasks if task["title"] == study["title"]]
     if not same:
         return f"settings were searched on {where}, not on {study['title']}: they are carried over"
-    differs = [str(name) for task in same for name in task if task[name] != study.get(name)]
+    differs = [name for task in same for name in _differences(task, study)]
     what = listed(list(dict.fromkeys(_WORDS.get(name, name) for name in differs)))
     return f"settings were searched on {where} with another {what}: they are carried over"
 
 
 def _asks(search: Sequence[Mapping[str, Any]], study: Mapping[str, Any]) -> bool:
     """Whether one of the tasks of ``search`` is what ``study`` asks, in everything that settings depend on."""
-    return any(all(task[name] == study.get(name) for name in task) for task in search)
+    return any(not _differences(task, study) for task in search)
+
+
+def _differences(task: Mapping[str, Any], study: Mapping[str, Any]) -> list[str]:
+    """The names of what settings depend on in which ``task``, of a search, is another than ``study``. How long it lasts
+    can be compared of one event alone."""
+    names = [str(name) for name in task if task[name] != study.get(name)]
+    return [name for name in names if name not in ("sustain", "after")] if "event" in names else names
 
 
 def _seeds(rows: Sequence[Row]) -> int:

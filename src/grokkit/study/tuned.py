@@ -16,6 +16,9 @@ FILE = "tune.json"
 SUITE_FILE = "suite.json"
 _DEPENDED_ON = ("title", "task", "model", "batch_size", "target", "target_loss", "event")
 """What settings depend on, of what a search and a study say of their tasks."""
+_OF_EVENT = {"stays": "sustain", "stable": "after"}
+"""What says how long a run has to be at the target, which settings depend on as well; records of before need not say
+it."""
 
 
 def has_tuning(folder: Path) -> bool:
@@ -124,7 +127,7 @@ def cost_of_tuning(tuning: Mapping[str, Any], name: str, codes: Sequence[str]) -
         "method": name,
         "space": searched["space"],
         **told,
-        "tasks": [{key: task.get(key) for key in _DEPENDED_ON} for task in tuning.get("tasks") or [tuning]],
+        "tasks": [_depended_on(task) for task in tuning.get("tasks") or [tuning]],
         **searched["cost_of_tuning"],
         "with_other_code": searched.get("codes", [*codes]) != [*codes],  # which searches of before do not say
         "has_arrived": best["has_arrived"],
@@ -136,3 +139,9 @@ def cost_of_tuning(tuning: Mapping[str, Any], name: str, codes: Sequence[str]) -
             if trial["cost"] is not None
         ],
     }
+
+
+def _depended_on(task: Mapping[str, Any]) -> dict[str, Any]:
+    how_long = _OF_EVENT[task.get("event") or "stays"]
+    known = {how_long: task[how_long]} if how_long in task else {}
+    return {key: task.get(key) for key in _DEPENDED_ON} | known
