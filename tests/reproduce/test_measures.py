@@ -71,6 +71,22 @@ def test_a_delay_is_between_first_touches_and_one_not_seen_to_end_is_known_from_
     assert found.value == pytest.approx((20 * 100 * 50 * 20 * 20) ** (1 / 5)), "no finer than the evaluations"
 
 
+def test_a_run_that_ended_at_the_target_before_it_memorized_is_known_until_there_and_no_longer():
+    rows = runs(a=[100, 200, 300, None, None], b=[400, 400, 400, 400, 400]).with_columns(
+        memorized_at=pl.Series([None, None, None, 600, None, *[200] * 5]),
+        steps=pl.Series([150, 250, 350, 1000, 1000, *[450] * 5]),
+    )
+    alone = measured("memorized", rows, CURVES, "a", None)
+    assert alone == (None, 150, None, 5), "of five times the least, 150 steps of the first run"
+    assert measured("memorized", rows[:3], CURVES, "a", None) == (None, None, None, 3)
+    assert time_of("memorized", rows[:1], CURVES) == (150, False)
+    assert time_of("memorized", rows[4:5], CURVES) == (1000, False), "its whole budget was seen"
+    at_all = measured("memorized at all", rows, CURVES, "a", None)
+    assert at_all == (None, None, None, 5)
+    assert measured("memorized at all", rows[3:5], CURVES, "a", None).value == 0.5
+    assert measured("memorized at all", rows, CURVES, "b", None).value == 1
+
+
 def test_a_share_has_the_exact_binomial_interval():
     found = measured("touched", runs(a=[100, 200, None, None]), CURVES, "a", None)
     expected = stats.binomtest(2, 4).proportion_ci(method="exact")

@@ -67,6 +67,18 @@ def _steps_until(runs: pl.DataFrame) -> pl.Series:
     return column(runs, "below_until").fill_null(column(runs, "budget"))
 
 
+def _trained_until(runs: pl.DataFrame) -> pl.Series:
+    """Its last step if it ended there because it stayed at the target, and else its budget."""
+    ended = column(runs, "generalized_at").is_not_null()
+    return pl.select(pl.when(ended).then(column(runs, "steps")).otherwise(column(runs, "budget"))).to_series()
+
+
+def _memorized_at_all(runs: pl.DataFrame, curves: pl.DataFrame) -> pl.Series:
+    """Of a run that ended at the target before it memorized nobody knows whether it would have."""
+    memorized, ended = column(runs, "memorized_at").is_not_null(), column(runs, "generalized_at").is_not_null()
+    return pl.select(pl.when(memorized | ~ended).then(memorized.cast(pl.Float64))).to_series()
+
+
 def _delay(runs: pl.DataFrame, curves: pl.DataFrame) -> pl.Series:
     """|first evaluation at the target − first evaluation with the training rows memorized|, at least the steps between
     two evaluations there: a ratio needs a positive time, and nothing shorter was looked for."""
@@ -163,7 +175,7 @@ def _seconds_a_step(runs: pl.DataFrame, curves: pl.DataFrame) -> pl.Series:
 MEASURES: Mapping[str, Measure] = {
     "first steps": Measure("time", "steps to the first evaluation at the target", _column("generalized_first_at")),
     "steps": Measure("time", "steps to the target that stays", _column("generalized_at"), _steps_until),
-    "memorized": Measure("time", "steps to memorizing the training rows", _column("memorized_at")),
+    "memorized": Measure("time", "steps to memorizing the training rows", _column("memorized_at"), _trained_until),
     "delay": Measure(
         "time", "steps between the first evaluations that memorized and that reached the target", _delay, _delay_until
     ),
@@ -194,7 +206,9 @@ MEASURES: Mapping[str, Measure] = {
     "start seconds": Measure("level", "seconds of the weak models", _column("start_seconds"), is_clocked=True),
     "memory": Measure("level", "peak memory, bytes", _column("peak_memory_bytes")),
     "reached": Measure("share", "share of runs that stay at the target", _reached("generalized_at")),
-    "memorized at all": Measure("share", "share of runs that memorize the training rows", _reached("memorized_at")),
+    "memorized at all": Measure(
+        "share", "share of runs that memorize the training rows, where none ended before that", _memorized_at_all
+    ),
     "touched": Measure("share", "share of runs that touch the target", _reached("generalized_first_at")),
     "fell back": Measure("share", "share of runs that dip after the first touch", _fell_back),
     "fell to chance": Measure("share", "share of runs that fall by half after the first touch", _fell_to_chance),
