@@ -16,7 +16,7 @@ from grokkit.report.curves import CLOCKS, NORMS, curve_chart, median_curve_data,
 from grokkit.report.figure import View
 from grokkit.report.figures.amplifier import amplifier_chart, amplifier_data, divergence_data
 from grokkit.report.figures.cost import cost_chart, cost_data, has_start
-from grokkit.report.figures.delay import delay_chart, delay_data, delay_in_words
+from grokkit.report.figures.delay import DELAY, delay_chart, delay_data, delay_in_words
 from grokkit.report.figures.embedding import (
     circle_chart,
     circle_data,
@@ -27,7 +27,7 @@ from grokkit.report.figures.embedding import (
 )
 from grokkit.report.figures.fraction import fraction_chart, fraction_data
 from grokkit.report.figures.learning import learning_chart
-from grokkit.report.figures.times import times_chart, times_data
+from grokkit.report.figures.times import TIME_TO_TARGET, times_chart, times_data
 from grokkit.report.figures.tuning import tuning_chart, tuning_data
 from grokkit.report.figures.weak_models import quality_chart, quality_data
 from grokkit.report.images import vega_lite_version
@@ -235,6 +235,28 @@ def test_a_delay_reaches_from_where_a_run_memorized_to_where_it_generalized_or_w
     assert specification(delay_chart(data.with_columns(until=1.0), list(synthetic.CROSSINGS)))
 
 
+def test_a_delay_in_words_counts_all_runs_and_says_which_have_no_arrow(synthetic) -> None:
+    runs, _ = synthetic.tables({"own": [6000, 7000, None, None, None]}, evaluations=3)
+    known = pl.col("memorized_at")
+
+    def said(changed: pl.DataFrame) -> str:
+        return delay_in_words(changed, ["own"])
+
+    without = runs.with_columns(memorized_at=pl.when(pl.col("seed") < 2).then(known))
+    assert said(without) == (
+        "own: 2 of 5 runs generalized, median delay of these 6,300 steps, 3 did not memorize and have no arrow"
+    )
+    early = runs.with_columns(
+        pl.when(pl.col("seed") != 1).then(pl.col(name)).alias(name) for name in ("memorized_at", "delay_steps")
+    )
+    assert said(early) == (
+        "own: 2 of 5 runs generalized, median delay of the 1 that memorized 5,800 steps, 1 did not memorize and has "
+        "no arrow"
+    )
+    late = runs.with_columns(status=pl.when(pl.col("generalized_at").is_null()).then(pl.lit("given up")))
+    assert said(late) == "own: 3 of 5 runs given up"
+
+
 def test_dips_are_counted_beside_arrows_only_while_each_has_the_height_of_a_line_of_words(synthetic) -> None:
     def words(seeds: int) -> int:
         runs, _ = synthetic.tables({"own": [6000 + 10 * seed for seed in range(seeds)]}, evaluations=3)
@@ -438,6 +460,35 @@ def test_costs_are_means_of_those_that_reached_the_target_and_of_those_that_did_
     for words in ("a", "b", "1 not reached", "c", "10.0 s", "6.00 s", "50.0 s", "60.0 s", "weak models", "training"):
         assert words in texts
     assert texts.count("1 not reached") == 2
+
+
+def test_costs_of_runs_that_were_given_up_are_not_called_those_of_runs_that_did_not_reach_the_target() -> None:
+    own = {"method": "a", "start_seconds": 1.0}
+    runs = costs_of(
+        [
+            own | {"status": "given up", "generalized_at": None, "train_seconds": 30.0},
+            own | {"status": "censored", "generalized_at": None, "train_seconds": 60.0},
+            own | {"status": "given up", "generalized_at": None, "train_seconds": 40.0},
+            own | {"status": "generalized", "generalized_at": 5, "train_seconds": 10.0},
+        ]
+    )
+    data = cost_data(runs, ["a"], "seconds")
+    wholes = data.group_by("outcome", "runs", maintain_order=True).agg(pl.col("cost").sum()).rows()
+    assert wholes == [("reached", 1, 10.0), ("not reached", 1, 60.0), ("given up", 2, 35.0)]
+    svg = vl_convert.vegalite_to_svg(specification(cost_chart(data, "seconds")), vl_version=vega_lite_version())
+    assert {"a", "1 not reached", "2 given up"} <= {*re.findall(r">([^<>]+)</t", svg)}
+
+
+def test_a_median_that_there_is_not_since_runs_were_given_up_is_said_to_be_so(synthetic) -> None:
+    crossings = {"own": [6000, 7000, None], "none": [None, None, None]}
+    runs, curves = synthetic.tables(crossings, evaluations=3)
+    is_late = pl.col("generalized_at").is_null() & (pl.col("method") == "own")
+    late = runs.with_columns(status=pl.when(is_late).then(pl.lit("given up")).otherwise("status"))
+    view = View(synthetic.study(crossings), late, curves, {}, "page")
+    (row,) = TIME_TO_TARGET.draw(TIME_TO_TARGET.data(view), view)
+    assert row.panels[0].description.endswith("Median: own given up, none not reached.")
+    (delays,) = DELAY.draw(DELAY.data(view), view)
+    assert "Open: not reached or given up." in delays.panels[0].note
 
 
 @pytest.mark.parametrize(("starts", "shown"), [([0.0, 0.1], True), ([0.0, None], False), ([0.0, 0.0], False)])

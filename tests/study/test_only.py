@@ -20,7 +20,12 @@ def folder(tmp_path):
     for place, (arm, at) in enumerate(AT.items()):
         for seed in range(5):
             when = at + (10 + 7 * place) * seed
-            its = {"status": "generalized", "generalized_at": when, "generalized_first_at": when, "flops_to_target": when}
+            its = {
+                "status": "generalized",
+                "generalized_at": when,
+                "generalized_first_at": when,
+                "flops_to_target": when,
+            }
             entry = record(arm, seed, name=f"m{place}", **its, delay_steps=when - 100, resolution_steps=1)
             store.save_run(entry["run_id"], entry, pl.DataFrame({"step": [0]}), {})
             ids.append(entry["run_id"])

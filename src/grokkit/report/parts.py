@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from grokkit.analyse.format import NOT_REACHED
 from grokkit.report.style import styles_of
 from grokkit.report.table import in_lines
 
@@ -24,6 +25,17 @@ _MANTISSAS = (
     (1.0, 1.2, 1.4, 1.6, 1.8, *(n / 2 for n in range(4, 20))),
     tuple(n / 10 for n in range(10, 100)),
 )
+
+
+REACHED = "reached"
+
+
+def outcomes(runs: pl.DataFrame, reached: str = REACHED) -> pl.Series:
+    """Of each run in words whether it got to the target: ``reached``, "not reached" or, as neither, "given up"."""
+    status = pl.col("status") if "status" in runs.columns else pl.lit(None, dtype=pl.String)
+    missed = pl.when(status == "given up").then(pl.lit("given up")).otherwise(pl.lit(NOT_REACHED))
+    is_there = pl.col("generalized_at").is_not_null()
+    return runs.select(outcome=pl.when(is_there).then(pl.lit(reached)).otherwise(missed))["outcome"]
 
 
 def whole_ticks(last: int) -> list[int]:

@@ -9,15 +9,13 @@ import polars as pl
 
 from grokkit.analyse.format import NOT_REACHED, number
 from grokkit.report.figure import Figure, Panel, Row, Sizes, View
-from grokkit.report.parts import Layers, layered, tooltips
+from grokkit.report.parts import REACHED, Layers, layered, outcomes, tooltips
 from grokkit.report.style import BAR, INK, WEAK
 
 PARTS = {"weak models": WEAK, "training": BAR}
 """Part → colour, pale enough for letters on it."""
 
 _PLACES = {part: place for place, part in enumerate(PARTS)}
-_REACHED = "reached"
-
 
 _COSTS = {
     "seconds": ("train_seconds", "Seconds", "of training, on one machine", "seconds of training"),
@@ -32,32 +30,37 @@ def has_start(runs: pl.DataFrame) -> bool:
 
 
 def cost_data(runs: pl.DataFrame, methods: Sequence[str], cost: str) -> pl.DataFrame:
-    """Mean cost of the runs of each method that reached the target, up to there, and of those that did not, in all.
+    """Mean cost of the runs of each method that reached the target, up to there, and of those that did not, or were
+    given up, in all.
 
-    Columns ``method``, ``outcome`` (``reached`` or ``not reached``), ``runs`` (how many), ``part`` (``weak models``, or
-    ``training``, the rest) and ``cost``. A start that is null costs 0.
+    Columns ``method``, ``outcome`` (``reached``, ``not reached`` or ``given up``), ``runs`` (how many), ``part``
+    (``weak models``, or ``training``, the rest) and ``cost``. A start that is null costs 0.
     """
     spent = _COSTS[cost][0]
     reached, start = pl.col("generalized_at").is_not_null(), pl.col(f"start_{cost}").fill_null(0)
-    outcome = pl.when(reached).then(pl.lit(_REACHED)).otherwise(pl.lit(NOT_REACHED)).alias("outcome")
     whole = pl.when(reached).then(f"{spent}_to_target").otherwise(spent)
     weak, training = PARTS
-    means = runs.group_by("method", outcome).agg(
-        pl.len().alias("runs"), start.mean().alias(weak), (whole - start).mean().alias(training)
+    means = (
+        runs.with_columns(outcome=outcomes(runs))
+        .group_by("method", "outcome")
+        .agg(pl.len().alias("runs"), start.mean().alias(weak), (whole - start).mean().alias(training))
     )
     parts = means.unpivot([weak, training], index=means.columns[:3], variable_name="part", value_name="cost")
     rows = {method: row for row, method in enumerate(methods)}
     return parts.sort(
-        pl.col("method").replace_strict(rows), pl.col("outcome") != _REACHED, pl.col("part").replace_strict(_PLACES)
+        pl.col("method").replace_strict(rows),
+        pl.col("outcome") != REACHED,
+        pl.col("outcome") != NOT_REACHED,
+        pl.col("part").replace_strict(_PLACES),
     )
 
 
 def cost_chart(data: pl.DataFrame, cost: str, *, x_title: str | None = None) -> Layers:
     """A bar for each method and outcome of :func:`cost_data`, its parts one behind the other; paler for the runs that
     did not reach the target."""
-    missed = pl.format("{} {}", "runs", pl.lit(NOT_REACHED))
+    missed = pl.format("{} {}", "runs", "outcome")
     both = pl.col("outcome").n_unique().over("method") > 1
-    words = pl.when(outcome=_REACHED).then("method").when(both).then(missed)
+    words = pl.when(outcome=REACHED).then("method").when(both).then(missed)
     # Rows are told apart by all of it; what follows the first line is written beside them.
     row = pl.format("{} {}\n{}", "method", "outcome", words.otherwise(pl.format("{}\n{}", "method", missed)))
     drawn = data.with_columns(row.alias("row"), pl.col("part").replace_strict(_PLACES).alias("place"))
@@ -91,7 +94,7 @@ def cost_chart(data: pl.DataFrame, cost: str, *, x_title: str | None = None) -> 
         scale=alt.Scale(domain=list(PARTS), range=list(PARTS.values())),
         legend=alt.Legend(symbolType="square", symbolOpacity=1),
     )
-    pale = alt.condition(f"datum.outcome === '{NOT_REACHED}'", alt.value(0.4), alt.value(1))
+    pale = alt.condition(f"datum.outcome === '{REACHED}'", alt.value(1), alt.value(0.4))
     tooltip = tooltips(method="", outcome="", runs="", part="", cost=".3~s")
     order = alt.Order("place", type="quantitative")
     bars = alt.Chart(drawn).mark_bar().encode(x, y, color, order, opacity=pale, tooltip=tooltip)
@@ -143,10 +146,10 @@ def _draw(data: dict[str, pl.DataFrame], view: View) -> list[Row]:
 COST_TO_TARGET = Figure(
     name="cost-to-target",
     section="What it costs",
-    note="Mean over the runs that reached the target, up to there. Paler: over those that did not, all that they "
-    "spent. Weak models are what a method trains before its first step, every attempt counted.",
+    note="Mean over the runs that reached the target, up to there. Paler: over those that did not, or were given up, "
+    "all that they spent. Weak models are what a method trains before its first step, every attempt counted.",
     title="cost to the target",
-    reading="mean over runs; paler: those that never reached it, all that they spent",
+    reading="mean over runs; paler: those that did not, all that they spent",
     data=_data,
     draw=_draw,
     order=40,

@@ -9,9 +9,20 @@ import altair as alt
 import polars as pl
 
 from grokkit.analyse import times_to_target
-from grokkit.analyse.format import NOT_REACHED, count, number
+from grokkit.analyse.format import NOT_REACHED, count, number, whole
+from grokkit.analyse.survival import given_up
 from grokkit.report.figure import Figure, Panel, Row, Sizes, View
-from grokkit.report.parts import Layers, layered, log_x, method_color, method_rows, seed_offset, span, tooltips
+from grokkit.report.parts import (
+    Layers,
+    layered,
+    log_x,
+    method_color,
+    method_rows,
+    outcomes,
+    seed_offset,
+    span,
+    tooltips,
+)
 from grokkit.report.style import MUTED, NOT_REACHED_SHAPE, PAPER
 
 _SEEDS_WITH_ROOM = 12
@@ -28,12 +39,10 @@ def delay_data(runs: pl.DataFrame, methods: Sequence[str]) -> pl.DataFrame:
     for method in methods:
         own = runs.filter(pl.col("method") == method).sort("seed")
         times = times_to_target(own)
-        events = own.select("run_id", "method", "seed", "status", pl.col(*_EVENTS, "dips").cast(pl.Int64))
-        frames.append(events.with_columns(until=pl.Series(times.time), reached=pl.Series(times.reached)))
-    missed = pl.when(pl.col("status") == "given up").then(pl.lit("given up")).otherwise(pl.lit(NOT_REACHED))
-    outcome = pl.when("reached").then(pl.lit("generalized")).otherwise(missed)
-    memorized = pl.concat(frames).filter(pl.col("memorized_at").is_not_null())
-    return memorized.with_columns(outcome=outcome).drop("status")
+        events = own.select("run_id", "method", "seed", pl.col(*_EVENTS, "dips").cast(pl.Int64))
+        known = {"until": times.time, "reached": times.reached, "outcome": outcomes(own, "generalized")}
+        frames.append(events.with_columns(**{name: pl.Series(values) for name, values in known.items()}))
+    return pl.concat(frames).filter(pl.col("memorized_at").is_not_null())
 
 
 def delay_chart(data: pl.DataFrame, methods: Sequence[str]) -> Layers:
@@ -88,20 +97,27 @@ def _dips(times: int) -> str:
     return count(times, "dip")
 
 
-def delay_in_words(data: pl.DataFrame, methods: Sequence[str]) -> str:
-    """For each method how many runs generalized, and the median of their delays."""
-    said = []
-    for method in methods:
-        own = data.filter(pl.col("method") == method)
-        reached = own.filter("reached")
-        delay = reached["delay_steps"].median()
-        median = f", median delay of these {number(float(str(delay)))} steps" if delay is not None else ""
-        said.append(f"{method}: {reached.height} of {own.height} runs generalized{median}")
-    return "; ".join(said)
+def delay_in_words(runs: pl.DataFrame, methods: Sequence[str]) -> str:
+    """For each method how many of all its runs generalized, with the median of their delays, or were given up; and how
+    many did not memorize, which the chart has no arrow of."""
+    return "; ".join(f"{method}: {_in_words(runs.filter(pl.col('method') == method))}" for method in methods)
+
+
+def _in_words(own: pl.DataFrame) -> str:
+    without = own["memorized_at"].null_count()
+    unseen = f", {whole(without)} did not memorize and {'has' if without == 1 else 'have'} no arrow" if without else ""
+    if late := given_up(own):
+        return f"{late} of {count(own.height, 'run')} given up{unseen}"
+    delays = own["delay_steps"].drop_nulls()
+    reached = own["generalized_at"].count()
+    whose = "these" if delays.len() == reached else f"the {whole(delays.len())} that memorized"
+    median = "" if delays.is_empty() else f", median delay of {whose} {number(float(str(delays.median())))} steps"
+    return f"{reached} of {count(own.height, 'run')} generalized{median}{unseen}"
 
 
 def _draw(data: pl.DataFrame, view: View) -> list[Row]:
     shown = view.of_lines(data).drop("run_id")
+    missed = f"{NOT_REACHED} or given up" if given_up(view.runs) else NOT_REACHED
     seeds, staying = shown["seed"].n_unique(), "being stable" if view.target.stable_for else "staying"
     height = len(view.methods) * (28 + 13 * min(seeds, _SEEDS_WITH_ROOM))
     panel = Panel(
@@ -109,8 +125,8 @@ def _draw(data: pl.DataFrame, view: View) -> list[Row]:
         delay_chart(shown, view.methods),
         "The delay: from memorized to generalized",
         f"One arrow a run, from the training rows to {staying} at {view.target.value_text} held out, of very many runs "
-        "the first seeds. Open: not reached. An upright stroke: first touch. A square: stable from there.",
-        f"Delay of every run. {delay_in_words(data, view.methods)}.",
+        f"the first seeds. Open: {missed}. An upright stroke: first touch. A square: stable from there.",
+        f"Delay of every run. {delay_in_words(view.runs, view.methods)}.",
         sizes=Sizes(page=(None, height), image=(620, height)),
     )
     return [Row([panel], key=tuple(view.methods))]

@@ -10,7 +10,17 @@ import polars as pl
 from grokkit.analyse import given_up, median_time, times_to_target
 from grokkit.analyse.format import NOT_REACHED, number
 from grokkit.report.figure import Figure, Panel, Row, Sizes, View
-from grokkit.report.parts import Layers, layered, log_x, method_color, method_rows, seed_offset, span, tooltips
+from grokkit.report.parts import (
+    Layers,
+    layered,
+    log_x,
+    method_color,
+    method_rows,
+    outcomes,
+    seed_offset,
+    span,
+    tooltips,
+)
 from grokkit.report.style import FAINT, MUTED, NOT_REACHED_SHAPE, PAPER, styles_of
 
 _INNER, _OUTER = 0.35, 0.25  # of a row's height, what is empty between rows, and above the first and below the last
@@ -30,11 +40,8 @@ def times_data(runs: pl.DataFrame, methods: Sequence[str]) -> pl.DataFrame:
                     **{name: own[name] for name in ("run_id", "method", "seed")},
                     "steps": times.time,
                     "reached": times.reached,
-                    "outcome": [
-                        _outcome(reached, status) for reached, status in zip(times.reached, own["status"], strict=True)
-                    ],
-                },
-                schema_overrides={"outcome": pl.String},  # of a method without a run as well
+                    "outcome": outcomes(own),
+                }
             ).with_columns(
                 pl.lit(None if given_up(own) else median_time(times).value, dtype=pl.Float64).alias("median")
             )
@@ -106,13 +113,11 @@ def _labels(missed: pl.DataFrame) -> pl.DataFrame:
     return named.group_by("method", maintain_order=True).agg(pl.col("steps").min(), pl.col("label").str.join(", "))
 
 
-def _outcome(reached: bool, status: str | None) -> str:
-    return "reached" if reached else "given up" if status == "given up" else NOT_REACHED
-
-
 def _medians(data: pl.DataFrame, methods: Sequence[str]) -> str:
     found = dict(data.select("method", "median").iter_rows())
-    return ", ".join(f"{method} {number(found[method], NOT_REACHED)}" for method in methods if method in found)
+    late = {*data.filter(outcome="given up")["method"]}
+    missing = {method: "given up" if method in late else NOT_REACHED for method in found}
+    return ", ".join(f"{method} {number(found[method], missing[method])}" for method in methods if method in found)
 
 
 def _draw(data: pl.DataFrame, view: View) -> list[Row]:
