@@ -28,7 +28,7 @@ from grokkit.report.figures.embedding import (
 from grokkit.report.figures.fraction import fraction_chart, fraction_data
 from grokkit.report.figures.learning import learning_chart
 from grokkit.report.figures.times import TIME_TO_TARGET, times_chart, times_data
-from grokkit.report.figures.tuning import tuning_chart, tuning_data
+from grokkit.report.figures.tuning import TUNING, tuning_chart, tuning_data
 from grokkit.report.figures.weak_models import quality_chart, quality_data
 from grokkit.report.images import vega_lite_version
 from grokkit.report.parts import log_ticks, method_color, specification, square_ticks
@@ -553,3 +553,32 @@ def test_the_picture_of_a_search_says_in_every_layer_which_line_is_whose():
         drawn = tuning_chart(data, methods, "flops", legend=legend).to_dict()
         said = [layer["encoding"]["color"]["legend"] is not None for layer in drawn["layer"]]
         assert said == [legend] * 3
+
+
+def of_a_search(cost: str, costs: list[float], **about: object) -> dict[str, object]:
+    told = [[value, True, 0] for value in costs]
+    return {"cost": cost, "any_order": True, "costs": told, "trials": len(costs), **about}
+
+
+def test_searches_in_two_costs_have_an_axis_each(synthetic) -> None:
+    """As a folder has them whose methods were tuned by two commands, in FLOPs and in steps."""
+    tuned = {
+        "a": of_a_search("flops", [3e12, 1e12]),
+        "b": of_a_search("steps", [900, 700], any_order=False),
+        "c": of_a_search("flops", [2e12, 4e12], any_order=False),
+    }
+    crossings = dict.fromkeys(tuned, [6000])
+    view = View(synthetic.study(crossings, tuned=tuned), *synthetic.tables(crossings), {}, "page")
+    data = TUNING.data(view)
+    assert {cost: set(numbers["method"]) for cost, numbers in data.items()} == {"flops": {"a", "c"}, "steps": {"b"}}
+    (row,) = TUNING.draw(data, view)
+    flops, steps = row.panels
+    assert (flops.name, steps.name) == ("tuning:flops", "tuning:steps")
+    assert flops.caption == "Of what was searched in FLOPs: cost to the target after so many trials"
+    assert "of a the median over all orders, and the middle 80 % of them; of c as searched. A line" in flops.note
+    assert "tuning seeds: as searched. A line" in steps.note
+    assert flops.description == "FLOPs to the target of the best setting after all trials: a 1e+12, c 2e+12."
+    assert steps.description == "optimizer steps to the target of the best setting after all trials: b 700."
+    assert specification(steps.chart)
+    of_one = View(synthetic.study(crossings, tuned={"a": tuned["a"]}), view.runs, view.curves, {}, "page")
+    assert [panel.name for panel in TUNING.draw(TUNING.data(of_one), of_one)[0].panels] == ["tuning"]

@@ -8,6 +8,7 @@ from typing import Any
 import altair as alt
 import polars as pl
 
+from grokkit.analyse.format import listed
 from grokkit.analyse.search_curve import Trial, best_after, best_over_repeats
 from grokkit.analyse.verdict import unequal_search
 from grokkit.report.figure import Figure, Panel, Row, View
@@ -84,27 +85,53 @@ def tuning_chart(data: pl.DataFrame, methods: Sequence[str], cost: str, *, legen
     return layered(band, line, marks)
 
 
-def _data(view: View) -> pl.DataFrame | None:
+def _data(view: View) -> dict[str, pl.DataFrame] | None:
+    """By the cost that methods were searched in, which may be another for those of another search, their numbers."""
     tuned = view.study.get("tuned") or {}
-    data = tuning_data(tuned, view.methods)
-    return None if data["best"].is_null().all() else data
+    in_cost: dict[str, list[str]] = {}
+    for method in view.methods:
+        if method in tuned:
+            in_cost.setdefault(tuned[method]["cost"], []).append(method)
+    found = {cost: tuning_data(tuned, methods) for cost, methods in in_cost.items()}
+    return {cost: data for cost, data in found.items() if not data["best"].is_null().all()} or None
 
 
-def _draw(data: pl.DataFrame, view: View) -> list[Row]:
-    tuned = [view.study["tuned"][method] for method in view.methods if method in view.study["tuned"]]
-    repeats = len(_searches(tuned[0]))
-    over = "the median over all orders, and the middle 80 % of them" if tuned[0]["any_order"] else "as searched"
-    if repeats > 1:
-        over = f"the median over {repeats} repeats of the search, and the middle 80 % of them"
-    chart = tuning_chart(data, view.methods, tuned[0]["cost"], legend=view.is_image)
-    note = f"Of the best setting so far, on validation rows and tuning seeds: {over}. A line begins where one arrives."
-    if unequal := unequal_search(view.study["tuned"], view.methods):
-        note += f" But {unequal}."
-    last = data.filter(pl.col("best").is_not_null()).unique("method", keep="last", maintain_order=True)
-    best = ", ".join(f"{method} {cost:.3g}" for method, cost in last.select("method", "best").iter_rows())
-    description = f"{_COSTS[tuned[0]['cost']]} to the target of the best setting after all trials: {best}."
-    caption = "Cost to the target after so many trials"
-    return [Row([Panel("tuning", chart, caption, note, description)], key=tuple(view.methods))]
+def _over(tuned: Mapping[str, Any]) -> str:
+    """What the line of a method is over, and its band."""
+    if (repeats := len(_searches(tuned))) > 1:
+        return f"the median over {repeats} repeats of the search, and the middle 80 % of them"
+    return "the median over all orders, and the middle 80 % of them" if tuned["any_order"] else "as searched"
+
+
+def _all_over(tuned: Mapping[str, Any], methods: Sequence[str]) -> str:
+    """The same of ``methods``, which are named where they differ in it."""
+    alike: dict[str, list[str]] = {}
+    for method in methods:
+        alike.setdefault(_over(tuned[method]), []).append(method)
+    if len(alike) == 1:
+        return next(iter(alike))
+    return "; ".join(f"of {listed(own)} {over}" for over, own in alike.items())
+
+
+def _draw(found: dict[str, pl.DataFrame], view: View) -> list[Row]:
+    tuned, panels = view.study["tuned"], []
+    for cost, data in found.items():
+        methods = data["method"].unique(maintain_order=True).to_list()
+        chart = tuning_chart(data, view.methods, cost, legend=view.is_image)
+        note = (
+            f"Of the best setting so far, on validation rows and tuning seeds: {_all_over(tuned, methods)}. A line "
+            "begins where one arrives."
+        )
+        if not panels and (unequal := unequal_search(tuned, view.methods)):
+            note += f" But {unequal}."
+        last = data.filter(pl.col("best").is_not_null()).unique("method", keep="last", maintain_order=True)
+        best = ", ".join(f"{method} {value:.3g}" for method, value in last.select("method", "best").iter_rows())
+        description = f"{_COSTS[cost]} to the target of the best setting after all trials: {best}."
+        of_one = len(found) == 1
+        what = "Cost" if of_one else f"Of what was searched in {_COSTS[cost]}: cost"
+        caption = f"{what} to the target after so many trials"
+        panels.append(Panel("tuning" if of_one else f"tuning:{cost}", chart, caption, note, description))
+    return [Row(panels, columns=2 if len(panels) > 1 else 1, key=tuple(view.methods))]
 
 
 TUNING = Figure(
