@@ -152,6 +152,28 @@ def test_profiles_are_known_as_far_as_no_run_was_given_up():
     assert steps["own"] == [[1.0, 0.0], [1.5, 0.5]]
 
 
+def given_up(task, method):
+    """The task's runs, with those of ``method`` that did not arrive given up."""
+    is_late = pl.col("generalized_at").is_null() & (pl.col("method") == method)
+    return task.with_columns(status=pl.when(is_late).then(pl.lit("given up")).otherwise("status"))
+
+
+def test_how_often_a_method_arrives_of_which_runs_were_given_up_is_not_said():
+    tasks = [runs(base=[100] * 4, own=[150, 160 + seen, 170, -400], late=[-300] * 4) for seen in range(3)]
+    ended = [given_up(given_up(task, "own"), "late") for task in tasks]
+    rows, said = suite_of(*ended, methods=("base", "own", "late"))
+    assert [row["given_up"] for row in rows] == [0, 3, 12]
+    assert [row["success_rate"] for row in rows] == [1, None, None]
+    text = suite_verdict(rows, said)
+    assert "3 of 12 runs given up" in text
+    assert "Runs did not arrive or were given up, so there is a bound alone, and no claim: late" in text
+    assert "12 of 12 runs given up" in text
+    assert "arrived" not in text
+    rows, said = suite_of(*tasks, methods=("base", "own", "late"))
+    assert [row["success_rate"] for row in rows] == [1, 0.75, 0]
+    assert "9 of 12 runs arrived" in suite_verdict(rows, said)
+
+
 def test_seeds_that_one_method_lacks_are_in_no_profile():
     steps, _ = profiles([runs(base=[100, 100], own=[50])], ["base", "own"], "flops")
     assert steps == {"base": [[1.0, 0.0], [2.0, 1.0]], "own": [[1.0, 1.0]]}

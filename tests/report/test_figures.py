@@ -567,7 +567,7 @@ def test_searches_in_two_costs_have_an_axis_each(synthetic) -> None:
         "b": of_a_search("steps", [900, 700], any_order=False),
         "c": of_a_search("flops", [2e12, 4e12], any_order=False),
     }
-    crossings = dict.fromkeys(tuned, [6000])
+    crossings = {method: [6000] for method in tuned}
     view = View(synthetic.study(crossings, tuned=tuned), *synthetic.tables(crossings), {}, "page")
     data = TUNING.data(view)
     assert {cost: set(numbers["method"]) for cost, numbers in data.items()} == {"flops": {"a", "c"}, "steps": {"b"}}

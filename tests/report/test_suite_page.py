@@ -3,6 +3,7 @@
 import io
 import re
 
+import polars as pl
 import pytest
 from made_suites import record_of, runs
 from rich.console import Console
@@ -85,3 +86,23 @@ def test_the_terminal_shows_tasks_where_they_fit_and_cuts_nothing(width, has_tas
     assert ("task <0>" in text) is has_tasks
     assert "…" not in text
     assert "slow <b>" in text
+
+
+def test_of_runs_that_were_given_up_no_count_of_arrivals_stands_anywhere():
+    ended = {
+        label: runs(base=[100] * 3, own=own).with_columns(
+            status=pl.when(pl.col("generalized_at").is_null()).then(pl.lit("given up")).otherwise("status")
+        )
+        for label, own in {"first": [150, 160, -400], "second": [-300] * 3}.items()
+    }
+    record = record_of(ended, ("base", "own"))
+    number, first, second = cells(suite_page(record, {}), "own")
+    assert "<small>4/6 runs given up</small>" in number
+    assert "<small>1/3 given up</small>" in first
+    assert "<small>3/3 given up</small>" in second
+    console = Console(file=io.StringIO(), width=100)
+    console.print(suite_table(record, 100))
+    shown = console.file.getvalue()
+    assert "4/6" in shown
+    assert "given up" in shown
+    assert "2/6" not in shown

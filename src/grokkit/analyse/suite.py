@@ -74,7 +74,7 @@ def suite_rows(
         own = [row for rows_of_task in tasks for row in rows_of_task if row["method"] == method and row["runs"]]
         cells = [Cell(**row["cell"]) for row in own]
         found = PairedRatio(1.0, pairs=len(own), complete=len(own)) if method == baseline else over_tasks(cells)
-        runs, successes = (sum(row[name] for row in own) for name in ("runs", "successes"))
+        runs, successes, late = (sum(row[name] for row in own) for name in ("runs", "successes", "given_up"))
         rows.append(
             {
                 "method": method,
@@ -82,8 +82,8 @@ def suite_rows(
                 "whole": sum(row["successes"] == row["runs"] for row in own),
                 "runs": runs,
                 "successes": successes,
-                "given_up": sum(row["given_up"] for row in own),
-                "success_rate": successes / runs if runs else None,
+                "given_up": late,
+                "success_rate": successes / runs if runs and not late else None,  # as on each task
                 "pairs": found.pairs,
                 "complete_pairs": found.complete,
                 **{key: getattr(found, part) for part, key in ratio_keys(cost).items()},

@@ -74,6 +74,7 @@ def suite_verdict(rows: Sequence[Row], suite: Mapping[str, Any]) -> str:
 def _of_others(groups: Mapping[Standing, Sequence[Row]], rows: Sequence[Row], suite: Mapping[str, Any]) -> list[str]:
     """A sentence for each group of methods of which the same may be said."""
     still_open = groups.get("open", ())
+    late = " or were given up" if any(row["given_up"] for row in groups.get("bound", ())) else ""
     said: dict[Standing, tuple[str, str]] = {
         "less": ("Also less: ", ""),
         "more": ("More: ", ""),
@@ -83,7 +84,7 @@ def _of_others(groups: Mapping[Standing, Sequence[Row]], rows: Sequence[Row], su
         ),
         **{reason: (f"Not claimed, because {why}: ", "") for reason, why in _NOT_CLAIMED.items()},
         "few": (f"Fewer than {ENOUGH} tasks make no interval, and so no claim: ", ""),
-        "bound": ("Runs did not arrive, so there is a bound alone, and no claim: ", ""),
+        "bound": (f"Runs did not arrive{late}, so there is a bound alone, and no claim: ", ""),
         "nothing": ("No number: ", ""),
         "no runs": ("Not taken to the held-out tasks: ", ""),
     }
@@ -108,7 +109,7 @@ def _notes(row: Row) -> list[str]:
     """Tasks that are not in the number, and how many runs arrived where not all did."""
     silent = row["tasks"] - row["pairs"]
     told = [f"{row['pairs']} of {count(row['tasks'], 'task')} tell"] if silent else []
-    return [*told, *([f"{row['successes']} of {count(row['runs'], 'run')} arrived"] if _misses(row) else [])]
+    return [*told, *([_arrivals(row)] if _misses(row) else [])]
 
 
 def _misses(row: Row) -> bool:
@@ -116,7 +117,14 @@ def _misses(row: Row) -> bool:
 
 
 def _count(row: Row) -> str:
-    return f"{row['method']} ({row['successes']} of {count(row['runs'], 'run')} arrived)"
+    return f"{row['method']} ({_arrivals(row)})"
+
+
+def _arrivals(row: Row) -> str:
+    """How many runs arrived; only how many were given up, if some were."""
+    if row["given_up"]:
+        return f"{row['given_up']} of {count(row['runs'], 'run')} given up"
+    return f"{row['successes']} of {count(row['runs'], 'run')} arrived"
 
 
 def _shown(still_open: Sequence[Row], rows: Sequence[Row], suite: Mapping[str, Any]) -> str:

@@ -13,7 +13,6 @@ import polars as pl
 from grokkit.analyse.claims import Claim, claims
 from grokkit.analyse.format import (
     COST_WORDS,
-    NOT_REACHED,
     count,
     listed,
     number,
@@ -82,7 +81,7 @@ def suite_table(suite: Mapping[str, Any], width: int = 100) -> Table:
         found.add_row(
             Text(row["method"], style="bold" if row["method"] == suite["baseline"] else ""),
             Text.assemble(value, ("".join(f"\n{note}" for note in notes if note), "dim")),
-            f"{row['successes']}/{row['runs']}",
+            arrivals(row).replace(" ", "\n", 1),
             *cells,
         )
     return found
@@ -204,6 +203,8 @@ def _number(row: Mapping[str, Any], claim: Claim | None, suite: Mapping[str, Any
 
 
 def _arrived(row: Mapping[str, Any]) -> str:
+    if row["given_up"]:
+        return f"{row['given_up']}/{row['runs']} runs given up"
     return f"{row['successes']}/{row['runs']} runs arrived" if row["successes"] < row["runs"] else ""
 
 
@@ -218,7 +219,7 @@ def _cell(row: Mapping[str, Any] | None, task: Mapping[str, Any], suite: Mapping
     if side is not None:
         return short_bound(value, side), missing
     if value is None:
-        return (NOT_REACHED if not row["successes"] else "–"), missing
+        return (missing_time(row) if not row["successes"] else "–"), missing
     mark = CLAIMED if row["method"] in task["claimed"] else ""
     keys = ratio_keys(suite["claim"])
     interval = ratio_interval(row[keys["low"]], row[keys["high"]])
@@ -265,6 +266,8 @@ def _terms(suite: Mapping[str, Any]) -> dict[str, str]:
         "spent; if runs of both did not arrive, the task tells nothing. The method's number is then a bound as well, "
         "the lower end of its interval (≥) or the upper one (≤); of fewer than three tasks there is none.",
         "arrived": "Reached the target and stayed there, within the budget of the task.",
+        "given up": "A run that had taken so many times what its seed's baseline took, and was ended there. How often "
+        "such a method arrives is not known, and not shown.",
     }
 
 
