@@ -242,3 +242,31 @@ def test_methods_that_were_searched_longer_than_others_are_named() -> None:
     assert "alike" not in said(3, 3)
     unsearched = verdict(rows, STUDY | {"tuned": {"a": {"costs": [[1, True, 0]] * 3}}})
     assert "Settings were not searched alike, adamw not at all and a with 3 trials: give all methods" in unsearched
+
+
+@pytest.mark.parametrize(
+    ("rows", "says"),
+    [
+        ([other("b", 0.95, 0.8, 1.1)], "On a*b mod 97, of the methods shown, nothing tried was shown to beat adamw."),
+        ([other("b", 0.8, 0.71, 0.93)], "On a*b mod 97, of the methods shown, b needs 0.80× the FLOPs of adamw"),
+        ([], "95 % in 6 of 6 runs, at a median of 5,000 steps; no method that was compared with it is shown."),
+    ],
+    ids=["none", "one", "baseline alone"],
+)
+def test_where_arms_are_not_shown_it_is_said_of_those_shown_and_which_are_not(rows, says) -> None:
+    text = verdict([row("adamw"), *rows], {**STUDY, "not_shown": ["grad-norm", "grokfast-ma"]})
+    assert says in text
+    assert text.endswith(" Not shown: grad-norm and grokfast-ma.")
+    assert text.count("not shown") + text.count("Not shown") == 1
+    whole = verdict([row("adamw"), *rows], {**STUDY, "not_shown": []})
+    assert whole == verdict([row("adamw"), *rows], STUDY)
+    assert "shown:" not in whole
+
+
+def test_a_baseline_that_never_arrived_did_not_whatever_is_shown() -> None:
+    text = verdict([never("adamw"), never("b")], {**STUDY, "not_shown": ["c"]})
+    assert text.startswith("On a*b mod 97, the baseline adamw itself never held 95 %")
+    assert text.endswith("Not shown: c.")
+    nothing = [row(method, runs=0, successes=0) for method in ("adamw", "b")]
+    unfinished = verdict(nothing, {**STUDY, "not_shown": ["c"]})
+    assert unfinished == "On a*b mod 97, no run of the methods shown has finished yet. Not shown: c."

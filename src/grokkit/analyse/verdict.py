@@ -34,23 +34,35 @@ Standing = Literal[
 
 
 def verdict(rows: Sequence[Row], study: Mapping[str, Any]) -> str:
-    """The verdict on ``rows`` (of leaderboard.json, baseline first) of ``study`` (as in study.json)."""
+    """The verdict on ``rows`` (of leaderboard.json, baseline first) of ``study`` (as in study.json).
+
+    ``study["not_shown"]``, if there is any, are arms of the folder that ``rows`` leave out: what is said is then of
+    those shown.
+    """
+    hidden = study.get("not_shown")
+    return " ".join([*_of_shown(rows, study), *([f"Not shown: {listed(list(hidden))}."] if hidden else [])])
+
+
+def _of_shown(rows: Sequence[Row], study: Mapping[str, Any]) -> list[str]:
     words = _Words(study, rows)
     others = rows[1:]
     if not any(row["runs"] for row in rows):
-        return f"On {study['title']}, no run has finished yet."
+        which = "run of the methods shown" if words.is_part else "run"
+        return [f"On {study['title']}, no {which} has finished yet."]
     if not others:
-        return f"On {study['title']}, {words.reached(rows[0])}; nothing was compared with it."
+        rest = "no method that was compared with it is shown" if words.is_part else "nothing was compared with it"
+        return [f"On {study['title']}, {words.reached(rows[0])}; {rest}."]
     if not rows[0]["runs"]:
         arms = "; ".join(words.reached(row) if row["runs"] else words.absent(row) for row in others)
-        return f"On {words.title}, the baseline {words.base} has no finished run to compare with; {arms}."
+        return [f"On {words.title}, the baseline {words.base} has no finished run to compare with; {arms}."]
     if _seeds(rows) == 1:
-        return f"On {study['title']}, in one seed, which is an anecdote and not evidence: {_anecdotes(rows, words)}."
+        found = _anecdotes(rows, words)
+        return [f"On {study['title']}, in one seed, which is an anecdote and not evidence: {found}."]
     found = dict(zip([row["method"] for row in others], claims(rows, study), strict=True))
     sentences = _comparison(others, found, words)
     if not rows[0]["successes"]:
         sentences += _best(rows, words)
-    return " ".join([*sentences, *_cautions(rows, found, words, study)])
+    return [*sentences, *_cautions(rows, found, words, study)]
 
 
 class _Words:
@@ -61,6 +73,7 @@ class _Words:
         self.target = target_of(study).phrase
         self.best = best_shown(rows, study)[:1]
         self.budget = count(study["budget"], "step")
+        self.is_part = bool(study.get("not_shown"))
         self.baseline = rows[0]
         self.base = rows[0]["method"]
         self.cost: Cost = claimed_cost(rows, study)
@@ -177,17 +190,18 @@ def _comparison(others: Sequence[Row], found: Mapping[str, Claim], words: _Words
         return [words.rates(row, found[row["method"]]) for row in groups.get(kind, [])]
 
     less, few, more_often = groups.get("less", []), groups.get("few", []), rates("more often")
+    of_shown = "of the methods shown, " if words.is_part else ""
     if less:
-        head, less = words.needs(less[0]), less[1:]
+        head, less = of_shown + words.needs(less[0]), less[1:]
     elif more_often:
-        head, more_often = more_often[0], more_often[1:]
+        head, more_often = of_shown + more_often[0], more_often[1:]
     elif not words.baseline["successes"]:
         head = (
             f"the baseline {words.base} itself never held {words.target} within {words.budget} "
             f"(0 of {count(words.baseline['runs'], 'run')}), so no ratio to it exists"
         )
     else:
-        head = f"nothing tried was shown to beat {words.base}"
+        head = f"{of_shown}nothing tried was shown to beat {words.base}"
     parts = ["also less: " + listed([words.short(row, words.trade(row)) for row in less])] if less else []
     parts += more_often
     if unclear := groups.get("unclear"):

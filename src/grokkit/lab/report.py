@@ -23,8 +23,7 @@ def report(store: Store, console: Console, only: Sequence[str] | None = None) ->
             of = "" if only is None else f" of {listed(list(only))}"
             console.print(f"no run{of} is finished, so there is no report", soft_wrap=True, markup=False)
             return study
-        total = len(study.info["run_ids"])
-        console.print(f"only {total - study.unfinished} of {total} runs are finished; the report is of those")
+        console.print(_unfinished(study), soft_wrap=True, markup=False)
     study.look()
     with console.status("drawing the report"):
         page, failures = study.write()
@@ -40,6 +39,14 @@ def report(store: Store, console: Console, only: Sequence[str] | None = None) ->
         console.print(f"the figure {name} could not be drawn: {failure}", soft_wrap=True)
     console.print(f"report: {one_line(page)}", soft_wrap=True)
     return study
+
+
+def _unfinished(study: Study) -> str:
+    total = len(study.info["run_ids"])
+    finished = f"only {total - study.unfinished} of {total} runs"
+    if study.info.get("not_shown"):
+        return f"{finished} of the folder are finished; the report is of those of {listed(study.info['methods'])}"
+    return f"{finished} are finished; the report is of those"
 
 
 def not_measured(study: Study) -> Iterator[str]:

@@ -41,10 +41,17 @@ class Study:
         whole = self._store.read_study()
         done = self._store.finished(whole["run_ids"])
         self._run_ids = [run_id for run_id in whole["run_ids"] if run_id in done]
+        self.unfinished = len(whole["run_ids"]) - len(self._run_ids)
         # Saved as it is in the folder, and shown with fewer methods.
         self._whole = whole
-        self.info: dict[str, Any] = whole if only is None else {**whole, "methods": chosen(only, whole)}
-        self.unfinished = len(whole["run_ids"]) - len(self._run_ids)
+        self.info: dict[str, Any] = whole if only is None else {**whole, **self._shown_of(whole, only)}
+
+    def _shown_of(self, whole: Mapping[str, Any], only: str | Sequence[str]) -> dict[str, Any]:
+        """What is told of the study otherwise where a part of its methods is shown: which these are, which are not,
+        and how many runs of the folder are not finished, whosever they are."""
+        methods = chosen(only, whole)
+        hidden = [label for label in whole["methods"] if label not in methods]
+        return {"methods": methods, "not_shown": hidden, "unfinished": self.unfinished}
 
     @property
     def folder(self) -> Path:
@@ -117,7 +124,7 @@ class Study:
     def look(self) -> None:
         """Remember in study.json that these results have been looked at; the caller holds the store's lock."""
         self._whole = looked(self._whole, self._loaded[0])
-        self.info = {**self._whole, "methods": self.info["methods"]}
+        self.info = {**self.info, "looks": self._whole["looks"]}
         vars(self).pop("verdict", None)  # claims depend on how often somebody has looked
         self._store.write_study(self._whole)
 

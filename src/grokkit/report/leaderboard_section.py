@@ -23,12 +23,13 @@ _COST_HEADS: dict[Cost, str] = {"steps": "steps", "seconds": "seconds", "flops":
 def leaderboard_table(rows: Sequence[Mapping[str, Any]], study: Mapping[str, Any]) -> str:
     aim, base = target_of(study), escape(study["baseline"])
     styles, found = styles_of(study["methods"]), {claim.method: claim for claim in claims(rows, study)}
+    seeds = max(row["runs"] for row in rows)
     claimed, *others = costs_in_order(claimed_cost(rows, study))
     columns: dict[str, _Cell] = {
         "method": lambda row: marked(styles[row["method"]], row["method"]),
         f"runs that<br>reached {aim.short}": arrivals,
         f"steps until<br>it {aim.lasts}": lambda row: _with_interval(row, "median_steps"),
-        f"{_COST_HEADS[claimed]}<br>vs {base}": lambda row: _claimed_ratio(row, claimed, found, len(study["seeds"])),
+        f"{_COST_HEADS[claimed]}<br>vs {base}": lambda row: _claimed_ratio(row, claimed, found, seeds),
     }
     for cost in others:
         columns[f"{_COST_HEADS[cost]}<br>vs {base}"] = _other_ratio(cost, found)

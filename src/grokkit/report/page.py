@@ -52,7 +52,7 @@ def build_page(
     figure_sections, charts = page_figures(figures, view, failures)
     made = tables.provenance(study, runs) + "<h3>Methods and settings</h3>" + tables.methods_table(study)
     parts = [
-        section("Leaderboard", _leaderboard_note(study), leaderboard_table(leaderboard_rows, study)),
+        section("Leaderboard", _leaderboard_note(leaderboard_rows), leaderboard_table(leaderboard_rows, study)),
         "<noscript><p>The charts need JavaScript; verdict and tables do not.</p></noscript>",
         *figure_sections,
         section("Every run", tables.runs_note(runs), tables.runs_table(runs, study["methods"])),
@@ -102,13 +102,17 @@ def verdict_block(text: str) -> str:
 
 
 def _facts(study: Mapping[str, Any], runs: pl.DataFrame) -> str:
-    asked, aim = len(study["run_ids"]), target_of(study)
+    """Counts of what is shown. Where a part of the methods is, nobody knows whose the unfinished runs are."""
+    aim = target_of(study)
     runs_done = _counted(runs.height, "run")
-    if runs.height < asked:
+    if study.get("not_shown"):
+        if study["unfinished"]:
+            runs_done += f", <b>{whole(study['unfinished'])}</b> of the folder not finished"
+    elif runs.height < (asked := len(study["run_ids"])):
         runs_done = f"<b>{whole(runs.height)}</b> of {whole(asked)} runs finished"
     facts = [
         _counted(len(study["methods"]), "method"),
-        _counted(len(study["seeds"]), "seed"),
+        _counted(runs["seed"].n_unique(), "seed"),
         runs_done,
         f"budget <b>{whole(study['budget'])}</b> steps",
         f"target <b>{aim.value_text}</b> held-out {aim.measure}",
@@ -123,8 +127,10 @@ def _counted(n: int, noun: str) -> str:
     return f"<b>{figure}</b> {word}"
 
 
-def _leaderboard_note(study: Mapping[str, Any]) -> str:
-    seeds, base = count(len(study["seeds"]), "seed"), escape(study["baseline"])
+def _leaderboard_note(rows: Sequence[Mapping[str, Any]]) -> str:
+    numbers = [row["runs"] for row in rows if row["runs"]]
+    fewest, most, base = min(numbers, default=0), max(numbers, default=0), escape(rows[0]["method"])
+    seeds = count(most, "seed") if fewest == most else f"{whole(fewest)} to {count(most, 'seed')}"
     return (
         f"Medians over {seeds} with 95 % intervals. Ratios are paired by seed; below 1 is less than {base}. "
         f"{CLAIMED} is claimed, all arms taken together; intervals are for each arm alone."

@@ -91,7 +91,7 @@ def provenance(study: Mapping[str, Any], runs: pl.DataFrame) -> str:
         "parameters": ", ".join(
             whole(count) for count in sorted({int(o["parameters"]) for o in origins if o.get("parameters")})
         ),
-        "seeds": ", ".join(str(seed) for seed in study["seeds"]),
+        "seeds": ", ".join(str(seed) for seed in sorted(runs["seed"].unique())),
         "budget": f"{count(study['budget'], 'step')} a run",
         "target": f"held-out {target_of(study).at_least}{_for_how_long(study)}",
         "versions": "; ".join(f"{name} {seen(name)}" for name in ("grokkit", "torch", "numpy", "python") if seen(name)),
