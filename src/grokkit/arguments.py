@@ -208,9 +208,19 @@ def _hints(build: Build) -> dict[str, Any]:
     elif not inspect.isroutine(function):  # an object that is called: its own annotations are those of its attributes
         function = type(function).__call__
     try:
-        return get_type_hints(function, include_extras=True)
-    except (NameError, TypeError):  # names that only a type checker sees, or no function of Python's: nothing to check
+        hints = get_type_hints(function, include_extras=True)
+    except Exception:  # prose, names that only a type checker sees, or no function of Python's: nothing to check
         return {}
+    return {name: hint for name, hint in hints.items() if _is_kind(hint)}
+
+
+def _is_kind(hint: Any) -> bool:
+    """Whether an annotation says of what kind a value is; a list or a dict, say of what it means, does not."""
+    try:
+        hash(hint)
+    except TypeError:
+        return False
+    return True
 
 
 def in_words(build: Build, settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from functools import partial
 import pytest
 import torch
 
-from grokkit.arguments import Size, complete
+from grokkit.arguments import Size, complete, is_whole, takes
 from grokkit.errors import InputError
 from grokkit.registry import Part, parts
 from grokkit.tasks import make_task
@@ -172,6 +172,24 @@ def test_settings_are_checked_by_the_annotations_of_what_is_called_in_the_end(bu
     assert str(complete("mine", build, {"width": 2.0, "scale": 2})).startswith("{'width': 2, 'scale': 2.0")
     with pytest.raises(InputError, match="mine: width=0 is not possible: a whole number from 1"):
         complete("mine", build, {"width": 0, "scale": 2})
+
+
+def prose(*, strength: "how strong it is" = 0.5): ...  # noqa: F722
+
+
+def listed(*, strength: [0.1, 0.9] = 0.5): ...
+
+
+def missing(*, strength: "inspect.NoSuchThing" = 0.5): ...
+
+
+@pytest.mark.parametrize("build", [prose, listed, missing])
+def test_an_annotation_that_is_no_kind_is_left_to_its_reader(build):
+    """The argument goes by its default, as one without annotation."""
+    assert str(complete("mine", build, {"strength": 2})) == "{'strength': 2.0}"
+    assert (takes(build, "strength", 2), is_whole(build, "strength")) == (True, None)
+    with pytest.raises(InputError, match="mine: strength='x' is not possible: a finite number; the default is 0.5"):
+        complete("mine", build, {"strength": "x"})
 
 
 def pair(*, betas: tuple[float, float] = (0.9, 0.98)): ...
