@@ -1,19 +1,25 @@
 """Every registered part keeps what its card says; honest simple ones pass; one that does not keep it is told so."""
 
+from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import NamedTuple
 
 import pytest
 import torch
+from torch import nn
 
 from grokkit.lab.named import name_of
 from grokkit.methods import MethodCard
 from grokkit.methods.contract import StartResult
+from grokkit.models import ModelCard
 from grokkit.models.graphconv import BOND_KINDS
+from grokkit.randomness import global_state
 from grokkit.registry import parts
 from grokkit.tasks import Task, TaskCard
 from grokkit.testing import check_method, check_model, check_store, check_task
-from grokkit.testing.runs import check_stacking, small_run
+from grokkit.testing.methods import METHOD_CHECKS, _Case
+from grokkit.testing.runs import MODEL, TASK, check_stacking, small_run
 from grokkit.transform import GradientTransform
 from grokkit.weight_transform import WeightTransform
 
@@ -149,6 +155,37 @@ HONEST = {
 @pytest.mark.parametrize("door", HONEST)
 def test_an_honest_simple_method_passes(door):
     check_method(HONEST[door])
+
+
+def with_dropout(task, *, width: int = 8):
+    """It draws whenever it is trained."""
+    return nn.Sequential(
+        nn.Flatten(), nn.Linear(task.features, width), nn.Dropout(0.5), nn.ReLU(), nn.Linear(width, task.classes)
+    )
+
+
+CHECKED = {
+    "an optimizer": partial(check_method, HONEST["optimizer"]),
+    "a start that fails": partial(check_method, MethodCard(name="broken", start=lambda: lambda model, data, seed: 1)),
+    "a model": partial(check_model, ModelCard(name="dropout", build=with_dropout, reads=("numbers",))),
+}
+
+
+@pytest.mark.parametrize("what", CHECKED)
+def test_the_callers_generators_are_as_they_were(what):
+    before = global_state()
+    with suppress(AssertionError):
+        CHECKED[what]()
+    after = global_state()
+    assert before.others == after.others
+    assert all(torch.equal(before.tensors[name], after.tensors[name]) for name in before.tensors)
+
+
+@pytest.mark.parametrize("check", ["optimizer", "flops"])
+def test_a_check_by_itself_leaves_them_as_well(check):
+    before = global_state()
+    METHOD_CHECKS[check](_Case("row-clip", TASK, MODEL))
+    assert torch.equal(before.tensors["torch"], global_state().tensors["torch"])
 
 
 def test_what_cannot_be_stacked_is_said_and_is_no_failure(capsys):

@@ -21,6 +21,7 @@ from grokkit.lab.named import name_of
 from grokkit.methods.contract import MethodCard
 from grokkit.models.classes import Class
 from grokkit.outside import line_of
+from grokkit.randomness import seeded_aside
 from grokkit.study.spaces import searched
 from grokkit.testing.checks import CHECKS, Make
 from grokkit.testing.excitation import parameters
@@ -59,7 +60,8 @@ def check_method(method: str | MethodCard, *, task: str = TASK, model: str = MOD
     case = _Case(name, task, model)
     for what, check in METHOD_CHECKS.items():
         try:
-            check(case)
+            with seeded_aside(0, "check"):
+                check(case)
         except AssertionError as error:
             raise AssertionError(f"{name}, {what}: {error}") from error
         except Exception as error:  # whatever somebody's code raises is what is wrong
@@ -93,11 +95,17 @@ class _Case:
 
     def model(self) -> nn.Module:
         """As the method trains it, before the first step."""
-        return begin_alone(self.config()).model
+        return _begun(self.config())
 
     def plain_model(self) -> nn.Module:
         """As it is before the method's start."""
-        return begin_alone(small_run("adamw", self._task, self._model)).model
+        return _begun(small_run("adamw", self._task, self._model))
+
+
+def _begun(config: RunConfig) -> nn.Module:
+    """The model of a run that ends before its first step: the caller's generators, which it seeds, are put back."""
+    with seeded_aside(0, "check"):
+        return begin_alone(config).model
 
 
 def _settings(case: _Case) -> None:

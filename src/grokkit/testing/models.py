@@ -9,6 +9,7 @@ from grokkit.call_syntax import parse_call, show_call
 from grokkit.errors import InputError
 from grokkit.lab.named import name_of
 from grokkit.models.card import ModelCard
+from grokkit.randomness import seeded_aside
 from grokkit.registry import find, parts
 from grokkit.tasks.card import TaskCard
 from grokkit.tasks.table import card_of
@@ -39,6 +40,11 @@ def check_model(model: str | ModelCard, *, task: str | TaskCard | None = None) -
 
     >>> check_model("mlp")
     """
+    with seeded_aside(0, "check"):
+        _check_model(model, task)
+
+
+def _check_model(model: str | ModelCard, task: str | TaskCard | None) -> None:
     name, given = parse_call(name_of("models", model))
     value = find("models", name).value
     smallest = value.smallest if isinstance(value, ModelCard) else {}

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from grokkit.lab.named import name_of
+from grokkit.randomness import seeded_aside
 from grokkit.registry import parts
 from grokkit.tasks.card import TaskCard
 from grokkit.tasks.problem import Problem
@@ -49,6 +50,11 @@ def check_task(task: str | TaskCard) -> None:
         wrong = [finding for finding in check_problem(problem) if not finding.ok]
         assert not wrong, f"{text}, {wrong[0].name}: {wrong[0].line}"
         return
+    with seeded_aside(0, "check"):
+        _check_task(text)
+
+
+def _check_task(text: str) -> None:
     config = task_config(text)
     assert config == task_config(text), f"{text} read twice is two configurations"
     before = torch.get_rng_state()
