@@ -58,6 +58,18 @@ class Tied(nn.Module):
         return self.second(torch.relu(self.first(self.norm(points) * self.kept)))
 
 
+class Placed(nn.Module):
+    """It keeps where its numbers stand, in a frozen matrix of whole numbers."""
+
+    def __init__(self):
+        super().__init__()
+        self.places = nn.Parameter(torch.tensor([[1, 0], [0, 1]]), requires_grad=False)
+        self.layers = nn.Sequential(nn.Linear(2, 8), nn.ReLU(), nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 2))
+
+    def forward(self, points):
+        return self.layers(points[:, self.places[0]])
+
+
 def config(changes, method="adamw", **options):
     one = replace(problem(width=8), **changes)
     give("tasks", "here:one", one, f"{one.digest()} {sorted(map(str, changes.items()))}")
@@ -165,6 +177,20 @@ def test_a_network_that_cannot_be_taken_is_refused_in_one_line(model, message):
     with pytest.raises(InputError, match=message) as caught:
         train(config({"model": model}))
     assert "\n" not in str(caught.value)
+
+
+WITH_NORMS = ("adamw", "small-start", "clip-to-grok", "delayed-compression", "spectral-start", "recommended")
+
+
+@pytest.mark.parametrize("method", WITH_NORMS)
+def test_frozen_whole_numbers_are_no_weights(method):
+    run = config({"model": Placed}, method)
+    norms = train(run).curves["weight_norm"]
+    engine = begin_alone(run)
+    weights = [p for p in engine.model.parameters() if p.is_floating_point()]
+    assert engine.model.places.tolist() == [[1, 0], [0, 1]]
+    assert norms[0] == pytest.approx(sum(float(p.detach().square().sum()) for p in weights) ** 0.5, rel=1e-6)
+    engine.release()
 
 
 def test_workers_that_draw_at_random_are_told_of():

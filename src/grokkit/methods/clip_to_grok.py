@@ -20,7 +20,7 @@ from torch import nn
 from grokkit.methods.contract import MethodCard, Start, StartResult, TransferData
 from grokkit.methods.row_clip import RowClip, row_norms
 from grokkit.methods.settings import positive
-from grokkit.models.classes import check_whole
+from grokkit.models.classes import check_whole, is_weight
 from grokkit.weight_transform import WeightTransform
 
 
@@ -42,9 +42,10 @@ class _StartRows:
     c: float
 
     def __call__(self, model: nn.Module, data: TransferData, seed: int) -> StartResult:
+        weights = {name: p for name, p in model.named_parameters() if is_weight(p)}
+        check_whole("clip-to-grok", model, weights, all_scaled=True)
         tensors = {}
-        check_whole("clip-to-grok", model, dict(model.named_parameters()), all_scaled=True)
-        for name, p in model.named_parameters():
+        for name, p in weights.items():
             norms = row_norms(p.detach())
             tensors[name] = torch.where(norms > 0, self.c * p.detach() / norms, p.detach())
         return StartResult(tensors)

@@ -18,6 +18,7 @@ from torch import Tensor
 from grokkit.errors import InputError
 from grokkit.methods.contract import Loss, MethodCard, one_tensor
 from grokkit.methods.settings import Setting, not_negative
+from grokkit.models.classes import is_weight
 
 
 def delayed_compression(lamb: float = 0.01, at: float = 0.99) -> Callable[[Loss], Loss]:
@@ -53,7 +54,7 @@ class _Compression:
                 f"{tuple(outputs.shape)} for targets {tuple(targets.shape)}; leave it out"
             )
         share = (outputs.detach().argmax(-1) == targets).float().mean()
-        norms = [torch.linalg.vector_norm(w) for w in weights.values() if w.ndim > 1]
+        norms = [torch.linalg.vector_norm(w) for w in weights.values() if w.ndim > 1 and is_weight(w)]
         if not norms:
             raise InputError("delayed-compression needs matrices, and the network has none; leave it out")
         return torch.where(share >= self.at, self.lamb, 0.0).to(outputs.dtype) * torch.stack(norms).sum()

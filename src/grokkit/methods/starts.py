@@ -23,7 +23,7 @@ from grokkit.methods.muon import matrices_in
 from grokkit.methods.norm_held import NORM_HELD
 from grokkit.methods.precision import accumulator
 from grokkit.methods.settings import positive
-from grokkit.models.classes import check_whole, classes_of, outputs_first
+from grokkit.models.classes import check_whole, classes_of, is_weight, outputs_first
 
 
 def small_start(alpha: float = 0.5) -> Start:
@@ -44,7 +44,7 @@ class _SmallStart:
     alpha: float
 
     def __call__(self, model: nn.Module, data: TransferData, seed: int) -> StartResult:
-        matrices = {name: p for name, p in model.named_parameters() if p.ndim > 1}
+        matrices = {name: p for name, p in model.named_parameters() if p.ndim > 1 and is_weight(p)}
         check_whole("small-start", model, matrices, all_scaled=True)
         return StartResult({name: self.alpha * p.detach() for name, p in matrices.items()})
 

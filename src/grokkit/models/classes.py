@@ -134,6 +134,12 @@ def _said_by(model: nn.Module) -> Mapping[Any, Any]:
     return found
 
 
+def is_weight(p: Tensor) -> bool:
+    """Whether a parameter has numbers that could be trained. Whole numbers, such as indices that a network keeps frozen,
+    have no norm, and are nothing when they are scaled."""
+    return p.is_floating_point() or p.is_complex()
+
+
 def outputs_first(matrix: Tensor, is_transposed: bool) -> Tensor:
     """A view of a matrix with its outputs first, from one that perhaps has its inputs first; and the way back."""
     return matrix.transpose(0, 1) if is_transposed else matrix

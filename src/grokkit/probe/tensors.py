@@ -4,7 +4,8 @@ Absolute entropy is H(x) = −Σ_i |x_i|·ln|x_i| over all entries, with 0·ln 0
 gradients AGE (NeuralGrok, arXiv 2504.17243). |x_i| are not probabilities: H depends on the scale of x, and is
 negative where entries above 1 dominate. The angle between the raw gradient g and the filtered one f, both as
 vectors, is given by its cosine, g·f / (‖g‖·‖f‖). In norms and products a complex entry is a pair of real numbers; its
-absolute entropy is of its modulus.
+absolute entropy is of its modulus. Whole numbers, such as indices that a network keeps frozen, are no weights: they are
+left out.
 
 Norms, entropies and products add over tensors, so each tensor is summed once, in float64, and the model's are the
 sums of its tensors'.
@@ -19,6 +20,8 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+
+from grokkit.models.classes import is_weight
 
 
 class TensorProbe(NamedTuple):
@@ -44,13 +47,11 @@ def probe_tensors(
     >>> round(found.model["gradient_cosine"], 6)
     0.707107
     """
+    names = [name for name, weight_S in weights_S.items() if is_weight(weight_S)]
     sums_NQS = torch.stack(
-        [
-            _sums(weight_S, *((gradients_S[name], filtered_S[name]) if gradients_S else ()))
-            for name, weight_S in weights_S.items()
-        ]
+        [_sums(weights_S[name], *((gradients_S[name], filtered_S[name]) if gradients_S else ())) for name in names]
     )
-    return [_probe(list(weights_S), member_NQ) for member_NQ in sums_NQS.permute(2, 0, 1).tolist()]
+    return [_probe(names, member_NQ) for member_NQ in sums_NQS.permute(2, 0, 1).tolist()]
 
 
 def as_real(x: Tensor) -> Tensor:
