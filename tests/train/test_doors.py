@@ -187,6 +187,14 @@ def test_operations_that_are_no_number_of_them_are_refused(flops):
     card = MethodCard(name="wrong", flops=lambda shapes, settings: flops)
     with pytest.raises(InputError, match="the flops of wrong are"):
         Doors([OwnPart(card, {})]).flops(torch.nn.Linear(2, 2))
+    with pytest.raises(InputError, match="the flops of wrong are"):  # as a plan asks
+        Doors([OwnPart(card, {})]).check(torch.nn.Linear(2, 2), lambda: None)
+
+
+def test_an_outer_step_s_operations_are_checked_as_well(tiny, monkeypatch):
+    monkeypatch.setattr(CARDS["neuralgrok"].bilevel, "flops", lambda self: 0.5)
+    with pytest.raises(InputError, match=r"the flops of an outer step of neuralgrok are 0\.5; they must be a whole"):
+        begin_alone(tiny("neuralgrok"))
 
 
 @pytest.mark.parametrize("method", ["grokfast-ema", "grokfast-ema+grad-norm", "neuralgrok", "groktransfer+grokfast-ma"])

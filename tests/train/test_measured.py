@@ -8,8 +8,9 @@ from spirals import problem
 from torch import nn
 from torch.nn import functional
 
+from grokkit.errors import InputError
 from grokkit.flop_counter import counted_flops
-from grokkit.train.measured import has_flops
+from grokkit.train.measured import counted, has_flops
 
 B, T, D, H, HEADS, INNER = 8, 6, 16, 32, 4, 24
 
@@ -137,6 +138,30 @@ class Entrywise(nn.Module):
 class Broken(nn.Module):
     def forward(self, points):
         raise RuntimeError("planted")
+
+
+def telling(**formulas):
+    """A network with formulas of its own."""
+    model = nn.Linear(2, 2)
+    for name, formula in formulas.items():
+        setattr(model, name, formula)
+    return model
+
+
+def test_a_network_is_charged_what_it_says_and_measured_if_it_does_not_say_all():
+    task, rows = problem().task(0), torch.arange(40)
+    one = telling(forward_flops=lambda batch, tokens: batch, step_flops=lambda batch, tokens: 3 * batch)
+    told, found = counted(one, task, rows), counted(telling(step_flops=lambda batch, tokens: 3 * batch), task, rows)
+    assert (told.forward_flops(5, 2), told.step_flops(5, 2)) == (5, 15)
+    assert (found.forward_flops(5, 2), found.step_flops(5, 2)) == (5 * 8, 5 * 16)
+
+
+@pytest.mark.parametrize(("cost", "shown"), [(lambda batch: 2.5 * batch, r"100\.0"), (lambda batch: -1, "-1")])
+def test_what_is_no_cost_is_refused_before_the_first_step(cost, shown):
+    one = telling(forward_flops=lambda batch, tokens: 1, step_flops=lambda batch, tokens: cost(batch))
+    for ask in (counted, has_flops):
+        with pytest.raises(InputError, match=f"the step_flops of the network are {shown}; they must be a whole"):
+            ask(one, problem().task(0), torch.arange(40))
 
 
 @pytest.mark.parametrize(("network", "expected"), [(Entrywise, False), (lambda: nn.Linear(2, 2), True), (Broken, True)])

@@ -47,6 +47,7 @@ def flops(shapes, settings):
     return settings["precondition"] * sum(shape.numel() for shape in shapes.values())
 
 CARD = OptimizerCard(name="kept", summary="Two means.", make=kept, flops=flops)
+FLOAT = OptimizerCard(name="float", make=kept, flops=lambda shapes, settings: 1e6)
 METHOD = MethodCard(name="no-optimizer")
 NUMBER = 3
 
@@ -261,6 +262,7 @@ def test_an_entry_point_names_one(tmp_path, monkeypatch, tiny):
         ("mine.py:needs", r"needs needs its size; write .*needs\(size=\.\.\.\)"),
         ("sgd(momentum=1)", "unknown setting of sgd 'momentum'"),
         ("mine.py:CARD(precondition=0)", "making the optimizer kept fails: ValueError: precondition too small"),
+        ("mine.py:FLOAT", r"the flops of mine.py:FLOAT are 1000000\.0; they must be a whole number, 0 or more"),
         ("mine.py:nothing", "mine.py:nothing makes a NoneType; it must make a torch.optim.Optimizer"),
         ("torch.optim:Adagrad(lr=-1)", "making the optimizer torch.optim:Adagrad fails: ValueError"),
     ],

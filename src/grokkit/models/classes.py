@@ -135,8 +135,8 @@ def _said_by(model: nn.Module) -> Mapping[Any, Any]:
 
 
 def is_weight(p: Tensor) -> bool:
-    """Whether a parameter has numbers that could be trained. Whole numbers, such as indices that a network keeps frozen,
-    have no norm, and are nothing when they are scaled."""
+    """Whether a parameter has numbers that could be trained: whole ones, such as indices that a network keeps frozen,
+    have no norm, and are spoilt when they are scaled."""
     return p.is_floating_point() or p.is_complex()
 
 

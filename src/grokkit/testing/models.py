@@ -9,6 +9,7 @@ from grokkit.call_syntax import parse_call, show_call
 from grokkit.errors import InputError
 from grokkit.lab.named import name_of
 from grokkit.models.card import ModelCard
+from grokkit.models.flops import says_flops
 from grokkit.randomness import seeded_aside
 from grokkit.registry import find, parts
 from grokkit.tasks.card import TaskCard
@@ -118,7 +119,7 @@ def _check_outputs(run: RunConfig, task: Task, text: str) -> None:
 
 def _check_costs(model: nn.Module, tokens: int, text: str) -> None:
     """Of a model that counts its own products; those of others are measured."""
-    if not hasattr(model, "step_flops"):
+    if not says_flops(model):
         return
     forward, step = model.forward_flops(_ROWS, tokens), model.step_flops(_ROWS, tokens)  # pyright: ignore[reportCallIssue]
     for what, count in (("forward_flops", forward), ("step_flops", step)):

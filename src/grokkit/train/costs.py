@@ -10,20 +10,12 @@ every machine: what tables and shared prefixes save in the models is not subtrac
 
 from __future__ import annotations
 
-from typing import Protocol, cast
-
 from torch import nn
 
-from grokkit.outside import theirs
+from grokkit.models.flops import Counted, Told
 from grokkit.train.config import MethodConfig, OwnOptimizerConfig
 from grokkit.train.doors import doors_of
-
-
-class Counted(Protocol):
-    """What knows the matrix products of its passes: a model of ours, or what was measured of somebody's own."""
-
-    def forward_flops(self, batch: int, tokens: int) -> int: ...
-    def step_flops(self, batch: int, tokens: int) -> int: ...
+from grokkit.train.optimizers import flops_of
 
 
 class Costs:
@@ -38,18 +30,16 @@ class Costs:
     def __init__(self, method: MethodConfig, model: nn.Module, counted: Counted | None = None) -> None:
         self._doors = doors_of(method)
         self._optimizer = method.optimizer
-        self._of_learning = 0 if self._doors.bilevel is None else self._doors.bilevel.flops()
-        self._measured = counted
+        self._of_learning = self._doors.outer_flops()
+        self._counted = counted
         self.reformed(model)
 
     def reformed(self, model: nn.Module) -> None:
         """Count for ``model`` in the form that it has now: a start gives it other tensors, and merging takes them."""
         self._of_method = self._doors.flops(model)
-        own = self._optimizer
-        if isinstance(own, OwnOptimizerConfig) and (count := own.card.flops) is not None:
-            with theirs(f"flops of {own.name}"):
-                self._of_method += count({name: p.shape for name, p in model.named_parameters()}, own.settings)
-        self._model = cast("Counted", model) if self._measured is None else self._measured
+        if isinstance(self._optimizer, OwnOptimizerConfig):
+            self._of_method += flops_of(self._optimizer, model)
+        self._model = Told(model) if self._counted is None else self._counted
 
     def step(self, rows: int, tokens: int) -> int:
         """Of an optimizer step on a batch of ``rows``."""

@@ -15,10 +15,11 @@ from torch import Tensor, nn
 
 from grokkit.attach import Handle, attach
 from grokkit.combine import among, chain
-from grokkit.errors import InputError, shown
+from grokkit.errors import InputError
 from grokkit.methods import AttachedBilevel, Bilevel, Reforming, TransferData
 from grokkit.methods.contract import Classes, Loss, Start, Tables
 from grokkit.models.classes import classes_of
+from grokkit.models.flops import checked_flops
 from grokkit.train.config import MethodConfig
 from grokkit.train.own_part import OwnPart, default_settings, transform_of
 from grokkit.transform import GradientTransform
@@ -96,7 +97,9 @@ class Doors:
         return next((start for start in self.starts() if isinstance(start, Reforming)), None)
 
     def check(self, model: nn.Module, data: Callable[[], TransferData]) -> None:
-        """Refuse a ``model``, or ``data``, that the method could not start with."""
+        """Refuse a ``model``, or ``data``, that the method could not start with, and costs that are none."""
+        self.flops(model)
+        self.outer_flops()
         if (reforming := self.reforming()) is not None:
             reforming.check(model, data())
 
@@ -149,10 +152,15 @@ class Doors:
             if card.flops is None:
                 continue
             own = card.flops(shapes if card.optimizer is None else classes_of(model).shapes(), settings)
-            if isinstance(own, bool) or not isinstance(own, int) or own < 0:
-                raise InputError(f"the flops of {card.name} are {shown(own)}; they must be a whole number, 0 or more")
-            total += own
+            total += checked_flops(f"flops of {card.name}", own)
         return total
+
+    def outer_flops(self) -> int:
+        """The operations in the matrix products of learning that an outer step adds; 0 where there is none."""
+        if self.bilevel is None:
+            return 0
+        learning = next(part.card.name for part in self.parts if part.card.bilevel is not None)
+        return checked_flops(f"flops of an outer step of {learning}", self.bilevel.flops())
 
     def tables(self, state: Any, gradients: Mapping[str, Tensor]) -> Tables:
         """What the parts' own probes find in the transform's ``state`` and the raw gradients."""

@@ -38,7 +38,7 @@ from grokkit.train.groups import can_share, group_key
 from grokkit.train.halfway import HalfwayFile, start_files
 from grokkit.train.history import Evaluation, RunInProgress, Score
 from grokkit.train.limit import Limit
-from grokkit.train.measured import measured
+from grokkit.train.measured import counted
 from grokkit.train.problem import build_batches, build_problem, check_targets
 from grokkit.train.record import Run
 from grokkit.train.setup import build_model
@@ -369,11 +369,10 @@ def _members(configs: Sequence[RunConfig], device: str, plan: str, limits: Seque
             about["denormals"] = treatment()
         if plan == Together.PLAN:
             about["matmul"] = "torch"  # no other kernel is used inside torch.func
-        counted = None if hasattr(model, "step_flops") else measured(model, problem.task, problem.inner)
+        costs = counted(model, problem.task, problem.inner)
         about |= problem.task.notes()
-        forward_flops = (model if counted is None else counted).forward_flops
         progress = RunInProgress(
-            config, problem, forward_flops, Costs(config.method, model, counted), about=about, limit=limit
+            config, problem, costs.forward_flops, Costs(config.method, model, costs), about=about, limit=limit
         )
         members.append(Member(config, problem, model, build_batches(config, problem), progress))
     return members

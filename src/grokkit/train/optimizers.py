@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from grokkit.errors import InputError
 from grokkit.models.classes import Classes, classes_of
+from grokkit.models.flops import checked_flops
 from grokkit.optimizers.contract import Settings, card_of, checked_optimizer
 from grokkit.outside import theirs
 from grokkit.registry import find
@@ -21,12 +22,27 @@ def build_optimizer(config: OptimizerConfig | OwnOptimizerConfig, model: nn.Modu
     """The optimizer for a run alone; it knows the parameters' names.
 
     Raises:
-        InputError: if it is somebody's own and its code fails, or makes something else.
+        InputError: if it is somebody's own and its code fails, or makes something else; or as :func:`flops_of`.
     """
     if isinstance(config, OwnOptimizerConfig):
+        flops_of(config, model)  # so that a plan is refused, and not what it has made
         return config.card.build(model.named_parameters(), config.settings)
     settings = Settings(config.lr, config.wd, config.beta1, config.beta2)
     return card_of(find("optimizers", config.optimizer)).build(model.named_parameters(), settings._asdict())
+
+
+def flops_of(config: OwnOptimizerConfig, model: nn.Module) -> int:
+    """The operations in a step's matrix products that somebody's own optimizer adds, for ``model`` in the form it has.
+
+    Raises:
+        InputError: if its code fails, or says no cost.
+    """
+    if (count := config.card.flops) is None:
+        return 0
+    what = f"flops of {config.name}"
+    with theirs(what):
+        found = count({name: p.shape for name, p in model.named_parameters()}, config.settings)
+    return checked_flops(what, found)
 
 
 def own_optimizer(
