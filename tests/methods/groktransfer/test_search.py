@@ -1,5 +1,7 @@
 """Weak models: their names, what they see, and the rule by which a ladder of them stops."""
 
+from functools import partial
+
 import pytest
 import torch
 
@@ -7,14 +9,18 @@ from grokkit import InputError, groktransfer
 from grokkit.methods.contract import Examples, TransferData
 from grokkit.methods.groktransfer import search
 from grokkit.methods.groktransfer.growth import widen
-from grokkit.methods.groktransfer.search import LADDER, Rule, climb, rungs
+from grokkit.methods.groktransfer.search import LADDER, Rule, climb, rungs, try_out
 from grokkit.methods.groktransfer.source import check_source, find_embedding, given_embedding
 from grokkit.methods.groktransfer.weak import Trial, fill_unseen, parse_weak, varying_places
 from grokkit.models import FNN
 from grokkit.tasks import modular_task
+from grokkit.testing.runs import small_run
 from grokkit.train.config import RunConfig
+from grokkit.train.doors import doors_of
+from grokkit.train.loop import train
 from grokkit.train.problem import build_problem, transfer_data
 from grokkit.train.resolve import method_config, model_config, task_config
+from grokkit.train.setup import build_model
 
 
 def lesson(p=11, layout="operands", train=60, validation=30):
@@ -64,6 +70,57 @@ def test_a_weak_model_s_name_gives_the_model_back(name):
 def test_another_name_is_refused(name, message):
     with pytest.raises(InputError, match=message):
         check_source(name)
+
+
+TOWERS = """
+from torch import nn
+from grokkit.models import ModelCard
+
+class Towers(nn.Module):
+    def __init__(self, task, width):
+        super().__init__()
+        self.embedding, self.head = nn.Embedding(task.words, width), nn.Linear(width, task.classes)
+        self.drop = nn.Dropout(0.1)
+
+    def forward(self, tokens):
+        return self.head(self.drop(self.embedding(tokens).sum(1)))
+
+class Telling(Towers):
+    def forward_flops(self, batch, tokens):
+        return 1
+
+    def step_flops(self, batch, tokens):
+        return 2.5
+
+def towers(task, *, width: int = 8):
+    return Towers(task, width)
+
+TOWERS = ModelCard(name="towers", build=towers, reads=("expressions",))
+TELLING = ModelCard(name="telling", build=lambda task: Telling(task, 8), reads=("expressions",))
+"""
+
+
+def test_a_weak_model_that_does_not_say_what_it_costs_is_measured(tmp_path, monkeypatch):
+    """A step is the product of its head and the two of the head's gradients; validation rows cost the first."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "towers.py").write_text(TOWERS)
+    target = small_run(
+        "groktransfer(weak=towers.py:TOWERS(width=4),weak_steps=20,weak_seeds=1)", "add:11", "fnn(dim=4)"
+    )
+    problem = build_problem(target)
+    doors_of(target.method).check(build_model(target.model, problem.task, 0), partial(transfer_data, problem))
+    table = train(target).tables["attempts"]
+    train_rows, validation_rows = (len(rows) for rows in (problem.inner, problem.split.validation))
+    product = 2 * 4 * 11
+    for steps, flops in zip(table["steps"], table["flops"], strict=True):
+        assert flops == product * (3 * train_rows * steps + validation_rows * (steps // 10))
+
+
+def test_one_that_says_what_is_no_cost_is_refused_for_that(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "towers.py").write_text(TOWERS)
+    with pytest.raises(InputError, match=r"^the step_flops of the network are 2\.5; they must be a whole number"):
+        try_out(lesson(), parse_weak("towers.py:TELLING"))
 
 
 class Scripted:
