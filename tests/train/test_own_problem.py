@@ -14,9 +14,11 @@ from torch.utils.data import Dataset
 
 from grokkit.errors import InputError
 from grokkit.lab import Splits
-from grokkit.registry import give
+from grokkit.registry import give, parts
 from grokkit.study.question import Question
+from grokkit.tasks import TaskCard, table
 from grokkit.tasks.problem import Problem
+from grokkit.train.groups import can_share
 from grokkit.train.loop import begin_alone, train
 
 DATA = Spirals()
@@ -242,6 +244,54 @@ def test_other_data_and_other_code_are_another_run():
     assert other.digest() != problem().digest()
     assert replace(other, data_id="mine").digest() == "mine"
     assert {config({}).hash()} == {first.hash()}
+
+
+def carded(changes=None, *, by_folder=None, **of_card):
+    """What the lab takes of a card whose ``build`` makes the problem."""
+
+    def build(width: int = 8):
+        return replace(problem(width), **(changes or {}))
+
+    def read(data_dir: str | None = None):
+        points, classes = PAIR if data_dir is None else (DATA.points + 1, DATA.classes)
+        return replace(problem(8), data=(points, classes))
+
+    card = TaskCard(name="mine", build=build if by_folder is None else read, **of_card)
+    give("tasks", "here:card", card, code=f"{sorted(changes or {})} {by_folder} {sorted(of_card)}")
+    question = Question(task="here:card", methods=["adamw"], seeds=1, budget=20, every=5, data_dir=by_folder or None)
+    (run,) = question.plan().runs
+    return run
+
+
+def test_a_card_that_makes_a_problem_is_what_the_problem_says():
+    run, usual = carded(), config({})
+    same = ("data", "train_fraction", "validation_fraction", "train_size")
+    assert {name: getattr(run.task, name) for name in same} == {name: getattr(usual.task, name) for name in same}
+    for name in ("batch_size", "target", "target_loss", "model", "method"):
+        assert getattr(run, name) == getattr(usual, name), name
+    assert not can_share(run)
+    assert carded({"data": (DATA.points + 1, DATA.classes)}).hash() != run.hash()
+
+
+def test_what_a_card_says_itself_goes_before_its_problem():
+    run = carded(
+        model="mlp", batch_size=12, target=0.8, optimizer={"optimizer": "adamw(lr=0.5)"}, digest=lambda: "mine"
+    )
+    assert (run.model.name, run.batch_size, run.target, run.task.data) == ("mlp", 12, 0.8, "mine")
+    assert (run.method.optimizer.optimizer, run.method.optimizer.lr) == ("adamw", 0.5)
+
+
+def test_data_of_a_folder_are_the_folder_s():
+    """The problem is made to be asked what it is, with the folder that was given."""
+    assert carded(by_folder="").task.data != carded(by_folder="/data").task.data
+    assert carded(by_folder="/data").task.data == config({"data": (DATA.points + 1, DATA.classes)}).task.data
+
+
+def test_our_own_tasks_are_not_made_to_be_asked(monkeypatch):
+    monkeypatch.setattr(TaskCard, "make", lambda *args: pytest.fail("it was made"))
+    for name, part in parts("tasks").items():
+        card = table.usual_of(*table.read_task(part.value.example or name))
+        assert card is part.value
 
 
 @pytest.mark.parametrize(

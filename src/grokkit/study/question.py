@@ -210,7 +210,7 @@ class Question(Checked):
     def of_all_runs(self) -> dict[str, Any]:
         """The fields of :class:`RunConfig` that all runs share, the task's and the model's defaults filled in."""
         with about("task"):
-            usual = usual_of(*read_task(self.task))
+            usual = usual_of(*read_task(self.task), self.data_dir)
         if self.target is not None and self.target_loss is not None:
             raise InputError("--target and --target-loss both say when a run has generalized; give one of them")
         if self.target is not None and usual.target_loss is not None:

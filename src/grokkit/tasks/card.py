@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from inspect import isfunction
 from typing import Any
 
 from grokkit.arguments import settings_of
@@ -28,10 +29,11 @@ class TaskCard:
 
     Attributes:
         name: what the command line calls it, e.g. ``parity``.
-        build: makes the task from its settings, which are its arguments. Those that may be given by position may also
-            follow the name and a colon, in any order that their kinds allow: ``mnist:cross-entropy,2000``. The others
-            stand in parentheses: ``imdb:5000(length=500)``. An argument ``data_dir`` is the folder to read data from,
-            or None, and is no setting.
+        build: makes the task from its settings, which are its arguments, or a :class:`Problem`, which says for itself
+            what ``model``, ``batch_size``, ``target``, ``optimizer`` and ``digest`` leave open, and is trained alone.
+            Settings that may be given by position may also follow the name and a colon, in any order that their kinds
+            allow: ``mnist:cross-entropy,2000``. The others stand in parentheses: ``imdb:5000(length=500)``. An argument
+            ``data_dir`` is the folder to read data from, or None, and is no setting.
         usage: how it is written, and a line on it, for ``grokkit tasks``.
         example: a text that can be typed.
         smallest: a text of one that the test suite can train on within a second. Empty: ``example``.
@@ -61,6 +63,12 @@ class TaskCard:
     stackable: bool = True
     canonical: Callable[[Settings], Settings] = _unchanged
     revision: int = 0
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether we know that it makes a :class:`Task`: somebody's own may make a :class:`Problem`, and it has to be
+        called to tell."""
+        return isfunction(self.build) and self.build.__module__.startswith("grokkit.")
 
     @property
     def reads_files(self) -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -60,19 +61,20 @@ def card_of(part: Part) -> TaskCard:
     return part.value if isinstance(part.value, TaskCard) else TaskCard(name=part.name, build=part.value)
 
 
-def usual_of(part: Part, settings: Settings) -> TaskCard:
-    """The same with the defaults of a problem of somebody's own: a function has to be called to tell them."""
+def usual_of(part: Part, settings: Settings, data_dir: str | None = None) -> TaskCard:
+    """The same with the defaults of a problem of somebody's own: what makes it has to be called to tell them, be it a
+    function or a card's ``build``."""
     card = card_of(part)
-    if card is part.value:
+    if card is part.value and card.is_ours:
         return card
-    key = (part.text, part.code, repr(sorted(settings.items())))
+    key = (part.text, part.code, repr(sorted(settings.items())), data_dir)
     if _CALLED.get(key) is None:
         _CALLED.clear()  # one problem at a time is asked again and again, and its data may be large
-        _CALLED[key] = _usual_of_own(part.name, card.make(settings))
+        _CALLED[key] = _usual_of_own(card, card.make(settings, data_dir), is_card=card is part.value)
     return _CALLED[key]
 
 
-_CALLED: dict[tuple[str, str, str], TaskCard] = {}
+_CALLED: dict[tuple[str, str, str, str | None], TaskCard] = {}
 
 
 def forget_problems() -> None:
@@ -80,21 +82,26 @@ def forget_problems() -> None:
     _CALLED.clear()
 
 
-def _usual_of_own(name: str, made: Any) -> TaskCard:
-    def again(**_: Any) -> Any:
+def _usual_of_own(card: TaskCard, made: Task | Problem, *, is_card: bool) -> TaskCard:
+    """``card`` with what ``made``, which it makes, says of itself; what a card of somebody's own says goes first."""
+
+    def again(data_dir: str | None = None, **_: Any) -> Any:
         return made
 
     if not isinstance(made, Problem):
-        return TaskCard(name=name, build=again)
-    return TaskCard(
-        name=name,
+        return card if is_card else replace(card, build=again)
+    has_target = card.target is not None or card.target_loss is not None
+    target, target_loss = (made.target, None) if made.score is not None else (None, made.target)
+    return replace(
+        card,
         build=again,
-        model="own",
-        batch_size=made.batch_size or "full",
-        target=None if made.score is None else made.target,
-        target_loss=made.target if made.score is None else None,
-        optimizer={"optimizer": made.optimizer} if made.optimizer else {},
-        digest=cache(made.digest),  # large data take their time, and a process asks for it in every run
+        model="own" if card.model == TaskCard.model else card.model,
+        batch_size=card.batch_size or made.batch_size or "full",
+        target=card.target if has_target else target,
+        target_loss=card.target_loss if has_target else target_loss,
+        optimizer=card.optimizer or ({"optimizer": made.optimizer} if made.optimizer else {}),
+        # Large data take their time, and a process asks for their digest in every run.
+        digest=card.digest or cache(made.digest),
         stackable=False,
     )
 

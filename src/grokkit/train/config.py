@@ -92,7 +92,7 @@ class TaskConfig(PartConfig):
 
     @property
     def card(self) -> TaskCard:
-        return usual_of(self.part(), self.settings)
+        return usual_of(self.part(), self.settings, self.data_dir)
 
 
 class ModelConfig(PartConfig):

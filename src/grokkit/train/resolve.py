@@ -268,6 +268,6 @@ def task_config(text: str, model: ModelConfig | None = None, **split: Any) -> Ta
     """
     part, settings = read_task(text, {} if model is None else model.card.task)
     check_folder(part, text, split.get("data_dir"))
-    digest = usual_of(part, settings).digest
+    digest = usual_of(part, settings, split.get("data_dir")).digest
     own = {"name": part.name, "settings": settings, "code": part.code, "text": part.text}
     return checked(TaskConfig, "task", **own, data="" if digest is None else digest(), **split)
