@@ -20,6 +20,7 @@ from grokkit.tasks import TaskCard, table
 from grokkit.tasks.problem import Problem
 from grokkit.train.groups import can_share
 from grokkit.train.loop import begin_alone, train
+from grokkit.train.problem import build_problem, transfer_data
 
 DATA = Spirals()
 
@@ -179,6 +180,41 @@ def test_a_network_that_cannot_be_taken_is_refused_in_one_line(model, message):
     with pytest.raises(InputError, match=message) as caught:
         train(config({"model": model}))
     assert "\n" not in str(caught.value)
+
+
+class Counting(Dataset):
+    """Points of which it knows which were read."""
+
+    def __init__(self, first, end):
+        self.rows, self.read = range(first, end), []
+
+    def __len__(self):
+        return len(self.rows)
+
+    def __getitem__(self, row):
+        self.read.append(self.rows[row])
+        return DATA[self.rows[row]]
+
+
+def test_a_start_that_looks_at_no_row_has_none_read():
+    run = config({"data": (data := Counting(0, 240))}, "recommended")
+    data.read.clear()
+    begin_alone(run).release()
+    assert len(set(data.read)) < 40, "few rows, to count what the network costs"
+
+
+@pytest.mark.parametrize("method", ["recommended", "zero-head+adamw", "block-transfer(steps=5)"])
+def test_a_start_needs_no_validation_rows_of_a_dataset(method):
+    parts = Splits(Counting(0, 160), None, Counting(160, 240))
+    data = transfer_data(build_problem(run := config({"data": parts}, method)))
+    assert [part.shape for part in data.validation] == [(0, 2), (0,)]
+    assert data.train is data.train, "it is read once"
+    assert train(run).steps == 20
+
+
+def test_who_needs_validation_rows_says_so():
+    with pytest.raises(InputError, match="stopped by their accuracy on validation rows, and there are none"):
+        config({"data": Splits(Counting(0, 160), None, Counting(160, 240))}, "groktransfer")
 
 
 WITH_NORMS = ("adamw", "small-start", "clip-to-grok", "delayed-compression", "spectral-start", "recommended")

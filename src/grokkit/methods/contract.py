@@ -17,7 +17,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, ClassVar, Literal, NamedTuple, Protocol, TypeAlias
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol, TypeAlias, overload
 
 import torch
 import torch.nn.functional as F
@@ -82,12 +82,37 @@ class Halfway(Protocol):
         """Keep ``tensors``, and ``others``, which must be JSON, in place of what was kept before."""
 
 
+class Read:
+    """A part's rows, given as :class:`Examples` or as the function that reads them, which is called when somebody first
+    asks for them."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    @overload
+    def __get__(self, data: None, owner: type) -> Read: ...
+    @overload
+    def __get__(self, data: object, owner: type) -> Examples: ...
+    def __get__(self, data: object | None, owner: type) -> Read | Examples:
+        if data is None:
+            raise AttributeError(self._name)  # by which a dataclass knows that there is no default
+        given = vars(data)[self._name]
+        if not isinstance(given, Examples):
+            given = vars(data)[self._name] = given()
+        return given
+
+    def __set__(self, data: object, given: Examples | Callable[[], Examples]) -> None:
+        vars(data)[self._name] = given
+
+
 @dataclass(frozen=True, kw_only=True)
 class TransferData:
     """The rows that a start may learn from, and how what it learns is judged.
 
     Attributes:
-        train, validation: rows to train on, and rows to stop by. The test part has no place here.
+        train, validation: rows to train on, and rows to stop by, as :class:`Examples`. The test part has no place here.
+            Given as a function they are read when they are first asked for: all rows in one batch may be large, and
+            most starts look at none.
         vocabulary: V, rows of the embedding; None where inputs are numbers.
         outputs: of the model.
         loss: of a batch's outputs and targets, the mean. Default cross-entropy.
@@ -96,8 +121,8 @@ class TransferData:
         halfway: where to keep what is found so far; None where nothing can be kept.
     """
 
-    train: Examples
-    validation: Examples
+    train: Read = Read()
+    validation: Read = Read()
     vocabulary: int | None
     outputs: int
     inputs: str | None = None

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from grokkit.errors import InputError, about
 from grokkit.methods import Examples, TransferData
+from grokkit.methods.contract import Halfway
 from grokkit.rng import stream
 from grokkit.tasks import Split, Task, split
 from grokkit.train.batches import Batches
@@ -117,18 +120,32 @@ def set_apart(method: MethodConfig, train: Tensor, seed: int) -> tuple[Tensor, T
     return train[order[count:].sort().values], train[order[:count].sort().values]
 
 
-def transfer_data(problem: Problem) -> TransferData:
-    """What a method may learn from before the first step: training and validation rows, never a test row."""
-    task, parts = problem.task, problem.split
+def transfer_data(problem: Problem, halfway: Halfway | None = None) -> TransferData:
+    """What a method may learn from before the first step: training and validation rows, never a test row.
+
+    ``halfway``: where it may keep what it has so far.
+    """
+    task = problem.task
+
+    def read(rows: Tensor) -> Examples:
+        # Of no rows somebody's own code can make no batch: it is one of a row, without that row.
+        inputs, targets = task.batch(rows if len(rows) else problem.inner[:1])
+        return Examples(inputs, targets) if len(rows) else Examples(_without_rows(inputs), _without_rows(targets))
+
     return TransferData(
-        train=Examples(*task.batch(problem.inner)),
-        validation=Examples(*task.batch(parts.validation)),
+        train=partial(read, problem.inner),
+        validation=partial(read, problem.split.validation),
         inputs=task.inputs,
         vocabulary=task.vocabulary,
         outputs=task.classes,
         loss=task.loss,
         correct=task.correct,
+        halfway=halfway,
     )
+
+
+def _without_rows(part: Any) -> Tensor:
+    return part[:0] if isinstance(part, Tensor) else torch.empty(0)
 
 
 def check_targets(method: MethodConfig, task: Task) -> None:

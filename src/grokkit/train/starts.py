@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -17,14 +16,14 @@ from grokkit.train.doors import Doors
 def begin(
     doors: Doors,
     model: nn.Module,
-    data: Callable[[], TransferData],
+    data: Callable[..., TransferData],
     seed: int,
     halfway: Callable[[int], Halfway] | None = None,
 ) -> StartResult:
     """Make all starts on ``model``: plain tensors are copied into it, those of a :class:`Reforming` start are returned.
 
-    ``data`` is called for each start, and not at all where there is none: it may take long to read. ``halfway`` gives
-    each start, by its place, where to keep what it has so far. The result has the seconds, FLOPs and tables of all.
+    ``data`` makes what a start may learn from, given ``halfway`` by name: what that gives for each start, by its place,
+    is where it may keep what it has so far. The result has the seconds, FLOPs and tables of all.
 
     Raises:
         InputError: if two starts give the same tensor, or one gives a tensor that the model does not have.
@@ -34,8 +33,7 @@ def begin(
     reformed: dict[str, Tensor] = {}
     seconds, flops, tables = 0.0, 0, {}
     for place, start in enumerate(doors.starts()):
-        own_data = data() if halfway is None else replace(data(), halfway=halfway(place))
-        found = start(model, own_data, seed)
+        found = start(model, data(halfway=None if halfway is None else halfway(place)), seed)
         _check_started(found)
         if twice := sorted(seen & found.tensors.keys()):
             names = "+".join(part.card.name for part in doors.parts if part.card.start is not None)
