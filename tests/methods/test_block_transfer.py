@@ -1,16 +1,29 @@
 """A donor of the same form: which of its parts a model starts from, and what it cost."""
 
+import re
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
+from spirals import Spirals, problem
 
 from grokkit.errors import InputError
 from grokkit.methods.block_transfer import block_transfer
 from grokkit.models.classes import classes_of
+from grokkit.registry import give
+from grokkit.study.question import Question
 from grokkit.testing.runs import small_run
+from grokkit.train.doors import doors_of
 from grokkit.train.loop import begin_alone, train
 from grokkit.train.problem import build_problem, transfer_data
+
+
+class Named(Spirals):
+    """Items that are no pair."""
+
+    def __getitem__(self, row):
+        return {"points": self.points[row], "label": self.classes[row]}
 
 
 @pytest.mark.parametrize("parts", ["embedding", "hidden+head"])
@@ -75,6 +88,36 @@ def test_a_donor_of_another_task_learns_that_task():
 def test_what_is_not_possible_is_refused(settings, message):
     with pytest.raises(InputError, match=message):
         block_transfer(**settings)
+
+
+@pytest.mark.parametrize("source", ["add:11(layout=operands)", "add:11(a=1,b=1,layout=operands)"])
+def test_a_source_with_the_run_s_own_rows_is_refused_since_it_is_split_anew(source):
+    config = small_run(f"block-transfer(source={source})")
+    own = build_problem(config)
+    message = rf"source={re.escape(source)} has \d+ of the {len(own.inner)} training rows.*write source=own"
+    with pytest.raises(InputError, match=message):
+        doors_of(config.method).check(begin_alone(small_run("adamw")).model, partial(transfer_data, own))
+    with pytest.raises(InputError, match=message):
+        train(config)
+
+
+def by_name(model, batch):
+    return model(batch["points"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"data": lambda seed: Named()}, "the inputs are a dict, and block-transfer's donor reads one tensor"),
+        ({"collate": lambda items: torch.stack([x for x, _ in items])}, "a step of its donor, .* fails: "),
+    ],
+)
+def test_inputs_that_the_donor_cannot_read_are_refused_when_planned(changes, message):
+    one = replace(problem(8), forward=by_name, loss=lambda outputs, batch: outputs.sum())
+    give("tasks", "here:named", replace(one, **changes, data_id="1"), code=message)
+    with pytest.raises(InputError, match=message) as caught:
+        Question(task="here:named", methods=["block-transfer"], seeds=1, budget=5).plan()
+    assert "\n" not in str(caught.value)
 
 
 def test_a_source_of_another_form_is_refused():

@@ -18,18 +18,23 @@ from dataclasses import dataclass
 from typing import Any, get_args
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from grokkit.errors import InputError, unknown
 from grokkit.flop_counter import counted_flops
 from grokkit.methods.contract import Examples, MethodCard, Start, StartResult, TransferData
 from grokkit.methods.settings import not_negative, number, positive, whole
 from grokkit.models.classes import Class, classes_of
+from grokkit.models.flops import Told, says_flops
+from grokkit.outside import FailedError, theirs
+from grokkit.randomness import seeded_aside
 from grokkit.tasks.table import make_task, read_task
-from grokkit.tasks.task import split
+from grokkit.tasks.task import Task, split
 
 _LOOK = 25  # steps between looks at the validation rows
 _BETAS = (0.9, 0.98)  # of the adamw arm
+_TRIED = 8  # rows that are tried before anything runs
+_BY_CHANCE = 0.1  # of rows: in so few another task may agree with the run's
 
 
 def block_transfer(
@@ -44,7 +49,8 @@ def block_transfer(
 
     Args:
         source: ``own``, the rows that the model will be trained on, or a task with the same tokens, e.g. ``add:97`` for
-            a decoder and ``add:97(layout=operands)`` for an fnn.
+            a decoder and ``add:97(layout=operands)`` for an fnn. One that has the run's rows with their targets is
+            refused.
         parts: classes of parameters with + between them: ``embedding``, ``hidden``, ``head``, ``vector``.
         stop: the donor's accuracy on validation rows at which it is left, in (0, 1]. Default 0.7 (groktransfer's).
         steps: that it may take, on full batches. Default 500.
@@ -78,8 +84,31 @@ class _BlockTransfer:
     lr: float
     wd: float
 
+    def check(self, model: nn.Module, data: TransferData) -> None:
+        """Refuse what the donor could not learn, before anything runs: a step and a look are taken on a few rows."""
+        lesson = self._lesson(data, seed=0)
+        inputs, targets = (part[:_TRIED] for part in lesson.train)
+        donor = deepcopy(model).train()
+        try:
+            with theirs("a step of its donor, model(inputs) and the loss and score of that,"), seeded_aside(0, "donor"):
+                outputs = donor(inputs)
+                lesson.loss(outputs, targets).backward()
+                if len(lesson.validation.targets):
+                    lesson.correct(outputs, targets)
+        except FailedError as error:
+            raise InputError(f"{error}; leave block-transfer out") from error
+
+    def _lesson(self, data: TransferData, seed: int) -> TransferData:
+        inputs: object = data.train.inputs
+        if not isinstance(inputs, Tensor):
+            raise InputError(
+                f"the inputs are a {type(inputs).__name__}, and block-transfer's donor reads one tensor, as "
+                "model(inputs); leave block-transfer out"
+            )
+        return data if self.source == "own" else _lesson(self.source, data, seed)
+
     def __call__(self, model: nn.Module, data: TransferData, seed: int) -> StartResult:
-        lesson = data if self.source == "own" else _lesson(self.source, data, seed)
+        lesson = self._lesson(data, seed)
         begun, donor = time.perf_counter(), deepcopy(model).train()
         a_step, a_look = _flops_of_a_step(donor, lesson), _flops_of_a_look(donor, lesson)
         flops, steps, accuracy = 0, 0, 0.0
@@ -109,6 +138,7 @@ def _lesson(source: str, data: TransferData, seed: int) -> TransferData:
             f"outputs, and the task has {data.vocabulary} in rows of {width} and {data.outputs}; name one of the same "
             "form: the decoder reads add:97, an fnn add:97(layout=operands)"
         )
+    _refuse_the_same(source, task, data)
     rows = split(task, train_fraction=0.5, validation_fraction=0.1, seed=seed)
     train, validation = Examples(*task.batch(rows.train)), Examples(*task.batch(rows.validation))
     kinds: dict[str, Any] = {"loss": task.loss, "correct": task.correct}
@@ -120,6 +150,23 @@ def _lesson(source: str, data: TransferData, seed: int) -> TransferData:
         inputs=task.inputs,
         **kinds,
     )
+
+
+def _refuse_the_same(source: str, task: Task, data: TransferData) -> None:
+    """Refuse a source that has the rows of the run with their targets: it is split anew, so that the donor would train
+    on rows that the run is tested on. Rows of another task may be the same, and by chance a few of its targets."""
+    known = dict(zip(_as_bytes(task.inputs_NT), task.targets_N.tolist(), strict=True))
+    own = list(zip(_as_bytes(data.train.inputs), data.train.targets.tolist(), strict=True))
+    shared = [known[row] == target for row, target in own if row in known]
+    if len(shared) > _BY_CHANCE * len(own) and sum(shared) > (1 - _BY_CHANCE) * len(shared):
+        raise InputError(
+            f"source={source} has {sum(shared):,} of the {len(own):,} training rows with the same targets, and so rows "
+            "that the run is tested on; write source=own, or name another task"
+        )
+
+
+def _as_bytes(inputs_NT: Tensor) -> list[bytes]:
+    return [row.tobytes() for row in inputs_NT.cpu().numpy()]
 
 
 @torch.no_grad()
@@ -135,9 +182,8 @@ def _accuracy(donor: nn.Module, lesson: TransferData) -> float:
 
 def _flops_of_a_step(donor: nn.Module, lesson: TransferData) -> int:
     inputs, targets = lesson.train
-    own: Any = getattr(donor, "step_flops", None)
-    if own is not None:
-        return own(len(inputs), inputs.shape[1])
+    if says_flops(donor):
+        return Told(donor).step_flops(len(inputs), inputs.shape[1])
     with counted_flops() as counter:
         lesson.loss(donor(inputs), targets).backward()
     donor.zero_grad()
@@ -148,9 +194,8 @@ def _flops_of_a_look(donor: nn.Module, lesson: TransferData) -> int:
     inputs, _ = lesson.validation
     if not len(inputs):
         return 0
-    own: Any = getattr(donor, "forward_flops", None)
-    if own is not None:
-        return own(len(inputs), inputs.shape[1])
+    if says_flops(donor):
+        return Told(donor).forward_flops(len(inputs), inputs.shape[1])
     with torch.no_grad(), counted_flops() as counter:
         donor(inputs)
     return counter.get_total_flops()

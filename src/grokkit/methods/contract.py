@@ -145,7 +145,8 @@ class StartResult(NamedTuple):
 
 Start: TypeAlias = Callable[[nn.Module, TransferData, int], StartResult]
 """``start(model, data, seed)``, which does not change ``model``. What is drawn at random depends on ``seed`` alone.
-Several starts are made one after the other; the names of their tensors must differ."""
+Several starts are made one after the other; the names of their tensors must differ. One that cannot start every model
+on all data may have a method ``check(model, data)``, as :class:`Reforming` has, which is asked before anything runs."""
 
 
 class Reforming(ABC):

@@ -100,8 +100,9 @@ class Doors:
         """Refuse a ``model``, or ``data``, that the method could not start with, and costs that are none."""
         self.flops(model)
         self.outer_flops()
-        if (reforming := self.reforming()) is not None:
-            reforming.check(model, data())
+        for start in self.starts():
+            if (check := getattr(start, "check", None)) is not None:
+                check(model, data())
 
     def loss(self, base: Loss) -> Loss:
         """The loss to train with, where the task's is ``base``."""
