@@ -571,14 +571,16 @@ def test_searches_in_two_costs_have_an_axis_each(synthetic) -> None:
     view = View(synthetic.study(crossings, tuned=tuned), *synthetic.tables(crossings), {}, "page")
     data = TUNING.data(view)
     assert {cost: set(numbers["method"]) for cost, numbers in data.items()} == {"flops": {"a", "c"}, "steps": {"b"}}
-    (row,) = TUNING.draw(data, view)
-    flops, steps = row.panels
+    flops, steps = (panel for row in TUNING.draw(data, view) for panel in row.panels)
     assert (flops.name, steps.name) == ("tuning:flops", "tuning:steps")
     assert flops.caption == "Of what was searched in FLOPs: cost to the target after so many trials"
     assert "of a the median over all orders, and the middle 80 % of them; of c as searched. A line" in flops.note
     assert "tuning seeds: as searched. A line" in steps.note
     assert flops.description == "FLOPs to the target of the best setting after all trials: a 1e+12, c 2e+12."
     assert steps.description == "optimizer steps to the target of the best setting after all trials: b 700."
-    assert specification(steps.chart)
+    picture = View(view.study, view.runs, view.curves, {}, "image")
+    for row in TUNING.draw(data, picture):
+        chart = row.panels[0].chart.to_dict()
+        assert chart["layer"][0]["encoding"]["color"]["legend"]["values"] == ["a", "b", "c"], "one legend for both"
     of_one = View(synthetic.study(crossings, tuned={"a": tuned["a"]}), view.runs, view.curves, {}, "page")
     assert [panel.name for panel in TUNING.draw(TUNING.data(of_one), of_one)[0].panels] == ["tuning"]

@@ -52,11 +52,15 @@ def _searches(tuned: Mapping[str, Any]) -> list[list[Trial]]:
     return list(found.values()) or [[]]
 
 
-def tuning_chart(data: pl.DataFrame, methods: Sequence[str], cost: str, *, legend: bool) -> Layers:
-    """Falling steps from :func:`tuning_data`, with a band where orders or repeats differ."""
-    shown = data.filter(pl.col("best").is_not_null())
+def tuning_chart(
+    data: pl.DataFrame, methods: Sequence[str], cost: str, *, legend: bool, beside: Sequence[str] = ()
+) -> Layers:
+    """Falling steps from :func:`tuning_data`, with a band where orders or repeats differ. A picture has one legend for
+    all its charts, so it names methods drawn ``beside`` this one as well."""
+    shown = _arrived(data)
     low, high = span(pl.concat([shown["best"], shown["low"].drop_nulls(), shown["high"].drop_nulls()]), 0.9, 1.1)
-    named = drawn_of(methods, shown) if legend else []
+    drawn = {*drawn_of(methods, shown), *beside}
+    named = [method for method in methods if method in drawn] if legend else []
     ticks = whole_ticks(int(str(data["trials"].max())))
     x = alt.X("trials", type="quantitative", title="trials", axis=alt.Axis(values=ticks, format="d"))
     scale = alt.Scale(type="log", domain=[low, high], nice=False, clamp=True)
@@ -83,6 +87,10 @@ def tuning_chart(data: pl.DataFrame, methods: Sequence[str], cost: str, *, legen
         )
     )
     return layered(band, line, marks)
+
+
+def _arrived(data: pl.DataFrame) -> pl.DataFrame:
+    return data.filter(pl.col("best").is_not_null())
 
 
 def _data(view: View) -> dict[str, pl.DataFrame] | None:
@@ -115,23 +123,24 @@ def _all_over(tuned: Mapping[str, Any], methods: Sequence[str]) -> str:
 
 def _draw(found: dict[str, pl.DataFrame], view: View) -> list[Row]:
     tuned, panels = view.study["tuned"], []
+    drawn = [method for data in found.values() for method in drawn_of(view.methods, _arrived(data))]
     for cost, data in found.items():
         methods = data["method"].unique(maintain_order=True).to_list()
-        chart = tuning_chart(data, view.methods, cost, legend=view.is_image)
+        chart = tuning_chart(data, view.methods, cost, legend=view.is_image, beside=drawn)
         note = (
             f"Of the best setting so far, on validation rows and tuning seeds: {_all_over(tuned, methods)}. A line "
             "begins where one arrives."
         )
         if not panels and (unequal := unequal_search(tuned, view.methods)):
             note += f" But {unequal}."
-        last = data.filter(pl.col("best").is_not_null()).unique("method", keep="last", maintain_order=True)
+        last = _arrived(data).unique("method", keep="last", maintain_order=True)
         best = ", ".join(f"{method} {value:.3g}" for method, value in last.select("method", "best").iter_rows())
         description = f"{_COSTS[cost]} to the target of the best setting after all trials: {best}."
         of_one = len(found) == 1
         what = "Cost" if of_one else f"Of what was searched in {_COSTS[cost]}: cost"
         caption = f"{what} to the target after so many trials"
         panels.append(Panel("tuning" if of_one else f"tuning:{cost}", chart, caption, note, description))
-    return [Row(panels, columns=2 if len(panels) > 1 else 1, key=tuple(view.methods))]
+    return [Row([panel], key=tuple(view.methods)) for panel in panels]
 
 
 TUNING = Figure(
