@@ -169,3 +169,20 @@ def test_the_delay_of_a_run_that_did_not_stay_is_longer_than_until_its_last_eval
 
 def test_columns_that_are_null_throughout_are_no_trouble() -> None:
     assert not times_to_target(runs(seed=[0, 1]), "seconds").reached.any()
+
+
+def test_a_run_that_ended_at_the_target_before_it_memorized_has_a_delay_below_zero():
+    frame = pl.DataFrame(
+        {
+            "delay_steps": [None, 300.0, 500.0],
+            "memorized_at": [None, 100.0, 100.0],
+            "generalized_at": [200.0, 400.0, 600.0],
+            "steps": [250, 450, 650],
+            "below_until": [None, None, None],
+            "budget": [1000, 1000, 1000],
+        }
+    )
+    found = delays(frame)
+    np.testing.assert_array_equal(found.time, [-50, 300, 500])
+    assert found.reached.all()
+    assert median_time(found).value == 300, "and not that of a run which never arrived"

@@ -97,9 +97,13 @@ def delays(runs: pl.DataFrame) -> Times:
     """The delay between memorizing and generalizing, in steps.
 
     A run without one is censored at what was left after it memorized until its last evaluation below the target, or at
-    all of it if it never memorized, so that failing to memorize cannot shorten a method's median delay.
+    all of it if it never memorized, so that failing to memorize cannot shorten a method's median delay. One that ended
+    at the target before it memorized has the longest delay that is possible: it would have memorized after its last
+    step, and so the delay is below 0.
     """
-    delay = column(runs, "delay_steps")
+    ended = column(runs, "generalized_at").is_not_null() & column(runs, "memorized_at").is_null()
+    longest = pl.select(pl.when(ended).then(column(runs, "generalized_at") - column(runs, "steps"))).to_series()
+    delay = column(runs, "delay_steps").fill_null(longest)
     reached = delay.is_not_null()
     bound = column(runs, "below_until").fill_null(column(runs, "budget"))
     left = (bound - column(runs, "memorized_at").fill_null(0.0)).clip(lower_bound=0.0)
