@@ -217,10 +217,20 @@ def test_a_regression_must_come_down_to_a_tenth():
     )
 
 
+def test_a_loss_that_is_below_zero_from_the_start_is_not_taken_for_learned():
+    """The energy of a network that cannot tell rows apart."""
+    found = failed(replace(problem(), score=None, target=0.05, loss=lambda o, t: (0 * o[:, 0] - t).square().mean() - 5))
+    assert "on test rows, at the target of 0.05 already; set a smaller target, or add a constant" in found["score"]
+    assert "and it is learned when it falls to a tenth; add a constant" in found["learns"]
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"target": 95}, "target=95 is not possible: a share of rows, above 0 and at most 1"),
+        ({"score": None, "target": 0.0}, "target=0.0 is not possible: a loss above 0, .*; add a constant to a loss"),
+        ({"score": None, "target": -1.0}, "target=-1.0 is not possible: a loss above 0"),
+        ({"score": None, "target": float("nan")}, "target=nan is not possible: a loss above 0"),
         ({"optimizer": torch.optim.AdamW}, "the optimizer is a text, as methods are, e.g. optimizer="),
     ],
 )

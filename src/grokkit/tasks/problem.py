@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
@@ -59,7 +60,8 @@ class Problem:
         loss: (outputs, targets) → the mean over rows, a scalar.
         score: (outputs, targets) → bool, one a row; None where nothing is right or wrong: the target is a loss then.
         batch_size: rows a step; None for full batches. Default 128.
-        target: held-out accuracy that counts as generalized, or held-out loss. Default 0.95; a loss has none.
+        target: held-out accuracy that counts as generalized, or held-out loss. Default 0.95; a loss has none, and must be
+            above 0.
         optimizer: what methods are compared with unless told, a text such as ``adamw(lr=0.001,wd=0.1)``. Default: what
             each method's card says.
         forward: (model, batch) → outputs, for batches that are no pair; ``loss`` and ``score`` get the batch then.
@@ -98,6 +100,12 @@ class Problem:
         if self.score is None and self.target is None:
             raise InputError(
                 f"problem {self.name!r} has no score, so its target is a loss; say which, e.g. target=0.05"
+            )
+        if self.score is None and self.target is not None and not 0 < self.target < math.inf:
+            raise InputError(
+                f"problem {self.name!r}: target={self.target} is not possible: a loss above 0, of which "
+                "multiples say how near a run is; add a constant to a loss that may fall below 0, as the negative log "
+                "likelihood of a density may"
             )
         if self.score is not None and self.target is not None and not 0 < self.target <= 1:
             raise InputError(

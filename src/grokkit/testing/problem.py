@@ -198,7 +198,7 @@ def _deterministic(bench: _Bench) -> str:
 
 def _score(bench: _Bench) -> str:
     if not bench.task.has_accuracy:
-        return f"there is no score, and so the target is a loss of {bench.problem.target}"
+        return _loss_target(bench)
     with torch.no_grad():
         inputs, targets = bench.batch()
         rows = len(bench.parts.train[: bench.problem.batch_size or bench.task.rows_at_once])
@@ -214,6 +214,18 @@ def _score(bench: _Bench) -> str:
             "larger target, or take rows of which no class is that common"
         )
     return "score says of every row whether it is right"
+
+
+@torch.no_grad()
+def _loss_target(bench: _Bench) -> str:
+    target, rows = bench.problem.target or 0.0, bench.parts.test[:FEW_ROWS]
+    loss = bench.loss(bench.model().eval(), bench.task.batch(rows)).item()
+    if loss <= target:
+        raise InputError(
+            f"the loss of an untrained model is {loss:.3g} on test rows, at the target of {target:.3g} already; set a "
+            "smaller target, or add a constant to a loss that may fall below 0"
+        )
+    return f"there is no score, and so the target is a loss of {target}"
 
 
 def _constant(bench: _Bench) -> float:
@@ -274,6 +286,11 @@ def _learns(bench: _Bench) -> str:
     model, batch = bench.model(), bench.batch(FEW_ROWS)
     optimizer = torch.optim.AdamW(model.parameters(), 3e-3, weight_decay=0.0)
     first = best = bench.loss(model.eval(), batch).item()
+    if first <= 0 and not bench.task.has_accuracy:
+        raise InputError(
+            f"the loss of an untrained model is {first:.3g}, and it is learned when it falls to a tenth; add a constant "
+            "to a loss that may fall below 0, as the negative log likelihood of a density may, and to the target"
+        )
     share = 0.0
     for step in range(STEPS):
         optimizer.zero_grad()
