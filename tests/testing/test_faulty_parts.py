@@ -14,6 +14,7 @@ from grokkit.tasks import Split, Task, TaskCard
 from grokkit.testing import check_model, check_store, check_task
 from grokkit.testing.runs import small_run
 from grokkit.train.groups import plan_groups
+from grokkit.train.problem import build_problem
 
 PAIRS = torch.cartesian_prod(torch.arange(7), torch.arange(7))
 GOOD = Task("sums", "expressions", PAIRS, PAIRS.sum(1) % 7, 7, 7, "for this test")
@@ -38,6 +39,17 @@ TASKS = {
     "targets are torch.float32; classes must be int64": lambda: replace(GOOD, targets_N=GOOD.targets_N.float()),
     "an input is not finite": lambda: replace(numbers(), inputs_NT=PAIRS.float().log()),
     "targets under logistic must be 1 or −1": lambda: replace(numbers(), targets_N=PAIRS[:, 0].float()),
+    ": an input is not finite": lambda: replace(numbers(), inputs_NT=PAIRS.float() * torch.nan),
+    "a target is not finite": lambda: replace(numbers(objective="regression"), targets_N=PAIRS[:, 0].float().log()),
+    ": a target is not finite": lambda: replace(
+        numbers(objective="regression"), targets_N=PAIRS[:, 0].float() * torch.nan
+    ),
+    "has 0 training rows and 49 test rows; it needs both": lambda: replace(
+        GOOD, parts=Split(NUMBERS[:0], NUMBERS[:0], NUMBERS)
+    ),
+    "has 30 training rows and 0 test rows; it needs both": lambda: replace(
+        GOOD, parts=Split(NUMBERS[:30], NUMBERS[30:], NUMBERS[:0])
+    ),
     "has a row in two of its parts": lambda: replace(GOOD, parts=Split(NUMBERS[:30], NUMBERS[:0], NUMBERS[29:])),
     "a part has the number of a row that there is not": lambda: replace(
         GOOD, parts=Split(NUMBERS[:30], NUMBERS[:0], NUMBERS[30:] + 1)
@@ -53,6 +65,13 @@ def test_a_faulty_task_is_told_what_is_wrong(problem):
         check_task(card)
     assert problem in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_part_without_a_row_is_refused_before_anything_runs():
+    parts = Split(NUMBERS[:30], NUMBERS[30:], NUMBERS[:0])
+    text = name_of("tasks", TaskCard(name="no-test", build=lambda: replace(GOOD, parts=parts), model="fnn"))
+    with pytest.raises(InputError, match="'sums' has 30 training rows and 0 test rows; it needs both"):
+        build_problem(small_run("adamw", text, "fnn(dim=4,width=8)"))
 
 
 def test_the_same_task_without_a_fault_passes():

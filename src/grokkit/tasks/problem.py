@@ -60,8 +60,7 @@ class Problem:
         loss: (outputs, targets) → the mean over rows, a scalar.
         score: (outputs, targets) → bool, one a row; None where nothing is right or wrong: the target is a loss then.
         batch_size: rows a step; None for full batches. Default 128.
-        target: held-out accuracy that counts as generalized, or held-out loss. Default 0.95; a loss has none, and must be
-            above 0.
+        target: held-out accuracy that counts as generalized, or held-out loss, above 0. Default 0.95; a loss has none.
         optimizer: what methods are compared with unless told, a text such as ``adamw(lr=0.001,wd=0.1)``. Default: what
             each method's card says.
         forward: (model, batch) → outputs, for batches that are no pair; ``loss`` and ``score`` get the batch then.

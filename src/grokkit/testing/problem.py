@@ -288,8 +288,8 @@ def _learns(bench: _Bench) -> str:
     first = best = bench.loss(model.eval(), batch).item()
     if first <= 0 and not bench.task.has_accuracy:
         raise InputError(
-            f"the loss of an untrained model is {first:.3g}, and it is learned when it falls to a tenth; add a constant "
-            "to a loss that may fall below 0, as the negative log likelihood of a density may, and to the target"
+            f"the loss of an untrained model is {first:.3g}, and it is learned when it falls to a tenth; add a "
+            "constant to a loss that may fall below 0, as a density's negative log likelihood may, and to its target"
         )
     share = 0.0
     for step in range(STEPS):

@@ -60,8 +60,8 @@ def _check_task(text: str) -> None:
     before = torch.get_rng_state()
     first, second = build_task(config), build_task(config)
     assert torch.equal(before, torch.get_rng_state()), f"{text} draws from PyTorch's global generator; make one"
+    _check_rows(first, text)  # before they are compared: what is not a number is not even equal to itself
     assert_same(_tensors(first), _tensors(second), f"{text} has other rows the second time")
-    _check_rows(first, text)
     _check_parts(first, config, text)
     _check_model_for(first, config, text)
 
@@ -73,6 +73,7 @@ def _tensors(task: Task) -> dict[str, Tensor]:
 def _check_rows(task: Task, text: str) -> None:
     inputs, targets, rows = task.inputs_NT, task.targets_N, len(task.targets_N)
     assert len(inputs) == rows, f"{text} has {len(inputs)} inputs and {rows} targets"
+    assert rows, f"{text} has no rows"
     is_at_each_place = task.objective == "cross-entropy" and targets.shape == inputs.shape
     shapes = f"{text}: targets have the shape {tuple(targets.shape)}; they must be one a row"
     assert targets.ndim == 1 or is_at_each_place, f"{shapes}, or under cross-entropy one a place"
@@ -88,6 +89,7 @@ def _check_rows(task: Task, text: str) -> None:
         assert 0 <= least <= most < task.classes, f"{text}: classes are in {least}…{most}, and there are {task.classes}"
     else:
         assert targets.is_floating_point(), f"{text}: targets are {targets.dtype}; they must be floats"
+        assert targets.isfinite().all(), f"{text}: a target is not finite"
         is_sign = task.objective == "regression" or bool((targets.abs() == 1).all())
         assert is_sign, f"{text}: targets under {task.objective} must be 1 or −1"
         assert task.classes == 1, f"{text}: under {task.objective} a model has one output, and classes={task.classes}"
@@ -101,6 +103,8 @@ def _check_parts(task: Task, config: TaskConfig, text: str) -> None:
 
     first, again = parts_of(0), parts_of(0)
     assert all(map(torch.equal, first, again)), f"{text} is split another way the second time"
+    train, _, test = map(len, first)
+    assert min(train, test) > 0, f"{text} has {train} training rows and {test} test rows; it needs both"
     numbers = torch.cat(first)
     assert len(numbers) == len(numbers.unique()), f"{text} has a row in two of its parts"
     are_there = int(numbers.min()) >= 0 and int(numbers.max()) < len(task.targets_N)

@@ -46,8 +46,9 @@ def build_problem(config: RunConfig) -> Problem:
     Only which training rows are set apart from the batches is the method's to say.
 
     Raises:
-        InputError: for a task that does not exist, a split that is not possible, a target in accuracies where there
-            are none, no validation rows where these judge, or rows set apart as in :func:`set_apart`.
+        InputError: for a task that does not exist, a split that is not possible or leaves a part without a row, a
+            target in accuracies where there are none, no validation rows where these judge, or rows set apart as in
+            :func:`set_apart`.
     """
     with about("task"):
         task = build_task(config.task, config.seed)
@@ -73,6 +74,10 @@ def build_problem(config: RunConfig) -> Problem:
                 "--validation-fraction 0.1, or the problem's Splits a validation part"
             )
         parts = replace(parts, test=parts.validation)
+    if not len(parts.train) or not len(parts.test):
+        raise InputError(
+            f"{task.name!r} has {len(parts.train)} training rows and {len(parts.test)} test rows; it needs both"
+        )
     task = task.fitted(parts.train)
     settings = config.evaluation
     train = parts.train[torch.randperm(len(parts.train), generator=stream(config.seed, "train sample"))]
