@@ -56,7 +56,7 @@ def mine(tmp_path, monkeypatch):
 def test_a_method_is_checked_as_one_by_its_card_or_the_function_that_makes_it(name):
     (finding,) = check_part(f"mine.py:{name}")
     assert finding.ok
-    assert "keeps all that the lab relies on: settings, start, gradient" in finding.line
+    assert "keeps all that the lab relies on: settings, space, start, gradient" in finding.line
 
 
 @pytest.mark.parametrize(
