@@ -105,20 +105,24 @@ def job(plan, folder):
     return Job(str(folder), group_name(group), "cpu", {run.run_id(): run.model_dump() for run in group}, b"")
 
 
-def test_killed_and_started_again_goes_on_from_the_checkpoint(tmp_path, monkeypatch):
-    plan = tiny_plan(methods=["adamw"])
+class Killed(BaseException):
+    pass
 
-    class Killed(BaseException):
-        pass
+
+def killed_at_step_20(*args, report, **options):
+    """``train_group``, which saves at every stop until it is killed."""
 
     def until_step_20(progress):
+        report(progress)
         if progress["step"] == 20:
             raise Killed
 
-    def saving_always(*args, report, **options):
-        return train_group(*args, report=lambda p: (report(p), until_step_20(p)), checkpoint_seconds=0, **options)
+    return train_group(*args, report=until_step_20, checkpoint_seconds=0, **options)
 
-    monkeypatch.setattr(work, "train_group", saving_always)
+
+def test_killed_and_started_again_goes_on_from_the_checkpoint(tmp_path, monkeypatch):
+    plan = tiny_plan(methods=["adamw"])
+    monkeypatch.setattr(work, "train_group", killed_at_step_20)
     with pytest.raises(Killed):
         train_group_and_keep(job(plan, tmp_path), lambda news: None)
     assert len(list((tmp_path / "groups").iterdir())) == 1
@@ -133,20 +137,10 @@ def test_killed_and_started_again_goes_on_from_the_checkpoint(tmp_path, monkeypa
 
 
 def test_a_group_goes_on_whatever_is_asked_beside_it(tmp_path, monkeypatch):
-    class Killed(BaseException):
-        pass
-
-    def until_step_20(progress):
-        if progress["step"] == 20:
-            raise Killed
-
-    def saving_always(*args, report, **options):
-        return train_group(*args, report=lambda p: (report(p), until_step_20(p)), checkpoint_seconds=0, **options)
-
     begun = tiny_plan(methods=["adamw", "gd"], seeds=2)
     store = Store(tmp_path)
     with monkeypatch.context() as patch:
-        patch.setattr(work, "train_group", saving_always)
+        patch.setattr(work, "train_group", killed_at_step_20)
         for group in plan_groups(begun.runs, "cpu", batched=True):
             members = {run.run_id(): run.model_dump() for run in group}
             with pytest.raises(Killed):

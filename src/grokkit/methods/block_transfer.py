@@ -21,11 +21,10 @@ import torch
 from torch import Tensor, nn
 
 from grokkit.errors import InputError, unknown
-from grokkit.flop_counter import counted_flops
 from grokkit.methods.contract import Examples, MethodCard, Start, StartResult, TransferData
 from grokkit.methods.settings import not_negative, number, positive, whole
 from grokkit.models.classes import Class, classes_of
-from grokkit.models.flops import Told, says_flops
+from grokkit.models.flops import MEASURED_ROWS, Counted, counted
 from grokkit.outside import FailedError, theirs
 from grokkit.randomness import seeded_aside
 from grokkit.tasks.table import make_task, read_task
@@ -110,7 +109,7 @@ class _BlockTransfer:
     def __call__(self, model: nn.Module, data: TransferData, seed: int) -> StartResult:
         lesson = self._lesson(data, seed)
         begun, donor = time.perf_counter(), deepcopy(model).train()
-        a_step, a_look = _flops_of_a_step(donor, lesson), _flops_of_a_look(donor, lesson)
+        a_step, a_look = _flops_of_a_step_and_a_look(_counted(donor, lesson), lesson)
         flops, steps, accuracy = 0, 0, 0.0
         optimizer = torch.optim.AdamW(donor.parameters(), lr=self.lr, weight_decay=self.wd, betas=_BETAS)
         while steps < self.steps:
@@ -180,25 +179,16 @@ def _accuracy(donor: nn.Module, lesson: TransferData) -> float:
     return float(right.double().mean())
 
 
-def _flops_of_a_step(donor: nn.Module, lesson: TransferData) -> int:
-    inputs, targets = lesson.train
-    if says_flops(donor):
-        return Told(donor).step_flops(len(inputs), inputs.shape[1])
-    with counted_flops() as counter:
-        lesson.loss(donor(inputs), targets).backward()
-    donor.zero_grad()
-    return counter.get_total_flops()
+def _counted(donor: nn.Module, lesson: TransferData) -> Counted:
+    inputs, targets = (part[:MEASURED_ROWS] for part in lesson.train)
+    return counted(donor, len(inputs), lambda own: own(inputs), lambda outputs: lesson.loss(outputs, targets))
 
 
-def _flops_of_a_look(donor: nn.Module, lesson: TransferData) -> int:
-    inputs, _ = lesson.validation
-    if not len(inputs):
-        return 0
-    if says_flops(donor):
-        return Told(donor).forward_flops(len(inputs), inputs.shape[1])
-    with torch.no_grad(), counted_flops() as counter:
-        donor(inputs)
-    return counter.get_total_flops()
+def _flops_of_a_step_and_a_look(costs: Counted, lesson: TransferData) -> tuple[int, int]:
+    """On all rows; of no rows there is no look."""
+    train, validation = lesson.train.inputs, lesson.validation.inputs
+    a_look = costs.forward_flops(len(validation), validation.shape[1]) if len(validation) else 0
+    return costs.step_flops(len(train), train.shape[1]), a_look
 
 
 BLOCK_TRANSFER = MethodCard(

@@ -54,10 +54,8 @@ def extended(
     tuned_before = (before or {}).get("tuned") or {}
     if tuned or tuned_before:
         # Two methods may be tuned to one arm, which stays what it was searched as.
-        is_other = {
-            label for label, was in tuned_before.items() if label in tuned and was["method"] != tuned[label]["method"]
-        }
-        study["tuned"] = {**tuned_before, **{label: now for label, now in tuned.items() if label not in is_other}}
+        stays = {label: was for label, was in tuned_before.items() if was["method"] != tuned.get(label, was)["method"]}
+        study["tuned"] = {**tuned_before, **tuned, **stays}
     if before is not None:
         study["methods"] = _union(before["methods"], study["methods"])
         study["methods_detail"] = {**study["methods_detail"], **before["methods_detail"]}

@@ -6,7 +6,6 @@ import shutil
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from grokkit.study.plan import ids_of
 from grokkit.study.store import Store
 from grokkit.train.checkpoint import steps_saved
 from grokkit.train.config import RunConfig
@@ -23,16 +22,17 @@ def grouped(runs: Sequence[RunConfig], store: Store, done: Collection[str], devi
     """The groups of what is not ``done``, by their names. Runs that an earlier command has begun together stay together
     and go on from their checkpoint, whatever seeds and methods this one has beside them."""
     asked = {run.hash(): run for run in runs}
-    left = {run.hash(): run for run_id, run in zip(ids_of(runs), runs, strict=True) if run_id not in done}
+    ended = {own for own, run in asked.items() if run.run_id() in done}
+    left = {own: run for own, run in asked.items() if own not in ended}
     groups: dict[str, list[RunConfig]] = {}
     for path in group_checkpoints(store):
         saved = steps_saved(path)
-        if saved and not saved.keys() & left.keys() and saved.keys() <= asked.keys():
-            path.unlink()  # all of them are done
-        elif group := [left.pop(own) for own in saved if own in left]:
+        if group := [left.pop(own) for own in saved if own in left]:
             name = path.stem
             if not saved.keys() <= asked.keys():  # the others, of which nobody asks now, shall find theirs, too
                 name = group_name(group)
                 shutil.copyfile(path, store.group_checkpoint_path(name))
             groups[name] = group
+        elif saved and saved.keys() <= ended:
+            path.unlink()
     return groups | {group_name(group): group for group in plan_groups(list(left.values()), device, batched=True)}

@@ -25,7 +25,7 @@ from grokkit.methods.groktransfer.growth import widen
 from grokkit.models import FNN
 from grokkit.models.card import Model, ModelCard, TaskShape, card_of
 from grokkit.models.embedding import embedding_of
-from grokkit.models.flops import MEASURED_ROWS, Counted, Told, measured, says_flops
+from grokkit.models.flops import MEASURED_ROWS, counted
 from grokkit.models.outline import outline
 from grokkit.registry import find, parts
 from grokkit.rng import stream
@@ -144,7 +144,10 @@ class Trial:
             Examples(part.inputs[:, places].contiguous(), part.targets) for part in (lesson.train, lesson.validation)
         )
         self._model = weak.build(lesson, self._train.inputs, seed)
-        self._costs = self._counted()
+        few = Examples(*(part[:MEASURED_ROWS] for part in self._train))
+        self._costs = counted(
+            self._model, len(few.inputs), lambda own: own(few.inputs), lambda outputs: lesson.loss(outputs, few.targets)
+        )
         # AdamW as for the targets, see the `adamw` arm.
         self._optimizer = torch.optim.AdamW(
             self._model.parameters(), lr=lr, weight_decay=wd, betas=(0.9, 0.98), fused=True
@@ -171,15 +174,6 @@ class Trial:
         self.flops += steps * self._costs.step_flops(len(inputs), places)
         self.flops += self._costs.forward_flops(len(self._validation.inputs), places)
         self.seconds += time.perf_counter() - start
-
-    def _counted(self) -> Counted:
-        """What knows the costs of the model, which may be somebody's own and not say any."""
-        if says_flops(self._model):
-            return Told(self._model)
-        inputs, targets = (part[:MEASURED_ROWS] for part in self._train)
-        return measured(
-            self._model, len(inputs), lambda model: model(inputs), lambda outputs: self._lesson.loss(outputs, targets)
-        )
 
     def widen(self, smaller: Trial) -> None:
         """Begin with what ``smaller`` computes; both must be FNNs."""
