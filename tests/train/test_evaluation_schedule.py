@@ -1,5 +1,6 @@
 """Evaluations stay within what they may cost, and events are bracketed by what was looked at."""
 
+import itertools
 import math
 from types import SimpleNamespace
 
@@ -13,6 +14,7 @@ from grokkit.train.config import EvaluationConfig, RunConfig
 from grokkit.train.history import Evaluation, RunInProgress
 from grokkit.train.problem import build_problem
 from grokkit.train.resolve import method_config, model_config, task_config
+from grokkit.train.score import Score
 
 NOTHING = probe_tensors({"p": torch.zeros(1, 1)}, {}, {})[0].model
 START = 300  # steps: thirty of the grid
@@ -20,20 +22,21 @@ USUAL = EvaluationConfig()
 EVERY = USUAL.every
 
 
-def drive(history, measured, until=10**9):
+def drive(history, measured, until=10**9, error=None):
     """Take steps and evaluate as the trainer does, with ``measured(step) -> (train, test)`` for a model.
 
-    Those are accuracies, or losses where the target is one.
+    Those are accuracies, or losses where the target is one; then ``error`` is what a look estimates of its own.
     """
     in_losses = history.config.target_loss is not None
     while not history.done() and history.step <= until:
         stop = history.next_stop()
         while history.step < stop:
             history.took_step(history.config.batch_size)
-        train, test = ((value, None) if in_losses else (0.0, value) for value in measured(history.step))
+        found = measured(history.step)
+        train, test = (Score(value, None, error) if in_losses else Score(0.0, value) for value in found)
         due = history.due()
         if due == "full" or (due == "quick check" and history.quick_checked(train, test)):
-            history.evaluated(Evaluation(train, (None, None), test, NOTHING, {}))
+            history.evaluated(Evaluation(train, None, test, NOTHING, {}))
 
 
 def new_history(*, budget=3000, batch_size=512, evaluation=USUAL, **changes):
@@ -69,10 +72,10 @@ def looked_at(history):
     return history.tables.get("quick_checks", {"step": []})["step"]
 
 
-def simulated(measured, **settings):
+def simulated(measured, *, error=None, **settings):
     """A finished history, and the operations spent on evaluating it after step 0."""
     history = new_history(**settings)
-    drive(history, measured)
+    drive(history, measured, error=error)
     return history, FULL * (len(history.curves["step"]) - 1) + LOOK * len(looked_at(history))
 
 
@@ -107,17 +110,32 @@ def test_events_are_known_to_one_step_of_the_grid():
 
 def test_events_in_losses_are_known_to_one_step_of_the_grid():
     fall = ramp(600, 500)
-    history, _ = simulated(lambda step: (0.0 if step > 103 else 3.0, 4.0 * fall(step)), target_loss=0.2)
+    history, _ = simulated(lambda step: (0.0 if step > 103 else 3.0, 4.0 * fall(step)), target_loss=0.2, error=0.05)
     assert_known_to_one_step(history.events())
 
 
-def test_a_loss_far_above_its_target_costs_the_share_and_looks_bound_it():
-    history, spent = simulated(lambda step: (0.1, 0.41), budget=5000, target_loss=0.2)
+def test_a_loss_surely_above_its_target_costs_the_share_and_looks_bound_it():
+    history, spent = simulated(lambda step: (0.1, 0.24), budget=5000, target_loss=0.2, error=0.01)
     assert 0.03 < (spent - start_allowance(history)) / history.flops <= 0.10
     curves = history.curves
     gaps = [step - certain for step, certain in zip(curves["step"], curves["certain_step"], strict=True)]
-    assert max(gaps) <= 0.06 * 5000, "no full evaluation follows a look at more than twice the target"
+    assert max(gaps) <= 0.06 * 5000, "no full evaluation follows a look 4 errors above the target"
     assert set(history.tables["quick_checks"]["test_accuracy"]) == {None}
+
+
+@pytest.mark.parametrize("error", [0.02, None])
+def test_a_loss_that_a_look_cannot_tell_from_its_target_is_evaluated_before_a_tenth_more_steps(error):
+    history, _ = simulated(lambda step: (0.1, 0.24), budget=5000, batch_size=16, target_loss=0.2, error=error)
+    steps = [step for step in history.curves["step"] if step]
+    assert {step for step in looked_at(history) if step <= START} <= set(steps), "at the start each look asks for one"
+    assert max(later / earlier for earlier, later in itertools.pairwise(steps[30:])) <= 1.1
+
+
+def test_at_the_start_a_loss_is_looked_at_where_evaluations_would_cost_more_than_the_training():
+    """At batches of 16 a full evaluation costs as much as a hundred steps, and the target is two thirds of the loss."""
+    history, _ = simulated(lambda step: (3.0, 3.0), budget=START, batch_size=16, target_loss=2.0, error=0.1)
+    assert len(history.curves["step"]) <= 3, "the first, the last, and perhaps one of the start's own"
+    assert len(looked_at(history)) >= 28
 
 
 def test_the_share_is_kept_when_nothing_happens():

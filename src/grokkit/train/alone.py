@@ -33,10 +33,10 @@ from grokkit.train.checkpoint import part
 from grokkit.train.config import OwnOptimizerConfig
 from grokkit.train.doors import doors_of
 from grokkit.train.engine import HalfwayOf, Member, Rows, Snapshot, Stacked
-from grokkit.train.history import Score
 from grokkit.train.nested import put_together, taken_apart
 from grokkit.train.optimizers import as_evaluated, build_optimizer, own_optimizer, switch, warmup
 from grokkit.train.problem import transfer_data
+from grokkit.train.score import Score, Sums, in_lots, score_of
 from grokkit.train.starts import begin
 from grokkit.transform import in_place
 from grokkit.weight_transform import before_step, change_in_place
@@ -207,16 +207,20 @@ class Alone:
                 with torch.no_grad(), seeded_aside(self._config.seed, "evaluation"):
                     yield
 
-    def score(self, places: Sequence[int], which: Rows) -> list[Score]:
-        rows, task, loss, correct = self._member.rows(which), self._task, 0.0, 0
+    def score(self, places: Sequence[int], which: Rows, lots: int = 1) -> list[Score]:
+        rows = self._member.rows(which)
         with self._evaluating():
-            for chunk in rows.split(task.rows_at_once):
-                inputs, targets = task.batch(chunk)
-                outputs = task.forward(self.model, inputs)
-                loss += float(task.loss(outputs, targets)) * len(chunk)
-                if task.has_accuracy:
-                    correct += int(task.correct(outputs, targets).sum())
-        return [(loss / len(rows), correct / (len(rows) * task.answers) if task.has_accuracy else None)]
+            return [score_of([self._sums_over(lot) for lot in in_lots(rows, lots)], self._task.answers)]
+
+    def _sums_over(self, rows_R: Tensor) -> Sums:
+        task, loss, correct = self._task, 0.0, 0
+        for chunk in rows_R.split(task.rows_at_once):
+            inputs, targets = task.batch(chunk)
+            outputs = task.forward(self.model, inputs)
+            loss += float(task.loss(outputs, targets)) * len(chunk)
+            if task.has_accuracy:
+                correct += int(task.correct(outputs, targets).sum())
+        return Sums(len(rows_R), loss, correct if task.has_accuracy else None)
 
     def outputs(self, place: int, rows_R: Tensor) -> Tensor:
         task = self._task

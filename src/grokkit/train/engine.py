@@ -22,8 +22,9 @@ from grokkit.probe.contract import View
 from grokkit.probe.memory import peak_bytes, reset_peak
 from grokkit.train.batches import Batches
 from grokkit.train.config import RunConfig
-from grokkit.train.history import RunInProgress, Score
+from grokkit.train.history import RunInProgress
 from grokkit.train.problem import Problem
+from grokkit.train.score import Score
 from grokkit.train.setup import Model
 
 Rows = Literal["train", "validation", "test", "quick train", "quick test"]
@@ -89,8 +90,9 @@ class Engine(Protocol):
     def train_to(self, stop: int) -> None:
         """Take each unfinished member's steps until ``stop`` have been taken, or its loss is not finite."""
 
-    def score(self, places: Sequence[int], which: Rows) -> list[Score]:
-        """Mean loss and accuracy of each of these members over its own rows, of which there is at least one."""
+    def score(self, places: Sequence[int], which: Rows, lots: int = 1) -> list[Score]:
+        """Of each of these members over its own rows, of which there is at least one. With more ``lots``, and as many
+        rows, it knows the error of its loss."""
         ...
 
     def outputs(self, place: int, rows_R: Tensor) -> Tensor:

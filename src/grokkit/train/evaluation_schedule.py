@@ -4,8 +4,9 @@ Evaluating every part in full at every step of the grid can cost a small model a
 two kinds of evaluation: *full* ones, and *looks* (quick checks) at a few fixed rows of the training and of the test
 part. A look that finds the accuracy surely below the target (three standard errors of so few rows) settles that nothing
 has happened yet. A look that finds it nearer, or beyond, settles nothing and asks for a full evaluation. Where the
-target is a loss, whose spread nobody knows beforehand, near means below twice the target. That covers three standard
-errors of 128 rows if the losses' standard deviation is at most 3.8 times their mean, as 3 · 3.8 / √128 = 1.
+target is a loss, whose spread nobody knows beforehand, the look estimates its own error from the means of sixteen lots
+of its rows, and surely means 3.6 of those: as rare, by Student's t of 15 degrees of freedom, as three of a known error.
+A look at fewer than sixteen rows settles nothing in losses.
 
 **The share** is a part of the training's cost. Its first half pays for full evaluations, as often as it lasts, and for
 looks at the other steps of the grid, which take at most half of that half. A full evaluation that one of these looks
@@ -44,12 +45,14 @@ from typing import Any, Literal
 
 from grokkit.train.config import RunConfig
 from grokkit.train.events import Events, evaluation_steps
+from grokkit.train.score import Score
 
 _START_STOPS = 30  # So many steps of the grid after step 0 are the start.
 _WINDOW_STRIDE = 10  # steps, the usual grid's
 _START_SHARE = 0.5  # Full evaluations of the start may cost this part of the training until then.
 
-_NEAR = 2.0  # A look that finds a loss up to this many times the target does not settle that it is not reached.
+LOTS = 16  # of a look's rows, where the target is a loss
+_LOSS_ERRORS = 3.6  # standard errors; scipy.stats.t(15).isf(scipy.stats.norm.sf(3)) = 3.59
 
 Due = Literal["full", "quick check"] | None
 """What to do at a step of the grid."""
@@ -135,9 +138,8 @@ class EvaluationSchedule:
     def _purse_beside_share(self, step: int) -> _Purse:
         return "start" if step <= self._start else "owed"
 
-    def quick_checked(self, step: int, flops: int, train: float, test: float, events: Events) -> bool:
-        """Count a look that found these accuracies, or losses if the target is one; returns whether a full evaluation
-        has to follow."""
+    def quick_checked(self, step: int, flops: int, train: Score, test: Score, events: Events) -> bool:
+        """Count a look that found these; returns whether a full evaluation has to follow."""
         self._looks += self._purse == "share"
         if not self._may_have_happened(train, test, events):
             self._settled_at = step
@@ -158,14 +160,17 @@ class EvaluationSchedule:
         """What is left of ``share``, the whole one or half of it, of ``flops``; negative once the advance is drawn."""
         return share * flops - self._fulls["share"] * self._cost.full - self._looks * self._cost.look
 
-    def _may_have_happened(self, train: float, test: float, events: Events) -> bool:
+    def _may_have_happened(self, train: Score, test: Score, events: Events) -> bool:
         """Whether a look that found these leaves it open that the run generalizes, or memorizes for the first time."""
         is_memorized = events.memorized_at is not None
+        return self._is_near(test, self._test_margin) or (not is_memorized and self._is_near(train, self._train_margin))
+
+    def _is_near(self, score: Score, margin: float) -> bool:
+        """Whether the part of which a look found ``score`` may be at the target; ``margin`` is that of accuracies."""
         if self._target_loss is not None:
-            near = _NEAR * self._target_loss
-            return test <= near or (not is_memorized and train <= near)
-        is_train_near = train >= self._target - self._train_margin
-        return test >= self._target - self._test_margin or (not is_memorized and is_train_near)
+            return score.error is None or score.loss <= self._target_loss + _LOSS_ERRORS * score.error
+        assert score.accuracy is not None, "build_problem refuses a target in accuracies where there are none"
+        return score.accuracy >= self._target - margin
 
     def state(self) -> list[Any]:
         """What :meth:`restore` needs; between two stops, when no purse is chosen."""

@@ -21,6 +21,7 @@ from grokkit.train.events import Events, find_events, find_loss_events
 from grokkit.train.limit import Limit
 from grokkit.train.problem import Problem
 from grokkit.train.record import Run, provenance
+from grokkit.train.score import Score
 
 _CHECKPOINTED = (  # Kept tensors are not among these: an engine that goes on keeps them again. See kept_tensors().
     "curves",
@@ -38,16 +39,13 @@ _CHECKPOINTED = (  # Kept tensors are not among these: an engine that goes on ke
     "gave_up",
 )
 
-Score = tuple[float, float | None]
-"""Mean loss and accuracy over some rows. The accuracy is None in a regression, where nothing is right or wrong."""
-
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a full evaluation found. The validation part may be empty."""
+    """What a full evaluation found. ``validation`` is None where that part is empty."""
 
     train: Score
-    validation: Score | tuple[None, None]
+    validation: Score | None
     test: Score
     model: Mapping[str, float | None]
     """Columns of the curves: norms, entropies, the gradient's cosine. The gradient's are None before the first step."""
@@ -140,29 +138,20 @@ class RunInProgress:
     def quick_checked(self, train: Score, test: Score) -> bool:
         """Keep what a quick check found; returns whether a full evaluation has to follow."""
         self._last_quick_check = train, test
-        row = self.step, self._quick_test_rows, *train, *test
+        row = self.step, self._quick_test_rows, train.loss, train.accuracy, test.loss, test.accuracy
         table = self.tables.setdefault("quick_checks", {column: [] for column in QUICK_CHECKS})
         for column, value in zip(QUICK_CHECKS, row, strict=True):
             table[column].append(value)
-        return self._schedule.quick_checked(
-            self.step, self.flops, self._compared(train), self._compared(test), self.events()
-        )
+        return self._schedule.quick_checked(self.step, self.flops, train, test, self.events())
 
     def _is_at_target(self) -> bool:
         """Whether the last full evaluation found the test part at the target."""
         curves, target_loss = self.curves, self.config.target_loss
         if not curves["step"]:
             return False
-        found = self._compared((curves["test_loss"][-1], curves["test_accuracy"][-1]))
-        return found >= self.config.target if target_loss is None else found <= target_loss
-
-    def _compared(self, score: Score) -> float:
-        """The half of ``score`` that is compared with the target: the loss if the target is one."""
-        loss, accuracy = score
-        if self.config.target_loss is not None:
-            return loss
-        assert accuracy is not None, "build_problem refuses a target in accuracies where there are none"
-        return accuracy
+        if target_loss is not None:
+            return curves["test_loss"][-1] <= target_loss
+        return curves["test_accuracy"][-1] >= self.config.target
 
     def evaluated(self, scores: Evaluation) -> None:
         """Add a row to the curves, and its own rows to each table, with the step in front."""
@@ -174,12 +163,12 @@ class RunInProgress:
             "train_seconds": self.train_seconds,
             "eval_seconds": self.eval_seconds,
             "flops": self.flops,
-            "train_loss": scores.train[0],
-            "train_accuracy": scores.train[1],
-            "validation_loss": scores.validation[0],
-            "validation_accuracy": scores.validation[1],
-            "test_loss": scores.test[0],
-            "test_accuracy": scores.test[1],
+            "train_loss": scores.train.loss,
+            "train_accuracy": scores.train.accuracy,
+            "validation_loss": None if scores.validation is None else scores.validation.loss,
+            "validation_accuracy": None if scores.validation is None else scores.validation.accuracy,
+            "test_loss": scores.test.loss,
+            "test_accuracy": scores.test.accuracy,
             **scores.model,
         }
         for name in CURVES:
@@ -232,16 +221,16 @@ class RunInProgress:
         """For a display: the step, losses and accuracies of the last quick check or evaluation, and as ``points`` the
         row of the curves that was added here, if one was."""
         curves = self.curves
-        evaluated = [(curves[f"{part}_loss"][-1], curves[f"{part}_accuracy"][-1]) for part in ("train", "test")]
+        evaluated = [Score(curves[f"{part}_loss"][-1], curves[f"{part}_accuracy"][-1]) for part in ("train", "test")]
         train, test = self._last_quick_check or evaluated
         is_new = curves["step"][-1] == self.step
         return {
             "step": self.step,
             "budget": self.config.budget,
-            "train_loss": train[0],
-            "train_accuracy": train[1],
-            "test_loss": test[0],
-            "test_accuracy": test[1],
+            "train_loss": train.loss,
+            "train_accuracy": train.accuracy,
+            "test_loss": test.loss,
+            "test_accuracy": test.accuracy,
             "points": [{name: values[-1] for name, values in curves.items()}] if is_new else [],
         }
 

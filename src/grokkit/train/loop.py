@@ -34,13 +34,15 @@ from grokkit.train.costs import Costs
 from grokkit.train.denormals import denormals_are_zero, treatment
 from grokkit.train.doors import doors_of
 from grokkit.train.engine import Engine, Member, Snapshot, begin_peak, charge, peak
+from grokkit.train.evaluation_schedule import LOTS
 from grokkit.train.groups import can_share, group_key
 from grokkit.train.halfway import HalfwayFile, start_files
-from grokkit.train.history import Evaluation, RunInProgress, Score
+from grokkit.train.history import Evaluation, RunInProgress
 from grokkit.train.limit import Limit
 from grokkit.train.measured import counted
 from grokkit.train.problem import build_batches, build_problem, check_targets
 from grokkit.train.record import Run
+from grokkit.train.score import Score
 from grokkit.train.setup import build_model
 from grokkit.train.together import Together
 
@@ -285,7 +287,9 @@ class _Loop:
     def _check_quickly(self, engine: Engine, places: list[int]) -> list[int]:
         """Look at a few rows of these members; returns those that have to be evaluated."""
         start, members = time.perf_counter(), [engine.members[place] for place in places]
-        train, test = engine.score(places, "quick train"), engine.score(places, "quick test")
+        in_losses = any(member.config.target_loss is not None for member in members)
+        lots = LOTS if in_losses else 1
+        train, test = engine.score(places, "quick train", lots), engine.score(places, "quick test", lots)
         charge(members, "eval_seconds", start)
         found = zip(places, members, train, test, strict=True)
         return [place for place, member, *scores in found if member.progress.quick_checked(*scores)]
@@ -293,7 +297,7 @@ class _Loop:
     def _evaluate(self, engine: Engine, places: list[int]) -> None:
         start, members = time.perf_counter(), [engine.members[place] for place in places]
         train, test = engine.score(places, "train"), engine.score(places, "test")
-        validation: list[Score] | list[tuple[None, None]] = [(None, None)] * len(places)
+        validation: Sequence[Score | None] = [None] * len(places)
         if len(members[0].problem.split.validation):
             validation = engine.score(places, "validation")
         tensors, views = probe_tensors(*engine.stacked(places)), engine.views(places)

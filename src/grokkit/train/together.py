@@ -37,9 +37,9 @@ from grokkit.train.batch_buffer import BatchBuffer
 from grokkit.train.doors import Doors, doors_of
 from grokkit.train.engine import HalfwayOf, Member, Rows, Snapshot, Stacked, StepKind
 from grokkit.train.graph import Graphed
-from grokkit.train.history import Score
 from grokkit.train.optimizers import OPTIMIZER_SCALARS, at_step, warmup
 from grokkit.train.problem import transfer_data
+from grokkit.train.score import Score, Sums, in_lots, score_of
 from grokkit.train.stacking import Table, drop_others, numbers, one_of, select, stack
 from grokkit.train.starts import begin
 from grokkit.weight_transform import before_step
@@ -249,19 +249,32 @@ class Together:
         return loss
 
     @torch.no_grad()
-    def score(self, places: Sequence[int], which: Rows) -> list[Score]:
+    def score(self, places: Sequence[int], which: Rows, lots: int = 1) -> list[Score]:
         params, rows_SR = select((self.state.params, self._rows_of(which)), places)
+        parts = in_lots(rows_SR, lots)
+        losses, counts = zip(*(self._sums_over(params, part, places) for part in parts), strict=True)
+        losses_SL, counts_SL = torch.stack(losses, 1).tolist(), torch.stack(counts, 1).tolist()
+        lengths, has_accuracy = [part.shape[1] for part in parts], self._task.has_accuracy
+        return [
+            score_of(
+                [
+                    Sums(rows, loss, int(correct) if has_accuracy else None)
+                    for rows, loss, correct in zip(lengths, of_losses, of_counts, strict=True)
+                ],
+                self._task.answers,
+            )
+            for of_losses, of_counts in zip(losses_SL, counts_SL, strict=True)
+        ]
+
+    def _sums_over(self, params: dict[str, Tensor], rows_SR: Tensor, places: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """Of each member its losses, and how many of its answers are right."""
         loss = torch.zeros(len(places), dtype=torch.float64, device=rows_SR.device)
         correct = torch.zeros_like(loss)
         for chunk in rows_SR.split(max(1, _ANSWERS_AT_ONCE // (len(places) * self._task.answers)), dim=1):
             means, counts = torch.vmap(self._score_of_one)(params, *self._examples(chunk, places))
             loss += means.double() * chunk.shape[1]
             correct += counts
-        rows = rows_SR.shape[1]
-        accuracies = (
-            (correct / (rows * self._task.answers)).tolist() if self._task.has_accuracy else [None] * len(places)
-        )
-        return list(zip((loss / rows).tolist(), accuracies, strict=True))
+        return loss, correct
 
     def _score_of_one(self, params: dict[str, Tensor], inputs_BT: Tensor, targets_B: Tensor) -> tuple[Tensor, Tensor]:
         outputs = functional_call(self._model, params, (inputs_BT,))
