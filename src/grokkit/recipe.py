@@ -23,10 +23,11 @@ from grokkit.attach import attach
 from grokkit.combine import Transform, among, chain
 from grokkit.errors import InputError, shown
 from grokkit.methods.norm_held import norm_held
+from grokkit.methods.precision import norms
 from grokkit.methods.recommended import recommended_optimizer, start_tensors
 from grokkit.methods.settings import flag
 from grokkit.models.classes import classes_of, embeddings_in
-from grokkit.shards import is_distributed, norms
+from grokkit.shards import is_distributed
 
 BaseLoss = TypeVar("BaseLoss", bound=Callable[..., Any])
 

@@ -79,12 +79,6 @@ def norms_over_shards(norms: list[Tensor], owners: Sequence[Tensor]) -> list[Ten
     return [norm.to(old.dtype) for norm, old in zip(whole, norms, strict=True)]
 
 
-def norms(tensors: Sequence[Tensor], owners: Sequence[Tensor] | None = None) -> list[Tensor]:
-    """ℓ₂ norm of each whole tensor, 0-d. Where ``tensors`` are shards, ``owners`` are what they are shards of."""
-    here = [torch.linalg.vector_norm(local(tensor)) for tensor in tensors]
-    return norms_over_shards(here, tensors if owners is None else owners)
-
-
 def largest(values: Tensor, owners: Sequence[Tensor]) -> Tensor:
     """The maximum over all processes that hold a part of any of ``owners``, entry by entry."""
     for layout in dict.fromkeys(filter(None, map(_groups, owners))):

@@ -58,7 +58,8 @@ class _Cautious:
     def _decayed(self, p: Tensor, before: Tensor) -> Tensor:
         if p.is_complex():  # the entries are real and imaginary parts
             return torch.view_as_complex(self._decayed(torch.view_as_real(p), torch.view_as_real(before)))
-        return p - like(p, self.rate) * (((before - p) * p) > 0) * p
+        towards_zero = (before - p).sign() * p.sign() > 0  # the product itself may be too small for its dtype
+        return p - like(p, self.rate) * towards_zero * p
 
 
 CAUTIOUS_DECAY = MethodCard(

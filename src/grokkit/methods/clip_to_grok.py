@@ -47,7 +47,7 @@ class _StartRows:
         tensors = {}
         for name, p in weights.items():
             norms = row_norms(p.detach())
-            tensors[name] = torch.where(norms > 0, self.c * p.detach() / norms, p.detach())
+            tensors[name] = torch.where(norms > 0, (self.c / norms * p.detach()).to(p.dtype), p.detach())
         return StartResult(tensors)
 
 

@@ -49,7 +49,8 @@ class _Rows:
         return {name: self._even(g) if g.ndim > 1 else g for name, g in grads.items()}, state
 
     def _even(self, g: Tensor) -> Tensor:
-        return g / row_norms(g).clamp(min=like(g, self.floor))  # pyright: ignore[reportArgumentType]
+        norms = row_norms(g)
+        return (g / norms.clamp(min=like(norms, self.floor))).to(g.dtype)  # pyright: ignore[reportArgumentType]
 
 
 EGD_COLUMNS = MethodCard(

@@ -20,8 +20,9 @@ import torch
 from torch import Tensor
 
 from grokkit.methods.contract import MethodCard
+from grokkit.methods.precision import accumulator, norms
 from grokkit.methods.settings import Setting, like, positive
-from grokkit.shards import local, norms
+from grokkit.shards import local
 from grokkit.transform import Params
 from grokkit.weight_transform import WeightTransform, noted
 
@@ -75,15 +76,16 @@ class _Hyperball:
     def _moved(self, params: Params, before: Params, radii: Mapping[str, Tensor], owners: Params) -> dict[str, Tensor]:
         """The new weights; of shards of ``owners``, or of the whole tensors that these are."""
         whole = list(owners.values())
-        steps = [p - before[name] for name, p in params.items()]
+        wide = {name: before[name].to(accumulator(p.dtype)) for name, p in params.items()}
+        steps = [p - wide[name] for name, p in params.items()]
         aside = []
         for name, step, length in zip(params, steps, norms(steps, whole), strict=True):
             share = like(step, self.rate) * radii[name] / (length + (length == 0))
-            aside.append(before[name] + share * step)
+            aside.append(wide[name] + share * step)
         new = {}
         for name, v, length in zip(params, aside, norms(aside, whole), strict=True):
             on_sphere = radii[name] / (length + (length == 0)) * v
-            new[name] = torch.where(radii[name] > 0, on_sphere, params[name])
+            new[name] = torch.where(radii[name] > 0, on_sphere.to(params[name].dtype), params[name])
         return new
 
 

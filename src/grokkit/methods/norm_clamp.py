@@ -17,8 +17,9 @@ from torch import Tensor
 
 from grokkit.methods.contract import MethodCard
 from grokkit.methods.norm_held import NORM_HELD
+from grokkit.methods.precision import accumulator, norms
 from grokkit.methods.settings import Setting, like, positive
-from grokkit.shards import local, norms
+from grokkit.shards import local
 from grokkit.transform import Params
 from grokkit.weight_transform import WeightTransform
 
@@ -49,12 +50,12 @@ class _NormClamp:
 
     def update(self, params: Params, state: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         scale = self._scale(params, state)
-        return {name: p * scale.to(p.dtype) for name, p in params.items()}, state
+        return {name: p * scale.to(accumulator(p.dtype)) for name, p in params.items()}, state
 
     def update_(self, params: Params, state: dict[str, Tensor]) -> dict[str, Tensor]:
         scale = self._scale(params, state)
         for p in params.values():
-            local(p).mul_(scale.to(p.dtype))
+            local(p).mul_(scale.to(accumulator(p.dtype)))
         return state
 
     def _scale(self, params: Params, state: dict[str, Tensor]) -> Tensor:

@@ -17,8 +17,9 @@ import torch
 from torch import Tensor
 
 from grokkit.methods.contract import MethodCard
+from grokkit.methods.precision import accumulator, norms
 from grokkit.methods.settings import Setting, like, number, positive
-from grokkit.shards import local, norms
+from grokkit.shards import local
 from grokkit.transform import Params
 from grokkit.weight_transform import WeightTransform
 
@@ -66,11 +67,12 @@ class _NormHeld:
 
     def _moved(self, p: Tensor, norm: Tensor, start: Tensor, shape: torch.Size) -> Tensor:
         """``p`` is of ``shape``, or this process's share of what is."""
-        ratio = like(p, self.ratio)
+        ratio = like(norm, self.ratio)
         # PyTorch starts a matrix of n inputs with a mean square of 1/(3·n).
         from_zero = norm.clamp(max=ratio * (shape[0] / 3.0) ** 0.5) if len(shape) > 1 else norm
         scale = torch.where(start > 0, ratio * start, from_zero) / (norm + (norm == 0))  # zero stays zero
-        return p + like(p, self.share) * (scale * p - p)
+        wide = p.to(accumulator(p.dtype))
+        return (wide + like(wide, self.share) * (scale * wide - wide)).to(p.dtype)
 
 
 NORM_HELD = MethodCard(

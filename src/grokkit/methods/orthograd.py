@@ -17,12 +17,12 @@ import torch
 from torch import Tensor
 
 from grokkit.methods.contract import MethodCard
-from grokkit.methods.precision import accumulator
+from grokkit.methods.precision import accumulator, norm
 from grokkit.methods.settings import Setting, like, number
 from grokkit.methods.stablemax import PRIETO
 from grokkit.transform import GradientTransform, Grads, Params
 
-_EPS = 1e-30  # the authors', under both divisions
+_EPS = 1e-30  # the authors'
 _ROUNDING = 1e-5
 
 
@@ -56,12 +56,14 @@ class _Orthogonal:
 
     def _turned(self, g: Tensor, w: Tensor) -> Tensor:
         wide_g, wide_w = g.to(accumulator(g.dtype)), w.to(accumulator(w.dtype))
-        along = (wide_w.conj() * wide_g).sum() / ((wide_w.conj() * wide_w).sum() + _EPS)
-        left = wide_g - like(wide_g, self.share) * along * wide_w
-        whole, kept = torch.linalg.vector_norm(wide_g), torch.linalg.vector_norm(left)
+        # A complex number is a pair of real ones: what is at a right angle to it in the plane scales nothing.
+        along = (wide_w.conj() * wide_g).real.sum() / ((wide_w.conj() * wide_w).real.sum() + _EPS)
+        left = wide_g - like(along, self.share) * along * wide_w
+        whole, kept = norm(wide_g), norm(left)
         # Of a gradient that is along w, as each number's is, only rounding is left; that must not be scaled up.
         is_left = kept > _ROUNDING * whole
-        return (left * (is_left * whole / (kept + _EPS))).to(g.dtype)
+        scale = torch.where(is_left, whole / kept, torch.zeros_like(kept))
+        return (left * scale.to(along.dtype)).to(g.dtype)
 
 
 ORTHOGRAD = MethodCard(

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
+
+from grokkit.shards import local, norms_over_shards
 
 _WIDER = {
     torch.bfloat16: torch.float32,
@@ -23,6 +27,13 @@ def accumulator(dtype: torch.dtype) -> torch.dtype:
 def norm(tensor: Tensor) -> Tensor:
     """The ℓ₂ norm of all entries, as a 0-d float64 tensor: the square of no float32 number leaves float64."""
     return torch.linalg.vector_norm(tensor, dtype=torch.complex128 if tensor.is_complex() else torch.float64)
+
+
+def norms(tensors: Sequence[Tensor], owners: Sequence[Tensor] | None = None) -> list[Tensor]:
+    """ℓ₂ norm of each whole tensor, 0-d, those of half precision in float32: 8 bits hold no norm, and float16
+    ends at 65,504. Where ``tensors`` are shards, ``owners`` are what they are shards of."""
+    here = [torch.linalg.vector_norm(shard, dtype=accumulator(shard.dtype)) for shard in map(local, tensors)]
+    return norms_over_shards(here, tensors if owners is None else owners)
 
 
 def quick_norm(tensor: Tensor) -> Tensor:

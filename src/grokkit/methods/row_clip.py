@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from grokkit.methods.contract import MethodCard
+from grokkit.methods.precision import accumulator
 from grokkit.methods.settings import Setting, like, positive
 from grokkit.transform import Params
 from grokkit.weight_transform import WeightTransform
@@ -40,8 +41,9 @@ def row_clip(c: float = 2.0) -> WeightTransform:
 
 
 def row_norms(p: Tensor) -> Tensor:
-    """‖w‖₂ of each row, of a vector its own: it can be divided by."""
-    return torch.linalg.vector_norm(p, dim=tuple(range(min(1, p.ndim - 1), p.ndim)), keepdim=True)
+    """‖w‖₂ of each row, of a vector its own: it can be divided by. In float32 where ``p`` is narrower."""
+    rest = tuple(range(min(1, p.ndim - 1), p.ndim))
+    return torch.linalg.vector_norm(p, dim=rest, keepdim=True, dtype=accumulator(p.dtype))
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ class RowClip:
         return ()
 
     def update(self, params: Params, state: tuple[()]) -> tuple[dict[str, Tensor], tuple[()]]:
-        return {name: p * self._scale(p) if self._has_rows(p) else p for name, p in params.items()}, state
+        return {name: (p * self._scale(p)).to(p.dtype) if self._has_rows(p) else p for name, p in params.items()}, state
 
     def update_(self, params: Params, state: tuple[()]) -> tuple[()]:
         for p in params.values():
@@ -68,7 +70,8 @@ class RowClip:
 
     def _scale(self, p: Tensor) -> Tensor:
         """min(1, c/‖w‖) of each row, 1 where the row is zero; it can be multiplied with ``p``."""
-        return (like(p, self.c) / row_norms(p)).clamp(max=1.0)
+        norms = row_norms(p)
+        return (like(norms, self.c) / norms).clamp(max=1.0)
 
 
 ROW_CLIP = MethodCard(

@@ -404,3 +404,77 @@ def test_growing_models_begin_as_the_best_of_the_rung_before():
 def test_what_has_no_fnn_to_grow_is_refused():
     with pytest.raises(InputError, match="weak=grow is not possible here: it widens an fnn"):
         rungs("grow", ("bag(dim=8)", "bag(dim=32)"))
+
+
+def signs(shape):
+    """Whether a sum mod 7 is odd, as 1 and −1, and targets of that shape."""
+    rows = torch.cartesian_prod(torch.arange(7), torch.arange(7))
+    rows = rows[torch.randperm(49, generator=torch.Generator().manual_seed(0))]
+    y = (rows.sum(1) % 2 * 2 - 1).float().reshape(-1, *shape)
+    return (rows[:30], y[:30]), (rows[30:], y[30:])
+
+
+@pytest.mark.parametrize(
+    "loss", [torch.nn.functional.mse_loss, torch.nn.SoftMarginLoss(), lambda out, y: (out - y).square().mean()]
+)
+def test_targets_in_a_column_are_the_targets(loss):
+    found = []
+    for shape in ((), (1,)):
+        train, validation = signs(shape)
+        target = torch.nn.Sequential(torch.nn.Embedding(7, 16), torch.nn.Flatten(), torch.nn.Linear(32, 1))
+        rule = Rule(steps=60, seeds=1, stop=1.0)
+        found.append(groktransfer(target, train, validation, "fnn(dim=8,width=32)", loss=loss, rule=rule))
+    flat, column = found
+    torch.testing.assert_close(column.embedding, flat.embedding, rtol=1e-4, atol=1e-5)
+    assert flat.attempts[0].train_accuracy > 0.8
+    assert column.attempts[0].steps == flat.attempts[0].steps
+    assert column.attempts[0].train_accuracy == pytest.approx(flat.attempts[0].train_accuracy, abs=0.05)
+
+
+@pytest.mark.parametrize("shape", [(), (1,)])
+def test_rows_without_a_class_count_neither_as_right_nor_as_wrong(shape):
+    rows = torch.cartesian_prod(torch.arange(5), torch.arange(5))
+    y = rows.sum(1) % 5
+    y[::3] = -100
+    y = y.reshape(-1, *shape)
+    target = torch.nn.Sequential(torch.nn.Embedding(5, 16), torch.nn.Flatten(), torch.nn.Linear(32, 5))
+    stage = groktransfer(target, (rows, y), (rows, y), "fnn(dim=8,width=32)", rule=Rule(steps=200, seeds=1, stop=1.0))
+    assert stage.reached, "a third of the rows could never be right"
+
+
+class _Behind(torch.nn.Module):
+    """A linear layer that does not read the inputs."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.head = torch.nn.Conv1d(1, 4, 3), torch.nn.Linear(16, 2)
+
+    def forward(self, x):
+        return self.head(self.first(x[:, None]).flatten(1))
+
+
+WEIGHT_NORM = torch.nn.Sequential(
+    torch.nn.utils.parametrizations.weight_norm(torch.nn.Embedding(7, 8)), torch.nn.Flatten(), torch.nn.Linear(16, 2)
+)
+
+
+@pytest.mark.parametrize(
+    ("target", "rows", "targets", "message"),
+    [
+        (WEIGHT_NORM, torch.zeros(9, 2, dtype=torch.long), torch.zeros(9).long(), "parametrized weight already"),
+        (_Behind(), torch.randn(9, 6), torch.zeros(9).long(), "6 numbers a row, and head reads 16"),
+        (
+            torch.nn.Sequential(torch.nn.Embedding(7, 8), torch.nn.Flatten(), torch.nn.Linear(16, 2)),
+            torch.zeros(9, 2, dtype=torch.long),
+            torch.randn(9, 2),
+            r"targets have shape \(9, 2\); weak models learn one target a row",
+        ),
+    ],
+)
+def test_what_cannot_start_from_an_embedding_is_refused_before_a_model_is_trained(
+    target, rows, targets, message, monkeypatch
+):
+    monkeypatch.setattr(Trial, "advance", lambda *_: pytest.fail("a weak model was trained"))
+    loss = torch.nn.functional.mse_loss if targets.is_floating_point() else torch.nn.functional.cross_entropy
+    with pytest.raises(InputError, match=message):
+        groktransfer(target, (rows, targets), (rows, targets), loss=loss)

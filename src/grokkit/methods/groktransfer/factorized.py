@@ -24,7 +24,7 @@ from grokkit.autocast import without_autocast
 from grokkit.errors import InputError, shown
 from grokkit.methods.settings import check_kind, flag
 from grokkit.models.classes import Table
-from grokkit.models.embedding import embedding_module, embedding_of, rows_first
+from grokkit.models.embedding import Place, embedding_module, embedding_of, rows_first
 from grokkit.shards import is_distributed, processes
 
 
@@ -94,17 +94,8 @@ def transfer_embedding(
             f"an embedding is a floating-point matrix, a row a token; this one is {given.dtype} of shape "
             f"{tuple(given.shape)}"
         )
-    name, place = embedding_module(target, module, len(given))
+    name, place = place_to_transfer(target, module, len(given))
     weight = place.weight
-    if parametrize.is_parametrized(place, "weight"):
-        raise InputError(f"{name} has a parametrized weight already; merge_embedding() or remove it first")
-    if place._parameters.get("weight") is not weight:
-        raise InputError(
-            f"the weight of {name or 'the model'} is made of other tensors, by weight norm, spectral norm or pruning; "
-            "remove that first"
-        )
-    _check_whole(target, [weight], "transfer the embedding before")
-    _refuse_other_names(target, weight, name)
     with torch.no_grad():
         a_Vd = given.detach().to(weight.device, weight.dtype, copy=True)
         rows, width = rows_first(place, weight).shape
@@ -129,6 +120,23 @@ def transfer_embedding(
         factors = _factors(user)
         factors.original0, factors.original1 = a, b
     _tell_tied(target)
+
+
+def place_to_transfer(target: nn.Module, module: str | None, rows: int) -> tuple[str, Place]:
+    """The module in whose place a product of so many rows can stand, with its name; ``module`` as of
+    :func:`transfer_embedding`, which says what is refused."""
+    name, place = embedding_module(target, module, rows)
+    weight = place.weight
+    if parametrize.is_parametrized(place, "weight"):
+        raise InputError(f"{name} has a parametrized weight already; merge_embedding() or remove it first")
+    if place._parameters.get("weight") is not weight:
+        raise InputError(
+            f"the weight of {name or 'the model'} is made of other tensors, by weight norm, spectral norm or pruning; "
+            "remove that first"
+        )
+    _check_whole(target, [weight], "transfer the embedding before")
+    _refuse_other_names(target, weight, name)
+    return name, place
 
 
 def merge_embedding(target: nn.Module, optimizer: torch.optim.Optimizer | None = None) -> None:
