@@ -9,7 +9,7 @@ what is looked at, has no influence on it.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -60,6 +60,18 @@ def set_global_state(state: GlobalState) -> None:
     random.setstate((version, tuple(tensors["python"].tolist()), gauss))
     if "cuda" in tensors and torch.cuda.is_available():
         torch.cuda.set_rng_state(tensors["cuda"].cpu())
+
+
+@contextmanager
+def generators_restored(devices: Sequence[torch.device] = ()) -> Iterator[None]:
+    """Afterwards the global generators are as they were before, and so are those of ``devices``, all of CUDA."""
+    numpys, pythons = np.random.get_state(), random.getstate()
+    with torch.random.fork_rng(devices=list(devices)):
+        try:
+            yield
+        finally:
+            np.random.set_state(numpys)
+            random.setstate(pythons)
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """The outer step: its gradient against two other ways to it, and that the model does not notice."""
 
 import copy
+import random
 from itertools import pairwise
 
 import numpy as np
@@ -17,6 +18,7 @@ from grokkit import InputError, NeuralGrok, attach, grad_norm
 from grokkit.methods.neuralgrok.amplifier import Amplifier, fresh_amplifier, map_amplifier
 from grokkit.methods.neuralgrok.bilevel import learned
 from grokkit.methods.neuralgrok.transform import neuralgrok
+from grokkit.randomness import global_state
 from grokkit.rng import stream
 
 FIRST = 0.1  # 1 − β₁: what the first gradient's share of Adam's mean is
@@ -260,7 +262,9 @@ def everything(model, optimizer):
     named = {f"parameter {name}": p for name, p in model.named_parameters()}
     named |= {f"gradient {name}": p.grad for name, p in model.named_parameters()}
     named |= {f"buffer {name}": b for name, b in model.named_buffers()}
-    named |= {"random": torch.get_rng_state()}
+    random_state = global_state()
+    named |= {f"random {name}": tensor for name, tensor in random_state.tensors.items()}
+    named |= {"numpy's place": torch.tensor(random_state.others["numpy"][1])}
     for index, p in enumerate(model.parameters()):
         named |= {f"optimizer {index} {key}": value for key, value in optimizer.state[p].items()}
     return {name: value.detach().clone() for name, value in named.items()}
@@ -286,7 +290,7 @@ def test_the_model_does_not_notice(with_inner_loss):
     x, calls = torch.randn(5, 3, generator=stream(0, "x")), []
 
     def outer_loss():
-        calls.append(torch.get_rng_state())
+        calls.append((np.random.rand(), random.random()))
         return loss(x)
 
     inner_loss = (lambda: loss(x)) if with_inner_loss else None

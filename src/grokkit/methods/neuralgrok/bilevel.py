@@ -29,6 +29,7 @@ from grokkit.errors import InputError, NonFiniteError, check_dense, shown
 from grokkit.methods.neuralgrok.amplifier import Amplifier, map_amplifier
 from grokkit.methods.neuralgrok.transform import NeuralGrokState, amplified, hypergradient, neuralgrok
 from grokkit.methods.settings import Setting, not_negative, positive, whole
+from grokkit.randomness import generators_restored
 from grokkit.shards import is_distributed, local, mean_over_processes
 from grokkit.step_detection import overlaps_itself
 from grokkit.wrapped import unwrapped
@@ -207,7 +208,7 @@ class NeuralGrok:
         # writing into it. So which tensor is where is put back as well.
         places = [(module, dict(module._buffers)) for module in self._model.modules()]
         devices = {p.device for p in params.values() if p.device.type == "cuda"}
-        with self._others_restored(params), torch.random.fork_rng(devices=list(devices)):
+        with self._others_restored(params), generators_restored(list(devices)):
             try:
                 yield
             finally:
