@@ -116,6 +116,9 @@ class OfOneTensor(nn.Module):
 def one_tensor():
     return mine(model=OfOneTensor)
 
+def normalized():
+    return mine(model=lambda: nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2)))
+
 def one_statistic():
     return mine(model=lambda: nn.Sequential(nn.Linear(2, 2), NET[1].requires_grad_(False)))
 
@@ -285,6 +288,12 @@ def test_a_card_s_space_names_settings(file):
 def test_a_run_that_fails_says_where_in_their_file(file, method, message):
     with pytest.raises(InputError, match=message):
         compare("mine.py:mine", ["adamw", f"mine.py:{method}"], model="mine.py:net_of", seeds=1, budget=5, quiet=True)
+
+
+def test_a_network_that_cannot_be_trained_on_one_row_says_that_an_outer_step_has_one(file):
+    message = "an outer step on the 1 of the training rows that held_out sets apart fails: ValueError: Expected"
+    with pytest.raises(InputError, match=message):
+        compare("mine.py:normalized", ["adamw", "neuralgrok"], seeds=1, budget=5, quiet=True)
 
 
 def test_methods_to_show_are_checked_before_anything_is_trained(file):

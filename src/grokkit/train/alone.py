@@ -185,8 +185,10 @@ class Alone:
             return
 
         def outer_loss() -> Tensor:
-            inputs, targets = self._task.batch(self._member.problem.outer)
-            return self._loss(self._task.forward(self.model, inputs), targets)
+            rows = self._member.problem.outer
+            with theirs(f"an outer step on the {len(rows)} of the training rows that held_out sets apart"):
+                inputs, targets = self._task.batch(rows)
+                return self._loss(self._task.forward(self.model, inputs), targets)
 
         # Running statistics are of the batches that the model trains on.
         with _buffers_aside(self.model):
