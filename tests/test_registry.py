@@ -410,6 +410,8 @@ def test_a_module_of_a_package_is_not_its_file(tmp_path, monkeypatch, registered
         ("CARD = 3", "odd = broken_one:CARD", "CARD in broken_one is a int; it must be a MethodCard"),
         ("", "odd = broken_one:CARD", "broken_one has no CARD"),
         (CARD, "adamw = broken_one:CARD", "that name is grokkit's already"),
+        (CARD, "odd = broken_one", "an entry point is written module:NAME"),
+        (CARD, "odd = bro-ken!.one:CARD", "an entry point is written module:NAME"),
     ],
 )
 def test_a_broken_entry_point_is_a_line_and_harms_nobody(installed, source, point, why):
@@ -417,7 +419,8 @@ def test_a_broken_entry_point_is_a_line_and_harms_nobody(installed, source, poin
     name = point.split()[0]
     assert "grokfast-ema" in parts("methods")
     assert find("methods", "adamw").origin == "grokkit"
-    assert broken("methods")[name].startswith(f"method {name!r} of broken_one 1.0 (broken_one:CARD) cannot be used: ")
+    value = point.split()[-1]
+    assert broken("methods")[name].startswith(f"method {name!r} of broken_one 1.0 ({value}) cannot be used: ")
     assert why in broken("methods")[name]
     assert "\n" not in broken("methods")[name]
     if name == "odd":

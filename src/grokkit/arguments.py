@@ -12,9 +12,10 @@ import inspect
 import math
 import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from enum import Enum
 from functools import partial
-from types import NoneType, UnionType
+from types import NoneType, SimpleNamespace, UnionType
 from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
@@ -208,9 +209,17 @@ def _hints(build: Build) -> dict[str, Any]:
     elif not inspect.isroutine(function):  # an object that is called: its own annotations are those of its attributes
         function = type(function).__call__
     try:
-        hints = get_type_hints(function, include_extras=True)
-    except Exception:  # prose, names that only a type checker sees, or no function of Python's: nothing to check
+        written = dict(function.__annotations__)
+    except (
+        Exception
+    ):  # names that only a type checker sees, which Python 3.14 looks up here, or no function of Python's
         return {}
+    names: Any = getattr(inspect.unwrap(function), "__globals__", {})
+    hints: dict[str, Any] = {}
+    for name, hint in written.items():
+        alone: Any = SimpleNamespace(__annotations__={name: hint}, __globals__=names)
+        with suppress(Exception):  # prose, or such a name: of this one nothing is checked, and of the others all
+            hints |= get_type_hints(alone, include_extras=True)
     return {name: hint for name, hint in hints.items() if _is_kind(hint)}
 
 

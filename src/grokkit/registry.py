@@ -264,13 +264,16 @@ def _registered(kind: str) -> tuple[dict[str, Part], dict[str, str]]:
         try:
             if point.name in found:
                 raise InputError(f"that name is {found[point.name].origin}'s already")
-            found[point.name] = _of_entry_point(kind, point)
+            with theirs("its entry point"):  # whatever is wrong with one, the others still work
+                found[point.name] = _of_entry_point(kind, point)
         except InputError as error:
             useless[point.name] = f"{kind[:-1]} {point.name!r} of {owner} ({point.value}) cannot be used: {error}"
     return found, useless
 
 
 def _of_entry_point(kind: str, point: EntryPoint) -> Part:
+    if not re.fullmatch(r"[\w.]+:[\w.]+", point.value):
+        raise InputError("an entry point is written module:NAME")
     value = _attribute(kind, _imported(point.module), point.attr, point.module)
     origin, code = provenance(point.module, point.dist)
     return Part(kind, point.name, value, origin, code, point.name)

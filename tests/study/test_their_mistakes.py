@@ -11,10 +11,11 @@ from grokkit.lab.named import name_of
 from grokkit.methods import MethodCard
 from grokkit.study.question import asked
 from grokkit.tasks import read_task
+from grokkit.train.resolve import method_config
 
 MINE = """
 from pathlib import Path
-
+from typing import Literal
 import torch
 from torch import nn
 from torch.nn import functional
@@ -118,6 +119,11 @@ def one_tensor():
 
 def normalized():
     return mine(model=lambda: nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2)))
+
+def partly(width: int = 8, mode: "Literal['a', 'b']" = "a", thing: "Unknown | None" = None):
+    return scaled(width)
+
+PARTLY = MethodCard(name="PARTLY", factory=partly)
 
 def one_statistic():
     return mine(model=lambda: nn.Sequential(nn.Linear(2, 2), NET[1].requires_grad_(False)))
@@ -270,6 +276,13 @@ def test_a_default_that_cannot_be_written_is_left_to_the_function(file):
     (run,) = plan("mine.py:placed", model="mine.py:net_of").runs
     assert run.model.settings == {"width": 8}
     assert compare("mine.py:placed", ["adamw"], model="mine.py:net_of", seeds=1, budget=5, quiet=True).rows[0]["runs"]
+
+
+@pytest.mark.parametrize("setting", ["width=2.5", "mode=c"])
+def test_an_annotation_that_means_nothing_leaves_those_beside_it(file, setting):
+    with pytest.raises(InputError, match=setting.split("=")[0]):
+        method_config(f"mine.py:PARTLY({setting})")
+    assert method_config("mine.py:PARTLY(width=2,mode=b)").label == "mine.py:PARTLY(width=2,mode=b)"
 
 
 def test_a_card_s_space_names_settings(file):

@@ -14,7 +14,7 @@ from grokkit.study.question import asked
 from grokkit.train.config import EvaluationConfig, RunConfig
 from grokkit.train.costs import Costs
 from grokkit.train.groups import can_share, plan_groups
-from grokkit.train.loop import train
+from grokkit.train.loop import begin_alone, train
 from grokkit.train.optimizers import build_optimizer
 from grokkit.train.problem import build_problem
 from grokkit.train.resolve import method_config, model_config, task_config
@@ -92,6 +92,19 @@ class Keeper(torch.optim.Optimizer):
 
 def keeper(parameters, lr: float = 0.1):
     return Keeper(parameters, {"lr": lr})
+"""
+
+HALVING = """
+import torch
+
+class Halving(torch.optim.SGD):
+    def step(self, closure=None):
+        super().step(closure)
+        for group in self.param_groups:
+            group["lr"] *= 0.5
+
+def halving(parameters):
+    return Halving(parameters, lr=1.0)
 """
 
 ADAGRAD = """import torch
@@ -190,6 +203,23 @@ def test_a_class_of_torch_optim_trains_as_ours_with_warm_up_and_clip(tiny):
     for one, other in zip(ours.curves["train_loss"], theirs.curves["train_loss"], strict=True):
         assert one == pytest.approx(other, rel=1e-4)
     assert unclipped.curves["train_loss"][-1] != pytest.approx(theirs.curves["train_loss"][-1], rel=1e-3)
+
+
+@pytest.mark.parametrize("warm_up", [0, 4])
+def test_a_schedule_of_the_optimizers_own_goes_on_and_is_resumed(mine, tiny, tmp_path, warm_up):
+    mine.with_name("halving.py").write_text(HALVING)
+    config = tiny(f"adamw(optimizer=halving.py:halving,lr_warmup={warm_up})", model="fnn(dim=4,width=8)", budget=20)
+    engine = begin_alone(config)
+    rates = []
+    for step in range(8):
+        engine.train_to(step + 1)
+        rates += [group["lr"] for group in engine.optimizer.param_groups]
+    # The first step of a warm-up has the rate 0, of which a half is 0 as well.
+    assert rates == pytest.approx([0.5 ** (step if warm_up else step + 1) for step in range(8)])
+    checkpoint, whole = tmp_path / "checkpoint.safetensors", train(config)
+    with pytest.raises(Interrupted):
+        train(config, report=interrupt_after(2), checkpoint=checkpoint, checkpoint_seconds=0)
+    assert curves(train(config, checkpoint=checkpoint)) == curves(whole)
 
 
 def test_adagrad_by_a_file_of_three_lines(mine, tiny):

@@ -95,7 +95,6 @@ class Alone:
             else own_optimizer(method.label, make, self.model)
         )
         switch(self.optimizer, "train")
-        self._rates = [group.get("lr") for group in self.optimizer.param_groups]
         self._handle, self._bilevel = self._doors.attach(self.model, self.optimizer, self._config.seed)
         self._begin_weights()
 
@@ -134,11 +133,27 @@ class Alone:
 
         ``is_last``: before a stop, so that somebody may ask for the raw gradient.
         """
+        with self._warming_up():
+            self._take_step(rows_B, is_last)
+
+    @contextmanager
+    def _warming_up(self) -> Iterator[None]:
+        """Let the rate of each group be smaller for a step at the beginning; one that the optimizer changes meanwhile,
+        by a schedule of its own, stays changed."""
+        factor = warmup(self._config.method.optimizer, self._progress.step)
+        groups = [group for group in self.optimizer.param_groups if factor < 1.0 and group.get("lr") is not None]
+        rates = [(group, group["lr"], group["lr"] * factor) for group in groups]
+        for group, _, smaller in rates:
+            group["lr"] = smaller
+        try:
+            yield
+        finally:
+            for group, rate, smaller in rates:
+                is_changed = group["lr"] is not smaller and factor > 0.0
+                group["lr"] = group["lr"] / factor if is_changed else rate
+
+    def _take_step(self, rows_B: Tensor, is_last: bool) -> None:
         progress = self._progress
-        factor = warmup(self._config.method.optimizer, progress.step)
-        for group, rate in zip(self.optimizer.param_groups, self._rates, strict=True):
-            if rate is not None:
-                group["lr"] = rate * factor
         if rows_B is not self._rows or not self._task.is_table:  # a full batch of a table is the same every time
             self._rows = rows_B
             self._inputs, self._targets = self._feed(rows_B)
