@@ -55,7 +55,7 @@ def look(method: str, text: Path | None) -> list[dict[str, Any]]:
         engine.train_to(stop)
         seconds += time.process_time() - start
         with torch.no_grad():
-            ((loss, accuracy),) = engine.score([0], "test" if text is None else "validation")
+            ((loss, accuracy, _),) = engine.score([0], "test" if text is None else "validation")
         assert accuracy is not None
         found.append(
             {"step": stop, "loss": round(loss, 4), "accuracy": round(accuracy, 4), "seconds": round(seconds, 1)}

@@ -60,14 +60,6 @@ def test_orthograd_keeps_the_norm_of_gradients_whose_squares_leave_float32():
         assert abs(float(along)) < 1e-5
 
 
-def test_orthograd_takes_a_complex_number_for_a_pair():
-    g, w = torch.randn(2, 6, dtype=torch.complex128, generator=torch.Generator().manual_seed(0))
-    t = orthograd()
-    complexes = t.update({"w": g}, (), {"w": w})[0]["w"]
-    pairs = t.update({"w": torch.view_as_real(g)}, (), {"w": torch.view_as_real(w)})[0]["w"]
-    torch.testing.assert_close(torch.view_as_real(complexes), pairs)
-
-
 @pytest.mark.parametrize(("dtype", "weight", "step"), [(torch.float16, 2e-3, 1e-5), (torch.float32, 1e-25, 1e-27)])
 def test_cautious_decay_sees_a_step_towards_zero_whose_product_is_too_small(dtype, weight, step):
     decay = cautious_decay(rate=0.5)

@@ -69,7 +69,7 @@ def run_on(folder, **changes):
 def test_losses_and_accuracies_are_means_over_all_places(folder):
     engine = begin_alone(run_on(folder))
     task, rows = engine.members[0].problem.task, engine.members[0].rows("test")
-    ((loss, accuracy),) = engine.score([0], "test")
+    ((loss, accuracy, _),) = engine.score([0], "test")
     outputs = engine.model(task.inputs_NT[rows]).detach()
     assert outputs.shape == (len(rows), 8, 256)
     expected = F.cross_entropy(outputs.reshape(-1, 256), task.targets_N[rows].reshape(-1))

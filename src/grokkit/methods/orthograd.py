@@ -17,12 +17,13 @@ import torch
 from torch import Tensor
 
 from grokkit.methods.contract import MethodCard
-from grokkit.methods.precision import accumulator, norm
+from grokkit.methods.precision import accumulator
 from grokkit.methods.settings import Setting, like, number
 from grokkit.methods.stablemax import PRIETO
 from grokkit.transform import GradientTransform, Grads, Params
 
-_EPS = 1e-30  # the authors'
+_EPS = 1e-30  # the authors', under ⟨w, w⟩
+_TINY = 1e-300  # under the division of norms in float64
 _ROUNDING = 1e-5
 
 
@@ -56,14 +57,15 @@ class _Orthogonal:
 
     def _turned(self, g: Tensor, w: Tensor) -> Tensor:
         wide_g, wide_w = g.to(accumulator(g.dtype)), w.to(accumulator(w.dtype))
-        # A complex number is a pair of real ones: what is at a right angle to it in the plane scales nothing.
-        along = (wide_w.conj() * wide_g).real.sum() / ((wide_w.conj() * wide_w).real.sum() + _EPS)
-        left = wide_g - like(along, self.share) * along * wide_w
-        whole, kept = norm(wide_g), norm(left)
+        along = (wide_w.conj() * wide_g).sum() / ((wide_w.conj() * wide_w).sum() + _EPS)
+        left = wide_g - like(wide_g, self.share) * along * wide_w
+        # In float64, which the square of no float32 number leaves.
+        widest = torch.complex128 if g.is_complex() else torch.float64
+        whole, kept = (torch.linalg.vector_norm(part.to(widest)) for part in (wide_g, left))
         # Of a gradient that is along w, as each number's is, only rounding is left; that must not be scaled up.
         is_left = kept > _ROUNDING * whole
-        scale = torch.where(is_left, whole / kept, torch.zeros_like(kept))
-        return (left * scale.to(along.dtype)).to(g.dtype)
+        scale = is_left * whole / (kept + _TINY)
+        return (left * scale.to(left.real.dtype)).to(g.dtype)
 
 
 ORTHOGRAD = MethodCard(
