@@ -138,12 +138,11 @@ def test_a_head_that_starts_at_zero_learns_where_norms_are_held():
 
 def test_embedding_rate_is_a_group_of_adamw_with_that_rate():
     start, end, classes = trained("embedding-rate(c=4,lr=0.003,wd=1,lr_warmup=0)")
-    engine = begin_alone(small_run("adamw"))
+    engine = begin_alone(small_run("adamw(lr_warmup=0)"))
     rates = {"embedding": 0.012, "hidden": 0.003, "head": 0.003, "vector": 0.003}
     own = classes_of(engine.model)
     groups = [{"params": list(own[kind].values()), "lr": rate} for kind, rate in rates.items()]
     engine.optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.98), weight_decay=1.0)
-    engine._rates = [None] * len(groups)
     for _ in range(20):
         engine.take_step(engine.members[0].batches.next())
     for name, p in engine.model.named_parameters():
