@@ -210,9 +210,8 @@ def _hints(build: Build) -> dict[str, Any]:
         function = type(function).__call__
     try:
         written = dict(function.__annotations__)
-    except (
-        Exception
-    ):  # names that only a type checker sees, which Python 3.14 looks up here, or no function of Python's
+    # It may be no function of Python's; Python 3.14 looks up here the names that only a type checker sees.
+    except Exception:
         return {}
     names: Any = getattr(inspect.unwrap(function), "__globals__", {})
     hints: dict[str, Any] = {}
