@@ -3,10 +3,11 @@
 import math
 from typing import Any
 
+import polars as pl
 import pytest
 from scipy import stats
 
-from grokkit.analyse import claims
+from grokkit.analyse import claims, leaderboard
 from grokkit.analyse.claims import claimed_cost, level_of, sensitivity
 
 STUDY: dict[str, Any] = {"claim": "flops"}
@@ -148,16 +149,20 @@ def test_what_the_study_could_have_shown_and_what_it_takes() -> None:
 
     assert found_with(power.seeds) >= 0.8 > found_with(power.seeds - 1)
     assert sensitivity(row("a", 1.0, ratio_flops_spread=0.0), rows, STUDY) is None
+    tied = sensitivity(row("a", 1.0, ratio_flops_spread=0.0, ratio_flops_resolution=1.1), rows, STUDY)
+    assert tied == (pytest.approx(1.1), 3, None), "an interval takes three seeds, however alike they are"
+    coarse = sensitivity(row("a", 0.5, pairs=5, ratio_flops_spread=0.15, ratio_flops_resolution=1.25), rows, STUDY)
+    assert coarse == (pytest.approx(1.25 * power.shown), None, "evaluations")
     wide = sensitivity(row("a", 0.5, ratio_flops_spread=9.0), rows, STUDY)
     assert wide is not None
-    assert wide.seeds is None
+    assert wide[1:] == (None, None)
     assert sensitivity(row("a", None, None, ratio_flops_spread=None), rows, STUDY) is None
     paced = {"pairs": 5, "ratio_seconds_vs_baseline": 0.9, "ratio_seconds_spread": 0.15, "p_seconds": 0.5}
     rows = [row("base"), row("a", 0.5, **paced, pace_error_low=0.8, pace_error_high=1.1)]
     off = sensitivity(rows[1], rows, STUDY | {"claim": "seconds"})
     assert off is not None
     assert off.shown == pytest.approx(1.25 * power.shown)
-    assert off.seeds is None, "seconds a step that are known to a quarter show no fifth, however many seeds"
+    assert off[1:] == (None, "pace"), "seconds a step that are known to a quarter show no fifth, however many seeds"
 
 
 @pytest.mark.parametrize(
@@ -172,3 +177,30 @@ def test_a_primary_arm_could_show_more_than_the_others_and_they_nothing_without_
         else:
             assert power is not None
             assert power.shown == pytest.approx(math.exp(stats.t.ppf(1 - level / 2, 5) * 0.2 / 6**0.5))
+
+
+@pytest.mark.parametrize("share", [0.001, 0.1], ids=["fine", "coarse"])
+@pytest.mark.parametrize("direction", [1, -1], ids=["more", "less"])
+def test_what_could_have_been_shown_would_have_been_claimed(share: float, direction: int) -> None:
+    """The same seeds and evaluations as far apart, and a ratio just beyond what the study says, or just short of it."""
+    base, noise = [50_000, 44_000, 61_000, 53_000, 48_000], [1.0, 1.08, 0.95, 1.03, 0.97]
+
+    def rows_at(factor: float) -> list[dict[str, Any]]:
+        times = {"base": base, "a": [round(time * own * factor) for time, own in zip(base, noise, strict=True)]}
+        runs = pl.DataFrame(
+            [
+                {"method": method, "seed": seed, "budget": 10**6, "steps": at, "flops": float(at)}
+                | {"generalized_at": at, "flops_to_target": float(at), "resolution_steps": share * at}
+                for method, found in times.items()
+                for seed, at in enumerate(found)
+            ]
+        )
+        return leaderboard(runs, ["base", "a"], "base")
+
+    rows = rows_at(1 / math.prod(noise) ** 0.2)  # a ratio of 1
+    power = sensitivity(rows[1], rows, STUDY)
+    assert power is not None
+    assert (power.shown > 1.1) == (share == 0.1), "evaluations a tenth apart leave more open than this spread does"
+    at_one = 1 / math.prod(noise) ** 0.2
+    assert claimed(rows_at(at_one * (1.01 * power.shown) ** direction)) == ["a"]
+    assert claimed(rows_at(at_one * (power.shown / 1.01) ** direction)) == []

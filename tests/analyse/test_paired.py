@@ -64,14 +64,53 @@ def test_a_time_of_zero_makes_no_pair() -> None:
 
 
 def test_with_too_few_complete_pairs_the_bound_is_the_near_end_of_the_t_interval() -> None:
-    base = np.array([100.0, 120, 90, 110])
-    found = paired_ratio(events(-1000, -1000, -1000, 600), events(*base))
-    logs = np.log([1000, 1000, 1000, 600] / base)
-    low = np.exp(stats.t.interval(0.95, 3, logs.mean(), stats.sem(logs))[0])
+    base, own = (100.0, 120, 90, 110, 95), (-1000, -1000, -1000, -1000, 600)
+    found = paired_ratio(events(*own), events(*base))
+    logs = np.log(np.abs(own) / np.array(base))
+    low = np.exp(stats.t.interval(0.95, 4, logs.mean(), stats.sem(logs))[0])
     assert (found.bound, found.side) == (pytest.approx(low), "at least")
     assert (found.value, found.low, found.p) == (None, None, None)
-    back = paired_ratio(events(*base), events(-1000, -1000, -1000, 600))
+    back = paired_ratio(events(*base), events(*own))
     assert (back.bound, back.side) == (pytest.approx(1 / low), "at most")
+    off = paired_ratio(events(*own), events(*base), Error(0.9, 1.2))
+    assert off.bound == pytest.approx(0.9 * low)
+
+
+@pytest.mark.parametrize(
+    ("own", "bounds"),
+    [
+        ((-1000, -1000, -1000, 600, 700), None),
+        ((-1000, -1000, -1000, -1000, 600), pytest.approx(6.75, abs=0.01)),
+        ((-110, -120, -90), pytest.approx(0.9, abs=0.01)),
+    ],
+    ids=["2 of 5 and 5 of 5", "1 of 5 and 5 of 5", "one that holds 1"],
+)
+def test_a_bound_excludes_one_only_where_arrivals_differ_by_more_than_chance(own, bounds) -> None:
+    """That two of five arrive and all of the other arm is common between arms that are alike, and no bound is made
+    where it is not so."""
+    base = events(*(100.0, 120, 90, 110, 95)[: len(own)])
+    assert paired_ratio(events(*own), base).bound == bounds
+    back = paired_ratio(base, events(*own)).bound
+    assert (None if back is None else 1 / back) == bounds
+
+
+@pytest.mark.parametrize("rho", [0.0, 0.5])
+def test_alike_arms_rarely_have_a_bound_that_excludes_one(rho: float) -> None:
+    """2,000 studies of five seeds and arms that are alike; about 70 had one by the t interval alone."""
+    rng = np.random.default_rng(0)
+    logs = rng.multivariate_normal([0, 0], [[1, rho], [rho, 1]], size=(2000, 5)) * 0.3
+    limit = 0.3 * stats.norm.ppf(0.7)
+    excluding = 0
+    for study in logs:
+        base, own = (
+            {seed: Time(float(np.exp(min(log, limit))), bool(log <= limit)) for seed, log in enumerate(arm)}
+            for arm in study.T
+        )
+        if len({time.reached for time in [*base.values(), *own.values()]}) > 1:
+            found = paired_ratio(own, base) if sum(base[s].reached and own[s].reached for s in base) < 3 else None
+            if found is not None and found.bound is not None:
+                excluding += found.bound > 1 if found.side == "at least" else found.bound < 1
+    assert excluding <= 2000 * 0.01
 
 
 def test_where_runs_of_both_arms_are_censored_nothing_bounds_the_ratio() -> None:
@@ -81,11 +120,11 @@ def test_where_runs_of_both_arms_are_censored_nothing_bounds_the_ratio() -> None
 
 def test_seeds_in_which_neither_arrived_leave_no_bound() -> None:
     """The rest is then chosen by what is asked: of the arm that arrives later, more of the seeds that tell are lost."""
-    own, base = events(-1000, -1000, -1000, 600), events(100, 120, 90, 110)
+    own, base = events(-1000, -1000, -1000, -1000, 600), events(100, 120, 90, 110, 95)
     assert paired_ratio(own, base).side == "at least"
-    silent = {4: Time(1000, False)}
+    silent = {5: Time(1000, False)}
     found = paired_ratio(own | silent, base | silent)
-    assert (found.bound, found.side, found.pairs, found.complete) == (None, None, 4, 1)
+    assert (found.bound, found.side, found.pairs, found.complete) == (None, None, 5, 1)
 
 
 def test_a_constant_ratio_has_an_interval_of_no_width() -> None:
@@ -97,30 +136,36 @@ def test_a_constant_ratio_has_an_interval_of_no_width() -> None:
 
 def test_a_difference_within_the_resolution_does_not_survive_the_unfavourable_ends() -> None:
     base = {seed: Time(time, True, 0.8 * time) for seed, time in enumerate([100, 140, 90, 120, 70])}
-    own = {seed: Time(0.85 * time.value, True, 0.85 * time.value) for seed, time in base.items()}
+    own = {seed: Time(0.75 * f * base[seed].value, True) for seed, f in enumerate([1, 1.05, 0.95, 1.02, 0.98])}
     found = paired_ratio(own, base)
     assert found.p is not None
     assert found.p < 0.001
-    assert found.p_unfavourable == 1.0  # at 0.8 times the baseline's time the method would be the slower one
+    assert found.p_unfavourable is not None
+    assert found.p_unfavourable > 0.01, "at 0.8 times the baseline's time little is left of the difference"
+    assert found.resolution == pytest.approx(1.25)
     fine = {seed: time._replace(early=0.96 * time.value) for seed, time in base.items()}
     assert paired_ratio(own, fine).p_unfavourable is None
 
 
 def test_seeds_that_scatter_less_than_they_are_known_show_nothing_smaller_than_that() -> None:
-    """All at one step, and a step some millionths dearer: the interval has no width, and what is known has."""
+    """All at one step, and a step some millionths dearer: the seeds have no spread, and what is known of them has."""
     base = {seed: Time(500.0, True, 490.0) for seed in range(3)}
     own = {seed: Time(500.0 * 1.00001, True, 490.0) for seed in range(3)}
     found = paired_ratio(own, base)
-    assert found.p == pytest.approx(0.0, abs=1e-9)
-    assert found.p_unfavourable == 1.0
+    assert (found.p, found.p_unfavourable) == (1.0, 1.0)
+    assert (found.low, found.high) == pytest.approx((0.98, 500 / 490), rel=1e-4)
+    alike = paired_ratio(base, base)
+    assert (alike.value, alike.low, alike.high) == pytest.approx((1, 0.98, 500 / 490))
+    assert (alike.p, alike.spread, alike.resolution) == (1.0, 0.0, pytest.approx(500 / 490))
 
 
 @pytest.mark.parametrize(("ratio", "is_decided"), [(0.90, True), (0.97, False), (1.03, False), (1.10, True)])
-def test_a_difference_as_small_as_the_resolution_is_held_against_it_however_fine_that_is(ratio, is_decided) -> None:
+def test_an_interval_is_no_shorter_than_what_evaluations_leave_open_however_fine_they_are(ratio, is_decided) -> None:
     base = {seed: Time(time, True, 0.96 * time) for seed, time in enumerate([100.0, 140, 90, 120, 70])}
     own = {seed: Time(ratio * time.value, True, 0.96 * ratio * time.value) for seed, time in base.items()}
     found = paired_ratio(own, base)
-    assert found.p == pytest.approx(0.0, abs=1e-9)
+    assert (found.low, found.high) == pytest.approx((0.96 * ratio, ratio / 0.96))
+    assert found.p == pytest.approx(0.0 if is_decided else 1.0, abs=1e-9)
     assert found.p_unfavourable == (None if is_decided else 1.0)
 
 

@@ -471,11 +471,14 @@ def test_settings_that_were_searched_on_another_task_are_said_to_be_carried_over
         study = Question(task=task, tuned=folder, budget=80, every=5).plan().study
         return searched_elsewhere({**study, **(other or {})}, study["methods"])
 
-    title = Question(task=TASK).plan().study["title"]
+    usual = Question(task=TASK).plan().study
+    title, task = usual["title"], usual["task"]
     assert said(TASK) == ""
     assert said("add:11") == f"settings were searched on {title}, not on a + b mod 11: they are carried over"
     for other, what in (
-        ({"task": {}}, "training share or data"),
+        ({"task": {**task, "train_fraction": 0.3}}, "training share"),
+        ({"task": {**task, "data": "others"}}, "data"),
+        ({"task": {**task, "settings": {**task["settings"], "width": 9}}}, "width"),
         ({"model": {}}, "model"),
         ({"batch_size": 7}, "batch"),
         ({"target": 0.5}, "target"),

@@ -24,6 +24,7 @@ import numpy as np
 
 from grokkit.analyse.distributions import noncentral_t_tail, t_quantile
 from grokkit.analyse.leaderboard import ratio_keys
+from grokkit.analyse.paired import ENOUGH
 from grokkit.analyse.survival import Cost
 
 LEVEL = 0.05
@@ -36,6 +37,7 @@ Row = Mapping[str, Any]
 Test = Literal["ratio", "successes"]
 Direction = Literal["less", "more", "more often", "less often"]
 HeldBack = Literal["resolution", "others", "primary", "looks"]
+Lack = Literal["evaluations", "pace"]
 
 
 class Claim(NamedTuple):
@@ -197,23 +199,30 @@ def _holm(p: Mapping[str, float], untested: int) -> dict[str, float]:
 
 
 class Sensitivity(NamedTuple):
-    """``shown``: the ratio above 1 from which on the study, with the spread that it saw, would have claimed a
-    difference (and its inverse below 1). ``seeds``: how many in all it would take to show 1.2× four times in five, at
-    the level of the look that more of them are; None beyond 1,000."""
+    """What a study could have shown of an arm, and what it would take to show 1.2× four times in five.
+
+    Attributes:
+        shown: the ratio above 1 from which on the study, with the spread that it saw and evaluations as far apart,
+            would have claimed a difference (and its inverse below 1).
+        seeds: how many in all it would take, at the level of the look that more of them are; None beyond 1,000.
+        lacks: what would have to be known more finely first, as no number of seeds would show it; else None.
+    """
 
     shown: float
     seeds: int | None
+    lacks: Lack | None
 
 
 def sensitivity(row: Row, rows: Sequence[Row], study: Mapping[str, Any]) -> Sensitivity | None:
     """What the study could have shown of an arm, and what more seeds would. None without an interval, or where all
-    pairs have one ratio, whose spread is then below what evaluations tell; and of arms behind a primary one that has no
-    claim, which nothing could have shown."""
+    pairs have one ratio that is known exactly; and of arms behind a primary one that has no claim, which nothing could
+    have shown."""
     cost = claimed_cost(rows, study)
     spread = row.get(ratio_keys(cost)["spread"])
-    if not spread:
+    pace = max(row.get("pace_error_high", 1.0), 1 / row.get("pace_error_low", 1.0)) if cost == "seconds" else 1.0
+    off = pace * row.get(ratio_keys(cost)["resolution"], 1.0)
+    if spread is None or (spread == 0 and off == 1):
         return None
-    off = max(row.get("pace_error_high", 1.0), 1 / row.get("pace_error_low", 1.0)) if cost == "seconds" else 1.0
     arms = _arms(rows, study)
     if (primary := study.get("primary")) in arms:
         if row["method"] == primary:
@@ -225,7 +234,10 @@ def sensitivity(row: Row, rows: Sequence[Row], study: Mapping[str, Any]) -> Sens
     # Alone at its part of α, as if no other arm could be claimed before it.
     share, n = max(1, len(arms)), row["pairs"]
     shown = off * float(np.exp(t_quantile(1 - level_of(study) / share / 2, n - 1) * spread / np.sqrt(n)))
-    return Sensitivity(shown, _seeds_for(float(np.log(WORTH_SHOWING / off)), spread, next_level(study) / share))
+    difference = math.log(WORTH_SHOWING / off)
+    if difference <= 0:
+        return Sensitivity(shown, None, "pace" if pace >= WORTH_SHOWING else "evaluations")
+    return Sensitivity(shown, _seeds_for(difference, spread, next_level(study) / share), None)
 
 
 def _seeds_for(difference: float, spread: float, level: float) -> int | None:
@@ -235,9 +247,9 @@ def _seeds_for(difference: float, spread: float, level: float) -> int | None:
         limit = t_quantile(1 - level / 2, n - 1)
         return noncentral_t_tail(limit, n - 1, difference / spread * math.sqrt(n))
 
-    if difference <= 0:
-        return None
-    few, many = 2, 3
+    if spread == 0:
+        return ENOUGH
+    few, many = ENOUGH - 1, ENOUGH
     while power(many) < POWER:
         few, many = many, 2 * many
         if many > 2_000:

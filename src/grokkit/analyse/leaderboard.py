@@ -130,6 +130,7 @@ def ratio_keys(cost: Cost) -> dict[str, str]:
         "p": f"p_{cost}",
         "p_unfavourable": f"p_{cost}_unfavourable",
         "spread": f"ratio_{short}spread",
+        "resolution": f"ratio_{short}resolution",
     }
 
 
@@ -197,9 +198,9 @@ def times_by_seed(runs: pl.DataFrame, others: pl.DataFrame, cost: Cost) -> dict[
 
 
 def _share_unseen(resolution: pl.Series, at: pl.Series) -> pl.Series:
-    """What part of its steps before an event lies between it and the evaluation before; none of no steps, since a run
-    that was at the target before its first step was not there any earlier."""
-    return pl.select(pl.when(at == 0).then(0.0).otherwise(resolution / at)).to_series()
+    """What part of its steps before an event may have come after it: all but the first since the evaluation before.
+    None of no steps, since a run that was at the target before its first step was not there any earlier."""
+    return pl.select(pl.when(at == 0).then(0.0).otherwise((resolution - 1) / at)).to_series()
 
 
 def pace_error(own: pl.DataFrame, base: pl.DataFrame) -> Error:

@@ -7,6 +7,7 @@ which neither run arrived tells nothing, and one with a time of zero (at the tar
   and where a time is censored that of the model in :mod:`grokkit.analyse.censored_pairs`, which is the same without
   censoring. p is of the test that belongs to the interval: it is below 0.05 if and only if the interval excludes 1.
   What is not known exactly in all pairs alike, such as the seconds of a step, makes the interval longer at both ends.
+  It is never shorter than what evaluations leave open: seeds that agree more closely agree on an evaluation.
 - With fewer, no interval and no p. If all pairs are complete, the geometric mean of their ratios still describes them.
   If runs of one arm only are censored, there is a bound, the near end of the t interval with the censored times set to
   their bounds: "at least" where the method's are, "at most" where the baseline's are. For that the other arm has to
@@ -15,6 +16,7 @@ which neither run arrived tells nothing, and one with a time of zero (at the tar
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
@@ -22,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from grokkit.analyse.censored_pairs import Pairs, estimate
-from grokkit.analyse.distributions import t_quantile
+from grokkit.analyse.distributions import fisher_two_sided, t_quantile
 
 ENOUGH = 3
 """Complete pairs that an interval takes."""
@@ -65,6 +67,8 @@ class PairedRatio(NamedTuple):
             it; else None.
         pairs: seeds that say something, and ``complete``: those with both times.
         spread: standard deviation of the logarithm of one pair's ratio, as far as the interval's width tells it.
+        resolution: by what factor the ratio could be larger, or smaller, whichever is more, for all that is known of
+            when events happened.
     """
 
     value: float | None = None
@@ -77,6 +81,7 @@ class PairedRatio(NamedTuple):
     pairs: int = 0
     complete: int = 0
     spread: float | None = None
+    resolution: float = 1.0
 
 
 def paired_ratio(method: Mapping[int, Time], baseline: Mapping[int, Time], error: Error = EXACT) -> PairedRatio:
@@ -88,24 +93,40 @@ def paired_ratio(method: Mapping[int, Time], baseline: Mapping[int, Time], error
     n, complete = len(told), int(pairs.complete.sum())
     if complete < ENOUGH:
         value = float(np.exp((pairs.y - pairs.x).mean())) if complete == n else None
-        bound, side = _bound(pairs) if n == len(method.keys() & baseline.keys()) else (None, None)
-        if bound is not None:
-            bound *= error.smaller if side == "at least" else error.larger
+        bound, side = _bound(pairs, error) if n == len(method.keys() & baseline.keys()) else (None, None)
         return PairedRatio(value=value, bound=bound, side=side, pairs=n, complete=complete)
     found = estimate(pairs)
-    low, high = float(np.exp(found.low)) * error.smaller, float(np.exp(found.high)) * error.larger
+    value, low, high = (float(np.exp(log)) for log in found[:3])
+    low, high = low * error.smaller, high * error.larger
+    larger, smaller = resolution(method, baseline)
     is_coarse = any(_is_coarse(time) for pair in told for time in pair)
-    may_decide = is_coarse or is_near(low, high, *resolution(method, baseline))
-    quantile = t_quantile(0.975, n - 1)
-    return PairedRatio(
-        value=float(np.exp(found.value)),
+    may_decide = is_coarse or is_near(low, high, larger, smaller)
+    ratio = PairedRatio(
+        value=value,
         low=low,
         high=high,
         p=found.p if error == EXACT else _p_against(told, found.value, error),
         p_unfavourable=_p_unfavourable(told, found.value, error) if may_decide else None,
         pairs=n,
         complete=complete,
-        spread=(found.high - found.low) / 2 / quantile * float(np.sqrt(n)),
+        spread=(found.high - found.low) / 2 / t_quantile(0.975, n - 1) * float(np.sqrt(n)),
+    )
+    return not_finer_than(ratio, larger, smaller, error)
+
+
+def not_finer_than(ratio: PairedRatio, larger: float, smaller: float, error: Error = EXACT) -> PairedRatio:
+    """The same with an interval no shorter than what evaluations leave open, by which the ratio may be so much
+    ``larger`` and ``smaller``; where that is why it holds 1, nothing speaks against 1."""
+    value, low, high = ratio.value, ratio.low, ratio.high
+    if value is None or low is None or high is None:
+        raise ValueError("a ratio without an interval")
+    wide_low, wide_high = min(low, value * smaller * error.smaller), max(high, value * larger * error.larger)
+    is_why = wide_low <= 1 <= wide_high and not low <= 1 <= high
+    return ratio._replace(
+        low=wide_low,
+        high=wide_high,
+        p=1.0 if is_why else ratio.p,
+        resolution=max(larger, 1 / smaller if smaller else math.inf),
     )
 
 
@@ -164,17 +185,24 @@ def _pairs(told: list[tuple[Time, Time]]) -> Pairs:
     return Pairs(logs(base), logs(own), known(base), known(own))
 
 
-def _bound(pairs: Pairs) -> tuple[float | None, Side | None]:
+def _bound(pairs: Pairs, error: Error) -> tuple[float | None, Side | None]:
     """Censored times set to their bounds make every ratio too small if they are the method's, and too large if they
-    are the baseline's; where both occur, nothing follows."""
+    are the baseline's; where both occur, nothing follows. Nor does it where the bound excludes 1, and arms that are
+    alike could well have arrived as differently often as these."""
     n = len(pairs.x)
     if n < 2 or pairs.complete.all() or not (pairs.x_known.all() or pairs.y_known.all()):
         return None, None
     differences = pairs.y - pairs.x
     reach = t_quantile(0.975, n - 1) * float(differences.std(ddof=1) / np.sqrt(n))
-    if pairs.x_known.all():
-        return float(np.exp(differences.mean() - reach)), "at least"
-    return float(np.exp(differences.mean() + reach)), "at most"
+    side: Side = "at least" if pairs.x_known.all() else "at most"
+    if side == "at least":
+        value = float(np.exp(differences.mean() - reach)) * error.smaller
+    else:
+        value = float(np.exp(differences.mean() + reach)) * error.larger
+    excludes_one = value > 1 if side == "at least" else value < 1
+    if excludes_one and fisher_two_sided(int(pairs.x_known.sum()), n, int(pairs.y_known.sum()), n) > 0.05:
+        return None, None
+    return value, side
 
 
 def _p_unfavourable(told: list[tuple[Time, Time]], log_ratio: float, error: Error) -> float:

@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from grokkit.analyse.distributions import t_quantile, t_two_sided
 from grokkit.analyse.leaderboard import leaderboard, ratio_keys, times_by_seed
-from grokkit.analyse.paired import COARSE, ENOUGH, PairedRatio, Side, is_near, plain_ratio, resolution
+from grokkit.analyse.paired import COARSE, ENOUGH, PairedRatio, Side, is_near, not_finer_than, plain_ratio, resolution
 from grokkit.analyse.survival import Cost, times_to_target
 
 
@@ -117,15 +117,25 @@ def over_tasks(cells: Sequence[Cell]) -> PairedRatio:
         side = sides.pop()
         near = mean - reach if side == "at least" else mean + reach
         return PairedRatio(bound=float(np.exp(near)), side=side, pairs=n, complete=complete)
-    return PairedRatio(
-        value=float(np.exp(mean)),
-        low=float(np.exp(mean - reach)),
-        high=float(np.exp(mean + reach)),
-        p=_p(logs),
-        p_unfavourable=_p_unfavourable(cells, logs, float(np.exp(mean - reach)), float(np.exp(mean + reach))),
-        pairs=n,
-        complete=complete,
-        spread=spread,
+    value, low, high = (float(np.exp(log)) for log in (mean, mean - reach, mean + reach))
+    told = [cell for cell in cells if cell.value is not None]
+    with np.errstate(divide="ignore"):
+        larger, smaller = (float(np.exp(np.log(own).mean())) for own in zip(*[cell[2:] for cell in told], strict=True))
+    is_coarse = any(cell.larger > 1 / (1 - COARSE) or cell.smaller < 1 - COARSE for cell in told)
+    may_decide = is_coarse or is_near(low, high, larger, smaller)
+    return not_finer_than(
+        PairedRatio(
+            value=value,
+            low=low,
+            high=high,
+            p=_p(logs),
+            p_unfavourable=_p_unfavourable(told, logs) if may_decide else None,
+            pairs=n,
+            complete=complete,
+            spread=spread,
+        ),
+        larger,
+        smaller,
     )
 
 
@@ -136,14 +146,8 @@ def _p(logs: NDArray[np.float64]) -> float:
     return t_two_sided(t, len(logs) - 1)
 
 
-def _p_unfavourable(cells: Sequence[Cell], logs: NDArray[np.float64], low: float, high: float) -> float | None:
-    """p where the runs of each task arrived as the difference would least have it; None where that decides nothing."""
-    told = [cell for cell in cells if cell.value is not None]
-    is_coarse = any(cell.larger > 1 / (1 - COARSE) or cell.smaller < 1 - COARSE for cell in told)
-    with np.errstate(divide="ignore"):
-        larger, smaller = (float(np.exp(np.log(own).mean())) for own in zip(*[cell[2:] for cell in told], strict=True))
-    if not (is_coarse or is_near(low, high, larger, smaller)):
-        return None
+def _p_unfavourable(told: Sequence[Cell], logs: NDArray[np.float64]) -> float:
+    """p where the runs of each task arrived as the difference would least have it."""
     is_less = float(logs.mean()) < 0
     with np.errstate(divide="ignore"):
         moved = logs + np.log([cell.larger if is_less else cell.smaller for cell in told])

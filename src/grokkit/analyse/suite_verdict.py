@@ -10,6 +10,7 @@ from grokkit.analyse.claims import Claim, HeldBack, claims, level_of, sensitivit
 from grokkit.analyse.format import COST_WORDS, bound, count, listed, ratio, ratio_interval
 from grokkit.analyse.leaderboard import ratio_keys
 from grokkit.analyse.paired import ENOUGH
+from grokkit.analyse.verdict import could_show
 
 Row = Mapping[str, Any]
 Standing = Literal["less", "more", "open", HeldBack, "few", "bound", "nothing", "no runs"]
@@ -132,8 +133,7 @@ def _shown(still_open: Sequence[Row], rows: Sequence[Row], suite: Mapping[str, A
     powers = [power for row in still_open if (power := sensitivity(row, rows, suite)) is not None]
     if not powers:
         return ""
-    low, high = (f"{f([power.shown for power in powers]):.2f}×" for f in (min, max))
-    return f" So many tasks could have shown a ratio of {low if low == high else f'{low} to {high}, by method'}."
+    return f" So many tasks could have shown {could_show(powers, 'method')}."
 
 
 def _cautions(base: Row, found: Mapping[str, Claim], suite: Mapping[str, Any]) -> list[str]:

@@ -10,7 +10,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from grokkit.analyse.claims import Claim, claimed_cost, claims, level_of, sensitivity, unclaimed_primary
+from grokkit.analyse.claims import (
+    Claim,
+    Sensitivity,
+    claimed_cost,
+    claims,
+    level_of,
+    sensitivity,
+    unclaimed_primary,
+)
 from grokkit.analyse.format import (
     COST_WORDS,
     bound,
@@ -320,16 +328,31 @@ def _missed(rows: Sequence[Row], found: Mapping[str, Claim], words: _Words, stud
     powers = [power for row in unclear if (power := sensitivity(row, rows, study)) is not None]
     if not powers:
         return []
-    low, high = (f"{f([power.shown for power in powers]):.2f}×" for f in (min, max))
-    shown = low if low == high else f"{low} to {high}, by arm"
-    seeds = [power.seeds for power in powers]
+    return [f"this study could have shown {could_show(powers, 'arm')}; to show 1.20× would take {_needed(powers)}"]
+
+
+def could_show(powers: Sequence[Sensitivity], each: str) -> str:
+    """``a ratio of 1.14× to 1.37×, by arm``, where each of them is an ``each``."""
+    low, high = (ratio(f([power.shown for power in powers])) for f in (min, max))
+    return f"a ratio of {low if low == high else f'{low} to {high}, by {each}'}"
+
+
+_LACKS = {"evaluations": "evaluations closer together", "pace": "a pace measured more finely"}
+
+
+def _needed(powers: Sequence[Sensitivity]) -> str:
+    """``7 to 12 seeds``, and of arms that no number of seeds is enough for what is."""
+    lacks = " and ".join(words for lack, words in _LACKS.items() if any(power.lacks == lack for power in powers))
+    seeds = [power.seeds for power in powers if power.lacks is None]
+    if not seeds:
+        return lacks
     known = sorted(number for number in seeds if number is not None)
-    fewest, most = (whole(known[0]), count(known[-1], "seed")) if known else ("", "")
     if None in seeds:
-        needed = f"{fewest} to more than 1,000 seeds" if known else "more than 1,000 seeds"
+        needed = f"{whole(known[0])} to more than 1,000 seeds" if known else "more than 1,000 seeds"
     else:
-        needed = most if known[0] == known[-1] else f"{fewest} to {most}"
-    return [f"this study could have shown a ratio of {shown}; to show 1.20× would take {needed}"]
+        most = count(known[-1], "seed")
+        needed = most if known[0] == known[-1] else f"{whole(known[0])} to {most}"
+    return f"{needed}, and for some arms {lacks}" if lacks else needed
 
 
 _OPENINGS = (
@@ -379,7 +402,10 @@ def _searched(trials: int) -> str:
 
 
 _WORDS = {
-    "task": "training share or data",
+    "train_fraction": "training share",
+    "train_size": "training share",
+    "validation_fraction": "validation share",
+    "data_dir": "data",
     "batch_size": "batch",
     "target_loss": "target",
     "sustain": "--sustain",
@@ -405,9 +431,9 @@ def _searched_with_other_code(tuned: Mapping[str, Any], methods: Sequence[str]) 
 
 
 def searched_elsewhere(study: Mapping[str, Any], methods: Sequence[str]) -> str:
-    """That the settings of ``methods`` were searched on another task than this study's, on another share of its rows,
-    with another model or batch, or for another target, event or length of it, and what it is; where that is not so,
-    empty."""
+    """That the settings of ``methods`` were searched on another task than this study's, or on it with other settings,
+    another model or batch, or for another target, event or length of it, and what it is; where that is not so, empty.
+    """
     tuned = study.get("tuned") or {}
     searches = [tuned[method]["tasks"] for method in methods if "tasks" in tuned.get(method, {})]
     tasks = [task for search in searches if not _asks(search, study) for task in search]
@@ -417,7 +443,7 @@ def searched_elsewhere(study: Mapping[str, Any], methods: Sequence[str]) -> str:
     same = [task for task in tasks if task["title"] == study["title"]]
     if not same:
         return f"settings were searched on {where}, not on {study['title']}: they are carried over"
-    differs = [name for task in same for name in _differences(task, study)]
+    differs = [name for task in same for name in _named_differences(task, study)]
     what = listed(list(dict.fromkeys(_WORDS.get(name, name) for name in differs)))
     return f"settings were searched on {where} with another {what}: they are carried over"
 
@@ -432,6 +458,21 @@ def _differences(task: Mapping[str, Any], study: Mapping[str, Any]) -> list[str]
     can be compared of one event alone."""
     names = [str(name) for name in task if task[name] != study.get(name)]
     return [name for name in names if name not in ("sustain", "after")] if "event" in names else names
+
+
+def _named_differences(task: Mapping[str, Any], study: Mapping[str, Any]) -> list[str]:
+    """The same, and of the task itself what of it: a title leaves out its split, its data, and most of its settings,
+    such as the width of a network that it brings with it."""
+    names: list[str] = []
+    for name in _differences(task, study):
+        there, here = task[name], study.get(name)
+        if name != "task" or not isinstance(there, Mapping) or not isinstance(here, Mapping):
+            names.append(name)
+            continue
+        flat = [{**own, **own.get("settings", {})} for own in (there, here)]
+        parts = [part for part in {**flat[0], **flat[1]} if part != "settings"]
+        names += [part for part in parts if flat[0].get(part) != flat[1].get(part)]
+    return names
 
 
 def _seeds(rows: Sequence[Row]) -> int:

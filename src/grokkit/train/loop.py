@@ -238,7 +238,9 @@ class _Loop:
     ) -> None:
         pause, saved_at = checkpoint_seconds, time.monotonic()
         while members := [member for member in engine.members if not member.progress.done()]:
-            engine.train_to(members[0].progress.next_stop())
+            progress = members[0].progress
+            if (stop := progress.next_stop()) > progress.step:  # at the first there is nothing to train, or to clock
+                engine.train_to(stop)
             self._consider_evaluating(engine)
             for member in members:
                 if member.progress.is_beyond_limit():
