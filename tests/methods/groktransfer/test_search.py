@@ -469,6 +469,12 @@ WEIGHT_NORM = torch.nn.Sequential(
             torch.randn(9, 2),
             r"targets have shape \(9, 2\); weak models learn one target a row",
         ),
+        (
+            torch.nn.Sequential(torch.nn.Embedding(7, 8), torch.nn.Flatten(), torch.nn.Linear(16, 2)),
+            torch.zeros(9, 2, dtype=torch.long),
+            torch.full((9,), -100),
+            "no training row has a class: all targets are -100, which the loss ignores",
+        ),
     ],
 )
 def test_what_cannot_start_from_an_embedding_is_refused_before_a_model_is_trained(

@@ -127,6 +127,8 @@ def _lesson(train: Examples, validation: Examples, rows: int, loss: Callable[[Te
     if is_entropy or not _takes_one_output(loss, here[0].targets):
         ignored = loss.ignore_index if isinstance(loss, nn.CrossEntropyLoss) else _IGNORED
         fit, judged = (_of_classes(part, ignored) for part in here)
+        if not len(fit.targets):
+            raise InputError(f"no training row has a class: all targets are {ignored}, which the loss ignores")
         outputs = int(max(part.targets.max() for part in (fit, judged) if len(part.targets))) + 1
         return TransferData(train=fit, validation=judged, vocabulary=vocabulary, outputs=outputs, loss=loss)
     return TransferData(
