@@ -24,6 +24,7 @@ from grokkit.train.loop import begin_alone, train, train_group
 from grokkit.train.own_part import OwnPart
 from grokkit.train.resolve import method_config
 from grokkit.train.stackable import is_stackable
+from grokkit.transform import GradientTransform
 from grokkit.weight_transform import WeightTransform
 
 PROOFS = {"zero-head": "scale=0", "logit-temperature": "tau=2", "muon": "lr=0.05", "row-clip": "c=0.3"}
@@ -288,6 +289,32 @@ def test_a_state_of_weights_with_a_dict_of_other_keys_is_refused(tiny, monkeypat
     assert not is_stackable(method_config("counted"))
     with pytest.raises(InputError, match=r"init\(\) gave a dict in its state with the key 'step', which is no"):
         train(tiny("counted"))
+
+
+def every_second(params, step):
+    """A gradient's or a weight's transform that does something in every second step, by a branch of Python's."""
+    moved = {name: 2 * p for name, p in params.items()} if int(step) % 2 else dict(params)
+    return moved, step + 1
+
+
+def begun(params):
+    return torch.zeros((), dtype=torch.int64)
+
+
+DOORS_THAT_BRANCH = {
+    "factory": lambda: GradientTransform(begun, lambda grads, state, params: every_second(grads, state)),
+    "weights": lambda: WeightTransform(begun, every_second),
+}
+
+
+@pytest.mark.parametrize("door", DOORS_THAT_BRANCH)
+def test_a_door_that_reads_its_state_is_run_alone(tiny, monkeypatch, door):
+    card = MethodCard(name="seldom", **{door: DOORS_THAT_BRANCH[door]})
+    monkeypatch.setitem(registry._GIVEN, ("methods", "seldom"), Part("methods", "seldom", card, "here", "1", "seldom"))
+    runs = [tiny("seldom", seed=seed) for seed in (0, 1)]
+    assert plan_groups(runs, "cuda:0") == [runs[:1], runs[1:]]
+    (run,) = train_group(runs[:1], device="cpu")
+    assert run.provenance["plan"] == "alone"
 
 
 @pytest.mark.parametrize("limit", [float("inf"), -float("inf")])
