@@ -33,7 +33,7 @@ LAYERS = [
         "weight_transform",
         "combine",
     }
-    | {"arguments", "call_syntax", "outside", "registry"}  # how a text becomes a part with settings
+    | {"arguments", "call_syntax", "needed", "outside", "registry"}  # how a text becomes a part with settings
     | {"autocast", "copies", "hooks", "kept", "names", "unapplied", "wrapped"},  # the parts of attach
     {"attach", "compat", "methods", "models", "optimizers", "recipe", "tasks"},
     {"train", "probe", "integrations"},

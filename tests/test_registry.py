@@ -15,7 +15,8 @@ import torch
 from grokkit import registry
 from grokkit.errors import InputError
 from grokkit.methods import MethodCard
-from grokkit.outside import import_file, own_modules
+from grokkit.needed import own_modules
+from grokkit.outside import import_file
 from grokkit.registry import broken, find, made, parts, recall
 from grokkit.study.plan import make_plan
 from grokkit.study.question import Question

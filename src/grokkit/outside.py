@@ -1,17 +1,15 @@
 """Code from outside the package: how somebody's file is imported, and what tells one version of code from another.
 
 A file is imported under a name made of its digest, from bytes that were digested: what runs is what the digest says,
-and an edited file is another module. The digest covers the file and every module that it imports from its own folder,
-or from its own package where it lies in one.
+and an edited file is another module. The digest covers the file and every module that it needs (:mod:`grokkit.needed`)
+of its own folder, or of its own package where it lies in one, and from elsewhere.
 """
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import importlib
 import json
-import re
 import sys
 import sysconfig
 from collections.abc import Iterator, Mapping
@@ -23,36 +21,73 @@ from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from traceback import extract_tb
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 from grokkit.errors import InputError, plain_line
 from grokkit.files import read_regular
-
-_LARGEST = 2**24  # bytes of a file of code
+from grokkit.needed import LARGEST_FILE, from_elsewhere, imports, loading, own_modules, top_of
 
 
 def import_file(path: Path) -> tuple[ModuleType, str]:
     """The module in the file, and the digest of its code. Code that was imported before is not run again."""
     path = path.resolve()
     own = own_modules(path)
-    contents = {name: read_regular(file, _LARGEST) for name, file in own.items()}
-    code = digest(contents)
+    contents = {name: read_regular(file, LARGEST_FILE) for name, file in own.items()}
     # Where it lies is in the name, since the same text in another folder reads other data there; it is not in the code.
-    name = f"grokkit_file_{code}_{digest({str(path): b''})}"
-    if name in sys.modules:
-        return sys.modules[name], code
+    name = f"grokkit_file_{digest(contents)}_{digest({str(path): b''})}"
+    if name in sys.modules and not _are_edited(_ELSEWHERE[name].files):
+        return sys.modules[name], digest({**contents, **_ELSEWHERE[name].contents})
     spec = spec_from_file_location(name, path)
     assert spec is not None
     module = module_from_spec(spec)
     sys.modules[name] = module  # before it runs, as `import` does it: dataclasses and pickle look their module up
     try:
-        with _found_later.importing(own), _own_modules_first(path.parent):
+        with _found_later.importing(own), _own_modules_first(path.parent), loading(own.values()) as loaded:
+            _take_out_edited()
             exec(compile(contents[""], str(path), "exec", dont_inherit=True), module.__dict__)
+            _ELSEWHERE[name] = _read(from_elsewhere(own, loaded))
         _found_later.check(own)
     except BaseException:
         del sys.modules[name]
         raise
-    return module, code
+    return module, digest({**contents, **_ELSEWHERE[name].contents})
+
+
+class _Elsewhere(NamedTuple):
+    """What a file needs from elsewhere, as it was when Python imported it."""
+
+    files: dict[Path, bytes]
+    contents: dict[str, bytes]
+    """The same for :func:`digest`: modules are told apart by their names and contents, and not by where they lie."""
+
+
+_ELSEWHERE: dict[str, _Elsewhere] = {}
+"""By the name of a file's module."""
+
+_READ: dict[Path, bytes] = {}
+"""The files from elsewhere that this process knows, as they were when they were first needed."""
+
+
+def _read(elsewhere: list[tuple[str, Path]]) -> _Elsewhere:
+    for _, file in elsewhere:
+        if file not in _READ:
+            _READ[file] = read_regular(file, LARGEST_FILE)
+    named = {f"{name} {digest({'': _READ[file]})} elsewhere": _READ[file] for name, file in elsewhere}
+    return _Elsewhere({file: _READ[file] for _, file in elsewhere}, named)
+
+
+def _are_edited(files: Mapping[Path, bytes]) -> bool:
+    return any(not file.is_file() or read_regular(file, LARGEST_FILE) != before for file, before in files.items())
+
+
+def _take_out_edited() -> None:
+    """Let Python forget all modules from elsewhere if one was edited since it was read: others may have imported it."""
+    if _are_edited(_READ):
+        files = {*map(str, _READ)}
+        for name, module in list(sys.modules.items()):
+            if getattr(module, "__file__", None) in files:
+                del sys.modules[name]
+        _READ.clear()
 
 
 class FailedError(InputError):
@@ -95,66 +130,17 @@ def _is_no_ones(file: Path) -> bool:
     return in_python or file.is_relative_to(_OURS)
 
 
-def own_modules(path: Path) -> dict[str, Path]:
-    """The modules that a file imports, directly or not, from its own folder tree: their files by dotted name.
-
-    The file itself goes by the empty name. If it lies in a package, the tree is that of the whole package. Imports are
-    read off the source, those inside functions and ``importlib.import_module("name")`` included. A name of the
-    standard library, or ours, is never a module of the tree.
-
-    Raises:
-        InputError: if it imports a name of the standard library, and a file beside it would be imported in its place.
-    """
-    top = _top(path)
-    found = {"": path}
-    waiting = [("", path)]
-    while waiting:
-        name, file = waiting.pop()
-        package = name if file.name == "__init__.py" else name.rpartition(".")[0]
-        for wanted in _imports(file, package, is_first=not name):
-            first = wanted.partition(".")[0]
-            if first in sys.stdlib_module_names:
-                _check_shadow(path.parent, first, in_package=top != path.parent)
-            if first in {*sys.stdlib_module_names, "grokkit"}:
-                continue
-            for root in dict.fromkeys((path.parent, top)):
-                for dotted, its_file in _files(root, wanted):
-                    if dotted not in found and its_file != path:
-                        found[dotted] = its_file
-                        waiting.append((dotted, its_file))
-    return found
-
-
-def _check_shadow(folder: Path, name: str, *, in_package: bool) -> None:
-    """Refuse a file in ``folder`` that ``import name`` may run in place of a module of Python's own.
-
-    In a package ``import name`` means Python's, and gets it where that is imported already.
-    """
-    if in_package and name in sys.modules:
-        return
-    for _, file in _files(folder, name):
-        raise InputError(f"{file} has the name of a module of Python's own, {name}; rename it")
-
-
 def own_place(text: str) -> Path | None:
     """The folder to have of what the registry finds by ``text`` if it is somebody's own file, or a module that no
     installed distribution brings; None for all else, which a machine has or has not."""
     where, _, _ = text.rpartition(":")
     if where.endswith(".py"):
-        return _top(Path(where))
+        return top_of(Path(where))
     top = where.partition(".")[0]
     if top not in sys.modules or top == "grokkit":
         return None
     names = _distributions_of(top, tuple(sys.path))
     return _place(top).resolve().parent if not names or _is_editable(distribution(names[0])) else None
-
-
-def _top(path: Path) -> Path:
-    """The folder in which the file lies or, if it lies in a package, the one in which the whole package lies."""
-    top = path.parent
-    while (top / "__init__.py").exists():
-        top = top.parent
-    return top
 
 
 @cache
@@ -201,13 +187,21 @@ _DIGESTS: dict[str, tuple[dict[str, ModuleSpec | None], str]] = {}
 
 def _digest_of_files(place: Path) -> str:
     if place.is_file():
-        return digest({name: read_regular(file, _LARGEST) for name, file in own_modules(place.resolve()).items()})
-    contents = {}
+        own = own_modules(place.resolve())
+        return digest({name: read_regular(file, LARGEST_FILE) for name, file in own.items()} | _needed_by(own))
+    contents, own = {}, {}
     for file in sorted(place.rglob("*")):
         name = file.relative_to(place)
         if file.is_file() and not any(part.startswith(".") or part == "__pycache__" for part in name.parts):
             contents[name.as_posix()] = file.read_bytes()
-    return digest(contents)
+            if file.suffix == ".py":
+                own[".".join([place.name, *name.with_suffix("").parts]).removesuffix(".__init__")] = file
+    return digest(contents | _needed_by(own))
+
+
+def _needed_by(own: Mapping[str, Path]) -> dict[str, bytes]:
+    with _found_later.importing({}):  # nothing that lies beside another file
+        return _read(from_elsewhere(own)).contents
 
 
 def digest(contents: Mapping[str, bytes]) -> str:
@@ -299,7 +293,7 @@ class _FoundLater:
     def check(self, own: Mapping[str, Path]) -> None:
         """Refuse the ``import`` in a function of a name by which another module, not of any such file, is imported."""
         for file in own.values():
-            for name in {wanted.partition(".")[0] for wanted in _imports(file, "", only_in_functions=True)}:
+            for name in {wanted.partition(".")[0] for wanted in imports(file, "", only_in_functions=True)}:
                 modules = _tree(name) if name in self._folders else {}
                 if modules and not self._are_ours(modules):
                     raise ImportError(
@@ -342,35 +336,3 @@ def _importing_file() -> str:
 
 _found_later = _FoundLater()
 sys.meta_path.insert(0, _found_later)  # what a file finds beside it is what its digest covers, whatever is on the path
-
-
-def _imports(file: Path, package: str, *, is_first: bool = False, only_in_functions: bool = False) -> Iterator[str]:
-    """Dotted names of what a file may import; of ``from a import b`` both ``a`` and ``a.b``."""
-    try:
-        tree = ast.parse(read_regular(file, _LARGEST), filename=str(file))
-    except SyntaxError:
-        if is_first:
-            raise
-        return  # perhaps it is never imported; if it is, Python says what is wrong
-    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
-    for node in (node for top in (functions if only_in_functions else [tree]) for node in ast.walk(top)):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            parents = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
-            base = ".".join([*parents, *([node.module] if node.module else [])])
-            yield base
-            yield from (f"{base}.{alias.name}" for alias in node.names)
-        elif isinstance(node, ast.Call) and re.search(r"\b(import_module|__import__)$", ast.unparse(node.func)):
-            yield from (a.value for a in node.args if isinstance(a, ast.Constant) and isinstance(a.value, str))
-
-
-def _files(root: Path, wanted: str) -> Iterator[tuple[str, Path]]:
-    """The files under ``root`` that ``import wanted`` runs: of ``a.b`` that of ``a``, then that of ``a.b``."""
-    parts = wanted.split(".")
-    for count in range(1, len(parts) + 1):
-        place = root.joinpath(*parts[:count])
-        for file in (place / "__init__.py", place.with_name(f"{place.name}.py")):
-            if parts[count - 1] and file.is_file():
-                yield ".".join(parts[:count]), file
-                break
