@@ -16,7 +16,7 @@ from grokkit import registry
 from grokkit.errors import InputError
 from grokkit.methods import MethodCard
 from grokkit.needed import own_modules
-from grokkit.outside import import_file
+from grokkit.outside import digest, import_file, own_place
 from grokkit.registry import broken, find, made, parts, recall
 from grokkit.study.plan import make_plan
 from grokkit.study.question import Question
@@ -360,6 +360,28 @@ def test_an_editable_distribution_answers_with_a_digest_of_its_files(installed, 
     part = find("methods", "sign-step")
     assert part.origin == "editables 1.0, editable"
     assert part.code == import_file(tmp_path / "editables.py")[1]
+
+
+def test_of_a_package_in_parts_each_answers_for_its_own(installed, tmp_path, monkeypatch):
+    """Two distributions bring a part each of a package without a file of its own, and a third part is nobody's."""
+    for name, version in (("ones", "1.0"), ("twos", "2.0")):
+        installed(f"{name}_top", "", [], version=version)
+        info = tmp_path / f"{name}_top-{version}.dist-info"
+        (info / "top_level.txt").write_text("in_parts\n")
+        (info / "RECORD").write_text(f"in_parts/{name}.py,,\n")
+    for place in (tmp_path / "in_parts", tmp_path / "mine/in_parts"):
+        place.mkdir(parents=True)
+    for file in ("in_parts/ones.py", "in_parts/twos.py", "mine/in_parts/own.py"):
+        (tmp_path / file).write_text(CARD)
+    installed("names_others", "", ["elsewhere-sign = in_parts.twos:CARD"])
+    (tmp_path / "names_others-1.0.dist-info/RECORD").write_text("names_others.py,,\n")
+    monkeypatch.syspath_prepend(tmp_path / "mine")
+    codes = [find("methods", f"in_parts.{name}:CARD").code for name in ("ones", "twos", "own")]
+    assert codes[:2] == ["ones_top 1.0", "twos_top 2.0"]
+    assert codes[2] == digest({"own.py": CARD.encode()})
+    assert own_place("in_parts.own:CARD") == tmp_path / "mine"
+    assert own_place("in_parts.twos:CARD") is None
+    assert find("methods", "elsewhere-sign").code == "twos_top 2.0", "it is the code's version, not the name's"
 
 
 def test_a_module_on_the_path_without_a_distribution_answers_with_a_digest(tmp_path, monkeypatch, registered_anew):

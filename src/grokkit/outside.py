@@ -22,6 +22,8 @@ from pathlib import Path
 from traceback import extract_tb
 from types import ModuleType
 from typing import Any, NamedTuple
+from urllib.parse import urlparse
+from urllib.request import url2pathname
 
 from grokkit.errors import InputError, plain_line
 from grokkit.files import read_regular
@@ -139,14 +141,39 @@ def own_place(text: str) -> Path | None:
     top = where.partition(".")[0]
     if top not in sys.modules or top == "grokkit":
         return None
-    names = _distributions_of(top, tuple(sys.path))
-    return _place(top).resolve().parent if not names or _is_editable(distribution(names[0])) else None
+    module = where if where in sys.modules else top
+    found = _distribution_of(module)
+    return _place(module).resolve().parent if found is None or _is_editable(found) else None
 
 
 @cache
 def _distributions_of(top: str, path: tuple[str, ...]) -> list[str]:
     """Names of those installed on ``path`` that hold the package; finding it out reads the files of all of them."""
-    return packages_distributions().get(top, [])
+    return list(dict.fromkeys(packages_distributions().get(top, [])))
+
+
+def _distribution_of(module: str) -> Distribution | None:
+    """The installed distribution that brings an imported module.
+
+    Of a package without a file of its own several may bring a part, and what lies on the path may add another: there it
+    is the one that has the module's file.
+    """
+    top = module.partition(".")[0]
+    found = [distribution(name) for name in _distributions_of(top, tuple(sys.path))]
+    file = getattr(sys.modules[module], "__file__", None)
+    if file is None or (len(found) < 2 and getattr(sys.modules[top], "__file__", None) is not None):
+        return found[0] if found else None
+    return next((one for one in found if _brings(one, Path(file).resolve())), None)
+
+
+def _brings(found: Distribution, file: Path) -> bool:
+    """Whether it is among the distribution's files, or below its folder where that is editable or does not list any."""
+    if _is_editable(found):
+        url = json.loads(found.read_text("direct_url.json") or "{}")["url"]
+        return file.is_relative_to(Path(url2pathname(urlparse(url).path)).resolve())
+    if found.files is None:
+        return file.is_relative_to(Path(str(found.locate_file(""))).resolve())
+    return any(one.name == file.name and Path(str(one.locate())).resolve() == file for one in found.files)
 
 
 def provenance(module: str, registered_by: Distribution | None = None) -> tuple[str, str]:
@@ -158,31 +185,32 @@ def provenance(module: str, registered_by: Distribution | None = None) -> tuple[
     top = module.partition(".")[0]
     if top == "grokkit":
         return "grokkit", ""
-    found = registered_by
+    file = getattr(sys.modules[module], "__file__", None)
+    # An entry point may name what another distribution brings.
+    is_its_own = registered_by is not None and file is not None and _brings(registered_by, Path(file).resolve())
+    found = registered_by if is_its_own else _distribution_of(module) or registered_by
     if found is None:
-        names = _distributions_of(top, tuple(sys.path))
-        found = distribution(names[0]) if names else None
-    if found is None:
-        return str(_place(top)), digest_of_package(top)
+        return str(_place(module)), digest_of_package(module)
     origin = f"{found.metadata['Name']} {found.version}"
-    return (f"{origin}, editable", digest_of_package(top)) if _is_editable(found) else (origin, origin)
+    return (f"{origin}, editable", digest_of_package(module)) if _is_editable(found) else (origin, origin)
 
 
-def digest_of_package(top: str) -> str:
-    """A digest of all files of an imported package, or of a module and its own modules.
+def digest_of_package(module: str) -> str:
+    """A digest of all files of the package that an imported module is of, or of a module and its own modules.
 
     It is kept, because what the process has imported does not change when the files do, until one of the modules is
     imported anew, as ``importlib.reload`` does it.
     """
+    top, place = module.partition(".")[0], _place(module)
     specs = {name: getattr(module, "__spec__", None) for name, module in _tree(top).items()}
-    before, known = _DIGESTS.get(top, ({}, None))
+    before, known = _DIGESTS.get(place, ({}, None))
     if known is None or any(specs.get(name) is not spec for name, spec in before.items()):
-        known = _digest_of_files(_place(top))
-    _DIGESTS[top] = specs, known
+        known = _digest_of_files(place)
+    _DIGESTS[place] = specs, known
     return known
 
 
-_DIGESTS: dict[str, tuple[dict[str, ModuleSpec | None], str]] = {}
+_DIGESTS: dict[Path, tuple[dict[str, ModuleSpec | None], str]] = {}
 
 
 def _digest_of_files(place: Path) -> str:
@@ -214,14 +242,19 @@ def digest(contents: Mapping[str, bytes]) -> str:
     return hashlib.sha256(json.dumps(each, sort_keys=True).encode()).hexdigest()[:12]
 
 
-def _place(top: str) -> Path:
-    """The folder of an imported package, or the file of a module.
+def _place(module: str) -> Path:
+    """The folder of the package that an imported module is of, or the file of a module by itself.
+
+    A package without a file of its own may lie in several folders: then it is the one that has the module.
 
     Raises:
         InputError: if it has neither, as a notebook's ``__main__`` and the modules that are built into Python.
     """
-    module = sys.modules[top]
-    place = next(iter(module.__path__)) if hasattr(module, "__path__") else getattr(module, "__file__", None)
+    top = module.partition(".")[0]
+    file = getattr(sys.modules[module], "__file__", None)
+    places = [Path(place) for place in getattr(sys.modules[top], "__path__", ())]
+    having = [place for place in places if file is not None and Path(file).is_relative_to(place)]
+    place = next(iter([*having, *places]), getattr(sys.modules[top], "__file__", None))
     if place is None:
         raise InputError(
             f"the module {top} has no file, by which another process would find what is in it; put that into a file "
