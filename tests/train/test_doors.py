@@ -3,7 +3,7 @@
 import json
 from enum import StrEnum
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import pytest
 import torch
@@ -405,3 +405,14 @@ def test_a_default_that_cannot_be_typed_is_refused_when_the_method_is_planned(mo
     monkeypatch.setitem(registry._GIVEN, ("methods", "kinded"), part)
     with pytest.raises(InputError, match="kind of kinded is .* unless told, and a setting is a number"):
         method_config("kinded")
+
+
+@pytest.mark.parametrize("name", ["lr", "beta1", "held_out", "max_grad_norm"])
+def test_a_setting_of_a_door_that_has_the_name_of_one_of_the_training_is_refused(monkeypatch, name):
+    """It would be taken for the optimizer's in a command and in a search."""
+    names: dict[str, Any] = {}
+    exec(f"def door({name}: float = 0.5):\n    return lambda base: base", names)
+    card = MethodCard(name="named-so", loss=names["door"])
+    monkeypatch.setitem(registry._GIVEN, ("methods", "named"), Part("methods", "named", card, "here", "1", "named"))
+    with pytest.raises(InputError, match=f"named-so has a setting {name} of its own, .* e.g. own_{name}$"):
+        method_config("named")

@@ -167,10 +167,16 @@ def _written(text: str, task: str, of_task: Mapping[str, Any]) -> _Written:
     # An argument without a default was given, or made() would have refused; that value stands for the default.
     required = [key for key, p in arguments.items() if p.default is p.empty]
     asked = {key: given.get(key) if key in required else p.default for key, p in arguments.items()}
-    defaults = {**asked, **default_settings(card)}
+    of_doors = default_settings(card)
     # A method with an optimizer of its own takes only those of ours that the loop carries out, whatever the optimizer.
-    of_optimizer = OptimizerConfig.model_fields if card.optimizer is None else OF_LOOP
-    known = [*defaults, *of_optimizer, *_OF_ANY]
+    others = [*(OptimizerConfig.model_fields if card.optimizer is None else OF_LOOP), *_OF_ANY]
+    if taken := [key for key in others if key in of_doors]:
+        raise InputError(
+            f"{card.name} has a setting {taken[0]} of its own, and {taken[0]} is what it is trained with: of both only "
+            f"one could be written or searched; give that argument of its doors another name, e.g. own_{taken[0]}"
+        )
+    defaults = {**asked, **of_doors}
+    known = [*defaults, *others]
     for key in given:
         if key not in known:
             raise unknown(f"setting of {part.name}", key, known)
@@ -191,12 +197,12 @@ def _written(text: str, task: str, of_task: Mapping[str, Any]) -> _Written:
         if isinstance(own[key], str) and own[key].endswith(ending):
             own[key] = pinned(own[key])
     base = card.base or find("methods", "adamw").value.base
-    others = {**base, **{key: value for key, value in task_defaults.items() if key not in own}}
+    usual = {**base, **{key: value for key, value in task_defaults.items() if key not in own}}
     return _Written(
         config=PartConfig(name=part.name, settings=own, code=part.code, text=part.text),
         card=card,
         given={key: value for key, value in given.items() if key not in own},
-        usual={"held_out": card.held_out, **others},
+        usual={"held_out": card.held_out, **usual},
         shown={key: given.get(key, own[key]) for key in own if key in required or own[key] != own_usual[key]},
     )
 
