@@ -20,7 +20,7 @@ from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_ori
 
 import numpy as np
 
-from grokkit.call_syntax import LARGEST, number, show_value
+from grokkit.call_syntax import LARGEST, entries, number, show_value, texts_of
 from grokkit.errors import InputError, shown, typed, unknown
 
 Build = Callable[..., Any]
@@ -83,19 +83,22 @@ def complete(
     """
     known, hints = settings_of(build, leave=leave), _hints(build)
     others = [p.name for p in inspect.signature(build).parameters.values() if p.kind is p.VAR_KEYWORD]
+    texts = texts_of(given)
     for name in given:
         if name in leave or (name not in known and not others):
             raise unknown(f"setting of {what}", name, known)
     found: dict[str, Any] = {}
     for name, parameter in known.items():
         if name in given:
-            found[name] = _checked(what, name, given[name], hints.get(name), parameter.default)
+            value = _in_words(given[name], hints.get(name), texts.get(name))
+            found[name] = _checked(what, name, value, hints.get(name), parameter.default)
         elif parameter.default is parameter.empty:
             raise InputError(f"{what} needs its {name}; write {example or f'{what}({name}=...)'}")
         elif can_be_written(parameter.default):
             found[name] = parameter.default
     for name in sorted(given.keys() - known.keys()):
-        found[name] = _checked(what, name, given[name], hints.get(others[0]), inspect.Parameter.empty)
+        value = _in_words(given[name], hints.get(others[0]), texts.get(name))
+        found[name] = _checked(what, name, value, hints.get(others[0]), inspect.Parameter.empty)
     return found
 
 
@@ -231,23 +234,40 @@ def _is_kind(hint: Any) -> bool:
     return True
 
 
-def in_words(build: Build, settings: Mapping[str, Any]) -> dict[str, Any]:
+def in_words(build: Build, settings: Mapping[str, Any], texts: Mapping[str, str]) -> dict[str, Any]:
     """Those of ``settings`` that ``build`` takes; where it takes words ``none``, ``true``, ``false`` and digits are the
     words that were typed, and not what they stand for.
 
-    >>> def build(mode: Literal["none", "cosine"] = "cosine", clip: float | None = 1.0): ...
-    >>> in_words(build, {"mode": None, "clip": None})
-    {'mode': 'none', 'clip': None}
+    >>> def build(mode: Literal["none", "cosine"] = "cosine", clip: float | None = 1.0, code: str = ""): ...
+    >>> in_words(build, {"mode": None, "clip": None, "code": 7}, {"code": "007"})
+    {'mode': 'none', 'clip': None, 'code': '007'}
     """
     hints = _hints(build)
-    return {name: _in_words(settings[name], hints.get(name)) for name in settings_of(build) if name in settings}
+    known = [name for name in settings_of(build) if name in settings]
+    return {name: _in_words(settings[name], hints.get(name), texts.get(name)) for name in known}
 
 
-def _in_words(value: Any, hint: Any) -> Any:
+def _in_words(value: Any, hint: Any, text: str | None) -> Any:
+    """``value``, or the word that it was typed as: ``text``, or how it is written where nobody typed it."""
+    if isinstance(value, tuple):
+        return _each_in_words(value, hint, text)
     if not (value is None or isinstance(value, bool | int | float)) or _allows(value, hint):
         return value
-    word = show_value(value)
-    return word if _allows(word, hint) else value
+    return next((word for word in (text, show_value(value)) if word is not None and _allows(word, hint)), value)
+
+
+def _each_in_words(values: tuple[Any, ...], hint: Any, text: str | None) -> tuple[Any, ...]:
+    kinds = [kind for kind in _kinds(hint) if get_origin(kind) is tuple]
+    hints = _hints_of_entries(get_args(kinds[0]), len(values)) if len(kinds) == 1 else []
+    if len(hints) != len(values):
+        return values
+    texts = [None] * len(values) if text is None else entries("", text)
+    return tuple(map(_in_words, values, hints, texts))
+
+
+def _hints_of_entries(parts: tuple[Any, ...], count: int) -> tuple[Any, ...]:
+    """Of a tuple's entries: one for each, or the same for all where ``parts`` ends with dots."""
+    return parts[:1] * count if parts[1:] == (...,) else parts
 
 
 def _allows(value: Any, hint: Any) -> bool:
@@ -260,7 +280,6 @@ def _allows(value: Any, hint: Any) -> bool:
 
 def _checked(what: str, name: str, value: Any, hint: Any, default: Any) -> Any:
     """``value`` in the form that ``hint`` has it in."""
-    value = _in_words(value, hint)
     if get_origin(hint) is Literal and isinstance(value, str) and value not in get_args(hint):
         raise unknown(f"{name} of {what}", value, map(str, get_args(hint)))
     problem = ""
@@ -276,12 +295,15 @@ def _checked(what: str, name: str, value: Any, hint: Any, default: Any) -> Any:
 
 
 def in_one_form(value: Any, default: Any) -> Any:
-    """A number as a float where ``default`` is one, else a whole number as an integer; a list as a tuple.
+    """A number as a float where ``default`` is one, else a whole number as an integer; a list as a tuple, each entry
+    as the default's in its place, or its first where it has another number of them.
 
     Anything else stays as it is, for whoever takes it to check.
     """
-    if isinstance(value, list):
-        return tuple(value)
+    if isinstance(value, tuple | list):
+        usual = tuple(default) if isinstance(default, tuple | list) else ()
+        each = usual if len(usual) == len(value) else (usual[:1] or (None,)) * len(value)
+        return tuple(map(in_one_form, value, each))
     if isinstance(value, bool) or not isinstance(value, int | float):
         return value
     if not isinstance(default, float):
@@ -293,11 +315,13 @@ def in_one_form(value: Any, default: Any) -> Any:
 
 
 def shortest(value: Any) -> Any:
-    """A whole number as an integer, anything else as it is.
+    """A whole number as an integer, also in a tuple; anything else as it is.
 
-    >>> shortest(2.0), shortest(0.5), shortest(True), shortest(float("inf"))
-    (2, 0.5, True, inf)
+    >>> shortest(2.0), shortest(0.5), shortest(True), shortest(float("inf")), shortest((1.0, 0.5))
+    (2, 0.5, True, inf, (1, 0.5))
     """
+    if isinstance(value, tuple):
+        return tuple(map(shortest, value))
     return int(value) if isinstance(value, float) and math.isfinite(value) and value == int(value) else value
 
 
@@ -374,7 +398,7 @@ def _either(allowed: list[str]) -> str:
 def _as_tuple(value: Any, parts: tuple[Any, ...]) -> tuple[Any, ...]:
     if not isinstance(value, tuple | list):
         raise _NotAllowed("a tuple, e.g. (128,128)")
-    hints = parts[:1] * len(value) if parts[1:] == (...,) else parts
+    hints = _hints_of_entries(parts, len(value))
     if len(value) != len(hints):
         raise _NotAllowed(f"a tuple of {len(hints)}")
     return tuple(map(_as, value, hints))

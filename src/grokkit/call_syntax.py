@@ -2,14 +2,14 @@
 
     grokfast-ema(alpha=0.9, lamb=1), adamw(lr=0.01)+ideas.py:CARD, mypkg.ideas:make(strength=2)
 
-Values are numbers, ``true``, ``false``, ``none``, tuples of whole numbers, words, and calls again:
-``adamw(optimizer=pkg:SOAP(lr=1))``.
+Values are numbers, ``true``, ``false``, ``none``, words, calls again, ``adamw(optimizer=pkg:SOAP(lr=1))``, and tuples
+of these.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from grokkit.errors import InputError, about, shown
@@ -58,7 +58,20 @@ def texts_in(given: str | Iterable[str] | None) -> list[str]:
     return split_list(given) if isinstance(given, str) else list(given or ())
 
 
-def parse_call(text: str) -> tuple[str, dict[str, Any]]:
+class Given(dict[str, Any]):
+    """Settings as they were typed: what each stands for and, in ``texts``, its letters, for whoever wants a word."""
+
+    def __init__(self, values: Mapping[str, Any] | None = None, texts: Mapping[str, str] | None = None) -> None:
+        super().__init__(values or {})
+        self.texts = dict(texts or {})
+
+
+def texts_of(settings: Mapping[str, Any]) -> Mapping[str, str]:
+    """The letters of those settings that were typed."""
+    return settings.texts if isinstance(settings, Given) else {}
+
+
+def parse_call(text: str) -> tuple[str, Given]:
     """A name and its settings. A name may be that of a file's part, ``my folder/ideas.py:CARD``.
 
     >>> parse_call("grokfast-ma(window_size=50, warmup=false)")
@@ -67,19 +80,22 @@ def parse_call(text: str) -> tuple[str, dict[str, Any]]:
     ('neuralgrok', {'hidden': (128, 128), 'clip': None})
     >>> parse_call("adamw(optimizer=pkg:SOAP( lr = 1 ))")
     ('adamw', {'optimizer': 'pkg:SOAP(lr=1)'})
+    >>> found = parse_call("mine(betas=(0.9,0.99), code=007)")[1]
+    >>> found, found.texts["code"]
+    ({'betas': (0.9, 0.99), 'code': 7}, '007')
     """
     match = re.fullmatch(r"\s*([^(),=]*[^\s(),=])\s*(?:\((.*)\))?\s*", text, flags=re.DOTALL)
     if match is None:
         raise InputError(f"{shown(text)} is not a name with settings; {_EXAMPLE}")
     name, inside = match.groups()
-    settings: dict[str, Any] = {}
+    settings = Given()
     for item in split_list(inside) if inside and inside.strip() else ():
         key, equals, value = (part.strip() for part in item.partition("="))
         if not equals or not re.fullmatch(r"[A-Za-z_]\w*", key) or not value:
             raise InputError(f"{shown(item)} in {shown(text)} is not a setting; write key=value, {_EXAMPLE}")
         if key in settings:
             raise InputError(f"{key!r} is given twice in {shown(text)}; give it once")
-        settings[key] = _value(key, value)
+        settings[key], settings.texts[key] = _value(key, value), value
     return name, settings
 
 
@@ -100,7 +116,7 @@ def show_value(value: Any) -> str:
     if value is None or isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, tuple | list):
-        return f"({','.join(map(str, value))}{',' if len(value) == 1 else ''})"
+        return f"({','.join(map(show_value, value))}{',' if len(value) == 1 else ''})"
     return str(value)
 
 
@@ -133,12 +149,12 @@ def _cut(text: str) -> str:
     return text if len(text) <= 40 else f"{text[:37]}... ({len(text):,} characters)"
 
 
-def _value(key: str, text: str) -> bool | int | float | str | tuple[int, ...] | None:
+def _value(key: str, text: str) -> Any:
     words = {"true": True, "false": False, "none": None}
     if text.lower() in words:
         return words[text.lower()]
     if text.startswith("("):
-        return _whole_numbers(key, text)
+        return tuple(_value(key, entry) for entry in entries(key, text))
     with about(f"{key}="):
         found = number(text)
     if found is not None:
@@ -149,11 +165,14 @@ def _value(key: str, text: str) -> bool | int | float | str | tuple[int, ...] | 
     return show_call(name, {key: settings[key] for key in sorted(settings)})
 
 
-def _whole_numbers(key: str, text: str) -> tuple[int, ...]:
-    """A tuple, with or without a comma after its last number."""
-    inside = text[1:-1].strip() if text.endswith(")") else "?"
-    with about(f"{key}="):
-        found = [number(part.strip()) for part in inside.removesuffix(",").split(",")] if inside else []
-    if not all(isinstance(one, int) for one in found):
-        raise InputError(f"{key}={shown(text)} is not a tuple of whole numbers; write e.g. hidden=(128,128)")
-    return tuple(found)  # pyright: ignore[reportReturnType]
+def entries(key: str, text: str) -> list[str]:
+    """The texts of a tuple's entries, with or without a comma after the last.
+
+    Raises:
+        InputError: if it is no tuple.
+    """
+    inside = text[1:-1].strip() if text.endswith(")") else ","
+    try:
+        return split_list(inside.removesuffix(",")) if inside else []
+    except InputError:
+        raise InputError(f"{key}={shown(text)} is not a tuple; write e.g. {key}=(128,128)") from None

@@ -28,6 +28,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
+from grokkit.arguments import in_words
+from grokkit.call_syntax import texts_of
 from grokkit.errors import InputError, MissingExtraError, unknown
 from grokkit.files import here
 from grokkit.outside import import_file, line_of, provenance, theirs
@@ -197,8 +199,9 @@ def made(part: Part, settings: Mapping[str, Any]) -> Any:
             )
         if argument.default is argument.empty and name not in settings:
             raise InputError(f"{part.name} needs {name}; write {part.name}({name}=...)")
+    given = in_words(part.value, settings, texts_of(settings))
     with theirs(part.name):
-        card = part.value(**{name: settings[name] for name in arguments if name in settings})
+        card = part.value(**given)
     if not isinstance(card, wanted):
         raise InputError(f"{part.name} returns a {type(card).__name__}; it must return a {wanted.__name__}")
     return card

@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias
 
 from grokkit.arguments import shortest
-from grokkit.call_syntax import parse_call, split_list
+from grokkit.call_syntax import parse_call, show_value, split_list
 from grokkit.errors import InputError
 
 _EXAMPLE = "e.g. 'lr=1e-4..1e-1 log, wd=0..3'"
@@ -31,13 +32,16 @@ class Range(NamedTuple):
         return f"{shortest(self.low)}..{shortest(self.high)}{' log' if self.log else ''}"
 
 
-class Choice(NamedTuple):
+@dataclass(frozen=True)
+class Choice:
     """One of some values, in no order."""
 
     values: tuple[Any, ...]
+    texts: tuple[str, ...] = field(default=(), compare=False, repr=False)
+    """As they were typed, for a setting that is a word."""
 
     def __str__(self) -> str:
-        return "|".join("none" if value is None else str(value).lower() for value in self.values)
+        return "|".join(map(show_value, self.values))
 
 
 Space: TypeAlias = dict[str, Range | Choice]
@@ -72,7 +76,8 @@ def show_space(space: Space) -> str:
 def _values(name: str, text: str) -> Range | Choice:
     if "|" in text:
         # Each is read as a setting in parentheses would be: a number, true, none, a word, a call.
-        return Choice(tuple(parse_call(f"choice(value={value.strip()})")[1]["value"] for value in text.split("|")))
+        read = [parse_call(f"choice(value={value.strip()})")[1] for value in text.split("|")]
+        return Choice(tuple(one["value"] for one in read), tuple(one.texts["value"] for one in read))
     match = re.fullmatch(r"(\S+?)\.\.(\S+?)(\s+log)?", text)
     try:
         low, high = (float(end) for end in match.group(1, 2)) if match else (math.nan, math.nan)

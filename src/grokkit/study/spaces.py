@@ -13,7 +13,7 @@ from inspect import signature
 from pathlib import Path
 from typing import Any
 
-from grokkit.arguments import is_whole
+from grokkit.arguments import in_words, is_whole
 from grokkit.call_syntax import parse_call, show_call
 from grokkit.errors import InputError, unknown
 from grokkit.optimizers.contract import card_of
@@ -68,8 +68,7 @@ class Searched:
             inner = [axis.name for axis in self.axes.values() if axis.piece == place and axis.of_optimizer]
             if inner:
                 name, inside = parse_call(piece.optimizer)
-                inside |= {key: own.pop(key) for key in inner}
-                own["optimizer"] = show_call(name, inside)
+                own["optimizer"] = show_call(name, {**inside.texts, **{key: own.pop(key) for key in inner}})
             texts.append(piece.written(own))
         return "+".join(texts)
 
@@ -177,6 +176,8 @@ def _axes(place: int, piece: Piece, config: MethodConfig, own: Space | None) -> 
     for name, values in space.items():
         if name in fixed or name not in known:
             continue
+        if isinstance(values, Choice):
+            values = _in_words(piece, config, name, values)
         whole = name not in _ALWAYS_NUMBERS and _is_whole(piece, config, name, known[name])
         if whole and isinstance(values, Range) and values.log and round(values.low) < 1:
             raise InputError(
@@ -198,14 +199,28 @@ def _check_names(piece: Piece, strange: Collection[str]) -> None:
 
 def _is_whole(piece: Piece, config: MethodConfig, name: str, usual: Any) -> bool:
     """Whether the setting takes whole numbers only: as its annotation says, or else if it is one by default."""
+    said = [is_whole(build, name) for build in _builds(piece, config)]
+    return next((whole for whole in said if whole is not None), type(usual) is int)
+
+
+def _in_words(piece: Piece, config: MethodConfig, name: str, choice: Choice) -> Choice:
+    """``choice`` with the words that were typed, where the setting takes words."""
+    values = []
+    for value, text in zip(choice.values, choice.texts, strict=True):
+        read = [in_words(build, {name: value}, {name: text}) for build in _builds(piece, config)]
+        values.append(next((found[name] for found in read if name in found), value))
+    return Choice(tuple(values))
+
+
+def _builds(piece: Piece, config: MethodConfig) -> list[Any]:
+    """The functions whose arguments are the settings of a part and of its optimizer."""
     optimizer = config.optimizer
     builds: list[Any] = [*piece.card.doors().values()]
     if callable(piece.made_by):
         builds.append(piece.made_by)
     if isinstance(optimizer, OwnOptimizerConfig):
         builds.append(optimizer.card.make)
-    said = [is_whole(build, name) for build in builds]
-    return next((whole for whole in said if whole is not None), type(usual) is int)
+    return builds
 
 
 def _name_of(optimizer: Any) -> str:

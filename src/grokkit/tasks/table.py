@@ -15,7 +15,7 @@ from functools import cache
 from typing import Any
 
 from grokkit.arguments import complete, settings_of, takes
-from grokkit.call_syntax import parse_call, split_list
+from grokkit.call_syntax import Given, parse_call, split_list
 from grokkit.errors import InputError, shown, unknown
 from grokkit.registry import Part, find, parts
 from grokkit.tasks.card import Settings, TaskCard
@@ -45,13 +45,14 @@ def read_task(text: str, usual: Mapping[str, Any] | None = None) -> tuple[Part, 
     head = (call["head"] if call else text).strip()
     part, given = _read_head(head)
     card = card_of(part)
-    inside = parse_call(f"task({call['inside']})")[1] if call else {}
+    inside = parse_call(f"task({call['inside']})")[1] if call else Given()
     for name, value in inside.items():
         if name in given:
             raise InputError(f"{name!r} is given twice in {shown(text)}; give it once")
         given[name] = value
     known = settings_of(card.build, leave=("data_dir",))
-    chosen = {**{name: value for name, value in (usual or {}).items() if name in known}, **given}
+    of_model = {name: value for name, value in (usual or {}).items() if name in known}
+    chosen = Given({**of_model, **given}, inside.texts)
     what = head if card is MODULAR else card.name
     return part, card.canonical(complete(what, card.build, chosen, leave=("data_dir",), example=card.example))
 

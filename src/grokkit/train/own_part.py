@@ -55,11 +55,12 @@ def _is_place(name: str, parameter: inspect.Parameter) -> bool:
     return has_default and parameter.kind is parameter.KEYWORD_ONLY and name.split("_")[-1] in ("device", "dtype")
 
 
-def as_typed(card: MethodCard, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """A method's own settings, those that are words as they were typed: ``none`` among ``none`` and ``cosine``."""
+def as_typed(card: MethodCard, settings: Mapping[str, Any], texts: Mapping[str, str]) -> dict[str, Any]:
+    """A method's own settings, those that are words as they were typed, in ``texts``: ``none`` among ``none`` and
+    ``cosine``."""
     found = dict(settings)
     for door in card.doors().values():
-        found |= in_words(door, found)
+        found |= in_words(door, found, texts)
     return found
 
 

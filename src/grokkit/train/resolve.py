@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 from torch.optim import Optimizer
 
-from grokkit.arguments import can_be_written, in_one_form, shortest
-from grokkit.call_syntax import parse_call, show_call, split_list
+from grokkit.arguments import can_be_written, in_one_form, in_words, shortest
+from grokkit.call_syntax import Given, parse_call, show_call, split_list
 from grokkit.errors import InputError, shown, unknown
 from grokkit.files import pinned
 from grokkit.methods import MethodCard
@@ -114,7 +114,7 @@ class Piece(NamedTuple):
     card: MethodCard
     settings: dict[str, Any]
     """Its own, complete with their defaults."""
-    given: dict[str, Any]
+    given: Given
     """All that is written with it."""
     has_optimizer: bool
     """Whether the method's optimizer, and its settings, are this part's."""
@@ -127,7 +127,7 @@ class Piece(NamedTuple):
         """The text with ``settings`` in place of what it says of them."""
         is_alias = self.text in self.card.aliases
         name = self.card.name if is_alias else parse_call(self.text)[0]
-        return show_call(name, {**self.given, **settings})
+        return show_call(name, {**self.given.texts, **settings})
 
 
 def pieces(text: str, task: str = "", usual: Mapping[str, Any] | None = None) -> list[Piece]:
@@ -137,8 +137,8 @@ def pieces(text: str, task: str = "", usual: Mapping[str, Any] | None = None) ->
     base = _base(written)
     found = []
     for piece, part in zip(texts, written, strict=True):
-        given = {} if piece in part.card.aliases else parse_call(piece)[1]
-        optimizer = str(given.get("optimizer", part.usual.get("optimizer")))
+        given = Given() if piece in part.card.aliases else parse_call(piece)[1]
+        optimizer = given.texts.get("optimizer", str(part.usual.get("optimizer")))
         found.append(
             Piece(piece, part.card, part.config.settings, given, part is base, optimizer, part.config.part().value)
         )
@@ -153,10 +153,12 @@ def _base(written: Sequence[_Written]) -> _Written:
 
 
 def _written(text: str, task: str, of_task: Mapping[str, Any]) -> _Written:
-    name, given = text, {}
+    name, given = text, Given()
     # An alias is no call, though it may look like one: adam-lr×(1+λ).
     if not any(text in getattr(part.value, "aliases", ()) for part in parts("methods").values()):
         name, given = parse_call(text)
+    if "optimizer" in given:
+        given["optimizer"] = given.texts["optimizer"]  # which is read as a call again, with its own words
     before, at, step = name.rpartition("@")
     if at and ":" not in step:  # an @ with a colon behind it is in the path of a file
         if "merge" in given:
@@ -191,7 +193,10 @@ def _written(text: str, task: str, of_task: Mapping[str, Any]) -> _Written:
                 f"{key} of {part.name} is {shown(value)} unless told, and a setting is a number, a truth value, "
                 "a word, none or a tuple of these, which can be typed and kept; take e.g. a Literal of words"
             )
-    own = as_typed(card, {key: in_one_form(given.get(key, value), value) for key, value in own_usual.items()})
+    typed = {key: in_one_form(given.get(key, value), value) for key, value in own_usual.items()}
+    own = as_typed(card, typed, given.texts)
+    if not isinstance(part.value, MethodCard):
+        own |= in_words(part.value, own, given.texts)
     check_settings(card, own)
     for key, ending in card.files.items():
         if isinstance(own[key], str) and own[key].endswith(ending):
@@ -203,7 +208,12 @@ def _written(text: str, task: str, of_task: Mapping[str, Any]) -> _Written:
         card=card,
         given={key: value for key, value in given.items() if key not in own},
         usual={"held_out": card.held_out, **usual},
-        shown={key: given.get(key, own[key]) for key in own if key in required or own[key] != own_usual[key]},
+        shown={
+            # A file's name is shown as it was typed.
+            key: given[key] if isinstance(given.get(key), str) else own[key]
+            for key in own
+            if key in required or own[key] != own_usual[key]
+        },
     )
 
 

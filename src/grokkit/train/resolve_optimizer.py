@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from grokkit.arguments import settings_of, shortest
-from grokkit.call_syntax import parse_call, show_call
+from grokkit.call_syntax import Given, parse_call, show_call
 from grokkit.errors import InputError, unknown
 from grokkit.optimizers import contract as optimizers
 from grokkit.registry import find, parts
@@ -49,7 +49,7 @@ def optimizer_config(
         OwnOptimizerConfig,
         what,
         name=part.name,
-        settings=card.settings({**inside, **written}),
+        settings=card.settings(Given({**inside, **written}, inside.texts)),
         code=part.code,
         text=part.text,
         **{key: value for key, value in {**usual, **of_loop, **given}.items() if key in OF_LOOP},

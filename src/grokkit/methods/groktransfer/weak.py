@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from grokkit.call_syntax import parse_call, show_call
+from grokkit.call_syntax import Given, parse_call, show_call
 from grokkit.errors import InputError, about
 from grokkit.methods.contract import Examples, TransferData
 from grokkit.methods.groktransfer.growth import widen
@@ -108,7 +108,7 @@ def parse_weak(text: str) -> WeakModel:
         card = card_of(find("models", name))
     except InputError as error:
         raise InputError(f"weak={text} is not possible: {error}; write e.g. {EXAMPLES}, auto, or a .npz file") from None
-    weak = WeakModel(card, card.settings({**card.weak, **given}))
+    weak = WeakModel(card, card.settings(Given({**card.weak, **given}, given.texts)))
     # Make it once for a made-up task, without memory, so that its own checks run now and not in the middle of a study.
     kind = card.reads[0] if card.reads else ""
     with about(f"weak={text}"):
