@@ -143,7 +143,7 @@ def test_the_working_directory_does_not_matter_for_what_is_found_again(tmp_path,
             "ModuleNotFoundError: No module named 'nothing_of_the_kind' .line 1 of ideas.py",
         ),
         ("x = 1\nx.y\n", "AttributeError: .* .line 2 of ideas.py"),
-        ("from .parts import half", r"ImportError: .*; it belongs to a package: give that, e.g. \w+.ideas:CARD"),
+        ("from .parts import half", "ImportError: .*; what lies beside it is imported without the dot, `from name"),
     ],
 )
 def test_a_file_that_cannot_be_imported_is_one_line(tmp_path, source, message):
@@ -153,6 +153,22 @@ def test_a_file_that_cannot_be_imported_is_one_line(tmp_path, source, message):
         find("methods", f"{tmp_path}/ideas.py:CARD")
     assert "\n" not in str(caught.value)
     assert set(sys.modules) - before == set(), "nothing half imported is left"
+
+
+def test_a_relative_import_says_by_what_name_it_works(tmp_path, monkeypatch, registered_anew):
+    (tmp_path / "relatives/deep").mkdir(parents=True)
+    for file in ("relatives/__init__.py", "relatives/deep/__init__.py", "relatives/deep/parts.py"):
+        (tmp_path / file).write_text(CARD)
+    for file in ("relatives/deep/ideas.py", "by_itself.py"):
+        (tmp_path / file).write_text("from .parts import CARD\n")
+    monkeypatch.chdir(tmp_path / "relatives/deep")
+    remedy = f"; it belongs to a package: give relatives.deep.ideas:CARD, with {tmp_path} on PYTHONPATH"
+    with pytest.raises(InputError, match=remedy):
+        find("methods", "ideas.py:CARD")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert find("methods", "relatives.deep.ideas:CARD").name == "relatives.deep.ideas:CARD"
+    with pytest.raises(InputError, match="imported without the dot"):
+        find("methods", "by_itself:CARD")
 
 
 def test_an_edited_file_is_another_module_and_another_code(tmp_path):
@@ -435,6 +451,9 @@ def test_a_module_of_a_package_is_not_its_file(tmp_path, monkeypatch, registered
         (CARD, "adamw = broken_one:CARD", "that name is grokkit's already"),
         (CARD, "odd = broken_one", "an entry point is written module:NAME"),
         (CARD, "odd = bro-ken!.one:CARD", "an entry point is written module:NAME"),
+        (CARD, "odd+name = broken_one:CARD", "names are typed with settings and in lists, so none can have a '+'"),
+        (CARD, "odd,name = broken_one:CARD", "names are typed with settings and in lists, so none can have a ','"),
+        (CARD, "odd@2 = broken_one:CARD", "names are typed with settings and in lists, so none can have a '@'"),
     ],
 )
 def test_a_broken_entry_point_is_a_line_and_harms_nobody(installed, source, point, why):

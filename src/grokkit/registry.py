@@ -32,6 +32,7 @@ from grokkit.arguments import in_words
 from grokkit.call_syntax import texts_of
 from grokkit.errors import InputError, MissingExtraError, unknown
 from grokkit.files import here
+from grokkit.needed import top_of
 from grokkit.outside import import_file, line_of, provenance, theirs
 
 KINDS: dict[str, tuple[str, str]] = {
@@ -277,6 +278,8 @@ def _registered(kind: str) -> tuple[dict[str, Part], dict[str, str]]:
 def _of_entry_point(kind: str, point: EntryPoint) -> Part:
     if not re.fullmatch(r"[\w.]+:[\w.]+", point.value):
         raise InputError("an entry point is written module:NAME")
+    if kind not in ("figures", "probes") and (strange := re.search(r"[+,()=@:]", point.name)):
+        raise InputError(f"names are typed with settings and in lists, so none can have a {strange[0]!r}; rename it")
     value = _attribute(kind, _imported(point.module), point.attr, point.module)
     origin, code = provenance(point.module, point.dist)
     return Part(kind, point.name, value, origin, code, point.name)
@@ -299,9 +302,8 @@ def _in_file(kind: str, path: Path, attribute: str) -> Part:
     except InputError as error:
         raise InputError(f"cannot import {path}: {error}") from error
     except (Exception, SystemExit) as error:  # a script ends with sys.exit()
-        is_relative = isinstance(error, ImportError) and "relative import" in str(error)
-        remedy = f"; it belongs to a package: give that, e.g. {path.parent.name}.{path.stem}:{attribute}"
-        raise InputError(f"cannot import {path}: {line_of(error)}{remedy if is_relative else ''}") from error
+        remedy = _without_dot(path.resolve(), attribute) if _is_relative(error) else ""
+        raise InputError(f"cannot import {path}: {line_of(error)}{remedy}") from error
     value = _attribute(kind, module, attribute, str(path))
     full = path.resolve()
     return Part(kind, f"{path.name}:{attribute}", value, str(full), code, f"{full}:{attribute}")
@@ -324,7 +326,25 @@ def _imported(module: str) -> ModuleType:
         top = module.partition(".")[0]
         is_nowhere = isinstance(error, ModuleNotFoundError) and error.name == top
         remedy = f"; install {top}, put the folder that it lies in on PYTHONPATH, or give path/to/file.py:NAME"
-        raise InputError(f"cannot import {module}: {line_of(error)}{remedy if is_nowhere else ''}") from error
+        if not is_nowhere:
+            remedy = _BESIDE if _is_relative(error) and top == module else ""
+        raise InputError(f"cannot import {module}: {line_of(error)}{remedy}") from error
+
+
+_BESIDE = "; what lies beside it is imported without the dot, `from name import ...`"
+
+
+def _is_relative(error: BaseException) -> bool:
+    return isinstance(error, ImportError) and "relative import" in str(error)
+
+
+def _without_dot(path: Path, attribute: str) -> str:
+    """What to do about a relative import in a file, which is imported by itself."""
+    top = top_of(path)
+    if top == path.parent:
+        return _BESIDE
+    module = ".".join(path.relative_to(top).with_suffix("").parts)
+    return f"; it belongs to a package: give {module}:{attribute}, with {top} on PYTHONPATH if that is not installed"
 
 
 _LISTED = 12
