@@ -13,10 +13,11 @@ COST_WORDS = {"steps": "steps", "seconds": "seconds of training", "flops": "FLOP
 
 
 def number(value: float | None, missing: str = "–") -> str:
-    """Three significant digits with thousands separators.
+    """Three significant digits with thousands separators; none after the point of a whole number from 10 on, as
+    of steps.
 
-    >>> [number(v) for v in (12345, 950, 12.3456, 0.012345, 0, None, float("nan"), float("-inf"))]
-    ['12,300', '950', '12.3', '0.0123', '0', '–', 'nan', '-inf']
+    >>> [number(v) for v in (12345, 950, 60.0, 1.0, 12.3456, 0.012345, 0, None, float("nan"), float("-inf"))]
+    ['12,300', '950', '60', '1.00', '12.3', '0.0123', '0', '–', 'nan', '-inf']
     """
     if value is None:
         return missing
@@ -30,7 +31,7 @@ def number(value: float | None, missing: str = "–") -> str:
     digits = 2 - math.floor(math.log10(abs(rounded)))
     if abs(rounded) < 1e-4 or abs(rounded) >= 1e12:
         return f"{rounded:.2e}"
-    decimals = 0 if isinstance(value, int) else max(digits, 0)
+    decimals = 0 if isinstance(value, int) or (value >= 10 and float(value).is_integer()) else max(digits, 0)
     return f"{rounded:,.{decimals}f}"
 
 
