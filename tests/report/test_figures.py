@@ -491,9 +491,11 @@ def test_a_median_that_there_is_not_since_runs_were_given_up_is_said_to_be_so(sy
     assert "Open: not reached or given up." in delays.panels[0].note
 
 
-@pytest.mark.parametrize(("starts", "shown"), [([0.0, 0.1], True), ([0.0, None], False), ([0.0, 0.0], False)])
-def test_there_is_a_start_if_a_run_had_a_cost_before_its_first_step(starts, shown) -> None:
-    assert has_start(pl.DataFrame({"start_seconds": starts})) is shown
+@pytest.mark.parametrize(
+    ("starts", "shown"), [([0.0, 0.1], True), ([0.0, None], False), ([0.0, 0.0], False), ([0.0, 0.001], False)]
+)
+def test_there_is_a_start_if_a_run_had_a_cost_before_its_first_step_that_is_seen(starts, shown) -> None:
+    assert has_start(pl.DataFrame({"start_seconds": starts, "train_seconds": [1.0, 1.0]})) is shown
     assert not has_start(pl.DataFrame({"seed": [0]}))
 
 

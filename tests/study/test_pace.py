@@ -290,6 +290,12 @@ def test_seconds_of_another_processor_are_not_added_to_those_of_this_one():
     assert claimed(runs, slow=0.5) == ([None, 20.0, None, None], [None, None, None, None])
 
 
+def test_seconds_of_another_processor_that_make_no_difference_are():
+    there = {"provenance": ['{"processor": "there"}'] * 2, "start_seconds": [0.125, 0.5]}
+    assert claimed(records(generalized_at=[40, 40], **there), slow=0.5) == ([20.125, None], [None, None])
+    assert claimed(records(generalized_at=[None, None], **there), slow=0.5) == ([None, None], [45.125, None])
+
+
 def test_an_arm_without_a_pace_has_no_seconds_and_one_not_measured_is_refused():
     runs = records(method=["slow", "fast"], generalized_at=[40, None])
     assert claimed(runs, slow=None, fast=1.0) == ([None, None], [None, 90.0])

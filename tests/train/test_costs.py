@@ -1,18 +1,26 @@
 """What a step is charged for: what PyTorch's counter sees in the products of a plain one, model and method alike."""
 
+import time
+
 import pytest
+import torch
 from interrupted import Interrupted, interrupt_at
 from torch.utils.flop_counter import FlopCounterMode
 
+from grokkit.lab.named import name_of
+from grokkit.methods.contract import MethodCard, StartResult
 from grokkit.methods.neuralgrok.amplifier import fresh_amplifier
 from grokkit.methods.neuralgrok.curve import gradient_flops, table_flops
 from grokkit.models import FNN, Decoder
 from grokkit.train.config import EvaluationConfig
 from grokkit.train.costs import Costs
-from grokkit.train.loop import begin_alone, train
+from grokkit.train.groups import can_share
+from grokkit.train.halfway import HalfwayFile
+from grokkit.train.loop import begin_alone, train, train_group
 from grokkit.train.problem import build_problem
 from grokkit.train.resolve import task_config
 from grokkit.train.setup import build_model
+from grokkit.weight_transform import WeightTransform
 
 DECODER = {"model": "decoder(width=8,depth=2,heads=2)"}
 FNN_OF_TOKENS = {
@@ -144,7 +152,7 @@ def test_what_was_spent_before_the_first_step_is_part_of_all_that_follows(tiny):
     record = (run := train(config)).record()
     attempts = run.tables["attempts"]
     assert run.start_flops == sum(attempts["flops"]) > 0
-    assert run.start_seconds == pytest.approx(sum(attempts["seconds"]))
+    assert run.start_seconds >= sum(attempts["seconds"]) > 0
     model = FNN(vocabulary=11, tokens=2, classes=11, depth=2, dim=8, width=16)
     product = 3 * 2 * 11 * 4 * 8
     a_step = model.step_flops(len(build_problem(config).inner), 2) + product
@@ -156,6 +164,75 @@ def test_what_was_spent_before_the_first_step_is_part_of_all_that_follows(tiny):
     assert record["train_seconds_to_target"] >= run.start_seconds
     assert attempts["steps"][0] > 0
     assert record["steps"] == run.curves["step"][-1]
+
+
+def slept(seconds, result):
+    time.sleep(seconds)
+    return result
+
+
+def nothing_started(told=0.0):
+    return lambda: lambda model, data, seed: slept(0.05, StartResult({}, told))
+
+
+SLOW_TO_BEGIN = {
+    "start": {"start": nothing_started()},
+    "optimizer": {
+        "optimizer": lambda: (
+            lambda classes: slept(0.05, torch.optim.SGD(p for own in classes.values() for p in own.values()))
+        )
+    },
+    "weights": {
+        "weights": lambda: WeightTransform(lambda params: slept(0.05, ()), lambda params, state: (params, state))
+    },
+}
+
+
+@pytest.mark.parametrize("door", SLOW_TO_BEGIN)
+def test_seconds_before_the_first_step_are_charged_whatever_a_method_says(tiny, door):
+    config = tiny(name_of("methods", MethodCard(name=f"slow-{door}", **SLOW_TO_BEGIN[door])), budget=5)
+    run = train(config)
+    assert run.start_seconds >= 0.05
+    assert run.curves["train_seconds"][0] >= run.start_seconds
+    if door != "start":
+        return
+    says_more = name_of("methods", MethodCard(name="says-more", start=nothing_started(told=1000.0)))
+    assert train(tiny(says_more, budget=5)).start_seconds == 1000.0, "those that it says are not added to the clocked"
+
+
+def test_seconds_before_the_first_step_are_charged_to_runs_that_share_a_program(tiny):
+    card = MethodCard(name="slow-together", **SLOW_TO_BEGIN["start"], **SLOW_TO_BEGIN["weights"])
+    configs = [tiny(name_of("methods", card), "fnn(dim=4,width=8)", seed=seed, budget=5) for seed in (0, 1)]
+    assert can_share(configs[0])
+    assert all(run.start_seconds >= 0.1 for run in train_group(configs, device="cpu"))
+
+
+def test_what_comes_before_the_first_step_is_charged_once_however_often_a_run_is_resumed(tiny, tmp_path):
+    slow = name_of("methods", MethodCard(name="slow-to-resume", **SLOW_TO_BEGIN["weights"]))
+    config, checkpoint = tiny(slow, budget=20), tmp_path / "checkpoint"
+    with pytest.raises(Interrupted):
+        train(config, report=interrupt_at(10), checkpoint=checkpoint, checkpoint_seconds=0)
+    began = []
+    run = train(config, report=lambda progress: began.append(progress["step"]), checkpoint=checkpoint)
+    assert began[0] > 5
+    assert 0.05 <= run.start_seconds <= run.curves["train_seconds"][0], "the curves' first row is of the first process"
+
+
+def test_a_start_that_goes_on_is_charged_for_what_it_took_before(tmp_path):
+    before = HalfwayFile(tmp_path / "checkpoint", "hash", 0, 10.0, print)
+    time.sleep(0.05)
+    before.keep({}, None)
+    after = HalfwayFile(tmp_path / "checkpoint", "hash", 0, 10.0, print)
+    assert after.found() is not None
+    assert after.taken() >= 0.05
+
+
+def test_a_method_without_a_part_before_the_first_step_is_charged_for_none(tiny):
+    assert [train(tiny(method, budget=2)).start_seconds for method in ("adamw", "grokfast-ema", "stablemax")] == [
+        0,
+        0,
+        0,
+    ]
 
 
 @pytest.mark.parametrize("method", ["adamw", "neuralgrok(hidden=(4,))", "lowrank-random(weak=random(dim=2))"])

@@ -138,7 +138,10 @@ class StartResult(NamedTuple):
     """By the names of the model's parameters. Each is copied into its parameter, whose shape it has; a
     :class:`Reforming` start says itself what becomes of its own."""
     seconds: float = 0.0
+    """The run is charged for the seconds that the start takes, which the lab clocks. More than these are charged if it
+    says so, because it knows of others, of a model that was trained elsewhere for one."""
     flops: int = 0
+    """Of the matrix products, by formula: these nobody counts while a run trains."""
     tables: Tables = MappingProxyType({})
     """These are kept with the run as a probe's tables are, but they have no column for the step."""
 

@@ -113,8 +113,9 @@ def _made(name: str, of: Callable[..., Make], lr: float, wd: float, betas: tuple
         "weight_decay": not_negative("wd", wd, usual["wd"]),
         "betas": tuple(share(f"beta{place}", beta) for place, beta in enumerate(betas, 1)),
     }
-    if find_spec(_PACKAGE) is None:  # now, so that it is told before anything runs; importing it takes seconds
+    if find_spec(_PACKAGE) is None:
         raise MissingExtraError(_PACKAGE, "optimizers")
+    import_module(_PACKAGE)  # here, and not in a run: there a method is charged for the seconds of making its optimizer
     return _OfPackage(name, {**checked, **others})
 
 

@@ -26,6 +26,9 @@ FORMAT = 3
 """Of pace.json. Those before do not say what a step took in each round, and so not how surely the pace is known: such
 a file is no measurement any more."""
 
+_SMALL = 0.01
+"""Of the seconds of a run's steps: how long what came before them may have taken on another processor."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ArmPace:
@@ -84,7 +87,8 @@ def claimed_seconds(runs: pl.DataFrame, pace: Pace) -> pl.DataFrame:
     ``claimed_seconds_to_target`` is of a run that arrived, at the step ``generalized_at``. One that did not needs more
     than ``claimed_seconds_below_until``, those of the step ``below_until``, or of the budget where that is missing or
     null, even if it diverged before; as in :func:`grokkit.analyse.survival.times_to_target`. Both are null for an arm
-    that diverged while it was measured, and for a run whose ``start_seconds`` are another processor's.
+    that diverged while it was measured, and for a run whose ``start_seconds`` are another processor's, and more than a
+    hundredth of the seconds of its steps.
 
     Args:
         runs: the records of a study, as :meth:`grokkit.study.store.Store.load` gives them.
@@ -100,16 +104,18 @@ def claimed_seconds(runs: pl.DataFrame, pace: Pace) -> pl.DataFrame:
     )
     start = pl.col("start_seconds").fill_null(0.0)
     elsewhere = pl.col("provenance").str.json_path_match("$.processor") != pace.machine["processor"]
-    comparable = (start == 0) | ~elsewhere.fill_null(value=True)
     reached = pl.col("generalized_at").is_not_null()
     budget = pl.col("budget")
     bound = pl.col("below_until").fill_null(budget) if "below_until" in runs.columns else budget
+    of_steps = pl.when(reached).then("generalized_at").otherwise(bound) * seconds
+    # Whatever a start that small would have taken on the processor of the pace, the sum is the same.
+    comparable = (start <= _SMALL * of_steps) | ~elsewhere.fill_null(value=True)
     return runs.select(
         "run_id",
         "method",
         "seed",
-        pl.when(comparable).then(start + pl.col("generalized_at") * seconds).alias("claimed_seconds_to_target"),
-        pl.when(comparable & ~reached).then(start + bound * seconds).alias("claimed_seconds_below_until"),
+        pl.when(comparable & reached).then(start + of_steps).alias("claimed_seconds_to_target"),
+        pl.when(comparable & ~reached).then(start + of_steps).alias("claimed_seconds_below_until"),
     )
 
 

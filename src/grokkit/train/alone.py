@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -32,9 +32,9 @@ from grokkit.state import check_keys, go_on, leaves
 from grokkit.train.checkpoint import part
 from grokkit.train.config import OwnOptimizerConfig
 from grokkit.train.doors import doors_of
-from grokkit.train.engine import HalfwayOf, Member, Rows, Snapshot, Stacked
+from grokkit.train.engine import HalfwayOf, Member, Rows, Snapshot, Stacked, Stopwatch
 from grokkit.train.nested import put_together, taken_apart
-from grokkit.train.optimizers import as_evaluated, build_optimizer, own_optimizer, switch, warmup
+from grokkit.train.optimizers import as_evaluated, build_optimizer, import_compiler, own_optimizer, switch, warmup
 from grokkit.train.problem import transfer_data
 from grokkit.train.score import Score, Sums, in_lots, score_of
 from grokkit.train.starts import begin
@@ -71,31 +71,35 @@ class Alone:
         self._targets: Any = None
         self._callers_generators = global_state()
         self._raw: dict[str, Tensor] = {}  # gradients of the last step before a stop
+        self._setting_up = Stopwatch()  # what the method's doors do with the model before the first step
 
     def begin(self, halfway: HalfwayOf | None = None) -> None:
         seed_globals(self._config.seed)
         keep = None if halfway is None else partial(halfway, self._member)
         found = begin(self._doors, self.model, partial(transfer_data, self._member.problem), self._config.seed, keep)
-        self._progress.started(found.seconds, found.flops, found.tables)
         self._reformed = found.tensors
+        import_compiler()
         self._assemble()
+        self._progress.started(found.seconds + self._setting_up.seconds, found.flops, found.tables)
 
     def _assemble(self) -> None:
         """Give the model the form that it starts with, and make its optimizer."""
         if self._reforming is not None:
-            self._reforming.apply(self.model, self._reformed, self._config.seed)
+            with self._setting_up:
+                self._reforming.apply(self.model, self._reformed, self._config.seed)
             self._progress.costs.reformed(self.model)
             self._progress.keep(self._reforming.artifacts(self._reformed))
         self.model.to(self._device)
         make = self._doors.optimizer()
         method = self._config.method
-        self.optimizer = (
-            build_optimizer(method.optimizer, self.model)
-            if make is None
-            else own_optimizer(method.label, make, self.model)
-        )
+        if make is None:
+            self.optimizer = build_optimizer(method.optimizer, self.model)
+        else:
+            with self._setting_up:
+                self.optimizer = own_optimizer(method.label, make, self.model)
         switch(self.optimizer, "train")
-        self._handle, self._bilevel = self._doors.attach(self.model, self.optimizer, self._config.seed)
+        with self._setting_up if self._doors.bilevel is not None else nullcontext():
+            self._handle, self._bilevel = self._doors.attach(self.model, self.optimizer, self._config.seed)
         self._begin_weights()
 
     def _begin_weights(self) -> None:
@@ -104,7 +108,10 @@ class Alone:
             raise InputError(
                 f"{self._config.method.label} needs an accuracy, and {self._task.name} has none; leave it out"
             )
-        self._weights_state = () if self._weights is None else self._weights.init(self._trained())
+        self._weights_state = ()
+        if self._weights is not None:
+            with self._setting_up:
+                self._weights_state = self._weights.init(self._trained())
         check_keys(self._weights_state, self._trained(), "init")
 
     def _merge_if_due(self) -> None:

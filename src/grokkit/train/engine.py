@@ -17,11 +17,11 @@ from typing import Any, Literal, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from grokkit.methods.contract import Halfway
 from grokkit.probe.contract import View
 from grokkit.probe.memory import peak_bytes, reset_peak
 from grokkit.train.batches import Batches
 from grokkit.train.config import RunConfig
+from grokkit.train.halfway import HalfwayFile
 from grokkit.train.history import RunInProgress
 from grokkit.train.problem import Problem
 from grokkit.train.score import Score
@@ -75,7 +75,7 @@ class Stacked(NamedTuple):
     filtered: Mapping[str, Tensor]
 
 
-HalfwayOf = Callable[[Member, int], Halfway]
+HalfwayOf = Callable[[Member, int], HalfwayFile]
 """Where the start at this place of a member's method keeps what it has so far."""
 
 
@@ -120,6 +120,19 @@ class Engine(Protocol):
 
     def release(self) -> None:
         """Give back what Python's garbage collector must not, such as CUDA graphs."""
+
+
+class Stopwatch:
+    """Counts the seconds inside its blocks: ``with stopwatch: ...``."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def __enter__(self) -> None:
+        self._begun = time.perf_counter()
+
+    def __exit__(self, *_: object) -> None:
+        self.seconds += time.perf_counter() - self._begun
 
 
 def charge(members: Sequence[Member], account: Literal["train_seconds", "eval_seconds"], start: float) -> None:

@@ -34,6 +34,11 @@ class HalfwayFile:
         self._path, self._own = checkpoint.with_name(f"start-{run}-{place}.safetensors"), [run, place]
         self._seconds, self._tell = seconds, tell
         self._kept_at = time.monotonic()
+        self._begun, self._earlier = time.perf_counter(), 0.0
+
+    def taken(self) -> float:
+        """Seconds since this was made, and those that the start had taken when it kept what it goes on from."""
+        return self._earlier + time.perf_counter() - self._begun
 
     def found(self) -> tuple[Mapping[str, Tensor], Any] | None:
         try:
@@ -47,6 +52,7 @@ class HalfwayFile:
             self._tell(f"what its start had kept {error}; the start begins anew")
             return None
         set_global_state(GlobalState(part(tensors, "generators/"), about["generators"]))
+        self._earlier = about.get("seconds", 0.0)  # a file of an earlier version does not say
         self._tell("goes on in what its method does before the first step")
         return part(tensors, "start/"), about["others"]
 
@@ -57,5 +63,6 @@ class HalfwayFile:
         generators = global_state()
         every = {f"start/{name}": tensor for name, tensor in tensors.items()}
         every |= {f"generators/{name}": tensor for name, tensor in generators.tensors.items()}
-        save_tensors(self._path, every, {"of": self._own, "others": others, "generators": generators.others})
+        about = {"of": self._own, "seconds": self.taken(), "others": others, "generators": generators.others}
+        save_tensors(self._path, every, about)
         self._kept_at = time.monotonic()

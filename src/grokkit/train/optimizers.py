@@ -63,6 +63,14 @@ def own_optimizer(
     return made
 
 
+def import_compiler() -> None:
+    """Let PyTorch import its compiler, which takes seconds, as it does when a process makes its first optimizer.
+
+    They are no cost of a method, whose start or optimizer would happen to be the first.
+    """
+    torch.optim.SGD([torch.zeros(())], 0.0)
+
+
 @contextmanager
 def as_evaluated(optimizer: torch.optim.Optimizer) -> Iterator[None]:
     """The weights meanwhile are those to evaluate, where ``optimizer`` trains others, as schedule-free ones do.

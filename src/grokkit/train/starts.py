@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 import torch
@@ -9,8 +10,10 @@ from torch import Tensor, nn
 
 from grokkit.errors import InputError, shown
 from grokkit.methods import Reforming, TransferData
-from grokkit.methods.contract import Halfway, StartResult
+from grokkit.methods.contract import StartResult
 from grokkit.train.doors import Doors
+from grokkit.train.halfway import HalfwayFile
+from grokkit.train.optimizers import import_compiler
 
 
 def begin(
@@ -18,12 +21,14 @@ def begin(
     model: nn.Module,
     data: Callable[..., TransferData],
     seed: int,
-    halfway: Callable[[int], Halfway] | None = None,
+    halfway: Callable[[int], HalfwayFile] | None = None,
 ) -> StartResult:
     """Make all starts on ``model``: plain tensors are copied into it, those of a :class:`Reforming` start are returned.
 
     ``data`` makes what a start may learn from, given ``halfway`` by name: what that gives for each start, by its place,
-    is where it may keep what it has so far. The result has the seconds, FLOPs and tables of all.
+    is where it may keep what it has so far. The result has the seconds, FLOPs and tables of all. Of each start the
+    seconds are those that it took here, whatever it says, or those that it says if these are more: it may know of a
+    model that was trained elsewhere.
 
     Raises:
         InputError: if two starts give the same tensor, or one gives a tensor that the model does not have.
@@ -32,14 +37,19 @@ def begin(
     seen: set[str] = set()
     reformed: dict[str, Tensor] = {}
     seconds, flops, tables = 0.0, 0, {}
-    for place, start in enumerate(doors.starts()):
-        found = start(model, data(halfway=None if halfway is None else halfway(place)), seed)
+    starts = doors.starts()
+    if starts:
+        import_compiler()
+    for place, start in enumerate(starts):
+        begun, own_file = time.perf_counter(), None if halfway is None else halfway(place)
+        found = start(model, data(halfway=own_file), seed)
+        taken = time.perf_counter() - begun if own_file is None else own_file.taken()
         _check_started(found)
         if twice := sorted(seen & found.tensors.keys()):
             names = "+".join(part.card.name for part in doors.parts if part.card.start is not None)
             raise InputError(f"{names} is not possible: two of them start {twice[0]!r}; leave one out")
         seen |= found.tensors.keys()
-        seconds, flops, tables = seconds + found.seconds, flops + found.flops, {**tables, **found.tables}
+        seconds, flops, tables = seconds + max(taken, found.seconds), flops + found.flops, {**tables, **found.tables}
         if isinstance(start, Reforming):
             reformed |= found.tensors
             continue

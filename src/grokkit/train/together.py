@@ -25,6 +25,7 @@ from torch import Tensor
 from torch.func import functional_call, grad, grad_and_value
 
 from grokkit.methods.clipnorm import clip_norm
+from grokkit.methods.contract import StartResult
 from grokkit.models.classes import classes_of
 from grokkit.models.embedding import embedding_name, rows_first
 from grokkit.optimizers.contract import Settings, card_of
@@ -35,7 +36,7 @@ from grokkit.registry import find
 from grokkit.state import Overwriting, apart, leaves, map_leaves
 from grokkit.train.batch_buffer import BatchBuffer
 from grokkit.train.doors import Doors, doors_of
-from grokkit.train.engine import HalfwayOf, Member, Rows, Snapshot, Stacked, StepKind
+from grokkit.train.engine import HalfwayOf, Member, Rows, Snapshot, Stacked, StepKind, Stopwatch
 from grokkit.train.graph import Graphed
 from grokkit.train.optimizers import OPTIMIZER_SCALARS, at_step, warmup
 from grokkit.train.problem import transfer_data
@@ -93,14 +94,19 @@ class Together:
             numbers([doors_of(member.config.method).numbers() for member in self.members], device),
         )
         self._step = 0
+        self._setting_up = Stopwatch()  # what the members' methods do with their weights before the first step
 
     def begin(self, halfway: HalfwayOf | None = None) -> None:
+        starts: list[StartResult] = []
         for member in self.members:
             doors, keep = doors_of(member.config.method), None if halfway is None else partial(halfway, member)
-            found = begin(doors, member.model, partial(transfer_data, member.problem), member.config.seed, keep)
-            member.progress.started(found.seconds, found.flops, found.tables)
+            data = partial(transfer_data, member.problem)
+            starts.append(begin(doors, member.model, data, member.config.seed, keep))
         self._stack()
         self._assemble()
+        each = self._setting_up.seconds / len(self.members)
+        for member, found in zip(self.members, starts, strict=True):
+            member.progress.started(found.seconds + each, found.flops, found.tables)
 
     def _stack(self) -> None:
         self._model = self.members[0].model.to(self._device).eval()
@@ -114,12 +120,16 @@ class Together:
         params = {name: p.detach().to(self._device) for name, p in member.model.named_parameters()}
         trained = self._of_trained(params)
         transform, weights = doors.transform(member.config.seed), doors.weights(classes_of(member.model))
+        weights_state: Any = ()
+        if weights is not None:
+            with self._setting_up:
+                weights_state = weights.init(trained)
         step = torch.zeros((), dtype=torch.int64, device=self._device)
         return State(
             params,
             self._optimizer.init(trained),
             () if transform is None else transform.init(trained),
-            () if weights is None else weights.init(trained),
+            weights_state,
             step,
             torch.full_like(step, -1),
         )

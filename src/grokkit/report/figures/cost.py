@@ -24,9 +24,15 @@ _COSTS = {
 """Cost → a run's column of it, caption and note on the page, and the title of the axis in the PNG."""
 
 
+_SEEN = 0.01
+"""Of a run's seconds of training: less is not seen in a bar, such as what reading the norms of some weights takes."""
+
+
 def has_start(runs: pl.DataFrame) -> bool:
-    """Whether a run had a cost before its first step."""
-    return "start_seconds" in runs.columns and bool((runs["start_seconds"] > 0).any())
+    """Whether a run had a cost before its first step that can be seen beside its training's."""
+    if "start_seconds" not in runs.columns:
+        return False
+    return bool((runs["start_seconds"] > _SEEN * runs["train_seconds"]).any())
 
 
 def cost_data(runs: pl.DataFrame, methods: Sequence[str], cost: str) -> pl.DataFrame:
