@@ -227,6 +227,39 @@ def one_of_all(classes):
     return torch.optim.SGD(list(classes["hidden"].values()), 0.1)
 
 
+def powers(p, times=20):
+    """A product that is not needed, as costly as those of Newton and Schulz."""
+    if p.ndim != 2:
+        return 0.0
+    gram = p @ p.T
+    for _ in range(times):
+        gram = gram @ gram / gram.norm().clamp_min(1e-6)
+    return 0.0 * gram.sum()
+
+
+def squared(grads, state, params):
+    return {name: 0.5 * g + powers(g) for name, g in grads.items()}, state
+
+
+def slow_start(model, data, seed):
+    return StartResult({name: 0.5 * p.detach() + powers(p.detach(), 200) for name, p in model.named_parameters()})
+
+
+def costly_weights(params, state):
+    return {name: 0.99 * p + powers(p) for name, p in params.items()}, state
+
+
+def costly_optimizer(classes):
+    class Costly(torch.optim.SGD):
+        def step(self, closure=None):
+            for group in self.param_groups:
+                for p in group["params"]:
+                    powers(p.grad)
+            return super().step(closure)
+
+    return Costly([p for own in classes.values() for p in own.values()], 0.1)
+
+
 def overwritten(grads, state, params):
     return {name: g.mul_(0.5) for name, g in grads.items()}, state
 
@@ -254,6 +287,15 @@ FAULTY = {
     "optimizer: .* 0 times in place of once": MethodCard(name="partial", optimizer=lambda: one_of_all),
     "tables: .*not equally long": replace(HALVES, probe=ragged),
     "tables: .*column a of .* holds Tensor": replace(HALVES, probe=of_tensors),
+    "flops: 10 steps of it have .* beyond the bare optimizer's.* declares 0; .* by MethodCard.flops": MethodCard(
+        name="x", factory=gradient(squared)
+    ),
+    "flops: 10 steps of it have": MethodCard(name="x", factory=gradient(squared), flops=lambda shapes, settings: 1_000),
+    "flops: 10 steps .*": MethodCard(name="x", weights=lambda: WeightTransform(lambda params: (), costly_weights)),
+    "flops: 10 .*": MethodCard(name="x", optimizer=lambda: costly_optimizer),
+    "flops: its start has .* and says that it has 0; .* return StartResult": MethodCard(
+        name="x", start=lambda: slow_start
+    ),
     "the flops of halves are 1.5": replace(HALVES, flops=lambda shapes, settings: 1.5),
     "it fails with .*ZeroDivisionError": MethodCard(name="failing", loss=lambda: lambda base: lambda z, y: 1 / 0),
 }

@@ -45,6 +45,14 @@ class Deaf(Net):
         return super().forward(0 * points)
 
 
+class Cheap(Net):
+    def forward_flops(self, batch, tokens):
+        return 1
+
+    def step_flops(self, batch, tokens):
+        return 1
+
+
 def doubled(data):
     return torch.cat([data.points, data.points]), torch.cat([data.classes, data.classes])
 
@@ -129,6 +137,11 @@ FAULTS = {
         {"data": Splits((DATA.points[:100], DATA.classes[:100]), None, (DATA.points[90:], DATA.classes[90:]))},
         "parts",
         "training rows as well: 10 of the test rows",
+    ),
+    "a network that says that it costs nothing": (
+        {"model": lambda: Cheap(16)},
+        "costs",
+        "step_flops of the network gives 1, and PyTorch's counter sees [1-9][0-9,]+ in the matrix products of a step",
     ),
     "a layer that is not used": (
         {"model": lambda: Unused(16)},

@@ -17,6 +17,7 @@ from torch import nn
 
 from grokkit.call_syntax import show_call
 from grokkit.errors import InputError
+from grokkit.flop_counter import counted_flops
 from grokkit.lab.named import name_of
 from grokkit.methods.contract import MethodCard
 from grokkit.models.classes import Class
@@ -24,6 +25,7 @@ from grokkit.outside import line_of
 from grokkit.randomness import seeded_aside
 from grokkit.study.spaces import searched
 from grokkit.testing.checks import CHECKS, Make
+from grokkit.testing.costs import STEPS, Cost, cost_of_steps
 from grokkit.testing.excitation import parameters
 from grokkit.testing.harness import assert_close, assert_same, flat
 from grokkit.testing.runs import MODEL, TASK, check_resuming, check_stacking, small_run, values_of
@@ -88,10 +90,13 @@ class _Case:
     def run(self) -> Run:
         return train(self.config())
 
-    def bare(self) -> Run:
-        """A run of the optimizer that the method has, without the method."""
+    def bare_config(self) -> RunConfig:
+        """Of the optimizer that the method has, without the method."""
         method = self.config().method.model_copy(update={"parts": method_config("adamw").parts})
-        return train(small_run(method, self._task, self._model))
+        return small_run(method, self._task, self._model)
+
+    def bare(self) -> Run:
+        return train(self.bare_config())
 
     def model(self) -> nn.Module:
         """As the method trains it, before the first step."""
@@ -239,6 +244,35 @@ def _flops(case: _Case) -> None:
     for what, count in counts.items():
         is_count = type(count) is int and count >= 0
         assert is_count, f"{what} are {count!r}; they must be a whole number >= 0"
+    bare = cost_of_steps(case.bare_config())
+    _declared_steps(case, cost_of_steps(case.config()) - bare, bare)
+    _declared_starts(case, bare.counted // STEPS)
+
+
+def _declared_steps(case: _Case, own: Cost, bare: Cost) -> None:
+    """A step's products beyond those of the bare optimizer's are declared."""
+    where = "MethodCard.flops, a function of the parameters' shapes by name and of the settings"
+    if case.doors.bilevel is not None:
+        where += ", and those of an outer step by Bilevel.flops"
+    assert not own.is_hidden(bare.counted), (
+        f"{STEPS} steps of it have {own.counted:,} floating-point operations in matrix products beyond the bare "
+        f"optimizer's, as PyTorch counts, and its card declares {own.declared:,}; a run is charged for what is "
+        f"declared: give them by {where}"
+    )
+
+
+def _declared_starts(case: _Case, a_step: int) -> None:
+    """So are those of a start, unless they are few beside a single step of the model."""
+    problem = build_problem(case.config())
+    for start in case.doors.starts():
+        model = case.plain_model()
+        with counted_flops() as counter:
+            found = start(model, transfer_data(problem), 3)
+        own = Cost(counter.get_total_flops(), found.flops)
+        assert not own.is_hidden(a_step), (
+            f"its start has {own.counted:,} floating-point operations in matrix products, as PyTorch counts, and says "
+            f"that it has {own.declared:,}; a run is charged for what it says: return StartResult(tensors, flops=...)"
+        )
 
 
 METHOD_CHECKS: Mapping[str, Callable[[_Case], None]] = {

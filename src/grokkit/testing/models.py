@@ -15,11 +15,13 @@ from grokkit.registry import find, parts
 from grokkit.tasks.card import TaskCard
 from grokkit.tasks.table import card_of
 from grokkit.tasks.task import Task
+from grokkit.testing.costs import Cost
 from grokkit.testing.harness import assert_close, assert_same
 from grokkit.testing.runs import check_resuming, check_stacking, small_run
 from grokkit.testing.tasks import small_text
 from grokkit.train.config import RunConfig
 from grokkit.train.groups import can_share
+from grokkit.train.measured import measured
 from grokkit.train.problem import build_problem
 from grokkit.train.resolve import model_config, task_config
 from grokkit.train.setup import build_model, build_task
@@ -114,10 +116,10 @@ def _check_outputs(run: RunConfig, task: Task, text: str) -> None:
             alone = task.forward(model, inputs[row : row + 1])[0]
             room = f"{text}: row {row} by itself has other outputs than in a batch"
             assert_close(outputs[row], alone, _ALONE, room, float(outputs.abs().max()))
-    _check_costs(model, inputs.shape[1], text)
+    _check_costs(model, task, inputs.shape[1], text)
 
 
-def _check_costs(model: nn.Module, tokens: int, text: str) -> None:
+def _check_costs(model: nn.Module, task: Task, tokens: int, text: str) -> None:
     """Of a model that counts its own products; those of others are measured."""
     if not says_flops(model):
         return
@@ -126,6 +128,15 @@ def _check_costs(model: nn.Module, tokens: int, text: str) -> None:
         is_count = type(count) is int and count >= 0
         assert is_count, f"{text}: {what} gives {count!r}, and not a whole number >= 0"
     assert step >= forward, f"{text}: a step costs {step}, and its forward pass alone {forward}"
+    seen = measured(model, task, torch.arange(_ROWS))
+    for what, counted, told in (
+        ("forward_flops", seen.forward_flops(_ROWS, tokens), forward),
+        ("step_flops", seen.step_flops(_ROWS, tokens), step),
+    ):
+        assert not Cost(counted, told).is_hidden(), (
+            f"{text}: {what} gives {told:,} for {_ROWS} rows, and PyTorch's counter sees {counted:,} in the matrix "
+            "products; a run is charged for what it gives: mend the formula, or leave both out, and they are measured"
+        )
 
 
 def _check_gradients(run: RunConfig, task: Task, text: str) -> None:

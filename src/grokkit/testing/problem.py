@@ -19,11 +19,13 @@ from torch import Tensor, nn
 
 from grokkit.errors import InputError, check_dense
 from grokkit.flop_counter import counted_flops
+from grokkit.models.flops import Told, says_flops
 from grokkit.models.sharing import refuse_shared
 from grokkit.outside import line_of
 from grokkit.randomness import seeded_aside
 from grokkit.tasks.problem import OwnTask, Problem, feed_digest
 from grokkit.tasks.task import Split, split
+from grokkit.testing.costs import Cost
 from grokkit.train.config import RunConfig
 from grokkit.train.resolve import method_config, model_config
 from grokkit.train.resolve_optimizer import check_usual
@@ -324,7 +326,21 @@ def _costs(bench: _Bench) -> str:
             "PyTorch's counter sees no matrix product in a step; claim in steps or seconds (--claim steps), or "
             "register your kernel with torch.utils.flop_counter.register_flop_formula"
         )
+    told = _told_costs(bench, model)
+    if told is not None and Cost(flops, told).is_hidden():
+        raise InputError(
+            f"step_flops of the network gives {told:,}, and PyTorch's counter sees {flops:,} in the matrix products of "
+            "a step; a run is charged for what it gives: mend the formula, or leave it out, and costs are measured"
+        )
     return f"a step costs {flops:.3g} floating-point operations"
+
+
+def _told_costs(bench: _Bench, model: nn.Module) -> int | None:
+    """What a network with formulas of its own says of a step on the batch."""
+    if not says_flops(model):
+        return None
+    rows = len(bench.parts.train[: bench.problem.batch_size or bench.task.rows_at_once])
+    return Told(model).step_flops(rows, bench.task.inputs_NT.shape[1])
 
 
 def _rows(task: OwnTask, numbers: Tensor) -> set[str]:
