@@ -314,8 +314,8 @@ def check(
     part: Annotated[
         str,
         typer.Argument(
-            help="your own problem, method, network or task: my_problem.py:problem, 'mypkg.data:problem(width=64)' or "
-            "ideas.py:CARD"
+            help="your own problem, method, network, task or optimizer: my_problem.py:problem, "
+            "'mypkg.data:problem(width=64)' or ideas.py:CARD"
         ),
     ],
 ) -> None:

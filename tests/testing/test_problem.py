@@ -22,7 +22,7 @@ def failed(one):
 def test_a_problem_that_is_right_passes_every_check():
     found = check_problem(problem())
     assert [finding.line for finding in found if not finding.ok] == []
-    names = ["optimizer", "finite", "mean", "deterministic", "score", "parts", "gradients", "learns", "costs"]
+    names = ["optimizer", "finite", "mean", "deterministic", "score", "parts", "gradients", "resume", "learns", "costs"]
     assert [finding.name for finding in found] == names
 
 
@@ -43,6 +43,27 @@ class Unused(Net):
 class Deaf(Net):
     def forward(self, points):
         return super().forward(0 * points)
+
+
+class Counting(Net):
+    """How often it was called is known to nobody else."""
+
+    calls = 0
+
+    def forward(self, points):
+        self.calls += self.training
+        return super().forward(points) * (1 + 0.01 * self.calls)
+
+
+class Drifting(Spirals):
+    """A row depends on how many were read before it."""
+
+    read = 0
+
+    def __getitem__(self, row):
+        self.read += 1
+        points, classes = super().__getitem__(row)
+        return points * (1 + 1e-4 * self.read), classes
 
 
 class Cheap(Net):
@@ -137,6 +158,16 @@ FAULTS = {
         {"data": Splits((DATA.points[:100], DATA.classes[:100]), None, (DATA.points[90:], DATA.classes[90:]))},
         "parts",
         "training rows as well: 10 of the test rows",
+    ),
+    "a network that counts its calls": (
+        {"model": lambda: Counting(16)},
+        "resume",
+        "another train_loss after it was interrupted and resumed; a checkpoint holds .*: keep in buffers what",
+    ),
+    "rows that depend on those before": (
+        {"data": Drifting()},
+        "resume",
+        "after it was interrupted and resumed; .* let a row depend on its number and on what is drawn",
     ),
     "a network that says that it costs nothing": (
         {"model": lambda: Cheap(16)},

@@ -1,7 +1,7 @@
 """The conformance suite: every part of ours passes it; use it on your own.
 
     from grokkit.testing import check_method, check_transform
-    check_method("mypkg.ideas:CARD")                        # a method, a task, a model, a problem, a store of runs
+    check_method("mypkg.ideas:CARD")                        # a method, a task, a model, an optimizer, a store
     check_transform(lambda: my_transform(strength=0.5))     # what is attached to anybody's optimizer
 
 Each check raises ``AssertionError`` saying what is wrong. ``CHECKS`` is the table, for one test per check.
@@ -17,6 +17,7 @@ from grokkit.testing.problem import Finding, check_problem
 if TYPE_CHECKING:
     from grokkit.testing.methods import check_method
     from grokkit.testing.models import check_model
+    from grokkit.testing.optimizers import check_optimizer
     from grokkit.testing.store import check_store
     from grokkit.testing.tasks import check_task
 
@@ -27,6 +28,7 @@ __all__ = [
     "check_method",
     "check_model",
     "check_off",
+    "check_optimizer",
     "check_problem",
     "check_reference",
     "check_store",
@@ -34,7 +36,13 @@ __all__ = [
     "check_transform",
 ]
 
-_OF_THE_LAB = {"check_method": "methods", "check_model": "models", "check_store": "store", "check_task": "tasks"}
+_OF_THE_LAB = {
+    "check_method": "methods",
+    "check_model": "models",
+    "check_optimizer": "optimizers",
+    "check_store": "store",
+    "check_task": "tasks",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -1,9 +1,10 @@
-"""``grokkit check``: is a part of one's own fit for the lab, be it a problem, a method, a network or a task?"""
+"""``grokkit check``: is a part of one's own fit for the lab, a problem, method, network, task or optimizer?"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
+from inspect import signature
 
 from grokkit.call_syntax import parse_call
 from grokkit.errors import InputError, unknown
@@ -13,17 +14,24 @@ from grokkit.tasks.table import card_of, own_problem, read_task
 from grokkit.tasks.task import Task
 from grokkit.testing.methods import METHOD_CHECKS, check_method
 from grokkit.testing.models import check_model
+from grokkit.testing.optimizers import check_optimizer
 from grokkit.testing.problem import Finding, check_problem
 from grokkit.testing.tasks import check_task
 from grokkit.train.resolve import find_card
 
-_CHECKS: dict[str, Callable[[str], None]] = {"methods": check_method, "models": check_model, "tasks": check_task}
+_CHECKS: dict[str, Callable[[str], None]] = {
+    "methods": check_method,
+    "models": check_model,
+    "tasks": check_task,
+    "optimizers": check_optimizer,
+}
 
 
 def check_part(text: str) -> list[Finding]:
     """What the checks of its kind find: of a problem each of them, of a card all that hold, or the first that fails.
 
-    A function is called to tell what it makes, a problem or a method's card.
+    A function that needs nothing is called to tell what it makes, a problem or a method's card. One that needs the
+    ``task`` makes a network, and one that needs ``params``, or ``named_parameters``, an optimizer.
 
     Args:
         text: as the command line takes it, ``my_problem.py:problem(width=64)``, ``ideas.py:CARD`` or ``grokfast-ema``.
@@ -34,7 +42,7 @@ def check_part(text: str) -> list[Finding]:
     >>> check_part("row-clip")[0].ok
     True
     """
-    kind = _kind_of_card(text, _CHECKS)
+    kind = _kind_of_card(text, _CHECKS) or _kind_by_need(text)
     if kind is not None:
         return [_finding(kind, text)]
     try:
@@ -46,13 +54,14 @@ def check_part(text: str) -> list[Finding]:
             return [_finding("tasks", text)]
         if (other := _kind_of_card(text, [kind for kind in KINDS if kind not in _CHECKS])) is not None:
             raise InputError(
-                f"{text} is one of the {other}, which have no check; problems, methods, models and tasks have one, and "
-                "others are tried out where they are used"
+                f"{text} is one of the {other}, which have no check; problems, methods, models, tasks and optimizers "
+                "have one, and others are tried out where they are used"
             ) from None
         name, _ = parse_call(text)
         if re.fullmatch(r"[\w-]+", name):  # no file, package or expression, but a name
             names = [part for kind in _CHECKS for part in parts(kind)]
-            raise unknown("method, model or task", name, names, "grokkit methods, models or tasks") from None
+            listed = "grokkit methods, models or tasks"
+            raise unknown("method, model, task or optimizer", name, names, listed) from None
         raise
     return check_problem(problem)
 
@@ -67,6 +76,24 @@ def _kind_of_card(text: str, kinds: Iterable[str]) -> str | None:
         except InputError:  # it is none of this kind, and perhaps of the next
             continue
     return None
+
+
+def _kind_by_need(text: str) -> str | None:
+    """``models`` or ``optimizers`` for a function or a class that needs the task, or parameters.
+
+    One that makes a problem, a task or a method's card has a default for each argument.
+    """
+    try:
+        value = find("optimizers", parse_call(text)[0]).value
+        parameters = list(signature(value).parameters.values()) if callable(value) else []
+    except (InputError, ValueError):  # no such part, or one built in whose arguments are not known
+        return None
+    needed = [p.name for p in parameters if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+    if not needed:
+        return None
+    if needed[0] == "task":
+        return "models"
+    return "optimizers" if "param" in needed[0] else None
 
 
 def _makes_method(text: str) -> bool:

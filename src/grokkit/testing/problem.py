@@ -23,10 +23,13 @@ from grokkit.models.flops import Told, says_flops
 from grokkit.models.sharing import refuse_shared
 from grokkit.outside import line_of
 from grokkit.randomness import seeded_aside
+from grokkit.registry import give
+from grokkit.tasks.card import TaskCard
 from grokkit.tasks.problem import OwnTask, Problem, feed_digest
 from grokkit.tasks.task import Split, split
 from grokkit.testing.costs import Cost
-from grokkit.train.config import RunConfig
+from grokkit.testing.runs import check_resuming, small_run
+from grokkit.train.config import EvaluationConfig, RunConfig
 from grokkit.train.resolve import method_config, model_config
 from grokkit.train.resolve_optimizer import check_usual
 from grokkit.train.setup import build_model
@@ -37,6 +40,7 @@ FITTED = 0.99
 """Of so many training rows, within so many steps of AdamW, this share must be right; a loss must fall to a tenth."""
 
 _TRIES = 5  # steps in which a gradient must reach a parameter: behind a head of zeros it is zero at the first
+_RESUMED = 8  # steps of the run that is interrupted in its middle
 _COMPARED_ROWS = 5_000  # of each part, whose contents are compared
 
 
@@ -71,6 +75,7 @@ def _findings(problem: Problem, seed: int) -> list[Finding]:
         "score": _score,
         "parts": _parts,
         "gradients": _gradients,
+        "resume": _resumes,
         "learns": _learns,
         "costs": _costs,
     }
@@ -93,6 +98,7 @@ _DOES = {
     "score": "the score, or forward in eval mode,",
     "parts": "reading the rows",
     "gradients": "a later step of training",
+    "resume": "a run that is interrupted and resumed",
     "learns": "training with AdamW, or evaluating,",
     "costs": "counting a step's floating-point operations",
 }
@@ -282,6 +288,31 @@ def _gradients(bench: _Bench) -> str:
             "requires_grad_(False)"
         )
     return "gradients reach every parameter"
+
+
+def _resumes(bench: _Bench) -> str:
+    """A run of a few steps, saved in the middle, made anew and gone on with, is what it is in one piece."""
+    if notes := bench.task.notes():
+        return f"resuming is {notes['resuming']}"
+    card = TaskCard(name="checked", build=lambda: bench.problem)  # without the digest of data that others look at
+    config = small_run(
+        method_config("adamw", "", {} if bench.problem.optimizer is None else {"optimizer": bench.problem.optimizer}),
+        give("tasks", "here:checked", card, code=""),
+        "own",
+        seed=bench.seed,
+        budget=_RESUMED,
+        batch_size=bench.problem.batch_size,
+        target_loss=None if bench.task.has_accuracy else bench.problem.target,
+        evaluation=EvaluationConfig(every=2, train_rows=FEW_ROWS),
+    )
+    try:
+        check_resuming(config, "a run")
+    except AssertionError as error:
+        raise InputError(
+            f"{error}; a checkpoint holds the network's state_dict(), the optimizer's and the global generators: keep "
+            "in buffers what the network or the loss counts, and let a row depend on its number and on what is drawn"
+        ) from error
+    return "a run goes on from a checkpoint bit for bit"
 
 
 def _learns(bench: _Bench) -> str:

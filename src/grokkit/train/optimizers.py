@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Literal
@@ -22,11 +23,14 @@ def build_optimizer(config: OptimizerConfig | OwnOptimizerConfig, model: nn.Modu
     """The optimizer for a run alone; it knows the parameters' names.
 
     Raises:
-        InputError: if it is somebody's own and its code fails, or makes something else; or as :func:`flops_of`.
+        InputError: if it is somebody's own and its code fails, makes something else, or one that trains a parameter of
+            the model not at all, or twice; or as :func:`flops_of`.
     """
     if isinstance(config, OwnOptimizerConfig):
         flops_of(config, model)  # so that a plan is refused, and not what it has made
-        return config.card.build(model.named_parameters(), config.settings)
+        made = config.card.build(model.named_parameters(), config.settings)
+        _check_held(f"the optimizer {config.name}", made, model)
+        return made
     settings = Settings(config.lr, config.wd, config.beta1, config.beta2)
     return card_of(find("optimizers", config.optimizer)).build(model.named_parameters(), settings._asdict())
 
@@ -56,11 +60,15 @@ def own_optimizer(
     """
     with theirs(f"making the optimizer of {name}"):
         made = checked_optimizer(name, make(classes_of(model)), "from the parameters by their classes")
-    held = [id(p) for group in made.param_groups for p in group["params"]]
-    for key, p in model.named_parameters():
-        if p.requires_grad and held.count(id(p)) != 1:
-            raise InputError(f"the optimizer of {name} has {key} {held.count(id(p))} times in place of once")
+    _check_held(f"the optimizer of {name}", made, model)
     return made
+
+
+def _check_held(what: str, made: torch.optim.Optimizer, model: nn.Module) -> None:
+    held = Counter(id(p) for group in made.param_groups for p in group["params"])
+    for key, p in model.named_parameters():
+        if p.requires_grad and held[id(p)] != 1:
+            raise InputError(f"{what} has {key} {held[id(p)]} times in place of once")
 
 
 def import_compiler() -> None:
