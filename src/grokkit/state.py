@@ -53,6 +53,28 @@ def check_keys(state: Any, params: Mapping[str, Any], face: str) -> None:
             )
 
 
+def check_tensors(state: Any, face: str) -> None:
+    """Refuse a leaf of ``state`` that is no tensor, which no program of many runs, and no checkpoint, could hold.
+
+    ``face``: as for :func:`check_keys`.
+    """
+    for path, _, leaf in leaves(state):
+        if not isinstance(leaf, Tensor):
+            raise InputError(
+                f"the transform's {face}() gave a state that holds {shown(leaf)}{f' as {path}' if path else ''}; keep "
+                "tensors, a count of steps for instance as torch.zeros((), dtype=torch.int64)"
+            )
+
+
+def check_form(state: Any, form: Any) -> None:
+    """Refuse a state from ``update`` that has another structure than ``form``, the one from ``init``."""
+    if dict(columns(state)).keys() != dict(columns(form)).keys():
+        raise InputError(
+            "the transform's update() gave a state of another structure than init(); begin with all that it keeps, "
+            "e.g. with zeros, in the same NamedTuples or tuples"
+        )
+
+
 def with_columns(state: Any, found: Mapping[str, Any], path: str = "") -> Any:
     """The same structure with every column replaced by the one that ``found`` has for its path."""
     if isinstance(state, tuple):

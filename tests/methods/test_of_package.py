@@ -145,11 +145,10 @@ def test_any_other_goes_by_its_name_and_is_resumed_bit_for_bit(name):
     check_resuming(small_run(f"adamw(optimizer=pytorch_optimizer:{name}(lr=0.003))"), name)
 
 
-def test_what_no_checkpoint_can_hold_is_said_in_one_line():
+def test_what_no_checkpoint_can_hold_is_said_in_one_line_at_the_first_step():
     engine = begin_alone(small_run("adamw(optimizer=pytorch_optimizer:Conda(lr=0.003))"))
-    engine.take_step(engine.members[0].batches.next())
     with pytest.raises(InputError, match=r"state holds a GaLoreProjector .*, which no checkpoint can; take"):
-        engine.snapshot()
+        engine.take_step(engine.members[0].batches.next())
 
 
 @pytest.mark.parametrize("method", ["lion+row-clip(c=0.5)", "lion(wd=0)+clip-to-grok(c=1)", "soap+norm-held+zero-head"])

@@ -282,6 +282,12 @@ FAULTY = {
     "off: switched off by {'strength': 0.5}, it changes train_loss": replace(NEAR, off={"strength": 0.5}),
     "gradient: update changed the gradients given": MethodCard(name="x", factory=gradient(overwritten)),
     "gradient: update gave another result the second time": MethodCard(name="x", factory=counting),
+    r"weights: the transform's init\(\) gave a state that holds \[1\]; keep tensors": MethodCard(
+        name="x", weights=lambda: WeightTransform(lambda params: [1], lambda params, state: (dict(params), state))
+    ),
+    r"weights: the transform's update\(\) gave a state of another structure": MethodCard(
+        name="x", weights=lambda: WeightTransform(lambda params: (), lambda params, state: (dict(params), dict(params)))
+    ),
     "weights: init keeps a reference": MethodCard(name="x", weights=keeping(dict)),
     "start: .* other tensors the second time": MethodCard(name="unseeded", start=lambda: whatever),
     "optimizer: .* 0 times in place of once": MethodCard(name="partial", optimizer=lambda: one_of_all),

@@ -13,6 +13,7 @@ from interrupted import Interrupted, curves, interrupt_at
 
 from grokkit import registry
 from grokkit.errors import InputError
+from grokkit.lab.named import name_of
 from grokkit.methods.contract import MethodCard, StartResult
 from grokkit.models.classes import classes_of
 from grokkit.registry import Part
@@ -315,6 +316,37 @@ def test_a_door_that_reads_its_state_is_run_alone(tiny, monkeypatch, door):
     assert plan_groups(runs, "cuda:0") == [runs[:1], runs[1:]]
     (run,) = train_group(runs[:1], device="cpu")
     assert run.provenance["plan"] == "alone"
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "message"),
+    [
+        ([1], [1], r"init\(\) gave a state that holds \[1\]; keep tensors, a count of steps for instance as"),
+        ((torch.ones(()), 3), (), r"init\(\) gave a state that holds 3 as 1; keep tensors"),
+        (torch.ones(()), 0.5, r"update\(\) gave a state that holds 0.5; keep tensors"),
+        ((), (torch.ones(()),), r"update\(\) gave a state of another structure than init\(\)"),
+    ],
+)
+def test_a_state_of_weights_that_no_checkpoint_could_hold_is_refused_at_once(tiny, monkeypatch, first, then, message):
+    transform = WeightTransform(lambda params: first, lambda params, state: (dict(params), then))
+    doors = Doors([OwnPart(MethodCard(name="wrong", weights=lambda: transform), {})])
+    monkeypatch.setattr("grokkit.train.alone.doors_of", lambda method: doors)
+    with pytest.raises(InputError, match=message):
+        begin_alone(tiny("adamw")).train_to(1)
+
+
+def test_a_state_of_an_optimizer_that_no_checkpoint_could_hold_is_refused_at_the_first_step(tiny):
+    class Unkept(torch.optim.SGD):
+        def step(self, closure=None):
+            for p in self.param_groups[0]["params"]:
+                self.state[p]["kinds"] = {"a"}
+
+    card = MethodCard(
+        name="unkept", optimizer=lambda: lambda classes: Unkept(p for own in classes.values() for p in own.values())
+    )
+    engine = begin_alone(tiny(name_of("methods", card)))
+    with pytest.raises(InputError, match=r"the optimizer's state holds a set .* which no checkpoint can"):
+        engine.train_to(1)
 
 
 @pytest.mark.parametrize("limit", [float("inf"), -float("inf")])

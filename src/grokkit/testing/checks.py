@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from grokkit.attach import attach
-from grokkit.errors import shown
-from grokkit.state import counters_to_ints, leaves
+from grokkit.errors import InputError, shown
+from grokkit.state import check_tensors, counters_to_ints, leaves
 from grokkit.testing.excitation import SHAPES, STEPS, gradients, parameters
 from grokkit.testing.harness import (
     assert_close,
@@ -85,11 +85,10 @@ def check_form(make: Make) -> None:
     """A state of tensors; from ``update`` the gradients that it got, by their names, and a state."""
     transform, params, grads = make(), parameters(), gradients()[0]
     state = transform.init(params)
-    for path, _, leaf in leaves(state):
-        assert isinstance(leaf, Tensor), (
-            f"its state holds {shown(leaf)}{f' as {path}' if path else ''}; keep tensors, a count of steps for "
-            "instance as torch.zeros((), dtype=torch.int64)"
-        )
+    try:
+        check_tensors(state, "init")
+    except InputError as error:
+        raise AssertionError(str(error)) from error
     result = transform.update(grads, state, params)
     is_pair = isinstance(result, tuple) and len(result) == 2 and isinstance(result[0], dict)
     assert is_pair, f"update gives {shown(result)}; return the gradients, a dict by name, and the state"

@@ -23,6 +23,7 @@ from grokkit.methods.contract import MethodCard
 from grokkit.models.classes import Class
 from grokkit.outside import line_of
 from grokkit.randomness import seeded_aside
+from grokkit.state import check_form, check_keys, check_tensors
 from grokkit.study.spaces import searched
 from grokkit.testing.checks import CHECKS, Make
 from grokkit.testing.costs import STEPS, Cost, cost_of_steps
@@ -64,7 +65,7 @@ def check_method(method: str | MethodCard, *, task: str = TASK, model: str = MOD
         try:
             with seeded_aside(0, "check"):
                 check(case)
-        except AssertionError as error:
+        except (AssertionError, InputError) as error:
             raise AssertionError(f"{name}, {what}: {error}") from error
         except Exception as error:  # whatever somebody's code raises is what is wrong
             raise AssertionError(f"{name}, {what}: it fails with {line_of(error)}") from error
@@ -128,10 +129,7 @@ def _settings(case: _Case) -> None:
 def _space(case: _Case) -> None:
     """``grokkit tune`` can search where the card says. One that says nothing is tuned in its optimizer's settings."""
     if case.card.space:
-        try:
-            searched(case.name, TASK, {}, {})
-        except InputError as error:
-            raise AssertionError(str(error)) from error
+        searched(case.name, TASK, {}, {})
 
 
 def _acts(case: _Case) -> None:
@@ -187,15 +185,19 @@ def _optimizer(case: _Case) -> None:
 
 
 def _weights(case: _Case) -> None:
-    """A transform of the weights is pure, keeps no reference to them, and is the same where it overwrites them."""
+    """A transform of the weights keeps tensors, is pure, keeps no reference, and is the same where it overwrites."""
     transform = case.doors.weights({kind: parameters() for kind in get_args(Class)})
     if transform is None:
         return
     params = parameters()
     given = {name: p.clone() for name, p in params.items()}
     state = transform.init(given)
+    check_tensors(state, "init")
+    check_keys(state, given, "init")
     kept = {name: leaf.clone() for name, leaf in flat(state).items()}
     new, after = transform.update(given, state)
+    check_tensors(after, "update")
+    check_form(after, state)
     assert_same(params, given, "update changes the weights that it is given")
     assert_same(kept, flat(state), "update changes the state that it is given")
     assert new.keys() == params.keys(), f"update gives the weights of {sorted(new)}, and not of {sorted(params)}"

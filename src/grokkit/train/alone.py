@@ -28,7 +28,7 @@ from grokkit.probe.contract import View
 from grokkit.probe.logits import has_logits
 from grokkit.probe.ntk import KERNEL_ROWS, pseudo_ntk
 from grokkit.randomness import GlobalState, global_state, seed_globals, seeded_aside, set_global_state
-from grokkit.state import check_keys, go_on, leaves
+from grokkit.state import check_form, check_keys, check_tensors, go_on, leaves
 from grokkit.train.checkpoint import part
 from grokkit.train.config import OwnOptimizerConfig
 from grokkit.train.doors import doors_of
@@ -112,7 +112,7 @@ class Alone:
         if self._weights is not None:
             with self._setting_up:
                 self._weights_state = self._weights.init(self._trained())
-        check_keys(self._weights_state, self._trained(), "init")
+        self._check_weights("init")
 
     def _merge_if_due(self) -> None:
         if self._reforming is not None and self._progress.step == self._reforming.merge_at:
@@ -190,9 +190,18 @@ class Alone:
                 with torch.no_grad():
                     share = self._task.correct(outputs, self._targets).float().mean()
                 self._weights_state = self._weights.see(self._weights_state, share)
-            self._weights_state = change_in_place(self._weights, self._trained(), self._weights_state)
-            check_keys(self._weights_state, self._trained(), "update")
+            form = self._weights_state
+            self._weights_state = change_in_place(self._weights, self._trained(), form)
+            self._check_weights("update")
+            check_form(self._weights_state, form)
         progress.took_step(len(self._rows))
+        if progress.step == 1:  # before the run is worth anything, and not at its first checkpoint
+            taken_apart(self.optimizer.state_dict()["state"], "optimizer", {})
+
+    def _check_weights(self, face: str) -> None:
+        """Refuse a state of the transform of the weights that no checkpoint could hold."""
+        check_keys(self._weights_state, self._trained(), face)
+        check_tensors(self._weights_state, face)
 
     def _take_inner_step(self) -> None:
         own = self._config.method.optimizer
