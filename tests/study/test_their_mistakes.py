@@ -22,7 +22,7 @@ from torch.nn import functional
 from grokkit import GradientTransform
 from grokkit.lab import Problem
 from grokkit.methods import MethodCard
-
+from grokkit.tasks import TaskCard
 ROWS = torch.linspace(-1, 1, 80).view(40, 2), torch.arange(40) % 2
 
 def mine(width=8, **changed):
@@ -162,6 +162,32 @@ def one_frozen():
 
 def shared_net(task):
     return NET
+
+class NoLength(NamedRows):
+    def __len__(self):
+        return 1 // 0
+
+class Words(NamedRows):
+    def __getitem__(self, row):
+        return ROWS[0][row], "ab"[row % 2]
+
+def no_length():
+    return mine(data=NoLength())
+
+def words():
+    return mine(data=Words())
+
+class FailingCheck:
+    def check(self, model, data):
+        return 1 // 0
+
+    def __call__(self, model, data, seed):
+        raise NotImplementedError
+
+FAILING_CHECK = MethodCard(name="FAILING_CHECK", start=lambda: FailingCheck())
+FAILING_FLOPS = MethodCard(name="FAILING_FLOPS", factory=scaled, flops=lambda shapes, settings: 1 // 0)
+FAILING_DIGEST = TaskCard(name="FAILING_DIGEST", build=mine, digest=lambda: 1 // 0)
+FAILING_FORM = TaskCard(name="FAILING_FORM", build=mine, canonical=lambda settings: 1 // 0)
 """
 
 
@@ -250,6 +276,11 @@ def plan(task="mine.py:mine", methods="adamw", **options):
         ({"methods": "mine.py:BY_NAME(unset=nan)"}, "BY_NAME: unset=nan is not possible: a number, and nan is none"),
         ({"task": "mine.py:placed(missing=nan)"}, "missing=nan is not possible: a finite number"),
         ({"train_size": 5, "train_fraction": 0.5}, "give one of them"),
+        ({"task": "mine.py:no_length"}, "taking the data of problem 'mine' fails: ZeroDivisionError.* of mine.py"),
+        ({"task": "mine.py:FAILING_DIGEST"}, "the digest of the data of .*DIGEST fails: ZeroDivisionError.*mine"),
+        ({"task": "mine.py:FAILING_FORM"}, "canonical of FAILING_FORM fails: ZeroDivisionError.* of mine.py"),
+        ({"methods": "mine.py:FAILING_CHECK"}, "the check of the start of FAILING_CHECK fails: .* of mine.py"),
+        ({"methods": "mine.py:FAILING_FLOPS"}, "flops of FAILING_FLOPS fails: ZeroDivisionError.* of mine.py"),
     ],
 )
 def test_a_mistake_is_one_line(file, options, message):
@@ -301,6 +332,11 @@ def test_a_card_s_space_names_settings(file):
 def test_a_run_that_fails_says_where_in_their_file(file, method, message):
     with pytest.raises(InputError, match=message):
         compare("mine.py:mine", ["adamw", f"mine.py:{method}"], model="mine.py:net_of", seeds=1, budget=5, quiet=True)
+
+
+def test_a_loss_that_does_not_take_the_targets_says_what_fails(file):
+    with pytest.raises(InputError, match="a step on .* the loss of what it gives, fails: TypeError: cross_entropy"):
+        compare("mine.py:words", ["adamw"], model="mine.py:net_of", seeds=1, budget=5, quiet=True)
 
 
 def test_a_network_that_cannot_be_trained_on_one_row_says_that_an_outer_step_has_one(file):

@@ -136,8 +136,9 @@ class Problem:
         if callable(data) and not isinstance(data, Dataset):
             with theirs(f"data(seed) of problem {self.name!r}"):
                 data = data(seed)
-        source, parts = _source(self, data)
-        rows = len(source)
+        with theirs(f"taking the data of problem {self.name!r}"):
+            source, parts = _source(self, data)
+            rows = len(source)
         table = torch.arange(rows)
         with seeded_aside(seed, "first row"):
             kind, shape, classes, is_number = _looks_like(self, source)

@@ -17,6 +17,7 @@ from typing import Any
 from grokkit.arguments import complete, settings_of, takes
 from grokkit.call_syntax import Given, parse_call, split_list
 from grokkit.errors import InputError, shown, unknown
+from grokkit.outside import theirs
 from grokkit.registry import Part, find, parts
 from grokkit.tasks.card import Settings, TaskCard
 from grokkit.tasks.expression import SHORT_NAMES
@@ -54,7 +55,9 @@ def read_task(text: str, usual: Mapping[str, Any] | None = None) -> tuple[Part, 
     of_model = {name: value for name, value in (usual or {}).items() if name in known}
     chosen = Given({**of_model, **given}, inside.texts)
     what = head if card is MODULAR else card.name
-    return part, card.canonical(complete(what, card.build, chosen, leave=("data_dir",), example=card.example))
+    found = complete(what, card.build, chosen, leave=("data_dir",), example=card.example)
+    with theirs(f"canonical of {what}"):
+        return part, card.canonical(found)
 
 
 def card_of(part: Part) -> TaskCard:

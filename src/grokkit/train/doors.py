@@ -20,6 +20,7 @@ from grokkit.methods import AttachedBilevel, Bilevel, Reforming, TransferData
 from grokkit.methods.contract import Classes, Loss, Start, Tables
 from grokkit.models.classes import classes_of
 from grokkit.models.flops import checked_flops
+from grokkit.outside import theirs
 from grokkit.train.config import MethodConfig
 from grokkit.train.own_part import OwnPart, default_settings, transform_of
 from grokkit.transform import GradientTransform
@@ -100,9 +101,11 @@ class Doors:
         """Refuse a ``model``, or ``data``, that the method could not start with, and costs that are none."""
         self.flops(model)
         self.outer_flops()
-        for start in self.starts():
+        names = [part.card.name for part in self.parts if part.card.start is not None]
+        for name, start in zip(names, self.starts(), strict=True):
             if (check := getattr(start, "check", None)) is not None:
-                check(model, data())
+                with theirs(f"the check of the start of {name}"):
+                    check(model, data())
 
     def loss(self, base: Loss) -> Loss:
         """The loss to train with, where the task's is ``base``."""
@@ -152,7 +155,8 @@ class Doors:
         for card, settings in self.parts:
             if card.flops is None:
                 continue
-            own = card.flops(shapes if card.optimizer is None else classes_of(model).shapes(), settings)
+            with theirs(f"flops of {card.name}"):
+                own = card.flops(shapes if card.optimizer is None else classes_of(model).shapes(), settings)
             total += checked_flops(f"flops of {card.name}", own)
         return total
 
@@ -161,7 +165,9 @@ class Doors:
         if self.bilevel is None:
             return 0
         learning = next(part.card.name for part in self.parts if part.card.bilevel is not None)
-        return checked_flops(f"flops of an outer step of {learning}", self.bilevel.flops())
+        with theirs(f"flops of an outer step of {learning}"):
+            own = self.bilevel.flops()
+        return checked_flops(f"flops of an outer step of {learning}", own)
 
     def tables(self, state: Any, gradients: Mapping[str, Tensor]) -> Tables:
         """What the parts' own probes find in the transform's ``state`` and the raw gradients."""

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from grokkit.models.flops import MEASURED_ROWS, Counted, Measured, Told, says_flops
 from grokkit.models.flops import measured as measured_on
+from grokkit.outside import theirs
 from grokkit.randomness import seeded_aside
 from grokkit.tasks.task import Task
 
@@ -24,13 +25,19 @@ def counted(model: nn.Module, task: Task, rows: Tensor) -> Counted:
 
 
 def measured(model: nn.Module, task: Task, rows: Tensor) -> Measured:
-    """Count a step on the first of ``rows``, on a copy of ``model``; global generators are left as they were."""
+    """Count a step on the first of ``rows``, on a copy of ``model``; global generators are left as they were.
+
+    Raises:
+        InputError: if the code of the network, the data or the loss fails.
+    """
     few = rows[:MEASURED_ROWS]
-    with seeded_aside(0, "cost"):
-        inputs, targets = task.batch(few)
-    return measured_on(
-        model, len(few), lambda copy: task.forward(copy, inputs), lambda outputs: task.loss(outputs, targets)
-    )
+    # It may be the first step that anybody takes with them.
+    with theirs(f"a step on {len(few)} training rows, the network and the loss of what it gives,"):
+        with seeded_aside(0, "cost"):
+            inputs, targets = task.batch(few)
+        return measured_on(
+            model, len(few), lambda copy: task.forward(copy, inputs), lambda outputs: task.loss(outputs, targets)
+        )
 
 
 def has_flops(model: nn.Module, task: Task, rows: Tensor) -> bool:

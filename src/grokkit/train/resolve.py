@@ -14,6 +14,7 @@ from grokkit.errors import InputError, shown, unknown
 from grokkit.files import pinned
 from grokkit.methods import MethodCard
 from grokkit.models.card import card_of
+from grokkit.outside import theirs
 from grokkit.registry import Part, find, made, parts
 from grokkit.tasks.table import check_folder, read_task, usual_of
 from grokkit.train.config import (
@@ -286,4 +287,6 @@ def task_config(text: str, model: ModelConfig | None = None, **split: Any) -> Ta
     check_folder(part, text, split.get("data_dir"))
     digest = usual_of(part, settings, split.get("data_dir")).digest
     own = {"name": part.name, "settings": settings, "code": part.code, "text": part.text}
-    return checked(TaskConfig, "task", **own, data="" if digest is None else digest(), **split)
+    with theirs(f"the digest of the data of {part.name}"):
+        data = "" if digest is None else digest()
+    return checked(TaskConfig, "task", **own, data=data, **split)
