@@ -40,6 +40,7 @@ BAD = {
         ["mul:7", "--train-fraction", "1.5"],
         "--train-fraction 1.5 is not possible: a number > 0 and < 1",
     ),
+    "no validation rows": (["mul:2"], r"^grokkit: validation fraction 0.1 of 4 rows leaves the validation part"),
     "no test rows": (["mul:7", "--train-fraction", "0.9", "--validation-fraction", "0.1"], "fraction"),
     "parity": (["party:40,3"], "unknown task 'party'.*did you mean 'parity'"),
     "parity sizes": (["parity:3,40", "--model", "fnn"], "parity:3,40 is not possible: .* take k from 1 to 3"),

@@ -13,6 +13,7 @@ from kept_runs import study as made_study
 from grokkit.errors import InputError
 from grokkit.lab import Study
 from grokkit.lab.report import report
+from grokkit.lab.study import chosen
 from grokkit.study.store import Store
 from grokkit.terminal import terminal
 
@@ -49,6 +50,30 @@ def test_methods_to_show_are_a_list_or_one_text(folder, only):
 
 def test_a_comma_within_parentheses_parts_no_methods(folder):
     assert Study(folder, f"grad-norm,{ARMS[2]}").info["methods"] == ARMS
+
+
+@pytest.mark.parametrize(
+    "spelling",
+    ["grokfast-ma(window_size=50,lamb=5)", "grokfast-ma( lamb=5.0, window_size=5e1 )"],
+)
+def test_a_method_to_show_may_be_spelt_otherwise(folder, spelling):
+    assert Study(folder, spelling).info["methods"] == ["adamw", ARMS[2]]
+
+
+@pytest.mark.parametrize(
+    ("label", "spelling"),
+    [
+        ("adamw(lr=0.001,wd=1)+zero-head", "zero-head+adamw(wd=1.0,lr=1e-3)"),
+        ("groktransfer(merge=5)", "groktransfer@5"),
+        ("ideas.py:CARD(hidden=(8,0.5))", "some/ideas.py:CARD(hidden=(8.0, 5e-1))"),
+        ("ideas.py:CARD(word=none)", "ideas.py:CARD(word=None)"),
+    ],
+)
+def test_a_label_is_found_by_what_was_typed(label, spelling):
+    study = {"methods": ["adamw", label, "adam-lr×(1+λ)"], "baseline": "adamw"}
+    assert chosen(spelling, study) == ["adamw", label]
+    with pytest.raises(InputError, match="unknown method of this study"):
+        chosen(spelling.replace("5", "6").replace("wd=1", "wd=2").replace("None", "a"), study)
 
 
 def test_an_unknown_method_to_show_is_called_by_its_whole_name(folder):

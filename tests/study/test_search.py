@@ -1,13 +1,19 @@
 """Trials are drawn whole, from the space, the same whoever draws them."""
 
+import io
 import sqlite3
+from types import SimpleNamespace
 
 import pytest
 
 from grokkit.analyse.search_curve import Trial, best_over_repeats
 from grokkit.errors import InputError
-from grokkit.study.search import SAMPLERS, Search, open_storage
+from grokkit.lab.tune import _announce
+from grokkit.study.search import SAMPLERS, Search, left_out_of_grid, open_storage
+from grokkit.study.search_space import Choice, parse_space
 from grokkit.study.spaces import own_spaces, searched
+from grokkit.study.tune import SearchOptions
+from grokkit.terminal import terminal
 
 METHOD = searched("grokfast-ma", "mul:97", {}, {})
 
@@ -156,6 +162,21 @@ def test_points_of_whole_numbers_on_a_grid_are_all_different(space, trials, expe
     grid = Search(open_storage(tmp_path / "optuna.db"), searched("grokfast-ma", "mul:97", {}, own), "grid", trials)
     grid.draw(trials)
     assert [trial.values["window_size"] for trial in grid.trials()] == expected
+
+
+def test_choices_that_a_grid_does_not_come_to_are_told():
+    own = {"grokfast-ma": parse_space("lr=1e-4..1e-2 log, filter_type=sum|mean, lamb=1|2|5")}
+    method = searched("grokfast-ma(wd=1)", "mul:97", {}, own)
+    assert left_out_of_grid(method, 4) == {"lamb": Choice((2, 5))}
+    assert left_out_of_grid(method, 12) == {"lamb": Choice((5,))}
+    assert left_out_of_grid(method, 18) == {}
+    screen = io.StringIO()
+    options = SearchOptions(sampler="grid", trials=4)
+    _announce(SimpleNamespace(title="t", methods=[method], plans=[], budget=9, options=options), terminal(file=screen))
+    said = (
+        "grokfast-ma(wd=1): a grid of 4 trials does not come to lamb=2|5; give more --trials, or name fewer choices\n"
+    )
+    assert said in screen.getvalue()
 
 
 def test_a_grid_is_the_finest_that_has_no_more_trials_and_ends_there(tmp_path):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import polars as pl
@@ -14,8 +14,9 @@ from rich.text import Text
 
 from grokkit.analyse import leaderboard, verdict
 from grokkit.analyse.claims import Claim, claims
-from grokkit.call_syntax import texts_in
-from grokkit.errors import unknown
+from grokkit.arguments import shortest
+from grokkit.call_syntax import parse_call, show_value, split_list, texts_in
+from grokkit.errors import InputError, unknown
 from grokkit.printed import paragraph
 from grokkit.report import all_figures, leaderboard_table, of_every_run, table_names, with_lines, write_report
 from grokkit.study.looks import DEFAULT_CLAIM, looked
@@ -170,15 +171,34 @@ class Study:
 def chosen(only: str | Sequence[str], study: Mapping[str, Any]) -> list[str]:
     """The labels to show of the study's methods: those of ``only``, the baseline's and the primary arm's.
 
-    A method whose settings were searched may be named as it was searched.
+    A method may be written in any order of its settings and parts, with any spelling of their numbers, and one whose
+    settings were searched as it was searched.
 
     Raises:
         InputError: for a label that the study does not have.
     """
-    searched = {found["method"]: label for label, found in (study.get("tuned") or {}).items()}
-    labels = [name if name in study["methods"] else searched.get(name, name) for name in texts_in(only)]
-    for label in labels:
-        if label not in study["methods"]:
-            raise unknown("method of this study", label, study["methods"])
-    wanted = {*labels, study["baseline"], study.get("primary")}
+    known = {found["method"]: label for label, found in (study.get("tuned") or {}).items()}
+    known |= {label: label for label in study["methods"]}
+    wanted = {study["baseline"], study.get("primary")}
+    for name in texts_in(only):
+        alike = [name] if name in known else [other for other in known if _in_one_form(other) == _in_one_form(name)]
+        if len(alike) != 1:
+            raise unknown("method of this study", name, study["methods"])
+        wanted.add(known[alike[0]])
     return [label for label in study["methods"] if label in wanted]
+
+
+def _in_one_form(method: str) -> Any:
+    """What the text of a method says, the same for its spellings; its code may be gone, so that nobody else can read
+    it. An alias is no call, and stands for itself."""
+    found = []
+    try:
+        for piece in split_list(method, "+"):
+            name, given = parse_call(piece)
+            before, at, step = name.rpartition("@")
+            if at and ":" not in step:  # as method_config reads it
+                name, given["merge"] = before, int(step) if step.isdecimal() else step
+            found.append((PurePath(name).name, sorted((key, show_value(shortest(given[key]))) for key in given)))
+    except InputError:
+        return method
+    return sorted(found)

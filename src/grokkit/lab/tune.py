@@ -22,6 +22,7 @@ from grokkit.study.execution import NOT_OF_A_SEARCH, Execution
 from grokkit.study.machines import check_machines, machines
 from grokkit.study.pool import Failure
 from grokkit.study.question import USUAL_METHODS, Question, asked
+from grokkit.study.search import left_out_of_grid
 from grokkit.study.tune import Round, SearchOptions, Tuning
 from grokkit.tasks.problem import Problem
 from grokkit.terminal import terminal
@@ -97,6 +98,14 @@ def _announce(tuning: Tuning, console: Console) -> None:
     )
     for warning in dict.fromkeys(filter(None, map(too_short, _samples(tuning)))):
         console.print(warning)
+    for method in tuning.methods if options.sampler == "grid" else ():
+        for name, choices in left_out_of_grid(method, options.trials).items():
+            console.print(
+                f"{method.text}: a grid of {count(options.trials, 'trial')} does not come to {name}={choices}; give "
+                "more --trials, or name fewer choices",
+                soft_wrap=True,
+                markup=False,
+            )
 
 
 def _samples(tuning: Tuning) -> list[RunConfig]:

@@ -204,9 +204,28 @@ def _param(axis: Axis, value: Any) -> Any:
     return axis.values.values.index(value) if isinstance(axis.values, Choice) else value
 
 
+def left_out_of_grid(method: Searched, trials: int) -> dict[str, Choice]:
+    """The choices that a grid of ``trials`` does not come to, by the names of their axes."""
+    sizes, found = _sizes(method, trials), {}
+    for name, axis in method.axes.items():
+        if isinstance(axis.values, Choice) and len(axis.values.values) > sizes[name]:
+            found[name] = Choice(axis.values.values[sizes[name] :])
+    return found
+
+
 def _grid(method: Searched, trials: int) -> list[dict[str, Any]]:
-    """The points of the finest grid that has at most ``trials``: every axis gets a point more in turn while that fits.
-    Points of an axis are the middles of equal parts of its range, so that one point is the middle."""
+    """The points of the finest grid that has at most ``trials``. Points of an axis are the middles of equal parts of
+    its range, so that one point is the middle; of choices they are the first ones."""
+    sizes = _sizes(method, trials)
+    points: list[dict[str, Any]] = [{}]
+    for name, axis in method.axes.items():
+        on_axis = _on_axis(axis, sizes[name])
+        points = [{**point, name: value} for point in points for value in on_axis]
+    return points
+
+
+def _sizes(method: Searched, trials: int) -> dict[str, int]:
+    """The points on each axis of that grid: every axis gets one more in turn while that fits."""
     sizes = dict.fromkeys(method.axes, 1)
     grows = True
     while grows:
@@ -215,11 +234,7 @@ def _grid(method: Searched, trials: int) -> list[dict[str, Any]]:
             finer = {**sizes, name: sizes[name] + 1}
             if finer[name] <= _most(axis, trials) and math.prod(finer.values()) <= trials:
                 sizes, grows = finer, True
-    points: list[dict[str, Any]] = [{}]
-    for name, axis in method.axes.items():
-        on_axis = _on_axis(axis, sizes[name])
-        points = [{**point, name: value} for point in points for value in on_axis]
-    return points
+    return sizes
 
 
 def _most(axis: Axis, trials: int) -> int:
