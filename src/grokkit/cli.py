@@ -242,9 +242,9 @@ def export(
 
 def _store(folder: str) -> Store:
     """The store of a study that is there."""
-    from grokkit.study.store import Store
+    from grokkit.study.collected import open_store
 
-    store = Store(Path(option("folder", folder, Place, remedy="give one that `grokkit compare --out` wrote")))
+    store = open_store(Path(option("folder", folder, Place, remedy="give one that `grokkit compare --out` wrote")))
     store.read_study()
     return store
 

@@ -19,9 +19,9 @@ from grokkit.call_syntax import parse_call, show_value, split_list, texts_in
 from grokkit.errors import InputError, unknown
 from grokkit.printed import paragraph
 from grokkit.report import all_figures, leaderboard_table, of_every_run, table_names, with_lines, write_report
+from grokkit.study.collected import open_store
 from grokkit.study.looks import DEFAULT_CLAIM, looked
 from grokkit.study.pace import Pace, at_pace, read_pace, unmeasured, without_seconds
-from grokkit.study.store import Store
 from grokkit.terminal import terminal
 
 
@@ -38,7 +38,7 @@ class Study:
     """
 
     def __init__(self, folder: Path | str, only: str | Sequence[str] | None = None) -> None:
-        self._store, self._only = Store(Path(folder)), only
+        self._store, self._only = open_store(Path(folder)), only
         whole = self._store.read_study()
         done = self._store.finished(whole["run_ids"])
         self._run_ids = [run_id for run_id in whole["run_ids"] if run_id in done]
