@@ -291,8 +291,8 @@ FAULTY = {
     "weights: init keeps a reference": MethodCard(name="x", weights=keeping(dict)),
     "start: .* other tensors the second time": MethodCard(name="unseeded", start=lambda: whatever),
     "optimizer: .* 0 times in place of once": MethodCard(name="partial", optimizer=lambda: one_of_all),
-    "tables: .*not equally long": replace(HALVES, probe=ragged),
-    "tables: .*column a of .* holds Tensor": replace(HALVES, probe=of_tensors),
+    "the columns of the table mine of the probe of halves are not equally long": replace(HALVES, probe=ragged),
+    "column a of the table mine of the probe of halves holds a Tensor; it must hold": replace(HALVES, probe=of_tensors),
     "flops: 10 steps of it have .* beyond the bare optimizer's.* declares 0; .* by MethodCard.flops": MethodCard(
         name="x", factory=gradient(squared)
     ),
@@ -301,6 +301,12 @@ FAULTY = {
     "flops: 10 .*": MethodCard(name="x", optimizer=lambda: costly_optimizer),
     "flops: its start has .* and says that it has 0; .* return StartResult": MethodCard(
         name="x", start=lambda: slow_start
+    ),
+    "a probe's table cannot be called 'a/b'.*; give it a plain name": replace(
+        HALVES, probe=lambda state, gradients: {"a/b": {"a": [1.0]}}
+    ),
+    "tables: column a of its table mine holds float, str": replace(
+        HALVES, probe=lambda state, gradients: {"mine": {"a": [1.0, "one"]}}
     ),
     "the flops of halves are 1.5": replace(HALVES, flops=lambda shapes, settings: 1.5),
     "it fails with .*ZeroDivisionError": MethodCard(name="failing", loss=lambda: lambda base: lambda z, y: 1 / 0),

@@ -5,12 +5,12 @@ A run's belongs to its folder and its configuration and has its numbers, a study
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import polars as pl
 
-from grokkit.errors import InputError, shown
+from grokkit.errors import shown
 from grokkit.train.columns import CURVES as CURVE_NAMES
 from grokkit.train.events import EVENTS_VERSION
 from grokkit.train.identity import IDENTITY_VERSION, hash_of
@@ -99,20 +99,6 @@ def why_not(record: Mapping[str, Any], run_id: str) -> str | None:
 def names_a_folder(run_id: str) -> bool:
     """Whether a folder can be called so that lies where it shall: ``..`` and what has a "/" in it lead elsewhere."""
     return bool(run_id.strip(".")) and "/" not in run_id and "\0" not in run_id
-
-
-def check_names(tables: Iterable[str]) -> None:
-    """Refuse names of tables that no file beside a run's curves can have.
-
-    Raises:
-        InputError: for an empty name, one that begins with a dot or has a "/" in it, and ``curves`` itself.
-    """
-    for name in tables:
-        if not name or name.startswith(".") or "/" in name or "\0" in name or name == "curves":
-            raise InputError(
-                f"a probe's table cannot be called {name!r}, which is to name a file beside the run's curves; "
-                "give it a plain name without '/', and not 'curves'"
-            )
 
 
 def _are_files(files: Any) -> bool:

@@ -40,10 +40,11 @@ from grokkit.study.packs import (
     with_keys,
     write_pack,
 )
-from grokkit.study.records import CURVES, FORMAT, RUNS, check_names, names_a_folder, why_no_study, why_not
+from grokkit.study.records import CURVES, FORMAT, RUNS, names_a_folder, why_no_study, why_not
 from grokkit.study.sealed import Damaged, digest_of, read_sealed, read_whole, sealed, unreadable
 from grokkit.train.identity import question_of
 from grokkit.train.limit import Limit
+from grokkit.train.tables import check_names
 
 if TYPE_CHECKING:
     from grokkit.train.config import RunConfig

@@ -23,6 +23,7 @@ from grokkit.models.flops import checked_flops
 from grokkit.outside import theirs
 from grokkit.train.config import MethodConfig
 from grokkit.train.own_part import OwnPart, default_settings, transform_of
+from grokkit.train.tables import checked_tables
 from grokkit.transform import GradientTransform
 from grokkit.weight_transform import WeightTransform
 
@@ -174,7 +175,8 @@ class Doors:
         found: dict[str, Mapping[str, list[Any]]] = {}
         for part, own in zip(self._on_gradient, self._states(state), strict=True):
             if part.card.probe is not None:
-                found |= part.card.probe(own, gradients)
+                what = f"the probe of {part.card.name}"
+                found |= checked_tables(what, part.card.probe(own, gradients), front="step")
         return found
 
     def artifacts(self, state: Any) -> Mapping[str, Tensor]:

@@ -44,6 +44,7 @@ from grokkit.train.problem import build_batches, build_problem, check_targets
 from grokkit.train.record import Run
 from grokkit.train.score import Score
 from grokkit.train.setup import build_model
+from grokkit.train.tables import checked_tables
 from grokkit.train.together import Together
 
 Report = Callable[[dict[str, Any]], None]
@@ -309,7 +310,7 @@ class _Loop:
             with seeded_aside(member.config.seed, "probes"):
                 for probe in self._probes:
                     view.memory = member.progress.probe_memory.setdefault(probe.name, {})
-                    tables |= probe.probe(view)
+                    tables |= checked_tables(f"the probe {probe.name}", probe.probe(view), front="step")
                 if view.gradients:
                     tables |= doors_of(member.config.method).tables(engine.state_of(place), view.gradients)
             found.append(Evaluation(train[index], validation[index], test[index], tensors[index].model, tables))

@@ -14,6 +14,7 @@ from grokkit.methods.contract import StartResult
 from grokkit.train.doors import Doors
 from grokkit.train.halfway import HalfwayFile
 from grokkit.train.optimizers import import_compiler
+from grokkit.train.tables import checked_tables
 
 
 def begin(
@@ -69,6 +70,7 @@ def _check_started(found: object) -> None:
     """Refuse what a start may not return; what it cost is charged, so that has to be a cost."""
     if not isinstance(found, StartResult):
         raise InputError(f"a start returned {shown(found)}; it must return a grokkit.methods.StartResult")
+    checked_tables("a start", found.tables)
     for name, kinds in (("seconds", int | float), ("flops", int)):
         value = getattr(found, name)
         if isinstance(value, bool) or not isinstance(value, kinds) or not 0 <= value < float("inf"):
