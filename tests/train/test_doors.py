@@ -382,7 +382,7 @@ def test_so_is_one_within_several(monkeypatch, tiny):
     [
         ("mode=none", {"mode": "none"}),
         ("kind=none", {"kind": "none"}),
-        ("kind=True", {"kind": "true"}),
+        ("kind=True", {"kind": "True"}),
         ("kind=7", {"kind": "7"}),
         ("maybe=none", {"maybe": None}),
         ("clip=none", {"clip": None}),
