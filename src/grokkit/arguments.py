@@ -300,7 +300,7 @@ def in_one_form(value: Any, default: Any) -> Any:
 
     Anything else stays as it is, for whoever takes it to check.
     """
-    if isinstance(value, tuple | list):
+    if isinstance(value, list) or type(value) is tuple:  # and not one with names, which cannot be typed
         usual = tuple(default) if isinstance(default, tuple | list) else ()
         each = usual if len(usual) == len(value) else (usual[:1] or (None,)) * len(value)
         return tuple(map(in_one_form, value, each))
