@@ -77,12 +77,13 @@ def shown(value: object) -> str:
 
 
 def plain_line(error: BaseException) -> str:
-    """An exception of any kind for a message: its class, and what it says.
+    """An exception of any kind for a message: its class, and what it says, if it says anything.
 
-    >>> print(plain_line(KeyError("a")))
-    KeyError: 'a'
+    >>> print(plain_line(KeyError("a")), plain_line(AssertionError()))
+    KeyError: 'a' AssertionError
     """
-    return " ".join(f"{type(error).__name__}: {error}".split())
+    said = " ".join(str(error).split())
+    return f"{type(error).__name__}: {said}" if said else type(error).__name__
 
 
 def check_dense(name: str, grad: Tensor) -> None:
@@ -91,3 +92,18 @@ def check_dense(name: str, grad: Tensor) -> None:
 
     if grad.layout is not torch.strided:
         raise InputError(f"the gradient of {name} is {grad.layout}; make it dense, e.g. Embedding(sparse=False)")
+
+
+def one_number(what: str, loss: object) -> Tensor:
+    """``loss``, which ``what`` gives, for a step that differentiates it.
+
+    Raises:
+        InputError: if it is no tensor of one number.
+    """
+    from torch import Tensor  # not above: the command answers some questions without it
+
+    if isinstance(loss, Tensor) and loss.ndim == 0:
+        return loss
+    form = f"a tensor of shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else shown(loss)
+    hint = " (is a return missing?)" if loss is None else ""
+    raise InputError(f"{what} gives {form}{hint}; it must give the mean over rows, a tensor of no dimension")

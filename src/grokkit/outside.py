@@ -116,20 +116,38 @@ _OURS = Path(__file__).parent
 
 
 def line_of(error: BaseException) -> str:
-    """An error in one line, with the last place in it that is no installed package's; a SyntaxError says it itself."""
+    """An error in one line, with the last place in it that is no installed package's; a SyntaxError says it itself.
+
+    One without a message, as of a bare ``assert``, is shown as the source has it.
+    """
     text = plain_line(error)
     if isinstance(error, SyntaxError):
         return text
     frames = [frame for frame in extract_tb(error.__traceback__) if not frame.filename.startswith("<frozen importlib")]
     others = [frame for frame in frames if not _is_no_ones(Path(frame.filename))]
     own = [frame for frame in others if "site-packages" not in Path(frame.filename).parts] or others[-1:]
-    return f"{text} (line {own[-1].lineno} of {Path(own[-1].filename).name})" if own else text
+    if not own:
+        return text
+    if not str(error) and own[-1] is frames[-1] and own[-1].line:
+        text = f"{text}: {own[-1].line}"
+    return f"{text} (line {own[-1].lineno} of {Path(own[-1].filename).name})"
+
+
+def is_our_own(error: BaseException) -> bool:
+    """Whether a file of ours raised it."""
+    frames = extract_tb(error.__traceback__)
+    return bool(frames) and Path(frames[-1].filename).is_relative_to(_OURS)
 
 
 def _is_no_ones(file: Path) -> bool:
-    """Whether it is a file of ours, or of Python itself, and so no place where a user could mend anything."""
+    """Whether it is a file of ours, of PyTorch or of Python, and so no place where a user could mend anything."""
     in_python = file.is_relative_to(sysconfig.get_paths()["stdlib"]) and "site-packages" not in file.parts
-    return in_python or file.is_relative_to(_OURS)
+    return in_python or any(file.is_relative_to(place) for place in _packages_of_no_one())
+
+
+def _packages_of_no_one() -> list[Path]:
+    torch = sys.modules.get("torch")  # which is not imported here: the command answers some questions without it
+    return [_OURS] if torch is None or torch.__file__ is None else [_OURS, Path(torch.__file__).parent]
 
 
 def own_place(text: str) -> Path | None:

@@ -206,6 +206,21 @@ def test_what_draws_at_random_or_keeps_buffers_shares_no_program(network, capsys
         check_model(replace(card, stackable=True), task="add:11")
 
 
+class Recurrent(Net):
+    def __init__(self, task):
+        super().__init__(task)
+        self.rows = nn.GRU(4, 4, batch_first=True)
+
+    def forward(self, tokens_BT):
+        return self.head(self.rows(self.embedding(tokens_BT))[0][:, -1])
+
+
+def test_a_network_for_which_vmap_has_no_rule_is_told_what_to_leave_out():
+    card = ModelCard(name="gru", build=lambda task: Recurrent(task), reads=("expressions",), stackable=True)
+    with pytest.raises(AssertionError, match="fails with RuntimeError: .*; if it .* leave stackable out"):
+        check_model(card, task="add:11")
+
+
 def test_a_model_for_which_there_is_no_task_needs_one():
     card = ModelCard(name="smelling", build=lambda task: Net(task), reads=("smells",))
     with pytest.raises(InputError, match="no registered task is computed and of smells; give check_model one"):

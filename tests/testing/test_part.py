@@ -16,6 +16,21 @@ from grokkit.tasks import Task, TaskCard
 from torch import nn
 from spirals import problem
 
+def picky(strength: float = 2.0):
+    def update(grads, state, params):
+        for g in grads.values():
+            assert g.ndim == 3
+        return grads, state
+    return GradientTransform(lambda p: (), update)
+
+def told(strength: float = 2.0):
+    def update(grads, state, params):
+        assert not grads, "no gradients, please"
+        return grads, state
+    return GradientTransform(lambda p: (), update)
+
+PICKY, TOLD = MethodCard(name="picky", factory=picky), MethodCard(name="told", factory=told)
+
 def scaled(strength: float = 2.0):
     return GradientTransform(lambda p: (), lambda g, s, p: ({n: v * strength**2 for n, v in g.items()}, s))
 
@@ -121,7 +136,9 @@ def test_a_method_is_checked_as_one_by_its_card_or_the_function_that_makes_it(na
 @pytest.mark.parametrize(
     ("name", "line"),
     [
-        ("FORGETFUL", r"gradient: it fails with NameError: name 'missing' is not defined (line 16 of mine.py)"),
+        ("FORGETFUL", r"gradient: it fails with NameError: name 'missing' is not defined (line 31 of mine.py)"),
+        ("PICKY", "gradient: it fails with AssertionError: assert g.ndim == 3 (line 15 of mine.py)"),
+        ("TOLD", "gradient: it fails with AssertionError: no gradients, please (line 21 of mine.py)"),
         ("NARROW", "mine.py:NARROW fails: RuntimeError: "),
         ("BLIND", "row 0 by itself has other outputs than in a batch"),
     ],

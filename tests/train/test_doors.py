@@ -127,7 +127,7 @@ def test_losses_compose_in_the_order_written():
         return MethodCard(name=f"plus-{term}", loss=lambda: lambda base: lambda z, y: base(z, y) + term)
 
     def one(z, y):
-        return 1.0
+        return torch.ones(())
 
     assert Doors([OwnPart(times(10), {}), OwnPart(plus(1), {})]).loss(one)(0, 0) == 11
     assert Doors([OwnPart(plus(1), {}), OwnPart(times(10), {})]).loss(one)(0, 0) == 20
@@ -175,6 +175,12 @@ def test_a_start_with_a_tensor_that_the_model_has_not_is_refused(tiny, monkeypat
         (StartResult({}, flops=-1), "a start says that it took flops=-1; it must be a number, 0 or more"),
         (StartResult({}, seconds=torch.ones(1)), "a start says that it took seconds="),
         (StartResult({}, flops=1.5), "a start says that it took flops=1.5"),
+        (StartResult({"head.weight": [1.0]}), r"a start gives 'head.weight' as \[1.0\]; it must be a tensor"),
+        (
+            StartResult({"head.weight": torch.full((13, 32), torch.nan)}),
+            "'head.weight' with numbers that are not finite",
+        ),
+        (StartResult({"head.weight": torch.ones(13, 32) * 1j}), "a start gives 'head.weight' of complex numbers, and"),
     ],
 )
 def test_a_start_that_returns_no_result_or_no_cost_is_refused(tiny, monkeypatch, returned, message):
@@ -182,6 +188,34 @@ def test_a_start_that_returns_no_result_or_no_cost_is_refused(tiny, monkeypatch,
     monkeypatch.setattr("grokkit.train.alone.doors_of", lambda method: Doors([OwnPart(start, {})]))
     with pytest.raises(InputError, match=message):
         begin_alone(tiny("adamw"))
+
+
+class Penalized:
+    def __call__(self, base):
+        return base
+
+    def penalty(self, outputs, targets, weights):
+        return outputs[:, 0]
+
+
+@pytest.mark.parametrize(
+    ("wrap", "message"),
+    [
+        (lambda base: None, "the loss of wrong makes None of the task's; it must be"),
+        (
+            lambda base: lambda outputs, targets: None,
+            r"the loss of wrong gives None \(is a return missing",
+        ),
+        (lambda base: lambda outputs, targets: 1.0, "the loss of wrong gives 1.0; it must give the mean over rows"),
+        (lambda base: lambda outputs, targets: outputs[:, 0], r"the loss of wrong gives a tensor of shape \(15,\); it"),
+        (Penalized(), r"the penalty of wrong gives a tensor of shape \(15,\); it must give the mean"),
+    ],
+)
+def test_a_loss_that_is_not_one_number_is_refused(tiny, monkeypatch, wrap, message):
+    doors = Doors([OwnPart(MethodCard(name="wrong", loss=lambda: wrap), {})])
+    monkeypatch.setattr("grokkit.train.alone.doors_of", lambda method: doors)
+    with pytest.raises(InputError, match=message):
+        begin_alone(tiny("adamw")).train_to(1)
 
 
 @pytest.mark.parametrize("flops", [1.5, -1, None])

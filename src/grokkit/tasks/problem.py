@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import ConcatDataset, DataLoader, Dataset, TensorDataset, default_collate
 
-from grokkit.errors import InputError
+from grokkit.errors import InputError, one_number
 from grokkit.models.own import OwnShape
 from grokkit.outside import theirs
 from grokkit.randomness import seeded_aside
@@ -266,7 +266,7 @@ class OwnTask(Task):
         return model(inputs) if self.problem.forward is None else self.problem.forward(model, inputs)
 
     def loss(self, outputs_BC: Any, targets_B: Any) -> Tensor:
-        return self.problem.loss(outputs_BC, targets_B)
+        return one_number(f"the loss of problem {self.name!r}", self.problem.loss(outputs_BC, targets_B))
 
     def correct(self, outputs_BC: Any, targets_B: Any) -> Tensor:
         if self.problem.score is None:

@@ -16,12 +16,10 @@ from typing import Any, get_args
 from torch import nn
 
 from grokkit.call_syntax import show_call
-from grokkit.errors import InputError
 from grokkit.flop_counter import counted_flops
 from grokkit.lab.named import name_of
 from grokkit.methods.contract import MethodCard
 from grokkit.models.classes import Class
-from grokkit.outside import line_of
 from grokkit.randomness import seeded_aside
 from grokkit.state import check_form, check_keys, check_tensors
 from grokkit.study.spaces import searched
@@ -29,7 +27,7 @@ from grokkit.testing.checks import CHECKS, Make
 from grokkit.testing.costs import STEPS, Cost, cost_of_steps
 from grokkit.testing.excitation import parameters
 from grokkit.testing.harness import assert_close, assert_same, flat
-from grokkit.testing.runs import MODEL, TASK, check_resuming, check_stacking, small_run, values_of
+from grokkit.testing.runs import MODEL, TASK, check_resuming, check_stacking, small_run, values_of, what_is_wrong
 from grokkit.train.config import RunConfig
 from grokkit.train.doors import Doors, doors_of
 from grokkit.train.groups import can_share
@@ -65,10 +63,8 @@ def check_method(method: str | MethodCard, *, task: str = TASK, model: str = MOD
         try:
             with seeded_aside(0, "check"):
                 check(case)
-        except (AssertionError, InputError) as error:
-            raise AssertionError(f"{name}, {what}: {error}") from error
         except Exception as error:  # whatever somebody's code raises is what is wrong
-            raise AssertionError(f"{name}, {what}: it fails with {line_of(error)}") from error
+            raise AssertionError(f"{name}, {what}: {what_is_wrong(error)}") from error
 
 
 class _Case:

@@ -5,15 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from grokkit.call_syntax import parse_call, show_call
-from grokkit.errors import InputError
 from grokkit.lab.named import name_of
 from grokkit.optimizers.contract import card_of
-from grokkit.outside import line_of
 from grokkit.randomness import seeded_aside
 from grokkit.registry import find
 from grokkit.study.spaces import searched
 from grokkit.testing.costs import STEPS, cost_of_steps
-from grokkit.testing.runs import TASK, check_resuming, small_run
+from grokkit.testing.runs import TASK, check_resuming, small_run, what_is_wrong
 from grokkit.train.loop import begin_alone
 
 
@@ -33,10 +31,8 @@ def check_optimizer(optimizer: Any) -> None:
     try:
         with seeded_aside(0, "check"):
             _check_optimizer(text)
-    except (AssertionError, InputError) as error:
-        raise AssertionError(f"{text}: {error}") from error
     except Exception as error:  # whatever somebody's code raises is what is wrong
-        raise AssertionError(f"{text}: it fails with {line_of(error)}") from error
+        raise AssertionError(f"{text}: {what_is_wrong(error)}") from error
 
 
 def _check_optimizer(text: str) -> None:

@@ -8,7 +8,7 @@ from inspect import signature
 
 from grokkit.call_syntax import parse_call
 from grokkit.errors import InputError, unknown
-from grokkit.outside import line_of
+from grokkit.outside import is_our_own, line_of
 from grokkit.registry import KINDS, card_class, find, parts
 from grokkit.tasks.table import card_of, own_problem, read_task
 from grokkit.tasks.task import Task
@@ -118,11 +118,10 @@ def _finding(kind: str, text: str) -> Finding:
         raise InputError(f"{name} is checked with its card's smallest settings; give {name} alone")
     try:
         _CHECKS[kind](text)
-    except AssertionError as error:
-        return Finding(kind, False, str(error))
     except InputError:
         raise
     except Exception as error:  # whatever somebody's code raises is the finding
-        return Finding(kind, False, f"{text} fails: {line_of(error)}; mend that first")
+        is_found = isinstance(error, AssertionError) and is_our_own(error)
+        return Finding(kind, False, str(error) if is_found else f"{text} fails: {line_of(error)}; mend that first")
     looked_at = f": {', '.join(METHOD_CHECKS)}" if kind == "methods" else ""
     return Finding(kind, True, f"{text} keeps all that the lab relies on{looked_at}")

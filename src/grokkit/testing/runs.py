@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from grokkit.errors import InputError
+from grokkit.outside import is_our_own, line_of
 from grokkit.registry import give
 from grokkit.train.config import EvaluationConfig, MethodConfig, RunConfig
 from grokkit.train.groups import plan_groups
@@ -53,6 +55,12 @@ def _timeless(run: Run) -> dict[str, dict[str, list[Any]]]:
         table: {name: values for name, values in columns.items() if "seconds" not in name}
         for table, columns in run.tables.items()
     }
+
+
+def what_is_wrong(error: Exception) -> str:
+    """What a check has found: its own sentence, or what somebody's code raised, and where."""
+    is_ours = isinstance(error, InputError) or (isinstance(error, AssertionError) and is_our_own(error))
+    return str(error) if is_ours else f"it fails with {line_of(error)}"
 
 
 class Interrupted(Exception):

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from grokkit.attach import Handle, attach
 from grokkit.combine import among, chain
-from grokkit.errors import InputError
+from grokkit.errors import InputError, one_number, shown
 from grokkit.methods import AttachedBilevel, Bilevel, Reforming, TransferData
 from grokkit.methods.contract import Classes, Loss, Start, Tables
 from grokkit.models.classes import classes_of
@@ -52,6 +52,7 @@ class Doors:
         _only_one(parts, "optimizer", "one optimizer trains a model")
         learning = _only_one(parts, "bilevel", "one method learns from the outer data")
         self._on_gradient = [part for part in parts if part.card.factory is not None]
+        self._on_loss = [part for part in parts if part.card.loss is not None]
         self.bilevel: Bilevel | None = None
         if learning is not None:
             if len(self._on_gradient) > 1:
@@ -110,17 +111,26 @@ class Doors:
 
     def loss(self, base: Loss) -> Loss:
         """The loss to train with, where the task's is ``base``."""
-        for wrap in self._losses():
-            base = wrap(base)
+        for part, wrap in zip(self._on_loss, self._losses(), strict=True):
+            made: object = wrap(base)
+            if not callable(made):
+                raise InputError(
+                    f"the loss of {part.card.name} makes {shown(made)} of the task's; it must be a function"
+                )
+            base = _of_one_number(f"the loss of {part.card.name}", made)
         return base
 
     def penalties(self) -> list[Callable[[Tensor, Tensor, Mapping[str, Tensor]], Tensor]]:
         """What the parts add to the loss: of outputs, targets and weights."""
         losses: list[Any] = self._losses()
-        return [loss.penalty for loss in losses if hasattr(loss, "penalty")]
+        return [
+            _of_one_number(f"the penalty of {part.card.name}", loss.penalty)
+            for part, loss in zip(self._on_loss, losses, strict=True)
+            if hasattr(loss, "penalty")
+        ]
 
     def _losses(self) -> list[Callable[[Loss], Loss]]:
-        return [part.opened(part.card.loss) for part in self.parts if part.card.loss is not None]
+        return [part.opened(part.card.loss) for part in self._on_loss if part.card.loss is not None]
 
     def transform(self, seed: int) -> GradientTransform | None:
         """What is done to the gradient."""
@@ -190,6 +200,13 @@ class Doors:
     def _states(self, state: Any) -> Sequence[Any]:
         """The state of each gradient transform: a chain's is a tuple of them, and one alone is in no tuple."""
         return state if len(self._on_gradient) > 1 else [state] * len(self._on_gradient)
+
+
+def _of_one_number(what: str, function: Callable[..., Any]) -> Callable[..., Tensor]:
+    def checked(*given: Any) -> Tensor:
+        return one_number(what, function(*given))
+
+    return checked
 
 
 def _chained(transforms: Sequence[Any]) -> Any:

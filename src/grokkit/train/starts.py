@@ -62,6 +62,8 @@ def begin(
                         f"a start gives {name!r} of shape {tuple(tensor.shape)}, and the model's has {shape}; "
                         "name tensors as model.named_parameters() does"
                     )
+                if tensor.is_complex() and not own[name].is_complex():
+                    raise InputError(f"a start gives {name!r} of complex numbers, and the model's are real")
                 own[name].copy_(tensor)
     return StartResult(reformed, seconds, flops, tables)
 
@@ -71,6 +73,11 @@ def _check_started(found: object) -> None:
     if not isinstance(found, StartResult):
         raise InputError(f"a start returned {shown(found)}; it must return a grokkit.methods.StartResult")
     checked_tables("a start", found.tables)
+    for name, tensor in found.tensors.items():
+        if not isinstance(tensor, Tensor):
+            raise InputError(f"a start gives {name!r} as {shown(tensor)}; it must be a tensor")
+        if not tensor.isfinite().all():
+            raise InputError(f"a start gives {name!r} with numbers that are not finite; a run cannot begin with them")
     for name, kinds in (("seconds", int | float), ("flops", int)):
         value = getattr(found, name)
         if isinstance(value, bool) or not isinstance(value, kinds) or not 0 <= value < float("inf"):
