@@ -156,9 +156,7 @@ class Store:
     ) -> None:
         """Keep a run that is done; one that is kept already stays as it is, unless it had been given up.
 
-        Numbers that are not finite become null.
-
-        ``kept``: what its method has learned, for ``method.npz``.
+        Numbers that are not finite become null. ``kept``: what its method has learned, for ``method.npz``.
 
         Raises:
             InputError: a table has a name that no file of a run can have.
