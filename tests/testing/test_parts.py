@@ -201,6 +201,27 @@ def gradient(update, init=lambda params: ()):
     return lambda: GradientTransform(init, update)
 
 
+def drawing(scale: float = 0.1):
+    def update(grads, state, params):
+        return {name: g + scale * torch.randn_like(g) for name, g in grads.items()}, state
+
+    return GradientTransform(lambda params: (), update)
+
+
+def drawing_again(scale: float = 0.1, seed: int = 0):
+    def update(grads, state, params):
+        generator = torch.Generator()
+        generator.set_state(state)
+        drawn = {name: torch.randn(g.shape, generator=generator) for name, g in grads.items()}
+        return {name: g + scale * drawn[name] for name, g in grads.items()}, generator.get_state()
+
+    return GradientTransform(lambda params: torch.Generator().manual_seed(seed).get_state(), update)
+
+
+def test_noise_from_a_generator_whose_state_is_kept_passes():
+    check_method(MethodCard(name="drawing-again", factory=drawing_again, off={"scale": 0.0}))
+
+
 def counting():
     """Its state is where no checkpoint finds it."""
     seen = []
@@ -287,6 +308,9 @@ FAULTY = {
     ),
     r"weights: the transform's update\(\) gave a state of another structure": MethodCard(
         name="x", weights=lambda: WeightTransform(lambda params: (), lambda params, state: (dict(params), dict(params)))
+    ),
+    "gradient: .* the second time; what draws at random takes an argument seed, and keeps": MethodCard(
+        name="x", factory=drawing
     ),
     "weights: init keeps a reference": MethodCard(name="x", weights=keeping(dict)),
     "start: .* other tensors the second time": MethodCard(name="unseeded", start=lambda: whatever),

@@ -107,7 +107,8 @@ def check_pure(make: Make) -> None:
         assert_same(before[0], grads, "update changed the gradients given")
         assert_same(flat(before[1]), flat(state), "update changed the state given")
         assert_same(before[2], params, "update changed the parameters given")
-        assert_same(first, second, "update gave another result the second time")
+        noise = "what draws at random takes an argument seed, and keeps a generator's state in its own"
+        assert_same(first, second, f"update gave another result the second time; {noise}")
         assert_same(flat(first_state), flat(second_state), "update gave another state the second time")
         state = first_state
 
