@@ -240,6 +240,12 @@ def test_card_and_citation(grokkit, name):
     assert bool(err) is not bool(CARDS[name].citation)
 
 
+def test_methods_that_are_joined_are_cited_each_once(grokkit):
+    _, together, _ = grokkit("cite", "grokfast-ema(lamb=5)+zero-head+grokfast-ma")
+    entries = [grokkit("cite", name)[1].strip() for name in ("grokfast-ema", "zero-head") if CARDS[name].citation]
+    assert together.strip() == "\n\n".join(entries), "the filters are of one paper"
+
+
 def test_unknown_card_suggests(grokkit):
     status, _, err = grokkit("card", "grokfast-am")
     assert status == 2

@@ -441,15 +441,18 @@ def _space(name: str) -> str:
 
 
 @app.command(cls=Command)
-def cite(name: Annotated[str, typer.Argument(help="a method; see `grokkit methods`")]) -> None:
-    """Print the BibTeX entry of a method's paper."""
+def cite(name: Annotated[str, typer.Argument(help="a method, or several joined by +; see `grokkit methods`")]) -> None:
+    """Print the BibTeX entry of a method's paper; of methods that are joined, each one's."""
+    from grokkit.call_syntax import parse_call, split_list
     from grokkit.train.resolve import find_card
 
-    found = find_card(name)
-    if not found.citation:
+    parts = [find_card(parse_call(part)[0]) for part in split_list(name, "+")]
+    entries = list(dict.fromkeys(part.citation for part in parts if part.citation))
+    if not entries:
+        found = parts[0]
         why = "names no paper" if found.hooks else "is a baseline without a paper of its own; cite its optimizer"
         raise InputError(f"{found.name} {why}")
-    print(found.citation)
+    print("\n\n".join(entries))
 
 
 def _list_parts(kind: str) -> None:

@@ -116,6 +116,7 @@ def test_what_holds_a_claim_back_is_told_apart() -> None:
     assert held_back({}, a=0.001, b=0.03) == [None, None]
     # One arm's own evaluations are too coarse; the other meets what it had to until that one fell out.
     assert held_back({}, a=(0.0001, 0.9), b=0.03) == ["resolution", "others"]
+    assert held_back({}, a=(0.03, 0.6), b=0.9) == ["resolution", None], "with fewer arms it would be none either"
     assert held_back({"primary": "a"}, a=(0.001, 0.3), b=0.0001) == ["resolution", "primary"]
     assert held_back({"primary": "a"}, a=0.3, b=0.0001, c=0.3) == [None, "primary", None]
     assert held_back({"looks": [{}, {}]}, a=0.02) == ["looks"]
@@ -132,8 +133,8 @@ def test_how_often_arms_arrive_is_no_test_where_the_steps_of_three_pairs_are_kno
 
 
 def test_direction_is_that_of_the_ratio() -> None:
-    found = claims([row("base"), row("a", 0.01, 0.8), row("b", 0.01, 1.3), row("c", None, None)], STUDY)
-    assert [claim.direction for claim in found] == ["less", "more", None]
+    arms = [row("a", 0.01, 0.8), row("b", 0.01, 1.3), row("c", None, None), row("d", 1.0, 1.0)]
+    assert [claim.direction for claim in claims([row("base"), *arms], STUDY)] == ["less", "more", None, None]
 
 
 def test_what_the_study_could_have_shown_and_what_it_takes() -> None:

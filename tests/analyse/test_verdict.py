@@ -88,6 +88,8 @@ def test_one_seed_is_an_anecdote() -> None:
         "On a*b mod 97, in one seed, which is an anecdote and not evidence: fast took 0.50× the FLOPs of adamw; "
         "lost: 1 of 1 run never held 95 % within 20,000 steps."
     )
+    text = verdict([never("adamw", runs=1), never("lost", runs=1), never("late", runs=1)], STUDY)
+    assert "not evidence: adamw, lost and late never held 95 % within 20,000 steps." in text
 
 
 def test_two_seeds_make_no_interval_and_no_claim() -> None:
@@ -196,7 +198,7 @@ def test_looks_and_a_primary_arm_without_its_claim_are_said() -> None:
     rows = [row("adamw"), other("a", 0.8, 0.7, 0.9), other("b", 0.9, 0.7, 1.1)]
     text = verdict(rows, STUDY | {"looks": [{}, {}], "primary": "b"})
     assert (
-        "After 2 looks at this study, claims are tested at 0.013; b was named to be tested first, and without" in text
+        "After 2 looks at this study, claims are tested at 0.0125; b was named to be tested first, and without" in text
     )
     assert "nothing tried was shown to beat adamw" in text
 

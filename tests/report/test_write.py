@@ -16,6 +16,7 @@ from rich.console import Console
 from grokkit.analyse import leaderboard, verdict
 from grokkit.files import atomic_write
 from grokkit.report import leaderboard_table, write_report
+from grokkit.report.leaderboard_section import leaderboard_table as page_table
 from grokkit.report.search import search_table
 from grokkit.reproduce.recipe import all_recipes
 from grokkit.reproduce.show import print_list
@@ -142,3 +143,15 @@ def test_imports_go_one_way_and_never_to_torch() -> None:
                     top, _, rest = name.partition(".")
                     assert top != "torch", file
                     assert top != "grokkit" or rest.split(".")[0] in may, (file, name)
+
+
+def test_page_and_terminal_say_alike_in_how_many_seeds_both_arrived(synthetic) -> None:
+    """The baseline has a seed more than one arm, and misses the target in another."""
+    crossings = {"adamw": [6000, 6500, None, 7000, 6200], "grad-norm": [3000, 3100, 2900, 3300]}
+    runs, _ = synthetic.tables(crossings)
+    study = synthetic.study(crossings)
+    rows = leaderboard(runs, study["methods"], "adamw")
+    screen = io.StringIO()
+    Console(width=100, file=screen).print(leaderboard_table(rows, study, 100))
+    assert "3/4 pairs" in screen.getvalue()
+    assert "3 of 4 pairs complete" in page_table(rows, study)

@@ -113,5 +113,5 @@ def test_hours_are_not_spent_where_another_process_is_at_work_or_nothing_can_be_
     with Store(tmp_path / "grokfast" / "table-3").lock(), refused:
         reproduce(recipe, tmp_path, terminal(quiet=True))
     (tmp_path / "file").touch()
-    with pytest.raises(InputError, match="cannot write to .*table-3 .*; choose another --out"):
+    with pytest.raises(InputError, match="file is a file, and a study needs a folder; name another"):
         reproduce(recipe, tmp_path / "file", terminal(quiet=True))

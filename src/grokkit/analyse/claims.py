@@ -51,7 +51,7 @@ class Claim(NamedTuple):
             being tested.
         level: α of this look.
         direction: what the test points to, claimed or not: "less" or "more" of the cost, or "more often" or "less
-            often".
+            often"; None without a test, and of a ratio that is exactly 1.
         claimed: whether it may be said.
         held_back: why it may not although p is at most 0.05: because this arm's evaluations were too far apart
             ("resolution"), because of the other arms that were tried ("others"), because the primary arm comes first
@@ -95,7 +95,9 @@ def claims(rows: Sequence[Row], study: Mapping[str, Any]) -> list[Claim]:
             return "looks"
         if not primary_stands and method != primary:
             return "primary"
-        # By its own evaluations, if with all other arms' known finely it would still be none.
+        if worst[method] > level:  # fewer arms would change nothing
+            return "resolution"
+        # By its own evaluations as well, if with all other arms' known finely it would still be none.
         alone = _adjusted({**p, method: worst[method]}, rows, study, level)
         return "resolution" if adjusted[method] <= level < alone[method] else "others"
 
@@ -155,7 +157,8 @@ def _test(row: Row, baseline: Row, cost: Cost) -> _Test:
     keys = ratio_keys(cost)
     p, value = row.get(keys["p"]), row.get(keys["value"])
     if p is not None and value is not None:
-        return _Test("ratio", p, row.get(keys["p_unfavourable"]) or 0.0, "less" if value < 1 else "more")
+        direction = None if value == 1 else "less" if value < 1 else "more"
+        return _Test("ratio", p, row.get(keys["p_unfavourable"]) or 0.0, direction)
     p = success_p(row)
     if p is None:
         return _Test()

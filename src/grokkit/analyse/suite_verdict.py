@@ -145,7 +145,7 @@ def _cautions(base: Row, found: Mapping[str, Claim], suite: Mapping[str, Any]) -
         )
     looks = len(suite.get("looks") or ())
     if looks > 1:
-        said.append(f"After {looks} looks, claims are tested at {level_of(suite):.2g}.")
+        said.append(f"After {looks} looks, claims are tested at {level_of(suite):.3g}.")
     if caution := unclaimed_primary(found, suite):
         said.append(f"{caution}.")
     return said

@@ -248,8 +248,13 @@ def _held_back(claim: Claim) -> tuple[str, ...]:
 
 def _anecdotes(rows: Sequence[Row], words: _Words) -> str:
     parts, taken = [], []
+    missed = [row for row in rows if row["runs"] and not row["successes"] and not row.get("given_up")]
+    if len(missed) > 1:
+        parts.append(f"{listed([row['method'] for row in missed])} never held {words.target} within {words.budget}")
     for row in rows[1:]:
         value = words.part(row, "value")
+        if row in missed and len(missed) > 1:
+            continue
         if not row["runs"]:
             parts.append(words.absent(row))
         elif value is None:
@@ -260,7 +265,7 @@ def _anecdotes(rows: Sequence[Row], words: _Words) -> str:
             taken.append(f"{row['method']} {ratio(value)}")
     if taken:
         parts.insert(0, listed(taken))
-    if not words.baseline["successes"]:
+    if missed == [words.baseline]:
         parts.insert(0, words.never(words.baseline))
     return "; ".join(parts)
 
@@ -290,7 +295,7 @@ def _cautions(rows: Sequence[Row], found: Mapping[str, Claim], words: _Words, st
         )
     looks = len(study.get("looks") or ())
     if looks > 1:
-        parts.append(f"after {looks} looks at this study, claims are tested at {level_of(study):.2g}")
+        parts.append(f"after {looks} looks at this study, claims are tested at {level_of(study):.3g}")
     methods = [row["method"] for row in rows]
     for caution in cautions(study, methods):
         if caution:

@@ -13,7 +13,7 @@ from grokkit.analyse.survival import Cost
 from grokkit.analyse.target import Measure, best_shown, best_text, target_of
 from grokkit.report.html import marked, table
 from grokkit.report.style import styles_of
-from grokkit.report.table import arrivals, costs_in_order, missing_time, ratio_cell
+from grokkit.report.table import arrivals, complete_pairs, costs_in_order, missing_time, ratio_cell
 
 _Cell = Callable[[Mapping[str, Any]], str | tuple[str, ...]]
 
@@ -23,13 +23,12 @@ _COST_HEADS: dict[Cost, str] = {"steps": "steps", "seconds": "seconds", "flops":
 def leaderboard_table(rows: Sequence[Mapping[str, Any]], study: Mapping[str, Any]) -> str:
     aim, base = target_of(study), escape(study["baseline"])
     styles, found = styles_of(study["methods"]), {claim.method: claim for claim in claims(rows, study)}
-    seeds = max(row["runs"] for row in rows)
     claimed, *others = costs_in_order(claimed_cost(rows, study))
     columns: dict[str, _Cell] = {
         "method": lambda row: marked(styles[row["method"]], row["method"]),
         f"runs that<br>reached {aim.short}": arrivals,
         f"steps until<br>it {aim.lasts}": lambda row: _with_interval(row, "median_steps"),
-        f"{_COST_HEADS[claimed]}<br>vs {base}": lambda row: _claimed_ratio(row, claimed, found, seeds),
+        f"{_COST_HEADS[claimed]}<br>vs {base}": lambda row: _claimed_ratio(row, claimed, found),
     }
     for cost in others:
         columns[f"{_COST_HEADS[cost]}<br>vs {base}"] = _other_ratio(cost, found)
@@ -54,14 +53,11 @@ def _with_interval(row: Mapping[str, Any], name: str) -> tuple[str, str]:
     return number(row[name], missing_time(row)), number_interval(row[f"{name}_low"], row[f"{name}_high"])
 
 
-def _claimed_ratio(row: Mapping[str, Any], cost: Cost, found: Mapping[str, Claim], seeds: int) -> tuple[str, ...]:
+def _claimed_ratio(row: Mapping[str, Any], cost: Cost, found: Mapping[str, Claim]) -> tuple[str, ...]:
     claim = found.get(row["method"])
     if claim is None:
         return ratio(row[ratio_keys(cost)["value"]]), "baseline"
-    # A ratio is of those seeds on which both methods reached the target. Where these are not all, it says how many, so
-    # that nobody takes it for the ratio of all.
-    partial = f"{row['pairs']} of {seeds} seeds" if 0 < row["pairs"] < seeds else ""
-    return (*ratio_cell(row, cost, claim), partial)
+    return (*ratio_cell(row, cost, claim), complete_pairs(row))
 
 
 def _other_ratio(cost: Cost, found: Mapping[str, Claim]) -> _Cell:

@@ -85,7 +85,9 @@ def leaderboard_table(rows: Sequence[Mapping[str, Any]], study: Mapping[str, Any
         dips = [whole(row["dips"], "–")] if has_events else []
         ratios = [
             _stacked(
-                Text, *ratio_cell(row, cost, found.get(row["method"]) if not place else None), _partial(row, place)
+                Text,
+                *ratio_cell(row, cost, None if place else found.get(row["method"])),
+                "" if place else complete_pairs(row, short=True),
             )
             for place, cost in enumerate(costs)
         ]
@@ -105,9 +107,12 @@ def leaderboard_table(rows: Sequence[Mapping[str, Any]], study: Mapping[str, Any
     return table
 
 
-def _partial(row: Mapping[str, Any], place: int) -> str:
-    """How many seeds are in the ratio that the study claims in, if not all."""
-    return f"{row['pairs']}/{row['runs']} seeds" if not place and 0 < row["pairs"] < row["runs"] else ""
+def complete_pairs(row: Mapping[str, Any], short: bool = False) -> str:
+    """In how many seeds both runs arrived, where the ratio that the study claims in is not of both in all."""
+    complete = row["complete_pairs"]
+    if not row["pairs"] or complete == row["runs"]:
+        return ""
+    return f"{complete}/{row['runs']} pairs" if short else f"{complete} of {row['runs']} pairs complete"
 
 
 def arrivals(row: Mapping[str, Any]) -> str:

@@ -61,8 +61,9 @@ class Store:
 
     def __init__(self, folder: Path) -> None:
         # `os.path` and not `Path.exists`, which raises in a folder that may not be read.
-        if os.path.exists(folder) and not os.path.isdir(folder):
-            raise InputError(f"{folder} is a file, and a study needs a folder; choose another --out")
+        for place in (folder, *folder.parents):
+            if os.path.exists(place) and not os.path.isdir(place):
+                raise InputError(f"{place} is a file, and a study needs a folder; name another")
         self.folder = folder
         self._known: dict[str, _Kept] = {}  # what was checked, of use as long as its files stay as they are
         self._packs: set[str] = set()
@@ -80,9 +81,8 @@ class Store:
                 f"another grokkit is writing to {self.folder}; wait for it, or choose another --out"
             ) from None
         except OSError as error:
-            raise InputError(
-                f"cannot write to {self.folder} ({error.strerror or error}); choose another --out"
-            ) from None
+            why = f"({error.strerror or error}), which keeps runs and every look at them"
+            raise InputError(f"cannot write to {self.folder} {why}; copy it first, or name another") from None
         try:
             yield
         finally:
@@ -292,7 +292,7 @@ class Store:
             InputError: there is nothing, or it is damaged.
         """
         path = self.folder / "study.json"
-        again = f"grokkit compare TASK --out {shlex.quote(str(self.folder))}"
+        again, what = f"grokkit compare TASK --out {shlex.quote(str(self.folder))}", "no study"
         try:
             study = read_sealed(path, newest=PACKED_FORMAT, digest_from=STUDY_FORMAT)
             if study is None:
@@ -300,7 +300,8 @@ class Store:
                     raise InputError(f"{self.folder} is a suite's folder; it holds the studies {', '.join(below)}")
                 if (self.folder / "tune.json").exists():
                     again = f"grokkit compare TASK --tuned {shlex.quote(str(self.folder))}"
-                raise InputError(f"{self.folder} holds no study (no study.json); make one with: {again}")
+                    what = "a search, whose page is tune.html, and no study"
+                raise InputError(f"{self.folder} holds {what} (no study.json); make one with: {again}")
             if (why := why_no_study(study)) is not None:
                 raise Damaged(why)
         except Damaged as damage:
