@@ -445,10 +445,10 @@ def test_costs_are_means_of_those_that_reached_the_target_and_of_those_that_did_
         ]
     )
     expected = [
-        *(("a", "reached", 1, "weak models", 0.0), ("a", "reached", 1, "training", 10.0)),
-        *(("b", "reached", 2, "weak models", 2.0), ("b", "reached", 2, "training", 4.0)),
-        *(("b", "not reached", 1, "weak models", 2.0), ("b", "not reached", 1, "training", 48.0)),
-        *(("c", "not reached", 1, "weak models", 0.0), ("c", "not reached", 1, "training", 60.0)),
+        *(("a", "reached", 1, "before the first step", 0.0), ("a", "reached", 1, "training", 10.0)),
+        *(("b", "reached", 2, "before the first step", 2.0), ("b", "reached", 2, "training", 4.0)),
+        *(("b", "not reached", 1, "before the first step", 2.0), ("b", "not reached", 1, "training", 48.0)),
+        *(("c", "not reached", 1, "before the first step", 0.0), ("c", "not reached", 1, "training", 60.0)),
     ]
     assert cost_data(runs, ["a", "b", "c"], "seconds").rows() == expected
     flops = cost_data(runs, ["a", "b", "c"], "flops")
@@ -457,7 +457,18 @@ def test_costs_are_means_of_those_that_reached_the_target_and_of_those_that_did_
     chart = cost_chart(cost_data(runs, ["a", "b", "c"], "seconds"), "seconds").properties(width=400)
     svg = vl_convert.vegalite_to_svg(specification(chart), vl_version=vega_lite_version())
     texts = re.findall(r">([^<>]+)</t", svg)
-    for words in ("a", "b", "1 not reached", "c", "10 s", "6.00 s", "50 s", "60 s", "weak models", "training"):
+    for words in (
+        "a",
+        "b",
+        "1 not reached",
+        "c",
+        "10 s",
+        "6.00 s",
+        "50 s",
+        "60 s",
+        "before the first step",
+        "training",
+    ):
         assert words in texts
     assert texts.count("1 not reached") == 2
 

@@ -12,7 +12,7 @@ from grokkit.report.figure import Figure, Panel, Row, Sizes, View
 from grokkit.report.parts import REACHED, Layers, layered, outcomes, tooltips
 from grokkit.report.style import BAR, INK, WEAK
 
-PARTS = {"weak models": WEAK, "training": BAR}
+PARTS = {"before the first step": WEAK, "training": BAR}
 """Part → colour, pale enough for letters on it."""
 
 _PLACES = {part: place for place, part in enumerate(PARTS)}
@@ -40,7 +40,7 @@ def cost_data(runs: pl.DataFrame, methods: Sequence[str], cost: str) -> pl.DataF
     given up, in all.
 
     Columns ``method``, ``outcome`` (``reached``, ``not reached`` or ``given up``), ``runs`` (how many), ``part``
-    (``weak models``, or ``training``, the rest) and ``cost``. A start that is null costs 0.
+    (``before the first step``, or ``training``, the rest) and ``cost``. A start that is null costs 0.
     """
     spent = _COSTS[cost][0]
     reached, start = pl.col("generalized_at").is_not_null(), pl.col(f"start_{cost}").fill_null(0)
