@@ -21,7 +21,7 @@ GROWTH = {
 def test_a_row_says_what_the_step_takes_and_how_near_the_machine_s_rate_that_is():
     header, _, first, second = growth_table(GROWTH).splitlines()
     assert header.count("|") == first.count("|") == 6
-    assert first == "| p | 97 | 50.0 | 2.50 | 50 % |"
+    assert first == "| p | 97 | 50 | 2.50 | 50 % |"
     assert second == "| batch | 2,048 | 100 | 9.00 | 90 % |"
     assert share_of_rate(GROWTH, GROWTH["rows"][1]) == pytest.approx(0.9)
     assert growth_where(GROWTH) == "a processor, PyTorch 2.9, where one thread reaches 100 GFLOP/s"

@@ -26,7 +26,7 @@ PROFILE = {
 def test_a_row_names_the_products_their_least_and_the_largest_others():
     header, _, row = profile_table(PROFILE).splitlines()
     assert header.count("|") == row.count("|") == 7
-    assert row == "| a model | 20.0 | 1.90 | 62 % | 48 % | `gelu` 10 %, `add_` 5 % |"
+    assert row == "| a model | 20 | 1.90 | 62 % | 48 % | `gelu` 10 %, `add_` 5 % |"
     assert profile_where(PROFILE) == "a processor, PyTorch 2.9, where 2 threads reach 200 GFLOP/s"
 
 

@@ -126,7 +126,7 @@ def test_changed_code_never_answers_with_old_results(whole, folder):
 
 
 def test_check_says_what_is_right_and_what_is_wrong(folder):
-    assert check(folder, "my_problem.py:problem").count("ok ") == 9
+    assert check(folder, "my_problem.py:problem").count("ok ") == 10
     source = (folder / "my_problem.py").read_text()
     (folder / "my_problem.py").write_text(source.replace("return self.head(", "return 0 * self.head("))
     said = check(folder, "my_problem.py:problem", status=1)

@@ -179,13 +179,14 @@ def chosen(only: str | Sequence[str], study: Mapping[str, Any]) -> list[str]:
     """
     known = {found["method"]: label for label, found in (study.get("tuned") or {}).items()}
     known |= {label: label for label in study["methods"]}
-    wanted = {study["baseline"], study.get("primary")}
+    wanted: set[str] = set()
     for name in texts_in(only):
         alike = [name] if name in known else [other for other in known if _in_one_form(other) == _in_one_form(name)]
         if len(alike) != 1:
             raise unknown("method of this study", name, study["methods"])
         wanted.add(known[alike[0]])
-    return [label for label in study["methods"] if label in wanted]
+    always = study["baseline"], study.get("primary")
+    return [label for label in study["methods"] if label in wanted or label in always]
 
 
 def _in_one_form(method: str) -> Any:

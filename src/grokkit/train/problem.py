@@ -59,13 +59,20 @@ def build_problem(config: RunConfig) -> Problem:
         )
     if task.parts is not None:
         _refuse_a_split(config.task, task)
-    parts = task.parts or split(  # whose errors say by which of the fractions or sizes a part gets no row
-        task,
-        train_fraction=config.task.train_fraction,
-        validation_fraction=config.task.validation_fraction,
-        seed=config.seed,
-        train_size=config.task.train_size,
-    )
+    try:
+        parts = task.parts or split(
+            task,
+            train_fraction=config.task.train_fraction,
+            validation_fraction=config.task.validation_fraction,
+            seed=config.seed,
+            train_size=config.task.train_size,
+        )
+    except InputError as error:
+        # That the validation part of so small a table is empty is the fault of no option.
+        if str(error).startswith("train "):
+            with about("--train-fraction" if config.task.train_size is None else "--train-size"):
+                raise
+        raise
     if config.judged_on == "validation":
         if not len(parts.validation):
             raise InputError(
