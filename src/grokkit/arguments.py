@@ -352,7 +352,7 @@ def _as(value: Any, hint: Any) -> Any:
                 raise _NotAllowed(one.allowed)
         return found
     if origin is Literal:
-        if value not in parts:
+        if not any(value == part and isinstance(value, bool) == isinstance(part, bool) for part in parts):
             raise _NotAllowed(_either(list(map(str, parts))))
         return value
     if origin in (Union, UnionType):

@@ -169,6 +169,25 @@ def test_an_interval_is_no_shorter_than_what_evaluations_leave_open_however_fine
     assert found.p_unfavourable == (None if is_decided else 1.0)
 
 
+def test_a_ratio_less_than_twice_as_far_from_one_as_events_are_known_is_tried_at_their_unfavourable_ends() -> None:
+    """Its interval is further from 1, but a claim may be made at a stricter level than the interval's."""
+    base = {seed: Time(time, True, time / 1.045) for seed, time in enumerate([100.0, 140, 90, 120, 70])}
+    noise = [1.0, 1.01, 0.99, 1.005, 0.995]
+    for ratio, is_tried in ((0.933, True), (0.9, False)):
+        own = {seed: Time(ratio * noise[seed] * base[seed].value, True) for seed in base}
+        found = paired_ratio(own, base)
+        assert (found.p_unfavourable is not None) == is_tried
+
+
+def test_a_bound_takes_events_to_have_been_as_early_as_they_may_have_been() -> None:
+    base = events(*[100.0] * 8)
+    own = events(*[-105.0] * 6, 105, 105)
+    exact = paired_ratio(own, base)
+    assert (exact.bound, exact.side) == (pytest.approx(1.05), "at least")
+    early = {seed: time._replace(early=56.0 if time.reached else None) for seed, time in own.items()}
+    assert paired_ratio(early, base).bound == pytest.approx(1.05 * (56 / 105) ** 0.25)
+
+
 @pytest.mark.parametrize("censored", [False, True])
 @pytest.mark.parametrize("seed", range(6))
 def test_what_all_pairs_share_makes_the_interval_longer_and_p_is_of_that_interval(seed: int, censored: bool) -> None:

@@ -1,6 +1,8 @@
 """A folder with the tables of a study, and without its runs."""
 
+import json
 import shutil
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -80,3 +82,28 @@ def test_a_table_that_cannot_be_read_is_one_line(collected):
 def test_a_folder_with_runs_is_a_study_whatever_lies_beside_them(whole, collected):
     shutil.copy(collected / "runs.parquet", whole)
     assert type(open_store(whole)) is Store
+
+
+COLLECTED = sorted(path.parent for path in (Path(__file__).parents[2] / "docs/results").rglob("study.json"))
+
+
+@pytest.mark.parametrize("folder", COLLECTED, ids=lambda folder: "/".join(folder.parts[-2:]))
+def test_every_folder_beside_the_documents_is_read(folder):
+    """Some are of earlier versions, without a seal or a column."""
+    study = Study(folder)
+    assert study.unfinished == 0
+    assert study.verdict.startswith(f"On {study.info['title']}")
+
+
+def test_what_a_table_does_not_say_is_not_held_against_it(collected, monkeypatch, capsys):
+    runs = pl.read_parquet(collected / "runs.parquet")
+    runs.drop("provenance", "best_test_loss", "final_test_loss").write_parquet(collected / "runs.parquet")
+    (collected / "curves.parquet").unlink()
+    about = json.loads((collected / "study.json").read_bytes())
+    del about["digest"]
+    (collected / "study.json").write_text(json.dumps(about))
+    monkeypatch.setattr("sys.argv", ["grokkit", "report", str(collected)])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert not end.value.code
+    assert "never a finite number" not in capsys.readouterr().out

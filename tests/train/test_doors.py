@@ -336,15 +336,28 @@ def begun(params):
     return torch.zeros((), dtype=torch.int64)
 
 
+def by_a_vector(params, state):
+    """It looks at the values of vectors alone."""
+    return {name: p / max(1.0, float(p.norm())) if p.ndim == 1 else p for name, p in params.items()}, state
+
+
+def of_more_classes(outputs, targets):
+    return outputs.sum() if outputs.shape[-1] > 2 and bool(outputs.abs().max() > 1e3) else outputs.square().mean()
+
+
 DOORS_THAT_BRANCH = {
+    "loss": lambda: lambda base: of_more_classes,
     "factory": lambda: GradientTransform(begun, lambda grads, state, params: every_second(grads, state)),
     "weights": lambda: WeightTransform(begun, every_second),
+    "factory of vectors": lambda: GradientTransform(
+        lambda p: (), lambda grads, state, params: by_a_vector(grads, state)
+    ),
 }
 
 
 @pytest.mark.parametrize("door", DOORS_THAT_BRANCH)
 def test_a_door_that_reads_its_state_is_run_alone(tiny, monkeypatch, door):
-    card = MethodCard(name="seldom", **{door: DOORS_THAT_BRANCH[door]})
+    card = MethodCard(name="seldom", **{door.split()[0]: DOORS_THAT_BRANCH[door]})
     monkeypatch.setitem(registry._GIVEN, ("methods", "seldom"), Part("methods", "seldom", card, "here", "1", "seldom"))
     runs = [tiny("seldom", seed=seed) for seed in (0, 1)]
     assert plan_groups(runs, "cuda:0") == [runs[:1], runs[1:]]

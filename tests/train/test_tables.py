@@ -1,5 +1,6 @@
 """A table that no file could hold is refused when a probe, a method or a start makes it, not when the run has ended."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -33,6 +34,12 @@ def test_what_no_file_could_hold_is_refused(message):
 def test_numbers_words_and_nothing_are_columns():
     tables = {"mine": {"a": [1, 2.0, None], "b": ["x", "y", "z"], "c": (True, False, None)}}
     assert checked_tables("the probe", tables) is tables
+
+
+@pytest.mark.parametrize("cell", [1j, np.datetime64("2026-01-01"), np.longdouble(1), "\ud800"], ids=type)
+def test_a_cell_that_no_file_holds_is_refused_before_it_is_kept(cell):
+    with pytest.raises(InputError, match=r"column a of the table mine of the probe"):
+        checked_tables("the probe", {"mine": {"a": [cell, 2]}})
 
 
 def halves():

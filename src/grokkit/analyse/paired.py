@@ -63,8 +63,7 @@ class PairedRatio(NamedTuple):
         bound, side: where there is no interval, what the ratio surely (at 95 %) is at least, or at most.
         p: two-sided, of "the ratio is 1".
         p_unfavourable: the same with every event moved to the end of its resolution that speaks against the difference,
-            if some resolution exceeds 5 % of its time, or the interval's end nearest to 1 is within the resolution of
-            it; else None.
+            if some resolution exceeds 5 % of its time, or the ratio is near 1 (:func:`is_near`); else None.
         pairs: seeds that say something, and ``complete``: those with both times.
         spread: standard deviation of the logarithm of one pair's ratio, as far as the interval's width tells it.
         resolution: by what factor the ratio could be larger, or smaller, whichever is more, for all that is known of
@@ -91,16 +90,16 @@ def paired_ratio(method: Mapping[int, Time], baseline: Mapping[int, Time], error
         return PairedRatio()
     pairs = _pairs(told)
     n, complete = len(told), int(pairs.complete.sum())
+    may_be = resolution(method, baseline)
     if complete < ENOUGH:
         value = float(np.exp((pairs.y - pairs.x).mean())) if complete == n else None
-        bound, side = _bound(pairs, error) if n == len(method.keys() & baseline.keys()) else (None, None)
+        bound, side = _bound(pairs, may_be, error) if n == len(method.keys() & baseline.keys()) else (None, None)
         return PairedRatio(value=value, bound=bound, side=side, pairs=n, complete=complete)
     found = estimate(pairs)
     value, low, high = (float(np.exp(log)) for log in found[:3])
     low, high = low * error.smaller, high * error.larger
-    larger, smaller = resolution(method, baseline)
-    is_coarse = any(_is_coarse(time) for pair in told for time in pair)
-    may_decide = is_coarse or is_near(low, high, larger, smaller)
+    larger, smaller = may_be
+    may_decide = any(_is_coarse(time) for pair in told for time in pair) or is_near(value, low, high, larger, smaller)
     ratio = PairedRatio(
         value=value,
         low=low,
@@ -159,9 +158,13 @@ def resolution(method: Mapping[int, Time], baseline: Mapping[int, Time]) -> tupl
     return float(np.exp(-base.mean())), float(np.exp(own.mean()))
 
 
-def is_near(low: float, high: float, larger: float, smaller: float) -> bool:
-    """Whether an interval that leaves 1 out would hold it, were the ratio by so much larger, or smaller."""
-    return high < 1 <= high * larger or low * smaller <= 1 < low
+def is_near(value: float, low: float, high: float, larger: float, smaller: float) -> bool:
+    """Whether evaluations, by which a ratio may be so much larger and smaller, may decide about it: its interval leaves
+    1 out and would hold it, were the ratio so much nearer; or that were more than half of its way to 1, as at a level
+    stricter than the interval's that alone may decide."""
+    is_less = value < 1
+    would_hold = high < 1 <= high * larger if is_less else low * smaller <= 1 < low
+    return would_hold or (value < 1 <= value * larger**2 if is_less else value * smaller**2 <= 1 < value)
 
 
 def _told(method: Mapping[int, Time], baseline: Mapping[int, Time]) -> list[tuple[Time, Time]]:
@@ -185,20 +188,22 @@ def _pairs(told: list[tuple[Time, Time]]) -> Pairs:
     return Pairs(logs(base), logs(own), known(base), known(own))
 
 
-def _bound(pairs: Pairs, error: Error) -> tuple[float | None, Side | None]:
+def _bound(pairs: Pairs, may_be: tuple[float, float], error: Error) -> tuple[float | None, Side | None]:
     """Censored times set to their bounds make every ratio too small if they are the method's, and too large if they
-    are the baseline's; where both occur, nothing follows. Nor does it where the bound excludes 1, and arms that are
-    alike could well have arrived as differently often as these."""
+    are the baseline's; where both occur, nothing follows. Events that may have been earlier, by which the ratio
+    ``may_be`` larger and smaller, are taken to have been so. Nothing follows where the bound excludes 1, and arms that
+    are alike could well have arrived as differently often as these."""
     n = len(pairs.x)
     if n < 2 or pairs.complete.all() or not (pairs.x_known.all() or pairs.y_known.all()):
         return None, None
     differences = pairs.y - pairs.x
     reach = t_quantile(0.975, n - 1) * float(differences.std(ddof=1) / np.sqrt(n))
+    larger, smaller = may_be
     side: Side = "at least" if pairs.x_known.all() else "at most"
     if side == "at least":
-        value = float(np.exp(differences.mean() - reach)) * error.smaller
+        value = float(np.exp(differences.mean() - reach)) * smaller * error.smaller
     else:
-        value = float(np.exp(differences.mean() + reach)) * error.larger
+        value = float(np.exp(differences.mean() + reach)) * larger * error.larger
     excludes_one = value > 1 if side == "at least" else value < 1
     if excludes_one and fisher_two_sided(int(pairs.x_known.sum()), n, int(pairs.y_known.sum()), n) > 0.05:
         return None, None

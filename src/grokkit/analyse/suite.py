@@ -113,16 +113,16 @@ def over_tasks(cells: Sequence[Cell]) -> PairedRatio:
         return PairedRatio(value=None if sides else float(np.exp(mean)), pairs=n, complete=complete)
     spread = float(logs.std(ddof=1))
     reach = t_quantile(0.975, n - 1) * spread / np.sqrt(n)
-    if sides:
-        side = sides.pop()
-        near = mean - reach if side == "at least" else mean + reach
-        return PairedRatio(bound=float(np.exp(near)), side=side, pairs=n, complete=complete)
-    value, low, high = (float(np.exp(log)) for log in (mean, mean - reach, mean + reach))
     told = [cell for cell in cells if cell.value is not None]
     with np.errstate(divide="ignore"):
         larger, smaller = (float(np.exp(np.log(own).mean())) for own in zip(*[cell[2:] for cell in told], strict=True))
+    if sides:
+        side = sides.pop()
+        near = float(np.exp(mean - reach)) * smaller if side == "at least" else float(np.exp(mean + reach)) * larger
+        return PairedRatio(bound=near, side=side, pairs=n, complete=complete)
+    value, low, high = (float(np.exp(log)) for log in (mean, mean - reach, mean + reach))
     is_coarse = any(cell.larger > 1 / (1 - COARSE) or cell.smaller < 1 - COARSE for cell in told)
-    may_decide = is_coarse or is_near(low, high, larger, smaller)
+    may_decide = is_coarse or is_near(value, low, high, larger, smaller)
     return not_finer_than(
         PairedRatio(
             value=value,

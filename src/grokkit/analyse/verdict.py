@@ -265,8 +265,8 @@ def _anecdotes(rows: Sequence[Row], words: _Words) -> str:
             taken.append(f"{row['method']} {ratio(value)}")
     if taken:
         parts.insert(0, listed(taken))
-    if missed == [words.baseline]:
-        parts.insert(0, words.never(words.baseline))
+    if not taken and not (words.baseline in missed and len(missed) > 1):  # no ratio names it, and no list
+        parts.insert(0, words.reached(words.baseline))
     return "; ".join(parts)
 
 

@@ -171,7 +171,7 @@ class Study:
 def chosen(only: str | Sequence[str], study: Mapping[str, Any]) -> list[str]:
     """The labels to show of the study's methods: those of ``only``, the baseline's and the primary arm's.
 
-    A method may be written in any order of its settings and parts, with any spelling of their numbers, and one whose
+    A method may be written in any order of its settings, with any spelling of their numbers, and one whose
     settings were searched as it was searched.
 
     Raises:
@@ -179,14 +179,14 @@ def chosen(only: str | Sequence[str], study: Mapping[str, Any]) -> list[str]:
     """
     known = {found["method"]: label for label, found in (study.get("tuned") or {}).items()}
     known |= {label: label for label in study["methods"]}
-    wanted: set[str] = set()
+    wanted: set[Any] = {study.get("primary")}
     for name in texts_in(only):
         alike = [name] if name in known else [other for other in known if _in_one_form(other) == _in_one_form(name)]
         if len(alike) != 1:
             raise unknown("method of this study", name, study["methods"])
         wanted.add(known[alike[0]])
-    always = study["baseline"], study.get("primary")
-    return [label for label in study["methods"] if label in wanted or label in always]
+    wanted.add(study["baseline"])
+    return [label for label in study["methods"] if label in wanted]
 
 
 def _in_one_form(method: str) -> Any:
@@ -202,4 +202,4 @@ def _in_one_form(method: str) -> Any:
             found.append((PurePath(name).name, sorted((key, show_value(shortest(given[key]))) for key in given)))
     except InputError:
         return method
-    return sorted(found)
+    return found

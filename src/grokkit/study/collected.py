@@ -17,7 +17,7 @@ import polars as pl
 from grokkit.errors import InputError
 from grokkit.study.packs import KEYS
 from grokkit.study.records import CURVES, RUNS
-from grokkit.study.store import Store
+from grokkit.study.store import PACKED_FORMAT, Store
 
 
 def open_store(folder: Path) -> Store:
@@ -26,8 +26,13 @@ def open_store(folder: Path) -> Store:
     return Collected(folder) if not has_runs and (folder / "runs.parquet").is_file() else Store(folder)
 
 
+_JSON = ("config", "provenance")
+
+
 class Collected(Store):
-    """The tables in ``folder``."""
+    """The tables in ``folder``. Its study.json may have been written by whoever collected them, without a seal."""
+
+    sealed_from = PACKED_FORMAT + 1
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -68,7 +73,9 @@ class Collected(Store):
         if not path.is_file():
             return empty
         try:
-            return pl.concat([empty, pl.read_parquet(path.read_bytes())], how="diagonal_relaxed")
+            found = pl.concat([empty, pl.read_parquet(path.read_bytes())], how="diagonal_relaxed")
+            # What such a column does not say is not known, and it is read as JSON.
+            return found.with_columns(pl.col(column).fill_null("{}") for column in _JSON if column in found.columns)
         except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
             raise InputError(
                 f"{path} is no table that can be read ({type(error).__name__}); collect it again"

@@ -224,3 +224,11 @@ def _sync(folder: Path) -> None:
 def _damaged(path: Path, why: str) -> InputError:
     pack = path.parent if path.parent.name != "tables" else path.parent.parent
     return InputError(f"{path} is damaged: it {why}; put it back, or delete {pack} and run the study again")
+
+
+def in_order(rows: pl.DataFrame, run_ids: Sequence[str], packs: Mapping[Pack, Any]) -> pl.DataFrame:
+    """The rows in the order of ``run_ids``, which those of ``packs`` were read without."""
+    if not packs:
+        return rows
+    order = pl.DataFrame({"run_id": run_ids}, schema={"run_id": pl.String})
+    return order.join(rows, on="run_id", how="inner", maintain_order="left_right")

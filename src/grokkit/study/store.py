@@ -16,7 +16,7 @@ import os
 import shlex
 import shutil
 import stat
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -35,6 +35,7 @@ from grokkit.study.packs import (
     Pack,
     Packed,
     as_parquet,
+    in_order,
     in_packs,
     read_pack,
     with_keys,
@@ -59,9 +60,10 @@ PACKED_FORMAT = 4
 class Store:
     """The study in ``folder``, which need not exist before something is written."""
 
+    sealed_from = STUDY_FORMAT  # of study.json
+
     def __init__(self, folder: Path) -> None:
-        # `os.path` and not `Path.exists`, which raises in a folder that may not be read.
-        for place in (folder, *folder.parents):
+        for place in (folder, *folder.parents):  # `Path.exists` raises in a folder that may not be read
             if os.path.exists(place) and not os.path.isdir(place):
                 raise InputError(f"{place} is a file, and a study needs a folder; name another")
         self.folder = folder
@@ -201,7 +203,7 @@ class Store:
             curves.append(pack.table("curves", own))
         # Relaxed: a column beyond the contract's may be whole numbers in one run and all null in another.
         points = pl.concat(curves, how="diagonal_relaxed")
-        return _in_order(pl.concat(records), run_ids, packs), _in_order(points, run_ids, packs)
+        return in_order(pl.concat(records), run_ids, packs), in_order(points, run_ids, packs)
 
     def load_table(self, name: str, run_ids: Iterable[str]) -> pl.DataFrame:
         """The table ``name`` of those runs that have it below each other, with ``run_id``, ``method`` and ``seed``
@@ -211,7 +213,7 @@ class Store:
         tables = [pl.DataFrame(schema=KEYS)]
         tables += [self._table(run, name) for run in loose if f"{name}.parquet" in run.files]
         tables += [pack.table(name, own) for pack, own in packs.items()]
-        return _in_order(pl.concat(tables, how="diagonal_relaxed"), run_ids, packs)
+        return in_order(pl.concat(tables, how="diagonal_relaxed"), run_ids, packs)
 
     def compact(self) -> None:
         """Put the finished runs that have folders of their own into packs, if they are a thousand or more. The caller
@@ -294,7 +296,7 @@ class Store:
         path = self.folder / "study.json"
         again, what = f"grokkit compare TASK --out {shlex.quote(str(self.folder))}", "no study"
         try:
-            study = read_sealed(path, newest=PACKED_FORMAT, digest_from=STUDY_FORMAT)
+            study = read_sealed(path, newest=PACKED_FORMAT, digest_from=self.sealed_from)
             if study is None:
                 if below := sorted(str(found.parent) for found in self.folder.glob("held-out/*/study.json")):
                     raise InputError(f"{self.folder} is a suite's folder; it holds the studies {', '.join(below)}")
@@ -450,14 +452,6 @@ def _listed(folder: Path) -> list[str]:
         raise unreadable(folder, error) from None
     except OSError as error:
         raise InputError(f"{folder} is no folder that can be read ({error.strerror}); move it away") from None
-
-
-def _in_order(rows: pl.DataFrame, run_ids: Sequence[str], packs: Mapping[Pack, Any]) -> pl.DataFrame:
-    """The rows in the order of ``run_ids``, which those of ``packs`` were read without."""
-    if not packs:
-        return rows
-    order = pl.DataFrame({"run_id": run_ids}, schema={"run_id": pl.String})
-    return order.join(rows, on="run_id", how="inner", maintain_order="left_right")
 
 
 def _stamp(folder: Path) -> _Stamp:

@@ -137,7 +137,8 @@ def train_group_and_keep(job: Job, report: Callable[[Any], None]) -> None:
 
 
 def _keep(store: Store, run: Run) -> None:
-    tables = {name: pl.DataFrame(columns) for name, columns in run.tables.items()}
+    # A column may have begun with whole numbers, or with nothing; none of that may take the run with it.
+    tables = {name: pl.DataFrame(columns, strict=False) for name, columns in run.tables.items()}
     store.save_run(run.config.run_id(), run.record(), pl.DataFrame(run.curves), tables, run.kept)
 
 

@@ -37,6 +37,7 @@ from grokkit.train.own_part import default_settings
 from grokkit.train.problem import build_problem, transfer_data
 from grokkit.train.record import Run
 from grokkit.train.resolve import find_card, method_config
+from grokkit.train.starts import check_started
 
 _OF_TRANSFORMS = ("form", "pure", "no aliasing", "state shapes", "overwriting")
 """Of the checks of gradient transforms those that the lab relies on."""
@@ -159,7 +160,7 @@ def _start(case: _Case) -> None:
     for start in case.doors.starts():
         model = case.plain_model()
         before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-        first, second = (start(model, transfer_data(problem), seed).tensors for _ in range(2))
+        first, second = (check_started(start(model, transfer_data(problem), seed)).tensors for _ in range(2))
         assert_same(before, model.state_dict(), "its start changes the model that it is given")
         assert_same(dict(first), dict(second), "its start gives other tensors the second time under one seed")
 

@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, get_args
+from math import prod
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.func import grad
 
-from grokkit.models.classes import Class
 from grokkit.state import Overwriting, check_keys, leaves
 from grokkit.train.config import MethodConfig, OwnOptimizerConfig
 from grokkit.train.doors import Doors, doors_of
 from grokkit.train.stacking import stack
 from grokkit.weight_transform import before_step
 
-_OF_ANY_CLASS = {kind: ["weight"] for kind in get_args(Class)}
+_SHAPES = {"embedding.weight": (5, 3), "hidden.weight": (3, 2), "hidden.bias": (3,), "head.weight": (3, 4)}
+"""Of the tensors of a member: one of each class, with the number of axes and the names that doors may ask for."""
+
+_OUTPUTS = "head.weight"  # stands for the outputs as well, three rows of four classes
+
+_OF_CLASSES = {
+    "embedding": ["embedding.weight"],
+    "hidden": ["hidden.weight"],
+    "head": ["head.weight"],
+    "vector": ["hidden.bias"],
+}
 
 
 def is_stackable(method: MethodConfig) -> bool:
@@ -33,21 +43,21 @@ def is_stackable(method: MethodConfig) -> bool:
         isinstance(method.optimizer, OwnOptimizerConfig)
         or doors.optimizer() is not None
         or doors.reforming() is not None
-        or ((weights := doors.weights(_OF_ANY_CLASS)) is not None and weights.see is not None)
+        or ((weights := doors.weights(_OF_CLASSES)) is not None and weights.see is not None)
     ):
         return False
     numbers = {name: torch.full((2,), float(value), dtype=torch.float64) for name, value in doors.numbers().items()}
-    weights = torch.linspace(-1.0, 1.0, 12).view(2, 3, 2)  # A member's (3, 2) stands for its weights and outputs.
+    params = {name: torch.linspace(-1.0, 1.0, 2 * prod(shape)).view(2, *shape) for name, shape in _SHAPES.items()}
 
-    def step(numbers: Mapping[str, Tensor], state: Any, weight: Tensor) -> tuple[Any, Tensor]:
-        return _step(doors.with_numbers(numbers), state, {"weight": weight})
+    def step(numbers: Mapping[str, Tensor], state: Any, params: dict[str, Tensor]) -> tuple[Any, dict[str, Tensor]]:
+        return _step(doors.with_numbers(numbers), state, params)
 
     try:
-        begun = [_begun(doors, {"weight": weight}, seed) for seed, weight in enumerate(weights)]
+        begun = [_begun(doors, {name: p[seed] for name, p in params.items()}, seed) for seed in range(2)]
         state = stack(begun, len(begun))
         with torch.no_grad():
             for _ in range(2):
-                new, weights = torch.vmap(step)(numbers, state, weights)
+                new, params = torch.vmap(step)(numbers, state, params)
                 for (_, _, old), (_, _, leaf) in zip(leaves(state), leaves(new), strict=True):
                     old.copy_(leaf)
     except Exception:  # the program would meet it too; a run alone, if it meets it at all, shows where
@@ -58,21 +68,22 @@ def is_stackable(method: MethodConfig) -> bool:
 def _begun(doors: Doors, params: dict[str, Tensor], seed: int) -> Any:
     """A member's states before its first step: of the gradient's transform, and of that of the weights."""
     states = []
-    for transform in (doors.transform(seed), doors.weights(_OF_ANY_CLASS)):
+    for transform in (doors.transform(seed), doors.weights(_OF_CLASSES)):
         state = () if transform is None else transform.init(params)
         check_keys(state, params, "init")
         states.append(state)
     return tuple(states)
 
 
-def _step(doors: Doors, state: Any, params: dict[str, Tensor]) -> tuple[Any, Tensor]:
-    """One member's step through every door, and the states and the weight after it."""
+def _step(doors: Doors, state: Any, params: dict[str, Tensor]) -> tuple[Any, dict[str, Tensor]]:
+    """One member's step through every door, and the states and the weights after it."""
     of_transform, of_weights = state
-    targets = torch.zeros(len(params["weight"]), dtype=torch.int64)
+    targets = torch.zeros(len(params[_OUTPUTS]), dtype=torch.int64)
 
     def loss_of(params: Mapping[str, Tensor]) -> Tensor:
-        loss = doors.loss(F.cross_entropy)(params["weight"], targets)
-        return loss + sum(penalty(params["weight"], targets, params) for penalty in doors.penalties())
+        outputs = params[_OUTPUTS]
+        loss = doors.loss(F.cross_entropy)(outputs, targets) + sum(p.square().sum() for p in params.values())
+        return loss + sum(penalty(outputs, targets, params) for penalty in doors.penalties())
 
     gradients = grad(loss_of)(params)
     if (transform := doors.transform(seed=0)) is not None:
@@ -83,10 +94,10 @@ def _step(doors: Doors, state: Any, params: dict[str, Tensor]) -> tuple[Any, Ten
         with Overwriting(of_transform):
             gradients, of_transform = transform.update(gradients, of_transform, params)
         check_keys(of_transform, params, "update")
-    if (weights := doors.weights(_OF_ANY_CLASS)) is not None:
+    if (weights := doors.weights(_OF_CLASSES)) is not None:
         of_weights = before_step(weights, params, of_weights)
     moved = {name: p - 0.1 * gradients[name] for name, p in params.items()}
     if weights is not None:
         moved, of_weights = weights.update(moved, of_weights)
         check_keys(of_weights, params, "update")
-    return (of_transform, of_weights), moved["weight"]
+    return (of_transform, of_weights), moved

@@ -45,7 +45,7 @@ def begin(
         begun, own_file = time.perf_counter(), None if halfway is None else halfway(place)
         found = start(model, data(halfway=own_file), seed)
         taken = time.perf_counter() - begun if own_file is None else own_file.taken()
-        _check_started(found)
+        check_started(found)
         if twice := sorted(seen & found.tensors.keys()):
             names = "+".join(part.card.name for part in doors.parts if part.card.start is not None)
             raise InputError(f"{names} is not possible: two of them start {twice[0]!r}; leave one out")
@@ -68,8 +68,8 @@ def begin(
     return StartResult(reformed, seconds, flops, tables)
 
 
-def _check_started(found: object) -> None:
-    """Refuse what a start may not return; what it cost is charged, so that has to be a cost."""
+def check_started(found: object) -> StartResult:
+    """What a start returned, unless it may not; what it cost is charged, so that has to be a cost."""
     if not isinstance(found, StartResult):
         raise InputError(f"a start returned {shown(found)}; it must return a grokkit.methods.StartResult")
     checked_tables("a start", found.tables)
@@ -82,3 +82,4 @@ def _check_started(found: object) -> None:
         value = getattr(found, name)
         if isinstance(value, bool) or not isinstance(value, kinds) or not 0 <= value < float("inf"):
             raise InputError(f"a start says that it took {name}={shown(value)}; it must be a number, 0 or more")
+    return found

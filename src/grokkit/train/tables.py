@@ -6,13 +6,15 @@ looked at when it is made.
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterable, Mapping
 from numbers import Number
 from typing import Any
 
 import numpy as np
+import polars as pl
 
-from grokkit.errors import InputError, shown
+from grokkit.errors import InputError, plain_line, shown
 
 _CELLS = (Number, str, bool, np.generic, type(None))
 
@@ -66,3 +68,10 @@ def _check_columns(what: str, columns: Mapping[str, Any]) -> None:
                 f"column {column} of {what} holds a {type(strange[0]).__name__}; it must hold Python's numbers, or "
                 "words, or truth values"
             )
+        try:
+            pl.DataFrame({column: list(values)}, strict=False).write_parquet(io.BytesIO())
+        except (TypeError, ValueError, pl.exceptions.PolarsError) as error:  # UnicodeEncodeError is a ValueError
+            raise InputError(
+                f"column {column} of {what} is none of a file ({plain_line(error)}); it must hold Python's numbers, or "
+                "words, or truth values"
+            ) from None
