@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from grokkit.errors import InputError
 from grokkit.needed import from_elsewhere, own_modules
 from grokkit.outside import import_file
 
@@ -26,6 +27,7 @@ SOURCES = {
     "by a computed name": (
         "import importlib, sys; sys.path.insert(0, {lib!r})\ny = importlib.import_module('else' + 'where').y\n"
     ),
+    "by __import__": "import sys; sys.path.insert(0, {lib!r})\ny = __import__('else' + 'where').y\n",
 }
 
 
@@ -94,6 +96,20 @@ def test_where_it_lies_does_not_count(tmp_path, write):
         (tmp_path / folder / "ideas.py").write_text(path.read_text())
         codes.append(import_file(tmp_path / folder / "ideas.py")[1])
     assert codes[0] == codes[1]
+
+
+@pytest.mark.parametrize("order", [(1, 2), (2, 1)])
+def test_two_files_that_need_other_modules_of_one_name_are_refused_in_either_order(tmp_path, write, order):
+    """The second would get the first one's, here and not in a process that imports it alone."""
+    paths = []
+    for number in order:
+        (tmp_path / f"lib{number}").mkdir()
+        (tmp_path / f"lib{number}/elsewhere_twin.py").write_text(f"y = {number}\n")
+        source = f"import sys; sys.path.insert(0, {str(tmp_path / f'lib{number}')!r})\nfrom elsewhere_twin import y\n"
+        paths.append(write(f"door{number}", source))
+    import_file(paths[0])
+    with pytest.raises(InputError, match="is imported as elsewhere_twin, and .* has that name too; rename one"):
+        import_file(paths[1])
 
 
 def test_what_is_installed_or_ours_does_not_count(write):

@@ -8,13 +8,14 @@ or by the path of a file. What these are is known once it has run.
 from __future__ import annotations
 
 import ast
+import builtins
 import importlib
 import re
 import sys
 import sysconfig
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from importlib.machinery import SourceFileLoader
+from importlib.machinery import PathFinder, SourceFileLoader
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
@@ -69,15 +70,15 @@ def _check_shadow(folder: Path, name: str, *, in_package: bool) -> None:
 
 @contextmanager
 def loading(own: Collection[Path]) -> Iterator[list[ModuleType]]:
-    """Inside, the files ``own`` are executed; gives the modules that they load otherwise than by a name in their
-    source: with a loader of their own, or by ``import_module`` with a computed name, loaded before or not.
+    """Inside, the files ``own`` are executed; gives the modules that they load, among them those that no name in their
+    source tells: with a loader of their own, or by a computed name. It does not matter whether they were loaded before.
 
     What a module from elsewhere loads in that way while it is executed does not count. It is executed once in a
     process, for whoever is first to import it, and a digest must be the same in all.
     """
     loaded: list[ModuleType] = []
     is_own = [True]  # of each file that is being executed, the innermost last
-    execute, by_name = SourceFileLoader.exec_module, importlib.import_module
+    execute, by_name, by_statement = SourceFileLoader.exec_module, importlib.import_module, builtins.__import__
 
     def exec_module(loader: SourceFileLoader, module: ModuleType) -> None:
         if is_own[-1]:
@@ -94,7 +95,14 @@ def loading(own: Collection[Path]) -> Iterator[list[ModuleType]]:
             loaded.append(module)
         return module
 
+    def imported(name: str, *others: Any, **named: Any) -> ModuleType:
+        module = by_statement(name, *others, **named)
+        if is_own[-1]:
+            loaded.append(sys.modules.get(name) or module)
+        return module
+
     changed: tuple[tuple[Any, str, Any, Any], ...] = (
+        (builtins, "__import__", imported, by_statement),
         (SourceFileLoader, "exec_module", exec_module, execute),
         (importlib, "import_module", import_module, by_name),
     )
@@ -141,9 +149,21 @@ def _modules(wanted: str) -> Iterator[tuple[str, Path]]:
         return
     if spec is None:
         return
+    _check_twin(first, spec.origin)
     places = spec.submodule_search_locations or ([spec.origin] if spec.origin else [])
     for root in dict.fromkeys(Path(place).parent for place in places):
         yield from (one for one in files_of(root, wanted) if _is_elsewhere(one[1]))
+
+
+def _check_twin(name: str, origin: str | None) -> None:
+    """Refuse a name by which one module from elsewhere is imported, and would be found another now: which of them runs
+    depends on who is first."""
+    other = PathFinder.find_spec(name)
+    files = [Path(place) for place in (origin, None if other is None else other.origin) if place is not None]
+    if len(set(files)) < 2 or not all(file.is_file() and _is_elsewhere(file) for file in files):
+        return
+    if read_regular(files[0], LARGEST_FILE) != read_regular(files[1], LARGEST_FILE):
+        raise InputError(f"{files[0]} is imported as {name}, and {files[1]} has that name too; rename one of them")
 
 
 def _is_elsewhere(file: Path) -> bool:
