@@ -48,7 +48,7 @@ def test_the_page_on_your_own_problem_runs(tmp_path):
     in_process.grokkit(*check.split(), cwd=tmp_path)
     done = subprocess.run([sys.executable, "compare_mine.py"], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert (tmp_path / "out" / "mine" / "report.html").exists()
+    assert (tmp_path / "out" / "spirals" / "report.html").exists()
 
 
 def test_what_the_documents_call_is_there():

@@ -446,7 +446,8 @@ def cite(name: Annotated[str, typer.Argument(help="a method, or several joined b
     from grokkit.call_syntax import parse_call, split_list
     from grokkit.train.resolve import find_card
 
-    parts = [find_card(parse_call(part)[0]) for part in split_list(name, "+")]
+    with about("method"):
+        parts = [find_card(parse_call(part)[0]) for part in split_list(name, "+")]
     entries = list(dict.fromkeys(part.citation for part in parts if part.citation))
     if not entries:
         found = parts[0]

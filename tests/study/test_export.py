@@ -113,7 +113,9 @@ def test_runs_that_diverged_are_told_by_method(folder):
 
 def test_a_held_out_loss_that_is_never_a_number_is_told():
     columns = {"method": ["a", "a", "b"], "status": ["censored", "diverged", "censored"]}
-    study = SimpleNamespace(runs=pl.DataFrame({**columns, "best_test_loss": [None, None, 1.0]}))
+    study = SimpleNamespace(
+        curves=pl.DataFrame({"step": [0]}), runs=pl.DataFrame({**columns, "best_test_loss": [None, None, 1.0]})
+    )
     (line,) = never_finite(study)
     assert line.startswith("a: in 1 of 2 runs the held-out loss was never a finite number")
 

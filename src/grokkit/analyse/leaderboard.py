@@ -198,9 +198,11 @@ def times_by_seed(runs: pl.DataFrame, others: pl.DataFrame, cost: Cost) -> dict[
 
 
 def _share_unseen(resolution: pl.Series, at: pl.Series) -> pl.Series:
-    """What part of its steps before an event may have come after it: all but the first since the evaluation before.
-    None of no steps, since a run that was at the target before its first step was not there any earlier."""
-    return pl.select(pl.when(at == 0).then(0.0).otherwise((resolution - 1) / at)).to_series()
+    """What part of its steps before an event may have come after it: all but the first since the evaluation before,
+    which was no earlier than the start. None of no steps, since a run that was at the target before its first step was
+    not there any earlier."""
+    unseen = pl.when(resolution > at).then(at - 1).when(resolution < 1).then(0.0).otherwise(resolution - 1)
+    return pl.select(pl.when(at == 0).then(0.0).otherwise(unseen / at)).to_series()
 
 
 def pace_error(own: pl.DataFrame, base: pl.DataFrame) -> Error:

@@ -171,7 +171,7 @@ class Study:
 def chosen(only: str | Sequence[str], study: Mapping[str, Any]) -> list[str]:
     """The labels to show of the study's methods: those of ``only``, the baseline's and the primary arm's.
 
-    A method may be written in any order of its settings, with any spelling of their numbers, and one whose
+    A method may be written in any order of its settings and parts, with any spelling of their numbers, and one whose
     settings were searched as it was searched.
 
     Raises:
@@ -202,4 +202,4 @@ def _in_one_form(method: str) -> Any:
             found.append((PurePath(name).name, sorted((key, show_value(shortest(given[key]))) for key in given)))
     except InputError:
         return method
-    return found
+    return sorted(found)
